@@ -1,0 +1,14 @@
+"""Cancel an order that has not been shipped."""
+
+from shared.auth.permissions import Permission
+from shared.domain.commands import CancelOrder
+from shared.domain.order import ORDER, Order, cancel
+from shared.event_store.aggregates import Loaded
+from shared.event_store.protocol import EventStore
+from shared.runtime.commands import command
+from shared.runtime.execute import execute
+
+
+@command(CancelOrder, permission=Permission.WRITE)
+def cancel_order(request: CancelOrder, store: EventStore) -> Loaded[Order]:
+    return execute(store, cancel, request, ORDER.ref(request.order_id))

@@ -1,0 +1,16 @@
+"""Take an order; its saga reserves, charges and ships afterwards."""
+
+from shared.auth.permissions import Permission
+from shared.domain.commands import CreateOrder
+from shared.domain.order import ORDER, Order, create
+from shared.domain.product import PRODUCT
+from shared.event_store.aggregates import Loaded
+from shared.event_store.protocol import EventStore
+from shared.runtime.commands import command
+from shared.runtime.execute import execute
+
+
+@command(CreateOrder, permission=Permission.WRITE)
+def create_order(request: CreateOrder, store: EventStore) -> Loaded[Order]:
+    products = [PRODUCT.ref(item.product_id) for item in request.items]
+    return execute(store, create, request, ORDER.ref(request.order_id), products)

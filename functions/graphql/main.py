@@ -1,0 +1,13 @@
+"""The door for clients: GraphQL over HTTP at /graphql, and a console for people at the same address."""
+
+import functions_framework.aio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.api.door import enter
+from shared.runtime.engines import engines
+
+
+@functions_framework.aio.http
+async def graphql(request: Request) -> Response:
+    return await enter(request, engines())

@@ -1,0 +1,30 @@
+"""A payment and shipping provider to try the shop with: PUT, DELETE and GET on /payments and /shipments."""
+
+import json
+
+import flask
+import functions_framework
+
+from shared.domain.decoding import decode, parse_json
+from shared.domain.errors import NotFound
+from shared.gateways.sandbox import Ask
+from shared.runtime.engines import engines
+from shared.runtime.http import answering, body_of, json_response
+
+
+@functions_framework.http
+def sandbox_provider(request: flask.Request) -> flask.Response:
+    return answering(lambda: json_response(json.dumps(_answer(request))))
+
+
+def _answer(request: flask.Request) -> object:
+    sandbox = engines().sandbox
+    match request.method, request.path.strip("/").split("/"):
+        case "PUT", [("payments" | "shipments") as kind, key]:
+            return sandbox.make(kind, key, decode(Ask, parse_json(body_of(request, 10_000))))
+        case "DELETE", [("payments" | "shipments") as kind, key]:
+            return sandbox.undo(kind, key)
+        case "GET", [("payments" | "shipments") as kind]:
+            return sandbox.ledger(kind)
+        case _:
+            raise NotFound("try PUT or DELETE /payments/KEY or /shipments/KEY, or GET either of the two")

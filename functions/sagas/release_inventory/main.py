@@ -1,0 +1,17 @@
+"""Compensation: give back the units that were set aside."""
+
+from shared.domain import fulfilment
+from shared.domain.commands import ReleaseInventory
+from shared.domain.order import ORDER
+from shared.domain.product import PRODUCT
+from shared.event_store.aggregates import load
+from shared.runtime.engines import Engines
+from shared.runtime.execute import execute
+from shared.runtime.push_functions import saga_step
+
+
+@saga_step(ReleaseInventory)
+def release_inventory(request: ReleaseInventory, engines: Engines) -> None:
+    order = ORDER.ref(request.order_id)
+    products = [PRODUCT.ref(item.product_id) for item in load(engines.event_store, [order])[0].state.items]
+    execute(engines.event_store, fulfilment.release_inventory, request, order, products)

@@ -1,0 +1,72 @@
+"""Calling the command functions."""
+
+import asyncio
+import json
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import httpx
+from uuid_utils.compat import uuid7
+
+from shared.domain.errors import ANSWERS, ShopError, TimedOut, Unavailable
+from shared.observability.context import Context
+
+_ERRORS: dict[str, type[ShopError]] = {code: kind for kind, (_, code) in ANSWERS.items() if issubclass(kind, ShopError)}
+
+
+class CommandClient:
+    """`url`: of a command function, with `{function}` for its name. `timeout`: seconds for one call."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url
+        self._client = httpx.AsyncClient(timeout=timeout, limits=httpx.Limits(max_connections=100))
+
+    async def send(self, function: str, command: dict[str, Any], context: Context) -> dict[str, Any]:
+        """The command's answer, `{stream, version, entity}`.
+
+        Raises the error the function answered with, TimedOut or Unavailable. A call without an answer is repeated once
+        under the same key, so it never happens twice.
+        """
+        headers = {
+            "Idempotency-Key": str(uuid7()),
+            "X-Correlation-Id": context.correlation_id,
+            "X-Actor": context.actor,
+            "Content-Type": "application/json",
+        }
+        body = json.dumps(command, default=_plain).encode()
+        try:
+            response = await self._post(function, body, headers)
+        except httpx.TransportError:
+            response = await self._again(function, body, headers)
+        return _answer(function, response)
+
+    async def _again(self, function: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        await asyncio.sleep(0.1)
+        try:
+            return await self._post(function, body, headers)
+        except httpx.TimeoutException as error:
+            raise TimedOut(f"{function} did not answer in time; it may have happened") from error
+        except httpx.TransportError as error:
+            raise Unavailable(f"{function} does not answer; try again in a moment") from error
+
+    async def _post(self, function: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        return await self._client.post(self._url.format(function=function), content=body, headers=headers)
+
+
+def _answer(function: str, response: httpx.Response) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = response.json()
+    except ValueError as error:  # not ours: a proxy or the platform answered
+        raise Unavailable(f"{function} answered {response.status_code}; try again in a moment") from error
+    if response.status_code == httpx.codes.OK:
+        return answer
+    if kind := _ERRORS.get(answer.get("code", "")):
+        raise kind(answer["message"], answer["field"])
+    raise RuntimeError(f"{function} answered {response.status_code}")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} can't be sent")

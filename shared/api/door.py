@@ -1,0 +1,50 @@
+"""What the graphql function answers at which path."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+
+from shared.api.commands import CommandClient
+from shared.api.context import Loaders, RequestContext
+from shared.api.http import answer
+from shared.observability.context import fresh
+from shared.runtime.engines import Engines
+from shared.runtime.settings import Settings
+
+_CONSOLE = "/graphql/console/"
+
+
+async def enter(request: Request, engines: Engines) -> Response:
+    """GraphQL at / and /graphql; there a browser gets the console."""
+    path, settings = request.url.path, engines.settings
+    if path.startswith(_CONSOLE):
+        return _console(settings, path.removeprefix(_CONSOLE))
+    if path.rstrip("/") not in ("", "/graphql"):
+        return PlainTextResponse("GraphQL is at /graphql\n", 404)
+    if _is_browser(request):
+        return _console(settings, "index.html")
+    return await answer(request, _context(engines), settings.max_body_bytes)
+
+
+def _context(engines: Engines) -> RequestContext:
+    return RequestContext(engines.queries, Loaders(engines.queries), _commands(engines.settings), fresh("nobody"))
+
+
+@lru_cache
+def _commands(settings: Settings) -> CommandClient:
+    return CommandClient(settings.command_url, settings.command_timeout_seconds)
+
+
+def _is_browser(request: Request) -> bool:
+    wants_page = "text/html" in request.headers.get("accept", "")
+    return request.method == "GET" and wants_page and "query" not in request.query_params
+
+
+def _console(settings: Settings, name: str) -> Response:
+    folder = Path(settings.console_directory or "/nonexistent").resolve()
+    file = (folder / name).resolve()
+    if file.is_relative_to(folder) and file.is_file():
+        return FileResponse(file, headers={"Content-Security-Policy": "default-src 'self'"})
+    return PlainTextResponse("The console is not installed here; POST GraphQL to this address.\n", 404)

@@ -1,0 +1,113 @@
+"""schema.graphql bound to its resolvers: by name where a field needs work, to the documents' fields where it doesn't."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from graphql import GraphQLObjectType, GraphQLSchema, build_schema
+
+from shared.api import queries
+from shared.api.context import Info
+from shared.api.mutations import MUTATIONS, resolver
+from shared.api.scalars import bind_scalars
+from shared.read_models.documents import CategoryDocument, ItemDocument, OrderDocument, ProductDocument
+from shared.read_models.protocol import Fields
+from shared.runtime.manifest import ROOT
+
+_STEPS = {
+    "PENDING": "reserve_inventory",
+    "INVENTORY_RESERVED": "process_payment",
+    "PAYMENT_PROCESSED": "arrange_shipping",
+    "SHIPPED": "confirm_order",
+}
+_ENDS = {"CONFIRMED": "COMPLETED", "CANCELLED": "FAILED", "FAILED": "FAILED"}
+
+
+def _saga_status(order: Fields, _: Info) -> str:
+    return _ENDS.get(order["status"], "STARTED")
+
+
+def _saga_step(order: Fields, _: Info) -> str | None:
+    if order["status"] in _ENDS:
+        return None
+    return "compensating" if order["closing"] else _STEPS[order["status"]]
+
+
+RESOLVERS: Mapping[str, Mapping[str, Any]] = {
+    "Query": {
+        "category": queries.category,
+        "categories": queries.categories,
+        "searchCategories": queries.search_categories,
+        "product": queries.product,
+        "products": queries.products,
+        "searchProducts": queries.search_products,
+        "order": queries.order,
+        "orders": queries.orders,
+        "userOrders": queries.user_orders,
+    },
+    "Mutation": {name: resolver(mutation) for name, mutation in MUTATIONS.items()},
+    "Category": {"products": queries.products_of_category, "productCount": queries.product_count},
+    "Product": {
+        "category": queries.category_of_product,
+        "availableQuantity": lambda product, _: product["stock_quantity"] - product["reserved_quantity"],
+    },
+    "Order": {
+        "sagaId": lambda order, _: order["id"],
+        "sagaStatus": _saga_status,
+        "sagaCurrentStep": _saga_step,
+    },
+}
+
+_DOCUMENTS: Mapping[str, type[Any]] = {
+    "Category": CategoryDocument,
+    "Product": ProductDocument,
+    "Order": OrderDocument,
+    "OrderItem": ItemDocument,
+}
+_TIMES = {"created_at", "updated_at"}
+_RESULTS = {"OrderResult": {"success", "order", "message"}, "DeleteResult": {"success", "message"}}
+
+
+class UnboundField(Exception):
+    """The schema has a field that no resolver and no document provides, or a resolver has no field."""
+
+
+@lru_cache
+def schema() -> GraphQLSchema:
+    """Raises UnboundField."""
+    built = build_schema((ROOT / "schema.graphql").read_text())
+    bind_scalars(built)
+    for name, kind in built.type_map.items():
+        if isinstance(kind, GraphQLObjectType) and not name.startswith("__"):
+            _bind(kind)
+    return built
+
+
+def _bind(kind: GraphQLObjectType) -> None:
+    resolvers = RESOLVERS.get(kind.name, {})
+    provided = _provided(kind.name)
+    if unknown := set(resolvers) - set(kind.fields):
+        raise UnboundField(f"{kind.name} has no field {', '.join(sorted(unknown))}")
+    for name, field in kind.fields.items():
+        if name in resolvers:
+            field.resolve = resolvers[name]
+        elif snake_case(name) in provided:
+            field.resolve = _from_document(snake_case(name))
+        else:
+            raise UnboundField(f"nothing provides {kind.name}.{name}")
+
+
+def _provided(name: str) -> set[str]:
+    if name in _DOCUMENTS:
+        return {field.name for field in dataclasses.fields(_DOCUMENTS[name])} | _TIMES
+    return _RESULTS.get(name, set())
+
+
+def _from_document(key: str) -> Any:
+    return lambda document, _: document.get(key)
+
+
+def snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,64 @@
+"""What every aggregate has: a name, its events, an empty state and the fold."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from functools import reduce
+from typing import Any, Generic, TypeVar, get_args
+from uuid import UUID
+
+State = TypeVar("State")
+
+
+class Lifecycle(Enum):
+    ABSENT = "absent"
+    ACTIVE = "active"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, eq=False)
+class Aggregate(Generic[State]):
+    """`events`: the union of its event types. `snapshot_schema`: raise it when the state's shape changes, and older
+    snapshots are ignored."""
+
+    name: str
+    initial: State
+    evolve: Callable[[State, Any], State]
+    events: Any
+    snapshot_schema: int = 1
+
+    def stream(self, aggregate_id: UUID) -> str:
+        return f"{self.name}-{aggregate_id}"
+
+    def id_of(self, stream: str) -> UUID:
+        """The inverse of `stream`. Raises ValueError for the stream of something else."""
+        return UUID(stream.removeprefix(f"{self.name}-"))
+
+    def stream_of(self, event: object) -> str:
+        return self.stream(getattr(event, f"{self.name}_id"))
+
+    def ref(self, aggregate_id: UUID) -> "Ref[State]":
+        return Ref(self, aggregate_id)
+
+    def fold(self, events: Iterable[Any], state: State | None = None) -> State:
+        return reduce(self.evolve, events, self.initial if state is None else state)
+
+    @property
+    def event_types(self) -> tuple[type[Any], ...]:
+        return get_args(self.events)
+
+    @property
+    def topic(self) -> str:
+        return f"{self.name}-events"
+
+
+@dataclass(frozen=True)
+class Ref(Generic[State]):
+    """One aggregate by its id."""
+
+    aggregate: Aggregate[State]
+    id: UUID
+
+    @property
+    def stream(self) -> str:
+        return self.aggregate.stream(self.id)

@@ -1,0 +1,124 @@
+"""The decisions of an order's fulfilment: each step, its compensation, and the end.
+
+Whatever arrives late, twice or out of order decides on the order's own stream: a step acts once, never after its
+compensation, and never once the order is closing. A compensation leaves its mark even when there was nothing to undo,
+so that a step still on its way finds it.
+"""
+
+from collections.abc import Sequence
+
+from shared.domain import product as products_of
+from shared.domain.commands import (
+    ArrangeShipping,
+    CancelShipping,
+    ConfirmOrder,
+    FailOrder,
+    ProcessPayment,
+    RefundPayment,
+    ReleaseInventory,
+    ReserveInventory,
+)
+from shared.domain.events import (
+    Event,
+    FulfilmentStopped,
+    InventoryReleased,
+    InventoryReservationFailed,
+    InventoryReserved,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderEvent,
+    OrderFailed,
+    PaymentFailed,
+    PaymentProcessed,
+    PaymentRefunded,
+    ShippingArranged,
+    ShippingCancelled,
+    ShippingFailed,
+)
+from shared.domain.order import Order, Outcome, Status
+from shared.domain.product import Product
+
+
+def reserve_inventory(command: ReserveInventory, order: Order, products: Sequence[Product]) -> list[Event]:
+    """Set all lines aside or none: one append holds the order's outcome and every product's."""
+    if order.inventory is not Outcome.OPEN or order.closing:
+        return []
+    lines = list(zip(order.items, products, strict=True))
+    shortages = [why for item, product in lines if (why := products_of.shortage(product, item.quantity))]
+    if shortages:
+        return [InventoryReservationFailed(command.order_id, "; ".join(shortages))]
+    reserved = [
+        event for item, product in lines for event in products_of.reserve(product, command.order_id, item.quantity)
+    ]
+    return [InventoryReserved(command.order_id), *reserved]
+
+
+def release_inventory(command: ReleaseInventory, order: Order, products: Sequence[Product]) -> list[Event]:
+    if not wants_undoing(order, order.inventory):
+        return []
+    released = [event for product in products for event in products_of.release(product, command.order_id)]
+    return [InventoryReleased(command.order_id), *released]
+
+
+def wants_payment(order: Order) -> bool:
+    """Whether to ask the payment provider at all."""
+    return order.payment is Outcome.OPEN and not order.closing
+
+
+def record_payment(payment_id: str, command: ProcessPayment, order: Order) -> list[OrderEvent]:
+    """Money that was taken is recorded even when the order began to close meanwhile: the saga will give it back."""
+    assert order.total is not None
+    return [PaymentProcessed(command.order_id, payment_id, order.total)] if order.payment is Outcome.OPEN else []
+
+
+def record_payment_failure(reason: str, command: ProcessPayment, order: Order) -> list[OrderEvent]:
+    return [PaymentFailed(command.order_id, reason)] if order.payment is Outcome.OPEN else []
+
+
+def stop(command: RefundPayment | CancelShipping, order: Order) -> list[OrderEvent]:
+    """Fence the order before an effect outside is undone: from here on it can't be confirmed any more."""
+    ended = order.status in (Status.CONFIRMED, Status.CANCELLED, Status.FAILED)
+    return [] if order.closing or ended else [FulfilmentStopped(command.order_id)]
+
+
+def wants_undoing(order: Order, step: Outcome) -> bool:
+    """Whether a compensation still has something to do; a confirmed order has passed the point of no return."""
+    return step is not Outcome.UNDONE and order.status is not Status.CONFIRMED
+
+
+def record_refund(command: RefundPayment, order: Order) -> list[OrderEvent]:
+    return [PaymentRefunded(command.order_id)] if wants_undoing(order, order.payment) else []
+
+
+def wants_shipping(order: Order) -> bool:
+    """Whether to ask the shipping provider at all."""
+    return order.shipping is Outcome.OPEN and not order.closing
+
+
+def record_shipping(shipping_id: str, command: ArrangeShipping, order: Order) -> list[OrderEvent]:
+    """A parcel that was arranged is recorded even when the order began to close meanwhile: the saga will call it back."""
+    return [ShippingArranged(command.order_id, shipping_id)] if order.shipping is Outcome.OPEN else []
+
+
+def record_shipping_failure(reason: str, command: ArrangeShipping, order: Order) -> list[OrderEvent]:
+    return [ShippingFailed(command.order_id, reason)] if order.shipping is Outcome.OPEN else []
+
+
+def record_shipping_cancellation(command: CancelShipping, order: Order) -> list[OrderEvent]:
+    return [ShippingCancelled(command.order_id)] if wants_undoing(order, order.shipping) else []
+
+
+def confirm(command: ConfirmOrder, order: Order, products: Sequence[Product]) -> list[Event]:
+    """The point of no return: the order is confirmed and its units leave the shelf in one append."""
+    if order.status is not Status.SHIPPED or order.closing:
+        return []
+    shipped = [event for product in products for event in products_of.ship(product, command.order_id)]
+    return [OrderConfirmed(command.order_id), *shipped]
+
+
+def fail(command: FailOrder, order: Order) -> list[OrderEvent]:
+    """End an order whose steps have been undone; an order that has ended stays as it is."""
+    if order.status in (Status.ABSENT, Status.CONFIRMED, Status.CANCELLED, Status.FAILED):
+        return []
+    ended = OrderCancelled if order.cancelled_by_customer else OrderFailed
+    return [ended(command.order_id, order.reason or command.reason)]

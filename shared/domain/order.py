@@ -1,0 +1,179 @@
+"""Orders: what was ordered, how far it got, and the client's two decisions: create and cancel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from uuid import UUID
+
+from shared.domain.aggregate import Aggregate
+from shared.domain.commands import CancelOrder, CreateOrder, OrderLine
+from shared.domain.errors import Invalid, NotFound, Path, Rejected
+from shared.domain.events import (
+    FulfilmentStopped,
+    InventoryReleased,
+    InventoryReservationFailed,
+    InventoryReserved,
+    OrderCancellationRequested,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderCreated,
+    OrderEvent,
+    OrderFailed,
+    OrderItem,
+    PaymentFailed,
+    PaymentProcessed,
+    PaymentRefunded,
+    ShippingArranged,
+    ShippingCancelled,
+    ShippingFailed,
+)
+from shared.domain.product import Product, require_on_sale
+from shared.domain.values import Money
+
+
+class Status(Enum):
+    ABSENT = "ABSENT"
+    PENDING = "PENDING"
+    INVENTORY_RESERVED = "INVENTORY_RESERVED"
+    PAYMENT_PROCESSED = "PAYMENT_PROCESSED"
+    SHIPPED = "SHIPPED"
+    CONFIRMED = "CONFIRMED"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+
+
+class Outcome(Enum):
+    """Of one step of the order's fulfilment. UNDONE is final: a step that arrives after its compensation does nothing."""
+
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True)
+class Order:
+    """`closing`: a failure or a cancellation has been recorded, so no further step begins."""
+
+    order_id: UUID | None = None
+    user_id: str = ""
+    items: Sequence[OrderItem] = ()
+    total: Money | None = None
+    payment_method: str = ""
+    shipping_method: str = ""
+    status: Status = Status.ABSENT
+    inventory: Outcome = Outcome.OPEN
+    payment: Outcome = Outcome.OPEN
+    shipping: Outcome = Outcome.OPEN
+    payment_id: str | None = None
+    shipping_id: str | None = None
+    closing: bool = False
+    cancelled_by_customer: bool = False
+    reason: str | None = None
+
+
+def evolve(order: Order, event: OrderEvent) -> Order:
+    match event:
+        case OrderCreated(order_id, user_id, items, total, payment, shipping):
+            return Order(order_id, user_id, items, total, payment, shipping, Status.PENDING)
+        case OrderCancellationRequested(_, reason):
+            return replace(order, closing=True, cancelled_by_customer=True, reason=reason)
+        case InventoryReserved():
+            return replace(order, inventory=Outcome.DONE, status=Status.INVENTORY_RESERVED)
+        case PaymentProcessed(_, payment_id):
+            return replace(order, payment=Outcome.DONE, payment_id=payment_id, status=Status.PAYMENT_PROCESSED)
+        case ShippingArranged(_, shipping_id):
+            return replace(order, shipping=Outcome.DONE, shipping_id=shipping_id, status=Status.SHIPPED)
+        case FulfilmentStopped():
+            return replace(order, closing=True)
+        case OrderConfirmed():
+            return replace(order, status=Status.CONFIRMED)
+        case _:
+            return _evolve_ending(order, event)
+
+
+def _evolve_ending(
+    order: Order,
+    event: InventoryReservationFailed
+    | InventoryReleased
+    | PaymentFailed
+    | PaymentRefunded
+    | ShippingFailed
+    | ShippingCancelled
+    | OrderCancelled
+    | OrderFailed,
+) -> Order:
+    match event:
+        case InventoryReservationFailed(_, reason):
+            return replace(order, inventory=Outcome.FAILED, closing=True, reason=order.reason or reason)
+        case PaymentFailed(_, reason):
+            return replace(order, payment=Outcome.FAILED, closing=True, reason=order.reason or reason)
+        case ShippingFailed(_, reason):
+            return replace(order, shipping=Outcome.FAILED, closing=True, reason=order.reason or reason)
+        case InventoryReleased():
+            return replace(order, inventory=Outcome.UNDONE, closing=True)
+        case PaymentRefunded():
+            return replace(order, payment=Outcome.UNDONE, closing=True)
+        case ShippingCancelled():
+            return replace(order, shipping=Outcome.UNDONE, closing=True)
+        case OrderCancelled(_, reason):
+            return replace(order, status=Status.CANCELLED, closing=True, reason=reason)
+        case OrderFailed(_, reason):
+            return replace(order, status=Status.FAILED, closing=True, reason=reason)
+
+
+ORDER = Aggregate("order", Order(), evolve, OrderEvent)
+
+
+def create(command: CreateOrder, order: Order, products: Sequence[Product]) -> list[OrderEvent]:
+    """`products`: the state of each line's product, in the order of the lines. Stock is not looked at here: reserving
+    it is the first step of the order's saga."""
+    if order.status is not Status.ABSENT:
+        raise Rejected(f"order {command.order_id} exists already", ("orderId",))
+    _require_distinct(command.items)
+    items = [
+        _item(line, product, ("items", n))
+        for n, (line, product) in enumerate(zip(command.items, products, strict=True))
+    ]
+    currencies = {product.price.currency for product in products}
+    if len(currencies) > 1:
+        raise Rejected(f"one order can't mix currencies: {', '.join(sorted(currencies))}", ("items",))
+    total = Money(sum((item.unit_price * item.quantity for item in items), start=items[0].unit_price * 0), *currencies)
+    return [
+        OrderCreated(
+            command.order_id, command.user_id, tuple(items), total, command.payment_method, command.shipping_method
+        )
+    ]
+
+
+def _require_distinct(lines: Sequence[OrderLine]) -> None:
+    seen: set[UUID] = set()
+    for n, line in enumerate(lines):
+        if line.product_id in seen:
+            raise Invalid(
+                f"product {line.product_id} has a line already; raise its quantity", ("items", n, "productId")
+            )
+        seen.add(line.product_id)
+
+
+def _item(line: OrderLine, product: Product, at: Path) -> OrderItem:
+    require_on_sale(line.product_id, product, (*at, "productId"))
+    if line.product_name != product.name:
+        raise Rejected(f"the product is called {product.name!r}, not {line.product_name!r}", (*at, "productName"))
+    if line.unit_price != product.price.amount:
+        raise Rejected(f"the price is {product.price.amount}, not {line.unit_price}", (*at, "unitPrice"))
+    return OrderItem(line.product_id, product.name, line.quantity, product.price.amount)
+
+
+def cancel(command: CancelOrder, order: Order) -> list[OrderEvent]:
+    """Cancel before shipment; cancelling twice, or what is failing already, records nothing."""
+    match order.status:
+        case Status.PENDING | Status.INVENTORY_RESERVED | Status.PAYMENT_PROCESSED:
+            reason = command.reason or "cancelled by the customer"
+            return [] if order.closing else [OrderCancellationRequested(command.order_id, reason)]
+        case Status.CANCELLED | Status.FAILED:
+            return []
+        case Status.ABSENT:
+            raise NotFound(f"order {command.order_id} does not exist", ("id",))
+        case Status.SHIPPED | Status.CONFIRMED:
+            raise Rejected(f"an order that is {order.status.value} can't be cancelled", ("id",))

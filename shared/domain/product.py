@@ -1,0 +1,172 @@
+"""Products: what is sold, at which price, how many lie on the shelf and for which orders some are set aside."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from uuid import UUID
+
+from shared.domain.aggregate import Aggregate, Lifecycle
+from shared.domain.category import Category, require_active
+from shared.domain.commands import AdjustStock, ChangeProductPrice, CreateProduct, DeleteProduct, UpdateProduct
+from shared.domain.errors import Invalid, NotFound, Path, Rejected
+from shared.domain.events import (
+    ProductCreated,
+    ProductDeleted,
+    ProductEvent,
+    ProductPriceChanged,
+    ProductUpdated,
+    StockAdjusted,
+    StockReleased,
+    StockReserved,
+    StockShipped,
+)
+from shared.domain.values import MAX_STOCK, Money
+
+
+@dataclass(frozen=True)
+class Product:
+    """`on_hand`: units on the shelf, set aside or not. `reserved`: units set aside, by order."""
+
+    product_id: UUID | None = None
+    name: str = ""
+    description: str | None = None
+    category_id: UUID | None = None
+    price: Money = field(default_factory=lambda: Money(Decimal(0)))
+    on_hand: int = 0
+    reserved: Mapping[UUID, int] = field(default_factory=dict)
+    lifecycle: Lifecycle = Lifecycle.ABSENT
+
+    @property
+    def available(self) -> int:
+        return self.on_hand - sum(self.reserved.values())
+
+
+def evolve(product: Product, event: ProductEvent) -> Product:
+    match event:
+        case ProductCreated(product_id, name, description, category_id, price, on_hand):
+            return Product(product_id, name, description, category_id, price, on_hand, {}, Lifecycle.ACTIVE)
+        case ProductUpdated(_, name, description, category_id):
+            return replace(product, name=name, description=description, category_id=category_id)
+        case ProductPriceChanged(_, price):
+            return replace(product, price=price)
+        case StockAdjusted(_, delta):
+            return replace(product, on_hand=product.on_hand + delta)
+        case StockReserved(_, order_id, quantity):
+            return replace(product, reserved={**product.reserved, order_id: quantity})
+        case StockReleased(_, order_id):
+            return replace(product, reserved=_without(product.reserved, order_id))
+        case StockShipped(_, order_id, quantity):
+            on_hand = product.on_hand - quantity
+            return replace(product, on_hand=on_hand, reserved=_without(product.reserved, order_id))
+        case ProductDeleted():
+            return replace(product, lifecycle=Lifecycle.DELETED)
+
+
+def _without(reserved: Mapping[UUID, int], order_id: UUID) -> Mapping[UUID, int]:
+    return {order: quantity for order, quantity in reserved.items() if order != order_id}
+
+
+PRODUCT = Aggregate("product", Product(), evolve, ProductEvent)
+
+
+def require_on_sale(product_id: UUID, product: Product, at: Path) -> None:
+    match product.lifecycle:
+        case Lifecycle.ABSENT:
+            raise NotFound(f"product {product_id} does not exist", at)
+        case Lifecycle.DELETED:
+            raise Rejected(f"product {product_id} is no longer sold", at)
+        case Lifecycle.ACTIVE:
+            return
+
+
+def create(command: CreateProduct, product: Product, categories: Sequence[Category]) -> list[ProductEvent]:
+    if product.lifecycle is not Lifecycle.ABSENT:
+        raise Rejected(f"product {command.product_id} exists already", ("productId",))
+    require_active(command.category_id, categories[0], ("categoryId",))
+    price = Money.of(command.price, command.currency, ("price",))
+    stock = command.stock_quantity or 0
+    return [ProductCreated(command.product_id, command.name, command.description, command.category_id, price, stock)]
+
+
+def update(command: UpdateProduct, product: Product, categories: Sequence[Category]) -> list[ProductEvent]:
+    """Changing nothing records nothing; a new price and a new stock are facts of their own."""
+    require_on_sale(command.product_id, product, ("id",))
+    category_id = command.category_id.value if command.category_id else product.category_id
+    assert category_id is not None  # a product on sale has one
+    if category_id != product.category_id:
+        require_active(category_id, categories[0], ("categoryId",))
+    updated = ProductUpdated(
+        command.product_id,
+        command.name.value if command.name else product.name,
+        command.description.value if command.description else product.description,
+        category_id,
+    )
+    events: list[ProductEvent] = [updated] if evolve(product, updated) != product else []
+    if command.price:
+        price = Money.of(command.price.value, product.price.currency, ("price",))
+        events += [ProductPriceChanged(command.product_id, price)] if price != product.price else []
+    if command.stock_quantity:
+        delta = command.stock_quantity.value - product.on_hand
+        events += _adjusted(product, command.product_id, delta, "stock set", ("stockQuantity",))
+    return events
+
+
+def change_price(command: ChangeProductPrice, product: Product) -> list[ProductEvent]:
+    """The amount is in the product's currency."""
+    require_on_sale(command.product_id, product, ("id",))
+    price = Money.of(command.new_price, product.price.currency, ("newPrice",))
+    return [ProductPriceChanged(command.product_id, price)] if price != product.price else []
+
+
+def adjust_stock(command: AdjustStock, product: Product) -> list[ProductEvent]:
+    require_on_sale(command.product_id, product, ("id",))
+    return _adjusted(product, command.product_id, command.delta, command.reason, ("delta",))
+
+
+def _adjusted(product: Product, product_id: UUID, delta: int, reason: str | None, at: Path) -> list[ProductEvent]:
+    if delta == 0:
+        return []
+    if delta < 0 and delta + product.available < 0:
+        raise Rejected(f"only {product.available} of {product.on_hand} on hand are not reserved", at)
+    if product.on_hand + delta > MAX_STOCK:
+        raise Invalid(f"would make more than {MAX_STOCK} on hand", at)
+    return [StockAdjusted(product_id, delta, reason)]
+
+
+def delete(command: DeleteProduct, product: Product) -> list[ProductEvent]:
+    """Deleting twice records nothing. Units already set aside for an order are still shipped."""
+    match product.lifecycle:
+        case Lifecycle.ABSENT:
+            raise NotFound(f"product {command.product_id} does not exist", ("id",))
+        case Lifecycle.DELETED:
+            return []
+        case Lifecycle.ACTIVE:
+            return [ProductDeleted(command.product_id)]
+
+
+def shortage(product: Product, quantity: int) -> str | None:
+    """Why `quantity` can't be set aside now; None when it can."""
+    if product.lifecycle is not Lifecycle.ACTIVE:
+        return f"{product.name} is no longer sold"
+    if product.available < quantity:
+        return f"{product.name}: {quantity} ordered, {product.available} available"
+    return None
+
+
+def reserve(product: Product, order_id: UUID, quantity: int) -> list[ProductEvent]:
+    """Set units aside for an order, once."""
+    assert product.product_id is not None
+    return [] if order_id in product.reserved else [StockReserved(product.product_id, order_id, quantity)]
+
+
+def release(product: Product, order_id: UUID) -> list[ProductEvent]:
+    assert product.product_id is not None
+    quantity = product.reserved.get(order_id)
+    return [StockReleased(product.product_id, order_id, quantity)] if quantity else []
+
+
+def ship(product: Product, order_id: UUID) -> list[ProductEvent]:
+    """Hand over what was set aside for an order."""
+    assert product.product_id is not None
+    quantity = product.reserved.get(order_id)
+    return [StockShipped(product.product_id, order_id, quantity)] if quantity else []

@@ -1,0 +1,106 @@
+"""Value types: annotations that the edge enforces when it decodes, and Money."""
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, Generic, TypeVar, get_args
+
+from iso4217 import Currency as IsoCurrency
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, Strict
+from pydantic_core import CoreSchema, core_schema
+
+from shared.domain.errors import Invalid, Path
+
+MAX_STOCK = 1_000_000_000
+MAX_QUANTITY = 1_000_000
+MAX_LINES = 100
+MAX_AMOUNT = Decimal(1_000_000_000_000)
+
+T = TypeVar("T")
+
+_EXPONENTS: Mapping[str, int] = {c.code.upper(): c.exponent for c in IsoCurrency if c.exponent is not None}
+
+
+def _name(value: str) -> str:
+    text = unicodedata.normalize("NFC", value).strip()
+    if not 1 <= len(text) <= 200:
+        raise ValueError("must have 1 to 200 characters")
+    if any(unicodedata.category(c) in _NOT_IN_NAMES for c in text):
+        raise ValueError("must not contain control characters")
+    if all(unicodedata.category(c)[0] in "CZM" for c in text):
+        raise ValueError("must contain a visible character")
+    return text
+
+
+def _text(value: str) -> str:
+    text = unicodedata.normalize("NFC", value).strip()
+    if any(unicodedata.category(c) in _CONTROLS and c not in "\n\r\t" for c in text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+def _token(value: str) -> str:
+    if any(unicodedata.category(c) in _NOT_IN_NAMES for c in value) or value != value.strip() or not value:
+        raise ValueError("must not be empty, nor contain control characters or surrounding spaces")
+    return value
+
+
+def _amount(value: Decimal) -> Decimal:
+    if not 0 <= value <= MAX_AMOUNT:
+        raise ValueError(f"must be from 0 to {MAX_AMOUNT}")
+    return abs(value)  # a price of -0 is 0
+
+
+def _currency(value: str) -> str:
+    if value not in _EXPONENTS:
+        raise ValueError("must be an ISO 4217 code such as JPY, USD or EUR")
+    return value
+
+
+_CONTROLS = frozenset({"Cc", "Cs"})  # Cs: half a surrogate pair, which no database can store
+_NOT_IN_NAMES = _CONTROLS | {"Zl", "Zp"}
+
+Name = Annotated[str, Field(max_length=1000), AfterValidator(_name)]
+"""1 to 200 characters after NFC and trimming, no control characters. The outer bound spares normalising a novel."""
+Text = Annotated[str, Field(max_length=2000), AfterValidator(_text)]
+"""Up to 2,000 characters; line breaks are allowed."""
+Token = Annotated[str, Field(max_length=128), AfterValidator(_token)]
+"""An identifier from elsewhere (user, payment method): up to 128 characters, taken as it is."""
+Amount = Annotated[Decimal, AfterValidator(_amount)]
+Currency = Annotated[str, AfterValidator(_currency)]
+Quantity = Annotated[int, Strict(), Field(ge=1, le=MAX_QUANTITY)]
+Stock = Annotated[int, Strict(), Field(ge=0, le=MAX_STOCK)]
+StockDelta = Annotated[int, Strict(), Field(ge=-MAX_STOCK, le=MAX_STOCK)]
+
+
+@dataclass(frozen=True)
+class Money:
+    """An amount in the currency's main unit (yen, dollars), carrying exactly the currency's decimals."""
+
+    amount: Decimal
+    currency: str = "JPY"
+
+    @classmethod
+    def of(cls, amount: Decimal, currency: str, field: Path = ()) -> "Money":
+        """Round nothing: an amount with more decimals than the currency has is `Invalid` at `field`."""
+        unit = Decimal(1).scaleb(-_EXPONENTS[currency])
+        exact = amount.quantize(unit)
+        if exact != amount:
+            raise Invalid(f"{currency} has {_EXPONENTS[currency]} decimals, {amount} has more", field)
+        return cls(exact, currency)
+
+    def times(self, quantity: int) -> "Money":
+        return Money(self.amount * quantity, self.currency)
+
+
+@dataclass(frozen=True)
+class To(Generic[T]):
+    """A field of an update that was given, as opposed to None for one left alone: `To(None)` clears it."""
+
+    value: T
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
+        (inner,) = get_args(source)
+        return core_schema.no_info_after_validator_function(cls, handler.generate_schema(inner))

@@ -1,0 +1,57 @@
+"""Between domain events and what is stored of them."""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any, cast
+
+from pydantic import TypeAdapter
+
+from shared.domain.category import CATEGORY
+from shared.domain.events import Event
+from shared.domain.order import ORDER
+from shared.domain.product import PRODUCT
+from shared.event_store.protocol import EventRecord
+from shared.event_store.upcasters import UPCASTERS, Data, Upcaster
+
+
+class UnknownEvent(Exception):
+    """An event type or schema version that this code can't read: it is older than the data, or an upcaster is missing."""
+
+
+class Codec:
+    """`types`: the event classes; one's current schema version is its `schema_version`, 1 unless it says otherwise."""
+
+    def __init__(self, types: Iterable[type[Any]], upcasters: Mapping[tuple[str, int], Upcaster]) -> None:
+        self._types = {event_type.__name__: event_type for event_type in types}
+        self._upcasters = upcasters
+
+    @cached_property
+    def _adapters(self) -> dict[str, TypeAdapter[Any]]:
+        return {name: TypeAdapter(event_type) for name, event_type in self._types.items()}
+
+    def encode(self, event: object) -> tuple[str, int, Data]:
+        """Name, schema version and JSON data of an event."""
+        name = type(event).__name__
+        data = self._adapters[name].dump_python(event, mode="json")
+        return name, _schema_version(type(event)), cast(Data, data)
+
+    def decode(self, record: EventRecord) -> Event:
+        """Raises UnknownEvent rather than skip what it can't read."""
+        if record.type not in self._types:
+            raise UnknownEvent(f"no event is called {record.type} ({record.stream}, version {record.version})")
+        current = _schema_version(self._types[record.type])
+        data = record.data
+        for version in range(record.schema_version, current):
+            if (record.type, version) not in self._upcasters:
+                raise UnknownEvent(f"no upcaster for {record.type} from schema version {version} to {version + 1}")
+            data = self._upcasters[record.type, version](data)
+        if record.schema_version > current:
+            raise UnknownEvent(f"{record.type} has schema version {record.schema_version}; this code knows {current}")
+        return cast(Event, self._adapters[record.type].validate_python(data))
+
+
+def _schema_version(event_type: type[Any]) -> int:
+    return getattr(event_type, "schema_version", 1)
+
+
+CODEC = Codec((*CATEGORY.event_types, *PRODUCT.event_types, *ORDER.event_types), UPCASTERS)

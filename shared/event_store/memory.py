@@ -1,0 +1,111 @@
+"""The event store in memory: for tests and for `scripts/dev --memory`. Same rules, same errors, nothing survives."""
+
+from collections.abc import Iterable, Sequence
+from threading import RLock
+
+from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
+from shared.domain.placement import Place, Placement, Remove
+from shared.event_store.protocol import (
+    AlreadyRecorded,
+    Append,
+    Checkpoint,
+    EventRecord,
+    IdempotencyRecord,
+    LogEntry,
+    Snapshot,
+)
+from shared.messaging.memory import MemoryOutbox
+from shared.messaging.outbox import AfterCommit, leave_to_relay
+
+
+class MemoryEventStore:
+    def __init__(self, outbox: MemoryOutbox | None = None, after_commit: AfterCommit = leave_to_relay) -> None:
+        self._lock = RLock()
+        self._log: list[EventRecord] = []
+        self._streams: dict[str, list[EventRecord]] = {}
+        self._snapshots: dict[str, Snapshot] = {}
+        self._records: dict[str, IdempotencyRecord] = {}
+        self._placements: dict[str, Place] = {}
+        self._outbox = outbox or MemoryOutbox()
+        self._after_commit = after_commit
+
+    def append(self, append: Append) -> None:
+        with self._lock:
+            if append.record and append.record.key in self._records:
+                raise AlreadyRecorded("the command has been carried out already")
+            events = sorted(append.events, key=lambda event: (event.stream, event.version))
+            self._require_expected_versions(events)
+            self._placements = placed(self._placements, append.placements)
+            for event in events:
+                self._streams.setdefault(event.stream, []).append(event)
+            self._log.extend(events)
+            if append.record:
+                self._records[append.record.key] = append.record
+            self._outbox.add(append.messages)
+        self._after_commit(append.messages)
+
+    def _require_expected_versions(self, events: Iterable[EventRecord]) -> None:
+        versions: dict[str, int] = {}
+        for event in events:
+            head = versions.get(event.stream, len(self._streams.get(event.stream, ())))
+            if event.version != head + 1 and event.stream in versions:
+                raise ValueError(f"{event.stream}: version {event.version} does not follow {head}")
+            if event.version != head + 1:
+                raise ConcurrencyError("somebody else changed it at the same moment; try again")
+            versions[event.stream] = event.version
+
+    def read(self, streams: Sequence[str], after: dict[str, int] | None = None) -> dict[str, list[EventRecord]]:
+        with self._lock:
+            return {stream: self._streams.get(stream, [])[(after or {}).get(stream, 0) :] for stream in streams}
+
+    def read_all(self, after: Checkpoint, limit: int) -> list[LogEntry]:
+        with self._lock:
+            start = after.position
+            events = self._log[start : start + limit]
+            return [LogEntry(Checkpoint(1, n, n), event) for n, event in enumerate(events, start + 1)]
+
+    def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, Snapshot]:
+        with self._lock:
+            found = {stream: self._snapshots[stream] for stream in streams if stream in self._snapshots}
+            return {stream: snapshot for stream, snapshot in found.items() if snapshot.schema_version == schema_version}
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            there = self._snapshots.get(snapshot.stream)
+            newer = (snapshot.schema_version, snapshot.version)
+            if there is None or (there.schema_version, there.version) < newer:
+                self._snapshots[snapshot.stream] = snapshot
+
+    def recorded(self, key: str) -> IdempotencyRecord | None:
+        with self._lock:
+            return self._records.get(key)
+
+
+def placed(tree: dict[str, Place], placements: Sequence[Placement]) -> dict[str, Place]:
+    """The tree after the placements, which hold together or not at all."""
+    after = dict(tree)
+    for placement in placements:
+        match placement:
+            case Place():
+                _require_place(after, placement)
+                after[placement.stream] = placement
+            case Remove(stream):
+                if any(place.parent == stream for place in after.values()):
+                    raise StillInUse(
+                        "the category still has products or subcategories; move or delete them first", ("id",)
+                    )
+                after.pop(stream, None)
+    return after
+
+
+def _require_place(tree: dict[str, Place], new: Place) -> None:
+    if new.parent is not None and new.parent not in tree:
+        raise ParentMissing("the category it would belong to has just been deleted")
+    siblings = (place for place in tree.values() if place.parent == new.parent and place.stream != new.stream)
+    if new.name is not None and any(sibling.name == new.name for sibling in siblings):
+        raise NameTaken("the name is taken by another category there", ("name",))
+    above = new.parent
+    while above is not None:
+        if above == new.stream:
+            raise CircularParent("a category can't be moved below itself", ("parentId",))
+        above = tree[above].parent

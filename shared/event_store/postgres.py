@@ -1,0 +1,200 @@
+"""The event store on PostgreSQL: every write is one statement, a call of `append_events` in sql/."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from psycopg import Connection, errors
+from psycopg.rows import TupleRow
+from psycopg.types.json import Json
+from psycopg_pool import ConnectionPool
+
+from shared.domain.errors import (
+    CircularParent,
+    ConcurrencyError,
+    NameTaken,
+    ParentMissing,
+    Rejected,
+    ShopError,
+    StillInUse,
+)
+from shared.domain.placement import Place, Placement, Remove
+from shared.event_store.protocol import (
+    AlreadyRecorded,
+    Append,
+    Checkpoint,
+    EventRecord,
+    IdempotencyRecord,
+    LogEntry,
+    Snapshot,
+)
+from shared.messaging.envelope import Message, encode_stored
+from shared.messaging.outbox import AfterCommit, leave_to_relay
+from shared.observability.context import Context
+from shared.resilience.postgres import unavailable_when_down
+
+_READ = """
+SELECT id, stream, version, type, schema_version, data, metadata, recorded_at
+FROM unnest(%s::text[], %s::int[]) AS wanted (name, seen)
+JOIN events ON stream = name AND version > seen
+ORDER BY stream, version
+"""
+
+# An append takes its transaction id when it starts and becomes visible when it commits, so a later id may show first.
+# Below the oldest id still running, nothing can appear any more; that is as far as the log may be read. Positions alone
+# can't say that: they are drawn in any order, and reading "after position N" loses what was drawn earlier and committed
+# later. Epochs before the last are closed.
+_READ_ALL = """
+SELECT epoch, transaction_id::text::bigint, position,
+    id, stream, version, type, schema_version, data, metadata, recorded_at
+FROM events
+WHERE (epoch, transaction_id, position) > (%s, %s::text::xid8, %s)
+  AND (epoch < (SELECT max(epoch) FROM epochs) OR transaction_id < pg_snapshot_xmin(pg_current_snapshot()))
+ORDER BY epoch, transaction_id, position
+LIMIT %s
+"""
+
+_SAVE_SNAPSHOT = """
+INSERT INTO snapshots (stream, version, schema_version, state, created_at, updated_at)
+VALUES (%(stream)s, %(version)s, %(schema_version)s, %(state)s, %(created_at)s, %(updated_at)s)
+ON CONFLICT (stream) DO UPDATE
+SET version = excluded.version, schema_version = excluded.schema_version, state = excluded.state,
+    updated_at = excluded.updated_at
+WHERE (snapshots.schema_version, snapshots.version) < (excluded.schema_version, excluded.version)
+"""
+
+
+class PostgresEventStore:
+    """`pool`: connections in autocommit mode. `after_commit`: publishes what an append left in the outbox."""
+
+    def __init__(self, pool: ConnectionPool, after_commit: AfterCommit = leave_to_relay) -> None:
+        self._pool = pool
+        self._after_commit = after_commit
+
+    def append(self, append: Append) -> None:
+        parameters = (
+            _events_json(append.events),
+            _messages_json(append.messages),
+            _placements_json(append.placements),
+            _record_json(append.record),
+        )
+        with self._connection() as connection, _conflicts_as_ours(append):
+            connection.execute("SELECT append_events(%s, %s, %s, %s)", parameters)
+        self._after_commit(append.messages)
+
+    def read(self, streams: Sequence[str], after: dict[str, int] | None = None) -> dict[str, list[EventRecord]]:
+        found: dict[str, list[EventRecord]] = {stream: [] for stream in streams}
+        seen = [(after or {}).get(stream, 0) for stream in found]
+        with self._connection() as connection:
+            for row in connection.execute(_READ, (list(found), seen)):
+                found[row[1]].append(_event(row))
+        return found
+
+    def read_all(self, after: Checkpoint, limit: int) -> list[LogEntry]:
+        with self._connection() as connection:
+            rows = connection.execute(_READ_ALL, (after.epoch, str(after.transaction_id), after.position, limit))
+            return [LogEntry(Checkpoint(*row[:3]), _event(row[3:])) for row in rows]
+
+    def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, Snapshot]:
+        query = """SELECT stream, version, schema_version, state, created_at, updated_at FROM snapshots
+                   WHERE stream = ANY(%s) AND schema_version = %s"""
+        with self._connection() as connection:
+            return {row[0]: Snapshot(*row) for row in connection.execute(query, (list(streams), schema_version))}
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        values = {**vars(snapshot), "state": Json(snapshot.state)}
+        with self._connection() as connection:
+            connection.execute(_SAVE_SNAPSHOT, values)
+
+    def recorded(self, key: str) -> IdempotencyRecord | None:
+        with self._connection() as connection:
+            row = connection.execute(
+                "SELECT key, fingerprint, result FROM idempotency WHERE key = %s", (key,)
+            ).fetchone()
+            return IdempotencyRecord(*row) if row else None
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection[TupleRow]]:
+        with unavailable_when_down("the event store"), self._pool.connection() as connection:
+            yield connection
+
+
+_OURS: dict[str, Callable[[Append], ShopError]] = {
+    "events_stream_version": lambda _: ConcurrencyError("somebody else changed it at the same moment; try again"),
+    "events_id": lambda _: ConcurrencyError("the event has been recorded already"),
+    "idempotency_pkey": lambda _: AlreadyRecorded("the command has been carried out already"),
+    "placements_sibling_name": lambda _: NameTaken("the name is taken by another category there", ("name",)),
+    "placements_no_circle": lambda _: CircularParent("a category can't be moved below itself", ("parentId",)),
+    "placements_parent": lambda append: _parent_error(append.placements),
+}
+
+
+@contextmanager
+def _conflicts_as_ours(append: Append) -> Iterator[None]:
+    """Recognise a broken rule by the name of the constraint that holds it."""
+    try:
+        yield
+    except (errors.DeadlockDetected, errors.SerializationFailure) as error:
+        raise ConcurrencyError("two changes got in each other's way; try again") from error
+    except errors.IntegrityError as error:
+        ours = _OURS.get(error.diag.constraint_name or "")
+        if ours is None:
+            raise
+        raise ours(append) from error
+
+
+def _parent_error(placements: Sequence[Placement]) -> Rejected:
+    if any(isinstance(placement, Remove) for placement in placements):
+        return StillInUse("the category still has products or subcategories; move or delete them first", ("id",))
+    return ParentMissing("the category it would belong to has just been deleted")
+
+
+def _events_json(events: Sequence[EventRecord]) -> str:
+    rows = []
+    expected: dict[str, int] = {}
+    for event in sorted(events, key=lambda e: (e.stream, e.version)):
+        first = expected.get(event.stream) is None
+        if not first and expected[event.stream] != event.version:
+            raise ValueError(f"{event.stream}: version {event.version} does not follow {expected[event.stream] - 1}")
+        expected[event.stream] = event.version + 1
+        rows.append(_event_row(event) | {"first": first})
+    return json.dumps(rows)
+
+
+def _event_row(event: EventRecord) -> dict[str, Any]:
+    return {
+        "id": str(event.id),
+        "stream": event.stream,
+        "version": event.version,
+        "type": event.type,
+        "schema_version": event.schema_version,
+        "data": event.data,
+        "metadata": vars(event.metadata),
+        "recorded_at": event.recorded_at.isoformat(),
+    }
+
+
+def _event(row: TupleRow) -> EventRecord:
+    event_id, stream, version, event_type, schema_version, data, metadata, recorded_at = row
+    return EventRecord(event_id, stream, version, event_type, schema_version, data, Context(**metadata), recorded_at)
+
+
+def _messages_json(messages: Sequence[Message]) -> str:
+    return "[" + ",".join(encode_stored(message) for message in messages) + "]"
+
+
+def _placements_json(placements: Sequence[Placement]) -> str | None:
+    return json.dumps([_placement_row(placement) for placement in placements]) if placements else None
+
+
+def _placement_row(placement: Placement) -> dict[str, Any]:
+    match placement:
+        case Place(stream, parent, name):
+            return {"stream": stream, "parent": parent, "name": name, "removed": False}
+        case Remove(stream):
+            return {"stream": stream, "removed": True}
+
+
+def _record_json(record: IdempotencyRecord | None) -> str | None:
+    return json.dumps(vars(record)) if record else None

@@ -1,0 +1,102 @@
+"""What an event store does, whichever engine is below it. One contract suite runs on every implementation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from shared.domain.errors import ConcurrencyError
+from shared.domain.placement import Placement
+from shared.messaging.envelope import Message
+from shared.observability.context import Context
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """An event as it is stored. `version`: 1, 2, 3, ... in its stream. `recorded_at`: UTC, by the writer's clock, for
+    people only: nothing is ordered by it."""
+
+    id: UUID
+    stream: str
+    version: int
+    type: str
+    schema_version: int
+    data: dict[str, Any]
+    metadata: Context
+    recorded_at: datetime
+
+
+class Checkpoint(NamedTuple):
+    """A place in the log: everything up to it has been read. Compares in the log's order."""
+
+    epoch: int = 0
+    transaction_id: int = 0
+    position: int = 0
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    checkpoint: Checkpoint
+    event: EventRecord
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A state at a version. `created_at`, `updated_at`: when the stream's first and this version's event were recorded."""
+
+    stream: str
+    version: int
+    schema_version: int
+    state: Any
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class IdempotencyRecord:
+    """`result`: what to answer when `key` comes again with the same `fingerprint`."""
+
+    key: str
+    fingerprint: str
+    result: str
+
+
+@dataclass(frozen=True)
+class Append:
+    """All or nothing. `events`: their versions continue each stream; a stream's first version minus one is the version
+    the writer expects it to have."""
+
+    events: Sequence[EventRecord]
+    messages: Sequence[Message] = ()
+    placements: Sequence[Placement] = ()
+    record: IdempotencyRecord | None = None
+
+
+class AlreadyRecorded(ConcurrencyError):
+    """The idempotency key has been used: look its result up instead of writing."""
+
+
+class EventStore(Protocol):
+    def append(self, append: Append) -> None:
+        """Write in one transaction, then hand the messages over for publishing.
+
+        Raises ConcurrencyError when a stream isn't at the expected version, AlreadyRecorded for a used key, NameTaken,
+        ParentMissing, StillInUse or CircularParent for a placement, Unavailable when the engine doesn't answer (the
+        append may have happened: repeat it with the same idempotency key).
+        """
+
+    def read(self, streams: Sequence[str], after: dict[str, int] | None = None) -> dict[str, list[EventRecord]]:
+        """The events of each stream in version order, only those above `after[stream]` where it is given."""
+
+    def read_all(self, after: Checkpoint, limit: int) -> list[LogEntry]:
+        """The log after a checkpoint, in an order that never changes and to which nothing is ever added behind what has
+        been read, however many write at once."""
+
+    def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, Snapshot]:
+        """The latest snapshot of each stream that has one of this schema version."""
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep it unless a newer one is there."""
+
+    def recorded(self, key: str) -> IdempotencyRecord | None: ...

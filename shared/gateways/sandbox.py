@@ -1,0 +1,103 @@
+"""A payment and shipping provider to try the shop with: the method of a request chooses the answer, like test cards.
+
+    approve, standard   accepted (any method that is not listed here is refused)
+    decline, refuse     refused
+    time-out            done, but the answer comes too late, every time
+    fail-N              an error N times, then accepted
+
+Amounts and shipments are kept in SQLite, in the file named by SANDBOX_DATABASE, or in memory.
+"""
+
+import re
+import sqlite3
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from threading import Lock
+from typing import Any
+from uuid import uuid4
+
+from shared.domain.errors import Unavailable
+
+TOO_LATE = 8.0
+"""Seconds that `time-out` takes: more than any gateway waits."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS ledger (
+    kind TEXT NOT NULL, key TEXT NOT NULL, status TEXT NOT NULL, reference TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT '', amount TEXT NOT NULL DEFAULT '0', failures INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (kind, key)
+)
+"""
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """`amount` and `currency`: of a payment."""
+
+    method: str
+    amount: Decimal = Decimal(0)
+    currency: str = ""
+
+
+class Sandbox:
+    def __init__(self, database: str = ":memory:") -> None:
+        self._lock = Lock()
+        self._db = sqlite3.connect(database, check_same_thread=False, isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        self._db.execute(_SCHEMA)
+
+    def make(self, kind: str, key: str, ask: Ask) -> Entry:
+        """The same key gives the same answer. Raises Unavailable where the method says so."""
+        with self._lock:
+            entry = self._find(kind, key)
+            if entry is None or entry["status"] == "failing":
+                entry = self._decide(kind, key, ask, entry["failures"] if entry else 0)
+                self._keep(entry)
+        if ask.method == "time-out":
+            time.sleep(TOO_LATE)
+        if entry["status"] == "failing":
+            raise Unavailable(f"the sandbox was told to fail {ask.method.removeprefix('fail-')} times")
+        if entry["status"] == "undone":
+            return entry | {"status": "refused", "reason": "it has been undone already"}
+        return entry
+
+    def undo(self, kind: str, key: str) -> Entry:
+        """Undo it, or forbid it if it was never made."""
+        with self._lock:
+            entry = self._find(kind, key) or self._entry(kind, key, "undone")
+            entry = entry | ({"status": "undone"} if entry["status"] in ("accepted", "failing") else {})
+            self._keep(entry)
+        return entry | {"status": "undone"}
+
+    def ledger(self, kind: str) -> list[Entry]:
+        """All that was ever asked for, for looking at and for adding up."""
+        with self._lock:
+            return [dict(row) for row in self._db.execute("SELECT * FROM ledger WHERE kind = ?", (kind,))]
+
+    def _decide(self, kind: str, key: str, ask: Ask, failures: int) -> Entry:
+        method = ask.method
+        failing = re.fullmatch(r"fail-(\d{1,4})", method)
+        if failing and failures < int(failing[1]):
+            return self._entry(kind, key, "failing", failures=failures + 1)
+        if method in ("approve", "standard", "time-out") or failing:
+            return self._entry(kind, key, "accepted", reference=f"sandbox-{uuid4()}", amount=str(ask.amount))
+        reason = "declined by the sandbox" if method in ("decline", "refuse") else f"unknown method {method!r}"
+        return self._entry(kind, key, "refused", reason=reason)
+
+    def _entry(self, kind: str, key: str, status: str, **more: Any) -> Entry:
+        blank = {"reference": "", "reason": "", "amount": "0", "failures": 0}
+        return {"kind": kind, "key": key, "status": status} | blank | more
+
+    def _find(self, kind: str, key: str) -> Entry | None:
+        row = self._db.execute("SELECT * FROM ledger WHERE kind = ? AND key = ?", (kind, key)).fetchone()
+        return dict(row) if row else None
+
+    def _keep(self, entry: Entry) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO ledger (kind, key, status, reference, reason, amount, failures)"
+            " VALUES (:kind, :key, :status, :reference, :reason, :amount, :failures)",
+            entry,
+        )

@@ -1,0 +1,110 @@
+"""What travels over Pub/Sub: a CloudEvent in binary mode, and the push request that brings it."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic.alias_generators import to_camel
+from uuid_utils.compat import uuid7
+
+from shared.domain.errors import Invalid
+from shared.observability.context import Context
+
+
+@dataclass(frozen=True)
+class Message:
+    """`subject`: what it is about (a stream). `data`: a JSON object. `time`: UTC."""
+
+    topic: str
+    type: str
+    subject: str
+    data: dict[str, Any]
+    context: Context
+    id: UUID = field(default_factory=uuid7)
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def body(self) -> bytes:
+        return json.dumps(self.data, ensure_ascii=False).encode()
+
+    def attributes(self) -> dict[str, str]:
+        attributes = {
+            "ce-specversion": "1.0",
+            "ce-id": str(self.id),
+            "ce-source": f"//shop/{self.topic}",
+            "ce-type": self.type,
+            "ce-subject": self.subject,
+            "ce-time": self.time.isoformat(),
+            "content-type": "application/json",
+            "correlation_id": self.context.correlation_id,
+            "causation_id": self.context.causation_id,
+            "actor": self.context.actor,
+        }
+        return attributes | ({"traceparent": self.context.traceparent} if self.context.traceparent else {})
+
+
+@with_config(ConfigDict(alias_generator=to_camel))
+@dataclass(frozen=True)
+class PushedMessage:
+    message_id: str
+    data: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    publish_time: datetime | None = None
+
+
+@with_config(ConfigDict(alias_generator=to_camel))
+@dataclass(frozen=True)
+class Push:
+    """The JSON body of a push request. `delivery_attempt`: given only where the subscription has a dead-letter topic."""
+
+    message: PushedMessage
+    subscription: str
+    delivery_attempt: int | None = None
+
+
+_PUSH = TypeAdapter(Push)
+_MESSAGE = TypeAdapter(Message)
+
+
+def decode_push(body: bytes) -> Push:
+    """Invalid when the body is not a Pub/Sub push."""
+    try:
+        return _PUSH.validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Invalid(f"not a Pub/Sub push: {first['msg']}", first["loc"]) from error
+
+
+def decode_message(push: Push) -> Message:
+    """Invalid when what was pushed is not one of our messages."""
+    attributes = push.message.attributes
+    try:
+        data = json.loads(base64.b64decode(push.message.data, validate=True))
+        return _MESSAGE.validate_python(
+            {
+                "id": attributes["ce-id"],
+                "topic": attributes["ce-source"].removeprefix("//shop/"),
+                "type": attributes["ce-type"],
+                "subject": attributes["ce-subject"],
+                "time": attributes["ce-time"],
+                "data": data,
+                "context": {name: attributes.get(name) for name in ("correlation_id", "causation_id", "traceparent")}
+                | {"actor": attributes.get("actor", "system")},
+            }
+        )
+    except (KeyError, binascii.Error, ValueError, RecursionError) as error:
+        raise Invalid(f"not a message of this shop: {type(error).__name__}: {error}", ("message",)) from error
+
+
+def encode_stored(message: Message) -> str:
+    """The outbox's form of a message."""
+    return _MESSAGE.dump_json(message).decode()
+
+
+def decode_stored(message: Any) -> Message:
+    return _MESSAGE.validate_python(message)

@@ -1,0 +1,143 @@
+"""Pub/Sub and the outbox in memory: at least once, unordered, with backoff, attempts and dead-letter topics."""
+
+import base64
+import heapq
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from typing import Any
+from uuid import UUID
+
+from shared.messaging.envelope import Message
+from shared.messaging.subscription import Subscription, dead_letter_attributes
+
+Deliver = Callable[[Subscription, dict[str, Any]], int]
+"""Push a body to a subscription's function; return its HTTP status, 0 when nobody answered."""
+
+ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
+
+
+class MemoryOutbox:
+    def __init__(self) -> None:
+        self._lock = Condition()
+        self._messages: dict[UUID, Message] = {}
+        self._leased_until: dict[UUID, float] = {}
+
+    def add(self, messages: Sequence[Message]) -> None:
+        with self._lock:
+            for message in messages:
+                self._messages[message.id] = message
+                self._leased_until[message.id] = time.monotonic() + 15
+
+    def claim(self, limit: int) -> list[Message]:
+        with self._lock:
+            free = [m for i, m in sorted(self._messages.items()) if self._leased_until[i] < time.monotonic()][:limit]
+            self._leased_until |= {message.id: time.monotonic() + 15 for message in free}
+            return free
+
+    def delete(self, ids: Sequence[UUID]) -> None:
+        with self._lock:
+            for message_id in ids:
+                self._messages.pop(message_id, None)
+                self._leased_until.pop(message_id, None)
+
+
+@dataclass(order=True)
+class _Delivery:
+    due: float
+    tie: float
+    subscription: Subscription = field(compare=False)
+    message: dict[str, Any] = field(compare=False)
+    attempt: int = field(compare=False)
+
+
+class MemoryBroker:
+    """`deliver` is called by `workers` threads at once, so messages overtake each other as they do in the cloud."""
+
+    def __init__(self, subscriptions: Sequence[Subscription], deliver: Deliver, workers: int = 4) -> None:
+        self._subscriptions = subscriptions
+        self._deliver = deliver
+        self._due: list[_Delivery] = []
+        self._changed = Condition()
+        self._in_flight = 0
+        self._closed = False
+        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="broker")
+        self._clock = Thread(target=self._run, name="broker-clock", daemon=True)
+        self.published: Counter[str] = Counter()
+
+    def start(self) -> None:
+        self._clock.start()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def publish(self, messages: Sequence[Message]) -> list[UUID]:
+        for message in messages:
+            self.publish_raw(message.topic, message.body(), message.attributes())
+        return [message.id for message in messages]
+
+    def publish_raw(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
+        self.published[topic] += 1
+        message = {
+            "messageId": f"{random.getrandbits(63)}",
+            "data": base64.b64encode(data).decode(),
+            "attributes": attributes,
+        }
+        for subscription in self._subscriptions:
+            if subscription.topic == topic:
+                self._schedule(_Delivery(time.monotonic(), random.random(), subscription, message, 1))
+
+    def idle(self) -> bool:
+        """Whether nothing is being delivered or waits for another attempt."""
+        with self._changed:
+            return not self._due and not self._in_flight
+
+    def _schedule(self, delivery: _Delivery) -> None:
+        with self._changed:
+            heapq.heappush(self._due, delivery)
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._closed and not (self._due and self._due[0].due <= time.monotonic()):
+                    self._changed.wait(max(0.0, self._due[0].due - time.monotonic()) if self._due else None)
+                if self._closed:
+                    return
+                delivery = heapq.heappop(self._due)
+                self._in_flight += 1
+            self._workers.submit(self._attempt, delivery)
+
+    def _attempt(self, delivery: _Delivery) -> None:
+        try:
+            status = self._deliver(delivery.subscription, _push_body(delivery))
+            if status not in ACKNOWLEDGED:
+                self._again(delivery)
+        finally:
+            with self._changed:
+                self._in_flight -= 1
+                self._changed.notify_all()
+
+    def _again(self, failed: _Delivery) -> None:
+        subscription = failed.subscription
+        if subscription.dead_letter_topic and failed.attempt >= subscription.max_attempts:
+            attributes = failed.message["attributes"] | dead_letter_attributes(subscription, failed.attempt)
+            data = base64.b64decode(failed.message["data"])
+            self.publish_raw(subscription.dead_letter_topic, data, attributes)
+            return
+        wait = min(subscription.max_backoff, subscription.min_backoff * 2 ** (failed.attempt - 1))
+        due = time.monotonic() + wait * random.uniform(0.9, 1.1)
+        self._schedule(_Delivery(due, random.random(), subscription, failed.message, failed.attempt + 1))
+
+
+def _push_body(delivery: _Delivery) -> dict[str, Any]:
+    subscription = f"projects/memory/subscriptions/{delivery.subscription.name}"
+    body = {"message": delivery.message, "subscription": subscription}
+    return body | ({"deliveryAttempt": delivery.attempt} if delivery.subscription.dead_letter_topic else {})

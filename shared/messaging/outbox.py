@@ -1,0 +1,86 @@
+"""The outbox: messages written in the transaction that makes them true, published after it, then deleted.
+
+Publishing before the commit tells of things that may not happen; publishing after it without an outbox forgets what
+happened when the process dies in between. A message may be published twice, never not at all.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from psycopg_pool import ConnectionPool
+
+from shared.domain.errors import Unavailable
+from shared.messaging.envelope import Message, decode_stored
+from shared.resilience.postgres import unavailable_when_down
+
+_log = structlog.get_logger()
+
+AfterCommit = Callable[[Sequence[Message]], None]
+
+
+class Publisher(Protocol):
+    def publish(self, messages: Sequence[Message]) -> list[UUID]:
+        """Publish all, wait, and say which were accepted, by message id. Raises Unavailable when none was."""
+
+
+class Outbox(Protocol):
+    def claim(self, limit: int) -> list[Message]:
+        """Lease messages that nobody is publishing, oldest first; they are up again when the lease runs out."""
+
+    def delete(self, ids: Sequence[UUID]) -> None: ...
+
+
+def leave_to_relay(messages: Sequence[Message]) -> None:
+    """Publish nothing now: the messages stay in the outbox until `relay` takes them."""
+
+
+def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
+    """What happened has happened: failing to tell about it is logged and left to the relay, never an error."""
+
+    def publish(messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        try:
+            outbox.delete(publisher.publish(messages))
+        except Unavailable as error:
+            _log.warning("messages left to relay_outbox", count=len(messages), reason=error.message)
+
+    return publish
+
+
+def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
+    """Publish what was left, batch by batch, until nothing is; return how many.
+
+    Raises Unavailable when publishing fails: the rest stays for the next run.
+    """
+    relayed = 0
+    while messages := outbox.claim(batch):
+        published = publisher.publish(messages)
+        outbox.delete(published)
+        relayed += len(published)
+    return relayed
+
+
+# The lease is its own short transaction: locks held while publishing would hold back the readers of the log.
+_CLAIM = """
+UPDATE outbox SET leased_until = clock_timestamp() + interval '15 seconds'
+WHERE id IN (
+    SELECT id FROM outbox WHERE leased_until < clock_timestamp() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+)
+RETURNING message
+"""
+
+
+class PostgresOutbox:
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+
+    def claim(self, limit: int) -> list[Message]:
+        with unavailable_when_down("the outbox"), self._pool.connection() as connection:
+            return [decode_stored(row[0]) for row in connection.execute(_CLAIM, (limit,))]
+
+    def delete(self, ids: Sequence[UUID]) -> None:
+        with unavailable_when_down("the outbox"), self._pool.connection() as connection:
+            connection.execute("DELETE FROM outbox WHERE id = ANY(%s)", (list(ids),))

@@ -1,0 +1,75 @@
+"""The query database on Firestore. With FIRESTORE_EMULATOR_HOST set, the client libraries talk to the emulator."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from google.api_core import exceptions
+from google.cloud import firestore
+from google.cloud.firestore_v1.base_query import FieldFilter
+
+from shared.domain.errors import Unavailable
+from shared.read_models.protocol import Change, Fields, Find
+
+_DEADLINE = 10.0
+_DOWN = (
+    exceptions.ServiceUnavailable,
+    exceptions.DeadlineExceeded,
+    exceptions.RetryError,
+    exceptions.Aborted,
+    exceptions.ResourceExhausted,
+    exceptions.InternalServerError,
+)
+
+
+@contextmanager
+def _unavailable_when_down() -> Iterator[None]:
+    try:
+        yield
+    except _DOWN as error:
+        raise Unavailable("the read models do not answer; try again in a moment") from error
+
+
+class FirestoreReadModels:
+    """The projections' side."""
+
+    def __init__(self, project_id: str) -> None:
+        self._client = firestore.Client(project_id)
+
+    def update(self, collection: str, key: str, change: Callable[[Fields | None], Change | None]) -> None:
+        reference = self._client.collection(collection).document(key)
+
+        @firestore.transactional
+        def in_transaction(transaction: firestore.Transaction) -> None:
+            snapshot = reference.get(transaction=transaction, timeout=_DEADLINE)
+            made = change(snapshot.to_dict())
+            if made is None:
+                return
+            transaction.set(reference, made.fields, merge=True)
+            for step in made.increments:
+                other = self._client.collection(step.collection).document(step.key)
+                transaction.set(other, {step.field: firestore.Increment(step.amount)}, merge=True)
+
+        with _unavailable_when_down():
+            in_transaction(self._client.transaction(max_attempts=10))
+
+
+class FirestoreQueries:
+    """The clients' side."""
+
+    def __init__(self, project_id: str) -> None:
+        self._client = firestore.AsyncClient(project_id)
+
+    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
+        references = [self._client.collection(collection).document(key) for key in keys]
+        with _unavailable_when_down():
+            snapshots = [snapshot async for snapshot in self._client.get_all(references, timeout=_DEADLINE)]
+        return {snapshot.id: fields for snapshot in snapshots if (fields := snapshot.to_dict())}
+
+    async def find(self, find: Find) -> Sequence[Fields]:
+        query = self._client.collection(find.collection).limit(find.limit).offset(find.offset)
+        for where in find.where:
+            query = query.where(filter=FieldFilter(where.field, where.operator, where.value))
+        direction = firestore.Query.DESCENDING if find.descending else firestore.Query.ASCENDING
+        query = query.order_by(find.order_by, direction=direction)
+        with _unavailable_when_down():
+            return [snapshot.to_dict() or {} async for snapshot in query.stream(timeout=_DEADLINE)]

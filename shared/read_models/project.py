@@ -1,0 +1,80 @@
+"""The version rule: how a projection stays right whatever happens to the messages that drive it.
+
+A message says that a stream has reached a version. A document that is there already has nothing to do; one that is just
+before applies the event; one further behind reads what it missed from the event store. So duplicates, any order, and the
+loss of all but the last message make the same document.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from shared.domain.aggregate import Aggregate
+from shared.domain.decoding import adapter
+from shared.event_store.codec import CODEC
+from shared.event_store.protocol import EventRecord
+from shared.read_models.protocol import Change, Fields, Increment, ReadModels
+
+Document = TypeVar("Document")
+ReadMissing = Callable[[str, int], Sequence[EventRecord]]
+"""The events of a stream above a version, from the event store."""
+
+
+@dataclass(frozen=True)
+class Count(Generic[Document]):
+    """Keep a number in documents of another collection: how many documents belong to each of them."""
+
+    collection: str
+    field: str
+    belongs_to: Callable[[Document], UUID | None]
+
+
+@dataclass(frozen=True)
+class Projection(Generic[Document]):
+    """One document per stream of `aggregate`, its key being the aggregate's id, made by folding `apply`."""
+
+    collection: str
+    aggregate: Aggregate[Any]
+    document: type[Document]
+    apply: Callable[[Document | None, Any], Document]
+    count: Count[Document] | None = None
+
+
+def project(models: ReadModels, projection: Projection[Any], event: EventRecord, read_missing: ReadMissing) -> None:
+    """Bring the event's document to the event's version or beyond."""
+    key = event.stream.removeprefix(f"{projection.aggregate.name}-")
+
+    def change(stored: Fields | None) -> Change | None:
+        version = (stored or {}).get("version", 0)
+        if version >= event.version:
+            return None
+        events = [event] if version == event.version - 1 else read_missing(event.stream, version)
+        return _change(projection, stored if version else None, events)
+
+    models.update(projection.collection, key, change)
+
+
+def _change(projection: Projection[Any], stored: Fields | None, events: Sequence[EventRecord]) -> Change:
+    documents = adapter(projection.document)
+    before = documents.validate_python(stored) if stored else None
+    after = before
+    for event in events:
+        after = projection.apply(after, CODEC.decode(event))
+    fields = documents.dump_python(after, mode="json") | {
+        "version": events[-1].version,
+        "created_at": stored["created_at"] if stored else events[0].recorded_at,
+        "updated_at": events[-1].recorded_at,
+    }
+    return Change(fields, _increments(projection.count, before, after))
+
+
+def _increments(count: Count[Any] | None, before: Any, after: Any) -> list[Increment]:
+    if count is None:
+        return []
+    left = count.belongs_to(before) if before else None
+    joined = count.belongs_to(after)
+    if left == joined:
+        return []
+    moves = [(left, -1), (joined, 1)]
+    return [Increment(count.collection, str(key), count.field, amount) for key, amount in moves if key]

@@ -1,0 +1,35 @@
+"""Connections to PostgreSQL, and what its failures mean to a caller."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg import InterfaceError, OperationalError, errors
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from shared.domain.errors import Unavailable
+
+# A forgotten open transaction holds back everyone who reads the log, so no transaction may idle.
+_LIMITS = "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s"
+
+
+def connect(conninfo: str, size: int) -> ConnectionPool:
+    """A pool of at most `size` connections in autocommit mode, opened when first needed."""
+    return ConnectionPool(
+        conninfo,
+        min_size=0,
+        max_size=size,
+        timeout=5,
+        kwargs={"autocommit": True, "prepare_threshold": 1, "options": _LIMITS, "connect_timeout": 5},
+        open=True,
+    )
+
+
+@contextmanager
+def unavailable_when_down(what: str) -> Iterator[None]:
+    """Raise Unavailable for lost connections, exhausted pools and statements that ran out of time."""
+    try:
+        yield
+    except (errors.DeadlockDetected, errors.SerializationFailure):
+        raise
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise Unavailable(f"{what} does not answer; try again in a moment") from error

@@ -1,0 +1,114 @@
+"""Run a saga against its stores: read what happened on the stream it follows, advance, save, send.
+
+Like a projection, it takes a message only as a hint and reads every event once, in order, from the stream itself; so
+duplicates, late and reordered messages change nothing, and the last message that arrives makes up for all that didn't.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from shared.domain.aggregate import Aggregate
+from shared.domain.errors import ConcurrencyError
+from shared.event_store.codec import CODEC
+from shared.event_store.protocol import EventRecord, EventStore
+from shared.messaging.envelope import Message
+from shared.observability.context import Context, caused_by
+from shared.sagas.advance import advance, begin
+from shared.sagas.commands import command_message
+from shared.sagas.definition import DeadlinePassed, Progress, Saga
+from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
+
+ATTEMPTS = 10
+
+
+@dataclass(frozen=True)
+class Coordinator:
+    """`follows`: the aggregate whose stream a saga of the same id reads."""
+
+    saga: Saga
+    follows: Aggregate[Any]
+    events: EventStore
+    sagas: SagaStore
+
+    def follow(self, saga_id: UUID) -> None:
+        """Take in what has happened on the stream since last time."""
+        self._until_saved(saga_id, timer=False)
+
+    def sweep(self, now: datetime, limit: int = 100) -> int:
+        """Fire the deadlines that have passed; how many were due. A saga that moved meanwhile is not touched: its
+        deadline is another one now."""
+        due = self.sagas.due(now, limit)
+        for saga_id in due:
+            self._until_saved(saga_id, timer=True)
+        return len(due)
+
+    def _until_saved(self, saga_id: UUID, timer: bool) -> None:
+        for attempt in range(ATTEMPTS):
+            try:
+                self._once(saga_id, timer)
+                return
+            except ConcurrencyError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+
+    def _once(self, saga_id: UUID, timer: bool) -> None:
+        stored = self.sagas.load(saga_id)
+        seen = stored.progress.seen if stored else 0
+        stream = self.follows.stream(saga_id)
+        run = _Run(self, stored, stream)
+        for event in self.events.read([stream], {stream: seen})[stream]:
+            run.see(event)
+        if timer:
+            run.look_at_the_clock()
+        run.save()
+
+
+class _Run:
+    """One pass over what is new, collecting what there is to save."""
+
+    def __init__(self, coordinator: Coordinator, stored: StoredSaga | None, stream: str) -> None:
+        self._coordinator = coordinator
+        self._version = stored.version if stored else 0
+        self._progress = stored.progress if stored else None
+        self._correlation_id = stored.correlation_id if stored else ""
+        self._stream = stream
+        self._history: list[HistoryEntry] = []
+        self._messages: list[Message] = []
+
+    def see(self, record: EventRecord) -> None:
+        event = CODEC.decode(record)
+        saga, now = self._coordinator.saga, datetime.now(UTC)
+        if self._progress is None:
+            if not isinstance(event, saga.starts_on):
+                return
+            self._correlation_id = record.metadata.correlation_id
+            progress, commands = begin(saga, getattr(event, f"{self._coordinator.follows.name}_id"), now)
+        else:
+            progress, commands = advance(saga, self._progress, event, now)
+        self._history.append(HistoryEntry("event", record.type, record.data))
+        self._moved(replace(progress, seen=record.version), commands, caused_by(record.metadata, str(record.id)))
+
+    def look_at_the_clock(self) -> None:
+        now = datetime.now(UTC)
+        if self._progress is None or self._progress.deadline_at is None or self._progress.deadline_at > now:
+            return
+        progress, commands = advance(self._coordinator.saga, self._progress, DeadlinePassed(), now)
+        deadline = self._progress.deadline_at.isoformat()
+        self._history.append(HistoryEntry("timer", "DeadlinePassed", {"deadline_at": deadline}))
+        self._moved(progress, commands, Context(self._correlation_id, str(self._progress.saga_id)))
+
+    def _moved(self, progress: Progress, commands: Sequence[Any], context: Context) -> None:
+        self._progress = progress
+        for command in commands:
+            message = command_message(command, self._stream, replace(context, actor="system"))
+            self._messages.append(message)
+            self._history.append(HistoryEntry("command", message.type, message.data))
+
+    def save(self) -> None:
+        if self._progress is None or not self._history:
+            return
+        saga = StoredSaga(self._coordinator.saga.name, self._progress, self._version, self._correlation_id)
+        self._coordinator.sagas.save(saga, self._history, self._messages)

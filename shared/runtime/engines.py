@@ -1,0 +1,109 @@
+"""What a function may use, made when first asked for: the engines of this process, real ones or those in memory."""
+
+from functools import cached_property
+
+from psycopg_pool import ConnectionPool
+
+from shared.domain.order import ORDER
+from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.protocol import EventStore
+from shared.gateways.http import HttpPayments, HttpShipping
+from shared.gateways.protocol import PaymentGateway, ShippingGateway
+from shared.gateways.sandbox import Sandbox
+from shared.messaging.dead_letters import DeadLetters, PostgresDeadLetters
+from shared.messaging.outbox import Outbox, PostgresOutbox, Publisher, publish_after_commit
+from shared.read_models.protocol import Queries, ReadModels
+from shared.resilience.postgres import connect
+from shared.runtime.coordinate import Coordinator
+from shared.runtime.settings import Settings, settings
+from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from shared.sagas.store import PostgresSagaStore, SagaStore
+
+
+class Engines:
+    """PostgreSQL, Pub/Sub and Firestore. Google's libraries take a second to import, so only who needs one loads it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def event_store(self) -> EventStore:
+        return PostgresEventStore(self._event_store_pool, publish_after_commit(self.outboxes[0], self.publisher))
+
+    @cached_property
+    def sagas(self) -> SagaStore:
+        return PostgresSagaStore(self._command_pool, publish_after_commit(self.outboxes[1], self.publisher))
+
+    @cached_property
+    def outboxes(self) -> list[Outbox]:
+        """Of the event store and of the saga store."""
+        return [PostgresOutbox(self._event_store_pool), PostgresOutbox(self._command_pool)]
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        return PostgresDeadLetters(self._command_pool)
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        from shared.messaging.pubsub import PubSubPublisher
+
+        return PubSubPublisher(self.settings.project_id)
+
+    @cached_property
+    def read_models(self) -> ReadModels:
+        from shared.read_models.firestore import FirestoreReadModels
+
+        return FirestoreReadModels(self.settings.project_id)
+
+    @cached_property
+    def queries(self) -> Queries:
+        from shared.read_models.firestore import FirestoreQueries
+
+        return FirestoreQueries(self.settings.project_id)
+
+    @cached_property
+    def payments(self) -> PaymentGateway:
+        return HttpPayments(self.settings.payment_url)
+
+    @cached_property
+    def shipping(self) -> ShippingGateway:
+        return HttpShipping(self.settings.shipping_url)
+
+    @cached_property
+    def sandbox(self) -> Sandbox:
+        return Sandbox(self.settings.sandbox_database)
+
+    @cached_property
+    def order_saga(self) -> Coordinator:
+        return Coordinator(ORDER_FULFILMENT, ORDER, self.event_store, self.sagas)
+
+    @cached_property
+    def _event_store_pool(self) -> ConnectionPool:
+        return connect(self.settings.event_store_url, self.settings.pool_size)
+
+    @cached_property
+    def _command_pool(self) -> ConnectionPool:
+        return connect(self.settings.command_database_url, self.settings.pool_size)
+
+
+_engines: Engines | None = None
+
+
+def engines() -> Engines:
+    """This process's engines, chosen by the setting PROFILE."""
+    return _engines or use(_chosen())
+
+
+def use(chosen: Engines) -> Engines:
+    """Make these the process's engines."""
+    global _engines
+    _engines = chosen
+    return chosen
+
+
+def _chosen() -> Engines:
+    if settings().profile == "memory":
+        from shared.runtime.memory_engines import MemoryEngines
+
+        return MemoryEngines(settings())
+    return Engines(settings())

@@ -1,0 +1,122 @@
+"""functions/manifest.yaml, decoded: the functions, and the topics and subscriptions that follow from them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, with_config
+
+from shared.messaging.subscription import Subscription
+
+ROOT = Path(__file__).resolve().parents[2]
+strict = with_config(ConfigDict(extra="forbid"))
+
+
+@strict
+@dataclass(frozen=True)
+class Schedule:
+    cron: str
+    local_seconds: float
+
+
+@strict
+@dataclass(frozen=True)
+class Function:
+    name: str
+    group: Literal["graphql", "commands", "projections", "sagas", "operations"]
+    service: Literal["client", "command", "query"]
+    uses: Sequence[Literal["event_store", "command_database", "firestore", "pubsub"]]
+    memory: str
+    cpu: float
+    timeout_seconds: int
+    concurrency: int
+    min_instances: int
+    max_instances: int
+    pool_size: int
+    http: bool = False
+    public: bool = False
+    topics: Sequence[str] = ()
+    dead_letters: bool = False
+    schedule: Schedule | None = None
+
+    @property
+    def source(self) -> Path:
+        """The file that the functions framework loads."""
+        folder = ROOT / "functions" / self.group
+        return (folder if self.group == self.name else folder / self.name) / "main.py"
+
+    @property
+    def trigger(self) -> str:
+        """For people: one word or a few."""
+        if self.schedule:
+            return f"schedule {self.schedule.cron}"
+        if self.dead_letters:
+            return "every dead-letter topic"
+        return ", ".join(self.topics) or "HTTP"
+
+
+@strict
+@dataclass(frozen=True)
+class Delivery:
+    ack_deadline_seconds: int
+    min_backoff_seconds: float
+    max_backoff_seconds: float
+    max_delivery_attempts: int
+
+
+@strict
+@dataclass(frozen=True)
+class Manifest:
+    functions: Mapping[str, Function]
+    subscriptions: Delivery
+
+    def of_service(self, service: str) -> list[Function]:
+        return [function for function in self.functions.values() if function.service == service]
+
+    @property
+    def topics(self) -> list[str]:
+        """Every topic, dead-letter topics included."""
+        consumed = [subscription.topic for subscription in self.all_subscriptions]
+        return list(dict.fromkeys(consumed))
+
+    @property
+    def all_subscriptions(self) -> list[Subscription]:
+        """One per consumer and topic, and for each a second one that takes its dead letters to the recorder."""
+        return list(self._subscriptions())
+
+    def _subscriptions(self) -> Iterator[Subscription]:
+        recorders = [function for function in self.functions.values() if function.dead_letters]
+        for function in self.functions.values():
+            for topic in function.topics:
+                consumer = self._subscription(function, topic)
+                yield consumer
+                assert consumer.dead_letter_topic is not None
+                for recorder in recorders:
+                    yield self._subscription(recorder, consumer.dead_letter_topic, dead_letter=False)
+
+    def _subscription(self, function: Function, topic: str, dead_letter: bool = True) -> Subscription:
+        name = f"{function.name.replace('_', '-')}.{topic}"
+        delivery = self.subscriptions
+        return Subscription(
+            name=name,
+            topic=topic,
+            endpoint=function.name,
+            service=function.service,
+            min_backoff=delivery.min_backoff_seconds,
+            max_backoff=delivery.max_backoff_seconds,
+            max_attempts=delivery.max_delivery_attempts,
+            ack_deadline=delivery.ack_deadline_seconds,
+            dead_letter_topic=f"{name}.dead" if dead_letter else None,
+        )
+
+
+@lru_cache
+def manifest() -> Manifest:
+    """Raises pydantic's ValidationError, which names the entry, when the file is wrong."""
+    raw: dict[str, Any] = yaml.safe_load((ROOT / "functions" / "manifest.yaml").read_text())
+    defaults = raw.pop("defaults")
+    raw["functions"] = {name: {"name": name} | defaults | entry for name, entry in raw["functions"].items()}
+    return TypeAdapter(Manifest).validate_python(raw)

@@ -1,0 +1,72 @@
+"""The engines in memory, for tests and `scripts/dev --memory`: all functions of one process share them."""
+
+from functools import cached_property
+
+import httpx
+
+from shared.event_store.memory import MemoryEventStore
+from shared.event_store.protocol import EventStore
+from shared.messaging.dead_letters import DeadLetters, MemoryDeadLetters
+from shared.messaging.memory import Deliver, MemoryBroker, MemoryOutbox
+from shared.messaging.outbox import Outbox, Publisher, publish_after_commit
+from shared.messaging.subscription import Subscription
+from shared.read_models.memory import MemoryReadModels
+from shared.read_models.protocol import Queries, ReadModels
+from shared.runtime.engines import Engines
+from shared.runtime.manifest import manifest
+from shared.runtime.settings import Settings
+from shared.sagas.store import MemorySagaStore, SagaStore
+
+
+class MemoryEngines(Engines):
+    """`deliver`: how the broker calls a function; over HTTP unless told otherwise."""
+
+    def __init__(self, settings: Settings, deliver: Deliver | None = None) -> None:
+        super().__init__(settings)
+        self._event_outbox, self._saga_outbox = MemoryOutbox(), MemoryOutbox()
+        self._models = MemoryReadModels()
+        self.broker = MemoryBroker(manifest().all_subscriptions, deliver or push_over_http(settings))
+        self.broker.start()
+
+    @cached_property
+    def event_store(self) -> EventStore:
+        return MemoryEventStore(self._event_outbox, publish_after_commit(self._event_outbox, self.broker))
+
+    @cached_property
+    def sagas(self) -> SagaStore:
+        return MemorySagaStore(self._saga_outbox, publish_after_commit(self._saga_outbox, self.broker))
+
+    @cached_property
+    def outboxes(self) -> list[Outbox]:
+        return [self._event_outbox, self._saga_outbox]
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        return MemoryDeadLetters()
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        return self.broker
+
+    @cached_property
+    def read_models(self) -> ReadModels:
+        return self._models
+
+    @cached_property
+    def queries(self) -> Queries:
+        return self._models
+
+
+def push_over_http(settings: Settings) -> Deliver:
+    """Push as Pub/Sub does: a POST with a time limit, where anything but success means another attempt."""
+    urls = {"command": settings.command_url, "query": settings.query_url}
+
+    def deliver(subscription: Subscription, body: dict[str, object]) -> int:
+        url = urls[subscription.service].format(function=subscription.endpoint)
+        try:
+            return client.post(url, json=body, timeout=subscription.ack_deadline).status_code
+        except httpx.HTTPError:
+            return 0
+
+    client = httpx.Client()
+    return deliver

@@ -1,0 +1,44 @@
+"""Bring a PostgreSQL database up to date: numbered files once, in order; `always_*` files every time."""
+
+import hashlib
+from pathlib import Path
+
+import psycopg
+
+from shared.runtime.manifest import ROOT
+
+EVENT_STORE = ROOT / "shared" / "event_store" / "sql"
+COMMAND_DATABASE = ROOT / "shared" / "sagas" / "sql"
+
+_LOCK = 7_309_112_244_661_237_001  # any number, the same for all who migrate
+
+
+class ChangedMigration(Exception):
+    """A file that has been applied was edited afterwards; put it back and write a new one."""
+
+
+def migrate(conninfo: str, folder: Path) -> list[str]:
+    """The names of the files applied now. All or nothing, and one at a time: a second run waits and finds it done."""
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations"
+            " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        known = dict(connection.execute("SELECT name, checksum FROM migrations").fetchall())
+        applied = [file.name for file in sorted(folder.glob("[0-9]*.sql")) if _apply(connection, file, known)]
+        for file in sorted(folder.glob("always_*.sql")):
+            connection.execute(file.read_bytes())
+        return applied
+
+
+def _apply(connection: psycopg.Connection, file: Path, known: dict[str, str]) -> bool:
+    text = file.read_bytes()
+    checksum = hashlib.sha256(text).hexdigest()
+    if file.name in known:
+        if known[file.name] != checksum:
+            raise ChangedMigration(f"{file.name} was changed after it had been applied; add a new file instead")
+        return False
+    connection.execute(text)
+    connection.execute("INSERT INTO migrations (name, checksum) VALUES (%s, %s)", (file.name, checksum))
+    return True

@@ -1,0 +1,111 @@
+"""The decorators of functions that Pub/Sub or a schedule calls: decode, hand over, acknowledge.
+
+Success is 204, which acknowledges; any error makes Pub/Sub try again later and at last give the message to the
+dead-letter topic.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import flask
+import functions_framework
+
+from shared.domain.aggregate import Aggregate
+from shared.event_store.aggregates import announced
+from shared.messaging.envelope import Message, Push, decode_message, decode_push
+from shared.observability.context import caused_by, fresh, within
+from shared.read_models.project import Projection, project
+from shared.runtime.commands import HttpFunction
+from shared.runtime.engines import Engines, engines
+from shared.runtime.http import answering, body_of, json_response
+from shared.sagas.commands import command_from
+
+Command = TypeVar("Command")
+Document = TypeVar("Document")
+
+_MAX_PUSH = 20_000_000
+"""Bytes: the largest Pub/Sub message, in base64, with its attributes."""
+
+
+def raw_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
+    """A function that takes whatever is pushed to it, decodable or not."""
+
+    @functions_framework.http
+    @wraps(handle)
+    def function(request: flask.Request) -> flask.Response:
+        def acknowledge() -> flask.Response:
+            handle(decode_push(body_of(request, _MAX_PUSH)), engines())
+            return flask.Response(status=HTTPStatus.NO_CONTENT)
+
+        return answering(acknowledge)
+
+    return function
+
+
+def subscriber(handle: Callable[[Message, Engines], None]) -> HttpFunction:
+    """A function that takes the shop's own messages."""
+
+    @wraps(handle)
+    def decoded(push: Push, engines: Engines) -> None:
+        message = decode_message(push)
+        with within(caused_by(message.context, str(message.id))):
+            handle(message, engines)
+
+    return raw_subscriber(decoded)
+
+
+def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], object]], HttpFunction]:
+    """A function that carries out one command of a saga. It may be called again with the same command at any time."""
+
+    def decorate(handle: Callable[[Command, Engines], object]) -> HttpFunction:
+        @wraps(handle)
+        def step(message: Message, engines: Engines) -> None:
+            handle(command_from(message, kind), engines)
+
+        return subscriber(step)
+
+    return decorate
+
+
+def projection(
+    collection: str, aggregate: Aggregate[Any], also: Sequence[Projection[Any]] = ()
+) -> Callable[[Callable[[Document | None, Any], Document]], HttpFunction]:
+    """A function that keeps a read model, made of a pure function `(document, event) -> document`.
+
+    `also`: further documents it keeps from the events of other aggregates.
+    """
+
+    def decorate(apply: Callable[[Document | None, Any], Document]) -> HttpFunction:
+        main: Projection[Document] = Projection(collection, aggregate, get_type_hints(apply)["return"], apply)
+        by_type = {kind: one for one in (main, *also) for kind in get_args(one.aggregate.events)}
+
+        @wraps(apply)
+        def update(message: Message, engines: Engines) -> None:
+            event = announced(message)
+            project(engines.read_models, by_name[event.type], event, _missing(engines))
+
+        by_name = {kind.__name__: one for kind, one in by_type.items()}
+        return subscriber(update)
+
+    return decorate
+
+
+def _missing(engines: Engines) -> Callable[[str, int], Sequence[Any]]:
+    return lambda stream, after: engines.event_store.read([stream], {stream: after})[stream]
+
+
+def scheduled(handle: Callable[[Engines], int]) -> HttpFunction:
+    """A function that Cloud Scheduler calls; `handle` returns how many things it dealt with."""
+
+    @functions_framework.http
+    @wraps(handle)
+    def function(request: flask.Request) -> flask.Response:
+        def run() -> flask.Response:
+            with within(fresh()):
+                return json_response(f'{{"done": {handle(engines())}}}')
+
+        return answering(run)
+
+    return function

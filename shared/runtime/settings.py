@@ -1,0 +1,39 @@
+"""All settings, read once from the environment. Names are the fields' in capitals."""
+
+import os
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`profile`: `memory` keeps everything in this process. `{function}` in a URL stands for a function's name.
+
+    `max_body_bytes`: larger requests are refused. `project_id`: of Google Cloud; any name locally.
+    """
+
+    profile: Literal["memory", "engines"] = "engines"
+    project_id: str = "shop-local"
+    event_store_url: str = "postgresql://localhost/event_store"
+    command_database_url: str = "postgresql://localhost/command"
+    pool_size: int = 4
+    command_url: str = "http://127.0.0.1:8081/{function}"
+    query_url: str = "http://127.0.0.1:8082/{function}"
+    command_timeout_seconds: float = 20
+    payment_url: str = "http://127.0.0.1:8081/sandbox_provider/payments"
+    shipping_url: str = "http://127.0.0.1:8081/sandbox_provider/shipments"
+    sandbox_database: str = ":memory:"
+    console_directory: str = ""
+    max_body_bytes: int = 1_000_000
+
+
+@lru_cache
+def settings() -> Settings:
+    """Raises pydantic's ValidationError, which names the variable, when one is malformed."""
+    given = {
+        field.name: os.environ[field.name.upper()] for field in fields(Settings) if field.name.upper() in os.environ
+    }
+    return TypeAdapter(Settings).validate_python(given)

@@ -1,0 +1,130 @@
+"""Where sagas are kept: progress, history and outgoing commands in one transaction, guarded by the saga's version."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from threading import RLock
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+from psycopg.errors import UniqueViolation
+from psycopg_pool import ConnectionPool
+from pydantic import TypeAdapter
+
+from shared.domain.errors import ConcurrencyError
+from shared.messaging.envelope import Message, encode_stored
+from shared.messaging.memory import MemoryOutbox
+from shared.messaging.outbox import AfterCommit, leave_to_relay
+from shared.resilience.postgres import unavailable_when_down
+from shared.sagas.definition import Progress
+
+_PROGRESS = TypeAdapter(Progress)
+
+
+@dataclass(frozen=True)
+class StoredSaga:
+    """`version`: 0 for one that has never been saved."""
+
+    type: str
+    progress: Progress
+    version: int
+    correlation_id: str
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    kind: Literal["event", "command", "timer"]
+    name: str
+    data: dict[str, Any]
+
+
+class SagaStore(Protocol):
+    def load(self, saga_id: UUID) -> StoredSaga | None: ...
+
+    def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
+        """Save as the version after `saga.version`, then hand the messages over for publishing.
+
+        Raises ConcurrencyError when it has been saved meanwhile, Unavailable when the engine doesn't answer.
+        """
+
+    def due(self, now: datetime, limit: int) -> list[UUID]:
+        """Sagas whose deadline has passed, longest overdue first."""
+
+    def history(self, saga_id: UUID) -> list[HistoryEntry]: ...
+
+
+class PostgresSagaStore:
+    def __init__(self, pool: ConnectionPool, after_commit: AfterCommit = leave_to_relay) -> None:
+        self._pool = pool
+        self._after_commit = after_commit
+
+    def load(self, saga_id: UUID) -> StoredSaga | None:
+        query = "SELECT type, progress, version, correlation_id FROM sagas WHERE id = %s"
+        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+            row = connection.execute(query, (saga_id,)).fetchone()
+        return StoredSaga(row[0], _PROGRESS.validate_python(row[1]), row[2], row[3]) if row else None
+
+    def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
+        progress = _PROGRESS.dump_python(saga.progress, mode="json")
+        row = {
+            "id": progress["saga_id"],
+            "type": saga.type,
+            "status": progress["status"],
+            "deadline_at": progress["deadline_at"],
+            "progress": progress,
+            "correlation_id": saga.correlation_id,
+        }
+        entries = json.dumps([vars(entry) for entry in history])
+        outgoing = "[" + ",".join(encode_stored(message) for message in messages) + "]"
+        try:
+            with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+                connection.execute(
+                    "SELECT save_saga(%s, %s, %s, %s)", (json.dumps(row), saga.version, entries, outgoing)
+                )
+        except UniqueViolation as error:
+            raise ConcurrencyError("the saga moved at the same moment") from error
+        self._after_commit(messages)
+
+    def due(self, now: datetime, limit: int) -> list[UUID]:
+        query = "SELECT id FROM sagas WHERE deadline_at <= %s ORDER BY deadline_at LIMIT %s"
+        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+            return [row[0] for row in connection.execute(query, (now, limit))]
+
+    def history(self, saga_id: UUID) -> list[HistoryEntry]:
+        query = "SELECT kind, name, data FROM saga_history WHERE saga_id = %s ORDER BY version, entry"
+        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+            return [HistoryEntry(*row) for row in connection.execute(query, (saga_id,))]
+
+
+class MemorySagaStore:
+    def __init__(self, outbox: MemoryOutbox | None = None, after_commit: AfterCommit = leave_to_relay) -> None:
+        self._lock = RLock()
+        self._sagas: dict[UUID, StoredSaga] = {}
+        self._history: dict[UUID, list[HistoryEntry]] = {}
+        self._outbox = outbox or MemoryOutbox()
+        self._after_commit = after_commit
+
+    def load(self, saga_id: UUID) -> StoredSaga | None:
+        with self._lock:
+            return self._sagas.get(saga_id)
+
+    def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
+        saga_id = saga.progress.saga_id
+        with self._lock:
+            there = self._sagas.get(saga_id)
+            if (there.version if there else 0) != saga.version:
+                raise ConcurrencyError("the saga moved at the same moment")
+            self._sagas[saga_id] = StoredSaga(saga.type, saga.progress, saga.version + 1, saga.correlation_id)
+            self._history.setdefault(saga_id, []).extend(history)
+            self._outbox.add(messages)
+        self._after_commit(messages)
+
+    def due(self, now: datetime, limit: int) -> list[UUID]:
+        with self._lock:
+            waiting = [(s.progress.deadline_at, i) for i, s in self._sagas.items() if s.progress.deadline_at]
+        return [saga_id for deadline, saga_id in sorted(waiting) if deadline <= now][:limit]
+
+    def history(self, saga_id: UUID) -> list[HistoryEntry]:
+        with self._lock:
+            return list(self._history.get(saga_id, ()))
