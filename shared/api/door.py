@@ -15,6 +15,15 @@ from shared.runtime.settings import Settings
 
 _CONSOLE = "/graphql/console/"
 
+_HEADERS = {
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    # The editor writes style attributes and carries its fonts and icons as data.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
+    " font-src 'self' data:; img-src 'self' data:; connect-src 'self'; worker-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+
 
 async def enter(request: Request, engines: Engines) -> Response:
     """GraphQL at / and /graphql; there a browser gets the console."""
@@ -46,5 +55,5 @@ def _console(settings: Settings, name: str) -> Response:
     folder = Path(settings.console_directory or "/nonexistent").resolve()
     file = (folder / name).resolve()
     if file.is_relative_to(folder) and file.is_file():
-        return FileResponse(file, headers={"Content-Security-Policy": "default-src 'self'"})
+        return FileResponse(file, headers=_HEADERS)
     return PlainTextResponse("The console is not installed here; POST GraphQL to this address.\n", 404)

@@ -84,7 +84,9 @@ class Sandbox:
             return self._entry(kind, key, "failing", failures=failures + 1)
         if method in ("approve", "standard", "time-out") or failing:
             return self._entry(kind, key, "accepted", reference=f"sandbox-{uuid4()}", amount=str(ask.amount))
-        reason = "declined by the sandbox" if method in ("decline", "refuse") else f"unknown method {method!r}"
+        reason = (
+            f"the sandbox was told to {method}" if method in ("decline", "refuse") else f"unknown method {method!r}"
+        )
         return self._entry(kind, key, "refused", reason=reason)
 
     def _entry(self, kind: str, key: str, status: str, **more: Any) -> Entry:

@@ -102,8 +102,8 @@ def use(chosen: Engines) -> Engines:
 
 
 def _chosen() -> Engines:
-    if settings().profile == "memory":
-        from shared.runtime.memory_engines import MemoryEngines
+    if settings().profile == "engines":
+        return Engines(settings())
+    from shared.runtime.memory_engines import MemoryEngines, PostgresEngines
 
-        return MemoryEngines(settings())
-    return Engines(settings())
+    return MemoryEngines(settings()) if settings().profile == "memory" else PostgresEngines(settings())

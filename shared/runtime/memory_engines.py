@@ -1,4 +1,4 @@
-"""The engines in memory, for tests and `scripts/dev --memory`: all functions of one process share them."""
+"""The engines of a machine that lacks some: what is missing is kept in memory, shared by all functions of a process."""
 
 from functools import cached_property
 
@@ -18,15 +18,37 @@ from shared.runtime.settings import Settings
 from shared.sagas.store import MemorySagaStore, SagaStore
 
 
-class MemoryEngines(Engines):
-    """`deliver`: how the broker calls a function; over HTTP unless told otherwise."""
+class PostgresEngines(Engines):
+    """Real stores for the write side; broker and read models in this process.
+
+    `deliver`: how the broker calls a function; over HTTP unless told otherwise.
+    """
 
     def __init__(self, settings: Settings, deliver: Deliver | None = None) -> None:
         super().__init__(settings)
-        self._event_outbox, self._saga_outbox = MemoryOutbox(), MemoryOutbox()
         self._models = MemoryReadModels()
         self.broker = MemoryBroker(manifest().all_subscriptions, deliver or push_over_http(settings))
         self.broker.start()
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        return self.broker
+
+    @cached_property
+    def read_models(self) -> ReadModels:
+        return self._models
+
+    @cached_property
+    def queries(self) -> Queries:
+        return self._models
+
+
+class MemoryEngines(PostgresEngines):
+    """Nothing outside this process."""
+
+    def __init__(self, settings: Settings, deliver: Deliver | None = None) -> None:
+        super().__init__(settings, deliver)
+        self._event_outbox, self._saga_outbox = MemoryOutbox(), MemoryOutbox()
 
     @cached_property
     def event_store(self) -> EventStore:
@@ -43,18 +65,6 @@ class MemoryEngines(Engines):
     @cached_property
     def dead_letters(self) -> DeadLetters:
         return MemoryDeadLetters()
-
-    @cached_property
-    def publisher(self) -> Publisher:
-        return self.broker
-
-    @cached_property
-    def read_models(self) -> ReadModels:
-        return self._models
-
-    @cached_property
-    def queries(self) -> Queries:
-        return self._models
 
 
 def push_over_http(settings: Settings) -> Deliver:

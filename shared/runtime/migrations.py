@@ -25,7 +25,7 @@ def migrate(conninfo: str, folder: Path) -> list[str]:
             "CREATE TABLE IF NOT EXISTS migrations"
             " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
         )
-        known = dict(connection.execute("SELECT name, checksum FROM migrations").fetchall())
+        known: dict[str, str] = dict(connection.execute("SELECT name, checksum FROM migrations").fetchall())
         applied = [file.name for file in sorted(folder.glob("[0-9]*.sql")) if _apply(connection, file, known)]
         for file in sorted(folder.glob("always_*.sql")):
             connection.execute(file.read_bytes())

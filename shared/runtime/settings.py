@@ -1,4 +1,4 @@
-"""All settings, read once from the environment. Names are the fields' in capitals."""
+"""All settings, read once from the environment. A variable is named like its field, in capitals."""
 
 import os
 from dataclasses import dataclass, fields
@@ -10,12 +10,12 @@ from pydantic import TypeAdapter
 
 @dataclass(frozen=True)
 class Settings:
-    """`profile`: `memory` keeps everything in this process. `{function}` in a URL stands for a function's name.
-
-    `max_body_bytes`: larger requests are refused. `project_id`: of Google Cloud; any name locally.
+    """`profile`: `engines` uses PostgreSQL, Pub/Sub and Firestore; `postgres` only the first, with the rest in this
+    process; `memory` none. `{function}` in a URL stands for a function's name. `max_body_bytes`: larger requests are
+    refused. `project_id`: of Google Cloud; any name locally.
     """
 
-    profile: Literal["memory", "engines"] = "engines"
+    profile: Literal["memory", "postgres", "engines"] = "engines"
     project_id: str = "shop-local"
     event_store_url: str = "postgresql://localhost/event_store"
     command_database_url: str = "postgresql://localhost/command"

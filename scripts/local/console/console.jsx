@@ -29,10 +29,12 @@ const DEFAULT_QUERY = `# The first products: run with Ctrl-Enter.
 }
 `;
 
+// No plugins: the history would keep the headers, and so users' tokens, in the browser's storage.
 createRoot(document.getElementById("console")).render(
   <GraphiQL
     fetcher={createGraphiQLFetcher({ url: "/graphql" })}
     defaultQuery={DEFAULT_QUERY}
     defaultEditorToolsVisibility="headers"
+    plugins={[]}
   />,
 );

@@ -1,0 +1,61 @@
+"""Make the virtual environment that everything else runs in. Uses nothing but Python's own library."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+REQUIREMENTS = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
+_STAMP = VENV / ".installed"
+
+
+def ready() -> Path:
+    """The environment's Python, after installing what is missing. Exits with what to do when it can't."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have an older one
+        sys.exit(
+            f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}. Try: python3.11 {' '.join(sys.argv)}"
+        )
+    if not _STAMP.exists() or _STAMP.read_text() != _wanted():
+        _install()
+    return VENV / "bin" / "python"
+
+
+def run_module(module: str, arguments: list[str]) -> None:
+    """Become `python -m module` in the environment, from the repository's root."""
+    python = ready()
+    os.chdir(ROOT)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    os.execve(python, [str(python), "-m", module, *arguments], environment)
+
+
+def _wanted() -> str:
+    digest = hashlib.sha256(sys.version.encode())
+    for file in REQUIREMENTS:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _install() -> None:
+    python = VENV / "bin" / "python"
+    if not python.exists() or subprocess.run([python, "-c", "import pip"], check=False, capture_output=True).returncode:
+        print("Making a virtual environment in .venv", flush=True)
+        _make_venv()
+    print("Installing requirements.txt and requirements-dev.txt (a minute or two, the first time)", flush=True)
+    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--progress-bar", "on"]
+    files = [argument for file in REQUIREMENTS for argument in ("-r", str(file))]
+    if subprocess.run([*map(str, pip), *files], check=False).returncode:
+        sys.exit("Installing failed; pip's message above says why. Mend it and run this again.")
+    _STAMP.write_text(_wanted())
+
+
+def _make_venv() -> None:
+    shutil.rmtree(VENV, ignore_errors=True)
+    try:
+        venv.create(VENV, with_pip=True)
+    except (subprocess.CalledProcessError, OSError) as error:
+        sys.exit(f"Can't make a virtual environment ({error}). On Debian and Ubuntu: apt-get install python3-venv")

@@ -1,0 +1,116 @@
+"""Run the whole shop on this machine until Ctrl-C."""
+
+import argparse
+import json
+import signal
+import sys
+import time
+from types import FrameType
+
+from scripts.local.console import build_console
+from scripts.local.ports import Ports
+from scripts.local.processes import CannotStart
+from scripts.local.seed import ask, seed
+from scripts.local.shop import HOME, Shop
+from shared.runtime.manifest import manifest
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/dev", description=__doc__)
+    parser.add_argument(
+        "--memory", action="store_true", help="no engines: everything in one process, gone when it stops"
+    )
+    parser.add_argument(
+        "--port", type=int, default=8080, metavar="N", help="of GraphQL; N+1 to N+6 are used too (8080)"
+    )
+    parser.add_argument("--reset", action="store_true", help="erase the data of earlier runs first")
+    parser.add_argument("--no-seed", action="store_true", help="start without the example catalogue")
+    chosen = parser.parse_args()
+    if not 1024 <= chosen.port <= 65_000:
+        parser.error("--port must be from 1024 to 65000")
+    return chosen
+
+
+def say(step: str) -> None:
+    print(f"  ... {step}", flush=True)
+
+
+def main() -> int:
+    chosen = arguments()
+    ports = Ports(chosen.port)
+    shop = Shop(ports, HOME, say, chosen.memory)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        shop.claim()
+        if chosen.reset:
+            shop.erase()
+        print("Starting the shop", flush=True)
+        build_console(HOME.parent / "console", say)
+        shop.start()
+        if shop.is_new() and not chosen.no_seed:
+            say("the example catalogue")
+            seed(shop.url)
+        print(screen(shop), flush=True)
+        return _watch(shop)
+    except CannotStart as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopping", flush=True)
+        return 0
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # stopping has begun; asking again doesn't make it faster
+        shop.stop()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _watch(shop: Shop) -> int:
+    while not (why := shop.failed()):
+        time.sleep(0.5)
+    print(f"\n{why}", file=sys.stderr)
+    return 1
+
+
+def screen(shop: Shop) -> str:
+    """What runs where, and something to try."""
+    counted = {service: len(manifest().of_service(service)) for service in shop.ports.services}
+    services = "\n".join(
+        f"  {service:22}{shop.ports.url(service)}  ({counted[service]} functions)" for service in shop.ports.services
+    )
+    engines = "\n".join(f"  {what:22}{where}" for what, where in shop.engines.items())
+    logs = "" if shop.memory else f"\n  {'logs':22}{HOME / 'logs'}"
+    return f"""
+The shop is open.
+
+  GraphQL               {shop.url}  (in a browser: GraphiQL)
+{services}
+{engines}{logs}
+
+Order something:
+
+{example(shop)}
+
+Other endings: add paymentMethod: "decline", or shippingMethod: "refuse", or order more than there is.
+Ctrl-C stops it all.
+"""
+
+
+def example(shop: Shop) -> str:
+    """A command to paste that orders one of the first product."""
+    query = '{ products(limit: 1, sortBy: "price") { id name price } }'
+    product = ask(shop.url, query)["products"][:1]
+    if not product:
+        return "  there is nothing to order yet: createCategory, then createProduct"
+    line = {"productId": product[0]["id"], "productName": product[0]["name"], "quantity": 1}
+    order = {"userId": "hanako", "items": [line | {"unitPrice": product[0]["price"]}]}
+    mutation = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { order { id status totalAmount } } }"
+    body = json.dumps({"query": mutation, "variables": {"input": order}}, ensure_ascii=False)
+    quoted = body.replace("'", "'\\''")
+    return f"  curl -s {shop.url} -H 'content-type: application/json' -d '{quoted}'"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

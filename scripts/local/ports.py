@@ -1,0 +1,47 @@
+"""The addresses of one run: the client's port, and the others counted from it."""
+
+import socket
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ports:
+    client: int = 8080
+
+    @property
+    def command(self) -> int:
+        return self.client + 1
+
+    @property
+    def query(self) -> int:
+        return self.client + 2
+
+    @property
+    def pubsub(self) -> int:
+        return self.client + 5
+
+    @property
+    def firestore(self) -> int:
+        return self.client + 6
+
+    @property
+    def services(self) -> dict[str, int]:
+        return {"client": self.client, "command": self.command, "query": self.query}
+
+    def url(self, service: str) -> str:
+        return f"http://127.0.0.1:{self.services[service]}"
+
+
+def busy(ports: list[int]) -> list[int]:
+    """Those that another program listens on."""
+    return [port for port in ports if _taken(port)]
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False

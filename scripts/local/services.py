@@ -1,0 +1,69 @@
+"""One service: the functions of one group, each as the functions framework makes it, under its own name on one port."""
+
+import argparse
+import asyncio
+import os
+from threading import Thread
+from typing import cast
+
+import functions_framework
+import uvicorn
+from a2wsgi import WSGIMiddleware
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.runtime.manifest import Function, manifest
+
+_THREADS = 16  # per function
+
+
+def service_app(service: str) -> ASGIApp:
+    """Every function at /its_name, as if that were its own root; the graphql function at the root itself."""
+    apps = {function.name: _app(function) for function in manifest().of_service(service)}
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        name, _, rest = scope["path"].removeprefix("/").partition("/")
+        if "graphql" in apps:
+            await apps["graphql"](scope, receive, send)
+        elif name in apps:
+            path = f"/{rest}"
+            await apps[name]({**scope, "path": path, "raw_path": path.encode()}, receive, send)
+        else:
+            await PlainTextResponse(f"{service} has {', '.join(apps)}\n", 404)(scope, receive, send)
+
+    return dispatch
+
+
+def _app(function: Function) -> ASGIApp:
+    os.environ.pop("FUNCTION_SIGNATURE_TYPE", None)  # the framework leaves the last function's behind
+    app = functions_framework.create_app(function.name, str(function.source))
+    return app if isinstance(app, Starlette) else cast(ASGIApp, WSGIMiddleware(app, workers=_THREADS))
+
+
+def server(service: str, port: int) -> uvicorn.Server:
+    config = uvicorn.Config(
+        service_app(service),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        lifespan="off",
+        timeout_graceful_shutdown=5,
+    )
+    return uvicorn.Server(config)
+
+
+def serve_in_threads(ports: dict[str, int]) -> list[uvicorn.Server]:
+    """All services in this process, as the memory profile needs."""
+    servers = [server(service, port) for service, port in ports.items()]
+    for one in servers:
+        Thread(target=lambda one=one: asyncio.run(one.serve()), daemon=True).start()
+    return servers
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("service")
+    parser.add_argument("port", type=int)
+    arguments = parser.parse_args()
+    server(arguments.service, arguments.port).run()

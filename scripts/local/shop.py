@@ -1,0 +1,183 @@
+"""One run of the shop on this machine: its engines, its three services, its clock."""
+
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+
+import httpx
+import structlog
+
+from scripts.local.emulators import Emulators, find_emulators, start_postgres
+from scripts.local.migrate import migrate_all
+from scripts.local.ports import Ports, busy
+from scripts.local.processes import CannotStart, Processes
+from scripts.local.replay import replay
+from scripts.local.services import serve_in_threads
+from shared.event_store.protocol import Checkpoint
+from shared.runtime.engines import engines
+from shared.runtime.manifest import ROOT, manifest
+from shared.runtime.settings import settings
+
+_log = structlog.get_logger()
+
+PROJECT = "shop-local"
+
+
+@dataclass
+class Shop:
+    """`home`: where data and logs are kept. `say`: reports progress."""
+
+    ports: Ports
+    home: Path
+    say: Callable[[str], None]
+    memory: bool = False
+    engines: dict[str, str] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.ports.client}/graphql"
+
+    def claim(self) -> None:
+        """Raises CannotStart when a port is taken, or when another run uses the data."""
+        wanted = list(self.ports.services.values())
+        wanted += [] if self.memory else [self.ports.pubsub, self.ports.firestore]
+        if taken := busy(wanted):
+            ports = " and ".join(map(str, taken))
+            raise CannotStart(f"Port {ports} is in use by another program. Stop it, or start with --port N.")
+        if self.memory:
+            return
+        self.home.mkdir(parents=True, exist_ok=True)
+        lock = self._stack.enter_context((self.home.parent / "data.lock").open("w"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotStart(f"Another scripts/dev uses {self.home}. Stop it, or start with --memory.") from None
+
+    def erase(self) -> None:
+        """The data of earlier runs."""
+        if not self.memory:
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def start(self) -> None:
+        """Raises CannotStart saying what didn't start."""
+        emulators, missing = (None, "") if self.memory else find_emulators()
+        self._configure("memory" if self.memory else "engines" if emulators else "postgres")
+        self.processes = Processes(self.home / "logs")
+        self._stack.callback(self.processes.stop)
+        if not self.memory:
+            self._start_postgres()
+        if emulators:
+            self._start_emulators(emulators)
+            self._start_services()
+        else:
+            self._describe_memory(missing)
+            self._serve_here()
+        self._replay()
+        self._start_clock()
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    def failed(self) -> str | None:
+        """The end of the log of a process that has ended by itself."""
+        name = self.processes.stopped()
+        return f"{name} has stopped; the end of its log:\n{self.processes.tail(name)}" if name else None
+
+    def is_new(self) -> bool:
+        """Whether nothing has ever been recorded."""
+        return not engines().event_store.read_all(after=Checkpoint(), limit=1)
+
+    def _configure(self, profile: str) -> None:
+        os.environ |= {
+            "PROFILE": profile,
+            "PROJECT_ID": PROJECT,
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "COMMAND_URL": self.ports.url("command") + "/{function}",
+            "QUERY_URL": self.ports.url("query") + "/{function}",
+            "PAYMENT_URL": self.ports.url("command") + "/sandbox_provider/payments",
+            "SHIPPING_URL": self.ports.url("command") + "/sandbox_provider/shipments",
+            "SANDBOX_DATABASE": ":memory:" if self.memory else str(self.home / "sandbox.sqlite"),
+            "CONSOLE_DIRECTORY": str(self.home.parent / "console"),
+        }
+        self.home.mkdir(parents=True, exist_ok=True)
+
+    def _start_postgres(self) -> None:
+        self.say("PostgreSQL")
+        event_store, command_database, stop = start_postgres(self.home / "postgres")
+        self._stack.callback(stop)
+        os.environ |= {"EVENT_STORE_URL": event_store, "COMMAND_DATABASE_URL": command_database}
+        settings.cache_clear()
+        migrate_all(settings())
+        self.engines["events, sagas"] = f"PostgreSQL, {self.home / 'postgres'}"
+
+    def _start_emulators(self, emulators: Emulators) -> None:
+        self.say("Pub/Sub and Firestore emulators")
+        pubsub, firestore = f"127.0.0.1:{self.ports.pubsub}", f"127.0.0.1:{self.ports.firestore}"
+        os.environ |= {"PUBSUB_EMULATOR_HOST": pubsub, "FIRESTORE_EMULATOR_HOST": firestore}
+        port = str(self.ports.pubsub)
+        self.processes.start("pubsub", [emulators.pubsub, "--host=127.0.0.1", f"--port={port}"])
+        port = str(self.ports.firestore)
+        command: list[str | Path] = [emulators.firestore, "start", "--host=127.0.0.1", f"--port={port}"]
+        self.processes.start("firestore", command, {"JAVA": "exec java"})  # or killing the script leaves Java behind
+        self.processes.wait_for("pubsub", f"http://{pubsub}")
+        self.processes.wait_for("firestore", f"http://{firestore}")
+        from scripts.local.topology import create_topology  # Google's libraries, only where they are needed
+
+        topics, subscriptions = create_topology(PROJECT, self.ports)
+        self.engines["messages"] = f"Pub/Sub emulator, {pubsub} ({topics} topics, {subscriptions} subscriptions)"
+        self.engines["read models"] = f"Firestore emulator, {firestore}"
+
+    def _start_services(self) -> None:
+        self.say("the three services")
+        for service, port in self.ports.services.items():
+            self.processes.start(service, [sys.executable, "-m", "scripts.local.services", service, str(port)])
+        self._wait_for_services()
+
+    def _describe_memory(self, missing: str) -> None:
+        if self.memory:
+            self.engines["everything"] = "in memory, in this process; gone when it stops"
+        else:
+            self.engines["messages, read models"] = f"in memory, in this process ({missing})"
+
+    def _serve_here(self) -> None:
+        self.say("the three services, in this process")
+        settings.cache_clear()
+        for server in serve_in_threads(self.ports.services):
+            self._stack.callback(setattr, server, "should_exit", True)
+        self._wait_for_services()
+
+    def _wait_for_services(self) -> None:
+        for service in self.ports.services:
+            self.processes.wait_for(service, self.ports.url(service))
+
+    def _replay(self) -> None:
+        if not self.memory and (streams := replay(engines().event_store, engines().publisher)):
+            self.say(f"read models, from {streams} streams of events")
+
+    def _start_clock(self) -> None:
+        """What Cloud Scheduler does in the cloud."""
+        stopping = Event()
+        self._stack.callback(stopping.set)
+        for function in manifest().functions.values():
+            if function.schedule:
+                url = f"{self.ports.url(function.service)}/{function.name}"
+                arguments = (url, function.schedule.local_seconds, stopping)
+                Thread(target=_call_regularly, args=arguments, daemon=True).start()
+
+
+def _call_regularly(url: str, seconds: float, stopping: Event) -> None:
+    while not stopping.wait(seconds):
+        try:
+            httpx.post(url, timeout=60)
+        except httpx.TransportError as error:
+            _log.warning("a scheduled call failed", url=url, reason=str(error))
+
+
+HOME = ROOT / ".dev" / "data"
