@@ -5,13 +5,14 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 
 from scripts.local.console import build_console
 from scripts.local.ports import Ports
 from scripts.local.processes import CannotStart
 from scripts.local.seed import ask, seed
-from scripts.local.shop import HOME, Shop
+from scripts.local.shop import CONSOLE, HOME, Shop
 from shared.runtime.manifest import manifest
 
 
@@ -24,6 +25,7 @@ def arguments() -> argparse.Namespace:
         "--port", type=int, default=8080, metavar="N", help="of GraphQL; N+1 to N+6 are used too (8080)"
     )
     parser.add_argument("--reset", action="store_true", help="erase the data of earlier runs first")
+    parser.add_argument("--data", type=Path, default=HOME, metavar="DIR", help="where data and logs are kept (.dev/data)")
     parser.add_argument("--no-seed", action="store_true", help="start without the example catalogue")
     chosen = parser.parse_args()
     if not 1024 <= chosen.port <= 65_000:
@@ -38,14 +40,14 @@ def say(step: str) -> None:
 def main() -> int:
     chosen = arguments()
     ports = Ports(chosen.port)
-    shop = Shop(ports, HOME, say, chosen.memory)
+    shop = Shop(ports, chosen.data.resolve(), say, chosen.memory)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         shop.claim()
         if chosen.reset:
             shop.erase()
         print("Starting the shop", flush=True)
-        build_console(HOME.parent / "console", say)
+        build_console(CONSOLE, say)
         shop.start()
         if shop.is_new() and not chosen.no_seed:
             say("the example catalogue")
@@ -81,7 +83,7 @@ def screen(shop: Shop) -> str:
         f"  {service:22}{shop.ports.url(service)}  ({counted[service]} functions)" for service in shop.ports.services
     )
     engines = "\n".join(f"  {what:22}{where}" for what, where in shop.engines.items())
-    logs = "" if shop.memory else f"\n  {'logs':22}{HOME / 'logs'}"
+    logs = "" if shop.memory else f"\n  {'logs':22}{shop.home / 'logs'}"
     return f"""
 The shop is open.
 
@@ -101,7 +103,9 @@ Ctrl-C stops it all.
 def example(shop: Shop) -> str:
     """A command to paste that orders one of the first product."""
     query = '{ products(limit: 1, sortBy: "price") { id name price } }'
-    product = ask(shop.url, query)["products"][:1]
+    deadline = time.monotonic() + 10  # the read models follow after a moment
+    while not (product := ask(shop.url, query)["products"]) and not shop.is_new() and time.monotonic() < deadline:
+        time.sleep(0.2)
     if not product:
         return "  there is nothing to order yet: createCategory, then createProduct"
     line = {"productId": product[0]["id"], "productName": product[0]["name"], "quantity": 1}

@@ -27,6 +27,8 @@ from shared.runtime.settings import settings
 _log = structlog.get_logger()
 
 PROJECT = "shop-local"
+HOME = ROOT / ".dev" / "data"
+CONSOLE = ROOT / ".dev" / "console"
 
 
 @dataclass
@@ -53,8 +55,8 @@ class Shop:
             raise CannotStart(f"Port {ports} is in use by another program. Stop it, or start with --port N.")
         if self.memory:
             return
-        self.home.mkdir(parents=True, exist_ok=True)
-        lock = self._stack.enter_context((self.home.parent / "data.lock").open("w"))
+        self.home.parent.mkdir(parents=True, exist_ok=True)
+        lock = self._stack.enter_context(self.home.with_suffix(".lock").open("w"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -104,7 +106,7 @@ class Shop:
             "PAYMENT_URL": self.ports.url("command") + "/sandbox_provider/payments",
             "SHIPPING_URL": self.ports.url("command") + "/sandbox_provider/shipments",
             "SANDBOX_DATABASE": ":memory:" if self.memory else str(self.home / "sandbox.sqlite"),
-            "CONSOLE_DIRECTORY": str(self.home.parent / "console"),
+            "CONSOLE_DIRECTORY": str(CONSOLE),
         }
         self.home.mkdir(parents=True, exist_ok=True)
 
@@ -180,4 +182,3 @@ def _call_regularly(url: str, seconds: float, stopping: Event) -> None:
             _log.warning("a scheduled call failed", url=url, reason=str(error))
 
 
-HOME = ROOT / ".dev" / "data"
