@@ -1,0 +1,92 @@
+"""The engines that tests run on: real ones where this machine has them, each started once."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import ConnectionPool
+
+from scripts.local.emulators import Emulators, find_emulators, start_postgres
+from scripts.local.ports import busy
+from scripts.local.processes import Processes
+from shared.resilience.postgres import connect
+from shared.runtime.migrations import COMMAND_DATABASE, EVENT_STORE, migrate
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server that has migrated templates of both databases."""
+    home = tmp_path_factory.mktemp("postgres")
+    for folder in (home, *home.parents[:2]):
+        folder.chmod(0o755)  # the server runs as another user where we are root
+    event_store, command, stop = start_postgres(home / "data")
+    migrate(event_store, EVENT_STORE)
+    migrate(command, COMMAND_DATABASE)
+    yield event_store
+    stop()
+
+
+def _copy(postgres: str, template: str) -> str:
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(make_conninfo(postgres, dbname="postgres"), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+    return make_conninfo(postgres, dbname=name)
+
+
+@pytest.fixture
+def event_store_url(postgres: str) -> str:
+    """A new, empty event store."""
+    return _copy(postgres, "event_store")
+
+
+@pytest.fixture
+def command_url(postgres: str) -> str:
+    """A new, empty command database."""
+    return _copy(postgres, "command")
+
+
+@pytest.fixture
+def event_store_pool(event_store_url: str) -> Iterator[ConnectionPool]:
+    with connect(event_store_url, 10) as pool:
+        yield pool
+
+
+@pytest.fixture
+def command_pool(command_url: str) -> Iterator[ConnectionPool]:
+    with connect(command_url, 10) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def emulators() -> Emulators:
+    """The programs; the tests that need them are skipped, with the reason, where there are none."""
+    found, missing = find_emulators()
+    if found is None:
+        pytest.skip(f"needs Google's emulators: {missing}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def firestore(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Firestore emulator."""
+    processes, port = Processes(tmp_path_factory.mktemp("firestore")), free_port()
+    address = f"127.0.0.1:{port}"
+    command: list[str | Path] = [emulators.firestore, "start", "--host=127.0.0.1", f"--port={port}"]
+    processes.start("firestore", command, {"JAVA": "exec java"})
+    processes.wait_for("firestore", f"http://{address}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRESTORE_EMULATOR_HOST", address)
+        yield address
+    processes.stop()
+
+
+def free_port(room: int = 1) -> int:
+    """The first of `room` ports in a row that nobody listens on."""
+    return next(
+        port for port in range(18_000 + 20 * next(_numbers), 60_000, 20) if not busy(list(range(port, port + room)))
+    )

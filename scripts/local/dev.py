@@ -25,7 +25,9 @@ def arguments() -> argparse.Namespace:
         "--port", type=int, default=8080, metavar="N", help="of GraphQL; N+1 to N+6 are used too (8080)"
     )
     parser.add_argument("--reset", action="store_true", help="erase the data of earlier runs first")
-    parser.add_argument("--data", type=Path, default=HOME, metavar="DIR", help="where data and logs are kept (.dev/data)")
+    parser.add_argument(
+        "--data", type=Path, default=HOME, metavar="DIR", help="where data and logs are kept (.dev/data)"
+    )
     parser.add_argument("--no-seed", action="store_true", help="start without the example catalogue")
     chosen = parser.parse_args()
     if not 1024 <= chosen.port <= 65_000:

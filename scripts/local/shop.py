@@ -180,5 +180,3 @@ def _call_regularly(url: str, seconds: float, stopping: Event) -> None:
             httpx.post(url, timeout=60)
         except httpx.TransportError as error:
             _log.warning("a scheduled call failed", url=url, reason=str(error))
-
-

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from shared.messaging.envelope import Message
+from shared.messaging.outbox import LEASE_SECONDS
 from shared.messaging.subscription import Subscription, dead_letter_attributes
 
 Deliver = Callable[[Subscription, dict[str, Any]], int]
@@ -22,7 +23,8 @@ ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
 
 
 class MemoryOutbox:
-    def __init__(self) -> None:
+    def __init__(self, lease_seconds: float = LEASE_SECONDS) -> None:
+        self._lease_seconds = lease_seconds
         self._lock = Condition()
         self._messages: dict[UUID, Message] = {}
         self._leased_until: dict[UUID, float] = {}
@@ -31,12 +33,12 @@ class MemoryOutbox:
         with self._lock:
             for message in messages:
                 self._messages[message.id] = message
-                self._leased_until[message.id] = time.monotonic() + 15
+                self._leased_until[message.id] = time.monotonic() + self._lease_seconds
 
     def claim(self, limit: int) -> list[Message]:
         with self._lock:
             free = [m for i, m in sorted(self._messages.items()) if self._leased_until[i] < time.monotonic()][:limit]
-            self._leased_until |= {message.id: time.monotonic() + 15 for message in free}
+            self._leased_until |= {message.id: time.monotonic() + self._lease_seconds for message in free}
             return free
 
     def delete(self, ids: Sequence[UUID]) -> None:

@@ -17,6 +17,9 @@ from shared.resilience.postgres import unavailable_when_down
 
 _log = structlog.get_logger()
 
+LEASE_SECONDS = 15.0
+"""How long whoever inserted or claimed a message has to publish it before others may."""
+
 AfterCommit = Callable[[Sequence[Message]], None]
 
 
@@ -65,7 +68,7 @@ def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
 
 # The lease is its own short transaction: locks held while publishing would hold back the readers of the log.
 _CLAIM = """
-UPDATE outbox SET leased_until = clock_timestamp() + interval '15 seconds'
+UPDATE outbox SET leased_until = clock_timestamp() + make_interval(secs => %s)
 WHERE id IN (
     SELECT id FROM outbox WHERE leased_until < clock_timestamp() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 )
@@ -74,12 +77,13 @@ RETURNING message
 
 
 class PostgresOutbox:
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool, lease_seconds: float = LEASE_SECONDS) -> None:
         self._pool = pool
+        self._lease_seconds = lease_seconds
 
     def claim(self, limit: int) -> list[Message]:
         with unavailable_when_down("the outbox"), self._pool.connection() as connection:
-            return [decode_stored(row[0]) for row in connection.execute(_CLAIM, (limit,))]
+            return [decode_stored(row[0]) for row in connection.execute(_CLAIM, (self._lease_seconds, limit))]
 
     def delete(self, ids: Sequence[UUID]) -> None:
         with unavailable_when_down("the outbox"), self._pool.connection() as connection:

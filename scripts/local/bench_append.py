@@ -1,0 +1,135 @@
+"""Three ways to append one event, and how many of them processes get done at once in a given time."""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import cycle
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.synchronize import Barrier
+from uuid import UUID, uuid4
+
+import psycopg
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate as TheirAggregate
+from eventsourcing.domain import event
+from psycopg.conninfo import conninfo_to_dict
+from uuid_utils.compat import uuid7
+
+from shared.domain.events import ProductPriceChanged
+from shared.domain.product import PRODUCT
+from shared.domain.values import Money
+from shared.event_store.aggregates import Loaded, message, records
+from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.protocol import Append
+from shared.observability.context import fresh
+from shared.resilience.postgres import connect
+from shared.runtime.migrations import EVENT_STORE, migrate
+
+Rates = dict[tuple[str, int], list[float]]
+"""Appends per second, one a round, by contender and number of clients."""
+
+STREAMS = 16
+"""Each client's own, written in turn."""
+
+WARM_UP = 0.5
+"""Seconds, under full load: connections, prepared statements and cached plans are there when counting begins."""
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def set_up(url: str) -> None:
+    """The event store's schema, and beside its table of events an equal one for the plain INSERT."""
+    _CONTEXT.set_forkserver_preload([__name__])
+    migrate(url, EVENT_STORE)
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE plain_events (LIKE events INCLUDING ALL)")
+    _their_application(url).close()
+
+
+def plain_insert(url: str) -> Iterator[None]:
+    """Nothing is computed but what must differ from row to row."""
+    insert = """INSERT INTO plain_events (id, stream, version, type, schema_version, data, metadata, recorded_at)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"""
+    data = f'{{"product_id": "{uuid4()}", "price": {{"amount": "1200", "currency": "JPY"}}}}'
+    metadata = f'{{"correlation_id": "{uuid4()}", "causation_id": "{uuid4()}", "actor": "bench", "traceparent": null}}'
+    versions = {f"product-{uuid4()}": 0 for _ in range(STREAMS)}
+    with psycopg.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
+        for stream in cycle(versions):
+            versions[stream] += 1
+            row = (uuid7(), stream, versions[stream], "ProductPriceChanged", 1, data, metadata, datetime.now(UTC))
+            cursor.execute(insert, row, prepare=True)
+            yield
+
+
+def our_append(url: str) -> Iterator[None]:
+    """What a command's append does: encode, write event and outbox row. Publishing is left to the relay."""
+    store = PostgresEventStore(connect(url, size=4))
+    refs = [PRODUCT.ref(uuid4()) for _ in range(STREAMS)]
+    price = Money(Decimal(1200))
+    for number in range(10**12):
+        ref = refs[number % STREAMS]
+        loaded = Loaded(ref, PRODUCT.initial, number // STREAMS)
+        written = records([loaded], [ProductPriceChanged(ref.id, price)], fresh("bench"))
+        store.append(Append(events=written, messages=[message(one) for one in written]))
+        yield
+
+
+class TheirProduct(TheirAggregate):
+    @event("PriceChanged")
+    def change_price(self, amount: Decimal, currency: str) -> None:
+        self.price = (amount, currency)
+
+
+def their_save(url: str) -> Iterator[None]:
+    """eventsourcing as its documentation sets it up for PostgreSQL. It saves no outbox row: its readers follow the log."""
+    shop = _their_application(url, CREATE_TABLE="no")
+    for product in cycle([TheirProduct() for _ in range(STREAMS)]):
+        if product.pending_events == []:
+            product.change_price(Decimal(1200), "JPY")
+        shop.save(product)
+        yield
+
+
+def _their_application(url: str, **settings: str) -> Application[UUID]:
+    given = conninfo_to_dict(url)
+    where = {f"POSTGRES_{name.upper()}": str(given.get(name, "")) for name in ("dbname", "host", "user", "password")}
+    return Application({"PERSISTENCE_MODULE": "eventsourcing.postgres"} | where | settings)
+
+
+PLAIN, OURS, THEIRS = "plain INSERT", "PostgresEventStore.append", "eventsourcing's save"
+CONTENDERS: dict[str, Callable[[str], Iterator[None]]] = {PLAIN: plain_insert, OURS: our_append, THEIRS: their_save}
+
+
+def measure(url: str, contender: str, clients: int, seconds: float) -> float:
+    """Appends per second of all clients together."""
+    barrier = _CONTEXT.Barrier(clients)
+    running = []
+    for _ in range(clients):
+        receiver, sender = _CONTEXT.Pipe(duplex=False)
+        process = _CONTEXT.Process(target=_client, args=(contender, url, barrier, seconds, sender), daemon=True)
+        process.start()
+        sender.close()
+        running.append((process, receiver))
+    counted: list[int] = [receiver.recv() for _, receiver in running]  # EOFError when a client died: it has said why
+    for process, _ in running:
+        process.join()
+    return sum(counted) / seconds
+
+
+def _client(contender: str, url: str, barrier: Barrier, seconds: float, result: "Pipe[int, int]") -> None:
+    appends = CONTENDERS[contender](url)
+    next(appends)
+    barrier.wait(timeout=30)
+    _count(appends, WARM_UP)
+    result.send(_count(appends, seconds))
+
+
+def _count(appends: Iterator[None], seconds: float) -> int:
+    until = time.perf_counter() + seconds
+    count = 0
+    while time.perf_counter() < until:
+        next(appends)
+        count += 1
+    return count

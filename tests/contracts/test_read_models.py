@@ -1,0 +1,132 @@
+"""What every query database does. The same tests run on Firestore's emulator and in memory."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
+from shared.read_models.memory import MemoryReadModels
+from shared.read_models.protocol import Change, Fields, Find, Increment, Queries, ReadModels, Where
+
+PROJECT = "read-models"
+
+
+class Engine:
+    """Both sides of a query database, with collections of its own."""
+
+    def __init__(self, models: ReadModels, queries: Any) -> None:
+        self.models, self._queries = models, queries
+        self.collection = f"things-{uuid7().hex}"
+
+    def put(self, document: str, **fields: Any) -> None:
+        self.models.update(self.collection, document, lambda _: Change(fields))
+
+    def get(self, *keys: str) -> dict[str, Fields]:
+        return dict(asyncio.run(self._ask().get_many(self.collection, keys)))
+
+    def find(self, order_by: str = "name", where: Sequence[Where] = (), **page: Any) -> list[str]:
+        find = Find(self.collection, order_by, where, **page)
+        return [fields["key"] for fields in asyncio.run(self._ask().find(find))]
+
+    def _ask(self) -> Queries:
+        queries: Queries = self._queries()  # an asynchronous client belongs to one event loop
+        return queries
+
+
+@pytest.fixture(params=["memory", "firestore"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    if request.param == "memory":
+        memory = MemoryReadModels()
+        return Engine(memory, lambda: memory)
+    request.getfixturevalue("firestore")
+    return Engine(FirestoreReadModels(PROJECT), lambda: FirestoreQueries(PROJECT))
+
+
+def test_a_document_is_what_was_written_and_later_fields_join_it(engine: Engine) -> None:
+    engine.put("a", name="お茶 🍵", tags=["x", "y"], none=None, number=2**40)
+    engine.put("a", name="tea")
+    assert engine.get("a", "b") == {"a": {"name": "tea", "tags": ["x", "y"], "none": None, "number": 2**40}}
+
+
+def test_changing_nothing_writes_nothing(engine: Engine) -> None:
+    engine.models.update(engine.collection, "a", lambda _: None)
+    assert engine.get("a") == {}
+
+
+def test_a_change_sees_what_is_there(engine: Engine) -> None:
+    seen: list[Fields | None] = []
+
+    def change(stored: Fields | None) -> Change:
+        seen.append(stored)
+        return Change({"n": len(seen)})
+
+    engine.models.update(engine.collection, "a", change)
+    engine.models.update(engine.collection, "a", change)
+    assert seen == [None, {"n": 1}]
+
+
+def test_no_change_is_lost_when_many_change_one_document(engine: Engine) -> None:
+    def add_one(_: int) -> None:
+        engine.models.update(engine.collection, "a", lambda stored: Change({"n": (stored or {"n": 0})["n"] + 1}))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add_one, range(20)))
+    assert engine.get("a") == {"a": {"n": 20}}
+
+
+def test_increments_reach_other_documents_even_those_not_there_yet(engine: Engine) -> None:
+    increment = Increment(engine.collection, "count", "n", 2)
+    for key in ("a", "b"):
+        engine.models.update(engine.collection, key, lambda _: Change({"x": 1}, [increment]))
+    assert engine.get("count") == {"count": {"n": 4}}
+
+
+def test_a_change_that_fails_writes_nothing(engine: Engine) -> None:
+    def fail(_: Fields | None) -> Change:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        engine.models.update(engine.collection, "a", fail)
+    assert engine.get("a") == {}
+
+
+@pytest.fixture
+def catalogue(engine: Engine) -> Engine:
+    rows = [("a", "pear", 3, True), ("b", "apple", 1, True), ("c", "fig", 2, False), ("d", "apple", 2, True)]
+    for key, name, rank, active in rows:
+        engine.put(key, key=key, name=name, rank=rank, active=active, grams=[name[:2]])
+    return engine
+
+
+def test_found_documents_are_sorted_and_equals_follow_by_key(catalogue: Engine) -> None:
+    assert catalogue.find() == ["b", "d", "c", "a"]
+    assert catalogue.find(descending=True) == ["a", "c", "d", "b"]
+
+
+def test_pages_do_not_overlap(catalogue: Engine) -> None:
+    pages = [catalogue.find(limit=2, offset=offset) for offset in (0, 2, 4)]
+    assert pages == [["b", "d"], ["c", "a"], []]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ([Where("active", "==", True)], ["b", "d", "a"]),
+        ([Where("rank", ">=", 2)], ["d", "c", "a"]),
+        ([Where("rank", ">=", 2), Where("rank", "<=", 2), Where("active", "==", True)], ["d"]),
+        ([Where("name", "in", ["fig", "pear"])], ["c", "a"]),
+        ([Where("grams", "array_contains", "ap")], ["b", "d"]),
+        ([Where("missing", "==", None)], []),
+    ],
+)
+def test_conditions_hold_together(catalogue: Engine, where: list[Where], expected: list[str]) -> None:
+    assert catalogue.find(where=where) == expected
+
+
+def test_what_lacks_the_field_it_is_sorted_by_is_not_found(catalogue: Engine) -> None:
+    catalogue.put("e", key="e")
+    assert "e" not in catalogue.find()

@@ -1,0 +1,104 @@
+"""What every saga store does. The same tests run on PostgreSQL and in memory."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from psycopg_pool import ConnectionPool
+from uuid_utils.compat import uuid7
+
+from shared.domain.errors import ConcurrencyError
+from shared.messaging.envelope import Message
+from shared.messaging.memory import MemoryOutbox
+from shared.messaging.outbox import Outbox, PostgresOutbox
+from shared.observability.context import Context
+from shared.sagas.definition import Progress, Status
+from shared.sagas.store import HistoryEntry, MemorySagaStore, PostgresSagaStore, SagaStore, StoredSaga
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def stores(request: pytest.FixtureRequest) -> tuple[SagaStore, Outbox]:
+    if request.param == "memory":
+        memory = MemoryOutbox(lease_seconds=-1)
+        return MemorySagaStore(memory), memory
+    pool: ConnectionPool = request.getfixturevalue("command_pool")
+    return PostgresSagaStore(pool), PostgresOutbox(pool)
+
+
+@pytest.fixture
+def sagas(stores: tuple[SagaStore, Outbox]) -> SagaStore:
+    return stores[0]
+
+
+def new_saga(deadline: datetime | None = NOW, saga_id: UUID | None = None) -> StoredSaga:
+    progress = Progress(saga_id or uuid7(), Status.STARTED, 1, 2, deadline, 7, "すみません 🙏")
+    return StoredSaga("OrderSaga", progress, 0, "correlation")
+
+
+def test_what_is_saved_is_loaded(sagas: SagaStore) -> None:
+    saga = new_saga()
+    history = [HistoryEntry("event", "OrderCreated", {"a": 1}), HistoryEntry("command", "ReserveInventory", {})]
+    sagas.save(saga, history, [])
+    assert sagas.load(saga.progress.saga_id) == replace(saga, version=1)
+    assert sagas.history(saga.progress.saga_id) == history
+
+
+def test_an_unknown_saga_is_none(sagas: SagaStore) -> None:
+    assert sagas.load(uuid7()) is None
+
+
+def test_only_the_loaded_version_can_be_moved(sagas: SagaStore) -> None:
+    saga = new_saga()
+    sagas.save(saga, [], [])
+    for stale in (0, 2):
+        with pytest.raises(ConcurrencyError):
+            sagas.save(replace(saga, version=stale), [HistoryEntry("timer", "DeadlinePassed", {})], [])
+    moved = replace(saga, version=1, progress=replace(saga.progress, status=Status.COMPLETED, deadline_at=None))
+    sagas.save(moved, [], [])
+    assert sagas.load(saga.progress.saga_id) == replace(moved, version=2)
+    assert sagas.history(saga.progress.saga_id) == []
+
+
+def test_of_those_who_move_a_saga_at_once_one_does(sagas: SagaStore) -> None:
+    saga = new_saga()
+
+    def save(_: int) -> bool:
+        try:
+            sagas.save(saga, [HistoryEntry("event", "OrderCreated", {})], [])
+        except ConcurrencyError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(save, range(8))).count(True) == 1
+    assert len(sagas.history(saga.progress.saga_id)) == 1
+
+
+def test_sagas_are_due_when_their_deadline_has_passed_longest_overdue_first(sagas: SagaStore) -> None:
+    late, later, early, ended = (
+        new_saga(NOW - timedelta(seconds=1)),
+        new_saga(NOW - timedelta(seconds=9)),
+        new_saga(NOW + timedelta(seconds=1)),
+        new_saga(None),
+    )
+    for saga in (late, later, early, ended):
+        sagas.save(saga, [], [])
+    assert sagas.due(NOW, 10) == [later.progress.saga_id, late.progress.saga_id]
+    assert sagas.due(NOW, 1) == [later.progress.saga_id]
+
+
+def test_commands_are_kept_with_the_move_that_sends_them_or_not_at_all(stores: tuple[SagaStore, Outbox]) -> None:
+    sagas, outbox = stores
+    saga = new_saga()
+    sent = Message("reserve-inventory", "ReserveInventory", "order-1", {"orderId": "1"}, Context("c", "d"))
+    sagas.save(saga, [], [sent])
+    with pytest.raises(ConcurrencyError):
+        sagas.save(saga, [], [replace(sent, id=uuid7())])
+    if isinstance(sagas, PostgresSagaStore):
+        with sagas._pool.connection() as connection:
+            connection.execute("UPDATE outbox SET leased_until = now() - interval '1 second'")
+    assert outbox.claim(10) == [sent]

@@ -1,0 +1,203 @@
+"""The whole shop in this process: every function as the framework makes it, with all engines in memory."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from threading import Lock
+from typing import Any, cast
+
+import flask
+import functions_framework
+import httpx
+import pytest
+from starlette.applications import Starlette
+from uuid_utils.compat import uuid7
+from werkzeug.test import TestResponse
+
+from scripts.local.services import serve_in_threads, service_app
+from shared.api.commands import CommandClient
+from shared.event_store.protocol import Checkpoint, EventRecord
+from shared.gateways.http import HttpPayments
+from shared.messaging.memory import Deliver, MemoryBroker
+from shared.messaging.subscription import Subscription
+from shared.runtime.engines import use
+from shared.runtime.manifest import manifest
+from shared.runtime.memory_engines import MemoryEngines
+from shared.runtime.settings import Settings
+from tests.conftest import free_port
+
+Json = dict[str, Any]
+PATIENCE = 20.0
+"""Seconds after which whatever is waited for counts as lost."""
+
+
+@cache
+def app(name: str) -> flask.Flask | Starlette:
+    """A function as the framework makes it. It asks for the process's engines at every call."""
+    function = manifest().functions[name]
+    os.environ.pop("FUNCTION_SIGNATURE_TYPE", None)  # the framework leaves the last function's behind
+    return functions_framework.create_app(function.name, str(function.source))
+
+
+class HastyEngines(MemoryEngines):
+    """Failed deliveries are tried again at once."""
+
+    def __init__(self, settings: Settings, deliver: Deliver) -> None:
+        super().__init__(settings, deliver)
+        self.broker.close()
+        hasty = [replace(one, min_backoff=0.01, max_backoff=0.02) for one in manifest().all_subscriptions]
+        self.broker = MemoryBroker(hasty, deliver)
+        self.broker.start()
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What the broker asked a function to take."""
+
+    function: str
+    body: Json
+
+
+class ShopInMemory:
+    """`deliver`: what becomes of a push, returning its HTTP status; replace it to lose, repeat or delay messages."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._lock = Lock()
+        self._pushed: list[Pushed] = []
+        self.deliver: Deliver = self.hand_over
+        self.engines = HastyEngines(settings, self._deliver)
+        use(self.engines)
+
+    def close(self) -> None:
+        try:
+            self.settle()
+        finally:
+            self.engines.broker.close()
+            for gateway in (self.engines.payments, self.engines.shipping):
+                cast(HttpPayments, gateway)._provider._client.close()
+
+    @cached_property
+    def commands(self) -> CommandClient:
+        """How the graphql function reaches the command functions: over ASGI, in this process."""
+        client = CommandClient("http://command/{function}", self.engines.settings.command_timeout_seconds)
+        client._client = httpx.AsyncClient(transport=httpx.ASGITransport(_command_service()))
+        return client
+
+    def http(self, method: str, path: str = "/graphql", **request: Any) -> httpx.Response:
+        """One request to the graphql function. A crash is a 500, as it would be on a server."""
+
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(cast(Starlette, app("graphql")), raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+                return await client.request(method, path, **request)
+
+        return asyncio.run(send())
+
+    def graphql(self, query: str, variables: Json | None = None, headers: Mapping[str, str] | None = None) -> Json:
+        """The answer, errors included."""
+        body = json.dumps({"query": query, "variables": variables or {}})
+        response = self.http("POST", content=body, headers={"Content-Type": "application/json", **(headers or {})})
+        answer: Json = response.json()
+        return answer
+
+    def ask(self, query: str, **variables: Any) -> Json:
+        """The data of an answer without errors."""
+        answer = self.graphql(query, variables)
+        assert "errors" not in answer, answer
+        data: Json = answer["data"]
+        return data
+
+    def refusal(self, query: str, **variables: Any) -> Json:
+        """The extensions of the only error."""
+        (error,) = self.graphql(query, variables)["errors"]
+        extensions: Json = error["extensions"]
+        return extensions
+
+    def call(self, function: str, body: bytes = b"", method: str = "POST", **request: Any) -> TestResponse:
+        client = cast(flask.Flask, app(function)).test_client()
+        return client.open("/", method=method, data=body, content_type="application/json", **request)
+
+    def command(self, name: str, body: object, headers: Mapping[str, str] | None = None) -> TestResponse:
+        return self.call(name, json.dumps(body).encode(), headers=headers)
+
+    def push(self, function: str, body: object) -> TestResponse:
+        return self.call(function, json.dumps(body).encode())
+
+    def hand_over(self, subscription: Subscription, body: Json) -> int:
+        return self.push(subscription.endpoint, body).status_code
+
+    def _deliver(self, subscription: Subscription, body: Json) -> int:
+        with self._lock:
+            self._pushed.append(Pushed(subscription.endpoint, body))
+        return self.deliver(subscription, body)
+
+    def pushed(self, *functions: str) -> list[Pushed]:
+        """Everything that was pushed to these functions, in the order of the attempts."""
+        with self._lock:
+            return [one for one in self._pushed if one.function in functions]
+
+    def settle(self) -> None:
+        """Wait until nothing is being delivered or waits for another attempt."""
+        changed = self.engines.broker._changed
+        with changed:
+            assert changed.wait_for(self.engines.broker.idle, PATIENCE), "the shop doesn't come to rest"
+
+    def log(self) -> list[EventRecord]:
+        """Every event, in order."""
+        return [entry.event for entry in self.engines.event_store.read_all(Checkpoint(), 1_000_000)]
+
+    def new_category(self, name: str | None = None, **more: Any) -> str:
+        """Its id."""
+        category_id = str(uuid7())
+        self._made("create_category", {"categoryId": category_id, "name": name or category_id, **more})
+        return category_id
+
+    def new_product(self, category_id: str | None = None, **more: Any) -> str:
+        """Its id. A hundred pieces at 500 yen, unless told otherwise."""
+        product_id, category_id = str(uuid7()), category_id or self.new_category()
+        blank = {"name": "Tea", "price": "500", "stockQuantity": 100}
+        self._made("create_product", {"productId": product_id, "categoryId": category_id, **blank, **more})
+        return product_id
+
+    def new_order(self, product_id: str, quantity: int = 1, **more: Any) -> str:
+        """Its id. Of a product as `new_product` makes it."""
+        order_id = str(uuid7())
+        line = {"productId": product_id, "productName": "Tea", "quantity": quantity, "unitPrice": "500"}
+        self._made("create_order", {"orderId": order_id, "userId": "ann", "items": [line], **more})
+        return order_id
+
+    def _made(self, command: str, body: Json) -> None:
+        response = self.command(command, body)
+        assert response.status_code == 200, response.text
+
+
+@cache
+def _command_service() -> Any:
+    return service_app("command")
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[str]:
+    """The address of the command service on a real port, for the gateways: its sandbox provider is what they call."""
+    port = free_port()
+    (server,) = serve_in_threads({"command": port})
+    yield f"http://127.0.0.1:{port}/sandbox_provider"
+    server.should_exit = True
+
+
+@pytest.fixture
+def shop_settings(provider: str) -> Settings:
+    """Override it in a test module that needs others."""
+    return Settings(profile="memory", payment_url=f"{provider}/payments", shipping_url=f"{provider}/shipments")
+
+
+@pytest.fixture
+def shop(shop_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShopInMemory]:
+    monkeypatch.setattr("shared.runtime.engines._engines", None)  # put back afterwards
+    shop = ShopInMemory(shop_settings)
+    monkeypatch.setattr("shared.api.door._commands", lambda _: shop.commands)
+    yield shop
+    shop.close()
