@@ -85,6 +85,19 @@ def firestore(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) ->
     processes.stop()
 
 
+@pytest.fixture(scope="session")
+def pubsub(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Pub/Sub emulator."""
+    processes, port = Processes(tmp_path_factory.mktemp("pubsub")), free_port()
+    address = f"127.0.0.1:{port}"
+    processes.start("pubsub", [emulators.pubsub, "--host=127.0.0.1", f"--port={port}"])
+    processes.wait_for("pubsub", f"http://{address}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PUBSUB_EMULATOR_HOST", address)
+        yield address
+    processes.stop()
+
+
 def free_port(room: int = 1) -> int:
     """The first of `room` ports in a row that nobody listens on."""
     return next(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -20,7 +21,6 @@ from werkzeug.test import TestResponse
 from scripts.local.services import serve_in_threads, service_app
 from shared.api.commands import CommandClient
 from shared.event_store.protocol import Checkpoint, EventRecord
-from shared.gateways.http import HttpPayments
 from shared.messaging.memory import Deliver, MemoryBroker
 from shared.messaging.subscription import Subscription
 from shared.runtime.engines import use
@@ -76,8 +76,8 @@ class ShopInMemory:
             self.settle()
         finally:
             self.engines.broker.close()
-            for gateway in (self.engines.payments, self.engines.shipping):
-                cast(HttpPayments, gateway)._provider._client.close()
+            for gateway in {"payments", "shipping"} & vars(self.engines).keys():
+                getattr(self.engines, gateway)._provider._client.close()
 
     @cached_property
     def commands(self) -> CommandClient:
@@ -184,6 +184,8 @@ def provider() -> Iterator[str]:
     """The address of the command service on a real port, for the gateways: its sandbox provider is what they call."""
     port = free_port()
     (server,) = serve_in_threads({"command": port})
+    while not server.started:
+        time.sleep(0.01)
     yield f"http://127.0.0.1:{port}/sandbox_provider"
     server.should_exit = True
 

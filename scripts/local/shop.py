@@ -132,8 +132,10 @@ class Shop:
         self.processes.wait_for("firestore", f"http://{firestore}")
         from scripts.local.topology import create_topology  # Google's libraries, only where they are needed
 
-        topics, subscriptions = create_topology(PROJECT, self.ports)
-        self.engines["messages"] = f"Pub/Sub emulator, {pubsub} ({topics} topics, {subscriptions} subscriptions)"
+        subscriptions = manifest().all_subscriptions
+        create_topology(PROJECT, subscriptions, lambda one: f"{self.ports.url(one.service)}/{one.endpoint}")
+        counted = f"{len(manifest().topics)} topics, {len(subscriptions)} subscriptions"
+        self.engines["messages"] = f"Pub/Sub emulator, {pubsub} ({counted})"
         self.engines["read models"] = f"Firestore emulator, {firestore}"
 
     def _start_services(self) -> None:

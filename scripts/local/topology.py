@@ -1,37 +1,33 @@
-"""Topics and push subscriptions of the manifest, made on the Pub/Sub emulator."""
+"""Topics and push subscriptions, made on the Pub/Sub emulator; in the cloud Terraform makes them."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from google.api_core.exceptions import AlreadyExists
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.protobuf.duration_pb2 import Duration
 
-from scripts.local.ports import Ports
 from shared.messaging.subscription import Subscription
-from shared.runtime.manifest import manifest
 
 
-def create_topology(project_id: str, ports: Ports) -> tuple[int, int]:
-    """How many topics and subscriptions there are now."""
+def create_topology(project_id: str, subscriptions: Sequence[Subscription], url: Callable[[Subscription], str]) -> None:
+    """Make what isn't there yet. `url`: where a subscription pushes to."""
     publisher, subscriber = PublisherClient(), SubscriberClient()
-    for topic in manifest().topics:
-        try:
-            publisher.create_topic(name=publisher.topic_path(project_id, topic))
-        except AlreadyExists:
-            continue
-    for subscription in manifest().all_subscriptions:
-        try:
-            subscriber.create_subscription(request=_request(project_id, subscription, ports))
-        except AlreadyExists:
-            continue
-    return len(manifest().topics), len(manifest().all_subscriptions)
+    for topic in dict.fromkeys(subscription.topic for subscription in subscriptions):
+        with suppress(AlreadyExists):
+            publisher.create_topic(name=f"projects/{project_id}/topics/{topic}")
+    for subscription in subscriptions:
+        with suppress(AlreadyExists):
+            subscriber.create_subscription(request=_request(project_id, subscription, url(subscription)))
 
 
-def _request(project_id: str, subscription: Subscription, ports: Ports) -> dict[str, object]:
+def _request(project_id: str, subscription: Subscription, url: str) -> dict[str, object]:
     topics = f"projects/{project_id}/topics"
     request: dict[str, object] = {
         "name": f"projects/{project_id}/subscriptions/{subscription.name}",
         "topic": f"{topics}/{subscription.topic}",
         "ack_deadline_seconds": subscription.ack_deadline,
-        "push_config": {"push_endpoint": f"{ports.url(subscription.service)}/{subscription.endpoint}"},
+        "push_config": {"push_endpoint": url},
         "retry_policy": {
             "minimum_backoff": _duration(subscription.min_backoff),
             "maximum_backoff": _duration(subscription.max_backoff),

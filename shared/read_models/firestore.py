@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from google.api_core import exceptions
 from google.cloud import firestore
@@ -53,7 +54,7 @@ class FirestoreReadModels:
             time.sleep(random.uniform(0, 0.01 * 2**attempt))
         raise Unavailable(f"too many write {collection}/{key} at the same moment; try again")
 
-    def _written(self, snapshot: firestore.DocumentSnapshot, made: Change) -> bool:
+    def _written(self, snapshot: firestore.DocumentSnapshot[Any], made: Change) -> bool:
         """Whether it is; False when somebody else wrote the document meanwhile."""
         batch = self._client.batch()
         if snapshot.exists:

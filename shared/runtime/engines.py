@@ -75,7 +75,8 @@ class Engines:
 
     @cached_property
     def order_saga(self) -> Coordinator:
-        return Coordinator(ORDER_FULFILMENT, ORDER, self.event_store, self.sagas)
+        saga = ORDER_FULFILMENT.at_pace(self.settings.saga_pace)
+        return Coordinator(saga, ORDER, self.event_store, self.sagas)
 
     @cached_property
     def _event_store_pool(self) -> ConnectionPool:

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 class Settings:
     """`profile`: `engines` uses PostgreSQL, Pub/Sub and Firestore; `postgres` only the first, with the rest in this
     process; `memory` none. `{function}` in a URL stands for a function's name. `max_body_bytes`: larger requests are
-    refused. `project_id`: of Google Cloud; any name locally.
+    refused. `project_id`: of Google Cloud; any name locally. `saga_pace`: multiplies every deadline of a saga, below 1
+    to see them pass sooner.
     """
 
     profile: Literal["memory", "postgres", "engines"] = "engines"
@@ -25,6 +26,7 @@ class Settings:
     command_timeout_seconds: float = 20
     payment_url: str = "http://127.0.0.1:8081/sandbox_provider/payments"
     shipping_url: str = "http://127.0.0.1:8081/sandbox_provider/shipments"
+    saga_pace: float = 1.0
     sandbox_database: str = ":memory:"
     console_directory: str = ""
     max_body_bytes: int = 1_000_000

@@ -2,45 +2,35 @@
 
 from dataclasses import replace
 
+from shared.domain import events as e
 from shared.domain.category import CATEGORY
-from shared.domain.events import (
-    CategoryCreated,
-    CategoryDeleted,
-    CategoryEvent,
-    CategoryUpdated,
-    ProductCreated,
-    ProductDeleted,
-    ProductEvent,
-    ProductUpdated,
-)
 from shared.domain.product import PRODUCT
 from shared.read_models.documents import CategoryDocument, MembershipDocument, grams
 from shared.read_models.project import Count, Projection
 from shared.runtime.push_functions import projection
 
 
-def membership(document: MembershipDocument | None, event: ProductEvent) -> MembershipDocument:
+def membership(document: MembershipDocument | None, event: e.ProductEvent) -> MembershipDocument:
     match event:
-        case ProductCreated() | ProductUpdated():
+        case e.ProductCreated() | e.ProductUpdated():
             return MembershipDocument(event.category_id)
-        case ProductDeleted():
+        case e.ProductDeleted():
             return MembershipDocument(None)
         case _:
             assert document is not None
             return document
 
 
-PRODUCTS_PER_CATEGORY = Count[MembershipDocument]("categories", "product_count", lambda member: member.category_id)
-MEMBERSHIPS = Projection("category_members", PRODUCT, MembershipDocument, membership, PRODUCTS_PER_CATEGORY)
+COUNT = Count[MembershipDocument]("categories", "product_count", lambda member: member.category_id)
+MEMBERSHIPS = Projection("category_members", PRODUCT, MembershipDocument, membership, COUNT)
 
 
 @projection("categories", CATEGORY, also=[MEMBERSHIPS])
-def project_categories(document: CategoryDocument | None, event: CategoryEvent) -> CategoryDocument:
+def project_categories(document: CategoryDocument | None, event: e.CategoryEvent) -> CategoryDocument:
     match event:
-        case CategoryCreated(category_id, name, description, parent_id) | CategoryUpdated(
-            category_id, name, description, parent_id
-        ):
-            return CategoryDocument(category_id, name, description, parent_id, grams=grams(name, description))
-        case CategoryDeleted():
+        case e.CategoryCreated() | e.CategoryUpdated():
+            found_by = grams(event.name, event.description)
+            return CategoryDocument(event.category_id, event.name, event.description, event.parent_id, grams=found_by)
+        case e.CategoryDeleted():
             assert document is not None
             return replace(document, active=False)

@@ -1,0 +1,124 @@
+"""What the shop relies on from its message broker. The same tests run on the Pub/Sub emulator and in memory."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+
+from scripts.local.topology import create_topology
+from shared.messaging.envelope import Message, Push, decode_message, decode_push
+from shared.messaging.memory import MemoryBroker
+from shared.messaging.outbox import Publisher
+from shared.messaging.pubsub import PubSubPublisher
+from shared.messaging.subscription import Subscription
+from shared.observability.context import Context
+
+PROJECT = "broker"
+WORK = Subscription("worker.things", "things", "worker", "command", 0.1, 0.3, 5, 10, "worker.things.dead")
+RECORDER = replace(WORK, name="recorder.worker.things.dead", topic="worker.things.dead", endpoint="recorder")
+SUBSCRIPTIONS = [WORK, replace(RECORDER, dead_letter_topic=None)]
+
+CONTEXT = Context("correlation", "causation", "hanako", "00-1-2-01")
+Answer = Callable[[Push], int]
+
+
+class Endpoints:
+    """HTTP endpoints that note what is pushed to them; `answer` gives the worker's status."""
+
+    def __init__(self) -> None:
+        self.pushed: dict[str, list[Push]] = {"worker": [], "recorder": []}
+        self.answer: Answer = lambda push: 204
+        endpoints = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                push = decode_push(self.rfile.read(int(self.headers["Content-Length"])))
+                name = self.path.strip("/")
+                endpoints.pushed[name].append(push)
+                self.send_response(endpoints.answer(push) if name == "worker" else 204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Nothing: the test run has its own output."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def url(self, subscription: Subscription) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/{subscription.endpoint}"
+
+    def bodies(self, name: str) -> list[str]:
+        return [decode_message(push).data["body"] for push in list(self.pushed[name])]
+
+
+@pytest.fixture
+def endpoints() -> Iterator[Endpoints]:
+    made = Endpoints()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture(params=["memory", "pubsub"])
+def broker(request: pytest.FixtureRequest, endpoints: Endpoints) -> Iterator[Publisher]:
+    if request.param == "memory":
+        client = httpx.Client()
+        memory = MemoryBroker(
+            SUBSCRIPTIONS, lambda subscription, body: client.post(endpoints.url(subscription), json=body).status_code
+        )
+        memory.start()
+        yield memory
+        memory.close()
+        client.close()
+        return
+    project = f"{PROJECT}-{time.time_ns()}"  # topics of its own
+    request.getfixturevalue("pubsub")
+    create_topology(project, SUBSCRIPTIONS, endpoints.url)
+    yield PubSubPublisher(project)
+
+
+def message(body: str) -> Message:
+    return Message(
+        "things", "Happened", "thing-1", {"body": body}, Context("correlation", "causation", "hanako", "00-1-2-01")
+    )
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+def test_a_message_arrives_as_it_was_sent(broker: Publisher, endpoints: Endpoints) -> None:
+    sent = message("お茶 🍵")
+    assert broker.publish([sent]) == [sent.id]
+    eventually(lambda: endpoints.bodies("worker") == ["お茶 🍵"])
+    push = endpoints.pushed["worker"][0]
+    assert decode_message(push) == sent
+    assert push.subscription.endswith("/worker.things")
+
+
+def test_what_is_not_acknowledged_comes_again(broker: Publisher, endpoints: Endpoints) -> None:
+    endpoints.answer = lambda push: 204 if len(endpoints.pushed["worker"]) >= 3 else 503
+    broker.publish([message("again")])
+    eventually(lambda: len(endpoints.pushed["worker"]) >= 3)
+    assert set(endpoints.bodies("worker")) == {"again"}
+    assert endpoints.bodies("recorder") == []
+
+
+def test_a_poison_message_ends_in_its_dead_letter_topic_and_those_behind_it_are_delivered(
+    broker: Publisher, endpoints: Endpoints
+) -> None:
+    endpoints.answer = lambda push: 422 if decode_message(push).data["body"] == "poison" else 204
+    broker.publish([message("poison"), *[message(str(n)) for n in range(10)]])
+    eventually(lambda: {str(n) for n in range(10)} <= set(endpoints.bodies("worker")))
+    eventually(lambda: endpoints.bodies("recorder") == ["poison"])
+    attributes = endpoints.pushed["recorder"][0].message.attributes
+    assert attributes["CloudPubSubDeadLetterSourceSubscription"] == "worker.things"
+    assert int(attributes["CloudPubSubDeadLetterSourceDeliveryCount"]) >= WORK.max_attempts

@@ -1,0 +1,103 @@
+"""Which events take a place in the tree of categories and products, and which names count as the same."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from shared.domain.events import (
+    CategoryDeleted,
+    CategoryUpdated,
+    Event,
+    ProductDeleted,
+    ProductPriceChanged,
+    ProductUpdated,
+    StockAdjusted,
+    StockReserved,
+)
+from shared.domain.placement import Place, Remove, comparable, placement
+from tests.specification import (
+    CANCELLATION,
+    CREATED,
+    CUP_ID,
+    DRINKS_ID,
+    KITCHEN_ID,
+    ORDER_ID,
+    category_created,
+    cup_created,
+    yen,
+)
+
+DRINKS, KITCHEN, CUP = f"category-{DRINKS_ID}", f"category-{KITCHEN_ID}", f"product-{CUP_ID}"
+
+
+def test_a_category_takes_a_place_at_the_top() -> None:
+    assert placement(category_created()) == Place(DRINKS, None, "飲み物")
+
+
+def test_a_category_takes_a_place_below_its_parent() -> None:
+    assert placement(category_created(parent_id=KITCHEN_ID)) == Place(DRINKS, KITCHEN, "飲み物")
+
+
+def test_an_updated_category_takes_its_place_anew() -> None:
+    assert placement(CategoryUpdated(DRINKS_ID, "TEA", None, KITCHEN_ID)) == Place(DRINKS, KITCHEN, "tea")
+    assert placement(CategoryUpdated(DRINKS_ID, "TEA", None, None)) == Place(DRINKS, None, "tea")
+
+
+@pytest.mark.parametrize("event", [cup_created(), ProductUpdated(CUP_ID, "マグ", None, KITCHEN_ID)])
+def test_a_product_takes_a_nameless_place_in_its_category(event: Event) -> None:
+    assert placement(event) == Place(CUP, KITCHEN, None)
+
+
+def test_what_is_deleted_gives_up_its_place() -> None:
+    assert placement(CategoryDeleted(DRINKS_ID)) == Remove(DRINKS)
+    assert placement(ProductDeleted(CUP_ID)) == Remove(CUP)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ProductPriceChanged(CUP_ID, yen(1)),
+        StockAdjusted(CUP_ID, 1, None),
+        StockReserved(CUP_ID, ORDER_ID, 1),
+        CREATED,
+        CANCELLATION,
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_other_events_leave_the_tree_alone(event: Event) -> None:
+    assert placement(event) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Tea", "TEA"),
+        ("tea", "ｔｅａ"),
+        ("ガラス", "ｶﾞﾗｽ"),
+        ("がらす", "か\u3099らす"),
+        ("Straße", "STRASSE"),
+        ("㌔", "キロ"),
+        ("ΐ", "ΐ".upper()),  # folded, it comes apart into three code points
+        ("ΰ", "ΰ".upper()),
+    ],
+)
+def test_names_that_differ_in_case_or_width_are_the_same(one: str, other: str) -> None:
+    assert comparable(one) == comparable(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("か", "が"), ("お茶", "茶"), ("e", "é"), ("か", "カ")])
+def test_names_that_differ_in_letters_are_different(one: str, other: str) -> None:
+    assert comparable(one) != comparable(other)
+
+
+@for_all(st.text())
+def test_it_does_not_matter_how_a_name_is_composed(name: str) -> None:
+    forms = {comparable(unicodedata.normalize(form, name)) for form in ("NFC", "NFD", "NFKC", "NFKD")}
+    assert len(forms) == 1
+
+
+@for_all(st.text())
+def test_comparing_a_comparable_name_changes_nothing(name: str) -> None:
+    assert comparable(comparable(name)) == comparable(name)

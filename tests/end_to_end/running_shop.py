@@ -1,0 +1,145 @@
+"""`scripts/dev` as a user runs it, and GraphQL as a client calls it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from shared.runtime.manifest import ROOT
+from tests.conftest import free_port
+
+Fields = dict[str, Any]
+
+ENDED = ("CONFIRMED", "CANCELLED", "FAILED")
+
+ORDER = (
+    "id status totalAmount reason sagaId sagaStatus sagaCurrentStep paymentId shippingId items { productId quantity }"
+)
+CREATE_ORDER = (
+    f"mutation ($input: CreateOrderInput!) {{ createOrder(input: $input) {{ success order {{ {ORDER} }} }} }}"
+)
+CREATE_CATEGORY = "mutation ($input: CreateCategoryInput!) { createCategory(input: $input) { id name } }"
+CREATE_PRODUCT = (
+    "mutation ($input: CreateProductInput!) { createProduct(input: $input) { id name price stockQuantity } }"
+)
+STOCK = "query ($id: ID!) { product(id: $id) { stockQuantity reservedQuantity availableQuantity } }"
+
+
+class RunningShop:
+    """One `scripts/dev`. `screen`: what it has printed."""
+
+    def __init__(self, data: Path, *options: str, port: int | None = None, **environment: str) -> None:
+        self.port = port or free_port(7)
+        command = [sys.executable, "-m", "scripts.local.dev", f"--port={self.port}", f"--data={data}", *options]
+        self._output = data.with_suffix(".out")
+        self._output.parent.mkdir(parents=True, exist_ok=True)
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment},
+            )
+
+    @property
+    def screen(self) -> str:
+        return self._output.read_text()
+
+    def open(self, seconds: float = 90) -> "RunningShop":
+        """Wait until it says that it is."""
+        wait_until(lambda: "Ctrl-C stops it all" in self.screen or self.process.poll() is not None, seconds)
+        assert self.process.poll() is None, self.screen
+        return self
+
+    def close(self) -> int:
+        """Ctrl-C; the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}/graphql"
+
+    def ask(self, query: str, **variables: Any) -> Fields:
+        """The whole answer."""
+        response = httpx.post(self.url, json={"query": query, "variables": variables}, timeout=60)
+        answer: Fields = response.json()
+        return answer
+
+    def data(self, query: str, **variables: Any) -> Fields:
+        """The data of an answer without errors."""
+        answer = self.ask(query, **variables)
+        assert "errors" not in answer, answer
+        data: Fields = answer["data"]
+        return data
+
+    def product(self, stock: int, price: str = "1500", name: str = "知覧茶 100g 🍵") -> Fields:
+        """A new product in a new category."""
+        category = self.data(CREATE_CATEGORY, input={"name": f"お茶 {time.time_ns()}"})["createCategory"]
+        given = {"name": name, "price": price, "categoryId": category["id"], "stockQuantity": stock}
+        made: Fields = self.data(CREATE_PRODUCT, input=given)["createProduct"]
+        return made
+
+    def order(self, product: Fields, quantity: int = 1, **choices: str) -> str:
+        """The id of a new order."""
+        line = {"productId": product["id"], "productName": product["name"], "quantity": quantity}
+        given = {"userId": "hanako", "items": [line | {"unitPrice": product["price"]}], **choices}
+        answer = self.data(CREATE_ORDER, input=given)["createOrder"]
+        assert answer["success"] is True
+        assert answer["order"]["status"] == "PENDING"
+        order_id: str = answer["order"]["id"]
+        return order_id
+
+    def read_order(self, order_id: str) -> Fields:
+        """As the read model has it; empty until it does."""
+        answer = self.ask(f"query ($id: ID!) {{ order(id: $id) {{ {ORDER} }} }}", id=order_id)
+        return (answer.get("data") or {}).get("order") or {}
+
+    def until_ended(self, order_id: str, seconds: float = 60) -> tuple[Fields, list[str]]:
+        """The order at its end, and the statuses that were seen on the way."""
+        seen: list[str] = []
+
+        def ended() -> bool:
+            status = self.read_order(order_id).get("status", "")
+            if status and status not in seen:
+                seen.append(status)
+            return status in ENDED
+
+        wait_until(ended, seconds, every=0.005)
+        return self.read_order(order_id), seen
+
+    def stock(self, product: Fields) -> tuple[int, int]:
+        """On hand and reserved."""
+        read = self.ask(STOCK, id=product["id"])["data"]["product"] or {}
+        return read.get("stockQuantity", -1), read.get("reservedQuantity", -1)
+
+    def ledger(self, kind: str) -> dict[str, str]:
+        """The sandbox's status of every payment or shipment, by order."""
+        entries = httpx.get(f"http://127.0.0.1:{self.port + 1}/sandbox_provider/{kind}", timeout=10).json()
+        return {entry["key"]: entry["status"] for entry in entries}
+
+    def example(self) -> str:
+        """The command that the screen offers to paste."""
+        found = re.search(r"^  (curl .*)$", self.screen, re.MULTILINE)
+        assert found, self.screen
+        return found[1]
+
+
+def wait_until(holds: Callable[[], bool], seconds: float, every: float = 0.05) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(every)

@@ -1,0 +1,108 @@
+"""`scripts/dev` itself: what it starts, what it says, what it leaves behind."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from scripts.local.emulators import Emulators
+from scripts.local.ports import busy
+from tests.end_to_end.running_shop import RunningShop, wait_until
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(0o755)
+    return tmp_path / "data"
+
+
+def test_a_second_start_finds_its_data_again_and_reset_erases_it(data: Path, emulators: Emulators) -> None:
+    first = RunningShop(data).open()
+    product = first.product(stock=7)
+    order_id = first.order(product)
+    assert first.until_ended(order_id)[0]["status"] == "CONFIRMED"
+    assert first.close() == 0
+    second = RunningShop(data).open(30)
+    wait_until(lambda: second.read_order(order_id).get("status") == "CONFIRMED", 30)
+    wait_until(lambda: second.stock(product) == (6, 0), 30)
+    assert "catalogue" not in second.screen.partition("open")[0]
+    assert second.close() == 0
+    third = RunningShop(data, "--reset", "--no-seed").open(30)
+    assert third.data("{ products { id } categories { id } orders { id } }") == {
+        "products": [],
+        "categories": [],
+        "orders": [],
+    }
+    assert third.close() == 0
+
+
+def test_an_order_in_flight_when_it_stops_goes_on_at_the_next_start(data: Path, emulators: Emulators) -> None:
+    first = RunningShop(data, SAGA_PACE="0.3").open()
+    order_id = first.order(first.product(stock=3), paymentMethod="fail-2")
+    assert first.close() == 0
+    second = RunningShop(data, SAGA_PACE="0.3").open(30)
+    assert second.until_ended(order_id, 60)[0]["status"] in ("CONFIRMED", "FAILED")
+    assert second.close() == 0
+
+
+def test_ctrl_c_stops_every_process_it_started(data: Path) -> None:
+    shop = RunningShop(data, "--no-seed").open()
+    family = shop.family()
+    assert shop.close() == 0
+    _, alive = psutil.wait_procs(family, 10)
+    assert alive == []
+    assert busy([shop.port + n for n in range(7)]) == []
+
+
+def test_killing_it_leaves_no_process_behind(data: Path, emulators: Emulators) -> None:
+    shop = RunningShop(data, "--no-seed").open()
+    ours = [process for process in shop.family() if "postgres" not in process.name()]
+    shop.process.kill()
+    _, alive = psutil.wait_procs(ours, 20)
+    assert alive == []
+    again = RunningShop(data, "--no-seed", port=shop.port).open()
+    assert again.close() == 0
+
+
+def test_a_busy_port_is_named_with_the_way_to_change_it(data: Path) -> None:
+    shop = RunningShop(data, "--memory", "--no-seed").open()
+    other = RunningShop(data.with_name("other"), "--memory", port=shop.port - 1)
+    assert other.process.wait(30) == 1
+    assert str(shop.port) in other.screen
+    assert "--port" in other.screen
+    assert shop.data("{ products { id } }") == {"products": []}
+    assert shop.close() == 0
+
+
+def test_two_runs_do_not_share_their_data(data: Path) -> None:
+    shop = RunningShop(data, "--no-seed").open()
+    other = RunningShop(data, "--reset")
+    assert other.process.wait(30) == 1
+    assert "Another scripts/dev" in other.screen
+    assert shop.data("{ products { id } }") == {"products": []}
+    assert shop.close() == 0
+
+
+def test_without_the_emulators_it_says_so_in_one_line_and_works(data: Path) -> None:
+    shop = RunningShop(data, PATH="/usr/bin/nowhere").open()
+    assert "PostgreSQL" in shop.screen
+    assert shop.screen.count("no Java") == 1
+    order_id = shop.order(shop.product(stock=3))
+    assert shop.until_ended(order_id)[0]["status"] == "CONFIRMED"
+    assert shop.close() == 0
+    again = RunningShop(data, PATH="/usr/bin/nowhere").open(30)
+    wait_until(lambda: again.read_order(order_id).get("status") == "CONFIRMED", 20)
+    assert again.close() == 0
+
+
+def test_an_answer_that_never_comes_is_given_up_and_undone(data: Path) -> None:
+    shop = RunningShop(data, "--memory", "--no-seed", SAGA_PACE="0.2").open()
+    product = shop.product(stock=3)
+    order_id = shop.order(product, paymentMethod="time-out")
+    order, _ = shop.until_ended(order_id, 90)
+    assert order["status"] == "FAILED"
+    assert "in time" in order["reason"]
+    wait_until(lambda: shop.stock(product) == (3, 0), 20)
+    assert shop.ledger("payments")[order_id] == "undone"
+    assert shop.close() == 0

@@ -1,0 +1,122 @@
+"""The whole path, through GraphQL only, on this machine's engines and in memory."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.end_to_end.running_shop import ENDED, RunningShop, wait_until
+
+
+@pytest.fixture(scope="module", params=["engines", "memory"])
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningShop]:
+    home = tmp_path_factory.mktemp("shop")
+    for folder in (home, *home.parents[:2]):
+        folder.chmod(0o755)
+    options = ["--memory"] if request.param == "memory" else []
+    running = RunningShop(home / "data", *options)
+    yield running.open()
+    assert running.close() == 0
+
+
+def test_an_order_is_reserved_paid_shipped_and_confirmed_and_stock_is_reduced(shop: RunningShop) -> None:
+    product = shop.product(stock=10)
+    order_id = shop.order(product, quantity=3)
+    order, seen = shop.until_ended(order_id)
+    assert order["status"] == "CONFIRMED"
+    assert (order["sagaStatus"], order["sagaCurrentStep"], order["reason"]) == ("COMPLETED", None, None)
+    assert order["totalAmount"] == "4500"
+    assert order["paymentId"]
+    assert order["shippingId"]
+    path = ["PENDING", "INVENTORY_RESERVED", "PAYMENT_PROCESSED", "SHIPPED", "CONFIRMED"]
+    assert seen == [status for status in path if status in seen]
+    wait_until(lambda: shop.stock(product) == (7, 0), 20)
+    assert shop.ledger("payments")[order_id] == "accepted"
+    assert shop.ledger("shipments")[order_id] == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "choices", "reason"),
+    [
+        (11, {}, "11 ordered, 10 available"),
+        (2, {"paymentMethod": "decline"}, "told to decline"),
+        (2, {"shippingMethod": "refuse"}, "told to refuse"),
+    ],
+)
+def test_what_fails_is_undone(shop: RunningShop, quantity: int, choices: dict[str, str], reason: str) -> None:
+    product = shop.product(stock=10)
+    order_id = shop.order(product, quantity, **choices)
+    order, _ = shop.until_ended(order_id)
+    assert order["status"] == "FAILED"
+    assert order["sagaStatus"] == "FAILED"
+    assert reason in order["reason"]
+    wait_until(lambda: shop.stock(product) == (10, 0), 20)
+    assert shop.ledger("payments").get(order_id) in (None, "refused", "undone")
+    assert shop.ledger("shipments").get(order_id) in (None, "refused", "undone")
+
+
+def test_a_provider_that_fails_for_a_while_only_delays(shop: RunningShop) -> None:
+    product = shop.product(stock=5)
+    order_id = shop.order(product, paymentMethod="fail-1", shippingMethod="fail-1")
+    order, _ = shop.until_ended(order_id)
+    assert order["status"] == "CONFIRMED"
+    wait_until(lambda: shop.stock(product) == (4, 0), 20)
+
+
+def test_cancelling_races_fulfilment_safely(shop: RunningShop) -> None:
+    product = shop.product(stock=100)
+    cancel = 'mutation ($id: ID!) { cancelOrder(id: $id, reason: "気が変わった") { success order { status } } }'
+    outcomes = []
+    for _ in range(6):
+        order_id = shop.order(product)
+        answer = shop.ask(cancel, id=order_id)
+        order, _ = shop.until_ended(order_id)
+        outcomes.append(order["status"])
+        if "errors" in answer:
+            assert answer["errors"][0]["extensions"]["code"] == "BUSINESS_RULE_VIOLATION"
+            assert order["status"] == "CONFIRMED"
+        else:
+            assert order["status"] == "CANCELLED"
+            assert order["reason"] == "気が変わった"
+            assert shop.ledger("payments").get(order_id) in (None, "undone")
+    wait_until(lambda: shop.stock(product) == (100 - outcomes.count("CONFIRMED"), 0), 20)
+
+
+def test_many_at_once_never_sell_more_than_there_is(shop: RunningShop) -> None:
+    product = shop.product(stock=10)
+    with ThreadPoolExecutor(8) as pool:
+        orders = list(pool.map(lambda _: shop.order(product, quantity=3), range(8)))
+    ended = [shop.until_ended(order_id, 120)[0]["status"] for order_id in orders]
+    assert sorted(ended) == ["CONFIRMED"] * 3 + ["FAILED"] * 5
+    wait_until(lambda: shop.stock(product) == (1, 0), 20)
+
+
+def test_the_command_on_the_screen_orders_something(shop: RunningShop) -> None:
+    answer = subprocess.run(shop.example(), shell=True, capture_output=True, text=True, check=True)
+    order = json.loads(answer.stdout)["data"]["createOrder"]["order"]
+    assert shop.until_ended(order["id"])[0]["status"] == "CONFIRMED"
+
+
+def test_the_catalogue_is_there_in_japanese_and_english(shop: RunningShop) -> None:
+    names = [one["name"] for one in shop.data("{ categories(limit: 1000) { name } }")["categories"]]
+    assert {"文房具", "お茶", "Cameras"} <= set(names)
+    found = shop.data(
+        '{ searchProducts(searchTerm: "ﾌｨﾙﾑ") { name } a: searchProducts(searchTerm: "MATCHA") { name } }'
+    )
+    assert [one["name"] for one in found["a"]] == ["宇治抹茶 40g"]
+
+
+def test_a_push_that_is_none_is_refused_clearly(shop: RunningShop) -> None:
+    response = httpx.post(f"http://127.0.0.1:{shop.port + 2}/project_orders", content=b"hello")
+    assert response.status_code == 422
+    assert response.json()["code"] == "INVALID_INPUT"
+    assert shop.data("{ products { id } }")
+
+
+def test_every_order_reaches_an_end(shop: RunningShop) -> None:
+    wait_until(
+        lambda: all(one["status"] in ENDED for one in shop.data("{ orders(limit: 1000) { status } }")["orders"]), 60
+    )

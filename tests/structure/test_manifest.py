@@ -1,0 +1,103 @@
+"""Folders, targets, manifest entries and the README say the same."""
+
+import importlib.util
+import re
+from types import FunctionType
+
+import functions_framework
+import pytest
+import yaml
+
+from scripts.local.readme import README, purpose, with_table
+from shared.domain.aggregate import Aggregate
+from shared.domain.category import CATEGORY
+from shared.domain.order import ORDER
+from shared.domain.product import PRODUCT
+from shared.runtime.manifest import ROOT, Function, manifest
+from shared.sagas.commands import topic
+from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+
+FUNCTIONS = list(manifest().functions.values())
+
+
+def test_every_folder_has_an_entry_and_every_entry_a_folder() -> None:
+    folders = {file.relative_to(ROOT) for file in (ROOT / "functions").rglob("*.py")}
+    assert folders == {function.source.relative_to(ROOT) for function in FUNCTIONS}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
+def test_the_target_is_the_folders_name(function: Function) -> None:
+    assert function.source.parent.name == function.name
+    spec = importlib.util.spec_from_file_location(f"checked_{function.name}", function.source)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert isinstance(getattr(module, function.name), FunctionType)
+    assert functions_framework._function_registry.REGISTRY_MAP[function.name] == "http"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
+def test_a_function_has_one_kind_of_trigger(function: Function) -> None:
+    kinds = [function.http, bool(function.topics), function.dead_letters, function.schedule is not None]
+    assert kinds.count(True) == 1
+
+
+def test_only_graphql_is_public() -> None:
+    assert [function.name for function in FUNCTIONS if function.public] == ["graphql"]
+
+
+@pytest.mark.parametrize("aggregate", [CATEGORY, PRODUCT, ORDER], ids=lambda aggregate: aggregate.name)
+def test_every_aggregates_events_have_a_consumer(aggregate: Aggregate[object]) -> None:
+    assert aggregate.topic in manifest().topics
+
+
+def test_every_command_of_the_saga_has_its_function() -> None:
+    undoing = [step.undo for step in ORDER_FULFILMENT.steps if step.undo]
+    commands = [*[step.send for step in ORDER_FULFILMENT.steps], *undoing, ORDER_FULFILMENT.gives_up_with]
+    for command in commands:
+        assert isinstance(command, type)
+        consumers = [function.name for function in FUNCTIONS if topic(command) in function.topics]
+        assert consumers == [topic(command).replace("-", "_")]
+
+
+def test_every_subscription_has_a_dead_letter_topic_and_every_dead_letter_topic_a_recorder() -> None:
+    subscriptions = manifest().all_subscriptions
+    consumers = [one for one in subscriptions if one.dead_letter_topic]
+    recorders = {one.topic: one.endpoint for one in subscriptions if not one.dead_letter_topic}
+    assert recorders == {one.dead_letter_topic: "record_dead_letter" for one in consumers}
+    assert len({one.dead_letter_topic for one in consumers}) == len(consumers)
+
+
+def test_names_are_ones_that_pubsub_takes() -> None:
+    names = [*manifest().topics, *[one.name for one in manifest().all_subscriptions]]
+    assert all(re.fullmatch(r"[a-z][a-z0-9.-]{2,254}", name) for name in names)
+    assert len(set(names)) == len(names)
+
+
+def test_a_push_may_take_as_long_as_its_function() -> None:
+    deadline = manifest().subscriptions.ack_deadline_seconds
+    assert all(
+        function.timeout_seconds < deadline for function in FUNCTIONS if function.topics or function.dead_letters
+    )
+
+
+def test_nothing_in_the_manifest_is_ignored() -> None:
+    raw = yaml.safe_load((ROOT / "functions" / "manifest.yaml").read_text())
+    assert set(raw) == {"defaults", "subscriptions", "functions"}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
+def test_a_function_says_in_one_sentence_what_it_is_for(function: Function) -> None:
+    assert re.fullmatch(r"[^\n|]{10,160}\.", purpose(function))
+
+
+def test_the_readmes_table_is_up_to_date() -> None:
+    readme = README.read_text()
+    assert with_table(readme) == readme, "run scripts/readme"
+
+
+def test_the_code_stays_small_enough_to_be_read() -> None:
+    files = [*(ROOT / "functions").rglob("*.py"), *(ROOT / "shared").rglob("*.py")]
+    assert len(files) <= 90
+    assert all(len(file.read_text().splitlines()) <= 50 for file in (ROOT / "functions").rglob("*.py"))
