@@ -59,6 +59,7 @@ def test_killing_it_leaves_no_process_behind(data: Path, emulators: Emulators) -
     shop = RunningShop(data, "--no-seed").open()
     ours = [process for process in shop.family() if "postgres" not in process.name()]
     shop.process.kill()
+    shop.process.wait()
     _, alive = psutil.wait_procs(ours, 20)
     assert alive == []
     again = RunningShop(data, "--no-seed", port=shop.port).open()

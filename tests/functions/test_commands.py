@@ -284,7 +284,6 @@ BAD_PRICES = (
     "Infinity",
     "abc",
     "",
-    "٣",
     True,
     [],
     {},
