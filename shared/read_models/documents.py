@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import singledispatch
+from typing import Any
 from uuid import UUID
 
 from shared.domain.aggregate import Lifecycle
@@ -14,8 +15,6 @@ from shared.domain.placement import comparable
 from shared.domain.product import Product
 from shared.domain.values import Money
 
-Grams = Sequence[str]
-
 
 @dataclass(frozen=True)
 class CategoryDocument:
@@ -24,7 +23,6 @@ class CategoryDocument:
     description: str | None
     parent_id: UUID | None
     active: bool = True
-    grams: Grams = ()
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,6 @@ class MembershipDocument:
 
 @dataclass(frozen=True)
 class ProductDocument:
-    """`price_rank`: the price times 10,000 as an integer, which Firestore can sort and compare exactly."""
-
     id: UUID
     name: str
     description: str | None
@@ -47,8 +43,6 @@ class ProductDocument:
     stock_quantity: int
     reserved_quantity: int = 0
     active: bool = True
-    price_rank: int = 0
-    grams: Grams = ()
 
 
 @dataclass(frozen=True)
@@ -76,11 +70,22 @@ class OrderDocument:
     reason: str | None = None
 
 
+def category_index(category: CategoryDocument) -> dict[str, Any]:
+    """What categories are looked up by, besides their own fields."""
+    return {"grams": grams(category.name, category.description)}
+
+
+def product_index(product: ProductDocument) -> dict[str, Any]:
+    """What products are looked up by, besides their own fields."""
+    return {"grams": grams(product.name, product.description), "price_rank": price_rank(product.price)}
+
+
 def price_rank(amount: Decimal) -> int:
+    """The price times 10,000 as an integer, which Firestore can sort and compare exactly."""
     return int(amount * 10_000)
 
 
-def grams(*texts: str | None) -> Grams:
+def grams(*texts: str | None) -> list[str]:
     """Every single character and pair of neighbours, comparable: what a search can look up, in any script."""
     found: set[str] = set()
     for text in filter(None, texts):

@@ -32,13 +32,17 @@ class Count(Generic[Document]):
 
 @dataclass(frozen=True)
 class Projection(Generic[Document]):
-    """One document per stream of `aggregate`, its key being the aggregate's id, made by folding `apply`."""
+    """One document per stream of `aggregate`, its key being the aggregate's id, made by folding `apply`.
+
+    `index`: further fields, derived from the document, to look it up by.
+    """
 
     collection: str
     aggregate: Aggregate[Any]
     document: type[Document]
     apply: Callable[[Document | None, Any], Document]
     count: Count[Document] | None = None
+    index: Callable[[Document], Fields] | None = None
 
 
 def project(models: ReadModels, projection: Projection[Any], event: EventRecord, read_missing: ReadMissing) -> None:
@@ -61,11 +65,16 @@ def _change(projection: Projection[Any], stored: Fields | None, events: Sequence
     after = before
     for event in events:
         after = projection.apply(after, CODEC.decode(event))
-    fields = documents.dump_python(after, mode="json") | {
-        "version": events[-1].version,
-        "created_at": stored["created_at"] if stored else events[0].recorded_at,
-        "updated_at": events[-1].recorded_at,
-    }
+    index = projection.index(after) if projection.index else {}
+    fields = (
+        documents.dump_python(after, mode="json")
+        | index
+        | {
+            "version": events[-1].version,
+            "created_at": stored["created_at"] if stored else events[0].recorded_at,
+            "updated_at": events[-1].recorded_at,
+        }
+    )
     return Change(fields, _increments(projection.count, before, after))
 
 

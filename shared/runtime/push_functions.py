@@ -17,6 +17,7 @@ from shared.event_store.aggregates import announced
 from shared.messaging.envelope import Message, Push, decode_message, decode_push
 from shared.observability.context import caused_by, fresh, within
 from shared.read_models.project import Projection, project
+from shared.read_models.protocol import Fields
 from shared.runtime.commands import HttpFunction
 from shared.runtime.engines import Engines, engines
 from shared.runtime.http import answering, body_of, json_response
@@ -70,15 +71,21 @@ def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], obj
 
 
 def projection(
-    collection: str, aggregate: Aggregate[Any], also: Sequence[Projection[Any]] = ()
+    collection: str,
+    aggregate: Aggregate[Any],
+    index: Callable[[Any], Fields] | None = None,
+    also: Sequence[Projection[Any]] = (),
 ) -> Callable[[Callable[[Document | None, Any], Document]], HttpFunction]:
     """A function that keeps a read model, made of a pure function `(document, event) -> document`.
 
-    `also`: further documents it keeps from the events of other aggregates.
+    `index`: further fields, derived from a document, to look it up by. `also`: further documents it keeps from the
+    events of other aggregates.
     """
 
     def decorate(apply: Callable[[Document | None, Any], Document]) -> HttpFunction:
-        main: Projection[Document] = Projection(collection, aggregate, get_type_hints(apply)["return"], apply)
+        main: Projection[Document] = Projection(
+            collection, aggregate, get_type_hints(apply)["return"], apply, index=index
+        )
         by_type = {kind: one for one in (main, *also) for kind in get_args(one.aggregate.events)}
 
         @wraps(apply)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from shared.domain import events as e
 from shared.domain.category import CATEGORY
 from shared.domain.product import PRODUCT
-from shared.read_models.documents import CategoryDocument, MembershipDocument, grams
+from shared.read_models.documents import CategoryDocument, MembershipDocument, category_index
 from shared.read_models.project import Count, Projection
 from shared.runtime.push_functions import projection
 
@@ -25,12 +25,11 @@ COUNT = Count[MembershipDocument]("categories", "product_count", lambda member: 
 MEMBERSHIPS = Projection("category_members", PRODUCT, MembershipDocument, membership, COUNT)
 
 
-@projection("categories", CATEGORY, also=[MEMBERSHIPS])
+@projection("categories", CATEGORY, category_index, also=[MEMBERSHIPS])
 def project_categories(document: CategoryDocument | None, event: e.CategoryEvent) -> CategoryDocument:
     match event:
         case e.CategoryCreated() | e.CategoryUpdated():
-            found_by = grams(event.name, event.description)
-            return CategoryDocument(event.category_id, event.name, event.description, event.parent_id, grams=found_by)
+            return CategoryDocument(event.category_id, event.name, event.description, event.parent_id)
         case e.CategoryDeleted():
             assert document is not None
             return replace(document, active=False)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from shared.domain import events as e
 from shared.domain.product import PRODUCT
-from shared.read_models.documents import ProductDocument, grams, price_rank
+from shared.read_models.documents import ProductDocument, product_index
 from shared.runtime.push_functions import projection
 
 
-@projection("products", PRODUCT)
+@projection("products", PRODUCT, product_index)
 def project_products(document: ProductDocument | None, event: e.ProductEvent) -> ProductDocument:
     if isinstance(event, e.ProductCreated):
         return created(event)
@@ -16,10 +16,9 @@ def project_products(document: ProductDocument | None, event: e.ProductEvent) ->
     stock, reserved = document.stock_quantity, document.reserved_quantity
     match event:
         case e.ProductUpdated(_, name, description, category_id):
-            found_by = grams(name, description)
-            return replace(document, name=name, description=description, category_id=category_id, grams=found_by)
+            return replace(document, name=name, description=description, category_id=category_id)
         case e.ProductPriceChanged(_, price):
-            return replace(document, price=price.amount, price_rank=price_rank(price.amount))
+            return replace(document, price=price.amount)
         case e.StockAdjusted(_, delta):
             return replace(document, stock_quantity=stock + delta)
         case e.StockReserved(_, _, quantity):
@@ -41,6 +40,4 @@ def created(event: e.ProductCreated) -> ProductDocument:
         event.price.currency,
         event.category_id,
         event.on_hand,
-        price_rank=price_rank(event.price.amount),
-        grams=grams(event.name, event.description),
     )
