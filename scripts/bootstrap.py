@@ -46,7 +46,8 @@ def _install() -> None:
         print("Making a virtual environment in .venv", flush=True)
         _make_venv()
     print("Installing requirements.txt and requirements-dev.txt (a minute or two, the first time)", flush=True)
-    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--progress-bar", "on"]
+    pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
+    pip += [] if sys.stdout.isatty() else ["--quiet"]  # a person sees pip's progress, a log only what matters
     files = [argument for file in REQUIREMENTS for argument in ("-r", str(file))]
     if subprocess.run([*map(str, pip), *files], check=False).returncode:
         sys.exit("Installing failed; pip's message above says why. Mend it and run this again.")

@@ -82,7 +82,7 @@ def screen(shop: Shop) -> str:
     """What runs where, and something to try."""
     counted = {service: len(manifest().of_service(service)) for service in shop.ports.services}
     services = "\n".join(
-        f"  {service:22}{shop.ports.url(service)}  ({counted[service]} functions)" for service in shop.ports.services
+        f"  {service:22}{shop.ports.url(service)}  (functions: {counted[service]})" for service in shop.ports.services
     )
     engines = "\n".join(f"  {what:22}{where}" for what, where in shop.engines.items())
     logs = "" if shop.memory else f"\n  {'logs':22}{shop.home / 'logs'}"

@@ -1,6 +1,5 @@
 """What can be asked of the shop. Decoded once, at the edge, from JSON with camelCase names; unknown fields are refused."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
@@ -112,7 +111,7 @@ class OrderLine:
 class CreateOrder:
     order_id: UUID
     user_id: Token
-    items: Annotated[Sequence[OrderLine], Field(min_length=1, max_length=MAX_LINES)]
+    items: Annotated[tuple[OrderLine, ...], Field(min_length=1, max_length=MAX_LINES)]
     payment_method: Token = "approve"
     shipping_method: Token = "standard"
 

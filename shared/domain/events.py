@@ -1,7 +1,6 @@
 """What has happened, one frozen dataclass per fact. A field may be added with a default; anything else needs a new
 `schema_version` here and an upcaster in `shared/event_store/upcasters.py`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
@@ -107,7 +106,7 @@ class OrderItem:
 class OrderCreated:
     order_id: UUID
     user_id: str
-    items: Sequence[OrderItem]
+    items: tuple[OrderItem, ...]
     total: Money
     payment_method: str
     shipping_method: str

@@ -57,7 +57,7 @@ class Order:
 
     order_id: UUID | None = None
     user_id: str = ""
-    items: Sequence[OrderItem] = ()
+    items: tuple[OrderItem, ...] = ()
     total: Money | None = None
     payment_method: str = ""
     shipping_method: str = ""

@@ -1,5 +1,6 @@
 """Publishing to Pub/Sub. With PUBSUB_EMULATOR_HOST set, the client library talks to the emulator."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from uuid import UUID
@@ -14,7 +15,8 @@ from shared.messaging.envelope import Message
 
 _log = structlog.get_logger()
 
-_DEADLINE = 10.0
+_DEADLINE = 3.0
+"""Seconds for all messages together: a client waits for this, and what isn't accepted by then is relayed later."""
 
 
 class PubSubPublisher:
@@ -29,10 +31,11 @@ class PubSubPublisher:
             (message, self._client.publish(*self._address(message), **message.attributes())) for message in messages
         ]
         accepted = []
+        deadline = time.monotonic() + _DEADLINE
         failure: Exception | None = None
         for message, future in futures:
             try:
-                future.result(timeout=_DEADLINE)
+                future.result(timeout=max(0.0, deadline - time.monotonic()))
                 accepted.append(message.id)
             except (exceptions.GoogleAPIError, FutureTimeout) as error:
                 failure = error

@@ -63,7 +63,7 @@ class OrderDocument:
     status: str
     total_amount: Decimal
     currency: str
-    items: Sequence[ItemDocument]
+    items: tuple[ItemDocument, ...]
     payment_id: str | None = None
     shipping_id: str | None = None
     closing: bool = False
@@ -99,8 +99,8 @@ def matches(term: str, *texts: str | None) -> bool:
     return any(comparable(term) in comparable(text) for text in texts if text)
 
 
-def order_items(items: Sequence[OrderItem], currency: str) -> Sequence[ItemDocument]:
-    return [
+def order_items(items: Sequence[OrderItem], currency: str) -> tuple[ItemDocument, ...]:
+    return tuple(
         ItemDocument(
             item.product_id,
             item.product_name,
@@ -109,7 +109,7 @@ def order_items(items: Sequence[OrderItem], currency: str) -> Sequence[ItemDocum
             Money(item.unit_price, currency).times(item.quantity).amount,
         )
         for item in items
-    ]
+    )
 
 
 @singledispatch

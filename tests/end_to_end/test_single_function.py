@@ -1,0 +1,80 @@
+"""Any function runs alone under the functions framework's own command."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from uuid_utils.compat import uuid7
+
+from shared.runtime.manifest import ROOT, manifest
+from tests.conftest import free_port
+from tests.end_to_end.running_shop import wait_until
+
+
+@contextmanager
+def alone(name: str, **environment: str) -> Iterator[str]:
+    """The URL of one function in a process of its own."""
+    function, port = manifest().functions[name], free_port()
+    command = [Path(sys.executable).with_name("functions-framework"), "--source", function.source, "--target", name]
+    process = subprocess.Popen(
+        [*map(str, command), "--port", str(port), "--host", "127.0.0.1"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PROFILE": "memory", **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: _answers(url), 30)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _answers(url: str) -> bool:
+    try:
+        httpx.get(url, timeout=5)
+    except httpx.TransportError:
+        return False
+    return True
+
+
+def test_a_command_runs_alone() -> None:
+    with alone("create_category") as url:
+        made = httpx.post(url, json={"categoryId": str(uuid7()), "name": "お茶"})
+        assert made.status_code == 200
+        assert made.json()["entity"]["name"] == "お茶"
+        large = httpx.post(url, content=b"x" * 10_000_000, headers={"content-type": "application/json"})
+        assert (large.status_code, large.json()["code"]) == (422, "INVALID_INPUT")
+
+
+def test_graphql_runs_alone() -> None:
+    with alone("graphql") as url:
+        assert httpx.post(url, json={"query": "{ products { id } }"}).json() == {"data": {"products": []}}
+        down = httpx.post(url, json={"query": 'mutation { deleteProduct(id: "x") { success } }'}, timeout=30).json()
+        assert down["errors"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+
+
+@pytest.mark.parametrize("name", ["project_orders", "order_saga", "reserve_inventory", "record_dead_letter"])
+def test_a_function_that_pubsub_calls_runs_alone(name: str) -> None:
+    with alone(name) as url:
+        assert httpx.post(url, content=b"not a push").status_code == 422
+
+
+def test_a_command_runs_alone_on_postgresql_with_the_broker_down(event_store_url: str, command_url: str) -> None:
+    """What cannot be published stays in the outbox; the command has happened all the same."""
+    engines = {
+        "PROFILE": "engines",
+        "EVENT_STORE_URL": event_store_url,
+        "COMMAND_DATABASE_URL": command_url,
+        "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{free_port()}",
+    }
+    with alone("create_category", **engines) as url:
+        made = httpx.post(url, json={"categoryId": str(uuid7()), "name": "お茶"}, timeout=60)
+        assert made.status_code == 200
