@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import BeforeValidator, ConfigDict, Field, with_config
 from pydantic.alias_generators import to_camel
 
 from shared.domain.values import (
@@ -19,6 +19,9 @@ from shared.domain.values import (
     To,
     Token,
 )
+
+CLEARABLE = BeforeValidator(lambda value: To(None) if value is None else value)
+"""Null clears the field. Elsewhere in an update null means the same as leaving it out."""
 
 at_the_edge = with_config(ConfigDict(extra="forbid", alias_generator=to_camel))
 
@@ -37,8 +40,8 @@ class CreateCategory:
 class UpdateCategory:
     category_id: UUID
     name: To[Name] | None = None
-    description: To[Text | None] | None = None
-    parent_id: To[UUID | None] | None = None
+    description: Annotated[To[Text | None] | None, CLEARABLE] = None
+    parent_id: Annotated[To[UUID | None] | None, CLEARABLE] = None
 
 
 @at_the_edge
@@ -66,7 +69,7 @@ class UpdateProduct:
 
     product_id: UUID
     name: To[Name] | None = None
-    description: To[Text | None] | None = None
+    description: Annotated[To[Text | None] | None, CLEARABLE] = None
     price: To[Amount] | None = None
     category_id: To[UUID] | None = None
     stock_quantity: To[Stock] | None = None

@@ -39,9 +39,18 @@ from shared.domain.order import Order, Outcome, Status
 from shared.domain.product import Product
 
 
+def _may_begin(order: Order, step: Outcome) -> bool:
+    return step is Outcome.OPEN and not order.closing and order.status is not Status.ABSENT
+
+
+def _may_end(step: Outcome, before: Outcome) -> bool:
+    """Whether an outcome from outside can still be recorded, closing or not."""
+    return step is Outcome.OPEN and before is Outcome.DONE
+
+
 def reserve_inventory(command: ReserveInventory, order: Order, products: Sequence[Product]) -> list[Event]:
     """Set all lines aside or none: one append holds the order's outcome and every product's."""
-    if order.inventory is not Outcome.OPEN or order.closing:
+    if not _may_begin(order, order.inventory):
         return []
     lines = list(zip(order.items, products, strict=True))
     shortages = [why for item, product in lines if (why := products_of.shortage(product, item.quantity))]
@@ -62,28 +71,36 @@ def release_inventory(command: ReleaseInventory, order: Order, products: Sequenc
 
 def wants_payment(order: Order) -> bool:
     """Whether to ask the payment provider at all."""
-    return order.payment is Outcome.OPEN and not order.closing
+    return _may_begin(order, order.payment) and order.inventory is Outcome.DONE
 
 
 def record_payment(payment_id: str, command: ProcessPayment, order: Order) -> list[OrderEvent]:
     """Money that was taken is recorded even when the order began to close meanwhile: the saga will give it back."""
     assert order.total is not None
-    return [PaymentProcessed(command.order_id, payment_id, order.total)] if order.payment is Outcome.OPEN else []
+    return (
+        [PaymentProcessed(command.order_id, payment_id, order.total)]
+        if order.payment is Outcome.OPEN and order.inventory is Outcome.DONE
+        else []
+    )
 
 
 def record_payment_failure(reason: str, command: ProcessPayment, order: Order) -> list[OrderEvent]:
-    return [PaymentFailed(command.order_id, reason)] if order.payment is Outcome.OPEN else []
+    return (
+        [PaymentFailed(command.order_id, reason)]
+        if order.payment is Outcome.OPEN and order.inventory is Outcome.DONE
+        else []
+    )
 
 
 def stop(command: RefundPayment | CancelShipping, order: Order) -> list[OrderEvent]:
     """Fence the order before an effect outside is undone: from here on it can't be confirmed any more."""
-    ended = order.status in (Status.CONFIRMED, Status.CANCELLED, Status.FAILED)
-    return [] if order.closing or ended else [FulfilmentStopped(command.order_id)]
+    beyond = order.status in (Status.ABSENT, Status.CONFIRMED)
+    return [] if order.closing or beyond else [FulfilmentStopped(command.order_id)]
 
 
 def wants_undoing(order: Order, step: Outcome) -> bool:
     """Whether a compensation still has something to do; a confirmed order has passed the point of no return."""
-    return step is not Outcome.UNDONE and order.status is not Status.CONFIRMED
+    return step is not Outcome.UNDONE and order.status not in (Status.ABSENT, Status.CONFIRMED)
 
 
 def record_refund(command: RefundPayment, order: Order) -> list[OrderEvent]:
@@ -92,16 +109,24 @@ def record_refund(command: RefundPayment, order: Order) -> list[OrderEvent]:
 
 def wants_shipping(order: Order) -> bool:
     """Whether to ask the shipping provider at all."""
-    return order.shipping is Outcome.OPEN and not order.closing
+    return _may_begin(order, order.shipping) and order.payment is Outcome.DONE
 
 
 def record_shipping(shipping_id: str, command: ArrangeShipping, order: Order) -> list[OrderEvent]:
     """A parcel that was arranged is recorded even when the order began to close meanwhile: the saga will call it back."""
-    return [ShippingArranged(command.order_id, shipping_id)] if order.shipping is Outcome.OPEN else []
+    return (
+        [ShippingArranged(command.order_id, shipping_id)]
+        if order.shipping is Outcome.OPEN and order.payment is Outcome.DONE
+        else []
+    )
 
 
 def record_shipping_failure(reason: str, command: ArrangeShipping, order: Order) -> list[OrderEvent]:
-    return [ShippingFailed(command.order_id, reason)] if order.shipping is Outcome.OPEN else []
+    return (
+        [ShippingFailed(command.order_id, reason)]
+        if order.shipping is Outcome.OPEN and order.payment is Outcome.DONE
+        else []
+    )
 
 
 def record_shipping_cancellation(command: CancelShipping, order: Order) -> list[OrderEvent]:

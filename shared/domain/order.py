@@ -105,11 +105,11 @@ def _evolve_ending(
 ) -> Order:
     match event:
         case InventoryReservationFailed(_, reason):
-            return replace(order, inventory=Outcome.FAILED, closing=True, reason=order.reason or reason)
+            return replace(order, inventory=Outcome.FAILED, closing=True, reason=_first(order, reason))
         case PaymentFailed(_, reason):
-            return replace(order, payment=Outcome.FAILED, closing=True, reason=order.reason or reason)
+            return replace(order, payment=Outcome.FAILED, closing=True, reason=_first(order, reason))
         case ShippingFailed(_, reason):
-            return replace(order, shipping=Outcome.FAILED, closing=True, reason=order.reason or reason)
+            return replace(order, shipping=Outcome.FAILED, closing=True, reason=_first(order, reason))
         case InventoryReleased():
             return replace(order, inventory=Outcome.UNDONE, closing=True)
         case PaymentRefunded():
@@ -120,6 +120,11 @@ def _evolve_ending(
             return replace(order, status=Status.CANCELLED, closing=True, reason=reason)
         case OrderFailed(_, reason):
             return replace(order, status=Status.FAILED, closing=True, reason=reason)
+
+
+def _first(order: Order, reason: str) -> str | None:
+    """What made the order close; a step that fails later, because it is undone already, is not why."""
+    return order.reason if order.closing else reason
 
 
 ORDER = Aggregate("order", Order(), evolve, OrderEvent)
@@ -167,10 +172,11 @@ def _item(line: OrderLine, product: Product, at: Path) -> OrderItem:
 
 def cancel(command: CancelOrder, order: Order) -> list[OrderEvent]:
     """Cancel before shipment; cancelling twice, or what is failing already, records nothing."""
+    if order.closing:
+        return []
     match order.status:
         case Status.PENDING | Status.INVENTORY_RESERVED | Status.PAYMENT_PROCESSED:
-            reason = command.reason or "cancelled by the customer"
-            return [] if order.closing else [OrderCancellationRequested(command.order_id, reason)]
+            return [OrderCancellationRequested(command.order_id, command.reason or "cancelled by the customer")]
         case Status.CANCELLED | Status.FAILED:
             return []
         case Status.ABSENT:

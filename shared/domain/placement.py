@@ -54,4 +54,5 @@ def placement(event: Event) -> Placement | None:
 
 
 def comparable(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
+    """Normalised again after folding, which may take characters apart."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

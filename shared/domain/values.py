@@ -28,13 +28,15 @@ def _name(value: str) -> str:
         raise ValueError("must have 1 to 200 characters")
     if any(unicodedata.category(c) in _NOT_IN_NAMES for c in text):
         raise ValueError("must not contain control characters")
-    if all(unicodedata.category(c)[0] in "CZM" for c in text):
+    if all(unicodedata.category(c) in _INVISIBLE or c in _FILLERS for c in text):
         raise ValueError("must contain a visible character")
     return text
 
 
 def _text(value: str) -> str:
     text = unicodedata.normalize("NFC", value).strip()
+    if len(text) > 2000:
+        raise ValueError("must have at most 2,000 characters")
     if any(unicodedata.category(c) in _CONTROLS and c not in "\n\r\t" for c in text):
         raise ValueError("must not contain control characters")
     return text
@@ -49,7 +51,7 @@ def _token(value: str) -> str:
 def _amount(value: Decimal) -> Decimal:
     if not 0 <= value <= MAX_AMOUNT:
         raise ValueError(f"must be from 0 to {MAX_AMOUNT}")
-    return abs(value)  # a price of -0 is 0
+    return value.copy_abs()  # a price of -0 is 0; abs() would round to the context's precision
 
 
 def _currency(value: str) -> str:
@@ -60,11 +62,13 @@ def _currency(value: str) -> str:
 
 _CONTROLS = frozenset({"Cc", "Cs"})  # Cs: half a surrogate pair, which no database can store
 _NOT_IN_NAMES = _CONTROLS | {"Zl", "Zp"}
+_INVISIBLE = _NOT_IN_NAMES | {"Zs", "Cf", "Mn", "Me"}  # not Cn: an emoji newer than this Python's tables
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")  # letters and symbols that show nothing
 
 Name = Annotated[str, Field(max_length=1000), AfterValidator(_name)]
 """1 to 200 characters after NFC and trimming, no control characters. The outer bound spares normalising a novel."""
-Text = Annotated[str, Field(max_length=2000), AfterValidator(_text)]
-"""Up to 2,000 characters; line breaks are allowed."""
+Text = Annotated[str, Field(max_length=10_000), AfterValidator(_text)]
+"""Up to 2,000 characters after NFC and trimming; line breaks are allowed."""
 Token = Annotated[str, Field(max_length=128), AfterValidator(_token)]
 """An identifier from elsewhere (user, payment method): up to 128 characters, taken as it is."""
 Amount = Annotated[Decimal, AfterValidator(_amount)]
@@ -94,13 +98,30 @@ class Money:
         return Money(self.amount * quantity, self.currency)
 
 
-@dataclass(frozen=True)
 class To(Generic[T]):
-    """A field of an update that was given, as opposed to None for one left alone: `To(None)` clears it."""
+    """A field of an update that was given, as opposed to None for one left alone: `To(None)` clears it.
 
-    value: T
+    No dataclass, because pydantic would then expect an object with a field `value` instead of the value.
+    """
+
+    __match_args__ = ("value",)
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, To) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __repr__(self) -> str:
+        return f"To({self.value!r})"
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
         (inner,) = get_args(source)
-        return core_schema.no_info_after_validator_function(cls, handler.generate_schema(inner))
+        return core_schema.no_info_wrap_validator_function(
+            lambda value, validate: value if isinstance(value, cls) else cls(validate(value)),
+            handler.generate_schema(inner),
+        )

@@ -33,6 +33,6 @@ def project_orders(document: OrderDocument | None, event: e.OrderEvent) -> Order
             | e.ShippingFailed(_, reason)
             | e.OrderCancellationRequested(_, reason)
         ):
-            return replace(document, closing=True, reason=document.reason or reason)
+            return replace(document, closing=True, reason=document.reason if document.closing else reason)
         case e.InventoryReleased() | e.PaymentRefunded() | e.ShippingCancelled() | e.FulfilmentStopped():
             return replace(document, closing=True)
