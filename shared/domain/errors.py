@@ -50,7 +50,11 @@ class ConcurrencyError(ShopError):
 
 
 class Unavailable(ShopError):
-    """Something this depends on does not answer; the same call may work later."""
+    """Something this depends on does not answer; the same call may work after `retry_after` seconds."""
+
+    def __init__(self, message: str, field: Path = (), retry_after: float = 1.0) -> None:
+        super().__init__(message, field)
+        self.retry_after = retry_after
 
 
 class TimedOut(ShopError):

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import httpx
-import pybreaker
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ValidationError
 
+from shared.domain.decoding import adapter
 from shared.domain.errors import Unavailable
 from shared.domain.values import Money
 from shared.gateways.protocol import Accepted, Refused
 from shared.observability.context import current
+from shared.resilience.breakers import guarded
 
 TIMEOUT = 3.0
 """Seconds for one call."""
@@ -23,21 +24,16 @@ class _Answer:
     reason: Annotated[str, AfterValidator(lambda text: text.replace("\0", ""))] = ""
 
 
-_ANSWER = TypeAdapter(_Answer)
-
-
 class HttpProvider:
     """One provider's endpoint: PUT makes what the key stands for, DELETE undoes it. Both may be repeated.
 
-    `url`: without a trailing slash. After `fail_max` failures in a row calls are refused at once for `reset_timeout`
-    seconds; a business refusal is an answer, not a failure.
+    `url`: without a trailing slash. A business refusal is an answer; everything else that isn't success is Unavailable.
     """
 
-    def __init__(self, name: str, url: str, fail_max: int = 10, reset_timeout: float = 5) -> None:
+    def __init__(self, name: str, url: str) -> None:
         self._name = name
         self._url = url
         self._client = httpx.Client(timeout=TIMEOUT)
-        self._breaker = pybreaker.CircuitBreaker(fail_max, reset_timeout, name=name)
 
     def make(self, key: str, body: dict[str, str]) -> Accepted | Refused:
         answer = self._call("PUT", key, body)
@@ -47,21 +43,19 @@ class HttpProvider:
         self._call("DELETE", key, None)
 
     def _call(self, method: str, key: str, body: dict[str, str] | None) -> _Answer:
-        try:
-            answer: _Answer = self._breaker.call(self._request, method, key, body)
-        except pybreaker.CircuitBreakerError as error:
-            raise Unavailable(f"{self._name} keeps failing and is left alone for a moment") from error
-        except (httpx.HTTPError, ValidationError) as error:
-            raise Unavailable(f"{self._name} does not answer: {type(error).__name__}") from error
-        return answer
+        with guarded(self._name):
+            try:
+                response = self._client.request(method, f"{self._url}/{key}", json=body, headers=_headers(key))
+                answer: _Answer = adapter(_Answer).validate_json(response.raise_for_status().content)
+            except (httpx.HTTPError, ValidationError) as error:
+                raise Unavailable(f"{self._name} does not answer: {type(error).__name__}") from error
+            return answer
 
-    def _request(self, method: str, key: str, body: dict[str, str] | None) -> _Answer:
-        context = current()
-        headers = {"Idempotency-Key": key, "X-Correlation-Id": context.correlation_id}
-        if context.traceparent:
-            headers["traceparent"] = context.traceparent
-        response = self._client.request(method, f"{self._url}/{key}", json=body, headers=headers)
-        return _ANSWER.validate_json(response.raise_for_status().content)
+
+def _headers(key: str) -> dict[str, str]:
+    context = current()
+    headers = {"Idempotency-Key": key, "X-Correlation-Id": context.correlation_id}
+    return headers | ({"traceparent": context.traceparent} if context.traceparent else {})
 
 
 class HttpPayments:
