@@ -1,7 +1,8 @@
 """What the resolvers of one request share: the stores, and loaders that batch what is read at one moment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aiodataloader import DataLoader
 from graphql import GraphQLResolveInfo
@@ -27,7 +28,7 @@ class Loaders:
     def products_of_category(self, limit: int) -> DataLoader[str, list[Fields]]:
         """Loads a category's products on sale, by name, at most `limit` of each."""
         if limit not in self._products_of:
-            self._products_of[limit] = DataLoader(lambda ids: self._products_by_category(ids, limit))
+            self._products_of[limit] = DataLoader(self._products_by_category(limit))
         return self._products_of[limit]
 
     def _by_id(self, collection: str) -> DataLoader[str, Fields | None]:
@@ -37,11 +38,14 @@ class Loaders:
 
         return DataLoader(load)
 
-    async def _products_by_category(self, ids: Sequence[str], limit: int) -> list[list[Fields]]:
-        grouped: dict[str, list[Fields]] = {}
-        for start in range(0, len(ids), _IN_LIMIT):
-            grouped |= await self._some(ids[start : start + _IN_LIMIT], limit)
-        return [grouped[category_id] for category_id in ids]
+    def _products_by_category(self, limit: int) -> Callable[[list[str]], Coroutine[Any, Any, list[list[Fields]]]]:
+        async def load(ids: Sequence[str]) -> list[list[Fields]]:
+            grouped: dict[str, list[Fields]] = {}
+            for start in range(0, len(ids), _IN_LIMIT):
+                grouped |= await self._some(ids[start : start + _IN_LIMIT], limit)
+            return [grouped[category_id] for category_id in ids]
+
+        return load
 
     async def _some(self, ids: Sequence[str], limit: int) -> dict[str, list[Fields]]:
         """One read for all; only when that can't hold them all, one for each."""

@@ -1,5 +1,6 @@
 """What the graphql function answers at which path."""
 
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from shared.runtime.engines import Engines
 from shared.runtime.settings import Settings
 
 _CONSOLE = "/graphql/console/"
+_FILE_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 
 _HEADERS = {
     "Cache-Control": "no-cache",
@@ -52,8 +54,8 @@ def _is_browser(request: Request) -> bool:
 
 
 def _console(settings: Settings, name: str) -> Response:
-    folder = Path(settings.console_directory or "/nonexistent").resolve()
-    file = (folder / name).resolve()
-    if file.is_relative_to(folder) and file.is_file():
+    folder = Path(settings.console_directory).resolve()
+    file = (folder / name).resolve() if settings.console_directory and _FILE_NAME.fullmatch(name) else folder
+    if file.parent == folder and file.is_file():
         return FileResponse(file, headers=_HEADERS)
     return PlainTextResponse("The console is not installed here; POST GraphQL to this address.\n", 404)

@@ -11,9 +11,14 @@ _log = structlog.get_logger()
 
 
 def formatted(error: GraphQLError) -> dict[str, Any]:
-    """An error without an original is about the request itself: syntax, validation, variables."""
+    """An error without a path is about the request itself: syntax, validation, variables."""
     plain = dict(error.formatted)
     original = error.original_error
+    if error.path is None and original is not None:  # such as an integer of thousands of digits
+        return plain | {
+            "message": "the query holds a value that can't be read",
+            "extensions": {"code": "INVALID_INPUT"},
+        }
     if original is None or isinstance(original, GraphQLError):
         return plain | {"extensions": {"code": "INVALID_INPUT"} | dict(error.extensions or {})}
     _, code = classify(original)

@@ -66,7 +66,11 @@ def resolver(mutation: Mutation) -> Resolver:
 
 def _command(mutation: Mutation, arguments: Mapping[str, Any]) -> dict[str, Any]:
     rest = {name: value for name, value in arguments.items() if name not in ("id", "input")}
-    return {**arguments.get("input", {}), **rest, mutation.id_field: arguments.get("id") or str(uuid7())}
+    return {
+        **arguments.get("input", {}),
+        **rest,
+        mutation.id_field: arguments["id"] if "id" in arguments else str(uuid7()),
+    }
 
 
 def _argument(mutation: Mutation, arguments: Mapping[str, Any], field: Path) -> Path:

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from math import ceil, floor
 from typing import Any
+from unicodedata import category as kind
 from uuid import UUID
 
 from shared.api.context import Info
 from shared.domain.errors import Invalid, NotFound
 from shared.domain.placement import comparable
 from shared.domain.values import MAX_AMOUNT
-from shared.read_models.documents import matches, price_rank
+from shared.read_models.documents import RANKS_PER_UNIT, matches
 from shared.read_models.protocol import Fields, Find, Queries, Where
 
 MAX_LIMIT = 1000
@@ -54,9 +56,9 @@ async def products(
     if categoryId is not None:
         where.append(Where("category_id", "==", uuid(categoryId, "categoryId")))
     if minPrice is not None:
-        where.append(Where("price_rank", ">=", -price_rank(-_bounded(minPrice))))
+        where.append(Where("price_rank", ">=", ceil(_bounded(minPrice) * RANKS_PER_UNIT)))
     if maxPrice is not None:
-        where.append(Where("price_rank", "<=", price_rank(_bounded(maxPrice))))
+        where.append(Where("price_rank", "<=", floor(_bounded(maxPrice) * RANKS_PER_UNIT)))
     return await _page(info.context.queries, "products", where, (PRODUCT_SORT, sortBy, sortOrder), page)
 
 
@@ -153,8 +155,8 @@ async def _search(
     """Documents that hold the term's first two characters are fetched, by name, until enough hold all of it."""
     limit, offset = page_of(page)
     plain = comparable(term).strip()
-    if not 1 <= len(plain) <= 200 or not plain.isprintable():
-        raise Invalid("searchTerm must have 1 to 200 printable characters", ("searchTerm",))
+    if not 1 <= len(plain) <= 200 or any(kind(c) in ("Cc", "Cs") for c in plain):
+        raise Invalid("searchTerm must have 1 to 200 characters and no control characters", ("searchTerm",))
     candidates = (_ACTIVE, *where, Where("grams", "array_contains", plain[:2]))
     found: list[Fields] = []
     for start in range(0, MAX_OFFSET, _SEARCH_PAGE):

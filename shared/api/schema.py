@@ -79,6 +79,8 @@ def schema() -> GraphQLSchema:
     """Raises UnboundField."""
     built = build_schema((ROOT / "schema.graphql").read_text())
     bind_scalars(built)
+    if unknown := set(RESOLVERS) - set(built.type_map):
+        raise UnboundField(f"the schema has no type {', '.join(sorted(unknown))}")
     for name, kind in built.type_map.items():
         if isinstance(kind, GraphQLObjectType) and not name.startswith("__"):
             _bind(kind)

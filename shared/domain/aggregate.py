@@ -32,7 +32,10 @@ class Aggregate(Generic[State]):
 
     def id_of(self, stream: str) -> UUID:
         """The inverse of `stream`. Raises ValueError for the stream of something else."""
-        return UUID(stream.removeprefix(f"{self.name}-"))
+        prefix, found, rest = stream.partition("-")
+        if not found or prefix != self.name or str(UUID(rest)) != rest:
+            raise ValueError(f"{stream!r:.100} is no stream of a {self.name}")
+        return UUID(rest)
 
     def stream_of(self, event: object) -> str:
         return self.stream(getattr(event, f"{self.name}_id"))

@@ -1,7 +1,7 @@
 """JSON from outside, once, into strict dataclasses."""
 
 import json
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,9 +16,16 @@ _adapters: dict[Any, TypeAdapter[Any]] = {}
 def parse_json(body: bytes | str) -> Any:
     """JSON with exact decimals. Raises Invalid for anything else, NaN and Infinity included."""
     try:
-        return json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
+        return json.loads(body, parse_float=_decimal, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"the body is not JSON: {error}") from error
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text[:50]} is not a number we can hold") from None
 
 
 def _no_constant(name: str) -> Any:

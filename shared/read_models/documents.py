@@ -15,6 +15,9 @@ from shared.domain.placement import comparable
 from shared.domain.product import Product
 from shared.domain.values import Money
 
+RANKS_PER_UNIT = 10_000
+"""Prices are sorted and compared as integers, which Firestore does exactly; no currency has more than 4 decimals."""
+
 
 @dataclass(frozen=True)
 class CategoryDocument:
@@ -77,12 +80,7 @@ def category_index(category: CategoryDocument) -> dict[str, Any]:
 
 def product_index(product: ProductDocument) -> dict[str, Any]:
     """What products are looked up by, besides their own fields."""
-    return {"grams": grams(product.name, product.description), "price_rank": price_rank(product.price)}
-
-
-def price_rank(amount: Decimal) -> int:
-    """The price times 10,000 as an integer, which Firestore can sort and compare exactly."""
-    return int(amount * 10_000)
+    return {"grams": grams(product.name, product.description), "price_rank": int(product.price * RANKS_PER_UNIT)}
 
 
 def grams(*texts: str | None) -> list[str]:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from shared.domain.aggregate import Aggregate
 from shared.domain.decoding import adapter
+from shared.domain.errors import Invalid
 from shared.event_store.codec import CODEC
 from shared.event_store.protocol import EventRecord
 from shared.read_models.protocol import Change, Fields, Increment, ReadModels
@@ -34,7 +35,8 @@ class Count(Generic[Document]):
 class Projection(Generic[Document]):
     """One document per stream of `aggregate`, its key being the aggregate's id, made by folding `apply`.
 
-    `index`: further fields, derived from the document, to look it up by.
+    `index`: further fields, derived from the document, to look it up by. `counter`: the field that other projections
+    count in, 0 until they do.
     """
 
     collection: str
@@ -43,38 +45,41 @@ class Projection(Generic[Document]):
     apply: Callable[[Document | None, Any], Document]
     count: Count[Document] | None = None
     index: Callable[[Document], Fields] | None = None
+    counter: str | None = None
 
 
 def project(models: ReadModels, projection: Projection[Any], event: EventRecord, read_missing: ReadMissing) -> None:
-    """Bring the event's document to the event's version or beyond."""
-    key = event.stream.removeprefix(f"{projection.aggregate.name}-")
+    """Bring the event's document to the event's version or beyond. Raises Invalid for the stream of something else."""
+    try:
+        key = str(projection.aggregate.id_of(event.stream))
+    except ValueError as error:
+        raise Invalid(f"{event.stream!r:.100} is no stream of a {projection.aggregate.name}", ("message",)) from error
 
     def change(stored: Fields | None) -> Change | None:
         version = (stored or {}).get("version", 0)
         if version >= event.version:
             return None
         events = [event] if version == event.version - 1 else read_missing(event.stream, version)
-        return _change(projection, stored if version else None, events)
+        return _change(projection, stored or {}, events)
 
     models.update(projection.collection, key, change)
 
 
-def _change(projection: Projection[Any], stored: Fields | None, events: Sequence[EventRecord]) -> Change:
+def _change(projection: Projection[Any], stored: Fields, events: Sequence[EventRecord]) -> Change:
     documents = adapter(projection.document)
-    before = documents.validate_python(stored) if stored else None
+    is_there = "version" in stored  # or it holds nothing but what others have counted in it
+    before = documents.validate_python(stored) if is_there else None
     after = before
     for event in events:
         after = projection.apply(after, CODEC.decode(event))
-    index = projection.index(after) if projection.index else {}
-    fields = (
-        documents.dump_python(after, mode="json")
-        | index
-        | {
-            "version": events[-1].version,
-            "created_at": stored["created_at"] if stored else events[0].recorded_at,
-            "updated_at": events[-1].recorded_at,
-        }
-    )
+    fields = {
+        **documents.dump_python(after, mode="json"),
+        **(projection.index(after) if projection.index else {}),
+        **({projection.counter: stored.get(projection.counter, 0)} if projection.counter else {}),
+        "version": events[-1].version,
+        "created_at": stored["created_at"] if is_there else events[0].recorded_at,
+        "updated_at": events[-1].recorded_at,
+    }
     return Change(fields, _increments(projection.count, before, after))
 
 

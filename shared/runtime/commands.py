@@ -1,5 +1,6 @@
 """The decorator that makes a function of a command: decode, answer once, map errors."""
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ from shared.runtime.idempotency import Request, answer, earlier_answer, fingerpr
 
 Command = TypeVar("Command")
 Handler = Callable[[Command, EventStore], Loaded[Any]]
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
 HttpFunction = Callable[[flask.Request], ResponseReturnValue]
 
 
@@ -67,5 +70,11 @@ def _context(request: flask.Request) -> Context:
         correlation_id=header(request, "X-Correlation-Id", new.correlation_id),
         causation_id=header(request, "Idempotency-Key", new.causation_id),
         actor=header(request, "X-Actor", "nobody"),
-        traceparent=request.headers.get("traceparent"),
+        traceparent=_traceparent(request),
     )
+
+
+def _traceparent(request: flask.Request) -> str | None:
+    """W3C Trace Context says to ignore one that is malformed."""
+    value = request.headers.get("traceparent", "")
+    return value if _TRACEPARENT.fullmatch(value) else None

@@ -74,17 +74,17 @@ def projection(
     collection: str,
     aggregate: Aggregate[Any],
     index: Callable[[Any], Fields] | None = None,
+    counter: str | None = None,
     also: Sequence[Projection[Any]] = (),
 ) -> Callable[[Callable[[Document | None, Any], Document]], HttpFunction]:
     """A function that keeps a read model, made of a pure function `(document, event) -> document`.
 
-    `index`: further fields, derived from a document, to look it up by. `also`: further documents it keeps from the
-    events of other aggregates.
+    `index` and `counter`: see `Projection`. `also`: further documents it keeps from the events of other aggregates.
     """
 
     def decorate(apply: Callable[[Document | None, Any], Document]) -> HttpFunction:
         main: Projection[Document] = Projection(
-            collection, aggregate, get_type_hints(apply)["return"], apply, index=index
+            collection, aggregate, get_type_hints(apply)["return"], apply, None, index, counter
         )
         by_type = {kind: one for one in (main, *also) for kind in get_args(one.aggregate.events)}
 

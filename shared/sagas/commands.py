@@ -23,6 +23,8 @@ def command_message(command: Any, subject: str, context: Context) -> Message:
 
 def command_from(message: Message, command_type: type[Any]) -> Any:
     """Raises Invalid when the message is not this command."""
+    if message.type != command_type.__name__:
+        raise Invalid(f"a {message.type!r:.100}, not a {command_type.__name__}", ("message", "attributes", "ce-type"))
     try:
         return adapter(command_type).validate_python(message.data)
     except ValidationError as error:

@@ -25,7 +25,7 @@ COUNT = Count[MembershipDocument]("categories", "product_count", lambda member: 
 MEMBERSHIPS = Projection("category_members", PRODUCT, MembershipDocument, membership, COUNT)
 
 
-@projection("categories", CATEGORY, category_index, also=[MEMBERSHIPS])
+@projection("categories", CATEGORY, category_index, COUNT.field, also=[MEMBERSHIPS])
 def project_categories(document: CategoryDocument | None, event: e.CategoryEvent) -> CategoryDocument:
     match event:
         case e.CategoryCreated() | e.CategoryUpdated():
