@@ -20,7 +20,7 @@ from uuid_utils.compat import uuid7
 from shared.domain.events import ProductPriceChanged
 from shared.domain.product import PRODUCT
 from shared.domain.values import Money
-from shared.event_store.aggregates import Loaded, message, records
+from shared.event_store.aggregates import Loaded, records
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append
 from shared.observability.context import fresh
@@ -67,12 +67,12 @@ def our_append(url: str) -> Iterator[None]:
     """What a command's append does: encode, write event and outbox row. Publishing is left to the relay."""
     store = PostgresEventStore(connect(url, size=4))
     refs = [PRODUCT.ref(uuid4()) for _ in range(STREAMS)]
-    price = Money(Decimal(1200))
+    price, context = Money(Decimal(1200)), fresh("bench")
     for number in range(10**12):
         ref = refs[number % STREAMS]
         loaded = Loaded(ref, PRODUCT.initial, number // STREAMS)
-        written = records([loaded], [ProductPriceChanged(ref.id, price)], fresh("bench"))
-        store.append(Append(events=written, messages=[message(one) for one in written]))
+        written = records([loaded], [ProductPriceChanged(ref.id, price)], context)
+        store.append(Append(events=written))
         yield
 
 

@@ -3,7 +3,7 @@
 One message per stream is enough: whoever is further behind reads what it missed from the event store.
 """
 
-from shared.event_store.aggregates import message
+from shared.event_store.announcement import announcement
 from shared.event_store.protocol import Checkpoint, EventRecord, EventStore
 from shared.messaging.outbox import Publisher
 
@@ -17,7 +17,7 @@ def replay(store: EventStore, publisher: Publisher) -> int:
     while entries := store.read_all(after, _BATCH):
         last |= {entry.event.stream: entry.event for entry in entries}
         after = entries[-1].checkpoint
-    messages = [message(event) for event in last.values()]
+    messages = [announcement(event) for event in last.values()]
     for start in range(0, len(messages), _BATCH):
         publisher.publish(messages[start : start + _BATCH])
     return len(messages)

@@ -11,7 +11,6 @@ from shared.domain.aggregate import Ref
 from shared.domain.decoding import adapter
 from shared.event_store.codec import CODEC
 from shared.event_store.protocol import EventRecord, EventStore, Snapshot
-from shared.messaging.envelope import Message
 from shared.observability.context import Context
 
 State = TypeVar("State")
@@ -88,36 +87,3 @@ def records(loaded: Sequence[Loaded[Any]], events: Sequence[Any], context: Conte
         name, schema_version, data = CODEC.encode(event)
         placed.append(EventRecord(uuid7(), stream, versions[stream], name, schema_version, data, context, now))
     return placed
-
-
-def message(event: EventRecord) -> Message:
-    """The announcement of an event, on its aggregate's topic, under the event's own id."""
-    return Message(
-        topic=f"{event.stream.partition('-')[0]}-events",
-        type=event.type,
-        subject=event.stream,
-        data={
-            "version": event.version,
-            "schema_version": event.schema_version,
-            "data": event.data,
-            "recorded_at": event.recorded_at.isoformat(),
-        },
-        context=event.metadata,
-        id=event.id,
-        time=event.recorded_at,
-    )
-
-
-def announced(announcement: Message) -> EventRecord:
-    """The event that a message announces."""
-    data = announcement.data
-    return EventRecord(
-        announcement.id,
-        announcement.subject,
-        data["version"],
-        announcement.type,
-        data["schema_version"],
-        data["data"],
-        announcement.context,
-        datetime.fromisoformat(data["recorded_at"]),
-    )

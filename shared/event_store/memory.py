@@ -5,6 +5,7 @@ from threading import RLock
 
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
 from shared.domain.placement import Place, Placement, Remove
+from shared.event_store.announcement import announcement
 from shared.event_store.protocol import (
     AlreadyRecorded,
     Append,
@@ -15,11 +16,11 @@ from shared.event_store.protocol import (
     Snapshot,
 )
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import AfterCommit, leave_to_relay
+from shared.messaging.outbox import AfterCommit
 
 
 class MemoryEventStore:
-    def __init__(self, outbox: MemoryOutbox | None = None, after_commit: AfterCommit = leave_to_relay) -> None:
+    def __init__(self, outbox: MemoryOutbox | None = None, after_commit: AfterCommit | None = None) -> None:
         self._lock = RLock()
         self._log: list[EventRecord] = []
         self._streams: dict[str, list[EventRecord]] = {}
@@ -41,8 +42,10 @@ class MemoryEventStore:
             self._log.extend(events)
             if append.record:
                 self._records[append.record.key] = append.record
-            self._outbox.add(append.messages)
-        self._after_commit(append.messages)
+            announcements = [announcement(event) for event in append.events]
+            self._outbox.add(announcements)
+        if self._after_commit:
+            self._after_commit(announcements)
 
     def _require_expected_versions(self, events: Iterable[EventRecord]) -> None:
         versions: dict[str, int] = {}

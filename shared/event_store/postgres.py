@@ -20,6 +20,7 @@ from shared.domain.errors import (
     StillInUse,
 )
 from shared.domain.placement import Place, Placement, Remove
+from shared.event_store.announcement import announcement
 from shared.event_store.protocol import (
     AlreadyRecorded,
     Append,
@@ -29,8 +30,7 @@ from shared.event_store.protocol import (
     LogEntry,
     Snapshot,
 )
-from shared.messaging.envelope import Message, encode_stored
-from shared.messaging.outbox import AfterCommit, leave_to_relay
+from shared.messaging.outbox import AfterCommit
 from shared.observability.context import Context
 from shared.resilience.postgres import unavailable_when_down
 
@@ -66,35 +66,36 @@ WHERE (snapshots.schema_version, snapshots.version) < (excluded.schema_version, 
 
 
 class PostgresEventStore:
-    """`pool`: connections in autocommit mode. `after_commit`: publishes what an append left in the outbox."""
+    """`pool`: connections in autocommit mode. `after_commit`: publishes what an append left in the
+    outbox; without it that waits for the relay."""
 
-    def __init__(self, pool: ConnectionPool, after_commit: AfterCommit = leave_to_relay) -> None:
+    def __init__(self, pool: ConnectionPool, after_commit: AfterCommit | None = None) -> None:
         self._pool = pool
         self._after_commit = after_commit
 
     def append(self, append: Append) -> None:
         parameters = (
             _events_json(append.events),
-            _messages_json(append.messages),
             _placements_json(append.placements),
             _record_json(append.record),
         )
         with self._connection() as connection, _conflicts_as_ours(append):
-            connection.execute("SELECT append_events(%s, %s, %s, %s)", parameters)
-        self._after_commit(append.messages)
+            connection.execute("SELECT append_events(%s, %s, %s)", parameters)
+        if self._after_commit:
+            self._after_commit([announcement(event) for event in append.events])
 
     def read(self, streams: Sequence[str], after: dict[str, int] | None = None) -> dict[str, list[EventRecord]]:
         found: dict[str, list[EventRecord]] = {stream: [] for stream in streams}
         seen = [(after or {}).get(stream, 0) for stream in found]
         with self._connection() as connection:
             for row in connection.execute(_READ, (list(found), seen)):
-                found[row[1]].append(_event(row))
+                found[row[1]].append(event_from(row))
         return found
 
     def read_all(self, after: Checkpoint, limit: int) -> list[LogEntry]:
         with self._connection() as connection:
             rows = connection.execute(_READ_ALL, (after.epoch, str(after.transaction_id), after.position, limit))
-            return [LogEntry(Checkpoint(*row[:3]), _event(row[3:])) for row in rows]
+            return [LogEntry(Checkpoint(*row[:3]), event_from(row[3:])) for row in rows]
 
     def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, Snapshot]:
         query = """SELECT stream, version, schema_version, state, created_at, updated_at FROM snapshots
@@ -175,13 +176,10 @@ def _event_row(event: EventRecord) -> dict[str, Any]:
     }
 
 
-def _event(row: TupleRow) -> EventRecord:
+def event_from(row: TupleRow) -> EventRecord:
+    """Of the columns from `id` to `recorded_at`."""
     event_id, stream, version, event_type, schema_version, data, metadata, recorded_at = row
     return EventRecord(event_id, stream, version, event_type, schema_version, data, Context(**metadata), recorded_at)
-
-
-def _messages_json(messages: Sequence[Message]) -> str:
-    return "[" + ",".join(encode_stored(message) for message in messages) + "]"
 
 
 def _placements_json(placements: Sequence[Placement]) -> str | None:

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from shared.domain.errors import ConcurrencyError
 from shared.domain.placement import Placement
-from shared.messaging.envelope import Message
 from shared.observability.context import Context
 
 
@@ -68,7 +67,6 @@ class Append:
     the writer expects it to have."""
 
     events: Sequence[EventRecord]
-    messages: Sequence[Message] = ()
     placements: Sequence[Placement] = ()
     record: IdempotencyRecord | None = None
 
@@ -79,7 +77,7 @@ class AlreadyRecorded(ConcurrencyError):
 
 class EventStore(Protocol):
     def append(self, append: Append) -> None:
-        """Write in one transaction, then hand the messages over for publishing.
+        """Write in one transaction, together with the outbox; then hand the events' announcements over for publishing.
 
         Raises ConcurrencyError when a stream isn't at the expected version, AlreadyRecorded for a used key, NameTaken,
         ParentMissing, StillInUse or CircularParent for a placement, Unavailable when the engine doesn't answer (the

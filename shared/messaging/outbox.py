@@ -35,10 +35,6 @@ class Outbox(Protocol):
     def delete(self, ids: Sequence[UUID]) -> None: ...
 
 
-def leave_to_relay(messages: Sequence[Message]) -> None:
-    """Publish nothing now: the messages stay in the outbox until `relay` takes them."""
-
-
 def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
     """What happened has happened: failing to tell about it is logged and left to the relay, never an error."""
 

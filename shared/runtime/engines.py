@@ -6,6 +6,7 @@ from psycopg_pool import ConnectionPool
 
 from shared.domain.order import ORDER
 from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.postgres_outbox import PostgresEventOutbox
 from shared.event_store.protocol import EventStore
 from shared.gateways.http import HttpPayments, HttpShipping
 from shared.gateways.protocol import PaymentGateway, ShippingGateway
@@ -37,7 +38,7 @@ class Engines:
     @cached_property
     def outboxes(self) -> list[Outbox]:
         """Of the event store and of the saga store."""
-        return [PostgresOutbox(self._event_store_pool), PostgresOutbox(self._command_pool)]
+        return [PostgresEventOutbox(self._event_store_pool), PostgresOutbox(self._command_pool)]
 
     @cached_property
     def dead_letters(self) -> DeadLetters:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 from shared.domain.aggregate import Ref
 from shared.domain.errors import ConcurrencyError
 from shared.domain.placement import placement
-from shared.event_store.aggregates import Loaded, load, message, records, snapshot_if_due
+from shared.event_store.aggregates import Loaded, load, records, snapshot_if_due
 from shared.event_store.protocol import AlreadyRecorded, Append, EventStore
 from shared.observability.context import current
 from shared.runtime.idempotency import idempotency_record
@@ -79,7 +79,6 @@ def _once(
     store.append(
         Append(
             events=written,
-            messages=[message(event) for event in written],
             placements=[place for event in events if (place := placement(event))],
             record=idempotency_record(after[0]),
         )

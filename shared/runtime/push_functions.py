@@ -13,7 +13,7 @@ import flask
 import functions_framework
 
 from shared.domain.aggregate import Aggregate
-from shared.event_store.aggregates import announced
+from shared.event_store.announcement import announced
 from shared.messaging.envelope import Message, Push, decode_message, decode_push
 from shared.observability.context import caused_by, fresh, within
 from shared.read_models.project import Projection, project

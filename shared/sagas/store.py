@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from shared.domain.errors import ConcurrencyError
 from shared.messaging.envelope import Message, encode_stored
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import AfterCommit, leave_to_relay
+from shared.messaging.outbox import AfterCommit
 from shared.resilience.postgres import unavailable_when_down
 from shared.sagas.definition import Progress
 
@@ -55,7 +55,7 @@ class SagaStore(Protocol):
 
 
 class PostgresSagaStore:
-    def __init__(self, pool: ConnectionPool, after_commit: AfterCommit = leave_to_relay) -> None:
+    def __init__(self, pool: ConnectionPool, after_commit: AfterCommit | None = None) -> None:
         self._pool = pool
         self._after_commit = after_commit
 
@@ -84,7 +84,8 @@ class PostgresSagaStore:
                 )
         except UniqueViolation as error:
             raise ConcurrencyError("the saga moved at the same moment") from error
-        self._after_commit(messages)
+        if self._after_commit:
+            self._after_commit(messages)
 
     def due(self, now: datetime, limit: int) -> list[UUID]:
         query = "SELECT id FROM sagas WHERE deadline_at <= %s ORDER BY deadline_at LIMIT %s"
@@ -98,7 +99,7 @@ class PostgresSagaStore:
 
 
 class MemorySagaStore:
-    def __init__(self, outbox: MemoryOutbox | None = None, after_commit: AfterCommit = leave_to_relay) -> None:
+    def __init__(self, outbox: MemoryOutbox | None = None, after_commit: AfterCommit | None = None) -> None:
         self._lock = RLock()
         self._sagas: dict[UUID, StoredSaga] = {}
         self._history: dict[UUID, list[HistoryEntry]] = {}
@@ -118,7 +119,8 @@ class MemorySagaStore:
             self._sagas[saga_id] = StoredSaga(saga.type, saga.progress, saga.version + 1, saga.correlation_id)
             self._history.setdefault(saga_id, []).extend(history)
             self._outbox.add(messages)
-        self._after_commit(messages)
+        if self._after_commit:
+            self._after_commit(messages)
 
     def due(self, now: datetime, limit: int) -> list[UUID]:
         with self._lock:

@@ -16,7 +16,8 @@ from shared.domain.events import CategoryCreated, OrderCreated, OrderItem, Produ
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT, Product, adjust_stock
 from shared.domain.values import Money
-from shared.event_store.aggregates import SNAPSHOT_EVERY, load, message, records
+from shared.event_store.aggregates import SNAPSHOT_EVERY, load, records
+from shared.event_store.announcement import announcement
 from shared.event_store.codec import CODEC, Codec, UnknownEvent
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
@@ -110,7 +111,7 @@ def test_every_event_is_read_back_as_it_was() -> None:
 
 def test_a_message_is_announced_under_the_events_own_id() -> None:
     event = EventRecord(uuid7(), "product-1", 3, "ProductDeleted", 1, {}, CONTEXT, datetime.now(UTC))
-    announced = message(event)
+    announced = announcement(event)
     assert (announced.id, announced.topic, announced.subject, announced.data["version"]) == (
         event.id,
         "product-events",

@@ -13,8 +13,10 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
 from shared.domain.placement import Place, Remove
+from shared.event_store.announcement import announced
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.postgres_outbox import PostgresEventOutbox
 from shared.event_store.protocol import (
     AlreadyRecorded,
     Append,
@@ -24,9 +26,8 @@ from shared.event_store.protocol import (
     IdempotencyRecord,
     Snapshot,
 )
-from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import Outbox, PostgresOutbox
+from shared.messaging.outbox import Outbox
 from shared.observability.context import Context
 
 CONTEXT = Context("correlation", "causation", "hanako", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
@@ -42,10 +43,6 @@ def store(request: pytest.FixtureRequest) -> EventStore:
 
 def event(stream: str, version: int, **data: Any) -> EventRecord:
     return EventRecord(uuid7(), stream, version, "Happened", 1, data, CONTEXT, datetime.now(UTC))
-
-
-def announcement(of: EventRecord) -> Message:
-    return Message("things", of.type, of.stream, {"version": of.version}, CONTEXT)
 
 
 def everything(store: EventStore, limit: int = 7) -> list[EventRecord]:
@@ -104,7 +101,6 @@ def test_a_conflict_in_one_stream_leaves_nothing_of_the_others(store: EventStore
         store.append(
             Append(
                 [event("a", 1), event("b", 1)],
-                [announcement(event("b", 1))],
                 [Place("b", None, "b")],
                 IdempotencyRecord("key", "print", "result"),
             )
@@ -278,18 +274,19 @@ def with_outbox(request: pytest.FixtureRequest) -> tuple[EventStore, Outbox, lis
         outbox = MemoryOutbox(lease_seconds=0)
         return MemoryEventStore(outbox, hand_over), outbox, handed
     pool: ConnectionPool = request.getfixturevalue("event_store_pool")
-    return PostgresEventStore(pool, hand_over), PostgresOutbox(pool, lease_seconds=0), handed
+    return PostgresEventStore(pool, hand_over), PostgresEventOutbox(pool, lease_seconds=0), handed
 
 
 def test_messages_are_handed_over_after_the_append_and_stay_until_deleted(
     with_outbox: tuple[EventStore, Outbox, list[UUID]],
 ) -> None:
     store, outbox, handed = with_outbox
-    sent = [announcement(event("a", n)) for n in (1, 2)]
-    store.append(Append([event("a", 1), event("a", 2)], sent))
-    assert handed == [message.id for message in sent]
+    written = [event("a", 1), event("a", 2, name="お茶 🍵")]
+    store.append(Append(written))
+    assert handed == [one.id for one in written]
     _let_leases_run_out(store)
-    assert sorted(message.id for message in outbox.claim(10)) == sorted(handed)
+    claimed = outbox.claim(10)
+    assert [announced(message) for message in claimed] == written
     outbox.delete(handed)
     assert outbox.claim(10) == []
 
@@ -299,7 +296,7 @@ def test_messages_of_a_failed_append_are_never_handed_over(
 ) -> None:
     store, outbox, handed = with_outbox
     with pytest.raises(ConcurrencyError):
-        store.append(Append([event("a", 7)], [announcement(event("a", 7))]))
+        store.append(Append([event("a", 7)]))
     _let_leases_run_out(store)
     assert (handed, outbox.claim(10)) == ([], [])
 

@@ -46,11 +46,10 @@ CREATE TABLE snapshots (
     updated_at timestamptz NOT NULL   -- when the event of this version was
 );
 
--- `leased_until`: who inserts or claims a message publishes it until then; after that anybody may.
+-- Events that have not been announced. `leased_until`: who appended or claimed one announces it until then; after that
+-- anybody may.
 CREATE TABLE outbox (
-    id uuid PRIMARY KEY,
-    topic text NOT NULL,
-    message json NOT NULL,
+    position bigint PRIMARY KEY,
     leased_until timestamptz NOT NULL
 );
 
@@ -93,7 +92,7 @@ $$;
 
 -- The one statement that writes. `new_events`: in stream order, so that two appends never wait for each other in a
 -- circle. A version that is taken violates events_stream_version; one that would leave a gap is raised as the same.
-CREATE FUNCTION append_events(new_events json, new_messages json, new_placements json, new_record json)
+CREATE FUNCTION append_events(new_events json, new_placements json, new_record json)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (
@@ -107,15 +106,17 @@ BEGIN
         INSERT INTO idempotency (key, fingerprint, result)
         SELECT key, fingerprint, result FROM json_to_record(new_record) AS r (key text, fingerprint text, result text);
     END IF;
-    INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)
-    SELECT id, stream, version, type, schema_version, data, metadata, recorded_at
-    FROM json_to_recordset(new_events) AS e (
-        id uuid, stream text, version integer, type text, schema_version smallint,
-        data jsonb, metadata jsonb, recorded_at timestamptz
-    );
-    INSERT INTO outbox (id, topic, message, leased_until)
-    SELECT id, topic, m, clock_timestamp() + interval '15 seconds'
-    FROM json_array_elements(new_messages) AS m, json_to_record(m) AS r (id uuid, topic text);
+    WITH appended AS (
+        INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)
+        SELECT id, stream, version, type, schema_version, data, metadata, recorded_at
+        FROM json_to_recordset(new_events) AS e (
+            id uuid, stream text, version integer, type text, schema_version smallint,
+            data jsonb, metadata jsonb, recorded_at timestamptz
+        )
+        RETURNING position
+    )
+    INSERT INTO outbox (position, leased_until)
+    SELECT position, clock_timestamp() + interval '15 seconds' FROM appended;
     IF new_placements IS NOT NULL THEN
         PERFORM place(stream, parent, name)
         FROM json_to_recordset(new_placements) AS p (stream text, parent text, name text, removed boolean)
