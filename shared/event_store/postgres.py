@@ -1,9 +1,9 @@
-"""The event store on PostgreSQL: every write is one statement, a call of `append_events` in sql/."""
+"""The event store on PostgreSQL: every append is one statement."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import Connection, errors
 from psycopg.rows import TupleRow
@@ -55,6 +55,18 @@ ORDER BY epoch, transaction_id, position
 LIMIT %s
 """
 
+# The same as `append_events` in sql/ does, for a single event without rules: half as long without the function's detour.
+# No row is written when the version before it is missing.
+_APPEND_ONE = """
+WITH inserted AS (
+    INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)
+    SELECT * FROM (VALUES (%s, %s, %s, %s, %s::smallint, %s::jsonb, %s::jsonb, %s)) AS e (id, stream, version)
+    WHERE version = 1 OR EXISTS (SELECT FROM events x WHERE x.stream = e.stream AND x.version = e.version - 1)
+    RETURNING position
+)
+INSERT INTO outbox (position, leased_until) SELECT position, clock_timestamp() + interval '15 seconds' FROM inserted
+"""
+
 _SAVE_SNAPSHOT = """
 INSERT INTO snapshots (stream, version, schema_version, state, created_at, updated_at)
 VALUES (%(stream)s, %(version)s, %(schema_version)s, %(state)s, %(created_at)s, %(updated_at)s)
@@ -74,13 +86,11 @@ class PostgresEventStore:
         self._after_commit = after_commit
 
     def append(self, append: Append) -> None:
-        parameters = (
-            _events_json(append.events),
-            _placements_json(append.placements),
-            _record_json(append.record),
-        )
+        simple = len(append.events) == 1 and not append.placements and append.record is None
+        statement, values = _append_one(append.events[0]) if simple else _append_many(append)
         with self._connection() as connection, _conflicts_as_ours(append):
-            connection.execute("SELECT append_events(%s, %s, %s)", parameters)
+            if connection.execute(statement, values).rowcount == 0:
+                raise ConcurrencyError("somebody else changed it at the same moment; try again")
         if self._after_commit:
             self._after_commit([announcement(event) for event in append.events])
 
@@ -149,6 +159,17 @@ def _parent_error(placements: Sequence[Placement]) -> Rejected:
     if any(isinstance(placement, Remove) for placement in placements):
         return StillInUse("the category still has products or subcategories; move or delete them first", ("id",))
     return ParentMissing("the category it would belong to has just been deleted")
+
+
+def _append_one(event: EventRecord) -> tuple[LiteralString, Sequence[Any]]:
+    data, metadata = json.dumps(event.data), json.dumps(vars(event.metadata))
+    head = (event.id, event.stream, event.version, event.type, event.schema_version)
+    return _APPEND_ONE, (*head, data, metadata, event.recorded_at)
+
+
+def _append_many(append: Append) -> tuple[LiteralString, Sequence[Any]]:
+    rules = (_placements_json(append.placements), _record_json(append.record))
+    return "SELECT append_events(%s, %s, %s)", (_events_json(append.events), *rules)
 
 
 def _events_json(events: Sequence[EventRecord]) -> str:
