@@ -4,19 +4,21 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from threading import Lock
-from typing import Any, cast
+from functools import cache
+from threading import Barrier, Lock
+from typing import Any, TypeVar, cast
 
 import flask
 import functions_framework
 import httpx
 import pytest
+import structlog
 from starlette.applications import Starlette
 from uuid_utils.compat import uuid7
-from werkzeug.test import TestResponse
 
 from scripts.local.services import serve_in_threads, service_app
 from shared.api.commands import CommandClient
@@ -29,6 +31,8 @@ from shared.runtime.memory_engines import MemoryEngines
 from shared.runtime.settings import Settings
 from tests.conftest import free_port
 
+T = TypeVar("T")
+R = TypeVar("R")
 Json = dict[str, Any]
 PATIENCE = 20.0
 """Seconds after which whatever is waited for counts as lost."""
@@ -39,7 +43,8 @@ def app(name: str) -> flask.Flask | Starlette:
     """A function as the framework makes it. It asks for the process's engines at every call."""
     function = manifest().functions[name]
     os.environ.pop("FUNCTION_SIGNATURE_TYPE", None)  # the framework leaves the last function's behind
-    return functions_framework.create_app(function.name, str(function.source))
+    made: flask.Flask | Starlette = functions_framework.create_app(function.name, str(function.source))
+    return made
 
 
 class HastyEngines(MemoryEngines):
@@ -68,6 +73,7 @@ class ShopInMemory:
         self._lock = Lock()
         self._pushed: list[Pushed] = []
         self.deliver: Deliver = self.hand_over
+        self.commands = copy(_commands())
         self.engines = HastyEngines(settings, self._deliver)
         use(self.engines)
 
@@ -78,13 +84,6 @@ class ShopInMemory:
             self.engines.broker.close()
             for gateway in {"payments", "shipping"} & vars(self.engines).keys():
                 getattr(self.engines, gateway)._provider._client.close()
-
-    @cached_property
-    def commands(self) -> CommandClient:
-        """How the graphql function reaches the command functions: over ASGI, in this process."""
-        client = CommandClient("http://command/{function}", self.engines.settings.command_timeout_seconds)
-        client._client = httpx.AsyncClient(transport=httpx.ASGITransport(_command_service()))
-        return client
 
     def http(self, method: str, path: str = "/graphql", **request: Any) -> httpx.Response:
         """One request to the graphql function. A crash is a 500, as it would be on a server."""
@@ -116,14 +115,15 @@ class ShopInMemory:
         extensions: Json = error["extensions"]
         return extensions
 
-    def call(self, function: str, body: bytes = b"", method: str = "POST", **request: Any) -> TestResponse:
+    def call(self, function: str, body: bytes = b"", method: str = "POST", **request: Any) -> httpx.Response:
         client = cast(flask.Flask, app(function)).test_client()
-        return client.open("/", method=method, data=body, content_type="application/json", **request)
+        response = client.open("/", method=method, data=body, content_type="application/json", **request)
+        return httpx.Response(response.status_code, headers=list(response.headers), content=response.data)
 
-    def command(self, name: str, body: object, headers: Mapping[str, str] | None = None) -> TestResponse:
+    def command(self, name: str, body: object, headers: Mapping[str, str] | None = None) -> httpx.Response:
         return self.call(name, json.dumps(body).encode(), headers=headers)
 
-    def push(self, function: str, body: object) -> TestResponse:
+    def push(self, function: str, body: object) -> httpx.Response:
         return self.call(function, json.dumps(body).encode())
 
     def hand_over(self, subscription: Subscription, body: Json) -> int:
@@ -175,19 +175,48 @@ class ShopInMemory:
 
 
 @cache
-def _command_service() -> Any:
-    return service_app("command")
+def _commands() -> CommandClient:
+    """How the graphql function reaches the command functions: over ASGI, in this process. It takes long to make."""
+    client = CommandClient("http://command/{function}", Settings.command_timeout_seconds)
+    client._client = httpx.AsyncClient(transport=httpx.ASGITransport(service_app("command")))
+    return client
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> None:
+    """Drawing a traceback with colours and frames takes a third of a second, ten times for every poison message."""
+    structlog.configure([structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
+
+
+def together(callers: int, call: Callable[[T], R]) -> Callable[[T], R]:
+    """The same, but the first so many callers go on only when each of them has its answer."""
+    barrier, first = Barrier(callers, timeout=PATIENCE), iter(range(callers))
+
+    def called(argument: T) -> R:
+        answer = call(argument)
+        if next(first, None) is not None:
+            barrier.wait()
+        return answer
+
+    return called
+
+
+@contextmanager
+def served(service: str) -> Iterator[str]:
+    """One of the three services on a port of its own; yields its address."""
+    port = free_port()
+    (server,) = serve_in_threads({service: port})
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
 
 
 @pytest.fixture(scope="session")
 def provider() -> Iterator[str]:
-    """The address of the command service on a real port, for the gateways: its sandbox provider is what they call."""
-    port = free_port()
-    (server,) = serve_in_threads({"command": port})
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}/sandbox_provider"
-    server.should_exit = True
+    """The address of the sandbox provider, which the gateways call."""
+    with served("command") as url:
+        yield f"{url}/sandbox_provider"
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from shared.domain.errors import Path, Rejected, ShopError
 from shared.domain.events import (
     CategoryCreated,
     CategoryEvent,
+    InventoryReleased,
     InventoryReserved,
     OrderCancellationRequested,
     OrderCancelled,
@@ -124,6 +125,8 @@ CREATED = order_created()
 RESERVED = InventoryReserved(ORDER_ID)
 PAID = PaymentProcessed(ORDER_ID, "payment-1", yen(4800))
 SHIPPED = ShippingArranged(ORDER_ID, "parcel-1")
+DECLINED = PaymentFailed(ORDER_ID, "declined")
+RELEASED = InventoryReleased(ORDER_ID)
 CANCELLATION = OrderCancellationRequested(ORDER_ID, "changed my mind")
 
 ORDER_THAT_IS: dict[Status, list[OrderEvent]] = {
@@ -133,6 +136,6 @@ ORDER_THAT_IS: dict[Status, list[OrderEvent]] = {
     Status.PAYMENT_PROCESSED: [CREATED, RESERVED, PAID],
     Status.SHIPPED: [CREATED, RESERVED, PAID, SHIPPED],
     Status.CONFIRMED: [CREATED, RESERVED, PAID, SHIPPED, OrderConfirmed(ORDER_ID)],
-    Status.CANCELLED: [CREATED, CANCELLATION, OrderCancelled(ORDER_ID, "changed my mind")],
-    Status.FAILED: [CREATED, RESERVED, PaymentFailed(ORDER_ID, "declined"), OrderFailed(ORDER_ID, "declined")],
+    Status.CANCELLED: [CREATED, CANCELLATION, RELEASED, OrderCancelled(ORDER_ID, "changed my mind")],
+    Status.FAILED: [CREATED, RESERVED, DECLINED, RELEASED, OrderFailed(ORDER_ID, "declined")],
 }

@@ -12,9 +12,13 @@ from threading import Condition, Thread
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from shared.messaging.envelope import Message
 from shared.messaging.outbox import LEASE_SECONDS
 from shared.messaging.subscription import Subscription, dead_letter_attributes
+
+_log = structlog.get_logger()
 
 Deliver = Callable[[Subscription, dict[str, Any]], int]
 """Push a body to a subscription's function; return its HTTP status, 0 when nobody answered."""
@@ -78,7 +82,7 @@ class MemoryBroker:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._workers.shutdown(wait=False, cancel_futures=True)
+            self._workers.shutdown(wait=False, cancel_futures=True)
 
     def publish(self, messages: Sequence[Message]) -> list[UUID]:
         for message in messages:
@@ -115,13 +119,15 @@ class MemoryBroker:
                     return
                 delivery = heapq.heappop(self._due)
                 self._in_flight += 1
-            self._workers.submit(self._attempt, delivery)
+                self._workers.submit(self._attempt, delivery)
 
     def _attempt(self, delivery: _Delivery) -> None:
         try:
-            status = self._deliver(delivery.subscription, _push_body(delivery))
-            if status not in ACKNOWLEDGED:
+            if self._deliver(delivery.subscription, _push_body(delivery)) not in ACKNOWLEDGED:
                 self._again(delivery)
+        except Exception:  # whatever went wrong, the message has not been taken
+            _log.exception("a delivery failed", subscription=delivery.subscription.name)
+            self._again(delivery)
         finally:
             with self._changed:
                 self._in_flight -= 1

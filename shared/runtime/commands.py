@@ -11,8 +11,9 @@ from flask.typing import ResponseReturnValue
 
 from shared.auth.permissions import Permission, require
 from shared.domain.decoding import decode, parse_json
+from shared.domain.errors import ShopError
 from shared.event_store.aggregates import Loaded
-from shared.event_store.protocol import AlreadyRecorded, EventStore
+from shared.event_store.protocol import EventStore
 from shared.observability.context import Context, fresh, within
 from shared.runtime.engines import engines
 from shared.runtime.http import answering, body_of, header, json_response
@@ -60,8 +61,11 @@ def _carry_out(
             return json_response(earlier)
         try:
             return json_response(answer(handle(decoded, store)))
-        except AlreadyRecorded:  # the same request, at the same moment
-            return json_response(earlier_answer(store, asked) or "")
+        except ShopError:  # perhaps only because the same request, at the same moment, was faster
+            recorded = earlier_answer(store, asked)
+            if recorded is None:
+                raise
+            return json_response(recorded)
 
 
 def _context(request: flask.Request) -> Context:

@@ -1,0 +1,235 @@
+"""The projections: duplicates, any order, and the loss of all but the last message make the same documents."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, NamedTuple
+
+import pytest
+from pydantic import TypeAdapter
+from uuid_utils.compat import uuid7
+
+from shared.domain.aggregate import Aggregate, Lifecycle, Ref
+from shared.domain.category import CATEGORY
+from shared.domain.order import ORDER
+from shared.domain.product import PRODUCT
+from shared.event_store.aggregates import load
+from shared.read_models.documents import document
+from shared.read_models.memory import MemoryReadModels
+from shared.read_models.protocol import Fields, Queries, ReadModels
+from tests.shop_in_memory import Json, Pushed, ShopInMemory
+
+PROJECTIONS = ("project_categories", "project_products", "project_orders")
+AGGREGATES: dict[str, Aggregate[Any]] = {
+    "categories": CATEGORY,
+    "products": PRODUCT,
+    "orders": ORDER,
+    "category_members": PRODUCT,
+}
+SEEDS = range(3)
+
+Documents = dict[str, dict[str, Fields]]
+
+
+class BothSides(NamedTuple):
+    """A query database without documents. `queries` gives a client for one event loop."""
+
+    models: ReadModels
+    queries: Callable[[], Queries]
+
+
+@pytest.fixture(params=["memory"])
+def read_models(request: pytest.FixtureRequest) -> Callable[[], BothSides]:
+    """Makes empty query databases."""
+
+    def in_memory() -> BothSides:
+        memory = MemoryReadModels()
+        return BothSides(memory, lambda: memory)
+
+    engines: dict[str, Callable[[], BothSides]] = {"memory": in_memory}
+    return engines[request.param]
+
+
+@dataclass
+class Clerk:
+    """Makes a history out of random commands; what the shop refuses is part of it."""
+
+    shop: ShopInMemory
+    random: Random
+    categories: list[str] = field(default_factory=list)
+    products: dict[str, Json] = field(default_factory=dict)
+    orders: list[str] = field(default_factory=list)
+
+    def work(self, commands: int) -> None:
+        for _ in range(4):
+            self.create_category()
+            self.create_product()
+        actions = [self.create_category, self.update_category, self.delete_category]
+        actions += [self.create_product, self.update_product, self.change_stock, self.delete_product]
+        actions += [self.create_order, self.cancel_order]
+        for action in self.random.choices(actions, [1, 3, 1, 2, 6, 3, 1, 6, 2], k=commands):
+            action()
+
+    def create_category(self) -> None:
+        self.categories.append(str(uuid7()))
+        parent = self.random.choice([None, *self.categories[:-1]])
+        self._send("create_category", categoryId=self.categories[-1], name=self._word(), parentId=parent)
+
+    def update_category(self) -> None:
+        changes = self._some(name=self._word(), description=self._word(), parentId=self.random.choice(self.categories))
+        self._send("update_category", categoryId=self.random.choice(self.categories), **changes)
+
+    def delete_category(self) -> None:
+        self._send("delete_category", categoryId=self.random.choice(self.categories))
+
+    def create_product(self) -> None:
+        product_id, price = str(uuid7()), self.random.randrange(1000)
+        given = {"name": self._word(), "price": price, "categoryId": self.random.choice(self.categories)}
+        self._send("create_product", productId=product_id, stockQuantity=self.random.randrange(20), **given)
+
+    def update_product(self) -> None:
+        stock, price = self.random.randrange(20), self.random.randrange(1000)
+        category_id = self.random.choice(self.categories)
+        changes = self._some(name=self._word(), price=price, categoryId=category_id, stockQuantity=stock)
+        self._send("update_product", productId=self._product(), **changes)
+
+    def change_stock(self) -> None:
+        self._send("adjust_stock", productId=self._product(), delta=self.random.randint(-5, 9))
+
+    def delete_product(self) -> None:
+        self._send("delete_product", productId=self._product())
+
+    def create_order(self) -> None:
+        self.orders.append(str(uuid7()))
+        bought = self.random.sample(sorted(self.products), self.random.randint(1, min(3, len(self.products))))
+        lines = [
+            {"productId": product_id, "productName": known["name"], "unitPrice": known["price"]}
+            | {"quantity": self.random.randint(1, 3)}
+            for product_id in bought
+            for known in [self.products[product_id]]
+        ]
+        methods = {
+            "paymentMethod": self.random.choice(["approve", "approve", "approve", "decline"]),
+            "shippingMethod": self.random.choice(["standard", "refuse"]),
+        }
+        self._send("create_order", orderId=self.orders[-1], userId="ann", items=lines, **methods)
+
+    def cancel_order(self) -> None:
+        self._send("cancel_order", orderId=self.random.choice([*self.orders, str(uuid7())]))
+
+    def _send(self, command: str, **body: Any) -> None:
+        response = self.shop.command(command, body)
+        assert response.status_code < 500, response.text
+        if response.status_code == 200 and "productId" in body:
+            self.products[body["productId"]] = response.json()["entity"]
+
+    def _product(self) -> str:
+        return self.random.choice(sorted(self.products))
+
+    def _word(self) -> str:
+        return "".join(self.random.choices("茶器筆紙墨 abc", k=3)) + "."
+
+    def _some(self, **changes: Any) -> Json:
+        return {name: value for name, value in changes.items() if self.random.random() < 0.5}
+
+
+@pytest.fixture(params=SEEDS)
+def history(shop: ShopInMemory, request: pytest.FixtureRequest) -> list[Pushed]:
+    """What the projections are told of a random history, in the order in which it happened."""
+    shop.deliver = lambda to, body: 204 if to.endpoint in PROJECTIONS else shop.hand_over(to, body)
+    Clerk(shop, Random(request.param)).work(60)
+    shop.settle()
+    position = {str(event.id): n for n, event in enumerate(shop.log())}
+    return sorted(shop.pushed(*PROJECTIONS), key=lambda pushed: position[attributes(pushed)["ce-id"]])
+
+
+def attributes(pushed: Pushed) -> dict[str, str]:
+    found: dict[str, str] = pushed.body["message"]["attributes"]
+    return found
+
+
+def projected(shop: ShopInMemory, sides: BothSides, messages: Sequence[Pushed], at_once: int = 1) -> Documents:
+    """All documents after these messages have been delivered."""
+    shop.engines.read_models = sides.models
+    with ThreadPoolExecutor(at_once) as pool:
+        statuses = set(pool.map(lambda pushed: shop.push(pushed.function, pushed.body).status_code, messages))
+    assert statuses == {204}
+    ids = {name: [str(ref.id) for ref in refs_of(shop, aggregate)] for name, aggregate in AGGREGATES.items()}
+    return {name: dict(asyncio.run(sides.queries().get_many(name, keys))) for name, keys in ids.items()}
+
+
+def refs_of(shop: ShopInMemory, aggregate: Aggregate[Any]) -> list[Ref[Any]]:
+    streams = {event.stream for event in shop.log() if event.stream.startswith(f"{aggregate.name}-")}
+    return [aggregate.ref(aggregate.id_of(stream)) for stream in sorted(streams)]
+
+
+def twice(history: list[Pushed], _: Random) -> list[Pushed]:
+    return [pushed for pushed in history for _ in range(2)]
+
+
+def shuffled(history: list[Pushed], random: Random) -> list[Pushed]:
+    return random.sample(history, len(history))
+
+
+def backwards(history: list[Pushed], _: Random) -> list[Pushed]:
+    return history[::-1]
+
+
+def only_the_last(history: list[Pushed], random: Random) -> list[Pushed]:
+    """Of each stream, to each projection."""
+    last = {(pushed.function, attributes(pushed)["ce-subject"]): pushed for pushed in history}
+    return random.sample(list(last.values()), len(last))
+
+
+@pytest.mark.parametrize("deliveries", [twice, shuffled, backwards, only_the_last])
+def test_the_documents_do_not_depend_on_the_deliveries(
+    shop: ShopInMemory,
+    read_models: Callable[[], BothSides],
+    history: list[Pushed],
+    deliveries: Callable[[list[Pushed], Random], list[Pushed]],
+) -> None:
+    in_order = projected(shop, read_models(), history)
+    assert projected(shop, read_models(), deliveries(history, Random(1))) == in_order
+
+
+def test_the_documents_do_not_depend_on_how_many_are_delivered_at_once(
+    shop: ShopInMemory, read_models: Callable[[], BothSides], history: list[Pushed]
+) -> None:
+    in_order = projected(shop, read_models(), history)
+    assert projected(shop, read_models(), shuffled(history, Random(2)), at_once=8) == in_order
+
+
+def test_a_category_counts_its_products_on_sale(
+    shop: ShopInMemory, read_models: Callable[[], BothSides], history: list[Pushed]
+) -> None:
+    documents = projected(shop, read_models(), only_the_last(history, Random(3)))
+    products = load(shop.engines.event_store, refs_of(shop, PRODUCT))
+    on_sale = Counter(str(one.state.category_id) for one in products if one.state.lifecycle is Lifecycle.ACTIVE)
+    counted = {key: found.get("product_count", 0) for key, found in documents["categories"].items()}
+    assert counted == {key: on_sale[key] for key in documents["categories"]}
+
+
+def test_a_document_shows_what_the_write_side_answers(
+    shop: ShopInMemory, read_models: Callable[[], BothSides], history: list[Pushed]
+) -> None:
+    documents = projected(shop, read_models(), history)
+    everything: TypeAdapter[Any] = TypeAdapter(Any)
+    for collection in ("categories", "products", "orders"):
+        for one in load(shop.engines.event_store, refs_of(shop, AGGREGATES[collection])):
+            shown = documents[collection][str(one.ref.id)]
+            answered = everything.dump_python(document(one.state), mode="json")
+            answered |= {"version": one.version, "created_at": one.created_at, "updated_at": one.updated_at}
+            assert answered == {name: shown[name] for name in answered}
+
+
+def test_the_histories_hold_everything_that_can_happen(shop: ShopInMemory) -> None:
+    """Otherwise the tests above would show less than they seem to."""
+    for seed in SEEDS:
+        Clerk(shop, Random(seed)).work(60)
+        shop.settle()
+    never = {kind.__name__ for one in (CATEGORY, PRODUCT, ORDER) for kind in one.event_types}
+    never -= {event.type for event in shop.log()}
+    assert never <= {"ShippingCancelled", "FulfilmentStopped", "OrderCancelled", "OrderCancellationRequested"}

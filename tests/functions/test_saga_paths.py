@@ -1,0 +1,331 @@
+"""An order's saga as a client sees it: through GraphQL only, with the providers over real HTTP."""
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+
+import pytest
+
+from shared.messaging.subscription import Subscription
+from tests.shop_in_memory import PATIENCE, Json, ShopInMemory
+
+CREATE_CATEGORY = "mutation ($input: CreateCategoryInput!) { createCategory(input: $input) { id } }"
+CREATE_PRODUCT = "mutation ($input: CreateProductInput!) { createProduct(input: $input) { id } }"
+CREATE_ORDER = """mutation ($input: CreateOrderInput!) {
+  createOrder(input: $input) { success message order { id status totalAmount } }
+}"""
+CANCEL = """mutation ($id: ID!, $reason: String) {
+  cancelOrder(id: $id, reason: $reason) { success order { id status } message }
+}"""
+ORDER = """query ($id: ID!) { order(id: $id) {
+  status totalAmount currency reason sagaId sagaStatus sagaCurrentStep paymentId shippingId
+  items { productId productName quantity unitPrice subtotal }
+} }"""
+STOCK = "query ($id: ID!) { product(id: $id) { stockQuantity reservedQuantity availableQuantity } }"
+
+STOCKED = 10
+
+
+@pytest.fixture
+def tea(shop: ShopInMemory) -> str:
+    return product(shop, "Tea")
+
+
+def product(shop: ShopInMemory, name: str, stock: int = STOCKED) -> str:
+    category_id = shop.ask(CREATE_CATEGORY, input={"name": f"for {name}"})["createCategory"]["id"]
+    given = {"name": name, "price": "500", "categoryId": category_id, "stockQuantity": stock}
+    product_id: str = shop.ask(CREATE_PRODUCT, input=given)["createProduct"]["id"]
+    return product_id
+
+
+def create(shop: ShopInMemory, lines: dict[str, int], **more: str) -> str:
+    """Order some of each product, by name and id."""
+    items = [
+        {"productId": product_id, "productName": name, "quantity": quantity, "unitPrice": "500"}
+        for (name, product_id), quantity in zip((key.split(":") for key in lines), lines.values(), strict=True)
+    ]
+    result = shop.ask(CREATE_ORDER, input={"userId": "ann", "items": items, **more})["createOrder"]
+    assert result["success"] and result["order"]["status"] == "PENDING"
+    order_id: str = result["order"]["id"]
+    return order_id
+
+
+def buy(shop: ShopInMemory, tea: str, quantity: int = 3, **more: str) -> str:
+    return create(shop, {f"Tea:{tea}": quantity}, **more)
+
+
+def order(shop: ShopInMemory, order_id: str) -> Json:
+    found: Json = shop.ask(ORDER, id=order_id)["order"]
+    return found
+
+
+def stock(shop: ShopInMemory, product_id: str) -> tuple[int, int, int]:
+    """On the shelf, set aside, available."""
+    found = shop.ask(STOCK, id=product_id)["product"]
+    return found["stockQuantity"], found["reservedQuantity"], found["availableQuantity"]
+
+
+def ledger(shop: ShopInMemory, kind: str) -> dict[str, str]:
+    return {entry["key"]: entry["status"] for entry in shop.engines.sandbox.ledger(kind)}
+
+
+def test_an_order_is_reserved_charged_shipped_and_confirmed(shop: ShopInMemory, tea: str) -> None:
+    order_id = buy(shop, tea)
+    shop.settle()
+    found = order(shop, order_id)
+    (payment,), (shipment,) = shop.engines.sandbox.ledger("payments"), shop.engines.sandbox.ledger("shipments")
+    assert found == {
+        "status": "CONFIRMED",
+        "totalAmount": "1500",
+        "currency": "JPY",
+        "reason": None,
+        "sagaId": order_id,
+        "sagaStatus": "COMPLETED",
+        "sagaCurrentStep": None,
+        "paymentId": payment["reference"],
+        "shippingId": shipment["reference"],
+        "items": [{"productId": tea, "productName": "Tea", "quantity": 3, "unitPrice": "500", "subtotal": "1500"}],
+    }
+    assert stock(shop, tea) == (7, 0, 7)
+    assert (payment["key"], payment["status"], payment["amount"]) == (order_id, "accepted", "1500")
+    assert (shipment["key"], shipment["status"]) == (order_id, "accepted")
+
+
+def test_the_last_unit_can_be_ordered(shop: ShopInMemory, tea: str) -> None:
+    order_id = buy(shop, tea, STOCKED)
+    shop.settle()
+    assert order(shop, order_id)["status"] == "CONFIRMED"
+    assert stock(shop, tea) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "methods", "reason", "payments", "shipments"),
+    [
+        (STOCKED + 1, {}, "Tea: 11 ordered, 10 available", [], []),
+        (3, {"paymentMethod": "decline"}, "the sandbox was told to decline", ["refused"], []),
+        (3, {"paymentMethod": "gold"}, "unknown method 'gold'", ["refused"], []),
+        (3, {"shippingMethod": "refuse"}, "the sandbox was told to refuse", ["undone"], ["refused"]),
+        (3, {"paymentMethod": "fail-2", "shippingMethod": "refuse"}, "told to refuse", ["undone"], ["refused"]),
+    ],
+)
+def test_what_can_not_be_done_is_undone_and_says_why(
+    shop: ShopInMemory,
+    tea: str,
+    quantity: int,
+    methods: dict[str, Any],
+    reason: str,
+    payments: list[str],
+    shipments: list[str],
+) -> None:
+    order_id = buy(shop, tea, quantity, **methods)
+    shop.settle()
+    found = order(shop, order_id)
+    assert (found["status"], found["sagaStatus"], found["sagaCurrentStep"]) == ("FAILED", "FAILED", None)
+    assert reason in found["reason"]
+    assert stock(shop, tea) == (STOCKED, 0, STOCKED)
+    assert [*ledger(shop, "payments").values()] == payments
+    assert [*ledger(shop, "shipments").values()] == shipments
+
+
+@pytest.mark.parametrize(
+    "methods", [{"paymentMethod": "fail-2"}, {"shippingMethod": "fail-2"}, {"paymentMethod": "fail-1"}]
+)
+def test_a_provider_that_fails_for_a_while_only_delays_an_order(
+    shop: ShopInMemory, tea: str, methods: dict[str, Any]
+) -> None:
+    order_id = buy(shop, tea, **methods)
+    shop.settle()
+    assert order(shop, order_id)["status"] == "CONFIRMED"
+    assert stock(shop, tea) == (7, 0, 7)
+    assert ledger(shop, "payments") == ledger(shop, "shipments") == {order_id: "accepted"}
+    assert shop.engines.dead_letters.latest(1) == []
+
+
+def test_an_order_gets_all_its_lines_or_none(shop: ShopInMemory, tea: str) -> None:
+    mug = product(shop, "Mug", stock=1)
+    failing = create(shop, {f"Tea:{tea}": 2, f"Mug:{mug}": 2})
+    shop.settle()
+    assert order(shop, failing)["reason"] == "Mug: 2 ordered, 1 available"
+    assert (stock(shop, tea), stock(shop, mug)) == ((10, 0, 10), (1, 0, 1))
+    fitting = create(shop, {f"Tea:{tea}": 2, f"Mug:{mug}": 1})
+    shop.settle()
+    assert order(shop, fitting)["totalAmount"] == "1500"
+    assert (stock(shop, tea), stock(shop, mug)) == ((8, 0, 8), (0, 0, 0))
+
+
+def test_many_orders_at_once_get_no_more_than_there_is(shop: ShopInMemory, tea: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        order_ids = list(pool.map(lambda _: buy(shop, tea), range(8)))
+    shop.settle()
+    ends = {order_id: order(shop, order_id)["status"] for order_id in order_ids}
+    assert sorted(ends.values()) == 3 * ["CONFIRMED"] + 5 * ["FAILED"]
+    assert stock(shop, tea) == (1, 0, 1)
+    confirmed = {order_id: "accepted" for order_id, end in ends.items() if end == "CONFIRMED"}
+    assert ledger(shop, "payments") == ledger(shop, "shipments") == confirmed
+
+
+@pytest.mark.parametrize(
+    ("lost", "status", "payments"),
+    [
+        ("reserve_inventory", "PENDING", 0),
+        ("process_payment", "INVENTORY_RESERVED", 0),
+        ("arrange_shipping", "PAYMENT_PROCESSED", 1),
+        ("confirm_order", "SHIPPED", 1),
+    ],
+)
+def test_an_order_on_its_way_says_what_it_waits_for(
+    shop: ShopInMemory, tea: str, lost: str, status: str, payments: int
+) -> None:
+    shop.deliver = lambda to, body: 204 if to.endpoint == lost else shop.hand_over(to, body)
+    order_id = buy(shop, tea)
+    shop.settle()
+    found = order(shop, order_id)
+    assert (found["status"], found["sagaStatus"], found["sagaCurrentStep"]) == (status, "STARTED", lost)
+    assert stock(shop, tea) == ((10, 0, 10) if lost == "reserve_inventory" else (10, 3, 7))
+    assert len(ledger(shop, "payments")) == payments
+
+
+def test_units_that_are_set_aside_can_not_go_missing(shop: ShopInMemory, tea: str) -> None:
+    shop.deliver = lambda to, body: 204 if to.endpoint == "process_payment" else shop.hand_over(to, body)
+    buy(shop, tea, 3)
+    shop.settle()
+    adjust = "mutation ($id: ID!, $delta: Int!) { adjustStock(id: $id, delta: $delta) { availableQuantity } }"
+    update = (
+        "mutation ($id: ID!, $n: Int!) { updateProduct(id: $id, input: {stockQuantity: $n}) { availableQuantity } }"
+    )
+    assert shop.refusal(adjust, id=tea, delta=-8) == {"code": "BUSINESS_RULE_VIOLATION", "field": ["delta"]}
+    assert shop.refusal(update, id=tea, n=2) == {"code": "BUSINESS_RULE_VIOLATION", "field": ["input", "stockQuantity"]}
+    assert shop.ask(adjust, id=tea, delta=-7)["adjustStock"] == {"availableQuantity": 0}
+    assert shop.ask(update, id=tea, n=5)["updateProduct"] == {"availableQuantity": 2}
+
+
+def test_an_order_that_is_being_undone_says_so(shop: ShopInMemory, tea: str) -> None:
+    shop.deliver = lambda to, body: 204 if to.endpoint == "refund_payment" else shop.hand_over(to, body)
+    order_id = buy(shop, tea, shippingMethod="refuse")
+    shop.settle()
+    found = order(shop, order_id)
+    assert (found["sagaStatus"], found["sagaCurrentStep"]) == ("STARTED", "compensating")
+    assert found["reason"] == "the sandbox was told to refuse"
+
+
+def cancel(shop: ShopInMemory, order_id: str, reason: str | None = None) -> Json:
+    return shop.graphql(CANCEL, {"id": order_id, "reason": reason})
+
+
+STEPS = ["reserve_inventory", "process_payment", "arrange_shipping", "confirm_order"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_order_is_cancelled_at_any_moment_before_it_is_shipped(
+    shop: ShopInMemory, tea: str, step: str, when: str
+) -> None:
+    answers: list[Json] = []
+
+    def deliver(subscription: Subscription, body: Json) -> int:
+        if subscription.endpoint != step:
+            return shop.hand_over(subscription, body)
+        order_id = json.loads(base64.b64decode(body["message"]["data"]))["orderId"]
+        if when == "before":
+            answers.append(cancel(shop, order_id, "too late"))
+        status = shop.hand_over(subscription, body)
+        if when == "after":
+            answers.append(cancel(shop, order_id, "too late"))
+        return status
+
+    shop.deliver = deliver
+    order_id = buy(shop, tea)
+    shop.settle()
+    shipped = (step, when) == ("arrange_shipping", "after") or step == "confirm_order"
+    (answer,) = answers
+    if shipped:
+        assert answer["errors"][0]["extensions"] == {"code": "BUSINESS_RULE_VIOLATION", "field": ["id"]}
+    else:
+        assert answer["data"]["cancelOrder"]["success"]
+    found = order(shop, order_id)
+    assert found["status"] == ("CONFIRMED" if shipped else "CANCELLED")
+    assert found["reason"] == (None if shipped else "too late")
+    assert_consistent(shop, tea, [order_id], each=3)
+
+
+def test_cancelling_at_once_ends_either_way_but_never_both(shop: ShopInMemory, tea: str) -> None:
+    def buy_and_cancel(_: int) -> str:
+        order_id = buy(shop, tea, 1)
+        cancel(shop, order_id)
+        return order_id
+
+    with ThreadPoolExecutor(4) as pool:
+        order_ids = list(pool.map(buy_and_cancel, range(8)))
+    shop.settle()
+    assert {order(shop, order_id)["status"] for order_id in order_ids} <= {"CANCELLED", "CONFIRMED"}
+    assert_consistent(shop, tea, order_ids, each=1)
+
+
+def assert_consistent(shop: ShopInMemory, tea: str, order_ids: list[str], each: int) -> None:
+    """Every order has one end; money, parcels and units are where that end says; nothing stays set aside."""
+    ends: list[tuple[str, str]] = [
+        (event.stream.removeprefix("order-"), event.type)
+        for event in shop.log()
+        if event.type in ("OrderConfirmed", "OrderCancelled", "OrderFailed")
+    ]
+    assert sorted(order_id for order_id, _ in ends) == sorted(order_ids)
+    confirmed = {order_id for order_id, end in ends if end == "OrderConfirmed"}
+    for kind in ("payments", "shipments"):
+        assert {key for key, status in ledger(shop, kind).items() if status == "accepted"} == confirmed
+    left = STOCKED - each * len(confirmed)
+    assert stock(shop, tea) == (left, 0, left)
+
+
+def test_cancelling_twice_is_no_error(shop: ShopInMemory, tea: str) -> None:
+    shop.deliver = lambda to, body: 204 if to.endpoint == "process_payment" else shop.hand_over(to, body)
+    order_id = buy(shop, tea)
+    shop.settle()
+    assert cancel(shop, order_id, "first")["data"]["cancelOrder"]["success"]
+    assert cancel(shop, order_id, "second")["data"]["cancelOrder"]["success"]
+    shop.settle()
+    assert cancel(shop, order_id, "third")["data"]["cancelOrder"]["order"]["status"] == "CANCELLED"
+    assert order(shop, order_id)["reason"] == "first"
+
+
+def test_cancelling_an_order_that_failed_leaves_it_failed(shop: ShopInMemory, tea: str) -> None:
+    order_id = buy(shop, tea, paymentMethod="decline")
+    shop.settle()
+    assert cancel(shop, order_id)["data"]["cancelOrder"]["order"]["status"] == "FAILED"
+    assert "decline" in order(shop, order_id)["reason"]
+
+
+@pytest.mark.parametrize(
+    ("order_id", "code"),
+    [("01a2036e-52b0-77fc-b14e-d9af82f3d492", "NOT_FOUND"), ("x", "INVALID_INPUT"), ("", "INVALID_INPUT")],
+)
+def test_only_an_order_can_be_cancelled(shop: ShopInMemory, order_id: str, code: str) -> None:
+    assert shop.refusal(CANCEL, id=order_id) == {"code": code, "field": ["id"]}
+
+
+def test_a_product_that_is_deleted_while_it_is_reserved_is_still_shipped(shop: ShopInMemory, tea: str) -> None:
+    reserved = Event()
+
+    def deliver(subscription: Subscription, body: Json) -> int:
+        if subscription.endpoint == "process_payment":
+            delete = "mutation ($id: ID!) { deleteProduct(id: $id) { success } }"
+            shop.ask(delete, id=tea)
+            reserved.set()
+        return shop.hand_over(subscription, body)
+
+    shop.deliver = deliver
+    order_id = buy(shop, tea)
+    shop.settle()
+    assert reserved.wait(PATIENCE)
+    assert order(shop, order_id)["status"] == "CONFIRMED"
+    assert stock(shop, tea) == (7, 0, 7)
+
+
+def test_price_and_name_of_a_line_are_those_of_the_product(shop: ShopInMemory, tea: str) -> None:
+    line: dict[str, Any] = {"productId": tea, "productName": "Tea", "quantity": 1, "unitPrice": "500"}
+    for field, wrong in {"unitPrice": "499", "productName": "Gold"}.items():
+        given = {"userId": "ann", "items": [line | {field: wrong}]}
+        extensions = shop.refusal(CREATE_ORDER, input=given)
+        assert extensions == {"code": "BUSINESS_RULE_VIOLATION", "field": ["input", "items", 0, field]}
+    assert shop.ask("{ orders { id } }")["orders"] == []

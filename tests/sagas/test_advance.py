@@ -1,0 +1,308 @@
+"""How the order's saga moves, event by event. In test_every_order.py everything happens in every order."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.domain.commands import (
+    ArrangeShipping,
+    CancelShipping,
+    ConfirmOrder,
+    FailOrder,
+    ProcessPayment,
+    RefundPayment,
+    ReleaseInventory,
+    ReserveInventory,
+)
+from shared.domain.events import (
+    FulfilmentStopped,
+    InventoryReservationFailed,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderEvent,
+    OrderFailed,
+    PaymentRefunded,
+    ShippingCancelled,
+    ShippingFailed,
+)
+from shared.sagas.advance import advance, begin
+from shared.sagas.definition import DeadlinePassed, Progress, Retries, Saga, Status, Step
+from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from tests.specification import CANCELLATION, CREATED, DECLINED, ORDER_ID, PAID, RELEASED, RESERVED, SHIPPED
+
+NOW = datetime(2025, 4, 1, 9, 0, tzinfo=UTC)
+TICK = DeadlinePassed()
+SOLD_OUT = InventoryReservationFailed(ORDER_ID, "sold out")
+TOO_FAR = ShippingFailed(ORDER_ID, "too far")
+REFUNDED, RECALLED = PaymentRefunded(ORDER_ID), ShippingCancelled(ORDER_ID)
+CONFIRMED, FAILED = OrderConfirmed(ORDER_ID), OrderFailed(ORDER_ID, "why")
+CANCELLED = OrderCancelled(ORDER_ID, "why")
+
+RESERVE, CHARGE = ReserveInventory(ORDER_ID), ProcessPayment(ORDER_ID)
+SEND, CONFIRM = ArrangeShipping(ORDER_ID), ConfirmOrder(ORDER_ID)
+RELEASE, REFUND, RECALL = ReleaseInventory(ORDER_ID), RefundPayment(ORDER_ID), CancelShipping(ORDER_ID)
+
+SUCCESSES = [RESERVED, PAID, SHIPPED, CONFIRMED]
+STEPS = [RESERVE, CHARGE, SEND, CONFIRM]
+UNDO_ALL = [RECALL, REFUND, RELEASE]
+ANSWERS: dict[object, OrderEvent] = {RECALL: RECALLED, REFUND: REFUNDED, RELEASE: RELEASED}
+
+at_every_step = pytest.mark.parametrize("step", range(4), ids=[type(command).__name__ for command in STEPS])
+
+
+@dataclass(frozen=True)
+class Run:
+    """`sent`: all commands so far; `last`: those of the last move."""
+
+    progress: Progress
+    sent: tuple[Any, ...]
+    last: tuple[Any, ...]
+
+    def then(self, *events: object) -> "Run":
+        run = self
+        for event in events:
+            progress, commands = advance(ORDER_FULFILMENT, run.progress, event, NOW)
+            run = Run(progress, (*run.sent, *commands), tuple(commands))
+        return run
+
+    def undone(self) -> "Run":
+        """After every compensation was answered in turn."""
+        run = self
+        while run.sent[-1] in ANSWERS:
+            run = run.then(ANSWERS[run.sent[-1]])
+        return run
+
+    @property
+    def patience(self) -> timedelta:
+        assert self.progress.deadline_at is not None
+        return self.progress.deadline_at - NOW
+
+
+def after(*events: object) -> Run:
+    """A saga that has begun and has seen these events."""
+    progress, commands = begin(ORDER_FULFILMENT, ORDER_ID, NOW)
+    return Run(progress, tuple(commands), tuple(commands)).then(*events)
+
+
+def given_up_on(step: int) -> Run:
+    """A saga whose step was never answered, at the moment when its last deadline passes."""
+    return after(*SUCCESSES[:step], *[TICK] * (ORDER_FULFILMENT.steps[step].retries.times + 1))
+
+
+def fail_order(reason: str) -> FailOrder:
+    return FailOrder(ORDER_ID, reason)
+
+
+def test_a_saga_begins_with_its_first_step() -> None:
+    run = after()
+    assert run.last == (RESERVE,)
+    assert run.progress == Progress(ORDER_ID, Status.STARTED, 0, 1, NOW + ORDER_FULFILMENT.steps[0].within)
+
+
+@at_every_step
+def test_each_success_sends_the_next_command(step: int) -> None:
+    run = after(*SUCCESSES[:step])
+    assert run.last == (STEPS[step],)
+    assert (run.progress.status, run.progress.step, run.progress.attempts) == (Status.STARTED, step, 1)
+    assert run.patience == ORDER_FULFILMENT.steps[step].within
+
+
+def test_the_last_success_completes_the_saga() -> None:
+    run = after(*SUCCESSES)
+    assert run.sent == tuple(STEPS)
+    assert (run.progress.status, run.progress.deadline_at) == (Status.COMPLETED, None)
+
+
+@pytest.mark.parametrize(
+    ("events", "compensations", "reason"),
+    [
+        ([SOLD_OUT], [], "sold out"),
+        ([RESERVED, DECLINED], [RELEASE], "declined"),
+        ([RESERVED, PAID, TOO_FAR], [REFUND, RELEASE], "too far"),
+    ],
+    ids=["reservation", "payment", "shipping"],
+)
+def test_a_failure_undoes_the_steps_before_it_in_reverse(
+    events: list[OrderEvent], compensations: list[object], reason: str
+) -> None:
+    run = after(*events).undone()
+    assert run.sent == (*STEPS[: len(events)], *compensations, fail_order(reason))
+    assert run.then(FAILED).progress.status is Status.FAILED
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_a_cancellation_undoes_the_step_in_flight_too(step: int) -> None:
+    run = after(*SUCCESSES[:step], CANCELLATION).undone()
+    assert run.sent == (*STEPS[: step + 1], *UNDO_ALL[2 - step :], fail_order("changed my mind"))
+    assert run.then(CANCELLED).progress.status is Status.FAILED
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_a_success_that_was_on_its_way_when_the_order_was_cancelled_is_undone(step: int) -> None:
+    run = after(*SUCCESSES[:step], CANCELLATION, SUCCESSES[step]).undone()
+    assert not set(STEPS[step + 1 :]) & set(run.sent)
+    assert run.sent[-2:] == (RELEASE, fail_order("changed my mind"))
+
+
+@pytest.mark.parametrize("seen", range(4))
+def test_a_cancellation_while_compensating_changes_nothing(seen: int) -> None:
+    before = after(RESERVED, PAID, TOO_FAR, *[REFUNDED, RELEASED, FAILED][:seen])
+    run = before.then(CANCELLATION)
+    assert (run.progress, run.last) == (before.progress, ())
+
+
+@at_every_step
+def test_a_command_is_sent_again_with_growing_patience(step: int) -> None:
+    definition = ORDER_FULFILMENT.steps[step]
+    run = after(*SUCCESSES[:step])
+    waited = [run.patience]
+    for _ in range(definition.retries.times):
+        run = run.then(TICK)
+        assert run.last == (STEPS[step],)
+        waited.append(run.patience)
+    assert waited == [definition.within * 2**n for n in range(definition.retries.times + 1)]
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_a_success_after_a_retry_goes_on_with_fresh_patience(step: int) -> None:
+    late, punctual = after(*SUCCESSES[:step], TICK, SUCCESSES[step]), after(*SUCCESSES[: step + 1])
+    assert late.progress == punctual.progress
+    assert late.last == punctual.last
+
+
+@at_every_step
+def test_a_step_that_is_never_answered_is_undone_too(step: int) -> None:
+    run = given_up_on(step).undone()
+    retries = ORDER_FULFILMENT.steps[step].retries.times
+    reason = f"no {type(SUCCESSES[step]).__name__} in time"
+    undo = UNDO_ALL[max(0, 2 - step) :]  # there is nothing to undo of the confirmation itself
+    assert run.sent == (*STEPS[: step + 1], *[STEPS[step]] * retries, *undo, fail_order(reason))
+
+
+@pytest.mark.parametrize("answered", range(4))
+def test_the_last_success_wins_while_compensating(answered: int) -> None:
+    run = given_up_on(3).then(*[RECALLED, REFUNDED, RELEASED][:answered], CONFIRMED)
+    assert (run.progress.status, run.progress.deadline_at, run.last) == (Status.COMPLETED, None, ())
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_another_late_success_does_not_turn_the_saga_round(step: int) -> None:
+    before = given_up_on(step)
+    run = before.then(SUCCESSES[step])
+    assert (run.progress, run.last) == (before.progress, ())
+
+
+@pytest.mark.parametrize("answered", range(4))
+def test_a_compensation_is_sent_again_with_growing_patience(answered: int) -> None:
+    run = given_up_on(3).then(*[RECALLED, REFUNDED, RELEASED][:answered])
+    command, waited = run.last, [run.patience]
+    for _ in range(ORDER_FULFILMENT.undo_retries.times):
+        run = run.then(TICK)
+        assert (run.last, run.progress.status) == (command, Status.COMPENSATING)
+        waited.append(run.patience)
+    assert waited == [ORDER_FULFILMENT.undo_within * 2**n for n in range(ORDER_FULFILMENT.undo_retries.times + 1)]
+
+
+def stuck(answered: int) -> Run:
+    undone = given_up_on(3).then(*[RECALLED, REFUNDED, RELEASED][:answered])
+    return undone.then(*[TICK] * (ORDER_FULFILMENT.undo_retries.times + 1))
+
+
+@pytest.mark.parametrize("answered", range(4))
+def test_a_saga_whose_compensation_is_never_answered_is_stuck(answered: int) -> None:
+    run = stuck(answered)
+    assert (run.progress.status, run.progress.deadline_at, run.last) == (Status.STUCK, None, ())
+    assert not run.progress.ended
+
+
+@pytest.mark.parametrize("answered", range(3))
+def test_a_late_answer_gets_a_stuck_saga_going_again(answered: int) -> None:
+    answers = [RECALLED, REFUNDED, RELEASED]
+    run = stuck(answered).then(answers[answered])
+    punctual = given_up_on(3).then(*answers[: answered + 1])
+    assert (run.progress, run.last) == (punctual.progress, punctual.last)
+
+
+@pytest.mark.parametrize("answered", range(4))
+def test_a_stuck_saga_does_not_move_by_itself(answered: int) -> None:
+    run = stuck(answered)
+    assert run.then(TICK, CANCELLATION, RESERVED).progress == run.progress
+
+
+def test_a_late_end_of_the_order_ends_a_stuck_saga() -> None:
+    assert stuck(3).then(FAILED).progress.status is Status.FAILED
+
+
+def test_a_late_confirmation_completes_a_stuck_saga() -> None:
+    assert stuck(0).then(CONFIRMED).progress.status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("end", [CANCELLED, FAILED], ids=["cancelled", "failed"])
+@pytest.mark.parametrize("answered", range(4))
+def test_a_saga_ends_when_its_order_has_ended(answered: int, end: OrderEvent) -> None:
+    run = given_up_on(3).then(*[RECALLED, REFUNDED, RELEASED][:answered], end)
+    assert (run.progress.status, run.progress.deadline_at, run.last) == (Status.FAILED, None, ())
+
+
+EVERY_EVENT = [*SUCCESSES, SOLD_OUT, DECLINED, TOO_FAR, CANCELLATION, RECALLED, REFUNDED, RELEASED, CANCELLED, FAILED]
+
+
+@pytest.mark.parametrize(
+    "ended", [after(*SUCCESSES), after(SOLD_OUT, FAILED), after(CANCELLATION, RELEASED, CANCELLED)], ids=range(3)
+)
+@pytest.mark.parametrize("event", [*EVERY_EVENT, CREATED, TICK], ids=lambda event: type(event).__name__)
+def test_a_saga_that_has_ended_ignores_everything(ended: Run, event: object) -> None:
+    run = ended.then(event)
+    assert (run.progress, run.last) == (ended.progress, ())
+
+
+@at_every_step
+def test_an_event_that_is_not_awaited_changes_nothing(step: int) -> None:
+    before = after(*SUCCESSES[:step])
+    own_failure = [SOLD_OUT, DECLINED, TOO_FAR, None][step]
+    for event in (*EVERY_EVENT, CREATED, FulfilmentStopped(ORDER_ID)):
+        if event not in (SUCCESSES[step], own_failure, CANCELLATION):
+            run = before.then(event)
+            assert (run.progress, run.last) == (before.progress, ()), event
+
+
+@pytest.mark.parametrize("answered", range(4))
+def test_only_the_compensation_in_flight_is_answered(answered: int) -> None:
+    answers = [RECALLED, REFUNDED, RELEASED, FAILED]
+    before = given_up_on(3).then(*answers[:answered])
+    for event in (*SUCCESSES[:3], SOLD_OUT, DECLINED, TOO_FAR, *answers[:3], CREATED, FulfilmentStopped(ORDER_ID)):
+        if event is not answers[answered]:
+            run = before.then(event)
+            assert (run.progress, run.last) == (before.progress, ()), event
+
+
+def test_what_has_been_seen_of_the_stream_is_left_to_the_coordinator() -> None:
+    progress = replace(after().progress, seen=7)
+    assert advance(ORDER_FULFILMENT, progress, RESERVED, NOW)[0].seen == 7
+
+
+def test_a_step_that_has_no_compensation_is_passed_over_on_the_way_back() -> None:
+    first, middle, last = ORDER_FULFILMENT.steps[:3]
+    saga = replace(ORDER_FULFILMENT, steps=(first, replace(middle, undo=None, undone=None), last))
+    progress = Progress(ORDER_ID, step=2, attempts=1)
+    undoing, commands = advance(saga, progress, TOO_FAR, NOW)
+    assert commands == [RELEASE]
+    assert advance(saga, undoing, RELEASED, NOW)[1] == [fail_order("too far")]
+
+
+def test_a_failure_without_a_reason_is_called_by_its_name() -> None:
+    class Broke:
+        pass
+
+    step = Step(ReserveInventory, type(RESERVED), timedelta(seconds=1), Retries(0), unless=Broke)
+    saga: Saga = replace(ORDER_FULFILMENT, steps=(step,))
+    assert advance(saga, Progress(ORDER_ID), Broke(), NOW)[1] == [fail_order("Broke")]
+
+
+def test_a_pace_stretches_every_deadline() -> None:
+    slow = ORDER_FULFILMENT.at_pace(10)
+    assert [step.within for step in slow.steps] == [step.within * 10 for step in ORDER_FULFILMENT.steps]
+    assert slow.undo_within == ORDER_FULFILMENT.undo_within * 10
+    assert slow.at_pace(0.1) == ORDER_FULFILMENT

@@ -1,0 +1,380 @@
+"""One order in a small world, where everything happens in every order.
+
+A world is a value: the order, its saga, the commands on their way, what two providers hold and what lies on the shelf.
+`moves` gives all that may happen next. A command arrives at any time, any number of times, by itself or among others, and
+may crash between its parts; the saga reads late; its deadlines pass at any moment; the customer changes his mind.
+
+A small world is explored to its last corner, as a model checker does (Lamport, "Specifying Systems", 2002); a larger one,
+with retries and many deliveries at a time, by random walks.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache, cached_property, partial
+
+import pytest
+from hypothesis import given as for_all
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from shared.domain.commands import (
+    ArrangeShipping,
+    CancelOrder,
+    CancelShipping,
+    ConfirmOrder,
+    FailOrder,
+    ProcessPayment,
+    RefundPayment,
+    ReleaseInventory,
+    ReserveInventory,
+)
+from shared.domain.events import Event, OrderEvent, ProductDeleted, ProductEvent
+from shared.domain.fulfilment import (
+    confirm,
+    fail,
+    record_payment,
+    record_payment_failure,
+    record_refund,
+    record_shipping,
+    record_shipping_cancellation,
+    record_shipping_failure,
+    release_inventory,
+    reserve_inventory,
+    stop,
+    wants_payment,
+    wants_shipping,
+    wants_undoing,
+)
+from shared.domain.order import ORDER, Order, Outcome, Status, cancel
+from shared.domain.product import PRODUCT, Product
+from shared.sagas.advance import Advance, advance, begin
+from shared.sagas.definition import DeadlinePassed, Progress, Retries, Saga
+from shared.sagas.definition import Status as SagaStatus
+from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from tests.specification import CREATED, ORDER_ID, POT_ID, cup_created, given, pot_created
+
+NOW = datetime(2025, 4, 1, 9, 0, tzinfo=UTC)
+ENDS = (Status.CONFIRMED, Status.CANCELLED, Status.FAILED)
+IMPATIENT = replace(
+    ORDER_FULFILMENT,
+    steps=tuple(replace(step, retries=Retries(0)) for step in ORDER_FULFILMENT.steps),
+    undo_retries=Retries(0),
+)
+
+OwnCommand = ReserveInventory | ReleaseInventory | ConfirmOrder | FailOrder
+"""Carried out in one append."""
+OutsideCommand = ProcessPayment | RefundPayment | ArrangeShipping | CancelShipping
+"""Carried out in three parts: look at the order, call the provider, append what it said."""
+Command = OwnCommand | OutsideCommand
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A gateway that keeps its protocol's promises. `holds`: money was taken, or a parcel is on its way."""
+
+    accepts: bool = True
+    holds: bool = False
+    forbidden: bool = False
+
+    def make(self) -> "Provider":
+        return replace(self, holds=self.accepts and not self.forbidden)
+
+    def undo(self) -> "Provider":
+        return replace(self, holds=False, forbidden=True)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A command on its way through a provider; `accepted`: None until it has been called."""
+
+    command: OutsideCommand
+    accepted: bool | None = None
+
+
+@dataclass(frozen=True)
+class World:
+    """`unread`: events that the saga has not seen. `sent`: commands that may arrive, again if need be; `waiting`: those
+    that must. `shelf`: each product's history."""
+
+    saga: Saga
+    order: Order
+    progress: Progress
+    shelf: tuple[tuple[ProductEvent, ...], ...]
+    payments: Provider
+    shipping: Provider
+    unread: tuple[OrderEvent, ...] = ()
+    sent: frozenset[Command] = frozenset()
+    waiting: frozenset[Command] = frozenset()
+    calls: tuple[Call, ...] = ()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Taken once: a world is looked up a hundred times."""
+        return hash((self.order, self.progress, self.unread, self.sent, self.waiting, self.calls))
+
+    @cached_property
+    def products(self) -> list[Product]:
+        return [PRODUCT.fold(history) for history in self.shelf]
+
+    def recording(self, events: Sequence[Event]) -> "World":
+        of_order = tuple(event for event in events if isinstance(event, OrderEvent))
+        assert not of_order or self.order.status not in ENDS, f"{of_order} after the end"
+        moved = [event for event in events if isinstance(event, ProductEvent)]
+        shelf = [(*history, *(e for e in moved if e.product_id == history[0].product_id)) for history in self.shelf]
+        order, unread = ORDER.fold(of_order, self.order), self.unread + of_order
+        return replace(self, order=order, unread=unread, shelf=tuple(shelf))
+
+    def moving(self, move: Advance) -> "World":
+        progress, commands = move
+        return replace(self, progress=progress, sent=self.sent.union(commands), waiting=self.waiting.union(commands))
+
+    def acknowledging(self, command: Command) -> "World":
+        return replace(self, waiting=self.waiting - {command})
+
+    def calling(self, command: OutsideCommand) -> "World":
+        return replace(self, calls=(*self.calls, Call(command)))
+
+    def without(self, call: Call) -> "World":
+        at = self.calls.index(call)
+        return replace(self, calls=self.calls[:at] + self.calls[at + 1 :])
+
+
+def new_world(saga: Saga, *, pots: int = 9, pays: bool = True, ships: bool = True) -> World:
+    order, progress = given(CREATED).state, Progress(ORDER_ID)
+    world = World(saga, order, progress, ((cup_created(),), (pot_created(pots),)), Provider(pays), Provider(ships))
+    return world.moving(begin(saga, ORDER_ID, NOW))
+
+
+def arrive(world: World, command: Command) -> World:
+    match command:
+        case ReserveInventory():
+            return world.recording(reserve_inventory(command, world.order, world.products)).acknowledging(command)
+        case ReleaseInventory():
+            return world.recording(release_inventory(command, world.order, world.products)).acknowledging(command)
+        case ConfirmOrder():
+            return world.recording(confirm(command, world.order, world.products)).acknowledging(command)
+        case FailOrder():
+            return world.recording(fail(command, world.order)).acknowledging(command)
+        case ProcessPayment():
+            return world.calling(command) if wants_payment(world.order) else world.acknowledging(command)
+        case ArrangeShipping():
+            return world.calling(command) if wants_shipping(world.order) else world.acknowledging(command)
+        case RefundPayment() | CancelShipping():
+            stopped = world.recording(stop(command, world.order))
+            step = stopped.order.payment if isinstance(command, RefundPayment) else stopped.order.shipping
+            return stopped.calling(command) if wants_undoing(stopped.order, step) else stopped.acknowledging(command)
+
+
+def call_provider(world: World, call: Call) -> World:
+    match call.command:
+        case ProcessPayment():
+            after = replace(world, payments=world.payments.make())
+            answer = Call(call.command, after.payments.holds)
+        case ArrangeShipping():
+            after = replace(world, shipping=world.shipping.make())
+            answer = Call(call.command, after.shipping.holds)
+        case RefundPayment():
+            after, answer = replace(world, payments=world.payments.undo()), Call(call.command, True)
+        case CancelShipping():
+            after, answer = replace(world, shipping=world.shipping.undo()), Call(call.command, True)
+    return replace(after.without(call), calls=(*after.without(call).calls, answer))
+
+
+def record_answer(world: World, call: Call) -> World:
+    match call.command:
+        case ProcessPayment() as command if call.accepted:
+            events = record_payment("payment-1", command, world.order)
+        case ProcessPayment() as command:
+            events = record_payment_failure("declined", command, world.order)
+        case ArrangeShipping() as command if call.accepted:
+            events = record_shipping("parcel-1", command, world.order)
+        case ArrangeShipping() as command:
+            events = record_shipping_failure("too far", command, world.order)
+        case RefundPayment() as command:
+            events = record_refund(command, world.order)
+        case CancelShipping() as command:
+            events = record_shipping_cancellation(command, world.order)
+    return world.without(call).recording(events).acknowledging(call.command)
+
+
+def go_on(world: World, call: Call) -> World:
+    return call_provider(world, call) if call.accepted is None else record_answer(world, call)
+
+
+def read(world: World) -> World:
+    move = advance(world.saga, world.progress, world.unread[0], NOW)
+    return replace(world, unread=world.unread[1:]).moving(move)
+
+
+def pass_deadline(world: World) -> World:
+    return world.moving(advance(world.saga, world.progress, DeadlinePassed(), NOW))
+
+
+def change_mind(world: World) -> World:
+    return world.recording(cancel(CancelOrder(ORDER_ID), world.order))
+
+
+def take_off_sale(world: World) -> World:
+    return world.recording([ProductDeleted(POT_ID)])
+
+
+def lose(world: World, command: Command) -> World:
+    """Its message is given up and lies among the dead letters."""
+    return world.acknowledging(command)
+
+
+Move = tuple[str, Callable[[], World]]
+
+
+def calm_moves(world: World, at_once: int = 1) -> Iterator[Move]:
+    """What happens by itself, sooner or later; `at_once`: how many calls of one command may be under way."""
+    for call in dict.fromkeys(world.calls):
+        yield f"go on with {call}", partial(go_on, world, call)
+    if world.unread:
+        yield "the saga reads", partial(read, world)
+    for command in sorted(world.waiting, key=repr):
+        if under_way(world, command) < at_once:
+            yield f"{command} arrives", partial(arrive, world, command)
+
+
+def moves(world: World, at_once: int = 1) -> Iterator[Move]:
+    """All that may happen."""
+    yield from calm_moves(world, at_once)
+    for command in sorted(world.sent - world.waiting, key=repr):
+        if under_way(world, command) < at_once:
+            yield f"{command} arrives again", partial(arrive, world, command)
+    for call in dict.fromkeys(world.calls):
+        yield f"{call} crashes", partial(world.without, call)
+    if world.progress.deadline_at:
+        yield "a deadline passes", partial(pass_deadline, world)
+    if not world.order.closing and world.order.status not in (Status.SHIPPED, Status.CONFIRMED):
+        yield "the customer cancels", partial(change_mind, world)
+
+
+def mishaps(world: World) -> Iterator[Move]:
+    """What happens too, seldom enough to leave it to chance."""
+    for command in sorted(world.waiting, key=repr):
+        yield f"{command} is lost", partial(lose, world, command)
+    if not isinstance(world.shelf[1][-1], ProductDeleted):
+        yield "the pots are taken off sale", partial(take_off_sale, world)
+
+
+def under_way(world: World, command: Command) -> int:
+    return sum(call.command == command for call in world.calls)
+
+
+@cache
+def settled(world: World) -> World:
+    """Once everything that was sent has been carried out; no deadline is needed for that."""
+    calm = next(calm_moves(world), None)
+    return settled(calm[1]()) if calm else world
+
+
+def rescued(world: World) -> World:
+    """The same when messages were lost: deadlines send them again, and at last an admin replays the dead letters."""
+    world = settled(world)
+    while not world.progress.ended:
+        world = settled(pass_deadline(world) if world.progress.deadline_at else replace(world, waiting=world.sent))
+    return world
+
+
+def check(world: World) -> None:
+    """What holds at any time."""
+    order, progress = world.order, world.progress
+    reserved = order.inventory is Outcome.DONE and order.status is not Status.CONFIRMED
+    for product in world.products:
+        assert (ORDER_ID in product.reserved) == reserved
+        assert 0 <= sum(product.reserved.values()) <= product.on_hand
+    if order.status is Status.CONFIRMED:
+        assert world.payments.holds and world.shipping.holds
+        assert not order.cancelled_by_customer
+    if progress.ended:
+        assert order.status in ENDS
+        assert (progress.status is SagaStatus.COMPLETED) == (order.status is Status.CONFIRMED)
+    assert (progress.deadline_at is None) == (progress.ended or progress.status is SagaStatus.STUCK)
+
+
+def check_end(world: World) -> None:
+    """All or nothing: confirmed with every step done, or ended with every step undone."""
+    check(world)
+    order = world.order
+    assert world.progress.ended, f"left at {world.progress}"
+    steps = (order.inventory, order.payment, order.shipping)
+    if order.status is Status.CONFIRMED:
+        assert steps == (Outcome.DONE,) * 3
+    else:
+        assert Outcome.DONE not in steps
+        assert not world.payments.holds and not world.shipping.holds
+        assert order.cancelled_by_customer == (order.status is Status.CANCELLED)
+
+
+class Story:
+    """Tells, when a check fails, what had happened."""
+
+    def __init__(self, *told: str) -> None:
+        self.told = told
+
+    def then(self, name: str) -> "Story":
+        return Story(*self.told, name)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error:
+            error.add_note("\n".join(("it happened that", *self.told)))
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        new_world(IMPATIENT),
+        new_world(IMPATIENT, pots=0),
+        new_world(IMPATIENT, pays=False),
+        new_world(IMPATIENT, ships=False),
+    ],
+    ids=["all goes well", "sold out", "declined", "too far"],
+)
+def test_in_every_order_of_events_an_order_is_fulfilled_or_undone(world: World) -> None:
+    stories, frontier = {world: Story()}, deque([world])
+    while frontier:
+        world = frontier.popleft()
+        for name, happen in moves(world):
+            story = stories[world].then(name)
+            with story:
+                after = happen()
+                if after not in stories:
+                    check(after)
+                    stories[after] = story
+                    frontier.append(after)
+    for world, story in stories.items():
+        with story:
+            check_end(settled(world))
+
+
+@for_all(
+    pots=st.sampled_from([9, 9, 9, 0]),
+    pays=st.sampled_from([True, True, False]),
+    ships=st.sampled_from([True, True, False]),
+    calm=st.integers(0, 20),
+    choices=st.lists(st.integers(0, 999), min_size=30, max_size=60),
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_retried_or_lost_an_order_is_fulfilled_or_undone(
+    pots: int, pays: bool, ships: bool, calm: int, choices: list[int]
+) -> None:
+    """`calm`: how many moves things go their usual way first, so that the last steps are tried as often as the first."""
+    world, story = new_world(ORDER_FULFILMENT, pots=pots, pays=pays, ships=ships), Story()
+    for choice in [0] * calm + choices:
+        options = [*moves(world, at_once=2), *mishaps(world)]
+        name, happen = options[choice % len(options)]
+        story = story.then(name)
+        with story:
+            world = happen()
+            check(world)
+    with story:
+        check_end(rescued(world))
