@@ -18,6 +18,7 @@ from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
 from shared.read_models.documents import document
+from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Fields, Queries, ReadModels
 from tests.shop_in_memory import Json, Pushed, ShopInMemory
@@ -41,7 +42,7 @@ class BothSides(NamedTuple):
     queries: Callable[[], Queries]
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "firestore"])
 def read_models(request: pytest.FixtureRequest) -> Callable[[], BothSides]:
     """Makes empty query databases."""
 
@@ -49,8 +50,14 @@ def read_models(request: pytest.FixtureRequest) -> Callable[[], BothSides]:
         memory = MemoryReadModels()
         return BothSides(memory, lambda: memory)
 
-    engines: dict[str, Callable[[], BothSides]] = {"memory": in_memory}
-    return engines[request.param]
+    def on_firestore() -> BothSides:
+        project = f"projections-{uuid7().hex}"  # empty, as each is
+        return BothSides(FirestoreReadModels(project), lambda: FirestoreQueries(project))
+
+    if request.param == "firestore":
+        request.getfixturevalue("firestore")
+        return on_firestore
+    return in_memory
 
 
 @dataclass
