@@ -21,10 +21,10 @@ from starlette.applications import Starlette
 from uuid_utils.compat import uuid7
 
 from scripts.local.services import serve_in_threads, service_app
+from scripts.local.token import emulator_token
 from shared.api.commands import CommandClient
 from shared.event_store.protocol import Checkpoint, EventRecord
-from shared.messaging.memory import Deliver, MemoryBroker
-from shared.messaging.subscription import Subscription
+from shared.messaging.memory import Deliver, MemoryBroker, Subscription
 from shared.runtime.engines import use
 from shared.runtime.manifest import manifest
 from shared.runtime.memory_engines import MemoryEngines
@@ -34,6 +34,8 @@ from tests.conftest import free_port
 T = TypeVar("T")
 R = TypeVar("R")
 Json = dict[str, Any]
+ADMIN = emulator_token("ann@example.com", role="admin")
+"""Who asks, unless a test says otherwise."""
 PATIENCE = 20.0
 """Seconds after which whatever is waited for counts as lost."""
 
@@ -88,6 +90,8 @@ class ShopInMemory:
     def http(self, method: str, path: str = "/graphql", **request: Any) -> httpx.Response:
         """One request to the graphql function. A crash is a 500, as it would be on a server."""
 
+        request["headers"] = {"Authorization": f"Bearer {ADMIN}", **(request.get("headers") or {})}
+
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(cast(Starlette, app("graphql")), raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
@@ -117,7 +121,10 @@ class ShopInMemory:
 
     def call(self, function: str, body: bytes = b"", method: str = "POST", **request: Any) -> httpx.Response:
         client = cast(flask.Flask, app(function)).test_client()
-        response = client.open("/", method=method, data=body, content_type="application/json", **request)
+        headers = {"X-Actor": "ann", "X-Role": "admin", **dict(request.pop("headers", None) or {})}
+        response = client.open(
+            "/", method=method, data=body, content_type="application/json", headers=headers, **request
+        )
         return httpx.Response(response.status_code, headers=list(response.headers), content=response.data)
 
     def command(self, name: str, body: object, headers: Mapping[str, str] | None = None) -> httpx.Response:
@@ -228,6 +235,7 @@ def shop_settings(provider: str) -> Settings:
 @pytest.fixture
 def shop(shop_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShopInMemory]:
     monkeypatch.setattr("shared.runtime.engines._engines", None)  # put back afterwards
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
     shop = ShopInMemory(shop_settings)
     monkeypatch.setattr("shared.api.door._commands", lambda _: shop.commands)
     yield shop

@@ -13,6 +13,7 @@ from scripts.local.ports import Ports
 from scripts.local.processes import CannotStart
 from scripts.local.seed import ask, seed
 from scripts.local.shop import CONSOLE, HOME, Shop
+from scripts.local.token import ADMIN_EMAIL, emulator_token
 from shared.runtime.manifest import manifest
 
 
@@ -93,7 +94,8 @@ The shop is open.
 {services}
 {engines}{logs}
 
-Order something:
+Sign in as anyone with scripts/token EMAIL, as the admin with scripts/token {ADMIN_EMAIL}.
+Order something, as hanako:
 
 {example(shop)}
 
@@ -115,7 +117,8 @@ def example(shop: Shop) -> str:
     mutation = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { order { id status totalAmount } } }"
     body = json.dumps({"query": mutation, "variables": {"input": order}}, ensure_ascii=False)
     quoted = body.replace("'", "'\\''")
-    return f"  curl -s {shop.url} -H 'content-type: application/json' -d '{quoted}'"
+    headers = f"-H 'content-type: application/json' -H 'authorization: Bearer {emulator_token('hanako@example.com')}'"
+    return f"  curl -s {shop.url} {headers} -d '{quoted}'"
 
 
 if __name__ == "__main__":

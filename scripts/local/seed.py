@@ -4,6 +4,8 @@ from typing import Any
 
 import httpx
 
+from scripts.local.token import emulator_token
+
 CATALOGUE: dict[tuple[str, str], list[tuple[str, str, int, int]]] = {
     ("文房具", "書く、切る、貼る道具"): [
         ("万年筆「夜空」", "14金ペン先、細字。Fountain pen, fine nib.", 24800, 12),
@@ -36,8 +38,9 @@ def seed(url: str) -> list[dict[str, Any]]:
 
 
 def ask(url: str, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The data of an answer. Raises RuntimeError for one with errors."""
-    response = httpx.post(url, json={"query": query, "variables": variables or {}}, timeout=60)
+    """The data of an answer to an admin. Raises RuntimeError for one with errors."""
+    headers = {"Authorization": f"Bearer {emulator_token('admin@example.com', role='admin')}"}
+    response = httpx.post(url, json={"query": query, "variables": variables or {}}, headers=headers, timeout=60)
     answer: dict[str, Any] = response.json()
     if "errors" in answer:
         raise RuntimeError(f"GraphQL answered {answer['errors']}")

@@ -19,6 +19,7 @@ from scripts.local.ports import Ports, busy
 from scripts.local.processes import CannotStart, Processes
 from scripts.local.replay import replay
 from scripts.local.services import serve_in_threads
+from scripts.local.token import ADMIN_EMAIL, PROJECT
 from shared.event_store.protocol import Checkpoint
 from shared.runtime.engines import engines
 from shared.runtime.manifest import ROOT, manifest
@@ -26,7 +27,6 @@ from shared.runtime.settings import settings
 
 _log = structlog.get_logger()
 
-PROJECT = "shop-local"
 HOME = ROOT / ".dev" / "data"
 CONSOLE = ROOT / ".dev" / "console"
 
@@ -101,6 +101,8 @@ class Shop:
             "PROFILE": profile,
             "PROJECT_ID": PROJECT,
             "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "FIREBASE_AUTH_EMULATOR_HOST": os.environ.get("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099"),
+            "ADMIN_EMAIL": os.environ.get("ADMIN_EMAIL", ADMIN_EMAIL),
             "COMMAND_URL": self.ports.url("command") + "/{function}",
             "QUERY_URL": self.ports.url("query") + "/{function}",
             "PAYMENT_URL": self.ports.url("command") + "/sandbox_provider/payments",

@@ -4,11 +4,14 @@ import asyncio
 import json
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
 from uuid_utils.compat import uuid7
 
+from shared.auth.permissions import Actor
+from shared.auth.service_identity import authorization
 from shared.domain.errors import ANSWERS, ShopError, TimedOut, Unavailable
 from shared.observability.context import Context
 
@@ -22,7 +25,7 @@ class CommandClient:
         self._url = url
         self._client = httpx.AsyncClient(timeout=timeout, limits=httpx.Limits(max_connections=100))
 
-    async def send(self, function: str, command: dict[str, Any], context: Context) -> dict[str, Any]:
+    async def send(self, function: str, command: dict[str, Any], context: Context, actor: Actor) -> dict[str, Any]:
         """The command's answer, `{stream, version, entity}`.
 
         Raises the error the function answered with, TimedOut or Unavailable. A call without an answer is repeated once
@@ -31,8 +34,10 @@ class CommandClient:
         headers = {
             "Idempotency-Key": str(uuid7()),
             "X-Correlation-Id": context.correlation_id,
-            "X-Actor": context.actor,
+            "X-Actor": quote(actor.name),
+            "X-Role": actor.role.value,
             "Content-Type": "application/json",
+            **await authorization(self._url.format(function=function)),
         }
         body = json.dumps(command, default=_plain).encode()
         try:

@@ -8,6 +8,7 @@ from aiodataloader import DataLoader
 from graphql import GraphQLResolveInfo
 
 from shared.api.commands import CommandClient
+from shared.auth.permissions import Actor
 from shared.observability.context import Context
 from shared.read_models.protocol import Fields, Find, Queries, Where
 
@@ -68,6 +69,7 @@ class RequestContext:
     loaders: Loaders
     commands: CommandClient
     context: Context
+    actor: Actor
 
 
 Info = GraphQLResolveInfo[RequestContext]

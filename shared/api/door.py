@@ -1,6 +1,7 @@
 """What the graphql function answers at which path."""
 
 import re
+from asyncio import to_thread
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from shared.api.commands import CommandClient
 from shared.api.context import Loaders, RequestContext
 from shared.api.http import answer
+from shared.auth.identity import identify
+from shared.auth.permissions import NOBODY, Actor
 from shared.observability.context import fresh
 from shared.runtime.engines import Engines
 from shared.runtime.settings import Settings
@@ -36,11 +39,14 @@ async def enter(request: Request, engines: Engines) -> Response:
         return PlainTextResponse("GraphQL is at /graphql\n", 404)
     if _is_browser(request):
         return _console(settings, "index.html")
-    return await answer(request, _context(engines), settings.max_body_bytes)
+    header = request.headers.get("authorization")
+    actor = await to_thread(identify, header, settings.project_id, settings.admin_email) if header else NOBODY
+    return await answer(request, _context(engines, actor), settings.max_body_bytes)
 
 
-def _context(engines: Engines) -> RequestContext:
-    return RequestContext(engines.queries, Loaders(engines.queries), _commands(engines.settings), fresh("nobody"))
+def _context(engines: Engines, actor: Actor) -> RequestContext:
+    queries = engines.queries
+    return RequestContext(queries, Loaders(queries), _commands(engines.settings), fresh(actor.name), actor)
 
 
 @lru_cache

@@ -7,6 +7,7 @@ from typing import Any
 from uuid_utils.compat import uuid7
 
 from shared.api.context import Info
+from shared.auth.permissions import Permission, require
 from shared.domain.errors import Path, ShopError
 from shared.read_models.protocol import Fields
 
@@ -15,9 +16,11 @@ Resolver = Callable[..., Coroutine[Any, Any, Any]]
 
 @dataclass(frozen=True)
 class Mutation:
-    """`id_field`: the command's id, taken from the argument `id` or made here for something new."""
+    """`permission`: the one that the command function asks for again. `id_field`: the command's id, taken from the
+    argument `id` or made here for something new."""
 
     function: str
+    permission: Permission
     id_field: str
     answer: Callable[[Fields], Any]
 
@@ -39,24 +42,26 @@ def _cancelling(entity: Fields) -> Fields:
 
 
 MUTATIONS: Mapping[str, Mutation] = {
-    "createCategory": Mutation("create_category", "categoryId", _entity),
-    "updateCategory": Mutation("update_category", "categoryId", _entity),
-    "deleteCategory": Mutation("delete_category", "categoryId", _deleted),
-    "createProduct": Mutation("create_product", "productId", _entity),
-    "updateProduct": Mutation("update_product", "productId", _entity),
-    "changeProductPrice": Mutation("change_product_price", "productId", _entity),
-    "adjustStock": Mutation("adjust_stock", "productId", _entity),
-    "deleteProduct": Mutation("delete_product", "productId", _deleted),
-    "createOrder": Mutation("create_order", "orderId", _ordered),
-    "cancelOrder": Mutation("cancel_order", "orderId", _cancelling),
+    "createCategory": Mutation("create_category", Permission.ADMIN, "categoryId", _entity),
+    "updateCategory": Mutation("update_category", Permission.ADMIN, "categoryId", _entity),
+    "deleteCategory": Mutation("delete_category", Permission.ADMIN, "categoryId", _deleted),
+    "createProduct": Mutation("create_product", Permission.ADMIN, "productId", _entity),
+    "updateProduct": Mutation("update_product", Permission.ADMIN, "productId", _entity),
+    "changeProductPrice": Mutation("change_product_price", Permission.ADMIN, "productId", _entity),
+    "adjustStock": Mutation("adjust_stock", Permission.ADMIN, "productId", _entity),
+    "deleteProduct": Mutation("delete_product", Permission.ADMIN, "productId", _deleted),
+    "createOrder": Mutation("create_order", Permission.WRITE, "orderId", _ordered),
+    "cancelOrder": Mutation("cancel_order", Permission.WRITE, "orderId", _cancelling),
 }
 
 
 def resolver(mutation: Mutation) -> Resolver:
     async def resolve(_: Any, info: Info, **arguments: Any) -> Any:
         request = info.context
+        require(mutation.permission, request.actor)
         try:
-            answer = await request.commands.send(mutation.function, _command(mutation, arguments), request.context)
+            command = _command(mutation, arguments)
+            answer = await request.commands.send(mutation.function, command, request.context, request.actor)
         except ShopError as error:
             raise type(error)(error.message, _argument(mutation, arguments, error.field)) from error
         return mutation.answer(answer["entity"])

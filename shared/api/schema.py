@@ -35,6 +35,11 @@ def _saga_step(order: Fields, _: Info) -> str | None:
     return "compensating" if order["closing"] else _STEPS[order["status"]]
 
 
+def _personal(key: str, masked: str | None = None) -> Any:
+    """A field that only the order's owner and admins see."""
+    return lambda order, info: order[key] if info.context.actor.may_see(order["user_id"]) else masked
+
+
 RESOLVERS: Mapping[str, Mapping[str, Any]] = {
     "Query": {
         "category": queries.category,
@@ -54,6 +59,9 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "availableQuantity": lambda product, _: product["stock_quantity"] - product["reserved_quantity"],
     },
     "Order": {
+        "userId": _personal("user_id", masked="***"),
+        "paymentId": _personal("payment_id"),
+        "shippingId": _personal("shipping_id"),
         "sagaId": lambda order, _: order["id"],
         "sagaStatus": _saga_status,
         "sagaCurrentStep": _saga_step,

@@ -57,6 +57,14 @@ class Unavailable(ShopError):
         self.retry_after = retry_after
 
 
+class Unauthenticated(ShopError):
+    """It needs somebody who is signed in."""
+
+
+class Forbidden(ShopError):
+    """Whoever is signed in may not do it."""
+
+
 class TimedOut(ShopError):
     """No answer in time. It may have happened all the same: ask again under the same idempotency key."""
 
@@ -67,6 +75,8 @@ ANSWERS: dict[type[Exception], tuple[int, str]] = {
     Rejected: (409, "BUSINESS_RULE_VIOLATION"),
     ConcurrencyError: (409, "CONFLICT"),
     Unavailable: (503, "SERVICE_UNAVAILABLE"),
+    Unauthenticated: (401, "UNAUTHENTICATED"),
+    Forbidden: (403, "FORBIDDEN"),
     TimedOut: (504, "TIMEOUT"),
 }
 """Status and code by error, subclasses included."""

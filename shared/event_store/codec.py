@@ -1,6 +1,6 @@
 """Between domain events and what is stored of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, cast
 
@@ -11,7 +11,18 @@ from shared.domain.events import Event
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.protocol import EventRecord
-from shared.event_store.upcasters import UPCASTERS, Data, Upcaster
+
+Data = dict[str, Any]
+Upcaster = Callable[[Data], Data]
+
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
+"""Old events made readable: each upcaster turns the data of one schema version into that of the next.
+
+    UPCASTERS = {("ProductCreated", 1): lambda data: data | {"tax_class": "standard"}}
+
+together with `schema_version = 2` on `ProductCreated` makes every stored version-1 event read as version 2. Stored
+events are never rewritten.
+"""
 
 
 class UnknownEvent(Exception):

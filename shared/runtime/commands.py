@@ -4,14 +4,16 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import flask
 import functions_framework
 from flask.typing import ResponseReturnValue
 
-from shared.auth.permissions import Permission, require
+from shared.auth.permissions import Actor, Permission, Role, acting, require
+from shared.auth.service_identity import require_caller
 from shared.domain.decoding import decode, parse_json
-from shared.domain.errors import ShopError
+from shared.domain.errors import Invalid, ShopError
 from shared.event_store.aggregates import Loaded
 from shared.event_store.protocol import EventStore
 from shared.observability.context import Context, fresh, within
@@ -29,8 +31,9 @@ HttpFunction = Callable[[flask.Request], ResponseReturnValue]
 def command(kind: type[Command], permission: Permission) -> Callable[[Handler[Command]], HttpFunction]:
     """An HTTP function that takes the command as a JSON object in a POST.
 
-    Headers: `Idempotency-Key` (a repeated one gets the first answer again), `X-Correlation-Id`, `X-Actor`,
-    `traceparent`. Answers 200 with `{stream, version, entity}`, or an error `{code, message, field}`.
+    Headers: `X-Actor` (who asks, percent-encoded) and `X-Role`, `Idempotency-Key` (a repeated one gets the first answer
+    again), `X-Correlation-Id`, `traceparent`. Answers 200 with `{stream, version, entity}`, or an error
+    `{code, message, field}`.
     """
 
     def decorate(handle: Handler[Command]) -> HttpFunction:
@@ -49,13 +52,15 @@ def command(kind: type[Command], permission: Permission) -> Callable[[Handler[Co
 def _carry_out(
     request: flask.Request, kind: type[Command], permission: Permission, handle: Handler[Command]
 ) -> flask.Response:
-    context = _context(request)
-    require(permission, context.actor)
+    require_caller(request.headers.get("Authorization"), engines().settings.caller_email)
+    actor = _actor(request)
+    require(permission, actor)
+    context = _context(request, actor)
     store = engines().event_store
     body = body_of(request, engines().settings.max_body_bytes)
     asked = Request(context.causation_id, fingerprint(handle.__name__, body))
     decoded = decode(kind, parse_json(body))
-    with within(context), recording(asked):
+    with within(context), recording(asked), acting(actor):
         earlier = earlier_answer(store, asked)
         if earlier is not None:
             return json_response(earlier)
@@ -68,12 +73,21 @@ def _carry_out(
             return json_response(recorded)
 
 
-def _context(request: flask.Request) -> Context:
+def _actor(request: flask.Request) -> Actor:
+    """As the graphql function says, which has verified the token and is the only one that may call."""
+    name = unquote(header(request, "X-Actor", "nobody"))
+    role = header(request, "X-Role", Role.READER.value)
+    if role not in {known.value for known in Role}:
+        raise Invalid(f"X-Role must be one of {', '.join(known.value for known in Role)}", ("X-Role",))
+    return Actor(None if name == "nobody" else name, Role(role))
+
+
+def _context(request: flask.Request, actor: Actor) -> Context:
     new = fresh()
     return Context(
         correlation_id=header(request, "X-Correlation-Id", new.correlation_id),
         causation_id=header(request, "Idempotency-Key", new.causation_id),
-        actor=header(request, "X-Actor", "nobody"),
+        actor=actor.name,
         traceparent=_traceparent(request),
     )
 

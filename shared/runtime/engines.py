@@ -4,12 +4,12 @@ from functools import cached_property
 
 from psycopg_pool import ConnectionPool
 
+from shared.auth.service_identity import refuse_emulator_in_the_cloud
 from shared.domain.order import ORDER
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.postgres_outbox import PostgresEventOutbox
 from shared.event_store.protocol import EventStore
-from shared.gateways.http import HttpPayments, HttpShipping
-from shared.gateways.protocol import PaymentGateway, ShippingGateway
+from shared.gateways.providers import HttpPayments, HttpShipping, PaymentGateway, ShippingGateway
 from shared.gateways.sandbox import Sandbox
 from shared.messaging.dead_letters import DeadLetters, PostgresDeadLetters
 from shared.messaging.outbox import Outbox, PostgresOutbox, Publisher, publish_after_commit
@@ -25,6 +25,7 @@ class Engines:
     """PostgreSQL, Pub/Sub and Firestore. Google's libraries take a second to import, so only who needs one loads it."""
 
     def __init__(self, settings: Settings) -> None:
+        refuse_emulator_in_the_cloud()
         self.settings = settings
 
     @cached_property

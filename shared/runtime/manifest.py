@@ -9,7 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict, TypeAdapter, with_config
 
-from shared.messaging.subscription import Subscription
+from shared.messaging.memory import Subscription
 
 ROOT = Path(__file__).resolve().parents[2]
 strict = with_config(ConfigDict(extra="forbid"))

@@ -12,8 +12,9 @@ from pydantic import TypeAdapter
 class Settings:
     """`profile`: `engines` uses PostgreSQL, Pub/Sub and Firestore; `postgres` only the first, with the rest in this
     process; `memory` none. `{function}` in a URL stands for a function's name. `max_body_bytes`: larger requests are
-    refused. `project_id`: of Google Cloud; any name locally. `saga_pace`: multiplies every deadline of a saga, below 1
-    to see them pass sooner.
+    refused. `project_id`: of Google Cloud and Firebase; any name locally. `admin_email`: who signs in with it, verified,
+    is admin. `caller_email`: the service account that alone may call a command function in the cloud. `saga_pace`:
+    multiplies every deadline of a saga, below 1 to see them pass sooner.
     """
 
     profile: Literal["memory", "postgres", "engines"] = "engines"
@@ -24,6 +25,8 @@ class Settings:
     command_url: str = "http://127.0.0.1:8081/{function}"
     query_url: str = "http://127.0.0.1:8082/{function}"
     command_timeout_seconds: float = 20
+    admin_email: str = ""
+    caller_email: str = ""
     payment_url: str = "http://127.0.0.1:8081/sandbox_provider/payments"
     shipping_url: str = "http://127.0.0.1:8081/sandbox_provider/shipments"
     saga_pace: float = 1.0

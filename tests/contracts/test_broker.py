@@ -12,10 +12,9 @@ import pytest
 
 from scripts.local.topology import create_topology
 from shared.messaging.envelope import Message, Push, decode_message, decode_push
-from shared.messaging.memory import MemoryBroker
+from shared.messaging.memory import MemoryBroker, Subscription
 from shared.messaging.outbox import Publisher
 from shared.messaging.pubsub import PubSubPublisher
-from shared.messaging.subscription import Subscription
 from shared.observability.context import Context
 
 PROJECT = "broker"

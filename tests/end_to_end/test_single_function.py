@@ -11,9 +11,12 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
+from scripts.local.token import emulator_token
 from shared.runtime.manifest import ROOT, manifest
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import wait_until
+
+ADMIN = {"X-Actor": "ann", "X-Role": "admin", "Content-Type": "application/json"}
 
 
 @contextmanager
@@ -47,17 +50,19 @@ def _answers(url: str) -> bool:
 
 def test_a_command_runs_alone() -> None:
     with alone("create_category") as url:
-        made = httpx.post(url, json={"categoryId": str(uuid7()), "name": "お茶"})
+        made = httpx.post(url, json={"categoryId": str(uuid7()), "name": "お茶"}, headers=ADMIN)
         assert made.status_code == 200
         assert made.json()["entity"]["name"] == "お茶"
-        large = httpx.post(url, content=b"x" * 10_000_000, headers={"content-type": "application/json"})
+        large = httpx.post(url, content=b"x" * 10_000_000, headers=ADMIN)
         assert (large.status_code, large.json()["code"]) == (422, "INVALID_INPUT")
 
 
 def test_graphql_runs_alone() -> None:
-    with alone("graphql") as url:
+    with alone("graphql", FIREBASE_AUTH_EMULATOR_HOST="127.0.0.1:9099") as url:
         assert httpx.post(url, json={"query": "{ products { id } }"}).json() == {"data": {"products": []}}
-        down = httpx.post(url, json={"query": 'mutation { deleteProduct(id: "x") { success } }'}, timeout=30).json()
+        ask = {"query": 'mutation { deleteProduct(id: "x") { success } }'}
+        signed_in = {"Authorization": f"Bearer {emulator_token('a@example.com', role='admin')}"}
+        down = httpx.post(url, json=ask, headers=signed_in, timeout=30).json()
         assert down["errors"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
 
 
@@ -76,5 +81,5 @@ def test_a_command_runs_alone_on_postgresql_with_the_broker_down(event_store_url
         "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{free_port()}",
     }
     with alone("create_category", **engines) as url:
-        made = httpx.post(url, json={"categoryId": str(uuid7()), "name": "お茶"}, timeout=60)
+        made = httpx.post(url, json={"categoryId": str(uuid7()), "name": "お茶"}, headers=ADMIN, timeout=60)
         assert made.status_code == 200

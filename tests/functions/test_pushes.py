@@ -19,8 +19,7 @@ from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
 from shared.messaging.envelope import Message
-from shared.messaging.memory import ACKNOWLEDGED
-from shared.messaging.subscription import Subscription
+from shared.messaging.memory import ACKNOWLEDGED, Subscription
 from shared.runtime.coordinate import Coordinator
 from shared.runtime.manifest import manifest
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT

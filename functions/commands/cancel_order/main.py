@@ -1,6 +1,6 @@
 """Cancel an order that has not been shipped."""
 
-from shared.auth.permissions import Permission
+from shared.auth.permissions import Permission, by_its_owner
 from shared.domain.commands import CancelOrder
 from shared.domain.order import ORDER, Order, cancel
 from shared.event_store.aggregates import Loaded
@@ -11,4 +11,4 @@ from shared.runtime.execute import execute
 
 @command(CancelOrder, permission=Permission.WRITE)
 def cancel_order(request: CancelOrder, store: EventStore) -> Loaded[Order]:
-    return execute(store, cancel, request, ORDER.ref(request.order_id))
+    return execute(store, by_its_owner(cancel), request, ORDER.ref(request.order_id))

@@ -1,0 +1,115 @@
+"""What a query may cost, found before it runs: depth, aliases, and an estimate of the fields it will answer with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLList,
+    GraphQLObjectType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    IntValueNode,
+    OperationDefinitionNode,
+    SelectionNode,
+    SelectionSetNode,
+    VariableNode,
+    get_named_type,
+    get_nullable_type,
+)
+
+_UNBOUNDED_LIST = 10  # assumed length of a list that has no argument `limit`
+
+
+class Measure(NamedTuple):
+    """`cost`: fields in the answer, every list as long as its limit allows."""
+
+    depth: int = 0
+    aliases: int = 0
+    cost: int = 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    max_depth: int
+    max_aliases: int
+    max_cost: int
+
+    def refuse(self, measured: Measure) -> None:
+        """Raise GraphQLError saying which limit the query exceeds."""
+        for name, value, bound in (
+            ("depth", measured.depth, self.max_depth),
+            ("number of aliases", measured.aliases, self.max_aliases),
+            ("cost", measured.cost, self.max_cost),
+        ):
+            if value > bound:
+                raise GraphQLError(f"the query's {name} is {value}; at most {bound} is allowed")
+
+
+class Meter:
+    """Measures one operation. Each fragment is measured once, so that fragments can't make measuring expensive."""
+
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any]) -> None:
+        self._schema = schema
+        self._variables = variables
+        self._fragments = {n.name.value: n for n in document.definitions if isinstance(n, FragmentDefinitionNode)}
+        self._measured: dict[str, Measure] = {}
+
+    def operation(self, operation: OperationDefinitionNode) -> Measure:
+        return self._selections(operation.selection_set, self._schema.get_root_type(operation.operation))
+
+    def _selections(self, selections: SelectionSetNode | None, parent: object) -> Measure:
+        parts = [self._selection(node, parent) for node in (selections.selections if selections else ())]
+        depth = max((part.depth for part in parts), default=0)
+        return Measure(depth, sum(part.aliases for part in parts), sum(part.cost for part in parts))
+
+    def _selection(self, node: SelectionNode, parent: object) -> Measure:
+        match node:
+            case FieldNode():
+                return self._field(node, parent)
+            case FragmentSpreadNode():
+                return self._fragment(node.name.value)
+            case InlineFragmentNode():
+                condition = node.type_condition
+                return self._selections(
+                    node.selection_set, self._schema.get_type(condition.name.value) if condition else parent
+                )
+            case _:
+                return Measure()
+
+    def _fragment(self, name: str) -> Measure:
+        if name not in self._measured:
+            fragment = self._fragments[name]
+            condition = self._schema.get_type(fragment.type_condition.name.value)
+            self._measured[name] = self._selections(fragment.selection_set, condition)
+        return self._measured[name]
+
+    def _field(self, node: FieldNode, parent: object) -> Measure:
+        """Introspection is free: how deep it is, is the schema's doing."""
+        name = node.name.value
+        if name.startswith("__") or not isinstance(parent, GraphQLObjectType | GraphQLInterfaceType):
+            return Measure()
+        field = parent.fields[name]
+        inner = self._selections(node.selection_set, get_named_type(field.type))
+        aliases = inner.aliases + (1 if node.alias else 0)
+        return Measure(inner.depth + 1, aliases, 1 + self._length(node, field) * inner.cost)
+
+    def _length(self, node: FieldNode, field: GraphQLField) -> int:
+        """How often the field's selections are answered."""
+        if not isinstance(get_nullable_type(field.type), GraphQLList):
+            return 1
+        given: Any = next((a.value for a in node.arguments or () if a.name.value == "limit"), None)
+        if isinstance(given, IntValueNode):
+            return max(0, int(given.value))
+        if isinstance(given, VariableNode) and isinstance(value := self._variables.get(given.name.value), int):
+            return max(0, value)
+        argument = field.args.get("limit")
+        default = argument.ast_node.default_value if argument and argument.ast_node else None
+        return int(default.value) if isinstance(default, IntValueNode) else _UNBOUNDED_LIST

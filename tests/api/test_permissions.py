@@ -1,0 +1,135 @@
+"""Every mutation, asked by everybody: generated from the schema, so that a new one without an entry fails."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from scripts.local.token import emulator_token
+from shared.api.schema import schema
+from tests.shop_in_memory import Json, ShopInMemory
+
+ACTORS: Mapping[str, Mapping[str, str]] = {
+    "nobody": {"Authorization": ""},
+    "reader": {"Authorization": f"Bearer {emulator_token('r@example.com', role='reader')}"},
+    "writer": {"Authorization": f"Bearer {emulator_token('w@example.com', uid='other')}"},
+    "owner": {"Authorization": f"Bearer {emulator_token('o@example.com', uid='owner')}"},
+    "admin": {"Authorization": f"Bearer {emulator_token('a@example.com', role='admin')}"},
+    "invalid token": {"Authorization": "Bearer garbage"},
+}
+OK, OUT, NO = None, "UNAUTHENTICATED", "FORBIDDEN"
+
+ADMINS_ONLY = {"nobody": OUT, "reader": NO, "writer": NO, "owner": NO, "admin": OK, "invalid token": OUT}
+OWN_ONLY = {"nobody": OUT, "reader": NO, "writer": NO, "owner": OK, "admin": OK, "invalid token": OUT}
+
+EXPECTED: Mapping[str, Mapping[str, str | None]] = {
+    "createCategory": ADMINS_ONLY,
+    "updateCategory": ADMINS_ONLY,
+    "deleteCategory": ADMINS_ONLY,
+    "createProduct": ADMINS_ONLY,
+    "updateProduct": ADMINS_ONLY,
+    "changeProductPrice": ADMINS_ONLY,
+    "adjustStock": ADMINS_ONLY,
+    "deleteProduct": ADMINS_ONLY,
+    "createOrder": OWN_ONLY,
+    "cancelOrder": OWN_ONLY,
+}
+
+
+def mutations() -> list[str]:
+    root = schema().mutation_type
+    assert root is not None
+    return sorted(root.fields)
+
+
+def test_every_mutation_has_its_row() -> None:
+    assert mutations() == sorted(EXPECTED)
+
+
+def request(shop: ShopInMemory, mutation: str) -> str:
+    """The mutation on something that is there, as a document."""
+    category_id = shop.new_category()
+    product_id = shop.new_product(category_id)
+    line = f'{{productId: "{product_id}", productName: "Tea", quantity: 1, unitPrice: "500"}}'
+    order_id = shop.new_order(product_id, userId="owner", paymentMethod="time-out") if mutation == "cancelOrder" else ""
+    arguments = {
+        "createCategory": f'(input: {{name: "{uuid7()}"}}) {{ id }}',
+        "updateCategory": f'(id: "{category_id}", input: {{description: "x"}}) {{ id }}',
+        "deleteCategory": f'(id: "{shop.new_category()}") {{ success }}',
+        "createProduct": f'(input: {{name: "a", price: 1, categoryId: "{category_id}"}}) {{ id }}',
+        "updateProduct": f'(id: "{product_id}", input: {{description: "x"}}) {{ id }}',
+        "changeProductPrice": f'(id: "{product_id}", newPrice: 2) {{ id }}',
+        "adjustStock": f'(id: "{product_id}", delta: 1) {{ id }}',
+        "deleteProduct": f'(id: "{product_id}") {{ success }}',
+        "createOrder": f'(input: {{userId: "owner", items: [{line}]}}) {{ success }}',
+        "cancelOrder": f'(id: "{order_id}") {{ success }}',
+    }
+    return f"mutation {{ {mutation}{arguments[mutation]} }}"
+
+
+@pytest.mark.parametrize("actor", ACTORS)
+@pytest.mark.parametrize("mutation", mutations())
+def test_who_may_do_what(shop: ShopInMemory, mutation: str, actor: str) -> None:
+    shop.deliver = lambda to, body: 204  # nothing happens to an order meanwhile
+    document = request(shop, mutation)
+    before = len(shop.log())
+    answer = shop.graphql(document, headers=ACTORS[actor])
+    codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
+    expected = EXPECTED[mutation][actor]
+    assert codes == ([expected] if expected else [])
+    assert (len(shop.log()) > before) == (expected is None)
+
+
+@pytest.mark.parametrize("actor", ["nobody", "reader", "writer"])
+@pytest.mark.parametrize("mutation", mutations())
+def test_the_command_function_asks_again(shop: ShopInMemory, mutation: str, actor: str) -> None:
+    """Whoever reaches it without the graphql function's check."""
+    function = "".join(f"_{c.lower()}" if c.isupper() else c for c in mutation)
+    headers = {"X-Actor": "nobody" if actor == "nobody" else "somebody", "X-Role": actor.replace("nobody", "reader")}
+    body: dict[str, Any] = {}
+    if mutation in ("createOrder", "cancelOrder") and actor == "writer":
+        product_id = shop.new_product()
+        line = {"productId": product_id, "productName": "Tea", "quantity": 1, "unitPrice": "500"}
+        order_id = shop.new_order(product_id, userId="owner")
+        shop.settle()
+        body = {"orderId": order_id}
+        if mutation == "createOrder":
+            body = {"orderId": str(uuid7()), "userId": "owner", "items": [line]}
+    answer = shop.command(function, body, headers)
+    assert (answer.status_code, answer.json()["code"]) == ((401, OUT) if actor == "nobody" else (403, NO))
+
+
+def test_an_invalid_token_reads_and_is_told_why_when_it_writes(shop: ShopInMemory) -> None:
+    headers = ACTORS["invalid token"]
+    assert shop.graphql("{ products { id } }", headers=headers) == {"data": {"products": []}}
+    answer = shop.graphql(request(shop, "createCategory"), headers=headers)
+    assert "not valid" in answer["errors"][0]["message"]
+
+
+def test_the_actor_is_in_every_events_metadata(shop: ShopInMemory) -> None:
+    shop.graphql('mutation { createCategory(input: {name: "Tea"}) { id } }', headers=ACTORS["admin"])
+    event = shop.log()[-1]
+    assert event.metadata.actor == "a"
+    assert event.metadata.correlation_id
+    assert event.metadata.causation_id
+
+
+@pytest.mark.parametrize(
+    ("actor", "visible"), [("owner", True), ("admin", True), ("writer", False), ("reader", False), ("nobody", False)]
+)
+def test_personal_data_is_for_the_owner_and_admins(shop: ShopInMemory, actor: str, visible: bool) -> None:
+    order_id = shop.new_order(shop.new_product(), userId="owner")
+    shop.settle()
+    fields = "id status totalAmount userId paymentId shippingId"
+    for document in (
+        f'{{ order(id: "{order_id}") {{ {fields} }} }}',
+        f"{{ order: orders {{ {fields} }} }}",
+        f'{{ order: userOrders(userId: "owner") {{ {fields} }} }}',
+    ):
+        found: Any = json.loads(json.dumps(shop.graphql(document, headers=ACTORS[actor])["data"]["order"]))
+        order: Json = found[0] if isinstance(found, list) else found
+        assert order["status"] == "CONFIRMED"
+        shown = (order["userId"], bool(order["paymentId"]), bool(order["shippingId"]))
+        assert shown == (("owner", True, True) if visible else ("***", False, False))
