@@ -24,7 +24,7 @@ from scripts.local.services import serve_in_threads, service_app
 from scripts.local.token import emulator_token
 from shared.api.commands import CommandClient
 from shared.event_store.protocol import Checkpoint, EventRecord
-from shared.messaging.memory import Deliver, MemoryBroker, Subscription
+from shared.messaging.memory import Deliver, Subscription
 from shared.runtime.engines import use
 from shared.runtime.manifest import manifest
 from shared.runtime.memory_engines import MemoryEngines
@@ -53,11 +53,8 @@ class HastyEngines(MemoryEngines):
     """Failed deliveries are tried again at once."""
 
     def __init__(self, settings: Settings, deliver: Deliver) -> None:
-        super().__init__(settings, deliver)
-        self.broker.close()
         hasty = [replace(one, min_backoff=0.01, max_backoff=0.02) for one in manifest().all_subscriptions]
-        self.broker = MemoryBroker(hasty, deliver)
-        self.broker.start()
+        super().__init__(settings, deliver, hasty)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from scripts.local.token import ADMIN_EMAIL, PROJECT
 from shared.event_store.protocol import Checkpoint
 from shared.runtime.engines import engines
 from shared.runtime.manifest import ROOT, manifest
+from shared.runtime.migrations import ChangedMigration
 from shared.runtime.settings import settings
 
 _log = structlog.get_logger()
@@ -63,9 +64,12 @@ class Shop:
             raise CannotStart(f"Another scripts/dev uses {self.home}. Stop it, or start with --memory.") from None
 
     def erase(self) -> None:
-        """The data of earlier runs."""
-        if not self.memory:
-            shutil.rmtree(self.home, ignore_errors=True)
+        """The data of earlier runs, and nothing else that may lie in the folder."""
+        if self.memory:
+            return
+        for folder in ("postgres", "runtime", "logs"):
+            shutil.rmtree(self.home / folder, ignore_errors=True)
+        (self.home / "sandbox.sqlite").unlink(missing_ok=True)
 
     def start(self) -> None:
         """Raises CannotStart saying what didn't start."""
@@ -118,7 +122,10 @@ class Shop:
         self._stack.callback(stop)
         os.environ |= {"EVENT_STORE_URL": event_store, "COMMAND_DATABASE_URL": command_database}
         settings.cache_clear()
-        migrate_all(settings())
+        try:
+            migrate_all(settings())
+        except ChangedMigration as error:
+            raise CannotStart(f"The data is from another version ({error}). Start with --reset.") from error
         self.engines["events, sagas"] = f"PostgreSQL, {self.home / 'postgres'}"
 
     def _start_emulators(self, emulators: Emulators) -> None:
@@ -181,6 +188,6 @@ class Shop:
 def _call_regularly(url: str, seconds: float, stopping: Event) -> None:
     while not stopping.wait(seconds):
         try:
-            httpx.post(url, timeout=60)
-        except httpx.TransportError as error:
+            httpx.post(url, timeout=60).raise_for_status()
+        except httpx.HTTPError as error:
             _log.warning("a scheduled call failed", url=url, reason=str(error))

@@ -43,17 +43,20 @@ class CommandClient:
         try:
             response = await self._post(function, body, headers)
         except httpx.TransportError:
+            response = None
+        if response is None or response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             response = await self._again(function, body, headers)
         return _answer(function, response)
 
     async def _again(self, function: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        """The first attempt may have been carried out, so what fails again is never said to have had no effect."""
         await asyncio.sleep(0.1)
         try:
             return await self._post(function, body, headers)
-        except httpx.TimeoutException as error:
-            raise TimedOut(f"{function} did not answer in time; it may have happened") from error
+        except httpx.ConnectError as error:
+            raise Unavailable(f"{function} does not answer; look whether it happened before you try again") from error
         except httpx.TransportError as error:
-            raise Unavailable(f"{function} does not answer; try again in a moment") from error
+            raise TimedOut(f"{function} did not answer in time; it may have happened") from error
 
     async def _post(self, function: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
         return await self._client.post(self._url.format(function=function), content=body, headers=headers)
@@ -61,13 +64,15 @@ class CommandClient:
 
 def _answer(function: str, response: httpx.Response) -> dict[str, Any]:
     try:
-        answer: dict[str, Any] = response.json()
+        answer: Any = response.json()
     except ValueError as error:  # not ours: a proxy or the platform answered
         raise Unavailable(f"{function} answered {response.status_code}; try again in a moment") from error
     if response.status_code == httpx.codes.OK:
-        return answer
-    if kind := _ERRORS.get(answer.get("code", "")):
-        raise kind(answer["message"], answer["field"])
+        done: dict[str, Any] = answer
+        return done
+    kind = _ERRORS.get(answer.get("code", "")) if isinstance(answer, dict) else None
+    if kind and isinstance(answer.get("message"), str):
+        raise kind(answer["message"], answer.get("field") or ())
     raise RuntimeError(f"{function} answered {response.status_code}")
 
 

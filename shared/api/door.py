@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from shared.api.commands import CommandClient
 from shared.api.context import Loaders, RequestContext
 from shared.api.http import answer
+from shared.api.limits import Limits
 from shared.auth.identity import identify
 from shared.auth.permissions import NOBODY, Actor
 from shared.observability.context import fresh
@@ -41,7 +42,8 @@ async def enter(request: Request, engines: Engines) -> Response:
         return _console(settings, "index.html")
     header = request.headers.get("authorization")
     actor = await to_thread(identify, header, settings.project_id, settings.admin_email) if header else NOBODY
-    return await answer(request, _context(engines, actor), settings.max_body_bytes)
+    limits = Limits(settings.max_query_depth, settings.max_query_aliases, settings.max_query_cost)
+    return await answer(request, _context(engines, actor), settings.max_body_bytes, limits)
 
 
 def _context(engines: Engines, actor: Actor) -> RequestContext:

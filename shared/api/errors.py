@@ -5,7 +5,7 @@ from typing import Any
 import structlog
 from graphql import GraphQLError
 
-from shared.domain.errors import ShopError, classify
+from shared.domain.errors import ShopError, Unavailable, classify
 
 _log = structlog.get_logger()
 
@@ -14,7 +14,9 @@ def formatted(error: GraphQLError) -> dict[str, Any]:
     """An error without a path is about the request itself: syntax, validation, variables."""
     plain = dict(error.formatted)
     original = error.original_error
-    if error.path is None and original is not None:  # such as an integer of thousands of digits
+    if (
+        error.path is None and original is not None and not isinstance(original, GraphQLError)
+    ):  # such as an integer of thousands of digits
         return plain | {
             "message": "the query holds a value that can't be read",
             "extensions": {"code": "INVALID_INPUT"},
@@ -26,4 +28,5 @@ def formatted(error: GraphQLError) -> dict[str, Any]:
         _log.error("failed", path=error.path, exc_info=original)
         return plain | {"message": "something went wrong on our side", "extensions": {"code": code}}
     field = {"field": list(original.field)} if original.field else {}
-    return plain | {"message": original.message, "extensions": {"code": code} | field}
+    wait = {"retryAfter": original.retry_after} if isinstance(original, Unavailable) else {}
+    return plain | {"message": original.message, "extensions": {"code": code} | field | wait}

@@ -22,13 +22,17 @@ from starlette.responses import Response
 
 from shared.api.context import RequestContext
 from shared.api.errors import formatted
+from shared.api.limits import Limits, Meter, require_modest
 from shared.api.schema import schema
 from shared.domain.decoding import parse_json
 from shared.domain.errors import Invalid
 
 RESPONSE_JSON = "application/graphql-response+json"
 PLAIN_JSON = "application/json"
-MAX_TOKENS = 10_000
+MAX_QUERY = 50_000
+"""Characters."""
+MAX_TOKENS = 4_000
+_KEEP_UP_TO = 4_000
 
 
 class Refused(Exception):
@@ -48,7 +52,7 @@ class Asked:
     operation_name: str | None
 
 
-async def answer(request: Request, context: RequestContext, max_body: int) -> Response:
+async def answer(request: Request, context: RequestContext, max_body: int, limits: Limits) -> Response:
     """Status 400 or above when there is no result at all; a result with errors in some fields is 200."""
     try:
         media_type = accepted(request.headers.get("accept", "*/*"))
@@ -59,7 +63,11 @@ async def answer(request: Request, context: RequestContext, max_body: int) -> Re
         document, faults = parsed(asked.query)
         if document is not None and request.method == "GET":
             _require_query(document, asked.operation_name)
-        result = ExecutionResult(None, list(faults)) if document is None else await _execute(document, asked, context)
+        result = (
+            ExecutionResult(None, list(faults))
+            if document is None
+            else await _execute(document, asked, context, limits)
+        )
     except Refused as refused:
         return _refusal(refused, media_type)
     return _response(result, media_type)
@@ -121,15 +129,29 @@ def _decoded(given: Any) -> Asked:
     return Asked(query, variables or {}, name or None)
 
 
-@lru_cache(maxsize=500)
 def parsed(query: str) -> tuple[DocumentNode | None, tuple[GraphQLError, ...]]:
-    """The validated document, or what is wrong with it."""
+    """The validated document, or what is wrong with it. Short ones are kept: a document takes 400 times its text."""
+    if len(query) > MAX_QUERY:
+        return None, (GraphQLError(f"the query is longer than {MAX_QUERY} characters; use variables"),)
+    return _kept(query) if len(query) <= _KEEP_UP_TO else _validated(query)
+
+
+@lru_cache(maxsize=200)
+def _kept(query: str) -> tuple[DocumentNode | None, tuple[GraphQLError, ...]]:
+    return _validated(query)
+
+
+def _validated(query: str) -> tuple[DocumentNode | None, tuple[GraphQLError, ...]]:
     try:
         document = parse(query, max_tokens=MAX_TOKENS)
     except GraphQLError as error:
         return None, (error,)
     except RecursionError:
         return None, (GraphQLError("the query is nested too deeply"),)
+    try:
+        require_modest(document)
+    except GraphQLError as error:
+        return None, (error,)
     faults = validate(schema(), document, max_errors=20)
     return (None, tuple(faults)) if faults else (document, ())
 
@@ -140,7 +162,13 @@ def _require_query(document: DocumentNode, operation_name: str | None) -> None:
         raise Refused(405, "GET is for queries; POST anything else", {"Allow": "POST"})
 
 
-async def _execute(document: DocumentNode, asked: Asked, context: RequestContext) -> ExecutionResult:
+async def _execute(document: DocumentNode, asked: Asked, context: RequestContext, limits: Limits) -> ExecutionResult:
+    operation = get_operation_ast(document, asked.operation_name)
+    if operation is not None:
+        try:
+            limits.refuse(Meter(schema(), document, asked.variables).operation(operation))
+        except GraphQLError as error:
+            return ExecutionResult(None, [error])
     result = execute(
         schema(),
         document,

@@ -21,10 +21,15 @@ from graphql import (
     SelectionNode,
     SelectionSetNode,
     VariableNode,
+    Visitor,
     get_named_type,
     get_nullable_type,
+    visit,
 )
 
+MAX_FIELDS = 500
+MAX_SPREADS = 50
+_LONGEST_LIST = 1000  # more is refused by the field itself, which says so better
 _UNBOUNDED_LIST = 10  # assumed length of a list that has no argument `limit`
 
 
@@ -51,6 +56,31 @@ class Limits:
         ):
             if value > bound:
                 raise GraphQLError(f"the query's {name} is {value}; at most {bound} is allowed")
+
+
+def require_modest(document: DocumentNode) -> None:
+    """Raise GraphQLError for a document so large that validating it would keep others waiting.
+
+    Validation compares fields of the same name with each other, so its time grows with the square of their number.
+    """
+    counted = _Counter()
+    visit(document, counted)
+    for what, number, bound in (("fields", counted.fields, MAX_FIELDS), ("fragments", counted.spreads, MAX_SPREADS)):
+        if number > bound:
+            raise GraphQLError(f"the query has {number} {what}; at most {bound} are allowed")
+
+
+class _Counter(Visitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields = 0
+        self.spreads = 0
+
+    def enter_field(self, *_: Any) -> None:
+        self.fields += 1
+
+    def enter_fragment_spread(self, *_: Any) -> None:
+        self.spreads += 1
 
 
 class Meter:
@@ -107,9 +137,9 @@ class Meter:
             return 1
         given: Any = next((a.value for a in node.arguments or () if a.name.value == "limit"), None)
         if isinstance(given, IntValueNode):
-            return max(0, int(given.value))
+            return min(max(0, int(given.value)), _LONGEST_LIST)
         if isinstance(given, VariableNode) and isinstance(value := self._variables.get(given.name.value), int):
-            return max(0, value)
+            return min(max(0, value), _LONGEST_LIST)
         argument = field.args.get("limit")
         default = argument.ast_node.default_value if argument and argument.ast_node else None
         return int(default.value) if isinstance(default, IntValueNode) else _UNBOUNDED_LIST

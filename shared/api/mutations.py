@@ -63,7 +63,8 @@ def resolver(mutation: Mutation) -> Resolver:
             command = _command(mutation, arguments)
             answer = await request.commands.send(mutation.function, command, request.context, request.actor)
         except ShopError as error:
-            raise type(error)(error.message, _argument(mutation, arguments, error.field)) from error
+            error.field = tuple(_argument(mutation, arguments, error.field))
+            raise
         return mutation.answer(answer["entity"])
 
     return resolve

@@ -17,6 +17,7 @@ from shared.read_models.protocol import Fields, Find, Queries, Where
 MAX_LIMIT = 1000
 MAX_OFFSET = 100_000
 _SEARCH_PAGE = 500
+_SEARCH_AT_MOST = 2000  # documents looked at for one search, however common the term's beginning is
 
 CATEGORY_SORT = {"name": "name", "createdAt": "created_at", "updatedAt": "updated_at"}
 PRODUCT_SORT = CATEGORY_SORT | {"price": "price_rank", "stockQuantity": "stock_quantity"}
@@ -157,9 +158,11 @@ async def _search(
     plain = comparable(term).strip()
     if not 1 <= len(plain) <= 200 or any(kind(c) in ("Cc", "Cs") for c in plain):
         raise Invalid("searchTerm must have 1 to 200 characters and no control characters", ("searchTerm",))
+    if limit == 0:
+        return []
     candidates = (_ACTIVE, *where, Where("grams", "array_contains", plain[:2]))
     found: list[Fields] = []
-    for start in range(0, MAX_OFFSET, _SEARCH_PAGE):
+    for start in range(0, _SEARCH_AT_MOST, _SEARCH_PAGE):
         batch = await queries.find(Find(collection, "name", candidates, limit=_SEARCH_PAGE, offset=start))
         found += [fields for fields in batch if matches(plain, fields["name"], fields["description"])]
         if len(batch) < _SEARCH_PAGE or len(found) >= offset + limit:

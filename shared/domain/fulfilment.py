@@ -79,17 +79,13 @@ def record_payment(payment_id: str, command: ProcessPayment, order: Order) -> li
     assert order.total is not None
     return (
         [PaymentProcessed(command.order_id, payment_id, order.total)]
-        if order.payment is Outcome.OPEN and order.inventory is Outcome.DONE
+        if _may_end(order.payment, order.inventory)
         else []
     )
 
 
 def record_payment_failure(reason: str, command: ProcessPayment, order: Order) -> list[OrderEvent]:
-    return (
-        [PaymentFailed(command.order_id, reason)]
-        if order.payment is Outcome.OPEN and order.inventory is Outcome.DONE
-        else []
-    )
+    return [PaymentFailed(command.order_id, reason)] if _may_end(order.payment, order.inventory) else []
 
 
 def stop(command: RefundPayment | CancelShipping, order: Order) -> list[OrderEvent]:
@@ -114,19 +110,11 @@ def wants_shipping(order: Order) -> bool:
 
 def record_shipping(shipping_id: str, command: ArrangeShipping, order: Order) -> list[OrderEvent]:
     """A parcel that was arranged is recorded even when the order began to close meanwhile: the saga will call it back."""
-    return (
-        [ShippingArranged(command.order_id, shipping_id)]
-        if order.shipping is Outcome.OPEN and order.payment is Outcome.DONE
-        else []
-    )
+    return [ShippingArranged(command.order_id, shipping_id)] if _may_end(order.shipping, order.payment) else []
 
 
 def record_shipping_failure(reason: str, command: ArrangeShipping, order: Order) -> list[OrderEvent]:
-    return (
-        [ShippingFailed(command.order_id, reason)]
-        if order.shipping is Outcome.OPEN and order.payment is Outcome.DONE
-        else []
-    )
+    return [ShippingFailed(command.order_id, reason)] if _may_end(order.shipping, order.payment) else []
 
 
 def record_shipping_cancellation(command: CancelShipping, order: Order) -> list[OrderEvent]:

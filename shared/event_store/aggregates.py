@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
+import structlog
 from uuid_utils.compat import uuid7
 
 from shared.domain.aggregate import Ref
@@ -14,6 +15,8 @@ from shared.event_store.protocol import EventRecord, EventStore, Snapshot
 from shared.observability.context import Context
 
 State = TypeVar("State")
+
+_log = structlog.get_logger()
 
 SNAPSHOT_EVERY = 100
 """Events. Reading a hundred of them costs about what one snapshot does, so fewer would save nothing."""
@@ -59,20 +62,21 @@ def _from_snapshot(ref: Ref[State], snapshot: Snapshot | None) -> Loaded[State]:
 
 
 def snapshot_if_due(store: EventStore, before: int, after: Loaded[Any]) -> None:
-    """Keep the state every SNAPSHOT_EVERY events. Losing one costs only time."""
-    if before // SNAPSHOT_EVERY < after.version // SNAPSHOT_EVERY:
-        aggregate = after.ref.aggregate
-        state = adapter(type(aggregate.initial)).dump_python(after.state, mode="json")
-        store.save_snapshot(
-            Snapshot(
-                after.ref.stream,
-                after.version,
-                aggregate.snapshot_schema,
-                state,
-                after.created_at,
-                after.updated_at,
-            )
-        )
+    """Keep the state every SNAPSHOT_EVERY events. The append has happened; a snapshot that fails costs only time."""
+    if before // SNAPSHOT_EVERY == after.version // SNAPSHOT_EVERY:
+        return
+    try:
+        store.save_snapshot(_snapshot(after))
+    except Exception:
+        _log.exception("a snapshot was not kept", stream=after.ref.stream, version=after.version)
+
+
+def _snapshot(after: Loaded[Any]) -> Snapshot:
+    aggregate = after.ref.aggregate
+    state = adapter(type(aggregate.initial)).dump_python(after.state, mode="json")
+    return Snapshot(
+        after.ref.stream, after.version, aggregate.snapshot_schema, state, after.created_at, after.updated_at
+    )
 
 
 def records(loaded: Sequence[Loaded[Any]], events: Sequence[Any], context: Context) -> list[EventRecord]:

@@ -31,7 +31,7 @@ from shared.event_store.protocol import (
     Snapshot,
 )
 from shared.messaging.outbox import AfterCommit
-from shared.observability.context import Context
+from shared.observability.context import stored_context
 from shared.resilience.postgres import unavailable_when_down
 
 _READ = """
@@ -200,7 +200,9 @@ def _event_row(event: EventRecord) -> dict[str, Any]:
 def event_from(row: TupleRow) -> EventRecord:
     """Of the columns from `id` to `recorded_at`."""
     event_id, stream, version, event_type, schema_version, data, metadata, recorded_at = row
-    return EventRecord(event_id, stream, version, event_type, schema_version, data, Context(**metadata), recorded_at)
+    return EventRecord(
+        event_id, stream, version, event_type, schema_version, data, stored_context(metadata), recorded_at
+    )
 
 
 def _placements_json(placements: Sequence[Placement]) -> str | None:

@@ -13,7 +13,7 @@ import httpx
 from pydantic import AfterValidator, ValidationError
 
 from shared.domain.decoding import adapter
-from shared.domain.errors import Unavailable
+from shared.domain.errors import Invalid, Unavailable
 from shared.domain.values import Money
 from shared.observability.context import current
 from shared.resilience.breakers import guarded
@@ -50,7 +50,10 @@ class ShippingGateway(Protocol):
 
 
 TIMEOUT = 3.0
-"""Seconds for one call."""
+"""Seconds to wait for a connection, and for each part of the answer."""
+
+_FOR_GOOD = frozenset({400, 401, 403, 405, 409, 410, 413, 415, 422})
+"""Statuses that asking again will not change: a fault between us and the provider, which its breaker must not count."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class HttpProvider:
         with guarded(self._name):
             try:
                 response = self._client.request(method, f"{self._url}/{key}", json=body, headers=_headers(key))
+                if response.status_code in _FOR_GOOD:
+                    raise Invalid(f"{self._name} does not take the request: {response.status_code}")
                 answer: _Answer = adapter(_Answer).validate_json(response.raise_for_status().content)
             except (httpx.HTTPError, ValidationError) as error:
                 raise Unavailable(f"{self._name} does not answer: {type(error).__name__}") from error

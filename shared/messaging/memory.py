@@ -166,7 +166,7 @@ class MemoryBroker:
             data = base64.b64decode(failed.message["data"])
             self.publish_raw(subscription.dead_letter_topic, data, attributes)
             return
-        wait = min(subscription.max_backoff, subscription.min_backoff * 2 ** (failed.attempt - 1))
+        wait = min(subscription.max_backoff, subscription.min_backoff * 2 ** min(failed.attempt - 1, 30))
         due = time.monotonic() + wait * random.uniform(0.9, 1.1)
         self._schedule(_Delivery(due, random.random(), subscription, failed.message, failed.attempt + 1))
 

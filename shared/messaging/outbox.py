@@ -4,6 +4,7 @@ Publishing before the commit tells of things that may not happen; publishing aft
 happened when the process dies in between. A message may be published twice, never not at all.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 from uuid import UUID
@@ -19,6 +20,8 @@ _log = structlog.get_logger()
 
 LEASE_SECONDS = 15.0
 """How long whoever inserted or claimed a message has to publish it before others may."""
+
+_RELAY_SECONDS = 40.0  # one run's share of a minute
 
 AfterCommit = Callable[[Sequence[Message]], None]
 
@@ -41,10 +44,13 @@ def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
     def publish(messages: Sequence[Message]) -> None:
         if not messages:
             return
+        topics = sorted({message.topic for message in messages})
         try:
             outbox.delete(publisher.publish(messages))
         except Unavailable as error:
-            _log.warning("messages left to relay_outbox", count=len(messages), reason=error.message)
+            _log.warning("messages left to relay_outbox", count=len(messages), topics=topics, reason=error.message)
+        except Exception:
+            _log.exception("messages left to relay_outbox", count=len(messages), topics=topics)
 
     return publish
 
@@ -52,13 +58,22 @@ def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
 def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
     """Publish what was left, batch by batch, until nothing is; return how many.
 
-    Raises Unavailable when publishing fails: the rest stays for the next run.
+    A batch that isn't accepted stays for a later run and doesn't keep those behind it. Raises Unavailable at the end when
+    there was one.
     """
     relayed = 0
-    while messages := outbox.claim(batch):
-        published = publisher.publish(messages)
+    refusal: Unavailable | None = None
+    until = time.monotonic() + _RELAY_SECONDS
+    while time.monotonic() < until and (messages := outbox.claim(batch)):
+        try:
+            published = publisher.publish(messages)
+        except Unavailable as error:
+            refusal = error
+            continue
         outbox.delete(published)
         relayed += len(published)
+    if refusal:
+        raise refusal
     return relayed
 
 

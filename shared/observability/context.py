@@ -1,9 +1,10 @@
 """Why something happens: the ids that tie a request, its events and everything that follows from them together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from uuid_utils.compat import uuid7
 
@@ -44,3 +45,9 @@ def within(context: Context) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def stored_context(metadata: Mapping[str, Any]) -> Context:
+    """As it was stored, perhaps by a newer version of this code that knew more."""
+    known = {field.name for field in fields(Context)}
+    return Context(**{name: value for name, value in metadata.items() if name in known})

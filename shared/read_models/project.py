@@ -12,7 +12,7 @@ from uuid import UUID
 
 from shared.domain.aggregate import Aggregate
 from shared.domain.decoding import adapter
-from shared.domain.errors import Invalid
+from shared.domain.errors import Invalid, Unavailable
 from shared.event_store.codec import CODEC
 from shared.event_store.protocol import EventRecord
 from shared.read_models.protocol import Change, Fields, Increment, ReadModels
@@ -60,6 +60,8 @@ def project(models: ReadModels, projection: Projection[Any], event: EventRecord,
         if version >= event.version:
             return None
         events = [event] if version == event.version - 1 else read_missing(event.stream, version)
+        if not events:
+            raise Unavailable(f"{event.stream} {event.version} was announced, but the event store does not have it")
         return _change(projection, stored or {}, events)
 
     models.update(projection.collection, key, change)

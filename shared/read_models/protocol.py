@@ -1,4 +1,4 @@
-"""What the query database does, whichever engine is below it: transactions for projections, queries for clients."""
+"""What the query database does, whichever engine is below it: atomic changes for projections, queries for clients."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Change:
 
 class ReadModels(Protocol):
     def update(self, collection: str, key: str, change: Callable[[Fields | None], Change | None]) -> None:
-        """Read a document, write what `change` makes of it, in one transaction; None changes nothing.
+        """Read a document, write what `change` makes of it, all or nothing; None changes nothing.
 
         `change` may be called again when somebody else wrote meanwhile. Raises Unavailable.
         """

@@ -11,6 +11,9 @@ from shared.domain.errors import Unavailable
 # A forgotten open transaction holds back everyone who reads the log, so no transaction may idle.
 _LIMITS = "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s"
 
+# The limits above live on the server; these notice a server or network that is gone.
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+
 
 def connect(conninfo: str, size: int) -> ConnectionPool:
     """A pool of at most `size` connections in autocommit mode, opened when first needed."""
@@ -19,7 +22,8 @@ def connect(conninfo: str, size: int) -> ConnectionPool:
         min_size=0,
         max_size=size,
         timeout=5,
-        kwargs={"autocommit": True, "prepare_threshold": 1, "options": _LIMITS, "connect_timeout": 5},
+        reconnect_timeout=5,  # then give up, and let the next caller try at once
+        kwargs={"autocommit": True, "prepare_threshold": 1, "options": _LIMITS, "connect_timeout": 5, **_KEEPALIVE},
         open=True,
     )
 

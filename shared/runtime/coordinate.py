@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import ConcurrencyError
 from shared.event_store.codec import CODEC
@@ -18,10 +20,16 @@ from shared.messaging.envelope import Message
 from shared.observability.context import Context, caused_by
 from shared.sagas.advance import advance, begin
 from shared.sagas.commands import command_message
-from shared.sagas.definition import DeadlinePassed, Progress, Saga
+from shared.sagas.definition import DeadlinePassed, Progress, Saga, Status
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 
 ATTEMPTS = 10
+
+_log = structlog.get_logger()
+
+
+class SweepIncomplete(Exception):
+    """Some sagas failed; the log says which and why. The others have been swept."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +45,25 @@ class Coordinator:
         """Take in what has happened on the stream since last time."""
         self._until_saved(saga_id, timer=False)
 
-    def sweep(self, now: datetime, limit: int = 100) -> int:
+    def sweep(self, now: datetime, limit: int = 1000) -> int:
         """Fire the deadlines that have passed; how many were due. A saga that moved meanwhile is not touched: its
         deadline is another one now."""
         due = self.sagas.due(now, limit)
-        for saga_id in due:
-            self._until_saved(saga_id, timer=True)
+        failed = [saga_id for saga_id in due if not self._swept(saga_id)]
+        if failed:
+            raise SweepIncomplete(
+                f"{len(failed)} of {len(due)} sagas could not be moved, the first of them {failed[0]}"
+            )
         return len(due)
+
+    def _swept(self, saga_id: UUID) -> bool:
+        """Whether it could be; one that can't must not keep the others waiting."""
+        try:
+            self._until_saved(saga_id, timer=True)
+        except Exception:
+            _log.exception("a saga could not be moved", saga_id=str(saga_id))
+            return False
+        return True
 
     def _until_saved(self, saga_id: UUID, timer: bool) -> None:
         for attempt in range(ATTEMPTS):
@@ -112,3 +132,6 @@ class _Run:
             return
         saga = StoredSaga(self._coordinator.saga.name, self._progress, self._version, self._correlation_id)
         self._coordinator.sagas.save(saga, self._history, self._messages)
+        if self._progress.status is Status.STUCK:
+            reason = f"step {self._progress.step} is not undone: {self._progress.reason}"
+            _log.error("a saga is stuck", saga_id=str(self._progress.saga_id), reason=reason)

@@ -1,6 +1,7 @@
 """What a function may use, made when first asked for: the engines of this process, real ones or those in memory."""
 
 from functools import cached_property
+from threading import Lock
 
 from psycopg_pool import ConnectionPool
 
@@ -90,11 +91,13 @@ class Engines:
 
 
 _engines: Engines | None = None
+_lock = Lock()
 
 
 def engines() -> Engines:
     """This process's engines, chosen by the setting PROFILE."""
-    return _engines or use(_chosen())
+    with _lock:  # the first requests may come together
+        return _engines or use(_chosen())
 
 
 def use(chosen: Engines) -> Engines:

@@ -73,6 +73,8 @@ def _once(
     extra = [] if others is None else [[one.state for one in besides]]
     events = decide(command, loaded.state, *extra)
     if not events:
+        if record := idempotency_record(loaded):  # the answer stays the same even if what it says changes
+            store.append(Append((), record=record))
         return loaded
     written = records([loaded, *besides], events, current())
     after = [one.then([e for e in written if e.stream == one.ref.stream]) for one in (loaded, *besides)]

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable
 from http import HTTPStatus
+from math import ceil
 
 import flask
 import structlog
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from shared.domain.errors import Invalid, ShopError, classify
+from shared.domain.errors import Invalid, ShopError, Unavailable, classify
 
 _log = structlog.get_logger()
 
@@ -19,8 +20,14 @@ def answering(handle: Callable[[], flask.Response]) -> flask.Response:
         return handle()
     except ShopError as error:
         status, code = classify(error)
-        _log.info("refused", code=code, reason=error.message)
-        return error_response(status, code, error.message, error.field)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log.warning("could not", code=code, reason=error.message, cause=repr(error.__cause__))
+        else:
+            _log.info("refused", code=code, reason=error.message)
+        response = error_response(status, code, error.message, error.field)
+        if isinstance(error, Unavailable):
+            response.headers["Retry-After"] = str(ceil(error.retry_after))
+        return response
     except Exception:
         _log.exception("failed")
         return error_response(500, "INTERNAL_ERROR", "something went wrong on our side", ())

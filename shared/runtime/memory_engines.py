@@ -1,5 +1,6 @@
 """The engines of a machine that lacks some: what is missing is kept in memory, shared by all functions of a process."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import httpx
@@ -20,13 +21,19 @@ from shared.sagas.store import MemorySagaStore, SagaStore
 class PostgresEngines(Engines):
     """Real stores for the write side; broker and read models in this process.
 
-    `deliver`: how the broker calls a function; over HTTP unless told otherwise.
+    `deliver`: how the broker calls a function; over HTTP unless told otherwise. `subscriptions`: the manifest's, likewise.
     """
 
-    def __init__(self, settings: Settings, deliver: Deliver | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        deliver: Deliver | None = None,
+        subscriptions: Sequence[Subscription] | None = None,
+    ) -> None:
         super().__init__(settings)
         self._models = MemoryReadModels()
-        self.broker = MemoryBroker(manifest().all_subscriptions, deliver or push_over_http(settings))
+        chosen = manifest().all_subscriptions if subscriptions is None else subscriptions
+        self.broker = MemoryBroker(chosen, deliver or push_over_http(settings))
         self.broker.start()
 
     @cached_property
@@ -45,17 +52,25 @@ class PostgresEngines(Engines):
 class MemoryEngines(PostgresEngines):
     """Nothing outside this process."""
 
-    def __init__(self, settings: Settings, deliver: Deliver | None = None) -> None:
-        super().__init__(settings, deliver)
+    def __init__(
+        self,
+        settings: Settings,
+        deliver: Deliver | None = None,
+        subscriptions: Sequence[Subscription] | None = None,
+    ) -> None:
+        super().__init__(settings, deliver, subscriptions)
         self._event_outbox, self._saga_outbox = MemoryOutbox(), MemoryOutbox()
+        self._events = MemoryEventStore(self._event_outbox, publish_after_commit(self._event_outbox, self.broker))
+        self._sagas = MemorySagaStore(self._saga_outbox, publish_after_commit(self._saga_outbox, self.broker))
+        self._dead_letters = MemoryDeadLetters()
 
     @cached_property
     def event_store(self) -> EventStore:
-        return MemoryEventStore(self._event_outbox, publish_after_commit(self._event_outbox, self.broker))
+        return self._events
 
     @cached_property
     def sagas(self) -> SagaStore:
-        return MemorySagaStore(self._saga_outbox, publish_after_commit(self._saga_outbox, self.broker))
+        return self._sagas
 
     @cached_property
     def outboxes(self) -> list[Outbox]:
@@ -63,7 +78,7 @@ class MemoryEngines(PostgresEngines):
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
-        return MemoryDeadLetters()
+        return self._dead_letters
 
 
 def push_over_http(settings: Settings) -> Deliver:

@@ -11,10 +11,11 @@ from pydantic import TypeAdapter
 @dataclass(frozen=True)
 class Settings:
     """`profile`: `engines` uses PostgreSQL, Pub/Sub and Firestore; `postgres` only the first, with the rest in this
-    process; `memory` none. `{function}` in a URL stands for a function's name. `max_body_bytes`: larger requests are
-    refused. `project_id`: of Google Cloud and Firebase; any name locally. `admin_email`: who signs in with it, verified,
-    is admin. `caller_email`: the service account that alone may call a command function in the cloud. `saga_pace`:
-    multiplies every deadline of a saga, below 1 to see them pass sooner.
+    process; `memory` none. `project_id`: of Google Cloud and Firebase; any name locally. `{function}` in a URL stands for
+    a function's name. `max_body_bytes`: larger requests are refused. `max_query_cost`: fields that a GraphQL answer may
+    have, every list counted as long as its limit. `admin_email`: who signs in with it, verified, is admin.
+    `caller_email`: the service account that alone may call a command function in the cloud. `saga_pace`: multiplies
+    every deadline of a saga, below 1 to see them pass sooner.
     """
 
     profile: Literal["memory", "postgres", "engines"] = "engines"
@@ -33,6 +34,9 @@ class Settings:
     sandbox_database: str = ":memory:"
     console_directory: str = ""
     max_body_bytes: int = 1_000_000
+    max_query_depth: int = 10
+    max_query_aliases: int = 50
+    max_query_cost: int = 50_000
 
 
 @lru_cache

@@ -349,4 +349,4 @@ class Shelf(RuleBasedStateMachine):
 
 
 TestNoOrderOfEventsOversellsAProduct = Shelf.TestCase
-TestNoOrderOfEventsOversellsAProduct.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestNoOrderOfEventsOversellsAProduct.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)

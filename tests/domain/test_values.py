@@ -327,6 +327,11 @@ def _update_product(**fields: object) -> UpdateProduct:
     return decode(UpdateProduct, parse_json(json.dumps({"productId": str(CUP_ID)} | fields)))
 
 
+def test_a_field_that_is_given_is_told_from_others_and_from_none() -> None:
+    assert To(1) == To(1)
+    assert len({To(1), To(1), To(2), To(None), None}) == 4
+
+
 def test_what_an_update_does_not_mention_is_left_alone() -> None:
     assert _update_category() == UpdateCategory(DRINKS_ID, None, None, None)
     assert _update_product() == UpdateProduct(CUP_ID, None, None, None, None, None)

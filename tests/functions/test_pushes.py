@@ -203,7 +203,10 @@ def test_a_poison_message_becomes_a_dead_letter_and_holds_nothing_up(shop: ShopI
         "project-products.product-events",
     }
     for letter in letters:
-        assert (base64.b64decode(letter.data), letter.attempts) == (b"poison", 10)
+        assert (base64.b64decode(letter.data), letter.attempts) == (
+            b"poison",
+            manifest().subscriptions.max_delivery_attempts,
+        )
         assert letter.attributes["colour"] == "green"
     attempts = [one for one in shop.pushed("project_products") if one.body["message"]["attributes"].get("colour")]
     assert [one.body["deliveryAttempt"] for one in attempts] == list(range(1, 11))

@@ -292,6 +292,18 @@ def test_a_step_that_has_no_compensation_is_passed_over_on_the_way_back() -> Non
     assert advance(saga, undoing, RELEASED, NOW)[1] == [fail_order("too far")]
 
 
+def test_a_saga_without_compensations_gives_up_at_once() -> None:
+    steps = tuple(replace(step, undo=None, undone=None) for step in ORDER_FULFILMENT.steps)
+    progress = Progress(ORDER_ID, step=2, attempts=1)
+    assert advance(replace(ORDER_FULFILMENT, steps=steps), progress, TOO_FAR, NOW)[1] == [fail_order("too far")]
+
+
+def test_a_saga_that_gives_up_undoes_nothing_any_more() -> None:
+    saga = replace(ORDER_FULFILMENT, steps=ORDER_FULFILMENT.steps[:3])
+    giving_up = Progress(ORDER_ID, Status.COMPENSATING, step=-1, attempts=1)
+    assert advance(saga, giving_up, RECALLED, NOW) == (giving_up, [])
+
+
 def test_a_failure_without_a_reason_is_called_by_its_name() -> None:
     class Broke:
         pass
