@@ -1,0 +1,153 @@
+"""One thing that fails keeps nothing else waiting, and what follows a commit can't undo it."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from threading import Barrier
+from uuid import UUID
+
+import httpx
+import pytest
+from uuid_utils.compat import uuid7
+
+from shared.domain.errors import Unavailable
+from shared.domain.order import ORDER
+from shared.event_store.memory import MemoryEventStore
+from shared.event_store.protocol import Append, EventRecord
+from shared.messaging.envelope import Message
+from shared.messaging.memory import MemoryOutbox
+from shared.messaging.outbox import publish_after_commit, relay
+from shared.observability.context import Context, fresh, stored_context
+from shared.runtime import engines as process
+from shared.runtime.coordinate import Coordinator, SweepIncomplete
+from shared.runtime.memory_engines import MemoryEngines
+from shared.sagas.definition import Progress, Status
+from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from shared.sagas.store import MemorySagaStore, StoredSaga
+from tests.shop_in_memory import ShopInMemory
+
+
+class Picky:
+    """Takes every message but those of one topic."""
+
+    def __init__(self, refused: str, error: Exception) -> None:
+        self._refused, self._error = refused, error
+        self.published: list[UUID] = []
+
+    def publish(self, messages: Sequence[Message]) -> list[UUID]:
+        if any(message.topic == self._refused for message in messages):
+            raise self._error
+        self.published += [message.id for message in messages]
+        return [message.id for message in messages]
+
+
+def message(topic: str) -> Message:
+    return Message(topic, "Happened", "thing-1", {}, Context("correlation", "causation"))
+
+
+def test_a_message_that_is_refused_does_not_hold_up_those_behind_it() -> None:
+    bad, good = message("deleted"), message("things")
+    outbox, publisher = Leased([bad, good]), Picky("deleted", Unavailable("no such topic"))
+    with pytest.raises(Unavailable, match="no such topic"):
+        relay(outbox, publisher, batch=1)
+    assert publisher.published == outbox.deleted == [good.id]
+
+
+class Leased:
+    """An outbox whose leases outlast the run."""
+
+    def __init__(self, messages: list[Message]) -> None:
+        self._left = messages
+        self.deleted: list[UUID] = []
+
+    def claim(self, limit: int) -> list[Message]:
+        taken, self._left = self._left[:limit], self._left[limit:]
+        return taken
+
+    def delete(self, ids: Sequence[UUID]) -> None:
+        self.deleted += ids
+
+
+@pytest.mark.parametrize("error", [Unavailable("down"), RuntimeError("a bug"), ValueError("too large")])
+def test_what_has_been_committed_stays_so_whatever_publishing_does(error: Exception) -> None:
+    outbox = MemoryOutbox(lease_seconds=-1)
+    store = MemoryEventStore(outbox, publish_after_commit(outbox, Picky("thing-events", error)))
+    event = EventRecord(uuid7(), "thing-1", 1, "Happened", 1, {}, fresh(), datetime.now(UTC))
+    store.append(Append([event]))
+    assert store.read(["thing-1"]) == {"thing-1": [event]}
+    assert [left.id for left in outbox.claim(10)] == [event.id]
+
+
+def test_a_saga_that_cannot_be_moved_does_not_hold_up_the_others() -> None:
+    events, sagas = MemoryEventStore(), MemorySagaStore()
+    bad, good = uuid7(), uuid7()
+    past = datetime.now(UTC) - timedelta(minutes=1)
+    for saga_id, deadline in ((bad, past - timedelta(minutes=1)), (good, past)):
+        sagas.save(StoredSaga("OrderSaga", Progress(saga_id, deadline_at=deadline, attempts=1), 0, "c"), [], [])
+    unreadable = EventRecord(uuid7(), ORDER.stream(bad), 1, "FromTheFuture", 1, {}, fresh(), past)
+    events.append(Append([unreadable]))
+    with pytest.raises(SweepIncomplete, match=str(bad)):
+        Coordinator(ORDER_FULFILMENT, ORDER, events, sagas).sweep(datetime.now(UTC))
+    moved = sagas.load(good)
+    assert moved is not None
+    assert (moved.version, moved.progress.status, moved.progress.attempts) == (2, Status.STARTED, 2)
+    untouched = sagas.load(bad)
+    assert untouched is not None
+    assert untouched.version == 1
+
+
+def test_first_requests_that_come_together_share_their_engines(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[MemoryEngines] = []
+    together = Barrier(8)
+
+    def make() -> MemoryEngines:
+        made.append(MemoryEngines(replace(shop.engines.settings), subscriptions=[]))
+        return made[-1]
+
+    def first_request(_: int) -> process.Engines:
+        together.wait(5)
+        return process.engines()
+
+    monkeypatch.setattr(process, "_engines", None)
+    monkeypatch.setattr(process, "_chosen", make)
+    with ThreadPoolExecutor(8) as pool:
+        assert len({id(found) for found in pool.map(first_request, range(8))}) == 1
+    assert len(made) == 1
+    made[0].broker.close()
+
+
+def test_a_503_is_asked_again_under_the_same_key(shop: ShopInMemory) -> None:
+    """It may have been recorded before the database went away."""
+    working, keys = shop.commands._client, []
+
+    async def fail_once(request: httpx.Request) -> httpx.Response:
+        keys.append(request.headers["Idempotency-Key"])
+        response = await working.post(request.url, content=request.content, headers=request.headers)
+        if len(keys) == 1:
+            return httpx.Response(503, json={"code": "SERVICE_UNAVAILABLE", "message": "gone", "field": []})
+        return httpx.Response(response.status_code, content=response.content)
+
+    shop.commands._client = httpx.AsyncClient(transport=httpx.MockTransport(fail_once))
+    made = shop.ask('mutation { createCategory(input: {name: "Tea"}) { id } }')["createCategory"]
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+    assert [event.stream for event in shop.log()] == [f"category-{made['id']}"]
+
+
+def test_metadata_that_a_newer_version_wrote_can_be_read() -> None:
+    stored = vars(Context("correlation", "causation", "hanako")) | {"tenant": "kyoto"}
+    assert stored_context(stored) == Context("correlation", "causation", "hanako")
+
+
+def test_a_command_that_changes_nothing_answers_the_same_when_it_comes_again(shop: ShopInMemory) -> None:
+    product_id, key = shop.new_product(), {"Idempotency-Key": str(uuid7())}
+    body = {"productId": product_id, "stockQuantity": 100}
+    first = shop.command("update_product", body, key)
+    shop.command("adjust_stock", {"productId": product_id, "delta": -1})
+    again = shop.command("update_product", body, key)
+    assert again.content == first.content
+    assert [event.type for event in shop.log()][-1] == "StockAdjusted"
+    assert len(shop.log()) == 3
