@@ -43,9 +43,13 @@ def _wanted() -> str:
 def _install() -> None:
     python = VENV / "bin" / "python"
     if not python.exists() or subprocess.run([python, "-c", "import pip"], check=False, capture_output=True).returncode:
-        print("Making a virtual environment in .venv", flush=True)
+        print("Making a virtual environment in .venv", file=sys.stderr, flush=True)
         _make_venv()
-    print("Installing requirements.txt and requirements-dev.txt (a minute or two, the first time)", flush=True)
+    print(
+        "Installing requirements.txt and requirements-dev.txt (a minute or two at first)",
+        file=sys.stderr,
+        flush=True,
+    )
     pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
     pip += [] if sys.stdout.isatty() else ["--quiet"]  # a person sees pip's progress, a log only what matters
     files = [argument for file in REQUIREMENTS for argument in ("-r", str(file))]

@@ -226,7 +226,12 @@ def provider() -> Iterator[str]:
 @pytest.fixture
 def shop_settings(provider: str) -> Settings:
     """Override it in a test module that needs others."""
-    return Settings(profile="memory", payment_url=f"{provider}/payments", shipping_url=f"{provider}/shipments")
+    return Settings(
+        profile="memory",
+        sign_in_required=True,
+        payment_url=f"{provider}/payments",
+        shipping_url=f"{provider}/shipments",
+    )
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--data", type=Path, default=HOME, metavar="DIR", help="where data and logs are kept (.dev/data)"
     )
+    parser.add_argument("--sign-in", action="store_true", help="ask for sign-in, as in the cloud")
     parser.add_argument("--no-seed", action="store_true", help="start without the example catalogue")
     chosen = parser.parse_args()
     if not 1024 <= chosen.port <= 65_000:
@@ -43,7 +44,7 @@ def say(step: str) -> None:
 def main() -> int:
     chosen = arguments()
     ports = Ports(chosen.port)
-    shop = Shop(ports, chosen.data.resolve(), say, chosen.memory)
+    shop = Shop(ports, chosen.data.resolve(), say, chosen.memory, chosen.sign_in)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         shop.claim()
@@ -94,14 +95,22 @@ The shop is open.
 {services}
 {engines}{logs}
 
-Sign in as anyone with scripts/token EMAIL, as the admin with scripts/token {ADMIN_EMAIL}.
-Order something, as hanako:
+Order something:
 
 {example(shop)}
 
 Other endings: add paymentMethod: "decline", or shippingMethod: "refuse", or order more than there is.
+{signing_in(shop)}
 Ctrl-C stops it all.
 """
+
+
+def signing_in(shop: Shop) -> str:
+    how = f"scripts/token EMAIL gives a token for anyone, scripts/token {ADMIN_EMAIL} the admin's."
+    needed = (
+        "Mutations need sign-in" if shop.sign_in else "Without sign-in everything is allowed (--sign-in asks for it)"
+    )
+    return f"{needed}: {how}"
 
 
 def example(shop: Shop) -> str:
@@ -117,7 +126,9 @@ def example(shop: Shop) -> str:
     mutation = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { order { id status totalAmount } } }"
     body = json.dumps({"query": mutation, "variables": {"input": order}}, ensure_ascii=False)
     quoted = body.replace("'", "'\\''")
-    headers = f"-H 'content-type: application/json' -H 'authorization: Bearer {emulator_token('hanako@example.com')}'"
+    headers = "-H 'content-type: application/json'"
+    if shop.sign_in:
+        headers += f" -H 'authorization: Bearer {emulator_token('hanako@example.com')}'"
     return f"  curl -s {shop.url} {headers} -d '{quoted}'"
 
 

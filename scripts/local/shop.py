@@ -40,6 +40,7 @@ class Shop:
     home: Path
     say: Callable[[str], None]
     memory: bool = False
+    sign_in: bool = False
     engines: dict[str, str] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -106,6 +107,7 @@ class Shop:
             "PROJECT_ID": PROJECT,
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "FIREBASE_AUTH_EMULATOR_HOST": os.environ.get("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099"),
+            "SIGN_IN_REQUIRED": str(self.sign_in).lower(),
             "ADMIN_EMAIL": os.environ.get("ADMIN_EMAIL", ADMIN_EMAIL),
             "COMMAND_URL": self.ports.url("command") + "/{function}",
             "QUERY_URL": self.ports.url("query") + "/{function}",

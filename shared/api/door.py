@@ -13,7 +13,8 @@ from shared.api.context import Loaders, RequestContext
 from shared.api.http import answer
 from shared.api.limits import Limits
 from shared.auth.identity import identify
-from shared.auth.permissions import NOBODY, Actor
+from shared.auth.permissions import Actor
+from shared.auth.service_identity import without_sign_in
 from shared.observability.context import fresh
 from shared.runtime.engines import Engines
 from shared.runtime.settings import Settings
@@ -41,7 +42,10 @@ async def enter(request: Request, engines: Engines) -> Response:
     if _is_browser(request):
         return _console(settings, "index.html")
     header = request.headers.get("authorization")
-    actor = await to_thread(identify, header, settings.project_id, settings.admin_email) if header else NOBODY
+    if header:
+        actor = await to_thread(identify, header, settings.project_id, settings.admin_email)
+    else:
+        actor = without_sign_in(settings.sign_in_required)
     limits = Limits(settings.max_query_depth, settings.max_query_aliases, settings.max_query_cost)
     return await answer(request, _context(engines, actor), settings.max_body_bytes, limits)
 

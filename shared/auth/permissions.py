@@ -50,6 +50,8 @@ class Actor:
 
 
 NOBODY = Actor()
+DEVELOPER = Actor("developer", Role.ADMIN)
+"""Who doesn't sign in, on a machine where that isn't asked for."""
 SYSTEM = Actor("system", Role.ADMIN)
 
 

@@ -13,7 +13,8 @@ class Settings:
     """`profile`: `engines` uses PostgreSQL, Pub/Sub and Firestore; `postgres` only the first, with the rest in this
     process; `memory` none. `project_id`: of Google Cloud and Firebase; any name locally. `{function}` in a URL stands for
     a function's name. `max_body_bytes`: larger requests are refused. `max_query_cost`: fields that a GraphQL answer may
-    have, every list counted as long as its limit. `admin_email`: who signs in with it, verified, is admin.
+    have, every list counted as long as its limit. `sign_in_required`: in the cloud it always is; elsewhere whoever does
+    not sign in may do everything unless this is set. `admin_email`: who signs in with it, verified, is admin.
     `caller_email`: the service account that alone may call a command function in the cloud. `saga_pace`: multiplies
     every deadline of a saga, below 1 to see them pass sooner.
     """
@@ -26,6 +27,7 @@ class Settings:
     command_url: str = "http://127.0.0.1:8081/{function}"
     query_url: str = "http://127.0.0.1:8082/{function}"
     command_timeout_seconds: float = 20
+    sign_in_required: bool = False
     admin_email: str = ""
     caller_email: str = ""
     payment_url: str = "http://127.0.0.1:8081/sandbox_provider/payments"

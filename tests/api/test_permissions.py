@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
 from shared.api.schema import schema
+from shared.auth.permissions import DEVELOPER, NOBODY
+from shared.auth.service_identity import without_sign_in
 from tests.shop_in_memory import Json, ShopInMemory
 
 ACTORS: Mapping[str, Mapping[str, str]] = {
@@ -133,3 +136,21 @@ def test_personal_data_is_for_the_owner_and_admins(shop: ShopInMemory, actor: st
         assert order["status"] == "CONFIRMED"
         shown = (order["userId"], bool(order["paymentId"]), bool(order["shippingId"]))
         assert shown == (("owner", True, True) if visible else ("***", False, False))
+
+
+def test_where_sign_in_is_not_asked_for_everything_is_allowed_without_it_but_not_with_an_invalid_token(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shop.engines, "settings", replace(shop.engines.settings, sign_in_required=False))
+    document = 'mutation { createCategory(input: {name: "Tea"}) { id } }'
+    refused = shop.graphql(document, headers=ACTORS["invalid token"])
+    assert refused["errors"][0]["extensions"]["code"] == OUT
+    assert "errors" not in shop.graphql(document, headers=ACTORS["nobody"])
+    assert shop.log()[-1].metadata.actor == "developer"
+
+
+def test_in_the_cloud_sign_in_is_asked_for_whatever_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert without_sign_in(required=False) == DEVELOPER
+    assert without_sign_in(required=True) == NOBODY
+    monkeypatch.setenv("K_SERVICE", "graphql")
+    assert without_sign_in(required=False) == NOBODY

@@ -1,7 +1,10 @@
 """`scripts/dev` itself: what it starts, what it says, what it leaves behind."""
 
+import json
+import subprocess
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -107,3 +110,14 @@ def test_an_answer_that_never_comes_is_given_up_and_undone(data: Path) -> None:
     wait_until(lambda: shop.stock(product) == (3, 0), 20)
     assert shop.ledger("payments")[order_id] == "undone"
     assert shop.close() == 0
+
+
+def test_sign_in_is_asked_for_only_when_wanted(data: Path) -> None:
+    create = {"query": 'mutation { createCategory(input: {name: "Tea"}) { id } }'}
+    for options, code in (([], None), (["--sign-in"], "UNAUTHENTICATED")):
+        shop = RunningShop(data, "--memory", *options).open()
+        answer = httpx.post(shop.url, json=create, timeout=30).json()
+        assert [error["extensions"]["code"] for error in answer.get("errors", [])] == ([code] if code else [])
+        ordered = subprocess.run(shop.example(), shell=True, capture_output=True, text=True, check=True)
+        assert json.loads(ordered.stdout)["data"]["createOrder"]["order"]["status"] == "PENDING"
+        assert shop.close() == 0
