@@ -78,6 +78,8 @@ def _actor(request: flask.Request) -> Actor:
     if "X-Actor" not in request.headers and "X-Role" not in request.headers:
         return without_sign_in(engines().settings.sign_in_required)
     name = unquote(header(request, "X-Actor", "nobody"))
+    if not name.isprintable():
+        raise Invalid("X-Actor must be percent-encoded printable text", ("X-Actor",))
     role = header(request, "X-Role", Role.READER.value)
     if role not in {known.value for known in Role}:
         raise Invalid(f"X-Role must be one of {', '.join(known.value for known in Role)}", ("X-Role",))

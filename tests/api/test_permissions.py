@@ -154,3 +154,13 @@ def test_in_the_cloud_sign_in_is_asked_for_whatever_the_settings_say(monkeypatch
     assert without_sign_in(required=True) == NOBODY
     monkeypatch.setenv("K_SERVICE", "graphql")
     assert without_sign_in(required=False) == NOBODY
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"X-Actor": "%00"}, {"X-Actor": "a%0Ab"}, {"X-Actor": "%ED%A0%80%7F"}, {"X-Role": "root"}, {"X-Role": ""}],
+)
+def test_an_actor_that_is_none_is_refused(shop: ShopInMemory, headers: dict[str, str]) -> None:
+    answer = shop.command("create_category", {"categoryId": str(uuid7()), "name": "Tea"}, headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_INPUT")
+    assert shop.log() == []
