@@ -1,10 +1,12 @@
 """Measure the shop on this machine."""
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
 from statistics import median
+from types import FrameType
 
 from scripts.local.bench_append import CONTENDERS, OURS, PLAIN, Rates, measure, set_up
 from scripts.local.emulators import start_postgres
@@ -75,6 +77,22 @@ def _verdict(reached: dict[int, float]) -> int:
     return 1 if missed else 0
 
 
-if __name__ == "__main__":
+def main() -> int:
     chosen = arguments()
-    sys.exit(chosen.run(chosen))
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        status: int = chosen.run(chosen)
+        return status
+    except EOFError:
+        print("\nA client died; its message above says why", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

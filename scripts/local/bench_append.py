@@ -1,11 +1,12 @@
 """Three ways to append one event, and how many of them processes get done at once in a given time."""
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import cycle
+from itertools import count, cycle
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.synchronize import Barrier
 from uuid import UUID, uuid4
@@ -68,7 +69,7 @@ def our_append(url: str) -> Iterator[None]:
     store = PostgresEventStore(connect(url, size=4))
     refs = [PRODUCT.ref(uuid4()) for _ in range(STREAMS)]
     price, context = Money(Decimal(1200)), fresh("bench")
-    for number in range(10**12):
+    for number in count():
         ref = refs[number % STREAMS]
         loaded = Loaded(ref, PRODUCT.initial, number // STREAMS)
         written = records([loaded], [ProductPriceChanged(ref.id, price)], context)
@@ -103,33 +104,39 @@ CONTENDERS: dict[str, Callable[[str], Iterator[None]]] = {PLAIN: plain_insert, O
 
 
 def measure(url: str, contender: str, clients: int, seconds: float) -> float:
-    """Appends per second of all clients together."""
+    """Appends per second of all clients together. Raises EOFError when a client died, after it has said why."""
     barrier = _CONTEXT.Barrier(clients)
-    running = []
-    for _ in range(clients):
-        receiver, sender = _CONTEXT.Pipe(duplex=False)
-        process = _CONTEXT.Process(target=_client, args=(contender, url, barrier, seconds, sender), daemon=True)
-        process.start()
-        sender.close()
-        running.append((process, receiver))
-    counted: list[int] = [receiver.recv() for _, receiver in running]  # EOFError when a client died: it has said why
-    for process, _ in running:
-        process.join()
-    return sum(counted) / seconds
+    running, receivers = [], []
+    try:
+        for _ in range(clients):
+            receiver, sender = _CONTEXT.Pipe(duplex=False)
+            process = _CONTEXT.Process(target=_client, args=(contender, url, barrier, seconds, sender), daemon=True)
+            process.start()
+            sender.close()
+            running.append(process)
+            receivers.append(receiver)
+        counted: list[int] = [receiver.recv() for receiver in receivers]
+        return sum(counted) / seconds
+    finally:
+        for process in running:
+            process.terminate()
+            process.join()
 
 
 def _client(contender: str, url: str, barrier: Barrier, seconds: float, result: "Pipe[int, int]") -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started the clients
     appends = CONTENDERS[contender](url)
     next(appends)
     barrier.wait(timeout=30)
-    _count(appends, WARM_UP)
-    result.send(_count(appends, seconds))
+    _appended(appends, WARM_UP)
+    result.send(_appended(appends, seconds))
 
 
-def _count(appends: Iterator[None], seconds: float) -> int:
+def _appended(appends: Iterator[None], seconds: float) -> int:
+    """How many there were in so many seconds."""
     until = time.perf_counter() + seconds
-    count = 0
+    number = 0
     while time.perf_counter() < until:
         next(appends)
-        count += 1
-    return count
+        number += 1
+    return number

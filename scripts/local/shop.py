@@ -107,6 +107,7 @@ class Shop:
             "PROJECT_ID": PROJECT,
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "FIREBASE_AUTH_EMULATOR_HOST": os.environ.get("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099"),
+            "SAGA_PACE": os.environ.get("SAGA_PACE", "0.3"),  # the relay runs every two seconds here
             "SIGN_IN_REQUIRED": str(self.sign_in).lower(),
             "ADMIN_EMAIL": os.environ.get("ADMIN_EMAIL", ADMIN_EMAIL),
             "COMMAND_URL": self.ports.url("command") + "/{function}",

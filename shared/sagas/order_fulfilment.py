@@ -1,4 +1,8 @@
-"""The order's saga: reserve, charge, ship, confirm; undone in reverse when one of them can't be done."""
+"""The order's saga: reserve, charge, ship, confirm; undone in reverse when one of them can't be done.
+
+A step has seven and a half minutes, retries included. That is well above what a message can take that was left to
+relay_outbox (a minute and a lease), so a broker that is away for a while does not cost the orders under way.
+"""
 
 from datetime import timedelta
 
@@ -40,8 +44,8 @@ ORDER_FULFILMENT = Saga(
             unless=InventoryReservationFailed,
             undo=ReleaseInventory,
             undone=InventoryReleased,
-            within=timedelta(seconds=10),
-            retries=Retries(2),
+            within=timedelta(seconds=30),
+            retries=Retries(3),
         ),
         Step(
             send=ProcessPayment,
@@ -49,8 +53,8 @@ ORDER_FULFILMENT = Saga(
             unless=PaymentFailed,
             undo=RefundPayment,
             undone=PaymentRefunded,
-            within=timedelta(seconds=10),
-            retries=Retries(2),
+            within=timedelta(seconds=30),
+            retries=Retries(3),
         ),
         Step(
             send=ArrangeShipping,
@@ -58,14 +62,14 @@ ORDER_FULFILMENT = Saga(
             unless=ShippingFailed,
             undo=CancelShipping,
             undone=ShippingCancelled,
-            within=timedelta(seconds=10),
-            retries=Retries(2),
+            within=timedelta(seconds=30),
+            retries=Retries(3),
         ),
-        Step(send=ConfirmOrder, until=OrderConfirmed, within=timedelta(seconds=10), retries=Retries(5)),
+        Step(send=ConfirmOrder, until=OrderConfirmed, within=timedelta(seconds=30), retries=Retries(5)),
     ),
     cancelled_by=OrderCancellationRequested,
     gives_up_with=FailOrder,
     given_up=(OrderCancelled, OrderFailed),
-    undo_within=timedelta(seconds=10),
+    undo_within=timedelta(seconds=30),
     undo_retries=Retries(8),
 )

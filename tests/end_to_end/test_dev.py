@@ -101,7 +101,7 @@ def test_without_the_emulators_it_says_so_in_one_line_and_works(data: Path) -> N
 
 
 def test_an_answer_that_never_comes_is_given_up_and_undone(data: Path) -> None:
-    shop = RunningShop(data, "--memory", "--no-seed", SAGA_PACE="0.2").open()
+    shop = RunningShop(data, "--memory", "--no-seed", SAGA_PACE="0.05").open()
     product = shop.product(stock=3)
     order_id = shop.order(product, paymentMethod="time-out")
     order, _ = shop.until_ended(order_id, 90)
