@@ -67,6 +67,9 @@ def test_killing_it_leaves_no_process_behind(data: Path, emulators: Emulators) -
     assert alive == []
     again = RunningShop(data, "--no-seed", port=shop.port).open()
     assert again.close() == 0
+    assert [
+        process for process in psutil.process_iter(["cmdline"]) if str(data) in " ".join(process.info["cmdline"] or [])
+    ] == []
 
 
 def test_a_busy_port_is_named_with_the_way_to_change_it(data: Path) -> None:
