@@ -1,17 +1,29 @@
-"""schema.graphql bound to its resolvers: by name where a field needs work, to the documents' fields where it doesn't."""
+"""schema.graphql bound to its resolvers: by name where a field needs work, to the documents' fields where it doesn't;
+and its own scalars, exact decimals and UTC times."""
 
 import dataclasses
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from graphql import GraphQLObjectType, GraphQLSchema, build_schema
+from graphql import (
+    FloatValueNode,
+    GraphQLError,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    IntValueNode,
+    StringValueNode,
+    ValueNode,
+    build_schema,
+)
 
 from shared.api import queries
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
-from shared.api.scalars import bind_scalars
 from shared.read_models.documents import CategoryDocument, ItemDocument, OrderDocument, ProductDocument
 from shared.read_models.protocol import Fields
 from shared.runtime.manifest import ROOT
@@ -121,3 +133,39 @@ def _from_document(key: str) -> Any:
 
 def snake_case(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+_NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
+
+
+def decimal_out(value: Any) -> str:
+    return format(Decimal(value), "f")
+
+
+def decimal_in(value: Any) -> Decimal:
+    """From a string, an integer, or a JSON number that was parsed as a Decimal."""
+    text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
+    if not _NUMBER.fullmatch(text):
+        raise GraphQLError(f'Decimal must be a number such as "12.50", not {value!r:.50}')
+    return Decimal(text)
+
+
+def decimal_literal(node: ValueNode) -> Decimal:
+    if not isinstance(node, StringValueNode | IntValueNode | FloatValueNode):
+        raise GraphQLError("Decimal must be a number or a string", node)
+    return decimal_in(node.value)
+
+
+def datetime_out(value: Any) -> str:
+    """From a datetime or its ISO 8601 form."""
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def bind_scalars(schema: GraphQLSchema) -> None:
+    decimal, moment = schema.type_map["Decimal"], schema.type_map["DateTime"]
+    assert isinstance(decimal, GraphQLScalarType) and isinstance(moment, GraphQLScalarType)
+    decimal.coerce_output_value = decimal_out
+    decimal.coerce_input_value = decimal_in
+    decimal.coerce_input_literal = decimal_literal
+    moment.coerce_output_value = datetime_out

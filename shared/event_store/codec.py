@@ -1,6 +1,7 @@
-"""Between domain events and what is stored of them."""
+"""Between domain events, what is stored of them, and the messages that announce them."""
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import cached_property
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from shared.domain.events import Event
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.protocol import EventRecord
+from shared.messaging.envelope import Message
 
 Data = dict[str, Any]
 Upcaster = Callable[[Data], Data]
@@ -66,3 +68,36 @@ def _schema_version(event_type: type[Any]) -> int:
 
 
 CODEC = Codec((*CATEGORY.event_types, *PRODUCT.event_types, *ORDER.event_types), UPCASTERS)
+
+
+def announcement(event: EventRecord) -> Message:
+    """On the topic of its aggregate, under the event's own id."""
+    return Message(
+        topic=f"{event.stream.partition('-')[0]}-events",
+        type=event.type,
+        subject=event.stream,
+        data={
+            "version": event.version,
+            "schema_version": event.schema_version,
+            "data": event.data,
+            "recorded_at": event.recorded_at.isoformat(),
+        },
+        context=event.metadata,
+        id=event.id,
+        time=event.recorded_at,
+    )
+
+
+def announced(message: Message) -> EventRecord:
+    """The event that a message announces."""
+    data = message.data
+    return EventRecord(
+        message.id,
+        message.subject,
+        data["version"],
+        message.type,
+        data["schema_version"],
+        data["data"],
+        message.context,
+        datetime.fromisoformat(data["recorded_at"]),
+    )

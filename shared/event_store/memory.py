@@ -5,7 +5,7 @@ from threading import RLock
 
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
 from shared.domain.placement import Place, Placement, Remove
-from shared.event_store.announcement import announcement
+from shared.event_store.codec import announcement
 from shared.event_store.protocol import (
     AlreadyRecorded,
     Append,

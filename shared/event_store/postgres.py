@@ -20,7 +20,7 @@ from shared.domain.errors import (
     StillInUse,
 )
 from shared.domain.placement import Place, Placement, Remove
-from shared.event_store.announcement import announcement
+from shared.event_store.codec import announcement
 from shared.event_store.protocol import (
     AlreadyRecorded,
     Append,

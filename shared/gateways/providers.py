@@ -13,10 +13,10 @@ import httpx
 from pydantic import AfterValidator, ValidationError
 
 from shared.domain.decoding import adapter
-from shared.domain.errors import Invalid, Unavailable
+from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.domain.values import Money
 from shared.observability.context import current
-from shared.resilience.breakers import guarded
+from shared.resilience.calls import Breaker, deadline, time_left
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,24 @@ class Refused:
 
 class PaymentGateway(Protocol):
     def charge(self, key: str, amount: Money, method: str) -> Accepted | Refused:
-        """Raises Unavailable when the outcome is unknown."""
+        """Raises Unavailable or TimedOut when the outcome is unknown."""
 
     def refund(self, key: str) -> None:
-        """Once it returns, nothing is charged under the key, nor ever will be. Raises Unavailable."""
+        """Once it returns, nothing is charged under the key, nor ever will be. Raises Unavailable or TimedOut."""
 
 
 class ShippingGateway(Protocol):
     def arrange(self, key: str, method: str) -> Accepted | Refused:
-        """Raises Unavailable when the outcome is unknown."""
+        """Raises Unavailable or TimedOut when the outcome is unknown."""
 
     def cancel(self, key: str) -> None:
-        """Once it returns, nothing is shipped under the key, nor ever will be. Raises Unavailable."""
+        """Once it returns, nothing is shipped under the key, nor ever will be. Raises Unavailable or TimedOut."""
 
 
 TIMEOUT = 3.0
-"""Seconds to wait for a connection, and for each part of the answer."""
+"""Seconds for one call, its answer's last byte included."""
+MAX_ANSWER = 100_000
+"""Bytes."""
 
 _FOR_GOOD = frozenset({400, 401, 403, 405, 409, 410, 413, 415, 422})
 """Statuses that asking again will not change: a fault between us and the provider, which its breaker must not count."""
@@ -69,10 +71,10 @@ class HttpProvider:
     `url`: without a trailing slash. A business refusal is an answer; everything else that isn't success is Unavailable.
     """
 
-    def __init__(self, name: str, url: str) -> None:
-        self._name = name
+    def __init__(self, url: str, breaker: Breaker) -> None:
         self._url = url
-        self._client = httpx.Client(timeout=TIMEOUT)
+        self._breaker = breaker
+        self._client = httpx.Client()
 
     def make(self, key: str, body: dict[str, str]) -> Accepted | Refused:
         answer = self._call("PUT", key, body)
@@ -82,15 +84,31 @@ class HttpProvider:
         self._call("DELETE", key, None)
 
     def _call(self, method: str, key: str, body: dict[str, str] | None) -> _Answer:
-        with guarded(self._name):
+        name = self._breaker.name
+        with self._breaker.guard():
             try:
-                response = self._client.request(method, f"{self._url}/{key}", json=body, headers=_headers(key))
-                if response.status_code in _FOR_GOOD:
-                    raise Invalid(f"{self._name} does not take the request: {response.status_code}")
-                answer: _Answer = adapter(_Answer).validate_json(response.raise_for_status().content)
+                return self._answer(method, key, body)
+            except (httpx.TimeoutException, TimedOut) as error:
+                raise TimedOut(f"{name} did not answer in time; it may have happened") from error
             except (httpx.HTTPError, ValidationError) as error:
-                raise Unavailable(f"{self._name} does not answer: {type(error).__name__}") from error
-            return answer
+                raise Unavailable(f"{name} does not answer: {type(error).__name__}") from error
+
+    def _answer(self, method: str, key: str, body: dict[str, str] | None) -> _Answer:
+        url, content = f"{self._url}/{key}", bytearray()
+        with (
+            deadline(TIMEOUT),
+            self._client.stream(method, url, json=body, headers=_headers(key), timeout=time_left(TIMEOUT)) as response,
+        ):
+            if response.status_code in _FOR_GOOD:
+                raise Invalid(f"{self._breaker.name} does not take the request: {response.status_code}")
+            response.raise_for_status()
+            for part in response.iter_bytes():  # the client's own limit is one for each part
+                content += part
+                if len(content) > MAX_ANSWER:
+                    raise httpx.DecodingError(f"more than {MAX_ANSWER} bytes")
+                time_left(TIMEOUT)
+        answer: _Answer = adapter(_Answer).validate_json(bytes(content))
+        return answer
 
 
 def _headers(key: str) -> dict[str, str]:
@@ -100,8 +118,8 @@ def _headers(key: str) -> dict[str, str]:
 
 
 class HttpPayments:
-    def __init__(self, url: str) -> None:
-        self._provider = HttpProvider("the payment provider", url)
+    def __init__(self, url: str, breaker: Breaker) -> None:
+        self._provider = HttpProvider(url, breaker)
 
     def charge(self, key: str, amount: Money, method: str) -> Accepted | Refused:
         return self._provider.make(key, {"amount": str(amount.amount), "currency": amount.currency, "method": method})
@@ -111,8 +129,8 @@ class HttpPayments:
 
 
 class HttpShipping:
-    def __init__(self, url: str) -> None:
-        self._provider = HttpProvider("the shipping provider", url)
+    def __init__(self, url: str, breaker: Breaker) -> None:
+        self._provider = HttpProvider(url, breaker)
 
     def arrange(self, key: str, method: str) -> Accepted | Refused:
         return self._provider.make(key, {"method": method})

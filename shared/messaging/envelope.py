@@ -1,8 +1,9 @@
-"""What travels over Pub/Sub: a CloudEvent in binary mode, and the push request that brings it."""
+"""What travels over Pub/Sub: a CloudEvent in binary mode, a saga's command as one, and the push request that brings it."""
 
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from pydantic.alias_generators import to_camel
 from uuid_utils.compat import uuid7
 
+from shared.domain.decoding import adapter
 from shared.domain.errors import Invalid
 from shared.observability.context import Context
 
@@ -108,3 +110,24 @@ def encode_stored(message: Message) -> str:
 
 def decode_stored(message: Any) -> Message:
     return _MESSAGE.validate_python(message)
+
+
+def topic(command_type: type[Any]) -> str:
+    """ReserveInventory -> reserve-inventory"""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", command_type.__name__).lower()
+
+
+def command_message(command: Any, subject: str, context: Context) -> Message:
+    data = adapter(type(command)).dump_python(command, mode="json", by_alias=True)
+    return Message(topic(type(command)), type(command).__name__, subject, data, context)
+
+
+def command_from(message: Message, command_type: type[Any]) -> Any:
+    """Raises Invalid when the message is not this command."""
+    if message.type != command_type.__name__:
+        raise Invalid(f"a {message.type!r:.100}, not a {command_type.__name__}", ("message", "attributes", "ce-type"))
+    try:
+        return adapter(command_type).validate_python(message.data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Invalid(f"not a {command_type.__name__}: {first['msg']}", ("message", "data", *first["loc"])) from error

@@ -12,6 +12,7 @@ from google.cloud.pubsub_v1.types import BatchSettings
 
 from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Message
+from shared.resilience.calls import Breaker, time_left
 
 _log = structlog.get_logger()
 
@@ -22,30 +23,39 @@ _DEADLINE = 3.0
 class PubSubPublisher:
     """Waits for the acknowledgements: where the CPU is throttled, nothing goes on after the response."""
 
-    def __init__(self, project_id: str) -> None:
+    def __init__(self, project_id: str, breaker: Breaker) -> None:
         self._project_id = project_id
+        self._breaker = breaker
         self._client = PublisherClient(BatchSettings(max_latency=0.002))
 
     def publish(self, messages: Sequence[Message]) -> list[UUID]:
+        with self._breaker.guard():
+            accepted, failure = self._accepted(messages)
+            refusal = Unavailable(f"Pub/Sub does not accept messages: {failure}")
+            if failure and not accepted and not isinstance(failure, exceptions.ClientError):
+                raise refusal from failure
+        if failure and not accepted:  # such as a topic that is not there: no reason to leave the others waiting
+            raise refusal from failure
+        if failure:
+            _log.warning(
+                "some messages were not accepted", accepted=len(accepted), of=len(messages), reason=str(failure)
+            )
+        return accepted
+
+    def _accepted(self, messages: Sequence[Message]) -> tuple[list[UUID], Exception | None]:
+        """Those that were, and why the last of the others wasn't."""
+        deadline = time.monotonic() + time_left(_DEADLINE)
         futures = [
             (message, self._client.publish(*self._address(message), **message.attributes())) for message in messages
         ]
-        accepted = []
-        deadline = time.monotonic() + _DEADLINE
-        failure: Exception | None = None
+        accepted, failure = [], None
         for message, future in futures:
             try:
                 future.result(timeout=max(0.0, deadline - time.monotonic()))
                 accepted.append(message.id)
             except (exceptions.GoogleAPIError, FutureTimeout) as error:
                 failure = error
-        if failure and not accepted:
-            raise Unavailable(f"Pub/Sub does not accept messages: {failure}") from failure
-        if failure:
-            _log.warning(
-                "some messages were not accepted", accepted=len(accepted), of=len(messages), reason=str(failure)
-            )
-        return accepted
+        return accepted, failure
 
     def _address(self, message: Message) -> tuple[str, bytes]:
         return f"projects/{self._project_id}/topics/{message.topic}", message.body()

@@ -1,23 +1,28 @@
 """The query database on Firestore. With FIRESTORE_EMULATOR_HOST set, the client libraries talk to the emulator."""
 
+import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from google.api_core import exceptions
+from google.api_core.retry import AsyncRetry, Retry, if_transient_error
 from google.cloud import firestore
 from google.cloud.firestore_v1.base_query import FieldFilter
 
-from shared.domain.errors import Unavailable
+from shared.domain.errors import TimedOut, Unavailable
 from shared.read_models.protocol import Change, Fields, Find
+from shared.resilience.calls import Breaker, time_left
 
-_DEADLINE = 10.0
+_DEADLINE = 5.0
+"""Seconds for one call."""
+_RETRYING = 2.0
+"""Seconds in which a call that fails at once is tried again."""
 _ATTEMPTS = 9
 _DOWN = (
     exceptions.ServiceUnavailable,
-    exceptions.DeadlineExceeded,
     exceptions.RetryError,
     exceptions.ResourceExhausted,
     exceptions.InternalServerError,
@@ -25,11 +30,23 @@ _DOWN = (
 
 
 @contextmanager
-def _unavailable_when_down() -> Iterator[None]:
-    try:
-        yield
-    except _DOWN as error:
-        raise Unavailable("the read models do not answer; try again in a moment") from error
+def _one_call(breaker: Breaker) -> Iterator[dict[str, Any]]:
+    """Yields the arguments of a call that bound it. Raises Unavailable and TimedOut."""
+    with breaker.guard():
+        try:
+            left = time_left(_DEADLINE)
+            yield {"timeout": left, "retry": Retry(if_transient_error, timeout=min(left, _RETRYING))}
+        except (exceptions.DeadlineExceeded, TimeoutError) as error:
+            raise TimedOut("the read models did not answer in time") from error
+        except _DOWN as error:
+            raise Unavailable("the read models do not answer; try again in a moment") from error
+
+
+@asynccontextmanager
+async def _one_async_call(breaker: Breaker) -> AsyncIterator[dict[str, Any]]:
+    with _one_call(breaker) as bounds:
+        async with asyncio.timeout(bounds["timeout"]):
+            yield bounds | {"retry": AsyncRetry(if_transient_error, timeout=bounds["retry"].timeout)}
 
 
 class FirestoreReadModels:
@@ -40,14 +57,15 @@ class FirestoreReadModels:
     locks for seconds.
     """
 
-    def __init__(self, project_id: str) -> None:
+    def __init__(self, project_id: str, breaker: Breaker) -> None:
         self._client = firestore.Client(project_id)
+        self._breaker = breaker
 
     def update(self, collection: str, key: str, change: Callable[[Fields | None], Change | None]) -> None:
         reference = self._client.collection(collection).document(key)
         for attempt in range(_ATTEMPTS):
-            with _unavailable_when_down():
-                snapshot = reference.get(timeout=_DEADLINE)
+            with _one_call(self._breaker) as bounds:
+                snapshot = reference.get(**bounds)
             made = change(snapshot.to_dict())
             if made is None or self._written(snapshot, made):
                 return
@@ -65,24 +83,30 @@ class FirestoreReadModels:
         for step in made.increments:
             other = self._client.collection(step.collection).document(step.key)
             batch.set(other, {step.field: firestore.Increment(step.amount)}, merge=True)
-        try:
-            with _unavailable_when_down():
-                batch.commit(timeout=_DEADLINE)
-        except (exceptions.AlreadyExists, exceptions.FailedPrecondition, exceptions.NotFound, exceptions.Aborted):
-            return False
+        with _one_call(self._breaker) as bounds:
+            try:
+                batch.commit(**bounds)
+            except (
+                exceptions.AlreadyExists,
+                exceptions.FailedPrecondition,
+                exceptions.NotFound,
+                exceptions.Aborted,
+            ):
+                return False
         return True
 
 
 class FirestoreQueries:
     """The clients' side."""
 
-    def __init__(self, project_id: str) -> None:
+    def __init__(self, project_id: str, breaker: Breaker) -> None:
         self._client = firestore.AsyncClient(project_id)
+        self._breaker = breaker
 
     async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
         references = [self._client.collection(collection).document(key) for key in keys]
-        with _unavailable_when_down():
-            snapshots = [snapshot async for snapshot in self._client.get_all(references, timeout=_DEADLINE)]
+        async with _one_async_call(self._breaker) as bounds:
+            snapshots = [snapshot async for snapshot in self._client.get_all(references, **bounds)]
         return {snapshot.id: fields for snapshot in snapshots if (fields := snapshot.to_dict())}
 
     async def find(self, find: Find) -> Sequence[Fields]:
@@ -91,5 +115,5 @@ class FirestoreQueries:
             query = query.where(filter=FieldFilter(where.field, where.operator, where.value))
         direction = firestore.Query.DESCENDING if find.descending else firestore.Query.ASCENDING
         query = query.order_by(find.order_by, direction=direction)
-        with _unavailable_when_down():
-            return [snapshot.to_dict() or {} async for snapshot in query.stream(timeout=_DEADLINE)]
+        async with _one_async_call(self._breaker) as bounds:
+            return [snapshot.to_dict() or {} async for snapshot in query.stream(**bounds)]

@@ -16,10 +16,9 @@ from shared.domain.aggregate import Aggregate
 from shared.domain.errors import ConcurrencyError
 from shared.event_store.codec import CODEC
 from shared.event_store.protocol import EventRecord, EventStore
-from shared.messaging.envelope import Message
+from shared.messaging.envelope import Message, command_message
 from shared.observability.context import Context, caused_by
 from shared.sagas.advance import advance, begin
-from shared.sagas.commands import command_message
 from shared.sagas.definition import DeadlinePassed, Progress, Saga, Status
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 

@@ -15,6 +15,7 @@ from shared.gateways.sandbox import Sandbox
 from shared.messaging.dead_letters import DeadLetters, PostgresDeadLetters
 from shared.messaging.outbox import Outbox, PostgresOutbox, Publisher, publish_after_commit
 from shared.read_models.protocol import Queries, ReadModels
+from shared.resilience.calls import Breakers
 from shared.resilience.postgres import connect
 from shared.runtime.coordinate import Coordinator
 from shared.runtime.settings import Settings, settings
@@ -28,6 +29,7 @@ class Engines:
     def __init__(self, settings: Settings) -> None:
         refuse_emulator_in_the_cloud()
         self.settings = settings
+        self.breakers = Breakers(settings.breaker_fail_max, settings.breaker_reset_seconds)
 
     @cached_property
     def event_store(self) -> EventStore:
@@ -50,27 +52,27 @@ class Engines:
     def publisher(self) -> Publisher:
         from shared.messaging.pubsub import PubSubPublisher
 
-        return PubSubPublisher(self.settings.project_id)
+        return PubSubPublisher(self.settings.project_id, self.breakers["Pub/Sub"])
 
     @cached_property
     def read_models(self) -> ReadModels:
         from shared.read_models.firestore import FirestoreReadModels
 
-        return FirestoreReadModels(self.settings.project_id)
+        return FirestoreReadModels(self.settings.project_id, self.breakers["Firestore"])
 
     @cached_property
     def queries(self) -> Queries:
         from shared.read_models.firestore import FirestoreQueries
 
-        return FirestoreQueries(self.settings.project_id)
+        return FirestoreQueries(self.settings.project_id, self.breakers["Firestore"])
 
     @cached_property
     def payments(self) -> PaymentGateway:
-        return HttpPayments(self.settings.payment_url)
+        return HttpPayments(self.settings.payment_url, self.breakers["the payment provider"])
 
     @cached_property
     def shipping(self) -> ShippingGateway:
-        return HttpShipping(self.settings.shipping_url)
+        return HttpShipping(self.settings.shipping_url, self.breakers["the shipping provider"])
 
     @cached_property
     def sandbox(self) -> Sandbox:

@@ -13,15 +13,14 @@ import flask
 import functions_framework
 
 from shared.domain.aggregate import Aggregate
-from shared.event_store.announcement import announced
-from shared.messaging.envelope import Message, Push, decode_message, decode_push
+from shared.event_store.codec import announced
+from shared.messaging.envelope import Message, Push, command_from, decode_message, decode_push
 from shared.observability.context import caused_by, fresh, within
 from shared.read_models.project import Projection, project
 from shared.read_models.protocol import Fields
 from shared.runtime.commands import HttpFunction
 from shared.runtime.engines import Engines, engines
 from shared.runtime.http import answering, body_of, json_response
-from shared.sagas.commands import command_from
 
 Command = TypeVar("Command")
 Document = TypeVar("Document")

@@ -16,7 +16,10 @@ class Settings:
     have, every list counted as long as its limit. `sign_in_required`: in the cloud it always is; elsewhere whoever does
     not sign in may do everything unless this is set. `admin_email`: who signs in with it, verified, is admin.
     `caller_email`: the service account that alone may call a command function in the cloud. `saga_pace`: multiplies
-    every deadline of a saga, below 1 to see them pass sooner.
+    every deadline of a saga, below 1 to see them pass sooner. `request_timeout_seconds`: for a whole GraphQL request;
+    `command_timeout_seconds`: for one call of a command function, which may be made twice; `handler_timeout_seconds`: for
+    what Pub/Sub or a schedule calls. `breaker_fail_max`: failures in a row that open a circuit breaker;
+    `breaker_reset_seconds`: how long it stays open.
     """
 
     profile: Literal["memory", "postgres", "engines"] = "engines"
@@ -26,7 +29,7 @@ class Settings:
     pool_size: int = 4
     command_url: str = "http://127.0.0.1:8081/{function}"
     query_url: str = "http://127.0.0.1:8082/{function}"
-    command_timeout_seconds: float = 20
+    command_timeout_seconds: float = 10
     sign_in_required: bool = False
     admin_email: str = ""
     caller_email: str = ""
@@ -35,6 +38,10 @@ class Settings:
     saga_pace: float = 1.0
     sandbox_database: str = ":memory:"
     console_directory: str = ""
+    request_timeout_seconds: float = 25
+    handler_timeout_seconds: float = 50
+    breaker_fail_max: int = 10
+    breaker_reset_seconds: float = 5
     max_body_bytes: int = 1_000_000
     max_query_depth: int = 10
     max_query_aliases: int = 50

@@ -17,8 +17,7 @@ from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT, Product, adjust_stock
 from shared.domain.values import Money
 from shared.event_store.aggregates import SNAPSHOT_EVERY, load, records
-from shared.event_store.announcement import announcement
-from shared.event_store.codec import CODEC, Codec, UnknownEvent
+from shared.event_store.codec import CODEC, Codec, UnknownEvent, announcement
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord, EventStore

@@ -2,77 +2,137 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
-from uuid_utils.compat import uuid7
 
-from shared.domain.errors import Rejected, Unavailable
-from shared.resilience import breakers
-from shared.resilience.breakers import FAIL_MAX, guarded, states
+from shared.domain.errors import Rejected, TimedOut, Unavailable
+from shared.resilience.calls import Breaker, Breakers, deadline, time_left
+
+FAIL_MAX, RESET = 5, 0.2
 
 
 @pytest.fixture
-def name(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A dependency of its own, whose breaker opens for a moment only."""
-    monkeypatch.setattr(breakers, "RESET_TIMEOUT", 0.2)
-    return f"dependency {uuid7()}"
+def breaker() -> Breaker:
+    return Breaker("the provider", FAIL_MAX, RESET)
 
 
-def fail(name: str) -> None:
-    with pytest.raises(Unavailable, match="down"), guarded(name):
+def fail(breaker: Breaker) -> None:
+    with pytest.raises(Unavailable, match="down"), breaker.guard():
         raise Unavailable("down")
 
 
-def test_it_opens_after_failures_in_a_row_and_then_refuses_at_once(name: str) -> None:
+def opened(breaker: Breaker) -> Breaker:
     for _ in range(FAIL_MAX):
-        assert states().get(name, "closed") == "closed"
-        fail(name)
-    assert states()[name] == "open"
-    with pytest.raises(Unavailable, match="keeps failing") as refused, guarded(name):
+        fail(breaker)
+    return breaker
+
+
+def test_it_opens_after_failures_in_a_row_and_then_refuses_at_once(breaker: Breaker) -> None:
+    for _ in range(FAIL_MAX):
+        assert breaker.state == "closed"
+        fail(breaker)
+    assert breaker.state == "open"
+    with pytest.raises(Unavailable, match="the provider keeps failing") as refused, breaker.guard():
         pytest.fail("was called although the breaker is open")
     assert refused.value.retry_after > 0
 
 
-def test_a_success_in_between_starts_the_count_anew(name: str) -> None:
+def test_a_success_in_between_starts_the_count_anew(breaker: Breaker) -> None:
     for _ in range(3):
         for _ in range(FAIL_MAX - 1):
-            fail(name)
-        with guarded(name):
+            fail(breaker)
+        with breaker.guard():
             pass
-    assert states()[name] == "closed"
+    assert breaker.state == "closed"
 
 
-def test_a_refusal_is_no_failure(name: str) -> None:
+def test_a_refusal_is_no_failure(breaker: Breaker) -> None:
     for _ in range(2 * FAIL_MAX):
-        with pytest.raises(Rejected), guarded(name):
+        with pytest.raises(Rejected), breaker.guard():
             raise Rejected("no")
-    assert states()[name] == "closed"
+    assert breaker.state == "closed"
 
 
-def test_after_a_while_one_call_tries_and_closes_it(name: str) -> None:
+def test_a_time_out_is_one(breaker: Breaker) -> None:
     for _ in range(FAIL_MAX):
-        fail(name)
-    time.sleep(0.25)
-    with guarded(name):
-        pass
-    assert states()[name] == "closed"
+        with pytest.raises(TimedOut), breaker.guard():
+            raise TimedOut("late")
+    assert breaker.state == "open"
 
 
-def test_a_trial_that_fails_opens_it_again(name: str) -> None:
-    for _ in range(FAIL_MAX):
-        fail(name)
-    time.sleep(0.25)
-    fail(name)
-    assert states()[name] == "open"
+def test_after_a_while_one_call_tries_and_closes_it(breaker: Breaker) -> None:
+    opened(breaker)
+    time.sleep(RESET + 0.05)
+    with breaker.guard():
+        assert breaker.state == "half-open"
+    assert breaker.state == "closed"
 
 
-def test_calls_run_at_the_same_time(name: str) -> None:
+def test_a_trial_that_fails_opens_it_again(breaker: Breaker) -> None:
+    opened(breaker)
+    time.sleep(RESET + 0.05)
+    fail(breaker)
+    assert breaker.state == "open"
+
+
+def test_only_one_call_tries(breaker: Breaker) -> None:
+    opened(breaker)
+    time.sleep(RESET + 0.05)
+    trying, done = Event(), Event()
+
+    def trial() -> None:
+        with breaker.guard():
+            trying.set()
+            done.wait(5)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(trial)
+        assert trying.wait(5)
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="keeps failing"), breaker.guard():
+                pytest.fail("a second call was let through")
+        done.set()
+        first.result(5)
+    assert breaker.state == "closed"
+
+
+def test_calls_run_at_the_same_time(breaker: Breaker) -> None:
     together = Barrier(4)
 
     def call(_: int) -> int:
-        with guarded(name):
+        with breaker.guard():
             return together.wait(5)
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(call, range(4))) == [0, 1, 2, 3]
+
+
+def test_each_dependency_has_one_of_its_own() -> None:
+    breakers = Breakers(FAIL_MAX, RESET)
+    opened(breakers["payments"])
+    with breakers["shipping"].guard():
+        pass
+    assert breakers.states() == {"payments": "open", "shipping": "closed"}
+
+
+def test_without_a_deadline_a_call_has_its_own_limit() -> None:
+    assert time_left(3) == 3
+
+
+def test_a_call_has_no_longer_than_what_is_left() -> None:
+    with deadline(0.2):
+        assert 0 < time_left(3) <= 0.2
+        assert time_left(0.01) == 0.01
+
+
+def test_a_deadline_inside_another_can_only_be_earlier() -> None:
+    with deadline(0.2), deadline(60):
+        assert time_left(60) <= 0.2
+
+
+def test_when_the_time_is_up_nothing_more_is_called() -> None:
+    with deadline(0.01):
+        time.sleep(0.02)
+        with pytest.raises(TimedOut):
+            time_left(3)

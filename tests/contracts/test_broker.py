@@ -16,6 +16,7 @@ from shared.messaging.memory import MemoryBroker, Subscription
 from shared.messaging.outbox import Publisher
 from shared.messaging.pubsub import PubSubPublisher
 from shared.observability.context import Context
+from shared.resilience.calls import Breaker
 
 PROJECT = "broker"
 WORK = Subscription("worker.things", "things", "worker", "command", 0.1, 0.3, 5, 10, "worker.things.dead")
@@ -78,7 +79,7 @@ def broker(request: pytest.FixtureRequest, endpoints: Endpoints) -> Iterator[Pub
     project = f"{PROJECT}-{time.time_ns()}"  # topics of its own
     request.getfixturevalue("pubsub")
     create_topology(project, SUBSCRIPTIONS, endpoints.url)
-    yield PubSubPublisher(project)
+    yield PubSubPublisher(project, Breaker("Pub/Sub", 10, 5))
 
 
 def message(body: str) -> Message:

@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Fields, Find, Increment, Queries, ReadModels, Where
+from shared.resilience.calls import Breaker
 
 PROJECT = "read-models"
 
@@ -43,7 +44,10 @@ def engine(request: pytest.FixtureRequest) -> Engine:
         memory = MemoryReadModels()
         return Engine(memory, lambda: memory)
     request.getfixturevalue("firestore")
-    return Engine(FirestoreReadModels(PROJECT), lambda: FirestoreQueries(PROJECT))
+    return Engine(
+        FirestoreReadModels(PROJECT, Breaker("Firestore", 10, 5)),
+        lambda: FirestoreQueries(PROJECT, Breaker("Firestore", 10, 5)),
+    )
 
 
 def test_a_document_is_what_was_written_and_later_fields_join_it(engine: Engine) -> None:

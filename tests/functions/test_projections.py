@@ -21,6 +21,7 @@ from shared.read_models.documents import document
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Fields, Queries, ReadModels
+from shared.resilience.calls import Breaker
 from tests.shop_in_memory import Json, Pushed, ShopInMemory
 
 PROJECTIONS = ("project_categories", "project_products", "project_orders")
@@ -52,7 +53,10 @@ def read_models(request: pytest.FixtureRequest) -> Callable[[], BothSides]:
 
     def on_firestore() -> BothSides:
         project = f"projections-{uuid7().hex}"  # empty, as each is
-        return BothSides(FirestoreReadModels(project), lambda: FirestoreQueries(project))
+        return BothSides(
+            FirestoreReadModels(project, Breaker("Firestore", 10, 5)),
+            lambda: FirestoreQueries(project, Breaker("Firestore", 10, 5)),
+        )
 
     if request.param == "firestore":
         request.getfixturevalue("firestore")

@@ -13,8 +13,8 @@ from shared.domain.aggregate import Aggregate
 from shared.domain.category import CATEGORY
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
+from shared.messaging.envelope import topic
 from shared.runtime.manifest import ROOT, Function, manifest
-from shared.sagas.commands import topic
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 
 FUNCTIONS = list(manifest().functions.values())

@@ -1,0 +1,123 @@
+"""Calls to what is not in this process: each has a time limit, and what keeps failing is left alone for a while.
+
+A deadline covers everything done for one request: whoever is called next gets what is left of it, not a new one.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from threading import Lock
+
+import pybreaker
+import structlog
+
+from shared.domain.errors import ShopError, TimedOut, Unavailable
+
+_log = structlog.get_logger()
+
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """What is done inside has so many seconds, or fewer where a deadline is set already."""
+    ends, earlier = time.monotonic() + seconds, _deadline.get()
+    token = _deadline.set(ends if earlier is None else min(ends, earlier))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def time_left(at_most: float) -> float:
+    """Seconds that the next call may take, above 0. Raises TimedOut when none is left."""
+    ends = _deadline.get()
+    left = at_most if ends is None else min(at_most, ends - time.monotonic())
+    if left <= 0:
+        raise TimedOut("the time for this request is up")
+    return left
+
+
+class Breaker:
+    """A circuit breaker around one remote dependency: closed, open after `fail_max` failures in a row, and half-open
+    after `reset_seconds`, when one call may try; its outcome closes or opens it again. A refusal is no failure."""
+
+    def __init__(self, name: str, fail_max: int, reset_seconds: float) -> None:
+        self.name = name
+        self._trial = Lock()
+        self._breaker = pybreaker.CircuitBreaker(
+            fail_max,
+            reset_seconds,
+            exclude=[_is_answer],
+            listeners=[_Logged()],
+            name=name,
+            throw_new_error_on_trip=False,
+        )
+
+    @property
+    def state(self) -> str:
+        """`closed`, `open` or `half-open`."""
+        state: str = self._breaker.current_state
+        return state
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Run one call, which may await. Raises Unavailable at once while the breaker is open or another call tries.
+
+        Not `CircuitBreaker.call`, which holds its lock during the call and so lets only one run at a time.
+        """
+        trying = self._breaker.current_state != pybreaker.STATE_CLOSED
+        if trying and not self._trial.acquire(blocking=False):
+            raise self._refusal()
+        try:
+            with self._breaker.calling():
+                yield
+        except pybreaker.CircuitBreakerError:
+            raise self._refusal() from None
+        finally:
+            if trying:
+                self._trial.release()
+
+    def _refusal(self) -> Unavailable:
+        opened_at = self._breaker._state_storage.opened_at
+        waited = (datetime.now(UTC) - opened_at).total_seconds() if opened_at else 0.0
+        wait = max(1.0, self._breaker.reset_timeout - waited)
+        return Unavailable(f"{self.name} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
+
+
+class Breakers:
+    """Those of one process, each made when first asked for."""
+
+    def __init__(self, fail_max: int, reset_seconds: float) -> None:
+        self._limits = fail_max, reset_seconds
+        self._lock = Lock()
+        self._breakers: dict[str, Breaker] = {}
+
+    def __getitem__(self, name: str) -> Breaker:
+        with self._lock:
+            if name not in self._breakers:
+                self._breakers[name] = Breaker(name, *self._limits)
+            return self._breakers[name]
+
+    def states(self) -> Mapping[str, str]:
+        """By dependency; only what has been called."""
+        with self._lock:
+            return {name: breaker.state for name, breaker in self._breakers.items()}
+
+
+class _Logged(pybreaker.CircuitBreakerListener):
+    def state_change(
+        self,
+        cb: pybreaker.CircuitBreaker,
+        old_state: pybreaker.CircuitBreakerState | None,
+        new_state: pybreaker.CircuitBreakerState,
+    ) -> None:
+        before = old_state.name if old_state else None
+        _log.warning("circuit breaker", dependency=cb.name, before=before, now=new_state.name)
+
+
+def _is_answer(error: BaseException) -> bool:
+    """A refusal shows that the other side works."""
+    return isinstance(error, ShopError) and not isinstance(error, Unavailable | TimedOut)
