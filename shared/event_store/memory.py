@@ -1,12 +1,15 @@
 """The event store in memory: for tests and for `scripts/dev --memory`. Same rules, same errors, nothing survives."""
 
+import time
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from threading import RLock
 
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
 from shared.domain.placement import Place, Placement, Remove
 from shared.event_store.codec import announcement
 from shared.event_store.protocol import (
+    KEYS_KEPT,
     AlreadyRecorded,
     Append,
     Checkpoint,
@@ -20,19 +23,27 @@ from shared.messaging.outbox import AfterCommit
 
 
 class MemoryEventStore:
-    def __init__(self, outbox: MemoryOutbox | None = None, after_commit: AfterCommit | None = None) -> None:
+    """`keys_kept`: how long an idempotency key is known."""
+
+    def __init__(
+        self,
+        outbox: MemoryOutbox | None = None,
+        after_commit: AfterCommit | None = None,
+        keys_kept: timedelta = KEYS_KEPT,
+    ) -> None:
         self._lock = RLock()
         self._log: list[EventRecord] = []
         self._streams: dict[str, list[EventRecord]] = {}
         self._snapshots: dict[str, Snapshot] = {}
-        self._records: dict[str, IdempotencyRecord] = {}
+        self._records: dict[str, tuple[float, IdempotencyRecord]] = {}
+        self._keys_kept = keys_kept.total_seconds()
         self._placements: dict[str, Place] = {}
         self._outbox = outbox or MemoryOutbox()
         self._after_commit = after_commit
 
     def append(self, append: Append) -> None:
         with self._lock:
-            if append.record and append.record.key in self._records:
+            if append.record and self.recorded(append.record.key):
                 raise AlreadyRecorded("the command has been carried out already")
             events = sorted(append.events, key=lambda event: (event.stream, event.version))
             self._require_expected_versions(events)
@@ -41,7 +52,7 @@ class MemoryEventStore:
                 self._streams.setdefault(event.stream, []).append(event)
             self._log.extend(events)
             if append.record:
-                self._records[append.record.key] = append.record
+                self._records[append.record.key] = time.monotonic(), append.record
             announcements = [announcement(event) for event in append.events]
             self._outbox.add(announcements)
         if self._after_commit:
@@ -81,7 +92,8 @@ class MemoryEventStore:
 
     def recorded(self, key: str) -> IdempotencyRecord | None:
         with self._lock:
-            return self._records.get(key)
+            recorded_at, record = self._records.get(key, (0.0, None))
+            return record if time.monotonic() - recorded_at < self._keys_kept else None
 
 
 def placed(tree: dict[str, Place], placements: Sequence[Placement]) -> dict[str, Place]:

@@ -18,6 +18,7 @@ from shared.messaging.envelope import Message, Push, command_from, decode_messag
 from shared.observability.context import caused_by, fresh, within
 from shared.read_models.project import Projection, project
 from shared.read_models.protocol import Fields
+from shared.resilience.calls import deadline
 from shared.runtime.commands import HttpFunction
 from shared.runtime.engines import Engines, engines
 from shared.runtime.http import answering, body_of, json_response
@@ -36,7 +37,8 @@ def raw_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         def acknowledge() -> flask.Response:
-            handle(decode_push(body_of(request, _MAX_PUSH)), engines())
+            with deadline(engines().settings.handler_timeout_seconds):
+                handle(decode_push(body_of(request, _MAX_PUSH)), engines())
             return flask.Response(status=HTTPStatus.NO_CONTENT)
 
         return answering(acknowledge)
@@ -109,7 +111,7 @@ def scheduled(handle: Callable[[Engines], int]) -> HttpFunction:
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         def run() -> flask.Response:
-            with within(fresh()):
+            with within(fresh()), deadline(engines().settings.handler_timeout_seconds):
                 return json_response(f'{{"done": {handle(engines())}}}')
 
         return answering(run)
