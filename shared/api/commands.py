@@ -12,7 +12,8 @@ import httpx
 from shared.auth.permissions import Actor
 from shared.auth.service_identity import authorization
 from shared.domain.errors import ANSWERS, ShopError, TimedOut, Unavailable
-from shared.observability.context import Context
+from shared.observability.context import Context, current
+from shared.observability.tracing import SpanKind, span, traceparent
 from shared.resilience.calls import BreakerOpen, Breakers, time_left
 
 _ERRORS: dict[str, type[ShopError]] = {code: kind for kind, (_, code) in ANSWERS.items() if issubclass(kind, ShopError)}
@@ -59,7 +60,8 @@ class CommandClient:
     async def _once(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
         """A fault of the function is no reason to stop calling it: it may lie in what this one client asked."""
         with self._breakers[function].guard():
-            answer = await self._call(function, body, headers)
+            with span(f"POST {function}", SpanKind.CLIENT, {"http.request.method": "POST"}):
+                answer = await self._call(function, body, headers)
             if isinstance(answer, Unavailable | TimedOut):
                 raise answer
         if isinstance(answer, Exception):
@@ -69,6 +71,8 @@ class CommandClient:
     async def _call(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any] | Exception:
         url, left = self._url.format(function=function), time_left(self._timeout)
         bounded = headers | {"X-Timeout": f"{max(_MARGIN, left - _MARGIN):.3f}"}
+        if trace := traceparent() or current().traceparent:
+            bounded["traceparent"] = trace
         try:
             async with asyncio.timeout(left):
                 signed = bounded | await authorization(url)

@@ -2,6 +2,7 @@
 
 import re
 from asyncio import to_thread
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from shared.api.limits import Limits
 from shared.auth.identity import identify
 from shared.auth.permissions import Actor
 from shared.auth.service_identity import without_sign_in
-from shared.observability.context import fresh
+from shared.observability.context import Context, fresh
+from shared.observability.tracing import SpanKind, flush, handling, sampled
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines
 from shared.runtime.settings import Settings
@@ -48,13 +50,20 @@ async def enter(request: Request, engines: Engines) -> Response:
     else:
         actor = without_sign_in(settings.sign_in_required)
     limits = Limits(settings.max_query_depth, settings.max_query_aliases, settings.max_query_cost)
+    asked = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
+    about = {"http.request.method": request.method, "url.path": request.url.path}
     with deadline(settings.request_timeout_seconds):
-        return await answer(request, _context(request, engines, actor), settings.max_body_bytes, limits)
+        with handling(asked, "graphql", SpanKind.SERVER, about) as context:
+            response = await answer(
+                request, _context(request, engines, actor, context), settings.max_body_bytes, limits
+            )
+        await to_thread(flush)
+        return response
 
 
-def _context(request: Request, engines: Engines, actor: Actor) -> RequestContext:
+def _context(request: Request, engines: Engines, actor: Actor, context: Context) -> RequestContext:
     queries, key = engines.queries, request.headers.get("idempotency-key")
-    return RequestContext(queries, Loaders(queries), _commands(engines), fresh(actor.name), actor, key)
+    return RequestContext(queries, Loaders(queries), _commands(engines), context, actor, key)
 
 
 @lru_cache

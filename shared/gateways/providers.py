@@ -8,6 +8,7 @@ Here: over HTTP, each provider behind a time limit and a circuit breaker.
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import AfterValidator, ValidationError
@@ -16,6 +17,7 @@ from shared.domain.decoding import adapter
 from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.domain.values import Money
 from shared.observability.context import current
+from shared.observability.tracing import SpanKind, span, traceparent
 from shared.resilience.calls import Breaker, deadline, time_left
 
 
@@ -85,7 +87,8 @@ class HttpProvider:
 
     def _call(self, method: str, key: str, body: dict[str, str] | None) -> _Answer:
         name = self._breaker.name
-        with self._breaker.guard():
+        about = {"http.request.method": method, "server.address": urlsplit(self._url).hostname or ""}
+        with self._breaker.guard(), span(f"{method} {name}", SpanKind.CLIENT, about):
             try:
                 return self._answer(method, key, body)
             except (httpx.TimeoutException, TimedOut) as error:
@@ -113,8 +116,9 @@ class HttpProvider:
 
 def _headers(key: str) -> dict[str, str]:
     context = current()
+    trace = traceparent() or context.traceparent
     headers = {"Idempotency-Key": key, "X-Correlation-Id": context.correlation_id}
-    return headers | ({"traceparent": context.traceparent} if context.traceparent else {})
+    return headers | ({"traceparent": trace} if trace else {})
 
 
 class HttpPayments:

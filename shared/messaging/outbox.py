@@ -6,14 +6,17 @@ happened when the process dies in between. A message may be published twice, nev
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
 
 import structlog
+from opentelemetry.trace import Span
 from psycopg_pool import ConnectionPool
 
 from shared.domain.errors import TimedOut, Unavailable
 from shared.messaging.envelope import Message, decode_stored
+from shared.observability.tracing import SpanKind, span
 from shared.resilience.postgres import unavailable_when_down
 
 _log = structlog.get_logger()
@@ -46,13 +49,25 @@ def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
             return
         topics = sorted({message.topic for message in messages})
         try:
-            outbox.delete(publisher.publish(messages))
+            with sending(topics, len(messages)):
+                outbox.delete(publisher.publish(messages))
         except (Unavailable, TimedOut) as error:
             _log.warning("messages left to relay_outbox", count=len(messages), topics=topics, reason=error.message)
         except Exception:
             _log.exception("messages left to relay_outbox", count=len(messages), topics=topics)
 
     return publish
+
+
+def sending(topics: Sequence[str], count: int) -> AbstractContextManager[Span]:
+    """The span in which messages are handed to the broker."""
+    about: dict[str, str | int] = {
+        "messaging.system": "gcp_pubsub",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": ",".join(topics),
+        "messaging.batch.message_count": count,
+    }
+    return span(f"send {','.join(topics)}", SpanKind.PRODUCER, about)
 
 
 def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
@@ -66,7 +81,8 @@ def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
     until = time.monotonic() + _RELAY_SECONDS
     while time.monotonic() < until and (messages := outbox.claim(batch)):
         try:
-            published = publisher.publish(messages)
+            with sending(sorted({message.topic for message in messages}), len(messages)):
+                published = publisher.publish(messages)
         except Unavailable as error:
             refusal = error
             continue

@@ -13,6 +13,7 @@ from google.cloud import firestore
 from google.cloud.firestore_v1.base_query import FieldFilter
 
 from shared.domain.errors import TimedOut, Unavailable
+from shared.observability.tracing import SpanKind, span
 from shared.read_models.protocol import Change, Fields, Find
 from shared.resilience.calls import Breaker, time_left
 
@@ -32,7 +33,7 @@ _DOWN = (
 @contextmanager
 def _one_call(breaker: Breaker) -> Iterator[dict[str, Any]]:
     """Yields the arguments of a call that bound it. Raises Unavailable and TimedOut."""
-    with breaker.guard():
+    with breaker.guard(), span("the read models", SpanKind.CLIENT, {"db.system.name": "gcp.firestore"}):
         try:
             left = time_left(_DEADLINE)
             yield {"timeout": left, "retry": Retry(if_transient_error, timeout=min(left, _RETRYING))}

@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from shared.domain.errors import TimedOut, Unavailable
+from shared.observability.tracing import SpanKind, span
 from shared.resilience.calls import time_left
 
 RV = TypeVar("RV")
@@ -75,7 +76,8 @@ def connect(conninfo: str, size: int) -> Pool:
 def unavailable_when_down(what: str) -> Iterator[None]:
     """Raise Unavailable for lost connections and exhausted pools, TimedOut for statements that ran out of time."""
     try:
-        yield
+        with span(what, SpanKind.CLIENT, {"db.system.name": "postgresql"}):
+            yield
     except (errors.DeadlockDetected, errors.SerializationFailure):
         raise
     except (TooSlow, errors.QueryCanceled) as error:

@@ -17,7 +17,8 @@ from shared.domain.decoding import decode, parse_json
 from shared.domain.errors import Invalid
 from shared.event_store.aggregates import Loaded
 from shared.event_store.protocol import EventStore
-from shared.observability.context import Context, fresh, within
+from shared.observability.context import Context, fresh
+from shared.observability.tracing import SpanKind, handling
 from shared.resilience.calls import deadline
 from shared.runtime.engines import engines
 from shared.runtime.execute import Request, answer, earlier_answer, fingerprint, recording
@@ -85,7 +86,7 @@ def _carry_out(
     body = body_of(request, engines().settings.max_body_bytes)
     asked = Request(context.causation_id, fingerprint(handle.__name__, actor.name, body))
     request_ = decoded(body)
-    with within(context), recording(asked), acting(actor):
+    with handling(context, handle.__name__, SpanKind.SERVER, {}), recording(asked), acting(actor):
         earlier = earlier_answer(store, asked)
         if earlier is not None:
             return json_response(earlier)

@@ -18,6 +18,7 @@ from shared.event_store.codec import CODEC
 from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import Message, command_message
 from shared.observability.context import Context, caused_by
+from shared.observability.tracing import span, traceparent
 from shared.sagas.advance import advance, begin
 from shared.sagas.definition import DeadlinePassed, Progress, Saga, Status
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
@@ -78,10 +79,12 @@ class Coordinator:
         seen = stored.progress.seen if stored else 0
         stream = self.follows.stream(saga_id)
         run = _Run(self, stored, stream)
-        for event in self.events.read([stream], {stream: seen})[stream]:
-            run.see(event)
+        events = self.events.read([stream], {stream: 0 if timer else seen})[stream]
+        for event in events:
+            if event.version > seen:
+                run.see(event)
         if timer:
-            run.look_at_the_clock()
+            run.look_at_the_clock(events[0].metadata.traceparent if events else None)
         run.save()
 
 
@@ -110,19 +113,24 @@ class _Run:
         self._history.append(HistoryEntry("event", record.type, record.data))
         self._moved(replace(progress, seen=record.version), commands, caused_by(record.metadata, str(record.id)))
 
-    def look_at_the_clock(self) -> None:
+    def look_at_the_clock(self, trace: str | None) -> None:
+        """`trace`: that of the order, which the sweep's own knows nothing of."""
         now = datetime.now(UTC)
         if self._progress is None or self._progress.deadline_at is None or self._progress.deadline_at > now:
             return
         progress, commands = advance(self._coordinator.saga, self._progress, DeadlinePassed(), now)
         deadline = self._progress.deadline_at.isoformat()
         self._history.append(HistoryEntry("timer", "DeadlinePassed", {"deadline_at": deadline}))
-        self._moved(progress, commands, Context(self._correlation_id, str(self._progress.saga_id)))
+        with span("DeadlinePassed", parent=trace):
+            self._moved(
+                progress, commands, Context(self._correlation_id, str(self._progress.saga_id), traceparent=trace)
+            )
 
     def _moved(self, progress: Progress, commands: Sequence[Any], context: Context) -> None:
         self._progress = progress
+        context = replace(context, actor="system", traceparent=traceparent() or context.traceparent)
         for command in commands:
-            message = command_message(command, self._stream, replace(context, actor="system"))
+            message = command_message(command, self._stream, context)
             self._messages.append(message)
             self._history.append(HistoryEntry("command", message.type, message.data))
 

@@ -14,6 +14,7 @@ from shared.gateways.providers import HttpPayments, HttpShipping, PaymentGateway
 from shared.gateways.sandbox import Sandbox
 from shared.messaging.dead_letters import DeadLetters, PostgresDeadLetters
 from shared.messaging.outbox import Outbox, PostgresOutbox, Publisher, publish_after_commit
+from shared.observability.tracing import configure, exporter_of_the_environment
 from shared.read_models.protocol import Queries, ReadModels
 from shared.resilience.calls import Breakers
 from shared.resilience.postgres import connect
@@ -28,6 +29,7 @@ class Engines:
 
     def __init__(self, settings: Settings) -> None:
         refuse_emulator_in_the_cloud()
+        configure(exporter_of_the_environment(settings.project_id), settings.trace_sample_ratio)
         self.settings = settings
         self.breakers = Breakers(settings.breaker_fail_max, settings.breaker_reset_seconds)
 

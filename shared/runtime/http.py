@@ -10,6 +10,7 @@ import structlog
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.domain.errors import Invalid, ShopError, Unavailable, classify
+from shared.observability.tracing import flush
 
 _log = structlog.get_logger()
 
@@ -31,6 +32,8 @@ def answering(handle: Callable[[], flask.Response]) -> flask.Response:
     except Exception:
         _log.exception("failed")
         return error_response(500, "INTERNAL_ERROR", "something went wrong on our side", ())
+    finally:
+        flush()
 
 
 def error_response(status: int, code: str, message: str, field: tuple[str | int, ...]) -> flask.Response:

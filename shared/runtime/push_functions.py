@@ -15,7 +15,8 @@ import functions_framework
 from shared.domain.aggregate import Aggregate
 from shared.event_store.codec import announced
 from shared.messaging.envelope import Message, Push, command_from, decode_message, decode_push
-from shared.observability.context import caused_by, fresh, within
+from shared.observability.context import caused_by, fresh
+from shared.observability.tracing import SpanKind, handling
 from shared.read_models.project import Projection, project
 from shared.read_models.protocol import Fields
 from shared.resilience.calls import deadline
@@ -52,10 +53,21 @@ def subscriber(handle: Callable[[Message, Engines], None]) -> HttpFunction:
     @wraps(handle)
     def decoded(push: Push, engines: Engines) -> None:
         message = decode_message(push)
-        with within(caused_by(message.context, str(message.id))):
+        with handling(
+            caused_by(message.context, str(message.id)), f"process {message.topic}", SpanKind.CONSUMER, _about(push)
+        ):
             handle(message, engines)
 
     return raw_subscriber(decoded)
+
+
+def _about(push: Push) -> dict[str, str]:
+    return {
+        "messaging.system": "gcp_pubsub",
+        "messaging.operation.type": "process",
+        "messaging.message.id": push.message.message_id,
+        "messaging.destination.subscription.name": push.subscription.rpartition("/")[2],
+    }
 
 
 def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], object]], HttpFunction]:
@@ -111,7 +123,10 @@ def scheduled(handle: Callable[[Engines], int]) -> HttpFunction:
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         def run() -> flask.Response:
-            with within(fresh()), deadline(engines().settings.handler_timeout_seconds):
+            with (
+                handling(fresh(), handle.__name__, SpanKind.SERVER, {}),
+                deadline(engines().settings.handler_timeout_seconds),
+            ):
                 return json_response(f'{{"done": {handle(engines())}}}')
 
         return answering(run)

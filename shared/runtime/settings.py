@@ -18,8 +18,9 @@ class Settings:
     `caller_email`: the service account that alone may call a command function in the cloud. `saga_pace`: multiplies
     every deadline of a saga, below 1 to see them pass sooner. `request_timeout_seconds`: for a whole GraphQL request;
     `command_timeout_seconds`: for one call of a command function, which may be made twice; `handler_timeout_seconds`: for
-    what Pub/Sub or a schedule calls. `breaker_fail_max`: failures in a row that open a circuit breaker;
-    `breaker_reset_seconds`: how long it stays open.
+    what Pub/Sub or a schedule calls. `trace_sample_ratio`: how many
+    of all requests are traced, where traces go anywhere. `breaker_fail_max`: failures in a row that open a circuit
+    breaker; `breaker_reset_seconds`: how long it stays open.
     """
 
     profile: Literal["memory", "postgres", "engines"] = "engines"
@@ -40,6 +41,7 @@ class Settings:
     console_directory: str = ""
     request_timeout_seconds: float = 25
     handler_timeout_seconds: float = 50
+    trace_sample_ratio: float = 1.0
     breaker_fail_max: int = 10
     breaker_reset_seconds: float = 5
     max_body_bytes: int = 1_000_000
