@@ -29,6 +29,10 @@ def current() -> Context:
     return _current.get(None) or fresh()
 
 
+def current_or_none() -> Context | None:
+    return _current.get(None)
+
+
 def fresh(actor: str = "system") -> Context:
     new_id = str(uuid7())
     return Context(correlation_id=new_id, causation_id=new_id, actor=actor)

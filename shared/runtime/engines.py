@@ -14,6 +14,7 @@ from shared.gateways.providers import HttpPayments, HttpShipping, PaymentGateway
 from shared.gateways.sandbox import Sandbox
 from shared.messaging.dead_letters import DeadLetters, PostgresDeadLetters
 from shared.messaging.outbox import Outbox, PostgresOutbox, Publisher, publish_after_commit
+from shared.observability import logs
 from shared.observability.tracing import configure, exporter_of_the_environment
 from shared.read_models.protocol import Queries, ReadModels
 from shared.resilience.calls import Breakers
@@ -112,6 +113,7 @@ def use(chosen: Engines) -> Engines:
 
 
 def _chosen() -> Engines:
+    logs.configure(settings().project_id)
     if settings().profile == "engines":
         return Engines(settings())
     from shared.runtime.memory_engines import MemoryEngines, PostgresEngines
