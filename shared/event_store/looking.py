@@ -1,0 +1,148 @@
+"""Looking into the log, for people: single events by stream or type, and how many there are of each.
+
+Nothing here is needed to run the shop. Everything is answered from indexes, so it stays quick with millions of events.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import LiteralString, Protocol
+
+from psycopg_pool import ConnectionPool
+
+from shared.event_store.memory import MemoryEventStore
+from shared.event_store.postgres import event_from
+from shared.event_store.protocol import Checkpoint, EventRecord
+from shared.resilience.postgres import unavailable_when_down
+
+
+@dataclass(frozen=True)
+class Seen:
+    """`position`: the event's number in the whole log. Numbers go up within a stream; not every number is used."""
+
+    position: int
+    event: EventRecord
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many events there are, by type and aggregate, and the newest one's number and time."""
+
+    events: Mapping[tuple[str, str], int]
+    last_position: int
+    last_recorded_at: datetime | None
+
+
+class EventLog(Protocol):
+    """All in the log's order. `after`: the number of the event after which to begin. Raise Unavailable and TimedOut."""
+
+    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
+        """Only those of `types`, where any are given."""
+
+    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]: ...
+
+    def everything(self, after: int, limit: int) -> list[Seen]: ...
+
+    def recent(self, limit: int) -> list[Seen]:
+        """The newest first."""
+
+    def counts(self) -> Counts: ...
+
+
+# "After an event" means after its place in the log's order, which its position alone does not say. And nothing is shown
+# in front of which something may still appear.
+_AFTER = """
+WITH place AS (
+    SELECT coalesce(max(epoch), 0::smallint) AS epoch, coalesce(max(transaction_id), '0'::xid8) AS transaction_id,
+        %(after)s::bigint AS position
+    FROM events WHERE position = %(after)s
+)
+"""
+_IN_ORDER = """
+    SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at, epoch, transaction_id
+    FROM events
+    WHERE (epoch, transaction_id, position) > (SELECT epoch, transaction_id, position FROM place)
+      AND (epoch < (SELECT max(epoch) FROM epochs) OR transaction_id < pg_snapshot_xmin(pg_current_snapshot()))
+"""
+EVERYTHING: LiteralString = f"{_AFTER} {_IN_ORDER} ORDER BY epoch, transaction_id, position LIMIT %(limit)s"
+OF_TYPES: LiteralString = f"""{_AFTER}
+SELECT found.* FROM unnest(%(types)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
+    {_IN_ORDER} AND type = wanted.name ORDER BY epoch, transaction_id, position LIMIT %(limit)s
+) AS found
+ORDER BY epoch, transaction_id, position LIMIT %(limit)s
+"""  # noqa: S608 - put together of constants only
+OF_STREAMS: LiteralString = """
+SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
+FROM events
+WHERE stream = ANY(%(streams)s) AND position > %(after)s AND (type = ANY(%(types)s) OR %(types)s::text[] = '{}')
+ORDER BY position LIMIT %(limit)s
+"""
+RECENT: LiteralString = """
+SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
+FROM events ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT %(limit)s
+"""
+_NEWEST: LiteralString = "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1"
+
+_BATCH = 20_000
+_COUNTING = 3.0
+"""Seconds to count what has not been counted yet before answering with what there is."""
+
+
+class PostgresEventLog:
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+
+    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
+        return self._find(OF_STREAMS, streams=list(streams), types=list(types), after=after, limit=limit)
+
+    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]:
+        return self._find(OF_TYPES, types=list(types), after=after, limit=limit)
+
+    def everything(self, after: int, limit: int) -> list[Seen]:
+        return self._find(EVERYTHING, after=after, limit=limit)
+
+    def recent(self, limit: int) -> list[Seen]:
+        return self._find(RECENT, limit=limit)
+
+    def counts(self) -> Counts:
+        until = time.monotonic() + _COUNTING
+        with unavailable_when_down("the event store"), self._pool.connection() as connection:
+            while connection.execute("SELECT count_events(%s)", (_BATCH,)).fetchone() == (_BATCH,):
+                if time.monotonic() > until:
+                    break
+            counted = connection.execute("SELECT type, aggregate, count FROM event_counts").fetchall()
+            position, recorded_at = connection.execute(_NEWEST).fetchone() or (0, None)
+        return Counts({(kind, aggregate): count for kind, aggregate, count in counted}, position, recorded_at)
+
+    def _find(self, query: LiteralString, **values: object) -> list[Seen]:
+        with unavailable_when_down("the event store"), self._pool.connection() as connection:
+            return [Seen(row[0], event_from(row[1:9])) for row in connection.execute(query, values)]
+
+
+class MemoryEventLog:
+    def __init__(self, store: MemoryEventStore) -> None:
+        self._store = store
+
+    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
+        wanted = (one for one in self._after(after) if one.event.stream in streams)
+        return [one for one in wanted if not types or one.event.type in types][:limit]
+
+    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]:
+        return [one for one in self._after(after) if one.event.type in types][:limit]
+
+    def everything(self, after: int, limit: int) -> list[Seen]:
+        return list(self._after(after))[:limit]
+
+    def recent(self, limit: int) -> list[Seen]:
+        return list(self._after(0))[::-1][:limit]
+
+    def counts(self) -> Counts:
+        log = list(self._after(0))
+        counted = Counter((one.event.type, one.event.stream.partition("-")[0]) for one in log)
+        return Counts(counted, log[-1].position, log[-1].event.recorded_at) if log else Counts({}, 0, None)
+
+    def _after(self, after: int) -> Iterable[Seen]:
+        entries = self._store.read_all(Checkpoint(1, after, after), 10**9)
+        return (Seen(entry.checkpoint.position, entry.event) for entry in entries)

@@ -1,0 +1,174 @@
+"""Looking into the log: right on both engines, and quick however long the log is."""
+
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool
+from uuid_utils.compat import uuid7
+
+from shared.event_store.looking import (
+    EVERYTHING,
+    OF_STREAMS,
+    OF_TYPES,
+    RECENT,
+    EventLog,
+    MemoryEventLog,
+    PostgresEventLog,
+)
+from shared.event_store.memory import MemoryEventStore
+from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.protocol import Append, EventRecord, EventStore
+from shared.observability.context import Context
+
+Both = tuple[EventStore, EventLog]
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def both(request: pytest.FixtureRequest) -> Both:
+    if request.param == "memory":
+        store = MemoryEventStore()
+        return store, MemoryEventLog(store)
+    pool: ConnectionPool = request.getfixturevalue("event_store_pool")
+    return PostgresEventStore(pool), PostgresEventLog(pool)
+
+
+def event(stream: str, version: int, kind: str = "Happened") -> EventRecord:
+    return EventRecord(uuid7(), stream, version, kind, 1, {"name": "お茶"}, Context("c", "k"), datetime.now(UTC))
+
+
+def written(store: EventStore) -> list[EventRecord]:
+    events = [event(f"s-{n % 3}", n // 3 + 1, ["Made", "Sold", "Lost"][n % 2]) for n in range(12)]
+    for one in events:
+        store.append(Append([one]))
+    return events
+
+
+def test_everything_is_paged_in_the_logs_order(both: Both) -> None:
+    store, log = both
+    events, read, after = written(store), [], 0
+    while page := log.everything(after, 5):
+        read += [one.event for one in page]
+        after = page[-1].position
+    assert read == events
+
+
+def test_one_type_is_paged_in_the_logs_order(both: Both) -> None:
+    store, log = both
+    events = written(store)
+    sold = [one for one in events if one.type == "Sold"]
+    first = log.of_types(["Sold"], 0, 4)
+    assert [one.event for one in first] == sold[:4]
+    assert [one.event for one in log.of_types(["Sold"], first[-1].position, 4)] == sold[4:]
+    assert [one.event for one in log.of_types(["Made", "Sold"], 0, 100)] == events
+    assert log.of_types(["Lost"], 0, 100) == log.of_types([], 0, 100) == []
+
+
+def test_a_stream_is_read_by_version_and_type(both: Both) -> None:
+    store, log = both
+    events = written(store)
+    of_one = [one for one in events if one.stream == "s-1"]
+    found = log.of_streams(["s-1", "other-1"], [], 0, 100)
+    assert [one.event for one in found] == of_one
+    assert [one.event for one in log.of_streams(["s-1"], [], found[1].position, 1)] == of_one[2:3]
+    assert [one.event for one in log.of_streams(["s-1"], ["Sold"], 0, 100)] == [o for o in of_one if o.type == "Sold"]
+
+
+def test_the_newest_come_first_when_asked_for(both: Both) -> None:
+    store, log = both
+    events = written(store)
+    assert [one.event for one in log.recent(4)] == events[::-1][:4]
+
+
+def test_what_is_counted_is_what_is_there(both: Both) -> None:
+    store, log = both
+    assert (log.counts().events, log.counts().last_position) == ({}, 0)
+    for _ in range(2):
+        events = written(store) if not log.recent(1) else [event("t-1", 1, "Sold")]
+        if events[0].stream == "t-1":
+            store.append(Append(events))
+        expected = Counter((one.event.type, one.event.stream[0]) for one in log.everything(0, 100))
+        counts = log.counts()
+        assert counts.events == expected
+        assert counts.last_position == log.recent(1)[0].position
+        assert counts.last_recorded_at == log.recent(1)[0].event.recorded_at
+
+
+def test_counting_while_others_write_counts_everything_once(event_store_pool: ConnectionPool) -> None:
+    store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
+
+    def write(n: int) -> None:
+        for version in range(1, 41):
+            store.append(Append([event(f"s-{n}", version)]))
+            if version % 10 == 0:
+                log.counts()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert log.counts().events == {("Happened", "s"): 160}
+
+
+@pytest.fixture
+def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
+    """A log of a hundred thousand events; plans are chosen by cost, so they are those of a million too."""
+    connection = psycopg.connect(event_store_url, autocommit=True)
+    connection.execute(
+        """INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)
+           SELECT gen_random_uuid(), 'order-' || n / 5, n % 5 + 1, 'Type' || n % 20, 1, '{}',
+               '{"correlation_id": "c", "causation_id": "k"}', now() FROM generate_series(0, 99999) AS n"""
+    )
+    connection.execute("VACUUM ANALYZE events")
+    return connection
+
+
+@pytest.mark.parametrize(
+    ("query", "values"),
+    [
+        (EVERYTHING, {"after": 90_000, "limit": 100}),
+        (EVERYTHING, {"after": 0, "limit": 100}),
+        (OF_TYPES, {"types": ["Type3", "Type4", "Nothing"], "after": 90_000, "limit": 100}),
+        (OF_STREAMS, {"streams": ["order-7", "product-7"], "types": [], "after": 0, "limit": 100}),
+        (RECENT, {"limit": 50}),
+    ],
+)
+def test_no_query_reads_the_whole_log(large: psycopg.Connection[TupleRow], query: str, values: dict[str, Any]) -> None:
+    with large:
+        row = large.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}".encode(), values).fetchone()
+    assert row is not None
+    touched = sum(rows_of(node) for node in nodes(row[0][0]["Plan"]))
+    assert touched < 3000, json.dumps(row[0], indent=1)
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", ()) for node in nodes(child))]
+
+
+def rows_of(node: dict[str, Any]) -> float:
+    """Rows that a scan of the log has looked at."""
+    if node.get("Relation Name") != "events":
+        return 0
+    looked: float = node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+    return looked
+
+
+def test_counting_does_not_count_again_what_was_counted(large: psycopg.Connection[TupleRow]) -> None:
+    with large:
+        while large.execute("SELECT count_events(20000)").fetchone() == (20000,):
+            pass
+        assert large.execute("SELECT sum(count) FROM event_counts").fetchone() == (100_000,)
+        before = rows_read(large)
+        assert large.execute("SELECT count_events(20000)").fetchone() == (0,)
+        assert rows_read(large) - before < 100
+
+
+def rows_read(connection: psycopg.Connection[TupleRow]) -> int:
+    """Of the log, by anybody, ever."""
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    query = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'events'"
+    (read,) = connection.execute(query).fetchone() or (0,)
+    return int(read)
