@@ -63,7 +63,7 @@ async def enter(request: Request, engines: Engines) -> Response:
 
 def _context(request: Request, engines: Engines, actor: Actor, context: Context) -> RequestContext:
     queries, key = engines.queries, request.headers.get("idempotency-key")
-    return RequestContext(queries, Loaders(queries), _commands(engines), context, actor, key)
+    return RequestContext(queries, Loaders(queries), _commands(engines), context, actor, engines, key)
 
 
 @lru_cache

@@ -21,7 +21,7 @@ from graphql import (
     build_schema,
 )
 
-from shared.api import queries
+from shared.api import monitoring, queries
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
 from shared.read_models.documents import CategoryDocument, ItemDocument, OrderDocument, ProductDocument
@@ -63,6 +63,9 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "order": queries.order,
         "orders": queries.orders,
         "userOrders": queries.user_orders,
+        "events": monitoring.events,
+        "recentEvents": monitoring.recent_events,
+        "eventStoreStats": monitoring.event_store_stats,
     },
     "Mutation": {name: resolver(mutation) for name, mutation in MUTATIONS.items()},
     "Category": {"products": queries.products_of_category, "productCount": queries.product_count},
@@ -87,7 +90,17 @@ _DOCUMENTS: Mapping[str, type[Any]] = {
     "OrderItem": ItemDocument,
 }
 _TIMES = {"created_at", "updated_at"}
-_RESULTS = {"OrderResult": {"success", "order", "message"}, "DeleteResult": {"success", "message"}}
+_RESULTS = {
+    "OrderResult": {"success", "order", "message"},
+    "DeleteResult": {"success", "message"},
+    "Event": {
+        *("id", "aggregate_id", "aggregate_type", "event_type", "event_data", "event_version", "global_sequence"),
+        *("metadata", "inserted_at"),
+    },
+    "EventStoreStats": {"total_events", "events_by_type", "events_by_aggregate", "latest_sequence"},
+    "EventTypeCount": {"event_type", "count"},
+    "AggregateTypeCount": {"aggregate_type", "count"},
+}
 
 
 class UnboundField(Exception):

@@ -7,6 +7,7 @@ from psycopg_pool import ConnectionPool
 
 from shared.auth.service_identity import refuse_emulator_in_the_cloud
 from shared.domain.order import ORDER
+from shared.event_store.looking import EventLog, PostgresEventLog
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.postgres_outbox import PostgresEventOutbox
 from shared.event_store.protocol import EventStore
@@ -37,6 +38,10 @@ class Engines:
     @cached_property
     def event_store(self) -> EventStore:
         return PostgresEventStore(self._event_store_pool, publish_after_commit(self.outboxes[0], self.publisher))
+
+    @cached_property
+    def event_log(self) -> EventLog:
+        return PostgresEventLog(self._event_store_pool)
 
     @cached_property
     def sagas(self) -> SagaStore:

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import httpx
 
+from shared.event_store.looking import EventLog, MemoryEventLog
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.protocol import EventStore
 from shared.messaging.dead_letters import DeadLetters, MemoryDeadLetters
@@ -67,6 +68,10 @@ class MemoryEngines(PostgresEngines):
     @cached_property
     def event_store(self) -> EventStore:
         return self._events
+
+    @cached_property
+    def event_log(self) -> EventLog:
+        return MemoryEventLog(self._events)
 
     @cached_property
     def sagas(self) -> SagaStore:

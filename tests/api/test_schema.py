@@ -21,9 +21,9 @@ from shared.runtime.manifest import ROOT
 CONTRACT = Path(__file__).with_name("contract.graphql")
 
 LATER = {
-    "Query": """eventStoreStats events recentEvents systemStatistics projectionStatus sagas saga pubsubMessages
+    "Query": """systemStatistics projectionStatus sagas saga pubsubMessages
         pubsubStats queryExecutions commandExecutions systemTopology dashboardStats health memoryInfo serviceHealth""",
-    "types": """Subscription JSON HealthStatus EventStoreStats EventTypeCount AggregateTypeCount Event SystemStatistics
+    "types": """Subscription HealthStatus SystemStatistics
         DatabaseStats ReadModelStats SagaStats ProjectionStatus SagaDetail SagaCommand PubsubMessage PubsubTopicStats
         QueryExecution CommandExecution SystemTopologyNode ServiceConnection DashboardStats HealthCheckResult
         HealthReport MemoryInfo Float""",

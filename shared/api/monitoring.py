@@ -1,0 +1,118 @@
+"""What happened, for those who watch the shop: the log of events, and how much there is of everything."""
+
+from asyncio import to_thread
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from shared.api.context import Info
+from shared.api.queries import page_of, uuid
+from shared.auth.permissions import Role
+from shared.domain.category import CATEGORY
+from shared.domain.errors import Invalid
+from shared.domain.order import ORDER
+from shared.domain.product import PRODUCT
+from shared.event_store.looking import Seen
+from shared.read_models.protocol import Fields
+
+_AGGREGATES = {aggregate.name: aggregate for aggregate in (CATEGORY, PRODUCT, ORDER)}
+_PERSONAL = frozenset({"user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason"})
+"""Fields of events that say who somebody is, or what they wrote."""
+
+
+async def events(
+    _: Any,
+    info: Info,
+    aggregateId: str | None = None,
+    aggregateType: str | None = None,
+    eventType: str | None = None,
+    limit: int | None = 100,
+    afterId: int | None = None,
+) -> Sequence[Fields]:
+    """In the log's order; `afterId` is the id of the last one that was seen."""
+    length, _offset = page_of({"limit": limit}, default=100)
+    log, after, types = info.context.engines.event_log, max(0, afterId or 0), _types(aggregateType, eventType)
+    if length == 0 or types == []:
+        return []
+    if aggregateId is not None:
+        streams = [f"{name}-{uuid(aggregateId, 'aggregateId')}" for name in _names(aggregateType)]
+        found = await to_thread(log.of_streams, streams, types or [], after, length)
+    elif types is not None:
+        found = await to_thread(log.of_types, types, after, length)
+    else:
+        found = await to_thread(log.everything, after, length)
+    return await shown(info, found)
+
+
+async def recent_events(_: Any, info: Info, limit: int | None = 50) -> Sequence[Fields]:
+    length, _offset = page_of({"limit": limit}, default=50)
+    return await shown(info, await to_thread(info.context.engines.event_log.recent, length))
+
+
+async def event_store_stats(_: Any, info: Info) -> Fields:
+    counts = await to_thread(info.context.engines.event_log.counts)
+    by_type, by_aggregate = Counter[str](), Counter[str]()
+    for (kind, aggregate), count in counts.events.items():
+        by_type[kind] += count
+        by_aggregate[aggregate] += count
+    return {
+        "total_events": by_type.total(),
+        "events_by_type": [{"event_type": kind, "count": n} for kind, n in sorted(by_type.items())],
+        "events_by_aggregate": [{"aggregate_type": name, "count": n} for name, n in sorted(by_aggregate.items())],
+        "latest_sequence": counts.last_position,
+    }
+
+
+def _names(aggregate_type: str | None) -> Sequence[str]:
+    if aggregate_type is None:
+        return list(_AGGREGATES)
+    if aggregate_type.lower() not in _AGGREGATES:
+        known = ", ".join(_AGGREGATES)
+        raise Invalid(f"aggregateType must be one of {known}, not {aggregate_type!r:.60}", ("aggregateType",))
+    return [aggregate_type.lower()]
+
+
+def _types(aggregate_type: str | None, event_type: str | None) -> list[str] | None:
+    """The types of events that are wanted; None for all, an empty list when nothing can be both."""
+    known = [kind.__name__ for name in _names(aggregate_type) for kind in _AGGREGATES[name].event_types]
+    if event_type is not None:
+        return [event_type] if event_type in known else []
+    return known if aggregate_type is not None else None
+
+
+async def shown(info: Info, found: Sequence[Seen]) -> Sequence[Fields]:
+    """Events as this actor may see them: personal data is for admins and for the owner of the order."""
+    owners = await _owners(info, found)
+    return [_fields(seen, _may_see(info, owners.get(seen.event.stream))) for seen in found]
+
+
+async def _owners(info: Info, found: Sequence[Seen]) -> dict[str, str]:
+    """Of the orders among them, for a writer who may be one of them."""
+    actor = info.context.actor
+    if actor.uid is None or actor.role is Role.ADMIN:
+        return {}
+    streams = sorted({seen.event.stream for seen in found if seen.event.stream.startswith(f"{ORDER.name}-")})
+    orders = await info.context.loaders.orders.load_many([str(ORDER.id_of(stream)) for stream in streams])
+    return {stream: order["user_id"] for stream, order in zip(streams, orders, strict=True) if order}
+
+
+def _may_see(info: Info, owner: str | None) -> bool:
+    actor = info.context.actor
+    return actor.role is Role.ADMIN or (owner is not None and actor.may_see(owner))
+
+
+def _fields(seen: Seen, personal: bool) -> Fields:
+    event = seen.event
+    aggregate, _, aggregate_id = event.stream.partition("-")
+    masked = dict.fromkeys(_PERSONAL & event.data.keys(), "***")
+    return {
+        "id": seen.position,
+        "aggregate_id": aggregate_id,
+        "aggregate_type": aggregate,
+        "event_type": event.type,
+        "event_data": event.data if personal else event.data | masked,
+        "event_version": event.version,
+        "global_sequence": seen.position,
+        "metadata": vars(event.metadata) if personal else None,
+        "inserted_at": event.recorded_at.isoformat().replace("+00:00", "Z"),
+    }

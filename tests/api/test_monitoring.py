@@ -1,0 +1,150 @@
+"""The log of events as those see it who watch the shop: true, in order, and without what is nobody's business."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from scripts.local.token import emulator_token
+from shared.event_store.protocol import EventRecord
+from tests.shop_in_memory import Json, ShopInMemory
+
+EVENT = "id aggregateId aggregateType eventType eventData eventVersion globalSequence metadata insertedAt"
+
+
+def signed_in(uid: str) -> Mapping[str, str]:
+    return {"Authorization": f"Bearer {emulator_token('x@example.com', uid=uid)}"}
+
+
+NOBODY = {"Authorization": ""}
+
+
+@pytest.fixture
+def order(shop: ShopInMemory) -> str:
+    order_id = shop.new_order(shop.new_product(), userId="hanako", paymentMethod="decline")
+    shop.settle()
+    return order_id
+
+
+def events(shop: ShopInMemory, arguments: str = "", headers: Mapping[str, str] | None = None) -> list[Json]:
+    answer = shop.graphql(f"{{ events{arguments} {{ {EVENT} }} }}", headers=headers)
+    assert "errors" not in answer, answer
+    found: list[Json] = answer["data"]["events"]
+    return found
+
+
+def test_an_event_is_shown_as_it_was_recorded(shop: ShopInMemory, order: str) -> None:
+    recorded = shop.log()
+    shown = events(shop)
+    assert [one["eventType"] for one in shown] == [event.type for event in recorded]
+    first, event = shown[0], recorded[0]
+    assert first == {
+        "id": 1,
+        "aggregateId": event.stream.removeprefix("category-"),
+        "aggregateType": "category",
+        "eventType": "CategoryCreated",
+        "eventData": event.data,
+        "eventVersion": 1,
+        "globalSequence": 1,
+        "metadata": vars(event.metadata),
+        "insertedAt": event.recorded_at.isoformat().replace("+00:00", "Z"),
+    }
+
+
+def test_the_log_is_read_page_by_page(shop: ShopInMemory, order: str) -> None:
+    read: list[Json] = []
+    while page := events(shop, f"(limit: 2, afterId: {read[-1]['id'] if read else 0})"):
+        assert len(page) <= 2
+        read += page
+    assert read == events(shop)
+    assert events(shop, "(limit: 0)") == []
+    assert events(shop, "(afterId: 1000000)") == []
+    assert events(shop, "(afterId: -5)") == read
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ('aggregateType: "order"', lambda e: e.stream.startswith("order-")),
+        ('aggregateType: "Product"', lambda e: e.stream.startswith("product-")),
+        ('eventType: "StockReserved"', lambda e: e.type == "StockReserved"),
+        ('eventType: "PaymentFailed", aggregateType: "order"', lambda e: e.type == "PaymentFailed"),
+        ('eventType: "PaymentFailed", aggregateType: "product"', lambda _: False),
+        ('eventType: "Nothing"', lambda _: False),
+    ],
+)
+def test_events_are_found_by_kind(shop: ShopInMemory, order: str, arguments: str, wanted: Any) -> None:
+    expected = [event.type for event in shop.log() if wanted(event)]
+    assert [one["eventType"] for one in events(shop, f"({arguments})")] == expected
+
+
+def test_an_aggregates_events_are_found_by_its_id(shop: ShopInMemory, order: str) -> None:
+    of_order = [event for event in shop.log() if event.stream == f"order-{order}"]
+    shown = events(shop, f'(aggregateId: "{order}")')
+    assert [(one["eventType"], one["eventVersion"]) for one in shown] == [(e.type, e.version) for e in of_order]
+    assert events(shop, f'(aggregateId: "{order}", aggregateType: "product")') == []
+    only = events(shop, f'(aggregateId: "{order}", eventType: "OrderFailed")')
+    assert [one["eventType"] for one in only] == ["OrderFailed"]
+    assert events(shop, f'(aggregateId: "{order}", afterId: {shown[0]["id"]})') == shown[1:]
+
+
+def test_the_recent_ones_come_newest_first(shop: ShopInMemory, order: str) -> None:
+    recent = shop.ask(f"{{ recentEvents(limit: 3) {{ {EVENT} }} }}")["recentEvents"]
+    assert recent == events(shop)[::-1][:3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ("limit: 1001", ["limit"]),
+        ("limit: -1", ["limit"]),
+        ('aggregateType: "user"', ["aggregateType"]),
+        ('aggregateId: "1"', ["aggregateId"]),
+    ],
+)
+def test_bad_arguments_are_named(shop: ShopInMemory, arguments: str, field: list[str]) -> None:
+    refused = shop.refusal(f"{{ events({arguments}) {{ id }} }}")
+    assert (refused["code"], refused["field"]) == ("INVALID_INPUT", field)
+
+
+def test_what_is_counted_is_what_is_there(shop: ShopInMemory, order: str) -> None:
+    query = """{ eventStoreStats { totalEvents latestSequence
+        eventsByType { eventType count } eventsByAggregate { aggregateType count } } }"""
+    stats, log = shop.ask(query)["eventStoreStats"], shop.log()
+    assert stats["totalEvents"] == stats["latestSequence"] == len(log)
+    by_type = Counter(event.type for event in log)
+    assert {one["eventType"]: one["count"] for one in stats["eventsByType"]} == by_type
+    by_aggregate = Counter(event.stream.partition("-")[0] for event in log)
+    assert {one["aggregateType"]: one["count"] for one in stats["eventsByAggregate"]} == by_aggregate
+
+
+def personal(event: EventRecord) -> Json:
+    hidden = ("user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason")
+    return {name: "***" for name in hidden if name in event.data}
+
+
+@pytest.mark.parametrize(
+    ("headers", "sees"),
+    [(None, True), (signed_in("hanako"), True), (signed_in("taro"), False), (NOBODY, False)],
+    ids=["admin", "owner", "another", "nobody"],
+)
+def test_personal_data_is_for_admins_and_the_owner(
+    shop: ShopInMemory, order: str, headers: Mapping[str, str] | None, sees: bool
+) -> None:
+    for event, shown in zip(
+        [event for event in shop.log() if event.stream == f"order-{order}"],
+        events(shop, f'(aggregateId: "{order}")', headers),
+        strict=True,
+    ):
+        assert shown["eventData"] == (event.data if sees else event.data | personal(event))
+        assert shown["metadata"] == (vars(event.metadata) if sees else None)
+    assert ("hanako" in str(events(shop, '(aggregateType: "order")', headers))) is sees
+
+
+def test_the_owner_of_one_order_sees_nothing_of_anothers(shop: ShopInMemory, order: str) -> None:
+    other = shop.new_order(shop.new_product(), userId="taro")
+    shop.settle()
+    for one in events(shop, "(limit: 1000)", signed_in("taro")):
+        own = one["aggregateId"] == other
+        assert (one["metadata"] is not None) is own
