@@ -21,7 +21,7 @@ from graphql import (
     build_schema,
 )
 
-from shared.api import monitoring, queries
+from shared.api import history, queries
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
 from shared.read_models.documents import CategoryDocument, ItemDocument, OrderDocument, ProductDocument
@@ -63,9 +63,9 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "order": queries.order,
         "orders": queries.orders,
         "userOrders": queries.user_orders,
-        "events": monitoring.events,
-        "recentEvents": monitoring.recent_events,
-        "eventStoreStats": monitoring.event_store_stats,
+        "events": history.events,
+        "recentEvents": history.recent_events,
+        "eventStoreStats": history.event_store_stats,
     },
     "Mutation": {name: resolver(mutation) for name, mutation in MUTATIONS.items()},
     "Category": {"products": queries.products_of_category, "productCount": queries.product_count},

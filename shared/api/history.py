@@ -1,4 +1,4 @@
-"""What happened, for those who watch the shop: the log of events, and how much there is of everything."""
+"""What happened, for those who watch the shop: the log of events, and how many there are."""
 
 from asyncio import to_thread
 from collections import Counter
