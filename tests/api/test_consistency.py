@@ -1,0 +1,140 @@
+"""Reading one's own writes, however slow the projections are."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from threading import Event, Timer
+from typing import Any
+
+import httpx
+import pytest
+from uuid_utils.compat import uuid7
+
+from shared.runtime.settings import Settings
+from tests.shop_in_memory import Json, ShopInMemory
+
+CATEGORY = 'mutation { createCategory(input: {name: "お茶"}) { id } }'
+
+
+@pytest.fixture
+def shop_settings(provider: str) -> Settings:
+    return Settings(profile="memory", sign_in_required=True, consistency_wait_seconds=0.5)
+
+
+def ask(shop: ShopInMemory, query: str, token: str | None = None) -> httpx.Response:
+    headers = {"Content-Type": "application/json"} | ({"Consistency": token} if token is not None else {})
+    return shop.http("POST", content=json.dumps({"query": query}), headers=headers)
+
+
+def token_of(response: httpx.Response) -> str:
+    token: str = response.headers["Consistency"]
+    assert response.json()["extensions"]["consistency"]["token"] == token
+    return token
+
+
+@pytest.fixture
+def slow(shop: ShopInMemory) -> Callable[[float], None]:
+    """Makes every delivery that much later."""
+
+    def by(seconds: float) -> None:
+        deliver = shop.hand_over
+
+        def late(to: Any, body: Json) -> int:
+            time.sleep(seconds)
+            return deliver(to, body)
+
+        shop.deliver = late
+
+    return by
+
+
+def test_a_mutation_answers_with_what_it_wrote(shop: ShopInMemory) -> None:
+    answer = ask(shop, CATEGORY)
+    category_id = answer.json()["data"]["createCategory"]["id"]
+    assert token_of(answer) == f"category-{category_id}:1"
+    consistency = answer.json()["extensions"]["consistency"]
+    assert (consistency["stream"], consistency["version"]) == (f"category-{category_id}", 1)
+
+
+def test_several_mutations_answer_with_all_they_wrote(shop: ShopInMemory) -> None:
+    product = shop.new_product()
+    adjust = f'adjustStock(id: "{product}", delta: 1) {{ id }}'
+    token = token_of(ask(shop, f"mutation {{ a: {adjust} b: {adjust} {CATEGORY[11:-2]} }}"))
+    assert token.split(",")[0] == f"product-{product}:3"
+    assert len(token.split(",")) == 2
+
+
+def test_a_query_without_a_token_says_nothing_of_it(shop: ShopInMemory) -> None:
+    answer = ask(shop, "{ products { id } }")
+    assert "Consistency" not in answer.headers
+    assert "extensions" not in answer.json()
+
+
+def test_a_create_followed_by_a_list_with_the_token_shows_the_new_item(
+    shop: ShopInMemory, slow: Callable[[float], None]
+) -> None:
+    slow(0.15)
+    for _ in range(3):
+        made = ask(shop, CATEGORY.replace("お茶", str(uuid7())))
+        answer = ask(shop, "{ categories(limit: 1000) { id } }", token_of(made)).json()
+        assert made.json()["data"]["createCategory"]["id"] in [one["id"] for one in answer["data"]["categories"]]
+        assert answer["extensions"]["consistency"]["consistent"] is True
+        assert 50 < answer["extensions"]["consistency"]["waitedMs"] < 500
+
+
+def test_the_count_of_a_category_waits_for_the_product(shop: ShopInMemory, slow: Callable[[float], None]) -> None:
+    category = shop.new_category()
+    shop.settle()
+    slow(0.15)
+    create = f'mutation {{ createProduct(input: {{name: "a", price: 1, categoryId: "{category}"}}) {{ id }} }}'
+    answer = ask(shop, f'{{ category(id: "{category}") {{ productCount }} }}', token_of(ask(shop, create))).json()
+    assert answer["data"]["category"]["productCount"] == 1
+
+
+def test_past_the_bound_it_answers_with_what_there_is_and_says_so(shop: ShopInMemory) -> None:
+    shop.deliver = lambda to, body: 204  # every message is lost
+    token = token_of(ask(shop, CATEGORY))
+    started = time.monotonic()
+    answer = ask(shop, "{ categories { id } a: categories { id } }", token).json()
+    assert 0.4 < time.monotonic() - started < 2
+    assert answer["data"] == {"categories": [], "a": []}
+    assert answer["extensions"]["consistency"]["consistent"] is False
+    assert answer["extensions"]["consistency"]["waitedMs"] >= 500
+
+
+def test_only_the_read_models_that_are_read_are_waited_for(shop: ShopInMemory) -> None:
+    shop.deliver = lambda to, body: 204
+    token = token_of(ask(shop, CATEGORY))
+    answer = ask(shop, "{ orders { id } products { id } }", token).json()
+    assert answer["extensions"]["consistency"] == {"consistent": True, "waitedMs": 0}
+
+
+def test_the_version_counts_and_not_only_that_something_is_there(shop: ShopInMemory) -> None:
+    product = shop.new_product()
+    shop.settle()
+    holding = Event()
+    deliver = shop.hand_over
+    shop.deliver = lambda to, body: deliver(to, body) if holding.wait(5) else 500
+    adjusted = ask(shop, f'mutation {{ adjustStock(id: "{product}", delta: 7) {{ id }} }}')
+    Timer(0.1, holding.set).start()
+    answer = ask(shop, f'{{ product(id: "{product}") {{ stockQuantity }} }}', token_of(adjusted)).json()
+    assert answer["data"]["product"]["stockQuantity"] == 107
+
+
+BAD = ["", "product-1:1", "user-0190b1b6-7c5e-7000-8000-000000000000:1", "x", "product-0190b1b6-7c5e-7000-8000-000000000000",
+       "product-0190b1b6-7c5e-7000-8000-000000000000:-1", ",".join(["product-0190b1b6-7c5e-7000-8000-000000000000:1"] * 21)]  # fmt: skip
+
+
+@pytest.mark.parametrize("token", BAD)
+def test_what_is_no_token_is_refused_clearly(shop: ShopInMemory, token: str) -> None:
+    answer = ask(shop, "{ products { id } }", token)
+    (error,) = answer.json()["errors"]
+    assert error["extensions"]["code"] == "INVALID_INPUT"
+    assert "Consistency" in error["message"]
+
+
+def test_one_token_serves_many_streams(shop: ShopInMemory, slow: Callable[[float], None]) -> None:
+    slow(0.05)
+    tokens = [token_of(ask(shop, CATEGORY.replace("お茶", f"c{n}"))) for n in range(3)]
+    answer: Mapping[str, Any] = ask(shop, "{ categories { name } }", " , ".join(tokens)).json()
+    assert [one["name"] for one in answer["data"]["categories"]] == ["c0", "c1", "c2"]
