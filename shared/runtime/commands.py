@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import flask
-import functions_framework
-from flask.typing import ResponseReturnValue
 
 from shared.auth.permissions import Actor, Permission, Role, acting, require
 from shared.auth.service_identity import require_caller, without_sign_in
@@ -18,14 +16,12 @@ from shared.event_store.aggregates import Loaded
 from shared.event_store.protocol import EventStore
 from shared.observability.context import Context, fresh, within
 from shared.runtime.engines import engines
-from shared.runtime.http import answering, body_of, header, json_response
+from shared.runtime.http import HttpFunction, answering, body_of, header, http_function, json_response
 from shared.runtime.idempotency import Request, answer, earlier_answer, fingerprint, recording
 
 Command = TypeVar("Command")
 Handler = Callable[[Command, EventStore], Loaded[Any]]
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-
-HttpFunction = Callable[[flask.Request], ResponseReturnValue]
 
 
 def command(kind: type[Command], permission: Permission) -> Callable[[Handler[Command]], HttpFunction]:
@@ -37,7 +33,7 @@ def command(kind: type[Command], permission: Permission) -> Callable[[Handler[Co
     """
 
     def decorate(handle: Handler[Command]) -> HttpFunction:
-        @functions_framework.http
+        @http_function
         @wraps(handle)
         def function(request: flask.Request) -> flask.Response:
             if request.method != "POST":
