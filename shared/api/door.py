@@ -84,11 +84,12 @@ def _commands(settings: Settings) -> CommandClient:
 class Rates:
     """How many requests each client has made in the last minute, as this process has seen it.
 
-    What is guaranteed: an instance takes no more than the limit of a client's requests in any minute, give or take the
-    estimate of a sliding window, which weights the minute before by what is left of it. Instances don't know of each other,
-    so all together take at most as many times the limit as there are instances (`max_instances` in the manifest).
-    Memory is bounded: beyond _CLIENTS counters all are forgotten. Minutes are the wall clock's; when that jumps, the
-    client has the counts of the minutes it jumped to, mostly none, and nobody waits longer than two minutes for it.
+    Guaranteed is, for each instance: no more than the limit in a minute of the clock; across the edge of two, the minute
+    before counts with the share of it that is less than a minute ago, so a burst at the edge gains one request and no sixty
+    seconds see more than twice the limit. Instances don't know of each other: all together take at most so many times the limit as
+    there are instances (`max_instances` in the manifest). Beyond _CLIENTS counters, all are forgotten, so that memory
+    stays bounded. The clock is the wall clock; where it jumps, the counts of the minutes it jumps to hold, mostly none, and
+    nobody is kept out for more than two minutes.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -110,8 +111,8 @@ class Rates:
     def _until_free(self, key: str, limit: int) -> int:
         """The minute before counts less and less; once this minute is full, it has to become the one before."""
         before, before_left, now, now_left = self._counters.get_sliding_window(key, 60)
-        seconds = before_left - (limit - now) * 60 / before if now < limit and before else now_left - 60 + 60 / limit
-        return max(1, ceil(seconds))
+        seconds = before_left - (limit - now) * 60 / before if now < limit and before else now_left - 60
+        return max(1, ceil(seconds + 0.001))
 
 
 @lru_cache(maxsize=1)
