@@ -84,12 +84,12 @@ def _commands(settings: Settings) -> CommandClient:
 class Rates:
     """How many requests each client has made in the last minute, as this process has seen it.
 
-    Guaranteed is, for each instance: no more than the limit in a minute of the clock; across the edge of two, the minute
-    before counts with the share of it that is less than a minute ago, so a burst at the edge gains one request and no sixty
-    seconds see more than twice the limit. Instances don't know of each other: all together take at most so many times the limit as
-    there are instances (`max_instances` in the manifest). Beyond _CLIENTS counters, all are forgotten, so that memory
-    stays bounded. The clock is the wall clock; where it jumps, the counts of the minutes it jumps to hold, mostly none, and
-    nobody is kept out for more than two minutes.
+    Guaranteed is, for each instance: no more than the limit in a minute of the clock; across the edge of two, the
+    minute before counts with the share of it that is less than a minute ago, so a burst at the edge gains one request
+    and no sixty seconds see more than twice the limit. Instances don't know of each other: all together take at most so
+    many times the limit as there are instances (`max_instances` in the manifest). Beyond _CLIENTS counters, all are
+    forgotten, so that memory stays bounded. The clock is the wall clock; where it jumps, the counts of the minutes it
+    jumps to hold, mostly none, and nobody is kept out for more than two minutes.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -109,12 +109,15 @@ class _Run:
     def _age(self) -> float:
         return time.monotonic() - self._started
 
+    @property
+    def _late(self) -> Finding:
+        return Finding(Status.UNHEALTHY, f"did not answer within {self._check.seconds:g} seconds")
+
     def wait(self) -> Result:
         try:
             return self._result.result(max(0.0, self._check.seconds - self._age))
         except TimeoutError:
-            found = Finding(Status.UNHEALTHY, f"did not answer within {self._check.seconds:g} seconds")
-            return Result(self._check.name, found, int(self._age * 1000))
+            return Result(self._check.name, self._late, int(self._age * 1000))
 
     async def wait_async(self) -> Result:
         waiting = asyncio.wrap_future(self._result)
@@ -133,7 +136,10 @@ class _Run:
         except Exception as error:  # whatever it is, it is a finding
             _log.exception("a health check failed", check=self._check.name)
             found = Finding(Status.UNHEALTHY, "failed; the log says why", {"error": repr(error)})
-        self._result.set_result(Result(self._check.name, found, int(self._age * 1000)))
+        took = self._age
+        self._result.set_result(
+            Result(self._check.name, found if took <= self._check.seconds else self._late, int(took * 1000))
+        )
 
 
 class Checkup:
