@@ -87,7 +87,8 @@ def _summary(report: Fields) -> Finding:
 
 @lru_cache
 def _client() -> httpx.Client:
-    return httpx.Client()
+    """Without connections kept open: it asks every function, and seldom."""
+    return httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def _backlogs(engines: Engines) -> list[Check]:

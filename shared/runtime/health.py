@@ -75,10 +75,10 @@ class Report:
         return max((result.found.status for result in self.checks), key=lambda s: s.value, default=Status.HEALTHY)
 
     def fields(self, everything: bool) -> dict[str, Any]:
-        """As GraphQL and JSON have it. `everything`: the details too."""
+        """As JSON. `everything`: the details too."""
         return {
             "status": self.status.name,
-            "timestamp": self.timestamp,
+            "timestamp": self.timestamp.isoformat().replace("+00:00", "Z"),
             "checks": [_result_fields(result, everything) for result in self.checks],
             "version": self.version,
             "node": self.node,

@@ -130,7 +130,12 @@ def break_each(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, name: str, b
 def hang() -> Iterator[Callable[..., Any]]:
     """Does not return before the test is over."""
     over = Event()
-    yield lambda *_: over.wait(60)
+
+    def wait(*_: object) -> NoReturn:
+        over.wait(60)
+        raise Unavailable("the test is over")
+
+    yield wait
     over.set()
 
 
