@@ -11,6 +11,7 @@ from shared.api.commands import CommandClient
 from shared.auth.permissions import Actor
 from shared.observability.context import Context
 from shared.read_models.protocol import Fields, Find, Queries, Where
+from shared.runtime.engines import Engines
 
 _IN_LIMIT = 30  # values that Firestore takes in one `in`
 _BATCH = 1000  # documents read for one batch of categories before they are asked for one by one
@@ -67,6 +68,7 @@ def _on_sale(where: Where, limit: int) -> Find:
 class RequestContext:
     """`idempotency_key`: the client's, for all mutations of the request."""
 
+    engines: Engines
     queries: Queries
     loaders: Loaders
     commands: CommandClient

@@ -21,7 +21,7 @@ from graphql import (
     build_schema,
 )
 
-from shared.api import queries
+from shared.api import monitoring, queries
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
 from shared.read_models.documents import CategoryDocument, ItemDocument, OrderDocument, ProductDocument
@@ -63,8 +63,12 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "order": queries.order,
         "orders": queries.orders,
         "userOrders": queries.user_orders,
+        "health": monitoring.health,
+        "serviceHealth": monitoring.service_health,
+        "memoryInfo": monitoring.memory_info,
     },
     "Mutation": {name: resolver(mutation) for name, mutation in MUTATIONS.items()},
+    "HealthCheckResult": {"durationMs": lambda check, _: check["durationMs"]},
     "Category": {"products": queries.products_of_category, "productCount": queries.product_count},
     "Product": {
         "category": queries.category_of_product,
@@ -87,7 +91,13 @@ _DOCUMENTS: Mapping[str, type[Any]] = {
     "OrderItem": ItemDocument,
 }
 _TIMES = {"created_at", "updated_at"}
-_RESULTS = {"OrderResult": {"success", "order", "message"}, "DeleteResult": {"success", "message"}}
+_RESULTS = {
+    "OrderResult": {"success", "order", "message"},
+    "DeleteResult": {"success", "message"},
+    "HealthReport": {"status", "timestamp", "checks", "version", "node"},
+    "HealthCheckResult": {"name", "status", "message", "details"},
+    "MemoryInfo": {"total_mb", "process_mb", "binary_mb", "ets_mb", "process_count", "port_count"},
+}
 
 
 class UnboundField(Exception):

@@ -42,6 +42,9 @@ class DeadLetters(Protocol):
     def latest(self, limit: int) -> list[DeadLetter]:
         """The newest first."""
 
+    def pending(self) -> int:
+        """How many wait for a person. Raises Unavailable."""
+
 
 class PostgresDeadLetters:
     def __init__(self, pool: ConnectionPool) -> None:
@@ -61,6 +64,10 @@ class PostgresDeadLetters:
         with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
             return [DeadLetter(*row) for row in connection.execute(query, (limit,))]
 
+    def pending(self) -> int:
+        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
+            return int((connection.execute("SELECT count(*) FROM dead_letters").fetchone() or (0,))[0])
+
 
 class MemoryDeadLetters:
     def __init__(self) -> None:
@@ -71,3 +78,6 @@ class MemoryDeadLetters:
 
     def latest(self, limit: int) -> list[DeadLetter]:
         return list(self._letters.values())[::-1][:limit]
+
+    def pending(self) -> int:
+        return len(self._letters)

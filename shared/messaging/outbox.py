@@ -6,6 +6,8 @@ happened when the process dies in between. A message may be published twice, nev
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -30,12 +32,26 @@ class Publisher(Protocol):
     def publish(self, messages: Sequence[Message]) -> list[UUID]:
         """Publish all, wait, and say which were accepted, by message id. Raises Unavailable when none was."""
 
+    def has_topic(self, topic: str) -> bool:
+        """Raises Unavailable."""
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """`oldest`: when the message that has waited longest was made, UTC; None when none waits."""
+
+    waiting: int
+    oldest: datetime | None
+
 
 class Outbox(Protocol):
     def claim(self, limit: int) -> list[Message]:
         """Lease messages that nobody is publishing, oldest first; they are up again when the lease runs out."""
 
     def delete(self, ids: Sequence[UUID]) -> None: ...
+
+    def backlog(self) -> Backlog:
+        """What has not been published, whoever is publishing it. Raises Unavailable."""
 
 
 def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
@@ -99,3 +115,8 @@ class PostgresOutbox:
     def delete(self, ids: Sequence[UUID]) -> None:
         with unavailable_when_down("the outbox"), self._pool.connection() as connection:
             connection.execute("DELETE FROM outbox WHERE id = ANY(%s)", (list(ids),))
+
+    def backlog(self) -> Backlog:
+        query = "SELECT count(*), min((message ->> 'time')::timestamptz) FROM outbox"
+        with unavailable_when_down("the outbox"), self._pool.connection() as connection:
+            return Backlog(*(connection.execute(query).fetchone() or (0, None)))

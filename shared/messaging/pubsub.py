@@ -42,6 +42,19 @@ class PubSubPublisher:
             )
         return accepted
 
+    def has_topic(self, topic: str) -> bool:
+        """Whoever may publish but not look (roles/pubsub.publisher) is told that it does."""
+        with self._breaker.guard():
+            try:
+                self._client.get_topic(topic=self._topic(topic), timeout=time_left(_DEADLINE), retry=None)
+            except exceptions.NotFound:
+                return False
+            except exceptions.PermissionDenied:
+                return True
+            except exceptions.GoogleAPIError as error:
+                raise Unavailable("Pub/Sub does not answer; try again in a moment") from error
+        return True
+
     def _accepted(self, messages: Sequence[Message]) -> tuple[list[UUID], Exception | None]:
         """Those that were, and why the last of the others wasn't."""
         deadline = time.monotonic() + time_left(_DEADLINE)
@@ -58,4 +71,7 @@ class PubSubPublisher:
         return accepted, failure
 
     def _address(self, message: Message) -> tuple[str, bytes]:
-        return f"projects/{self._project_id}/topics/{message.topic}", message.body()
+        return self._topic(message.topic), message.body()
+
+    def _topic(self, name: str) -> str:
+        return f"projects/{self._project_id}/topics/{name}"

@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import flask
-import functions_framework
-from flask.typing import ResponseReturnValue
 from uuid_utils.compat import uuid7
 
 from shared.auth.permissions import Actor, Permission, Role, acting, require
@@ -21,14 +19,12 @@ from shared.observability.context import Context, fresh, within
 from shared.resilience.calls import deadline
 from shared.runtime.engines import engines
 from shared.runtime.execute import Request, answer, earlier_answer, fingerprint, recording
-from shared.runtime.http import answering, body_of, header, json_response
+from shared.runtime.http import HttpFunction, answering, body_of, header, http_function, json_response
 
 Command = TypeVar("Command")
 Handler = Callable[[Command, EventStore], Loaded[Any]]
 _SECONDS = re.compile(r"\d{1,5}(\.\d{1,9})?", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-
-HttpFunction = Callable[[flask.Request], ResponseReturnValue]
 
 
 def command(
@@ -50,7 +46,7 @@ def command(
         return decode(kind, given)
 
     def decorate(handle: Handler[Command]) -> HttpFunction:
-        @functions_framework.http
+        @http_function
         @wraps(handle)
         def function(request: flask.Request) -> flask.Response:
             if request.method != "POST":

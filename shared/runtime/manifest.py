@@ -12,6 +12,8 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from shared.messaging.memory import Subscription
 
 ROOT = Path(__file__).resolve().parents[2]
+Database = Literal["event_store", "command_database"]
+Dependency = Literal[Database, "firestore", "pubsub"]
 strict = with_config(ConfigDict(extra="forbid"))
 
 
@@ -28,7 +30,7 @@ class Function:
     name: str
     group: Literal["graphql", "commands", "projections", "sagas", "operations"]
     service: Literal["client", "command", "query"]
-    uses: Sequence[Literal["event_store", "command_database", "firestore", "pubsub"]]
+    uses: Sequence[Dependency]
     memory: str
     cpu: float
     timeout_seconds: int

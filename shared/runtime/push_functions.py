@@ -10,7 +10,6 @@ from http import HTTPStatus
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import flask
-import functions_framework
 
 from shared.domain.aggregate import Aggregate
 from shared.event_store.codec import announced
@@ -19,9 +18,8 @@ from shared.observability.context import caused_by, fresh, within
 from shared.read_models.project import Projection, project
 from shared.read_models.protocol import Fields
 from shared.resilience.calls import deadline
-from shared.runtime.commands import HttpFunction
 from shared.runtime.engines import Engines, engines
-from shared.runtime.http import answering, body_of, json_response
+from shared.runtime.http import HttpFunction, answering, body_of, http_function, json_response
 
 Command = TypeVar("Command")
 Document = TypeVar("Document")
@@ -33,7 +31,7 @@ _MAX_PUSH = 20_000_000
 def raw_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
     """A function that takes whatever is pushed to it, decodable or not."""
 
-    @functions_framework.http
+    @http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         def acknowledge() -> flask.Response:
@@ -107,7 +105,7 @@ def _missing(engines: Engines) -> Callable[[str, int], Sequence[Any]]:
 def scheduled(handle: Callable[[Engines], int]) -> HttpFunction:
     """A function that Cloud Scheduler calls; `handle` returns how many things it dealt with."""
 
-    @functions_framework.http
+    @http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         def run() -> flask.Response:

@@ -17,7 +17,7 @@ from shared.messaging.envelope import Message, encode_stored
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import AfterCommit
 from shared.resilience.postgres import unavailable_when_down
-from shared.sagas.definition import Progress
+from shared.sagas.definition import Progress, Status
 
 _PROGRESS = TypeAdapter(Progress)
 
@@ -39,6 +39,14 @@ class HistoryEntry:
     data: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class SagaBacklog:
+    """`overdue`: sagas whose deadline nobody has fired. `stuck`: those that wait for a person."""
+
+    overdue: int
+    stuck: int
+
+
 class SagaStore(Protocol):
     def load(self, saga_id: UUID) -> StoredSaga | None: ...
 
@@ -50,6 +58,9 @@ class SagaStore(Protocol):
 
     def due(self, now: datetime, limit: int) -> list[UUID]:
         """Sagas whose deadline has passed, longest overdue first."""
+
+    def backlog(self, since: datetime) -> SagaBacklog:
+        """`since`: a deadline that passed before it is overdue. Raises Unavailable."""
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]: ...
 
@@ -92,6 +103,12 @@ class PostgresSagaStore:
         with unavailable_when_down("the saga store"), self._pool.connection() as connection:
             return [row[0] for row in connection.execute(query, (now, limit))]
 
+    def backlog(self, since: datetime) -> SagaBacklog:
+        query = """SELECT (SELECT count(*) FROM sagas WHERE deadline_at <= %s),
+                          (SELECT count(*) FROM sagas WHERE status = 'STUCK')"""
+        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+            return SagaBacklog(*(connection.execute(query, (since,)).fetchone() or (0, 0)))
+
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
         query = "SELECT kind, name, data FROM saga_history WHERE saga_id = %s ORDER BY version, entry"
         with unavailable_when_down("the saga store"), self._pool.connection() as connection:
@@ -126,6 +143,12 @@ class MemorySagaStore:
         with self._lock:
             waiting = [(s.progress.deadline_at, i) for i, s in self._sagas.items() if s.progress.deadline_at]
         return [saga_id for deadline, saga_id in sorted(waiting) if deadline <= now][:limit]
+
+    def backlog(self, since: datetime) -> SagaBacklog:
+        with self._lock:
+            all_of_them = [saga.progress for saga in self._sagas.values()]
+        overdue = sum(one.deadline_at is not None and one.deadline_at <= since for one in all_of_them)
+        return SagaBacklog(overdue, sum(one.status is Status.STUCK for one in all_of_them))
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
         with self._lock:

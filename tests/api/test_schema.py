@@ -22,11 +22,10 @@ CONTRACT = Path(__file__).with_name("contract.graphql")
 
 LATER = {
     "Query": """eventStoreStats events recentEvents systemStatistics projectionStatus sagas saga pubsubMessages
-        pubsubStats queryExecutions commandExecutions systemTopology dashboardStats health memoryInfo serviceHealth""",
-    "types": """Subscription JSON HealthStatus EventStoreStats EventTypeCount AggregateTypeCount Event SystemStatistics
+        pubsubStats queryExecutions commandExecutions systemTopology dashboardStats""",
+    "types": """Subscription EventStoreStats EventTypeCount AggregateTypeCount Event SystemStatistics
         DatabaseStats ReadModelStats SagaStats ProjectionStatus SagaDetail SagaCommand PubsubMessage PubsubTopicStats
-        QueryExecution CommandExecution SystemTopologyNode ServiceConnection DashboardStats HealthCheckResult
-        HealthReport MemoryInfo Float""",
+        QueryExecution CommandExecution SystemTopologyNode ServiceConnection DashboardStats""",
 }
 """What of the contract this version does not have yet: monitoring, and all subscriptions."""
 

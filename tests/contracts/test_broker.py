@@ -122,3 +122,8 @@ def test_a_poison_message_ends_in_its_dead_letter_topic_and_those_behind_it_are_
     attributes = endpoints.pushed["recorder"][0].message.attributes
     assert attributes["CloudPubSubDeadLetterSourceSubscription"] == "worker.things"
     assert int(attributes["CloudPubSubDeadLetterSourceDeliveryCount"]) >= WORK.max_attempts
+
+
+def test_a_topic_is_there_or_not(broker: Publisher) -> None:
+    assert broker.has_topic("things") is True
+    assert broker.has_topic("nothings") is False

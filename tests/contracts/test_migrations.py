@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.observability.context import Context
-from shared.runtime.migrations import COMMAND_DATABASE, EVENT_STORE, ChangedMigration, migrate
+from shared.runtime.migrations import COMMAND_DATABASE, EVENT_STORE, ChangedMigration, migrate, missing
 
 
 @pytest.fixture
@@ -29,6 +29,21 @@ def empty_database(postgres: str) -> str:
 def test_migrating_twice_changes_nothing_the_second_time(empty_database: str, folder: Path) -> None:
     assert migrate(empty_database, folder) == [file.name for file in sorted(folder.glob("[0-9]*.sql"))]
     assert migrate(empty_database, folder) == []
+
+
+@pytest.mark.parametrize("folder", [EVENT_STORE, COMMAND_DATABASE])
+def test_what_has_not_been_applied_is_missing(empty_database: str, folder: Path) -> None:
+    files = [file.name for file in sorted(folder.glob("[0-9]*.sql"))]
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        assert missing(connection, folder) == files
+        migrate(empty_database, folder)
+        assert missing(connection, folder) == []
+        connection.execute("DELETE FROM migrations WHERE name = %s", (files[-1],))
+        assert missing(connection, folder) == files[-1:]
+        connection.execute(
+            "INSERT INTO migrations (name, checksum) VALUES (%s, ''), ('9999_newer.sql', '')", files[-1:]
+        )
+        assert missing(connection, folder) == []
 
 
 @pytest.mark.parametrize("folder", [EVENT_STORE, COMMAND_DATABASE])

@@ -12,10 +12,10 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import ConcurrencyError
 from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import Outbox, PostgresOutbox
+from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
 from shared.observability.context import Context
 from shared.sagas.definition import Progress, Status
-from shared.sagas.store import HistoryEntry, MemorySagaStore, PostgresSagaStore, SagaStore, StoredSaga
+from shared.sagas.store import HistoryEntry, MemorySagaStore, PostgresSagaStore, SagaBacklog, SagaStore, StoredSaga
 
 NOW = datetime.now(UTC)
 
@@ -102,3 +102,27 @@ def test_commands_are_kept_with_the_move_that_sends_them_or_not_at_all(stores: t
         with sagas._pool.connection() as connection:
             connection.execute("UPDATE outbox SET leased_until = now() - interval '1 second'")
     assert outbox.claim(10) == [sent]
+
+
+def test_the_backlog_counts_what_is_overdue_and_what_is_stuck(sagas: SagaStore) -> None:
+    assert sagas.backlog(NOW) == SagaBacklog(0, 0)
+    for seconds in (-9, -1, 0, 1):
+        sagas.save(new_saga(NOW + timedelta(seconds=seconds)), [], [])
+    for status in (Status.STUCK, Status.STUCK, Status.COMPLETED):
+        saga = new_saga(None)
+        sagas.save(replace(saga, progress=replace(saga.progress, status=status)), [], [])
+    assert sagas.backlog(NOW) == SagaBacklog(3, 2)
+    assert sagas.backlog(NOW - timedelta(seconds=5)) == SagaBacklog(1, 2)
+
+
+def test_the_outbox_says_how_many_wait_and_since_when(stores: tuple[SagaStore, Outbox]) -> None:
+    sagas, outbox = stores
+    assert outbox.backlog() == Backlog(0, None)
+    sent = [Message("t", "T", "order-1", {}, Context("c", "d"), time=NOW - timedelta(seconds=n)) for n in (0, 90, 5)]
+    for message in sent:
+        sagas.save(new_saga(), [], [message])
+    assert outbox.backlog() == Backlog(3, NOW - timedelta(seconds=90))
+    outbox.claim(10)
+    assert outbox.backlog().waiting == 3
+    outbox.delete([sent[1].id])
+    assert outbox.backlog() == Backlog(2, NOW - timedelta(seconds=5))
