@@ -11,6 +11,7 @@ from shared.api.commands import CommandClient
 from shared.auth.permissions import Actor
 from shared.observability.context import Context
 from shared.read_models.protocol import Fields, Find, Queries, Where
+from shared.runtime.engines import Engines
 
 _IN_LIMIT = 30  # values that Firestore takes in one `in`
 _BATCH = 1000  # documents read for one batch of categories before they are asked for one by one
@@ -70,6 +71,7 @@ class RequestContext:
     commands: CommandClient
     context: Context
     actor: Actor
+    engines: Engines
 
 
 Info = GraphQLResolveInfo[RequestContext]

@@ -52,7 +52,7 @@ async def enter(request: Request, engines: Engines) -> Response:
 
 def _context(engines: Engines, actor: Actor) -> RequestContext:
     queries = engines.queries
-    return RequestContext(queries, Loaders(queries), _commands(engines.settings), fresh(actor.name), actor)
+    return RequestContext(queries, Loaders(queries), _commands(engines.settings), fresh(actor.name), actor, engines)
 
 
 @lru_cache

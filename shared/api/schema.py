@@ -21,9 +21,10 @@ from graphql import (
     build_schema,
 )
 
-from shared.api import queries
+from shared.api import operations, queries
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
+from shared.messaging.dead_letters import DeadLetter, Entry
 from shared.read_models.documents import CategoryDocument, ItemDocument, OrderDocument, ProductDocument
 from shared.read_models.protocol import Fields
 from shared.runtime.manifest import ROOT
@@ -63,8 +64,9 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "order": queries.order,
         "orders": queries.orders,
         "userOrders": queries.user_orders,
+        **operations.QUERIES,
     },
-    "Mutation": {name: resolver(mutation) for name, mutation in MUTATIONS.items()},
+    "Mutation": {**{name: resolver(mutation) for name, mutation in MUTATIONS.items()}, **operations.MUTATIONS},
     "Category": {"products": queries.products_of_category, "productCount": queries.product_count},
     "Product": {
         "category": queries.category_of_product,
@@ -85,9 +87,17 @@ _DOCUMENTS: Mapping[str, type[Any]] = {
     "Product": ProductDocument,
     "Order": OrderDocument,
     "OrderItem": ItemDocument,
+    "DeadLetter": DeadLetter,
+    "DeadLetterEntry": Entry,
+    "SagaDetail": operations.SagaDetail,
+    "SagaCommand": operations.SagaCommand,
 }
 _TIMES = {"created_at", "updated_at"}
-_RESULTS = {"OrderResult": {"success", "order", "message"}, "DeleteResult": {"success", "message"}}
+_RESULTS = {
+    "OrderResult": {"success", "order", "message"},
+    "DeleteResult": {"success", "message"},
+    "RetriedDeadLetters": {"retried", "left"},
+}
 
 
 class UnboundField(Exception):

@@ -42,6 +42,13 @@ def _text(value: str) -> str:
     return text
 
 
+def _reason(value: str) -> str:
+    text = _text(value)
+    if not text or any(unicodedata.category(c) in _CONTROLS for c in text):
+        raise ValueError("must have 1 to 2,000 characters and no control characters")
+    return text
+
+
 def _token(value: str) -> str:
     if any(unicodedata.category(c) in _NOT_IN_NAMES for c in value) or value != value.strip() or not value:
         raise ValueError("must not be empty, nor contain control characters or surrounding spaces")
@@ -69,6 +76,8 @@ Name = Annotated[str, Field(max_length=1000), AfterValidator(_name)]
 """1 to 200 characters after NFC and trimming, no control characters. The outer bound spares normalising a novel."""
 Text = Annotated[str, Field(max_length=10_000), AfterValidator(_text)]
 """Up to 2,000 characters after NFC and trimming; line breaks are allowed."""
+Reason = Annotated[str, Field(max_length=10_000), AfterValidator(_reason)]
+"""1 to 2,000 characters on one line."""
 Token = Annotated[str, Field(max_length=128), AfterValidator(_token)]
 """An identifier from elsewhere (user, payment method): up to 128 characters, taken as it is."""
 Amount = Annotated[Decimal, AfterValidator(_amount)]

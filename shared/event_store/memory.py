@@ -1,6 +1,7 @@
 """The event store in memory: for tests and for `scripts/dev --memory`. Same rules, same errors, nothing survives."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from threading import RLock
 
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
@@ -26,6 +27,7 @@ class MemoryEventStore:
         self._streams: dict[str, list[EventRecord]] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._records: dict[str, IdempotencyRecord] = {}
+        self._recorded_at: dict[str, datetime] = {}
         self._placements: dict[str, Place] = {}
         self._outbox = outbox or MemoryOutbox()
         self._after_commit = after_commit
@@ -42,6 +44,7 @@ class MemoryEventStore:
             self._log.extend(events)
             if append.record:
                 self._records[append.record.key] = append.record
+                self._recorded_at[append.record.key] = datetime.now(UTC)
             announcements = [announcement(event) for event in append.events]
             self._outbox.add(announcements)
         if self._after_commit:
@@ -82,6 +85,13 @@ class MemoryEventStore:
     def recorded(self, key: str) -> IdempotencyRecord | None:
         with self._lock:
             return self._records.get(key)
+
+    def forget_keys(self, before: datetime, limit: int) -> int:
+        with self._lock:
+            old = [key for key, recorded_at in self._recorded_at.items() if recorded_at < before][:limit]
+            for key in old:
+                del self._records[key], self._recorded_at[key]
+            return len(old)
 
 
 def placed(tree: dict[str, Place], placements: Sequence[Placement]) -> dict[str, Place]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, LiteralString
 
 from psycopg import Connection, errors
@@ -67,6 +68,12 @@ WITH inserted AS (
 INSERT INTO outbox (position, leased_until) SELECT position, clock_timestamp() + interval '15 seconds' FROM inserted
 """
 
+_FORGET_KEYS = """
+DELETE FROM idempotency WHERE recorded_at < %(before)s AND key IN (
+    SELECT key FROM idempotency WHERE recorded_at < %(before)s ORDER BY recorded_at LIMIT %(limit)s
+)
+"""
+
 _SAVE_SNAPSHOT = """
 INSERT INTO snapshots (stream, version, schema_version, state, created_at, updated_at)
 VALUES (%(stream)s, %(version)s, %(schema_version)s, %(state)s, %(created_at)s, %(updated_at)s)
@@ -124,6 +131,10 @@ class PostgresEventStore:
                 "SELECT key, fingerprint, result FROM idempotency WHERE key = %s", (key,)
             ).fetchone()
             return IdempotencyRecord(*row) if row else None
+
+    def forget_keys(self, before: datetime, limit: int) -> int:
+        with self._connection() as connection:
+            return connection.execute(_FORGET_KEYS, {"before": before, "limit": limit}).rowcount
 
     @contextmanager
     def _connection(self) -> Iterator[Connection[TupleRow]]:

@@ -98,3 +98,6 @@ class EventStore(Protocol):
         """Keep it unless a newer one is there."""
 
     def recorded(self, key: str) -> IdempotencyRecord | None: ...
+
+    def forget_keys(self, before: datetime, limit: int) -> int:
+        """Delete idempotency records made before; how many."""

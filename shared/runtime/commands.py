@@ -1,5 +1,6 @@
 """The decorator that makes a function of a command: decode, answer once, map errors."""
 
+import json
 import re
 from collections.abc import Callable
 from functools import wraps
@@ -17,7 +18,7 @@ from shared.domain.errors import Invalid
 from shared.event_store.aggregates import Loaded
 from shared.event_store.protocol import EventStore
 from shared.observability.context import Context, fresh, within
-from shared.runtime.engines import engines
+from shared.runtime.engines import Engines, engines
 from shared.runtime.http import answering, body_of, header, json_response
 from shared.runtime.idempotency import Request, answer, earlier_answer, fingerprint, recording
 
@@ -49,12 +50,44 @@ def command(kind: type[Command], permission: Permission) -> Callable[[Handler[Co
     return decorate
 
 
-def _carry_out(
-    request: flask.Request, kind: type[Command], permission: Permission, handle: Handler[Command]
+def administrative(kind: type[Command]) -> Callable[[Callable[[Command, Engines], Any]], HttpFunction]:
+    """Like `command`, for admins, and for what is no event: nothing is recorded under an idempotency key, so doing it twice
+    must be harmless by itself. Answers 200 with the handler's result as JSON; `current().actor` says who asked."""
+
+    def decorate(handle: Callable[[Command, Engines], Any]) -> HttpFunction:
+        @functions_framework.http
+        @wraps(handle)
+        def function(request: flask.Request) -> flask.Response:
+            if request.method != "POST":
+                return flask.Response(status=405, headers={"Allow": "POST"})
+            return answering(lambda: _administer(request, kind, handle))
+
+        return function
+
+    return decorate
+
+
+def _administer(
+    request: flask.Request, kind: type[Command], handle: Callable[[Command, Engines], Any]
 ) -> flask.Response:
+    actor = _admitted(request, Permission.ADMIN)
+    asked = decode(kind, parse_json(body_of(request, engines().settings.max_body_bytes)))
+    with within(_context(request, actor)), acting(actor):
+        return json_response(json.dumps(handle(asked, engines())))
+
+
+def _admitted(request: flask.Request, permission: Permission) -> Actor:
+    """Who asks, and may."""
     require_caller(request.headers.get("Authorization"), engines().settings.caller_email)
     actor = _actor(request)
     require(permission, actor)
+    return actor
+
+
+def _carry_out(
+    request: flask.Request, kind: type[Command], permission: Permission, handle: Handler[Command]
+) -> flask.Response:
+    actor = _admitted(request, permission)
     context = _context(request, actor)
     store = engines().event_store
     body = body_of(request, engines().settings.max_body_bytes)

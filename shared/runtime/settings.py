@@ -19,7 +19,8 @@ class Settings:
     every deadline of a saga, below 1 to see them pass sooner. `request_timeout_seconds`: for a whole GraphQL request;
     `command_timeout_seconds`: for one call of a command function, which may be made twice; `handler_timeout_seconds`: for
     what Pub/Sub or a schedule calls. `breaker_fail_max`: failures in a row that open a circuit breaker;
-    `breaker_reset_seconds`: how long it stays open.
+    `breaker_reset_seconds`: how long it stays open. `keep_history_days`: after so many days expire_records deletes the
+    histories of ended sagas, and dead letters that were retried or discarded.
     """
 
     profile: Literal["memory", "postgres", "engines"] = "engines"
@@ -42,6 +43,7 @@ class Settings:
     handler_timeout_seconds: float = 50
     breaker_fail_max: int = 10
     breaker_reset_seconds: float = 5
+    keep_history_days: int = 90
     max_body_bytes: int = 1_000_000
     max_query_depth: int = 10
     max_query_aliases: int = 50

@@ -28,6 +28,12 @@ def advance(saga: Saga, progress: Progress, event: object, now: datetime) -> Adv
             return progress, []
 
 
+def resume(saga: Saga, progress: Progress, now: datetime) -> Advance:
+    """Send a stuck saga's compensation again, as patiently as the first time."""
+    again = replace(progress, status=Status.COMPENSATING, attempts=0)
+    return _send(again, _undoing(saga, again), saga.undo_within, now)
+
+
 def _while_going_forward(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
     step = saga.steps[progress.step]
     if isinstance(event, step.until):
