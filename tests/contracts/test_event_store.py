@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -305,3 +305,13 @@ def _let_leases_run_out(store: EventStore) -> None:
     if isinstance(store, PostgresEventStore):
         with store._pool.connection() as connection:
             connection.execute("UPDATE outbox SET leased_until = now() - interval '1 second'")
+
+
+def test_old_idempotency_keys_are_forgotten(store: EventStore) -> None:
+    for n in range(3):
+        store.append(Append((), record=IdempotencyRecord(f"key {n}", "print", "{}")))
+    now = datetime.now(UTC)
+    assert store.forget_keys(now - timedelta(hours=24), 10) == 0
+    assert store.recorded("key 0")
+    assert [store.forget_keys(now + timedelta(hours=1), 2) for _ in range(3)] == [2, 1, 0]
+    assert store.recorded("key 0") is None
