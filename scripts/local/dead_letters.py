@@ -134,7 +134,6 @@ def arguments() -> argparse.Namespace:
     where.add_argument("--url", help=f"of GraphQL ({URL})")
     where.add_argument("--token", help="an admin's ID token (SHOP_TOKEN, or one that scripts/dev accepts)")
     parser = argparse.ArgumentParser(prog="scripts/dead-letters", description=__doc__, parents=[where])
-    parser.set_defaults(url=URL, token=None)
     what = parser.add_subparsers(title="what can be done", metavar="WHAT", required=True)
 
     def can(name: str, run: Any, about: str) -> argparse.ArgumentParser:
@@ -155,7 +154,7 @@ def arguments() -> argparse.Namespace:
     discarded = can("discard", discard, "put one aside for good")
     discarded.add_argument("id")
     discarded.add_argument("--reason", required=True, metavar="TEXT", help="why nobody needs it")
-    return parser.parse_args()
+    return parser.parse_args(namespace=argparse.Namespace(url=URL, token=None))
 
 
 def main() -> int:
