@@ -1,5 +1,6 @@
 """Make the virtual environment that everything else runs in. Uses nothing but Python's own library."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -20,8 +21,11 @@ def ready() -> Path:
         sys.exit(
             f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}. Try: python3.11 {' '.join(sys.argv)}"
         )
-    if not _STAMP.exists() or _STAMP.read_text() != _wanted():
-        _install()
+    if not _installed():
+        with (ROOT / ".venv.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two first starts at once: the second waits and finds it done
+            if not _installed():
+                _install()
     return VENV / "bin" / "python"
 
 
@@ -31,6 +35,10 @@ def run_module(module: str, arguments: list[str]) -> None:
     os.chdir(ROOT)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     os.execve(python, [str(python), "-m", module, *arguments], environment)
+
+
+def _installed() -> bool:
+    return _STAMP.exists() and _STAMP.read_text() == _wanted()
 
 
 def _wanted() -> str:

@@ -25,6 +25,7 @@ from scripts.local.token import emulator_token
 from shared.api.commands import CommandClient
 from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.messaging.memory import Deliver, Subscription
+from shared.resilience.calls import Breakers
 from shared.runtime.engines import use
 from shared.runtime.manifest import manifest
 from shared.runtime.memory_engines import MemoryEngines
@@ -72,8 +73,9 @@ class ShopInMemory:
         self._lock = Lock()
         self._pushed: list[Pushed] = []
         self.deliver: Deliver = self.hand_over
-        self.commands = copy(_commands())
         self.engines = HastyEngines(settings, self._deliver)
+        self.commands = copy(_commands())
+        self.commands._breakers = self.engines.breakers
         use(self.engines)
 
     def close(self) -> None:
@@ -181,7 +183,7 @@ class ShopInMemory:
 @cache
 def _commands() -> CommandClient:
     """How the graphql function reaches the command functions: over ASGI, in this process. It takes long to make."""
-    client = CommandClient("http://command/{function}", Settings.command_timeout_seconds)
+    client = CommandClient("http://command/{function}", Settings.command_timeout_seconds, Breakers(10, 5))
     client._client = httpx.AsyncClient(transport=httpx.ASGITransport(service_app("command")))
     return client
 

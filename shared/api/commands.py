@@ -8,72 +8,89 @@ from urllib.parse import quote
 from uuid import UUID
 
 import httpx
-from uuid_utils.compat import uuid7
 
 from shared.auth.permissions import Actor
 from shared.auth.service_identity import authorization
 from shared.domain.errors import ANSWERS, ShopError, TimedOut, Unavailable
 from shared.observability.context import Context
+from shared.resilience.calls import BreakerOpen, Breakers, time_left
 
 _ERRORS: dict[str, type[ShopError]] = {code: kind for kind, (_, code) in ANSWERS.items() if issubclass(kind, ShopError)}
+
+_MARGIN = 0.5
+"""Seconds that the answer of a command that ran out of time needs to reach us in time."""
 
 
 class CommandClient:
     """`url`: of a command function, with `{function}` for its name. `timeout`: seconds for one call."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, breakers: Breakers) -> None:
         self._url = url
+        self._timeout = timeout
+        self._breakers = breakers
         self._client = httpx.AsyncClient(timeout=timeout, limits=httpx.Limits(max_connections=100))
 
     async def send(self, function: str, command: dict[str, Any], context: Context, actor: Actor) -> dict[str, Any]:
-        """The command's answer, `{stream, version, entity}`.
+        """The command's answer, `{stream, version, entity}`. `context.causation_id` is the idempotency key.
 
-        Raises the error the function answered with, TimedOut or Unavailable. A call without an answer is repeated once
-        under the same key, so it never happens twice.
+        Raises the error the function answered with, TimedOut or Unavailable. A call without a clear answer is repeated
+        once under the same key, so it never happens twice.
         """
         headers = {
-            "Idempotency-Key": str(uuid7()),
+            "Idempotency-Key": context.causation_id,
             "X-Correlation-Id": context.correlation_id,
             "X-Actor": quote(actor.name),
             "X-Role": actor.role.value,
             "Content-Type": "application/json",
-            **await authorization(self._url.format(function=function)),
         }
-        body = json.dumps(command, default=_plain).encode()
+        body = json.dumps(command, default=_plain, sort_keys=True).encode()
         try:
-            response = await self._post(function, body, headers)
-        except httpx.TransportError:
-            response = None
-        if response is None or response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-            response = await self._again(function, body, headers)
-        return _answer(function, response)
-
-    async def _again(self, function: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
-        """The first attempt may have been carried out, so what fails again is never said to have had no effect."""
-        await asyncio.sleep(0.1)
+            return await self._once(function, body, headers)
+        except BreakerOpen:
+            raise
+        except (Unavailable, TimedOut):
+            await asyncio.sleep(0.1)
         try:
-            return await self._post(function, body, headers)
-        except httpx.ConnectError as error:
-            raise Unavailable(f"{function} does not answer; look whether it happened before you try again") from error
-        except httpx.TransportError as error:
-            raise TimedOut(f"{function} did not answer in time; it may have happened") from error
+            return await self._once(function, body, headers)
+        except (Unavailable, TimedOut) as error:
+            error.message += "; it may have happened: ask again under the same Idempotency-Key, or look"
+            raise
 
-    async def _post(self, function: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
-        return await self._client.post(self._url.format(function=function), content=body, headers=headers)
+    async def _once(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
+        """A fault of the function is no reason to stop calling it: it may lie in what this one client asked."""
+        with self._breakers[function].guard():
+            answer = await self._call(function, body, headers)
+            if isinstance(answer, Unavailable | TimedOut):
+                raise answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def _call(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any] | Exception:
+        url, left = self._url.format(function=function), time_left(self._timeout)
+        bounded = headers | {"X-Timeout": f"{max(_MARGIN, left - _MARGIN):.3f}"}
+        try:
+            async with asyncio.timeout(left):
+                signed = bounded | await authorization(url)
+                return _answer(function, await self._client.post(url, content=body, headers=signed))
+        except (httpx.TimeoutException, TimeoutError):
+            return TimedOut(f"{function} did not answer in time")
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            return Unavailable(f"{function} does not answer: {type(error).__name__}")
 
 
-def _answer(function: str, response: httpx.Response) -> dict[str, Any]:
+def _answer(function: str, response: httpx.Response) -> dict[str, Any] | Exception:
     try:
         answer: Any = response.json()
-    except ValueError as error:  # not ours: a proxy or the platform answered
-        raise Unavailable(f"{function} answered {response.status_code}; try again in a moment") from error
+    except ValueError:  # not ours: a proxy or the platform answered
+        return Unavailable(f"{function} answered {response.status_code}; try again in a moment")
     if response.status_code == httpx.codes.OK:
         done: dict[str, Any] = answer
         return done
     kind = _ERRORS.get(answer.get("code", "")) if isinstance(answer, dict) else None
     if kind and isinstance(answer.get("message"), str):
-        raise kind(answer["message"], answer.get("field") or ())
-    raise RuntimeError(f"{function} answered {response.status_code}")
+        return kind(answer["message"], answer.get("field") or ())
+    return RuntimeError(f"{function} answered {response.status_code}")
 
 
 def _plain(value: Any) -> str:

@@ -66,12 +66,15 @@ def _on_sale(where: Where, limit: int) -> Find:
 
 @dataclass(frozen=True)
 class RequestContext:
+    """`idempotency_key`: the client's, for all mutations of the request."""
+
     queries: Queries
     loaders: Loaders
     commands: CommandClient
     context: Context
     actor: Actor
     engines: Engines
+    idempotency_key: str | None = None
 
 
 Info = GraphQLResolveInfo[RequestContext]

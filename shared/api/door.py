@@ -16,6 +16,7 @@ from shared.auth.identity import identify
 from shared.auth.permissions import Actor
 from shared.auth.service_identity import without_sign_in
 from shared.observability.context import fresh
+from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines
 from shared.runtime.settings import Settings
 
@@ -47,17 +48,19 @@ async def enter(request: Request, engines: Engines) -> Response:
     else:
         actor = without_sign_in(settings.sign_in_required)
     limits = Limits(settings.max_query_depth, settings.max_query_aliases, settings.max_query_cost)
-    return await answer(request, _context(engines, actor), settings.max_body_bytes, limits)
+    with deadline(settings.request_timeout_seconds):
+        return await answer(request, _context(request, engines, actor), settings.max_body_bytes, limits)
 
 
-def _context(engines: Engines, actor: Actor) -> RequestContext:
-    queries = engines.queries
-    return RequestContext(queries, Loaders(queries), _commands(engines.settings), fresh(actor.name), actor, engines)
+def _context(request: Request, engines: Engines, actor: Actor) -> RequestContext:
+    queries, key = engines.queries, request.headers.get("idempotency-key")
+    return RequestContext(queries, Loaders(queries), _commands(engines), fresh(actor.name), actor, engines, key)
 
 
 @lru_cache
-def _commands(settings: Settings) -> CommandClient:
-    return CommandClient(settings.command_url, settings.command_timeout_seconds)
+def _commands(engines: Engines) -> CommandClient:
+    settings = engines.settings
+    return CommandClient(settings.command_url, settings.command_timeout_seconds, engines.breakers)
 
 
 def _is_browser(request: Request) -> bool:

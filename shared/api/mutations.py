@@ -3,21 +3,27 @@
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID, uuid5
 
+from graphql.pyutils import Path as ResponsePath
 from uuid_utils.compat import uuid7
 
 from shared.api.context import Info
 from shared.auth.permissions import Permission, require
-from shared.domain.errors import Path, ShopError
+from shared.domain.errors import Invalid, Path, ShopError
+from shared.observability.context import caused_by
 from shared.read_models.protocol import Fields
+
+_KEYS = UUID("5f0c2f6e-52f5-4c2e-9a2e-0d9c2a5b7d11")
+"""The namespace of keys made from clients' keys."""
 
 Resolver = Callable[..., Coroutine[Any, Any, Any]]
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """`permission`: the one that the command function asks for again. `id_field`: the command's id, taken from the
-    argument `id` or made here for something new."""
+    """`permission`: the one that the command function asks for again. `id_field`: what the command calls the entity's id,
+    which is the argument `id`, or for something new made by the command function."""
 
     function: str
     permission: Permission
@@ -59,9 +65,10 @@ def resolver(mutation: Mutation) -> Resolver:
     async def resolve(_: Any, info: Info, **arguments: Any) -> Any:
         request = info.context
         require(mutation.permission, request.actor)
+        context = caused_by(request.context, _key(request.idempotency_key, info.path))
+        command = _command(mutation, arguments)
         try:
-            command = _command(mutation, arguments)
-            answer = await request.commands.send(mutation.function, command, request.context, request.actor)
+            answer = await request.commands.send(mutation.function, command, context, request.actor)
         except ShopError as error:
             error.field = tuple(_argument(mutation, arguments, error.field))
             raise
@@ -70,13 +77,20 @@ def resolver(mutation: Mutation) -> Resolver:
     return resolve
 
 
+def _key(given: str | None, path: ResponsePath) -> str:
+    """A request may hold several mutations, each under a key of its own, made of the client's and its response path."""
+    if given is None:
+        return str(uuid7())
+    if not (0 < len(given) <= 200 and given.isascii() and given.isprintable()):
+        raise Invalid("the header Idempotency-Key must be 1 to 200 printable ASCII characters", ("Idempotency-Key",))
+    return str(uuid5(_KEYS, "/".join([*map(str, path.as_list()), given])))
+
+
 def _command(mutation: Mutation, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Something new gets its id from the command function, so that the same request is the same command again."""
     rest = {name: value for name, value in arguments.items() if name not in ("id", "input")}
-    return {
-        **arguments.get("input", {}),
-        **rest,
-        mutation.id_field: arguments["id"] if "id" in arguments else str(uuid7()),
-    }
+    there = {mutation.id_field: arguments["id"]} if "id" in arguments else {}
+    return {**arguments.get("input", {}), **rest, **there}
 
 
 def _argument(mutation: Mutation, arguments: Mapping[str, Any], field: Path) -> Path:

@@ -52,7 +52,12 @@ class Aggregate(Generic[State]):
 
     @property
     def topic(self) -> str:
-        return f"{self.name}-events"
+        return topic_of(self.name)
+
+
+def topic_of(stream: str) -> str:
+    """Where the events of a stream, or of all streams of an aggregate, are announced."""
+    return f"{stream.partition('-')[0]}-events"
 
 
 @dataclass(frozen=True)

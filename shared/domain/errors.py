@@ -45,7 +45,11 @@ class CircularParent(Rejected):
     """A category can't become its own ancestor."""
 
 
-class ConcurrencyError(ShopError):
+class Conflict(ShopError):
+    """It collides with something else that was asked for or done."""
+
+
+class ConcurrencyError(Conflict):
     """Somebody else wrote first; load again and decide again."""
 
 
@@ -73,7 +77,7 @@ ANSWERS: dict[type[Exception], tuple[int, str]] = {
     Invalid: (422, "INVALID_INPUT"),
     NotFound: (404, "NOT_FOUND"),
     Rejected: (409, "BUSINESS_RULE_VIOLATION"),
-    ConcurrencyError: (409, "CONFLICT"),
+    Conflict: (409, "CONFLICT"),
     Unavailable: (503, "SERVICE_UNAVAILABLE"),
     Unauthenticated: (401, "UNAUTHENTICATED"),
     Forbidden: (403, "FORBIDDEN"),

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter
 
+from shared.domain.aggregate import topic_of
 from shared.domain.category import CATEGORY
 from shared.domain.events import Event
 from shared.domain.order import ORDER
@@ -73,7 +74,7 @@ CODEC = Codec((*CATEGORY.event_types, *PRODUCT.event_types, *ORDER.event_types),
 def announcement(event: EventRecord) -> Message:
     """On the topic of its aggregate, under the event's own id."""
     return Message(
-        topic=f"{event.stream.partition('-')[0]}-events",
+        topic=topic_of(event.stream),
         type=event.type,
         subject=event.stream,
         data={

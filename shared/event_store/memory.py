@@ -1,13 +1,14 @@
 """The event store in memory: for tests and for `scripts/dev --memory`. Same rules, same errors, nothing survives."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import RLock
 
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
 from shared.domain.placement import Place, Placement, Remove
 from shared.event_store.codec import announcement
 from shared.event_store.protocol import (
+    KEYS_KEPT,
     AlreadyRecorded,
     Append,
     Checkpoint,
@@ -21,20 +22,27 @@ from shared.messaging.outbox import AfterCommit
 
 
 class MemoryEventStore:
-    def __init__(self, outbox: MemoryOutbox | None = None, after_commit: AfterCommit | None = None) -> None:
+    """`keys_kept`: how long an idempotency key is known."""
+
+    def __init__(
+        self,
+        outbox: MemoryOutbox | None = None,
+        after_commit: AfterCommit | None = None,
+        keys_kept: timedelta = KEYS_KEPT,
+    ) -> None:
         self._lock = RLock()
         self._log: list[EventRecord] = []
         self._streams: dict[str, list[EventRecord]] = {}
         self._snapshots: dict[str, Snapshot] = {}
-        self._records: dict[str, IdempotencyRecord] = {}
-        self._recorded_at: dict[str, datetime] = {}
+        self._records: dict[str, tuple[datetime, IdempotencyRecord]] = {}
+        self._keys_kept = keys_kept
         self._placements: dict[str, Place] = {}
         self._outbox = outbox or MemoryOutbox()
         self._after_commit = after_commit
 
     def append(self, append: Append) -> None:
         with self._lock:
-            if append.record and append.record.key in self._records:
+            if append.record and self.recorded(append.record.key):
                 raise AlreadyRecorded("the command has been carried out already")
             events = sorted(append.events, key=lambda event: (event.stream, event.version))
             self._require_expected_versions(events)
@@ -43,8 +51,7 @@ class MemoryEventStore:
                 self._streams.setdefault(event.stream, []).append(event)
             self._log.extend(events)
             if append.record:
-                self._records[append.record.key] = append.record
-                self._recorded_at[append.record.key] = datetime.now(UTC)
+                self._records[append.record.key] = datetime.now(UTC), append.record
             announcements = [announcement(event) for event in append.events]
             self._outbox.add(announcements)
         if self._after_commit:
@@ -84,13 +91,14 @@ class MemoryEventStore:
 
     def recorded(self, key: str) -> IdempotencyRecord | None:
         with self._lock:
-            return self._records.get(key)
+            recorded_at, record = self._records.get(key, (datetime.min.replace(tzinfo=UTC), None))
+            return record if datetime.now(UTC) - recorded_at < self._keys_kept else None
 
     def forget_keys(self, before: datetime, limit: int) -> int:
         with self._lock:
-            old = [key for key, recorded_at in self._recorded_at.items() if recorded_at < before][:limit]
+            old = [key for key, (recorded_at, _) in self._records.items() if recorded_at < before][:limit]
             for key in old:
-                del self._records[key], self._recorded_at[key]
+                del self._records[key]
             return len(old)
 
 

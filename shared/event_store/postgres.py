@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
 from psycopg import Connection, errors
@@ -23,6 +23,7 @@ from shared.domain.errors import (
 from shared.domain.placement import Place, Placement, Remove
 from shared.event_store.codec import announcement
 from shared.event_store.protocol import (
+    KEYS_KEPT,
     AlreadyRecorded,
     Append,
     Checkpoint,
@@ -68,6 +69,11 @@ WITH inserted AS (
 INSERT INTO outbox (position, leased_until) SELECT position, clock_timestamp() + interval '15 seconds' FROM inserted
 """
 
+_RECORDED = """
+SELECT key, fingerprint, result FROM idempotency
+WHERE key = %s AND recorded_at > clock_timestamp() - make_interval(secs => %s)
+"""
+
 _FORGET_KEYS = """
 DELETE FROM idempotency WHERE recorded_at < %(before)s AND key IN (
     SELECT key FROM idempotency WHERE recorded_at < %(before)s ORDER BY recorded_at LIMIT %(limit)s
@@ -86,15 +92,18 @@ WHERE (snapshots.schema_version, snapshots.version) < (excluded.schema_version, 
 
 class PostgresEventStore:
     """`pool`: connections in autocommit mode. `after_commit`: publishes what an append left in the
-    outbox; without it that waits for the relay."""
+    outbox; without it that waits for the relay. `keys_kept`: how long an idempotency key is known."""
 
-    def __init__(self, pool: ConnectionPool, after_commit: AfterCommit | None = None) -> None:
+    def __init__(
+        self, pool: ConnectionPool, after_commit: AfterCommit | None = None, keys_kept: timedelta = KEYS_KEPT
+    ) -> None:
         self._pool = pool
         self._after_commit = after_commit
+        self._keys_kept = keys_kept.total_seconds()
 
     def append(self, append: Append) -> None:
         simple = len(append.events) == 1 and not append.placements and append.record is None
-        statement, values = _append_one(append.events[0]) if simple else _append_many(append)
+        statement, values = _append_one(append.events[0]) if simple else _append_many(append, self._keys_kept)
         with self._connection() as connection, _conflicts_as_ours(append):
             if connection.execute(statement, values).rowcount == 0:
                 raise ConcurrencyError("somebody else changed it at the same moment; try again")
@@ -127,9 +136,7 @@ class PostgresEventStore:
 
     def recorded(self, key: str) -> IdempotencyRecord | None:
         with self._connection() as connection:
-            row = connection.execute(
-                "SELECT key, fingerprint, result FROM idempotency WHERE key = %s", (key,)
-            ).fetchone()
+            row = connection.execute(_RECORDED, (key, self._keys_kept)).fetchone()
             return IdempotencyRecord(*row) if row else None
 
     def forget_keys(self, before: datetime, limit: int) -> int:
@@ -178,8 +185,8 @@ def _append_one(event: EventRecord) -> tuple[LiteralString, Sequence[Any]]:
     return _APPEND_ONE, (*head, data, metadata, event.recorded_at)
 
 
-def _append_many(append: Append) -> tuple[LiteralString, Sequence[Any]]:
-    rules = (_placements_json(append.placements), _record_json(append.record))
+def _append_many(append: Append, keys_kept: float) -> tuple[LiteralString, Sequence[Any]]:
+    rules = (_placements_json(append.placements), _record_json(append.record, keys_kept))
     return "SELECT append_events(%s, %s, %s)", (_events_json(append.events), *rules)
 
 
@@ -228,5 +235,5 @@ def _placement_row(placement: Placement) -> dict[str, Any]:
             return {"stream": stream, "removed": True}
 
 
-def _record_json(record: IdempotencyRecord | None) -> str | None:
-    return json.dumps(vars(record)) if record else None
+def _record_json(record: IdempotencyRecord | None, keys_kept: float) -> str | None:
+    return json.dumps(vars(record) | {"kept_seconds": keys_kept}) if record else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
@@ -71,6 +71,10 @@ class Append:
     record: IdempotencyRecord | None = None
 
 
+KEYS_KEPT = timedelta(hours=24)
+"""How long an idempotency key stands for its first request. After that it is like new."""
+
+
 class AlreadyRecorded(ConcurrencyError):
     """The idempotency key has been used: look its result up instead of writing."""
 
@@ -97,7 +101,8 @@ class EventStore(Protocol):
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep it unless a newer one is there."""
 
-    def recorded(self, key: str) -> IdempotencyRecord | None: ...
+    def recorded(self, key: str) -> IdempotencyRecord | None:
+        """Of the last 24 hours."""
 
     def forget_keys(self, before: datetime, limit: int) -> int:
         """Delete idempotency records made before; how many."""

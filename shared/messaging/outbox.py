@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 from psycopg_pool import ConnectionPool
 
-from shared.domain.errors import Unavailable
+from shared.domain.errors import TimedOut, Unavailable
 from shared.messaging.envelope import Message, Publishable, decode_stored
 from shared.resilience.postgres import unavailable_when_down
 
@@ -47,7 +47,7 @@ def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
         topics = sorted({message.topic for message in messages})
         try:
             outbox.delete(publisher.publish(messages))
-        except Unavailable as error:
+        except (Unavailable, TimedOut) as error:
             _log.warning("messages left to relay_outbox", count=len(messages), topics=topics, reason=error.message)
         except Exception:
             _log.exception("messages left to relay_outbox", count=len(messages), topics=topics)

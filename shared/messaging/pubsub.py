@@ -22,6 +22,8 @@ _log = structlog.get_logger()
 _DEADLINE = 3.0
 """Seconds for all messages together: a client waits for this, and what isn't accepted by then is relayed later."""
 
+_REFUSALS = (exceptions.ClientError, MessageTooLargeError)
+"""Of this message, not of every message."""
 _TAKEN = {"self", "topic", "data", "ordering_key", "retry", "timeout"}
 """Attributes that the client's method can't take: its parameters have these names."""
 
@@ -38,7 +40,7 @@ class PubSubPublisher:
         with self._breaker.guard():
             accepted, failure = self._accepted(messages)
             refusal = Unavailable(f"Pub/Sub does not accept messages: {failure}")
-            if failure and not accepted and not isinstance(failure, exceptions.ClientError):
+            if failure and not accepted and not isinstance(failure, _REFUSALS):
                 raise refusal from failure
         if failure and not accepted:  # such as a topic that is not there: no reason to leave the others waiting
             raise refusal from failure

@@ -40,6 +40,10 @@ def time_left(at_most: float) -> float:
     return left
 
 
+class BreakerOpen(Unavailable):
+    """It was not called at all."""
+
+
 class Breaker:
     """A circuit breaker around one remote dependency: closed, open after `fail_max` failures in a row, and half-open
     after `reset_seconds`, when one call may try; its outcome closes or opens it again. A refusal is no failure."""
@@ -64,7 +68,7 @@ class Breaker:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Run one call, which may await. Raises Unavailable at once while the breaker is open or another call tries.
+        """Run one call, which may await. Raises BreakerOpen at once while it is open or another call tries.
 
         Not `CircuitBreaker.call`, which holds its lock during the call and so lets only one run at a time.
         """
@@ -80,11 +84,11 @@ class Breaker:
             if trying:
                 self._trial.release()
 
-    def _refusal(self) -> Unavailable:
+    def _refusal(self) -> BreakerOpen:
         opened_at = self._breaker._state_storage.opened_at
         waited = (datetime.now(UTC) - opened_at).total_seconds() if opened_at else 0.0
         wait = max(1.0, self._breaker.reset_timeout - waited)
-        return Unavailable(f"{self.name} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
+        return BreakerOpen(f"{self.name} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
 
 
 class Breakers:

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import flask
 import functions_framework
 from flask.typing import ResponseReturnValue
+from uuid_utils.compat import uuid7
 
 from shared.auth.permissions import Actor, Permission, Role, acting, require
 from shared.auth.service_identity import require_caller, without_sign_in
@@ -18,24 +19,36 @@ from shared.domain.errors import Invalid
 from shared.event_store.aggregates import Loaded
 from shared.event_store.protocol import EventStore
 from shared.observability.context import Context, fresh, within
+from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
+from shared.runtime.execute import Request, answer, earlier_answer, fingerprint, recording
 from shared.runtime.http import answering, body_of, header, json_response
-from shared.runtime.idempotency import Request, answer, earlier_answer, fingerprint, recording
 
 Command = TypeVar("Command")
 Handler = Callable[[Command, EventStore], Loaded[Any]]
+_SECONDS = re.compile(r"\d{1,5}(\.\d{1,9})?", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 HttpFunction = Callable[[flask.Request], ResponseReturnValue]
 
 
-def command(kind: type[Command], permission: Permission) -> Callable[[Handler[Command]], HttpFunction]:
+def command(
+    kind: type[Command], permission: Permission, new: str | None = None
+) -> Callable[[Handler[Command]], HttpFunction]:
     """An HTTP function that takes the command as a JSON object in a POST.
 
+    `new`: the field for the id of what the command makes, which gets one where it is left out.
+
     Headers: `X-Actor` (who asks, percent-encoded) and `X-Role`, `Idempotency-Key` (a repeated one gets the first answer
-    again), `X-Correlation-Id`, `traceparent`. Answers 200 with `{stream, version, entity}`, or an error
-    `{code, message, field}`.
+    again, for a day), `X-Timeout` (seconds), `X-Correlation-Id`, `traceparent`. Answers 200 with
+    `{stream, version, entity}`, or an error `{code, message, field}`.
     """
+
+    def decoded(body: bytes) -> Command:
+        given = parse_json(body)
+        if new and isinstance(given, dict):
+            given.setdefault(new, str(uuid7()))
+        return decode(kind, given)
 
     def decorate(handle: Handler[Command]) -> HttpFunction:
         @functions_framework.http
@@ -43,7 +56,7 @@ def command(kind: type[Command], permission: Permission) -> Callable[[Handler[Co
         def function(request: flask.Request) -> flask.Response:
             if request.method != "POST":
                 return flask.Response(status=405, headers={"Allow": "POST"})
-            return answering(lambda: _carry_out(request, kind, permission, handle))
+            return answering(lambda: _in_time(request, lambda: _carry_out(request, decoded, permission, handle)))
 
         return function
 
@@ -60,11 +73,20 @@ def administrative(kind: type[Command]) -> Callable[[Callable[[Command, Engines]
         def function(request: flask.Request) -> flask.Response:
             if request.method != "POST":
                 return flask.Response(status=405, headers={"Allow": "POST"})
-            return answering(lambda: _administer(request, kind, handle))
+            return answering(lambda: _in_time(request, lambda: _administer(request, kind, handle)))
 
         return function
 
     return decorate
+
+
+def _in_time(request: flask.Request, respond: Callable[[], flask.Response]) -> flask.Response:
+    """Within what the caller will wait for."""
+    given = header(request, "X-Timeout", str(engines().settings.handler_timeout_seconds))
+    if not _SECONDS.fullmatch(given):
+        raise Invalid("X-Timeout must be seconds, such as 9.5", ("X-Timeout",))
+    with deadline(float(given)):
+        return respond()
 
 
 def _administer(
@@ -76,34 +98,37 @@ def _administer(
         return json_response(json.dumps(handle(asked, engines())))
 
 
+def _carry_out(
+    request: flask.Request,
+    decoded: Callable[[bytes], Command],
+    permission: Permission,
+    handle: Handler[Command],
+) -> flask.Response:
+    actor = _admitted(request, permission)
+    context = _context(request, actor)
+    store = engines().event_store
+    body = body_of(request, engines().settings.max_body_bytes)
+    asked = Request(context.causation_id, fingerprint(handle.__name__, actor.name, body))
+    request_ = decoded(body)
+    with within(context), recording(asked), acting(actor):
+        earlier = earlier_answer(store, asked)
+        if earlier is not None:
+            return json_response(earlier)
+        try:
+            return json_response(answer(handle(request_, store)))
+        except Exception:  # perhaps only because the same request was faster, or after it had been recorded
+            recorded = earlier_answer(store, asked)
+            if recorded is None:
+                raise
+            return json_response(recorded)
+
+
 def _admitted(request: flask.Request, permission: Permission) -> Actor:
     """Who asks, and may."""
     require_caller(request.headers.get("Authorization"), engines().settings.caller_email)
     actor = _actor(request)
     require(permission, actor)
     return actor
-
-
-def _carry_out(
-    request: flask.Request, kind: type[Command], permission: Permission, handle: Handler[Command]
-) -> flask.Response:
-    actor = _admitted(request, permission)
-    context = _context(request, actor)
-    store = engines().event_store
-    body = body_of(request, engines().settings.max_body_bytes)
-    asked = Request(context.causation_id, fingerprint(handle.__name__, body))
-    decoded = decode(kind, parse_json(body))
-    with within(context), recording(asked), acting(actor):
-        earlier = earlier_answer(store, asked)
-        if earlier is not None:
-            return json_response(earlier)
-        try:
-            return json_response(answer(handle(decoded, store)))
-        except Exception:  # perhaps only because the same request was faster, or after it had been recorded
-            recorded = earlier_answer(store, asked)
-            if recorded is None:
-                raise
-            return json_response(recorded)
 
 
 def _actor(request: flask.Request) -> Actor:

@@ -1,21 +1,31 @@
-"""Carry out a command: load, decide, append; again when somebody else was faster."""
+"""Carry out a command: load, decide, append; again when somebody else was faster; once, however often it is asked for."""
 
+import hashlib
+import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
+from pydantic import TypeAdapter
+
 from shared.domain.aggregate import Ref
-from shared.domain.errors import ConcurrencyError
+from shared.domain.errors import ConcurrencyError, Conflict
 from shared.domain.placement import placement
 from shared.event_store.aggregates import Loaded, load, records, snapshot_if_due
-from shared.event_store.protocol import AlreadyRecorded, Append, EventStore
+from shared.event_store.protocol import AlreadyRecorded, Append, EventStore, IdempotencyRecord
 from shared.observability.context import current
-from shared.runtime.idempotency import idempotency_record
+from shared.read_models.documents import document
+from shared.resilience.calls import time_left
 
 Command = TypeVar("Command")
 Root = TypeVar("Root")
 Other = TypeVar("Other")
+
+_DOCUMENTS: TypeAdapter[Any] = TypeAdapter(Any)
 
 ATTEMPTS = 12
 """How often to decide anew before giving up with ConcurrencyError: enough for dozens of writers on one stream."""
@@ -47,7 +57,8 @@ def execute(
     """The root's state after `decide(command, root's state[, states of the others])` was recorded.
 
     Events may belong to the root or to any of the others; all are appended at once or none. Deciding nothing records
-    nothing. Raises what `decide` raises, and ConcurrencyError when every attempt met another writer.
+    nothing. Raises what `decide` raises, ConcurrencyError when every attempt met another writer, and
+    TimedOut when the time for the request is up.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -57,7 +68,7 @@ def execute(
         except ConcurrencyError:
             if attempt == ATTEMPTS - 1:
                 raise
-            time.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))
+            time.sleep(time_left(random.uniform(0.0001, 0.002 * 2 ** min(attempt, 6))))
     raise AssertionError("unreachable")
 
 
@@ -88,3 +99,50 @@ def _once(
     for before, now in zip((loaded, *besides), after, strict=True):
         snapshot_if_due(store, before.version, now)
     return after[0]
+
+
+@dataclass(frozen=True)
+class Request:
+    """`fingerprint`: of what was asked, so that one key can't stand for two requests."""
+
+    key: str
+    fingerprint: str
+
+
+_request: ContextVar[Request | None] = ContextVar("request", default=None)
+
+
+def fingerprint(function: str, actor: str, body: bytes) -> str:
+    return hashlib.sha256(b"\0".join([function.encode(), actor.encode(), body])).hexdigest()
+
+
+@contextmanager
+def recording(request: Request) -> Iterator[None]:
+    token = _request.set(request)
+    try:
+        yield
+    finally:
+        _request.reset(token)
+
+
+def idempotency_record(result: Loaded[Any]) -> IdempotencyRecord | None:
+    """To be stored in the append; None for steps of a saga, which find their outcome on the order's stream."""
+    request = _request.get()
+    return IdempotencyRecord(request.key, request.fingerprint, answer(result)) if request else None
+
+
+def earlier_answer(store: EventStore, request: Request) -> str | None:
+    """The answer that the key got before. Raises Conflict when it was another request that got it."""
+    record = store.recorded(request.key)
+    if record and record.fingerprint != request.fingerprint:
+        raise Conflict("this idempotency key was used for another request; use a new one")
+    return record.result if record else None
+
+
+def answer(result: Loaded[Any]) -> str:
+    """JSON: the stream's name and version, and the entity as the read model will show it."""
+    entity = _DOCUMENTS.dump_python(document(result.state), mode="json")
+    times = {"created_at": result.created_at.isoformat(), "updated_at": result.updated_at.isoformat()}
+    return json.dumps(
+        {"stream": result.ref.stream, "version": result.version, "entity": entity | times}, ensure_ascii=False
+    )

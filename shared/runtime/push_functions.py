@@ -46,7 +46,8 @@ def raw_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         def acknowledge() -> flask.Response:
-            handle(decode_push(body_of(request, _MAX_PUSH)), engines())
+            with deadline(engines().settings.handler_timeout_seconds):
+                handle(decode_push(body_of(request, _MAX_PUSH)), engines())
             return flask.Response(status=HTTPStatus.NO_CONTENT)
 
         return answering(acknowledge)
@@ -149,7 +150,7 @@ def scheduled(handle: Callable[[Engines], int]) -> HttpFunction:
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         def run() -> flask.Response:
-            with within(fresh()):
+            with within(fresh()), deadline(engines().settings.handler_timeout_seconds):
                 return json_response(f'{{"done": {handle(engines())}}}')
 
         return answering(run)

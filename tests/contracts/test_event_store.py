@@ -1,6 +1,7 @@
 """What every event store does. The same tests run on PostgreSQL and in memory."""
 
 import random
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -131,6 +132,27 @@ def test_an_idempotency_key_works_once(store: EventStore) -> None:
     with pytest.raises(AlreadyRecorded):
         store.append(Append([event("b", 1)], record=record))
     assert store.read(["b"]) == {"b": []}
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def forgetful(request: pytest.FixtureRequest) -> EventStore:
+    """Knows an idempotency key for a fifth of a second."""
+    kept = timedelta(seconds=0.2)
+    if request.param == "memory":
+        return MemoryEventStore(keys_kept=kept)
+    return PostgresEventStore(request.getfixturevalue("event_store_pool"), keys_kept=kept)
+
+
+def test_a_key_that_has_had_its_day_is_like_new(forgetful: EventStore) -> None:
+    first, second = IdempotencyRecord("key", "print", "first"), IdempotencyRecord("key", "other", "second")
+    forgetful.append(Append([event("a", 1)], record=first))
+    assert forgetful.recorded("key") == first
+    time.sleep(0.25)
+    assert forgetful.recorded("key") is None
+    forgetful.append(Append([event("a", 2)], record=second))
+    assert forgetful.recorded("key") == second
+    with pytest.raises(AlreadyRecorded):
+        forgetful.append(Append([event("a", 3)], record=first))
 
 
 def test_of_two_appends_with_one_key_at_the_same_moment_one_happens(store: EventStore) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from io import BytesIO
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -129,13 +130,13 @@ def test_requests_repeated_at_the_same_moment_get_the_same_bytes(
 def test_a_used_key_is_refused_for_another_body(shop: ShopInMemory, command: str) -> None:
     body, other = VALID[command](shop), VALID[command](shop)
     shop.command(command, body, {"Idempotency-Key": "once"})
-    refused(shop, command, other, "BUSINESS_RULE_VIOLATION", [], {"Idempotency-Key": "once"})
+    refused(shop, command, other, "CONFLICT", [], {"Idempotency-Key": "once"})
 
 
 def test_a_used_key_is_refused_for_another_function(shop: ShopInMemory) -> None:
     body = VALID["delete_product"](shop)
     shop.command("delete_product", body, {"Idempotency-Key": "once"})
-    refused(shop, "update_product", body, "BUSINESS_RULE_VIOLATION", [], {"Idempotency-Key": "once"})
+    refused(shop, "update_product", body, "CONFLICT", [], {"Idempotency-Key": "once"})
 
 
 def test_a_key_whose_request_was_refused_can_be_used_again(shop: ShopInMemory) -> None:
@@ -241,6 +242,9 @@ IDS: list[tuple[str, list[Any]]] = [
     ("create_product", ["categoryId"]),
     ("create_order", ["items", 0, "productId"]),
 ]
+MADE_IDS: list[tuple[str, list[Any]]] = [
+    (command, [id_field(command)]) for command in COMMANDS if command.startswith("create_")
+]
 OPTIONAL_IDS: list[tuple[str, list[Any]]] = [
     ("create_category", ["parentId"]),
     ("update_category", ["parentId"]),
@@ -323,6 +327,15 @@ BAD_PRICES: Sequence[object] = (
     "1" * 5000,
 )
 
+
+@pytest.mark.parametrize(("command", "path"), MADE_IDS)
+def test_something_new_gets_an_id_where_none_is_given(shop: ShopInMemory, command: str, path: list[Any]) -> None:
+    body, key = altered(VALID[command](shop), path, ABSENT), {"Idempotency-Key": "once"}
+    first = shop.command(command, body, key)
+    assert UUID(first.json()["entity"]["id"]).version == 7
+    assert shop.command(command, body, key).content == first.content
+
+
 WHOLE: list[tuple[str, list[Any]]] = [
     ("create_order", ["items", 0, "quantity"]),
     ("create_product", ["stockQuantity"]),
@@ -337,7 +350,8 @@ LINES: Sequence[object] = (ABSENT, None, "abc", 5, {}, [], [None], [5])
     ("command", "path", "value"),
     [
         *matrix([*IDS, *OPTIONAL_IDS], MALFORMED_IDS),
-        *matrix(IDS, (ABSENT, None)),
+        *matrix(IDS, (None,)),
+        *matrix([one for one in IDS if one not in MADE_IDS], (ABSENT,)),
         *matrix(NAMES, BAD_NAMES),
         *matrix([NAMES[0], NAMES[2], NAMES[4]], (ABSENT, None)),
         *matrix(TEXTS, BAD_TEXTS),

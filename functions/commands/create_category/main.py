@@ -9,7 +9,7 @@ from shared.runtime.commands import command
 from shared.runtime.execute import execute
 
 
-@command(CreateCategory, permission=Permission.ADMIN)
+@command(CreateCategory, permission=Permission.ADMIN, new="categoryId")
 def create_category(request: CreateCategory, store: EventStore) -> Loaded[Category]:
     parents = [CATEGORY.ref(request.parent_id)] if request.parent_id else []
     return execute(store, create, request, CATEGORY.ref(request.category_id), parents)

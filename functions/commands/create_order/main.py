@@ -10,7 +10,7 @@ from shared.runtime.commands import command
 from shared.runtime.execute import execute
 
 
-@command(CreateOrder, permission=Permission.WRITE)
+@command(CreateOrder, permission=Permission.WRITE, new="orderId")
 def create_order(request: CreateOrder, store: EventStore) -> Loaded[Order]:
     for_oneself(request.user_id)
     products = [PRODUCT.ref(item.product_id) for item in request.items]

@@ -10,6 +10,6 @@ from shared.runtime.commands import command
 from shared.runtime.execute import execute
 
 
-@command(CreateProduct, permission=Permission.ADMIN)
+@command(CreateProduct, permission=Permission.ADMIN, new="productId")
 def create_product(request: CreateProduct, store: EventStore) -> Loaded[Product]:
     return execute(store, create, request, PRODUCT.ref(request.product_id), [CATEGORY.ref(request.category_id)])

@@ -1,0 +1,184 @@
+"""A hung command, provider or database makes an error in time, never a hung request; what fails is left alone."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from threading import Thread
+
+import httpx
+import pytest
+
+from shared.domain.errors import TimedOut, Unavailable
+from shared.gateways import providers
+from shared.gateways.providers import HttpPayments
+from shared.resilience.calls import Breaker, deadline
+from shared.runtime.settings import Settings
+from tests.conftest import free_port
+from tests.shop_in_memory import ShopInMemory
+
+CREATE = 'mutation { createCategory(input: {name: "Tea"}) { id } }'
+Handler = Callable[[httpx.Request], object]
+
+
+@pytest.fixture
+def shop_settings(provider: str) -> Settings:
+    return Settings(
+        profile="memory",
+        sign_in_required=True,
+        payment_url=f"{provider}/payments",
+        command_timeout_seconds=0.3,
+        request_timeout_seconds=0.5,
+        breaker_fail_max=4,
+        breaker_reset_seconds=0.4,
+    )
+
+
+def answer_with(shop: ShopInMemory, handler: Handler) -> list[httpx.Request]:
+    """What the command functions are asked from now on, when `handler` answers in their place."""
+    asked: list[httpx.Request] = []
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        answer = handler(request)
+        found = await answer if asyncio.iscoroutine(answer) else answer
+        assert isinstance(found, httpx.Response)
+        return found
+
+    shop.commands._client = httpx.AsyncClient(transport=httpx.MockTransport(handle))
+    shop.commands._timeout = shop.engines.settings.command_timeout_seconds
+    return asked
+
+
+def error(code: str, status: int) -> httpx.Response:
+    return httpx.Response(status, json={"code": code, "message": "no", "field": []})
+
+
+async def hang(_: httpx.Request) -> httpx.Response:
+    await asyncio.sleep(30)
+    return httpx.Response(200)
+
+
+def test_a_hung_command_makes_a_timeout_in_the_time_of_the_whole_request(shop: ShopInMemory) -> None:
+    asked = answer_with(shop, hang)
+    started = time.monotonic()
+    refused = shop.refusal(CREATE)
+    assert refused["code"] == "TIMEOUT"
+    assert time.monotonic() - started < 2
+    assert len({request.headers["Idempotency-Key"] for request in asked}) == 1
+
+
+def test_many_hung_commands_of_one_request_share_its_time(shop: ShopInMemory) -> None:
+    answer_with(shop, hang)
+    fields = " ".join(f'm{n}: createCategory(input: {{name: "{n}"}}) {{ id }}' for n in range(20))
+    started = time.monotonic()
+    answer = shop.graphql(f"mutation {{ {fields} }}")
+    assert time.monotonic() - started < 3
+    found = {one["extensions"]["code"] for one in answer["errors"]}
+    assert found <= {"TIMEOUT", "SERVICE_UNAVAILABLE"}
+    assert len(answer["errors"]) == 20
+
+
+def test_a_command_is_told_how_long_its_answer_is_waited_for(shop: ShopInMemory) -> None:
+    asked = answer_with(shop, lambda _: error("NOT_FOUND", 404))
+    shop.commands._timeout = 10
+    assert shop.refusal(CREATE)["code"] == "NOT_FOUND"
+    assert 0 < float(asked[0].headers["X-Timeout"]) <= 0.5
+
+
+def test_a_breaker_opens_for_the_command_that_fails_and_for_no_other(shop: ShopInMemory) -> None:
+    category = shop.new_category()
+    asked = answer_with(shop, lambda _: error("SERVICE_UNAVAILABLE", 503))
+    codes = [shop.refusal(CREATE)["code"] for _ in range(4)]
+    assert codes == ["SERVICE_UNAVAILABLE"] * 4
+    assert len(asked) == 4  # two requests, each tried twice; the others were refused at once
+    refused = shop.refusal(CREATE)
+    assert refused["retryAfter"] >= 1
+    assert shop.engines.breakers.states()["create_category"] == "open"
+    shop.refusal(f'mutation {{ deleteCategory(id: "{category}") {{ success }} }}')
+    assert len(asked) == 6
+
+
+def test_it_closes_again_by_itself(shop: ShopInMemory) -> None:
+    working = shop.commands._client
+    answer_with(shop, lambda _: error("SERVICE_UNAVAILABLE", 503))
+    for _ in range(3):
+        shop.refusal(CREATE)
+    shop.commands._client = working
+    shop.commands._timeout = 10
+    assert shop.refusal(CREATE)["code"] == "SERVICE_UNAVAILABLE"
+    time.sleep(0.5)
+    assert shop.ask(CREATE)["createCategory"]["id"]
+    assert shop.engines.breakers.states()["create_category"] == "closed"
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("BUSINESS_RULE_VIOLATION", 409), ("INVALID_INPUT", 422), ("CONFLICT", 409), ("INTERNAL_ERROR", 500)],
+)
+def test_an_answer_is_no_failure_whatever_it_says(shop: ShopInMemory, code: str, status: int) -> None:
+    asked = answer_with(shop, lambda _: error(code, status))
+    assert {shop.refusal(CREATE)["code"] for _ in range(10)} == {code}
+    assert len(asked) == 10
+    assert shop.engines.breakers.states()["create_category"] == "closed"
+
+
+def test_a_command_that_has_no_time_left_says_so_and_does_nothing(shop: ShopInMemory) -> None:
+    for wrong in ("soon", "-1", "1e9", "nan", "", "1" * 9):
+        answer = shop.command("create_category", {"name": "Tea"}, {"X-Timeout": wrong})
+        assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_INPUT")
+    assert shop.log() == []
+
+
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    """A provider that sends a byte every now and then, and never the last one."""
+    port = free_port()
+    server = socket.create_server(("127.0.0.1", port))
+
+    def drip() -> None:
+        client, _ = server.accept()
+        with client:
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            try:
+                while True:
+                    client.sendall(b" ")
+                    time.sleep(0.05)
+            except OSError:
+                return
+
+    Thread(target=drip, daemon=True).start()
+    yield f"http://127.0.0.1:{port}"
+    server.close()
+
+
+def payments(url: str) -> HttpPayments:
+    return HttpPayments(url, Breaker("the provider", 10, 5))
+
+
+def test_a_provider_that_drips_its_answer_is_cut_off(dripping: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(providers, "TIMEOUT", 0.4)
+    gateway = payments(dripping)
+    started = time.monotonic()
+    with pytest.raises(TimedOut, match="may have happened"):
+        gateway.refund("key")
+    assert time.monotonic() - started < 2
+    gateway._provider._client.close()
+
+
+def test_a_provider_is_waited_for_no_longer_than_the_step_has(dripping: str) -> None:
+    gateway = payments(dripping)
+    started = time.monotonic()
+    with deadline(0.3), pytest.raises(TimedOut):
+        gateway.refund("key")
+    assert time.monotonic() - started < 2
+    gateway._provider._client.close()
+
+
+def test_a_provider_that_answers_without_end_is_refused() -> None:
+    huge = json.dumps({"status": "undone", "reason": "x" * providers.MAX_ANSWER}).encode()
+    gateway = payments("http://provider")
+    gateway._provider._client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=huge)))
+    with pytest.raises(Unavailable, match="does not answer"):
+        gateway.refund("key")
