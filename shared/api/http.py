@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from shared.api.context import RequestContext
 from shared.api.operation import Asked, carried_out, formatted, parsed
-from shared.domain.decoding import parse_json
 from shared.domain.errors import Invalid
+from shared.domain.values import parse_json
 from shared.resilience.calls import time_left
 
 RESPONSE_JSON = "application/graphql-response+json"

@@ -21,9 +21,10 @@ from graphql import (
     build_schema,
 )
 
-from shared.api import monitoring, queries
+from shared.api import monitoring, operations, queries
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
+from shared.messaging.dead_letters import DeadLetter, Entry
 from shared.read_models.documents import CategoryDocument, ItemDocument, OrderDocument, ProductDocument
 from shared.read_models.protocol import Fields
 from shared.runtime.manifest import ROOT
@@ -66,8 +67,9 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "health": monitoring.health,
         "serviceHealth": monitoring.service_health,
         "memoryInfo": monitoring.memory_info,
+        **operations.QUERIES,
     },
-    "Mutation": {name: resolver(mutation) for name, mutation in MUTATIONS.items()},
+    "Mutation": {**{name: resolver(mutation) for name, mutation in MUTATIONS.items()}, **operations.MUTATIONS},
     "HealthCheckResult": {"durationMs": lambda check, _: check["durationMs"]},
     "Category": {"products": queries.products_of_category, "productCount": queries.product_count},
     "Product": {
@@ -89,6 +91,10 @@ _DOCUMENTS: Mapping[str, type[Any]] = {
     "Product": ProductDocument,
     "Order": OrderDocument,
     "OrderItem": ItemDocument,
+    "DeadLetter": DeadLetter,
+    "DeadLetterEntry": Entry,
+    "SagaDetail": operations.SagaDetail,
+    "SagaCommand": operations.SagaCommand,
 }
 _TIMES = {"created_at", "updated_at"}
 _RESULTS = {
@@ -97,6 +103,7 @@ _RESULTS = {
     "HealthReport": {"status", "timestamp", "checks", "version", "node"},
     "HealthCheckResult": {"name", "status", "message", "details"},
     "MemoryInfo": {"total_mb", "process_mb", "binary_mb", "ets_mb", "process_count", "port_count"},
+    "RetriedDeadLetters": {"retried", "left"},
 }
 
 

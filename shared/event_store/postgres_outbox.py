@@ -8,7 +8,7 @@ from uuid import UUID
 
 from psycopg_pool import ConnectionPool
 
-from shared.event_store.codec import announcement
+from shared.event_store.aggregates import announcement
 from shared.event_store.postgres import event_from
 from shared.messaging.envelope import Message
 from shared.messaging.outbox import LEASE_SECONDS, Backlog

@@ -12,9 +12,8 @@ from typing import Annotated, Literal, Protocol
 import httpx
 from pydantic import AfterValidator, ValidationError
 
-from shared.domain.decoding import adapter
 from shared.domain.errors import Invalid, TimedOut, Unavailable
-from shared.domain.values import Money
+from shared.domain.values import Money, adapter
 from shared.observability.context import current
 from shared.resilience.calls import Breaker, deadline, time_left
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from shared.messaging.envelope import Message
+from shared.messaging.envelope import Message, Publishable
 from shared.messaging.outbox import LEASE_SECONDS, Backlog
 
 _log = structlog.get_logger()
@@ -114,7 +114,7 @@ class MemoryBroker:
             self._changed.notify_all()
             self._workers.shutdown(wait=False, cancel_futures=True)
 
-    def publish(self, messages: Sequence[Message]) -> list[UUID]:
+    def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
         for message in messages:
             self.publish_raw(message.topic, message.body(), message.attributes())
         return [message.id for message in messages]

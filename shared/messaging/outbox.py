@@ -15,7 +15,7 @@ import structlog
 from psycopg_pool import ConnectionPool
 
 from shared.domain.errors import TimedOut, Unavailable
-from shared.messaging.envelope import Message, decode_stored
+from shared.messaging.envelope import Message, Publishable, decode_stored
 from shared.resilience.postgres import unavailable_when_down
 
 _log = structlog.get_logger()
@@ -29,7 +29,7 @@ AfterCommit = Callable[[Sequence[Message]], None]
 
 
 class Publisher(Protocol):
-    def publish(self, messages: Sequence[Message]) -> list[UUID]:
+    def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
         """Publish all, wait, and say which were accepted, by message id. Raises Unavailable when none was."""
 
     def has_topic(self, topic: str) -> bool:

@@ -13,8 +13,9 @@ from shared.event_store.postgres_outbox import PostgresEventOutbox
 from shared.event_store.protocol import EventStore
 from shared.gateways.providers import HttpPayments, HttpShipping, PaymentGateway, ShippingGateway
 from shared.gateways.sandbox import Sandbox
-from shared.messaging.dead_letters import DeadLetters, PostgresDeadLetters
+from shared.messaging.dead_letter_store import DeadLetters
 from shared.messaging.outbox import Outbox, PostgresOutbox, Publisher, publish_after_commit
+from shared.messaging.postgres_dead_letters import PostgresDeadLetters
 from shared.read_models.protocol import Queries, ReadModels
 from shared.resilience.calls import Breakers
 from shared.resilience.postgres import connect, unavailable_when_down

@@ -89,6 +89,11 @@ class Manifest:
         """One per consumer and topic, and for each a second one that takes its dead letters to the recorder."""
         return list(self._subscriptions())
 
+    def topic_of(self, subscription: str) -> str:
+        """Also of one that is no longer there: a subscription's name ends in its topic's."""
+        known = {one.name: one.topic for one in self.all_subscriptions}
+        return known.get(subscription, subscription.partition(".")[2])
+
     def _subscriptions(self) -> Iterator[Subscription]:
         recorders = [function for function in self.functions.values() if function.dead_letters]
         for function in self.functions.values():

@@ -7,11 +7,10 @@ import httpx
 
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.protocol import EventStore
-from shared.messaging.dead_letters import DeadLetters, MemoryDeadLetters
+from shared.messaging.dead_letter_store import DeadLetters, MemoryDeadLetters
 from shared.messaging.memory import Deliver, MemoryBroker, MemoryOutbox, Subscription
 from shared.messaging.outbox import Outbox, Publisher, publish_after_commit
-from shared.read_models.memory import MemoryReadModels
-from shared.read_models.protocol import Queries, ReadModels
+from shared.read_models.protocol import MemoryReadModels, Queries, ReadModels
 from shared.runtime.engines import Engines
 from shared.runtime.manifest import Database, manifest
 from shared.runtime.settings import Settings

@@ -4,15 +4,19 @@ Success is 204, which acknowledges; any error makes Pub/Sub try again later and 
 dead-letter topic.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import flask
+import structlog
 
 from shared.domain.aggregate import Aggregate
-from shared.event_store.codec import announced
+from shared.event_store.aggregates import announced
+from shared.messaging.dead_letters import described, recognised
 from shared.messaging.envelope import Message, Push, command_from, decode_message, decode_push
 from shared.observability.context import caused_by, fresh, within
 from shared.read_models.project import Projection, project
@@ -23,6 +27,11 @@ from shared.runtime.http import HttpFunction, answering, body_of, http_function,
 
 Command = TypeVar("Command")
 Document = TypeVar("Document")
+
+_log = structlog.get_logger()
+
+_NOTING_SECONDS = 1.0
+_noting = ThreadPoolExecutor(2, thread_name_prefix="noting")
 
 _MAX_PUSH = 20_000_000
 """Bytes: the largest Pub/Sub message, in base64, with its attributes."""
@@ -45,15 +54,45 @@ def raw_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
 
 
 def subscriber(handle: Callable[[Message, Engines], None]) -> HttpFunction:
-    """A function that takes the shop's own messages."""
+    """A function that takes the shop's own messages, of those published again only the ones that are for it."""
 
     @wraps(handle)
     def decoded(push: Push, engines: Engines) -> None:
-        message = decode_message(push)
-        with within(caused_by(message.context, str(message.id))):
-            handle(message, engines)
+        if push.is_for_another:
+            return
+        with _failures_noted(push, engines):
+            message = decode_message(push)
+            with within(caused_by(message.context, str(message.id))):
+                handle(message, engines)
 
     return raw_subscriber(decoded)
+
+
+@contextmanager
+def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
+    """Keep why a delivery fails for record_dead_letter, which isn't told by Pub/Sub."""
+    try:
+        yield
+    except Exception as error:
+        _note(push, engines, described(error))
+        raise
+
+
+def _note(push: Push, engines: Engines, why: str) -> None:
+    """As far as that can be done within a second; the answer doesn't wait for it any longer, nor depend on it."""
+
+    def note() -> None:
+        with deadline(_NOTING_SECONDS):
+            engines.dead_letters.note_failure(push.subscription_id, recognised(push.message), why)
+
+    try:
+        noting = _noting.submit(note)  # in a thread, where the deadline that has perhaps just passed doesn't count
+        try:
+            noting.result(_NOTING_SECONDS)
+        finally:
+            noting.cancel()
+    except Exception as error:
+        _log.warning("could not note why a delivery failed", failure=why, reason=repr(error))
 
 
 def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], object]], HttpFunction]:

@@ -22,7 +22,8 @@ class Settings:
     1 to see them pass sooner. `request_timeout_seconds`: for a whole GraphQL request; `command_timeout_seconds`: for
     one call of a command function, which may be made twice; `handler_timeout_seconds`: for what Pub/Sub or a schedule
     calls. `breaker_fail_max`: failures in a row that open a circuit breaker; `breaker_reset_seconds`: how long it stays
-    open. `health_check_seconds`: for each check of a health report.
+    open. `health_check_seconds`: for each check of a health report. `keep_history_days`: after so many days expire_records
+    deletes the histories of ended sagas, and dead letters that were retried or discarded.
 
     Limits for clients; the README's table says what happens beyond each. `max_body_bytes`: of one request.
     `max_query_characters`, `..._tokens`, `..._fields`, `..._fragments` (spreads): of a document as it is written.
@@ -56,6 +57,7 @@ class Settings:
     breaker_fail_max: Positive = 10
     breaker_reset_seconds: Seconds = 5
     health_check_seconds: Seconds = 2
+    keep_history_days: NotNegative = 90
     max_body_bytes: Positive = 1_000_000
     max_query_characters: Positive = 50_000
     max_query_tokens: Positive = 4_000

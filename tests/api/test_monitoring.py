@@ -17,8 +17,8 @@ from uuid_utils.compat import uuid7
 from scripts.local.token import emulator_token
 from shared.api import monitoring
 from shared.domain.errors import Unavailable
-from shared.messaging.dead_letters import DeadLetter
-from shared.messaging.envelope import Message
+from shared.messaging.dead_letters import given_up
+from shared.messaging.envelope import Message, Push, PushedMessage
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog
 from shared.observability.context import fresh
@@ -122,7 +122,8 @@ def test_sagas_that_nobody_moves_are_counted(
 
 def test_dead_letters_wait_for_somebody(shop: ShopInMemory) -> None:
     for number in range(3):
-        shop.engines.dead_letters.record(DeadLetter("worker.things", str(number), {}, "", 5))
+        push = Push(PushedMessage(str(number)), "projects/p/subscriptions/record-dead-letter.worker.things.dead")
+        shop.engines.dead_letters.record(given_up(push, "things"))
     found = check(shop, "dead_letters")
     assert (found["status"], found["details"]) == ("DEGRADED", {"pending": 3})
 

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
 from shared.domain.placement import Place, Remove
-from shared.event_store.codec import announced
+from shared.event_store.aggregates import announced
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.postgres_outbox import PostgresEventOutbox
@@ -345,3 +345,13 @@ def _let_leases_run_out(store: EventStore) -> None:
     if isinstance(store, PostgresEventStore):
         with store._pool.connection() as connection:
             connection.execute("UPDATE outbox SET leased_until = now() - interval '1 second'")
+
+
+def test_old_idempotency_keys_are_forgotten(store: EventStore) -> None:
+    for n in range(3):
+        store.append(Append((), record=IdempotencyRecord(f"key {n}", "print", "{}")))
+    now = datetime.now(UTC)
+    assert store.forget_keys(now - timedelta(hours=24), 10) == 0
+    assert store.recorded("key 0")
+    assert [store.forget_keys(now + timedelta(hours=1), 2) for _ in range(3)] == [2, 1, 0]
+    assert store.recorded("key 0") is None

@@ -15,7 +15,7 @@ from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.protocol import Append, EventRecord
-from shared.messaging.envelope import Message
+from shared.messaging.envelope import Message, Publishable
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, publish_after_commit, relay
 from shared.observability.context import Context, fresh, stored_context
@@ -35,7 +35,7 @@ class Picky:
         self._refused, self._error = refused, error
         self.published: list[UUID] = []
 
-    def publish(self, messages: Sequence[Message]) -> list[UUID]:
+    def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
         if any(message.topic == self._refused for message in messages):
             raise self._error
         self.published += [message.id for message in messages]

@@ -4,8 +4,8 @@ import json
 
 import flask
 
-from shared.domain.decoding import decode, parse_json
 from shared.domain.errors import NotFound
+from shared.domain.values import decode, parse_json
 from shared.gateways.sandbox import Ask
 from shared.runtime.engines import engines
 from shared.runtime.http import answering, body_of, http_function, json_response
