@@ -19,8 +19,6 @@ def refuse(letter: DeadLetter | None, wanted: Status) -> int:
         return 0
     if letter.status != "PENDING":
         raise Rejected(f"the dead letter has been {letter.status.lower()} already", ("id",))
-    if not letter.publishable:
-        raise Rejected("its data is not base64, so it can't be published again; discard it", ("id",))
     raise ConcurrencyError("somebody is retrying it at this moment; look at it again in a few seconds", ("id",))
 
 

@@ -222,9 +222,13 @@ def test_what_is_retried_and_fails_at_once_is_not_retried_for_ever(shop: ShopInM
     assert [(letter["status"], letter["attempts"]) for letter in letters(shop)] == [("PENDING", 20)] * 2
 
 
-def test_a_letter_that_can_never_be_published_says_so_and_keeps_no_other_waiting(shop: ShopInMemory) -> None:
+@pytest.mark.parametrize(("data", "source"), [("***", PRODUCTS), ("e30=", "long-gone.product-events")])
+def test_a_letter_that_can_never_be_published_says_so_and_keeps_no_other_waiting(
+    shop: ShopInMemory, data: str, source: str
+) -> None:
+    attributes = {"CloudPubSubDeadLetterSourceSubscription": source}
     body = {
-        "message": {"messageId": "1", "data": "***", "attributes": {}},
+        "message": {"messageId": "1", "data": data, "attributes": attributes},
         "subscription": f"projects/p/subscriptions/record-dead-letter.{PRODUCTS}.dead",
     }
     assert shop.push("record_dead_letter", body).status_code == 204

@@ -1,16 +1,17 @@
 """Publish dead letters again, each for the one consumer that gave it up."""
 
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
 from shared.domain.commands import RetryDeadLetters
+from shared.domain.errors import Rejected
 from shared.messaging.dead_letter_store import Wanted, refuse
 from shared.messaging.dead_letters import Again, DeadLetter
 from shared.observability.context import current
 from shared.runtime.commands import administrative
 from shared.runtime.engines import Engines
+from shared.runtime.manifest import manifest
 
 _BATCH, _SECONDS = 10, 6.0  # a message may have 10 MB, and whoever asks waits for ten seconds
 
@@ -22,9 +23,8 @@ def retry_dead_letters(request: RetryDeadLetters, engines: Engines) -> dict[str,
         return {"retried": _retry(request.id, engines)}
     retried, tried, until = 0, list[UUID](), time.monotonic() + _SECONDS
     while retried < request.limit and time.monotonic() < until:
-        batch = min(_BATCH, request.limit - retried)
-        claimed = engines.dead_letters.claim(Wanted(source=request.source, without=tried), batch)
-        if not claimed:
+        wanted = Wanted(source=request.source, without=tried)
+        if not (claimed := engines.dead_letters.claim(wanted, min(_BATCH, request.limit - retried))):
             break
         tried += [letter.id for letter in claimed]
         retried += _publish(claimed, engines)
@@ -32,16 +32,19 @@ def retry_dead_letters(request: RetryDeadLetters, engines: Engines) -> dict[str,
 
 
 def _retry(letter_id: UUID, engines: Engines) -> int:
-    if claimed := engines.dead_letters.claim(Wanted(letter_id), 1):
-        return _publish(claimed, engines) or refuse(claimed[0], "RETRIED")
-    return refuse(engines.dead_letters.load(letter_id), "RETRIED")
+    claimed = engines.dead_letters.claim(Wanted(letter_id), 1)
+    if claimed and not _publish(claimed, engines):
+        raise Rejected("its data is not base64, or its consumer is no more; all one can do is discard it", ("id",))
+    return len(claimed) or refuse(engines.dead_letters.load(letter_id), "RETRIED")
 
 
-def _publish(claimed: Sequence[DeadLetter], engines: Engines) -> int:
+def _publish(claimed: list[DeadLetter], engines: Engines) -> int:
     """How many were accepted. The others are pending again at once; all of them are, later, if this is killed."""
     letters, at, accepted = engines.dead_letters, datetime.now(UTC), set[UUID]()
+    consumers = {subscription.name for subscription in manifest().all_subscriptions}
+    ready = [Again(letter) for letter in claimed if letter.publishable and letter.source in consumers]
     try:
-        accepted |= {*engines.publisher.publish([Again(letter) for letter in claimed if letter.publishable])}
+        accepted |= {*engines.publisher.publish(ready)}
         letters.settle([letter for letter in claimed if letter.id in accepted], at, current().actor)
     finally:
         letters.release([letter for letter in claimed if letter.id not in accepted])
