@@ -97,6 +97,9 @@ class Rates:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._forget()
+
+    def _forget(self) -> None:
         self._counters = MemoryStorage()
         self._limiter = SlidingWindowCounterRateLimiter(self._counters)
 
@@ -107,7 +110,7 @@ class Rates:
         else:
             client, limit = ("address", _address(request, self._settings)), self._settings.rate_limit_anonymous
         if len(self._counters.expirations) > _CLIENTS:
-            self._counters.reset()
+            self._forget()
         rate = RateLimitItemPerMinute(limit)
         return 0 if limit == 0 or self._limiter.hit(rate, *client) else self._until_free(rate.key_for(*client), limit)
 
