@@ -51,7 +51,9 @@ def start_postgres(data: Path) -> tuple[str, str, Callable[[], None]]:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
 
     def stop() -> None:
+        process = server.get_postmaster_info().process
         server.stop()
-        server.get_postmaster_info().process.wait(10)  # or what the wheel does at exit takes it for still running
+        if process:
+            process.wait(10)  # or what the wheel does at exit takes it for still running
 
     return server.get_uri("event_store"), server.get_uri("command"), stop

@@ -1,6 +1,8 @@
 """One shop for all tests of a module: what an earlier test broke has to have healed for the later ones."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,10 +11,13 @@ from tests.failure.breakable_shop import BreakableShop
 
 
 @pytest.fixture(scope="module")
-def shop(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BreakableShop]:
-    home = tmp_path_factory.mktemp("breakable")
-    for folder in (home, *home.parents[:2]):
-        folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
-    shop = BreakableShop(home, emulators)
-    yield shop
-    shop.close()
+def shop(emulators: Emulators) -> Iterator[BreakableShop]:
+    # Not pytest's own folder: PostgreSQL runs as another user where we are root, and every pytest closes that one again.
+    with tempfile.TemporaryDirectory(prefix="breakable-shop-") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        shop = BreakableShop(home, emulators)
+        try:
+            yield shop
+        finally:
+            shop.close()
