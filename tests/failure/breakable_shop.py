@@ -20,7 +20,7 @@ from scripts.local.emulators import Emulators, start_postgres
 from scripts.local.ports import Ports
 from scripts.local.processes import Processes
 from scripts.local.token import ADMIN_EMAIL, PROJECT
-from scripts.local.topology import create_topology
+from scripts.local.topology import create_topology, patient
 from shared.runtime.manifest import manifest
 from shared.runtime.migrations import COMMAND_DATABASE, EVENT_STORE, migrate
 from tests.conftest import free_port
@@ -116,7 +116,7 @@ class BreakableShop(Client):
         patch.setenv("PUBSUB_EMULATOR_HOST", self.pubsub)
         patch.setenv("FIRESTORE_EMULATOR_HOST", self.firestore)
         create_topology(
-            PROJECT, manifest().all_subscriptions, lambda one: f"{self.ports.url(one.service)}/{one.endpoint}"
+            PROJECT, patient(manifest().all_subscriptions), lambda one: f"{self.ports.url(one.service)}/{one.endpoint}"
         )
         self._break("Pub/Sub", self.pubsub)
         self._break("Firestore", self.firestore)
