@@ -9,8 +9,6 @@ from contextlib import suppress
 from threading import Thread
 from typing import Any
 
-from tests.conftest import free_port
-
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset
 
 
@@ -18,7 +16,10 @@ class Proxy:
     """`target`: `host:port`, or the path of a Unix socket."""
 
     def __init__(self, target: str) -> None:
-        self.port = free_port()
+        self._place = socket.socket()  # bound and never listening: it keeps the port ours while the connection is cut
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._place.bind(("127.0.0.1", 0))
+        self.port: int = self._place.getsockname()[1]
         self._target = target
         self._open: set[StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -47,6 +48,7 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._place.close()
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
@@ -54,7 +56,7 @@ class Proxy:
     async def _start(self) -> None:
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, reuse_port=True)
 
     async def _flow(self, flowing: bool) -> None:
         if not self._server.is_serving():
