@@ -1,6 +1,7 @@
 """The books of a shop, read straight from its engines, and what is wrong with them once it has come to rest."""
 
 import inspect
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -91,6 +92,14 @@ def faults(shop: BreakableShop) -> list[str]:
     left = [f"{row} is left in an outbox" for row in shop.outbox()]
     lost = [f"{letter} became a dead letter" for letter in shop.dead_letters()]
     return [*left, *lost, *_orders(books), *_stock(books), *_money(books), *_parcels(books), *_read_models(books)]
+
+
+def comes_to_rest(shop: BreakableShop, seconds: float = 60) -> None:
+    """And then everything adds up."""
+    until = time.monotonic() + seconds
+    while (wrong := faults(shop)) and time.monotonic() < until:
+        time.sleep(0.5)
+    assert wrong == []
 
 
 def _orders(books: Books) -> Iterator[str]:

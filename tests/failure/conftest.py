@@ -1,4 +1,7 @@
-"""One shop for all tests of a module: what an earlier test broke has to have healed for the later ones."""
+"""One shop for all tests of a module: what an earlier test broke has to have healed for the later ones.
+
+`ENVIRONMENT` of the module: settings of its own.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -11,12 +14,12 @@ from tests.failure.breakable_shop import BreakableShop
 
 
 @pytest.fixture(scope="module")
-def shop(emulators: Emulators) -> Iterator[BreakableShop]:
+def shop(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[BreakableShop]:
     # Not pytest's own folder: PostgreSQL runs as another user where we are root, and every pytest closes that one again.
     with tempfile.TemporaryDirectory(prefix="breakable-shop-") as folder:
         home = Path(folder)
         home.chmod(0o755)
-        shop = BreakableShop(home, emulators)
+        shop = BreakableShop(home, emulators, **getattr(request.module, "ENVIRONMENT", {}))
         try:
             yield shop
         finally:

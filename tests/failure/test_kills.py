@@ -16,8 +16,8 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import PROJECT
-from tests.end_to_end.running_shop import Fields, wait_until
-from tests.failure.books import faults, open_books, read_log
+from tests.end_to_end.running_shop import Fields
+from tests.failure.books import comes_to_rest, open_books, read_log
 from tests.failure.breakable_shop import BreakableShop
 
 FULFILLED = ["OrderCreated", "InventoryReserved", "PaymentProcessed", "ShippingArranged", "OrderConfirmed"]
@@ -90,14 +90,6 @@ def dies_of(shop: BreakableShop, service: str, deaths: Sequence[Death]) -> None:
         assert status == -SIGKILL
         shop.end_leases()
         shop.start(service, dying=following)
-
-
-def comes_to_rest(shop: BreakableShop) -> None:
-    """And then everything adds up."""
-    try:
-        wait_until(lambda: not faults(shop), 60, every=0.5)
-    except AssertionError:
-        assert faults(shop) == []
 
 
 OF_THE_OUTBOX = [
