@@ -5,9 +5,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.api.door import enter
-from shared.runtime.engines import engines
 
 
 @functions_framework.aio.http
 async def graphql(request: Request) -> Response:
-    return await enter(request, engines())
+    return await enter(request)

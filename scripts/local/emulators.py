@@ -49,4 +49,11 @@ def start_postgres(data: Path) -> tuple[str, str, Callable[[], None]]:
         there = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
         for name in {"event_store", "command"} - there:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
-    return server.get_uri("event_store"), server.get_uri("command"), server.stop
+
+    def stop() -> None:
+        process = server.get_postmaster_info().process
+        server.stop()
+        if process:
+            process.wait(10)  # or what the wheel does at exit takes it for still running
+
+    return server.get_uri("event_store"), server.get_uri("command"), stop

@@ -3,7 +3,7 @@
 One message per stream is enough: whoever is further behind reads what it missed from the event store.
 """
 
-from shared.event_store.codec import announcement
+from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import Checkpoint, EventRecord, EventStore
 from shared.messaging.outbox import Publisher
 

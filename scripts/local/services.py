@@ -48,6 +48,7 @@ def server(service: str, port: int) -> uvicorn.Server:
         port=port,
         log_level="warning",
         lifespan="off",
+        proxy_headers=False,  # what a client says of its own address is not believed
         timeout_graceful_shutdown=5,
     )
     return uvicorn.Server(config)

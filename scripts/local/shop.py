@@ -142,9 +142,9 @@ class Shop:
         self.processes.start("firestore", command, {"JAVA": "exec java"})  # or killing the script leaves Java behind
         self.processes.wait_for("pubsub", f"http://{pubsub}")
         self.processes.wait_for("firestore", f"http://{firestore}")
-        from scripts.local.topology import create_topology  # Google's libraries, only where they are needed
+        from scripts.local.topology import create_topology, patient  # Google's libraries, only where they are needed
 
-        subscriptions = manifest().all_subscriptions
+        subscriptions = patient(manifest().all_subscriptions)
         create_topology(PROJECT, subscriptions, lambda one: f"{self.ports.url(one.service)}/{one.endpoint}")
         counted = f"{len(manifest().topics)} topics, {len(subscriptions)} subscriptions"
         self.engines["messages"] = f"Pub/Sub emulator, {pubsub} ({counted})"

@@ -9,6 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from shared.domain.errors import Invalid
 from shared.read_models.protocol import Fields, Find, Queries
@@ -38,7 +39,9 @@ def parsed(text: str) -> Token:
     found = [_STREAM.fullmatch(part) for part in parts]
     if not all(found) or len(parts) > MAX_STREAMS:
         form = "product-0190b1b6-7c5e-7000-8000-000000000000:3"
-        raise Invalid(f"the header Consistency must be up to {MAX_STREAMS} of {form}, separated by commas", ("Consistency",))
+        raise Invalid(
+            f"the header Consistency must be up to {MAX_STREAMS} of {form}, separated by commas", ("Consistency",)
+        )
     token: dict[str, int] = {}
     for match in filter(None, found):
         stream, version = f"{match[1]}-{match[2]}", int(match[3])
@@ -75,7 +78,7 @@ class ConsistentQueries:
         self.consistent &= await self._arrivals[collection]
 
     async def _arrived(self, collection: str) -> bool:
-        missing = {
+        missing: Mapping[tuple[str, str], int] = {
             (source, stream.partition("-")[2]): version
             for kind, source in _FED_BY.get(collection, ())
             for stream, version in self._token.items()
@@ -101,3 +104,14 @@ class ConsistentQueries:
             found = await self._queries.get_many(source, keys)
             there |= {(source, key): fields.get("version", 0) for key, fields in found.items()}
         return {place: version for place, version in missing.items() if there.get(place, 0) < version}
+
+
+def told(queries: Queries, written_now: Token) -> dict[str, Any]:
+    """What an answer says of consistency in its extensions; empty when there is nothing to say."""
+    said: dict[str, Any] = {}
+    if isinstance(queries, ConsistentQueries):
+        said = {"consistent": queries.consistent, "waitedMs": round(queries.waited * 1000)}
+    if written_now:
+        stream, version = list(written_now.items())[-1]
+        said |= {"stream": stream, "version": version, "token": written(written_now)}
+    return said

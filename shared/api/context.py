@@ -1,7 +1,7 @@
 """What the resolvers of one request share: the stores, and loaders that batch what is read at one moment."""
 
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiodataloader import DataLoader
@@ -66,15 +66,17 @@ def _on_sale(where: Where, limit: int) -> Find:
 
 @dataclass(frozen=True)
 class RequestContext:
-    """`idempotency_key`: the client's, for all mutations of the request."""
+    """`idempotency_key`: the client's, for all mutations of the request. `written`: the version to which they have brought
+    each stream."""
 
+    engines: Engines
     queries: Queries
     loaders: Loaders
     commands: CommandClient
     context: Context
     actor: Actor
-    engines: Engines
     idempotency_key: str | None = None
+    written: dict[str, int] = field(default_factory=dict)
 
 
 Info = GraphQLResolveInfo[RequestContext]

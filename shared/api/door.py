@@ -1,28 +1,36 @@
-"""What the graphql function answers at which path."""
+"""The way in: what the graphql function answers at which path, to whom, and how often."""
 
 import re
 from asyncio import to_thread
 from dataclasses import replace
 from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
+from math import ceil
 from pathlib import Path
 
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from shared.api.commands import CommandClient
+from shared.api.consistency import ConsistentQueries, parsed
 from shared.api.context import Loaders, RequestContext
 from shared.api.http import answer
-from shared.api.limits import Limits
 from shared.auth.identity import identify
 from shared.auth.permissions import Actor
-from shared.auth.service_identity import without_sign_in
+from shared.auth.service_identity import in_the_cloud, without_sign_in
 from shared.observability.context import Context, fresh
 from shared.observability.tracing import SpanKind, flush, handling, sampled
 from shared.resilience.calls import deadline
-from shared.runtime.engines import Engines
+from shared.runtime.engines import Engines, engines
+from shared.runtime.health import Report
+from shared.runtime.http import NOT_GOT, examination, health_reply
 from shared.runtime.settings import Settings
 
 _CONSOLE = "/graphql/console/"
+_CLIENTS = 10_000
 _FILE_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 
 _HEADERS = {
@@ -35,41 +43,115 @@ _HEADERS = {
 }
 
 
-async def enter(request: Request, engines: Engines) -> Response:
-    """GraphQL at / and /graphql; there a browser gets the console."""
-    path, settings = request.url.path, engines.settings
+async def enter(request: Request) -> Response:
+    """GraphQL at / and /graphql; there a browser gets the console. Its health, at the paths that every function has."""
+    path = request.url.path
+    if path in ("/health/live", "/health/ready"):
+        return await _health(path, request.method)
     if path.startswith(_CONSOLE):
-        return _console(settings, path.removeprefix(_CONSOLE))
+        return _console(engines().settings, path.removeprefix(_CONSOLE))
     if path.rstrip("/") not in ("", "/graphql"):
         return PlainTextResponse("GraphQL is at /graphql\n", 404)
     if _is_browser(request):
-        return _console(settings, "index.html")
-    header = request.headers.get("authorization")
-    if header:
-        actor = await to_thread(identify, header, settings.project_id, settings.admin_email)
-    else:
-        actor = without_sign_in(settings.sign_in_required)
-    limits = Limits(settings.max_query_depth, settings.max_query_aliases, settings.max_query_cost)
+        return _console(engines().settings, "index.html")
+    actor = await _actor(request, engines().settings)
+    wait = _rates(engines()).wait(actor, request)
     asked = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
-    about = {"http.request.method": request.method, "url.path": request.url.path}
-    with deadline(settings.request_timeout_seconds):
+    about = {"http.request.method": request.method, "url.path": path}
+    with deadline(engines().settings.request_timeout_seconds):
         with handling(asked, "graphql", SpanKind.SERVER, about) as context:
-            response = await answer(
-                request, _context(request, engines, actor, context), settings.max_body_bytes, limits
-            )
+            response = await answer(request, lambda: _context(request, engines(), actor, context), wait)
         await to_thread(flush)
         return response
 
 
+async def _health(path: str, method: str) -> Response:
+    if method not in ("GET", "HEAD"):
+        return Response(*NOT_GOT)
+    if path == "/health/live":
+        return Response(*health_reply(Report()))
+    checkup, checks = examination("graphql")
+    return Response(*health_reply(Report(await checkup.run_async(checks))))
+
+
+async def _actor(request: Request, settings: Settings) -> Actor:
+    header = request.headers.get("authorization")
+    if not header:
+        return without_sign_in(settings.sign_in_required)
+    return await to_thread(identify, header, settings.project_id, settings.admin_email)
+
+
 def _context(request: Request, engines: Engines, actor: Actor, context: Context) -> RequestContext:
-    queries, key = engines.queries, request.headers.get("idempotency-key")
-    return RequestContext(queries, Loaders(queries), _commands(engines), context, actor, engines, key)
+    key, token = request.headers.get("idempotency-key"), request.headers.get("consistency")
+    patience = engines.settings.consistency_wait_seconds
+    queries = engines.queries if token is None else ConsistentQueries(engines.queries, parsed(token), patience)
+    return RequestContext(engines, queries, Loaders(queries), _commands(engines), context, actor, key)
 
 
 @lru_cache
 def _commands(engines: Engines) -> CommandClient:
     settings = engines.settings
     return CommandClient(settings.command_url, settings.command_timeout_seconds, engines.breakers)
+
+
+class Rates:
+    """How many requests each client has made in the last minute, as this process has seen it.
+
+    Guaranteed is, for each instance: no more than the limit in a minute of the clock; across the edge of two, the
+    minute before counts with the share of it that is less than a minute ago, so a burst at the edge gains one request
+    and no sixty seconds see more than twice the limit. Instances don't know of each other: all together take at most so
+    many times the limit as there are instances (`max_instances` in the manifest). Beyond _CLIENTS counters, all are
+    forgotten, so that memory stays bounded. The clock is the wall clock; where it jumps, the counts of the minutes it
+    jumps to hold, mostly none, and nobody is kept out for more than two minutes.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._forget()
+
+    def _forget(self) -> None:
+        self._counters = MemoryStorage()
+        self._limiter = SlidingWindowCounterRateLimiter(self._counters)
+
+    def wait(self, actor: Actor, request: Request) -> int:
+        """Count the request; whole seconds until the next one is taken, 0 when this one is."""
+        if actor.uid is not None:
+            client, limit = ("user", actor.uid), self._settings.rate_limit_signed_in
+        else:
+            client, limit = ("address", _address(request, self._settings)), self._settings.rate_limit_anonymous
+        if len(self._counters.expirations) > _CLIENTS:
+            self._forget()
+        rate = RateLimitItemPerMinute(limit)
+        return 0 if limit == 0 or self._limiter.hit(rate, *client) else self._until_free(rate.key_for(*client), limit)
+
+    def _until_free(self, key: str, limit: int) -> int:
+        """The minute before counts less and less; once this minute is full, it has to become the one before."""
+        before, before_left, now, now_left = self._counters.get_sliding_window(key, 60)
+        seconds = before_left - (limit - now) * 60 / before if now < limit and before else now_left - 60
+        return max(1, ceil(seconds + 0.001))
+
+
+@lru_cache(maxsize=1)
+def _rates(engines: Engines) -> Rates:
+    return Rates(engines.settings)
+
+
+def _address(request: Request, settings: Settings) -> str:
+    """Where the request comes from: what the outermost proxy of ours wrote, never what the client claims.
+
+    An IPv6 client has a whole /64 to choose its addresses from, so that counts as one.
+    """
+    trusted = settings.trusted_proxies if settings.trusted_proxies is not None else int(in_the_cloud())
+    peer = request.client.host if request.client else ""
+    hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
+    claimed = hops[-trusted:][0] if trusted and hops else peer
+    try:
+        address = ip_address(claimed)
+    except ValueError:
+        return "unknown"
+    if isinstance(address, IPv6Address):
+        return str(address.ipv4_mapped or ip_network((int(address) >> 64 << 64, 64)))
+    return str(address)
 
 
 def _is_browser(request: Request) -> bool:

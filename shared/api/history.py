@@ -30,7 +30,7 @@ async def events(
     afterId: int | None = None,
 ) -> Sequence[Fields]:
     """In the log's order; `afterId` is the id of the last one that was seen."""
-    length, _offset = page_of({"limit": limit}, default=100)
+    length, _offset = page_of({"limit": limit}, info.context.engines.settings, default=100)
     log, after, types = info.context.engines.event_log, max(0, afterId or 0), _types(aggregateType, eventType)
     if length == 0 or types == []:
         return []
@@ -45,7 +45,7 @@ async def events(
 
 
 async def recent_events(_: Any, info: Info, limit: int | None = 50) -> Sequence[Fields]:
-    length, _offset = page_of({"limit": limit}, default=50)
+    length, _offset = page_of({"limit": limit}, info.context.engines.settings, default=50)
     return await shown(info, await to_thread(info.context.engines.event_log.recent, length))
 
 

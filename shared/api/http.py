@@ -1,38 +1,25 @@
 """GraphQL over HTTP, after the specification of that name (graphql.github.io/graphql-over-http)."""
 
+import asyncio
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from inspect import isawaitable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from graphql import (
-    DocumentNode,
-    ExecutionResult,
-    GraphQLError,
-    OperationType,
-    execute,
-    get_operation_ast,
-    parse,
-    validate,
-)
+from graphql import DocumentNode, ExecutionResult, OperationType, get_operation_ast
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared.api.consistency import told
 from shared.api.context import RequestContext
-from shared.api.errors import formatted
-from shared.api.limits import Limits, Meter, require_modest
-from shared.api.schema import schema
-from shared.domain.decoding import parse_json
+from shared.api.operation import Asked, carried_out, formatted, parsed
 from shared.domain.errors import Invalid
+from shared.domain.values import parse_json
+from shared.resilience.calls import time_left
 
 RESPONSE_JSON = "application/graphql-response+json"
 PLAIN_JSON = "application/json"
-MAX_QUERY = 50_000
-"""Characters."""
-MAX_TOKENS = 4_000
-_KEEP_UP_TO = 4_000
+
+_BODY_SECONDS = 10.0
 
 
 class Refused(Exception):
@@ -43,34 +30,46 @@ class Refused(Exception):
         self.status = status
         self.message = message
         self.headers = headers or {}
+        self.extensions: Mapping[str, Any] = {"code": "INVALID_INPUT"}
 
 
-@dataclass(frozen=True)
-class Asked:
-    query: str
-    variables: dict[str, Any]
-    operation_name: str | None
+class TooMany(Refused):
+    """The client has used its requests up; the next one is taken after `wait` seconds."""
+
+    def __init__(self, wait: int) -> None:
+        super().__init__(429, f"too many requests; try again in {wait} seconds", {"Retry-After": str(wait)})
+        self.extensions = {"code": "SERVICE_UNAVAILABLE", "retryAfter": wait}
 
 
-async def answer(request: Request, context: RequestContext, max_body: int, limits: Limits) -> Response:
-    """Status 400 or above when there is no result at all; a result with errors in some fields is 200."""
+async def answer(request: Request, context: Callable[[], RequestContext], wait: int) -> Response:
+    """`context`: made when the request is taken; may raise Invalid. `wait`: seconds until this client may ask again; 0 lets
+    it ask now.
+
+    Status 400 or above when there is no result at all; a result with errors in some fields is 200."""
     try:
         media_type = accepted(request.headers.get("accept", "*/*"))
     except Refused as refused:
         return _refusal(refused, PLAIN_JSON)
     try:
-        asked = await _asked(request, max_body)
-        document, faults = parsed(asked.query)
+        if wait:
+            raise TooMany(wait)
+        made = _made(context)
+        settings = made.engines.settings
+        asked = await _asked(request, settings.max_body_bytes)
+        document, faults = parsed(asked.query, settings)
         if document is not None and request.method == "GET":
             _require_query(document, asked.operation_name)
-        result = (
-            ExecutionResult(None, list(faults))
-            if document is None
-            else await _execute(document, asked, context, limits)
-        )
+        result = ExecutionResult(None, list(faults)) if document is None else await carried_out(document, asked, made)
     except Refused as refused:
         return _refusal(refused, media_type)
-    return _response(result, media_type)
+    return _response(result, media_type, told(made.queries, made.written))
+
+
+def _made(context: Callable[[], RequestContext]) -> RequestContext:
+    try:
+        return context()
+    except Invalid as error:
+        raise Refused(400, error.message) from error
 
 
 def accepted(accept: str) -> str:
@@ -100,10 +99,14 @@ async def _asked(request: Request, max_body: int) -> Asked:
 
 async def _body(request: Request, max_body: int) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_body:
-            raise Refused(413, f"the body is larger than {max_body} bytes")
+    try:
+        async with asyncio.timeout(time_left(_BODY_SECONDS)):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_body:
+                    raise Refused(413, f"the body is larger than {max_body} bytes")
+    except TimeoutError:
+        raise Refused(408, "the body did not arrive in time", {"Connection": "close"}) from None
     return bytes(body)
 
 
@@ -115,6 +118,8 @@ def _parsed(text: str | bytes) -> Any:
 
 
 def _decoded(given: Any) -> Asked:
+    if isinstance(given, list):
+        raise Refused(400, "a list of requests (a batch) is not taken; send one JSON object for each request")
     if not isinstance(given, dict):
         raise Refused(400, "send one JSON object with `query`, and `variables` and `operationName` as needed")
     query, variables, name = given.get("query"), given.get("variables"), given.get("operationName")
@@ -129,57 +134,13 @@ def _decoded(given: Any) -> Asked:
     return Asked(query, variables or {}, name or None)
 
 
-def parsed(query: str) -> tuple[DocumentNode | None, tuple[GraphQLError, ...]]:
-    """The validated document, or what is wrong with it. Short ones are kept: a document takes 400 times its text."""
-    if len(query) > MAX_QUERY:
-        return None, (GraphQLError(f"the query is longer than {MAX_QUERY} characters; use variables"),)
-    return _kept(query) if len(query) <= _KEEP_UP_TO else _validated(query)
-
-
-@lru_cache(maxsize=200)
-def _kept(query: str) -> tuple[DocumentNode | None, tuple[GraphQLError, ...]]:
-    return _validated(query)
-
-
-def _validated(query: str) -> tuple[DocumentNode | None, tuple[GraphQLError, ...]]:
-    try:
-        document = parse(query, max_tokens=MAX_TOKENS)
-    except GraphQLError as error:
-        return None, (error,)
-    except RecursionError:
-        return None, (GraphQLError("the query is nested too deeply"),)
-    try:
-        require_modest(document)
-    except GraphQLError as error:
-        return None, (error,)
-    faults = validate(schema(), document, max_errors=20)
-    return (None, tuple(faults)) if faults else (document, ())
-
-
 def _require_query(document: DocumentNode, operation_name: str | None) -> None:
     operation = get_operation_ast(document, operation_name)
     if operation is not None and operation.operation is not OperationType.QUERY:
         raise Refused(405, "GET is for queries; POST anything else", {"Allow": "POST"})
 
 
-async def _execute(document: DocumentNode, asked: Asked, context: RequestContext, limits: Limits) -> ExecutionResult:
-    operation = get_operation_ast(document, asked.operation_name)
-    if operation is not None:
-        try:
-            limits.refuse(Meter(schema(), document, asked.variables).operation(operation))
-        except GraphQLError as error:
-            return ExecutionResult(None, [error])
-    result = execute(
-        schema(),
-        document,
-        context_value=context,
-        variable_values=asked.variables,
-        operation_name=asked.operation_name,
-    )
-    return await result if isawaitable(result) else result
-
-
-def _response(result: ExecutionResult, media_type: str) -> Response:
+def _response(result: ExecutionResult, media_type: str, consistency: Mapping[str, Any]) -> Response:
     body: dict[str, Any] = {}
     if result.errors:
         body["errors"] = [formatted(error) for error in result.errors]
@@ -187,11 +148,13 @@ def _response(result: ExecutionResult, media_type: str) -> Response:
     if not without_result:
         body["data"] = result.data
     status = 400 if without_result and media_type == RESPONSE_JSON else 200
-    return _json(body, status, media_type)
+    if consistency:
+        body["extensions"] = {"consistency": consistency}
+    return _json(body, status, media_type, {"Consistency": consistency["token"]} if "token" in consistency else None)
 
 
 def _refusal(refused: Refused, media_type: str) -> Response:
-    error = {"message": refused.message, "extensions": {"code": "INVALID_INPUT"}}
+    error = {"message": refused.message, "extensions": refused.extensions}
     return _json({"errors": [error]}, refused.status, media_type, refused.headers)
 
 

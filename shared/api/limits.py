@@ -1,7 +1,6 @@
 """What a query may cost, found before it runs: depth, aliases, and an estimate of the fields it will answer with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -27,9 +26,8 @@ from graphql import (
     visit,
 )
 
-MAX_FIELDS = 500
-MAX_SPREADS = 50
-_LONGEST_LIST = 1000  # more is refused by the field itself, which says so better
+from shared.runtime.settings import Settings
+
 _UNBOUNDED_LIST = 10  # assumed length of a list that has no argument `limit`
 
 
@@ -41,31 +39,28 @@ class Measure(NamedTuple):
     cost: int = 0
 
 
-@dataclass(frozen=True)
-class Limits:
-    max_depth: int
-    max_aliases: int
-    max_cost: int
-
-    def refuse(self, measured: Measure) -> None:
-        """Raise GraphQLError saying which limit the query exceeds."""
-        for name, value, bound in (
-            ("depth", measured.depth, self.max_depth),
-            ("number of aliases", measured.aliases, self.max_aliases),
-            ("cost", measured.cost, self.max_cost),
-        ):
-            if value > bound:
-                raise GraphQLError(f"the query's {name} is {value}; at most {bound} is allowed")
+def require_affordable(measured: Measure, settings: Settings) -> None:
+    """Raise GraphQLError saying which limit the query exceeds."""
+    for name, value, bound in (
+        ("depth", measured.depth, settings.max_query_depth),
+        ("number of aliases", measured.aliases, settings.max_query_aliases),
+        ("cost", measured.cost, settings.max_query_cost),
+    ):
+        if value > bound:
+            raise GraphQLError(f"the query's {name} is {value}; at most {bound} is allowed")
 
 
-def require_modest(document: DocumentNode) -> None:
+def require_modest(document: DocumentNode, settings: Settings) -> None:
     """Raise GraphQLError for a document so large that validating it would keep others waiting.
 
     Validation compares fields of the same name with each other, so its time grows with the square of their number.
     """
     counted = _Counter()
     visit(document, counted)
-    for what, number, bound in (("fields", counted.fields, MAX_FIELDS), ("fragments", counted.spreads, MAX_SPREADS)):
+    for what, number, bound in (
+        ("fields", counted.fields, settings.max_query_fields),
+        ("fragments", counted.spreads, settings.max_query_fragments),
+    ):
         if number > bound:
             raise GraphQLError(f"the query has {number} {what}; at most {bound} are allowed")
 
@@ -84,10 +79,16 @@ class _Counter(Visitor):
 
 
 class Meter:
-    """Measures one operation. Each fragment is measured once, so that fragments can't make measuring expensive."""
+    """Measures one operation. Each fragment is measured once, so that fragments can't make measuring expensive.
 
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any]) -> None:
+    `longest_list`: what no list exceeds; a greater limit is refused by the field itself, which says so better.
+    """
+
+    def __init__(
+        self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any], longest_list: int
+    ) -> None:
         self._schema = schema
+        self._longest_list = longest_list
         self._variables = variables
         self._fragments = {n.name.value: n for n in document.definitions if isinstance(n, FragmentDefinitionNode)}
         self._measured: dict[str, Measure] = {}
@@ -137,9 +138,9 @@ class Meter:
             return 1
         given: Any = next((a.value for a in node.arguments or () if a.name.value == "limit"), None)
         if isinstance(given, IntValueNode):
-            return min(max(0, int(given.value)), _LONGEST_LIST)
+            return min(max(0, int(given.value)), self._longest_list)
         if isinstance(given, VariableNode) and isinstance(value := self._variables.get(given.name.value), int):
-            return min(max(0, value), _LONGEST_LIST)
+            return min(max(0, value), self._longest_list)
         argument = field.args.get("limit")
         default = argument.ast_node.default_value if argument and argument.ast_node else None
         return int(default.value) if isinstance(default, IntValueNode) else _UNBOUNDED_LIST

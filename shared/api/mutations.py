@@ -72,6 +72,7 @@ def resolver(mutation: Mutation) -> Resolver:
         except ShopError as error:
             error.field = tuple(_argument(mutation, arguments, error.field))
             raise
+        request.written[answer["stream"]] = answer["version"]
         return mutation.answer(answer["entity"])
 
     return resolve

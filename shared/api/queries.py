@@ -7,17 +7,15 @@ from typing import Any
 from unicodedata import category as kind
 from uuid import UUID
 
-from shared.api.context import Info
+from shared.api.context import Info, RequestContext
 from shared.domain.errors import Invalid, NotFound
 from shared.domain.placement import comparable
 from shared.domain.values import MAX_AMOUNT
 from shared.read_models.documents import RANKS_PER_UNIT, matches
-from shared.read_models.protocol import Fields, Find, Queries, Where
+from shared.read_models.protocol import Fields, Find, Where
+from shared.runtime.settings import Settings
 
-MAX_LIMIT = 1000
-MAX_OFFSET = 100_000
 _SEARCH_PAGE = 500
-_SEARCH_AT_MOST = 2000  # documents looked at for one search, however common the term's beginning is
 
 CATEGORY_SORT = {"name": "name", "createdAt": "created_at", "updatedAt": "updated_at"}
 PRODUCT_SORT = CATEGORY_SORT | {"price": "price_rank", "stockQuantity": "stock_quantity"}
@@ -40,7 +38,7 @@ async def order(_: Any, info: Info, id: str) -> Fields:
 async def categories(
     _: Any, info: Info, sortBy: str | None, sortOrder: str | None, **page: int | None
 ) -> Sequence[Fields]:
-    return await _page(info.context.queries, "categories", (_ACTIVE,), (CATEGORY_SORT, sortBy, sortOrder), page)
+    return await _page(info.context, "categories", (_ACTIVE,), (CATEGORY_SORT, sortBy, sortOrder), page)
 
 
 async def products(
@@ -60,7 +58,7 @@ async def products(
         where.append(Where("price_rank", ">=", ceil(_bounded(minPrice) * RANKS_PER_UNIT)))
     if maxPrice is not None:
         where.append(Where("price_rank", "<=", floor(_bounded(maxPrice) * RANKS_PER_UNIT)))
-    return await _page(info.context.queries, "products", where, (PRODUCT_SORT, sortBy, sortOrder), page)
+    return await _page(info.context, "products", where, (PRODUCT_SORT, sortBy, sortOrder), page)
 
 
 async def orders(
@@ -68,7 +66,7 @@ async def orders(
 ) -> Sequence[Fields]:
     wanted = {"user_id": userId, "status": status}
     where = [Where(field, "==", value) for field, value in wanted.items() if value is not None]
-    return await _page(info.context.queries, "orders", where, ({"createdAt": "created_at"}, "createdAt", "DESC"), page)
+    return await _page(info.context, "orders", where, ({"createdAt": "created_at"}, "createdAt", "DESC"), page)
 
 
 async def user_orders(_: Any, info: Info, userId: str, **page: int | None) -> Sequence[Fields]:
@@ -76,18 +74,18 @@ async def user_orders(_: Any, info: Info, userId: str, **page: int | None) -> Se
 
 
 async def search_categories(_: Any, info: Info, searchTerm: str, **page: int | None) -> Sequence[Fields]:
-    return await _search(info.context.queries, "categories", searchTerm, (), page)
+    return await _search(info.context, "categories", searchTerm, (), page)
 
 
 async def search_products(
     _: Any, info: Info, searchTerm: str, categoryId: str | None = None, **page: int | None
 ) -> Sequence[Fields]:
     where = [Where("category_id", "==", uuid(categoryId, "categoryId"))] if categoryId is not None else []
-    return await _search(info.context.queries, "products", searchTerm, where, page)
+    return await _search(info.context, "products", searchTerm, where, page)
 
 
 async def products_of_category(category: Fields, info: Info, limit: int | None) -> list[Fields]:
-    bounded, _ = page_of({"limit": limit}, default=100)
+    bounded, _ = page_of({"limit": limit}, info.context.engines.settings, default=100)
     found: list[Fields] = await info.context.loaders.products_of_category(bounded).load(category["id"])
     return found
 
@@ -103,14 +101,14 @@ async def category_of_product(product: Fields, info: Info) -> Fields | None:
     return await info.context.loaders.categories.load(product["category_id"])
 
 
-def page_of(page: Mapping[str, int | None], default: int = 20) -> tuple[int, int]:
+def page_of(page: Mapping[str, int | None], settings: Settings, default: int = 20) -> tuple[int, int]:
     """Limit and offset, defaults for nulls. Raises Invalid saying what is allowed."""
     limit, offset = page.get("limit"), page.get("offset")
     limit, offset = default if limit is None else limit, 0 if offset is None else offset
-    if not 0 <= limit <= MAX_LIMIT:
-        raise Invalid(f"limit must be from 0 to {MAX_LIMIT}, not {limit}", ("limit",))
-    if not 0 <= offset <= MAX_OFFSET:
-        raise Invalid(f"offset must be from 0 to {MAX_OFFSET}, not {offset}", ("offset",))
+    if not 0 <= limit <= settings.max_list_limit:
+        raise Invalid(f"limit must be from 0 to {settings.max_list_limit}, not {limit}", ("limit",))
+    if not 0 <= offset <= settings.max_list_offset:
+        raise Invalid(f"offset must be from 0 to {settings.max_list_offset}, not {offset}", ("offset",))
     return limit, offset
 
 
@@ -138,33 +136,36 @@ Sort = tuple[Mapping[str, str], str | None, str | None]
 
 
 async def _page(
-    queries: Queries, collection: str, where: Sequence[Where], sort: Sort, page: Mapping[str, int | None]
+    request: RequestContext, collection: str, where: Sequence[Where], sort: Sort, page: Mapping[str, int | None]
 ) -> Sequence[Fields]:
-    limit, offset = page_of(page)
+    limit, offset = page_of(page, request.engines.settings)
     allowed, by, direction = sort
     by = by or next(iter(allowed))
     if by not in allowed:
         raise Invalid(f"sortBy must be one of {', '.join(allowed)}, not {by!r:.60}", ("sortBy",))
     if limit == 0:
         return []
-    return await queries.find(Find(collection, allowed[by], where, direction == "DESC", limit, offset))
+    return await request.queries.find(Find(collection, allowed[by], where, direction == "DESC", limit, offset))
 
 
 async def _search(
-    queries: Queries, collection: str, term: str, where: Sequence[Where], page: Mapping[str, int | None]
+    request: RequestContext, collection: str, term: str, where: Sequence[Where], page: Mapping[str, int | None]
 ) -> Sequence[Fields]:
     """Documents that hold the term's first two characters are fetched, by name, until enough hold all of it."""
-    limit, offset = page_of(page)
+    settings = request.engines.settings
+    limit, offset = page_of(page, settings)
     plain = comparable(term).strip()
-    if not 1 <= len(plain) <= 200 or any(kind(c) in ("Cc", "Cs") for c in plain):
-        raise Invalid("searchTerm must have 1 to 200 characters and no control characters", ("searchTerm",))
+    longest = settings.max_search_characters
+    if not 1 <= len(plain) <= longest or any(kind(c) in ("Cc", "Cs") for c in plain):
+        raise Invalid(f"searchTerm must have 1 to {longest} characters and no control characters", ("searchTerm",))
     if limit == 0:
         return []
     candidates = (_ACTIVE, *where, Where("grams", "array_contains", plain[:2]))
     found: list[Fields] = []
-    for start in range(0, _SEARCH_AT_MOST, _SEARCH_PAGE):
-        batch = await queries.find(Find(collection, "name", candidates, limit=_SEARCH_PAGE, offset=start))
+    for start in range(0, settings.max_search_documents, _SEARCH_PAGE):
+        many = min(_SEARCH_PAGE, settings.max_search_documents - start)
+        batch = await request.queries.find(Find(collection, "name", candidates, limit=many, offset=start))
         found += [fields for fields in batch if matches(plain, fields["name"], fields["description"])]
-        if len(batch) < _SEARCH_PAGE or len(found) >= offset + limit:
+        if len(batch) < many or len(found) >= offset + limit:
             break
     return found[offset : offset + limit]

@@ -21,9 +21,10 @@ from graphql import (
     build_schema,
 )
 
-from shared.api import history, queries
+from shared.api import history, monitoring, operations, queries
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
+from shared.messaging.dead_letters import DeadLetter, Entry
 from shared.read_models.documents import CategoryDocument, ItemDocument, OrderDocument, ProductDocument
 from shared.read_models.protocol import Fields
 from shared.runtime.manifest import ROOT
@@ -66,8 +67,13 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "events": history.events,
         "recentEvents": history.recent_events,
         "eventStoreStats": history.event_store_stats,
+        "health": monitoring.health,
+        "serviceHealth": monitoring.service_health,
+        "memoryInfo": monitoring.memory_info,
+        **operations.QUERIES,
     },
-    "Mutation": {name: resolver(mutation) for name, mutation in MUTATIONS.items()},
+    "Mutation": {**{name: resolver(mutation) for name, mutation in MUTATIONS.items()}, **operations.MUTATIONS},
+    "HealthCheckResult": {"durationMs": lambda check, _: check["durationMs"]},
     "Category": {"products": queries.products_of_category, "productCount": queries.product_count},
     "Product": {
         "category": queries.category_of_product,
@@ -88,6 +94,10 @@ _DOCUMENTS: Mapping[str, type[Any]] = {
     "Product": ProductDocument,
     "Order": OrderDocument,
     "OrderItem": ItemDocument,
+    "DeadLetter": DeadLetter,
+    "DeadLetterEntry": Entry,
+    "SagaDetail": operations.SagaDetail,
+    "SagaCommand": operations.SagaCommand,
 }
 _TIMES = {"created_at", "updated_at"}
 _RESULTS = {
@@ -100,6 +110,10 @@ _RESULTS = {
     "EventStoreStats": {"total_events", "events_by_type", "events_by_aggregate", "latest_sequence"},
     "EventTypeCount": {"event_type", "count"},
     "AggregateTypeCount": {"aggregate_type", "count"},
+    "HealthReport": {"status", "timestamp", "checks", "version", "node"},
+    "HealthCheckResult": {"name", "status", "message", "details"},
+    "MemoryInfo": {"total_mb", "process_mb", "binary_mb", "ets_mb", "process_count", "port_count"},
+    "RetriedDeadLetters": {"retried", "left"},
 }
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BeforeValidator, ConfigDict, Field, with_config
+from pydantic import BeforeValidator, ConfigDict, Field, Strict, with_config
 from pydantic.alias_generators import to_camel
 
 from shared.domain.values import (
@@ -13,6 +13,7 @@ from shared.domain.values import (
     Currency,
     Name,
     Quantity,
+    Reason,
     Stock,
     StockDelta,
     Text,
@@ -175,3 +176,26 @@ class FailOrder:
 
     order_id: UUID
     reason: str
+
+
+@at_the_edge
+@dataclass(frozen=True)
+class RetryDeadLetters:
+    """The one with this id; without an id, the oldest pending ones, perhaps of one source only."""
+
+    id: UUID | None = None
+    source: Token | None = None
+    limit: Annotated[int, Strict(), Field(ge=1, le=1000)] = 100
+
+
+@at_the_edge
+@dataclass(frozen=True)
+class DiscardDeadLetter:
+    id: UUID
+    reason: Reason
+
+
+@at_the_edge
+@dataclass(frozen=True)
+class RetrySaga:
+    id: UUID

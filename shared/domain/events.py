@@ -1,5 +1,5 @@
 """What has happened, one frozen dataclass per fact. A field may be added with a default; anything else needs a new
-`schema_version` here and an upcaster in `shared/event_store/codec.py`."""
+`schema_version` here and an upcaster in `shared/event_store/aggregates.py`."""
 
 from dataclasses import dataclass
 from decimal import Decimal

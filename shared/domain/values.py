@@ -1,13 +1,14 @@
-"""Value types: annotations that the edge enforces when it decodes, and Money."""
+"""Value types: Money, annotations that the edge enforces, and the decoding of JSON that enforces them, once."""
 
+import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Generic, TypeVar, get_args
 
 from iso4217 import Currency as IsoCurrency
-from pydantic import AfterValidator, Field, GetCoreSchemaHandler, Strict
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, Strict, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from shared.domain.errors import Invalid, Path
@@ -42,6 +43,13 @@ def _text(value: str) -> str:
     return text
 
 
+def _reason(value: str) -> str:
+    text = _text(value)
+    if not text or any(unicodedata.category(c) in _CONTROLS for c in text):
+        raise ValueError("must have 1 to 2,000 characters and no control characters")
+    return text
+
+
 def _token(value: str) -> str:
     if any(unicodedata.category(c) in _NOT_IN_NAMES for c in value) or value != value.strip() or not value:
         raise ValueError("must not be empty, nor contain control characters or surrounding spaces")
@@ -69,6 +77,8 @@ Name = Annotated[str, Field(max_length=1000), AfterValidator(_name)]
 """1 to 200 characters after NFC and trimming, no control characters. The outer bound spares normalising a novel."""
 Text = Annotated[str, Field(max_length=10_000), AfterValidator(_text)]
 """Up to 2,000 characters after NFC and trimming; line breaks are allowed."""
+Reason = Annotated[str, Field(max_length=10_000), AfterValidator(_reason)]
+"""1 to 2,000 characters on one line."""
 Token = Annotated[str, Field(max_length=128), AfterValidator(_token)]
 """An identifier from elsewhere (user, payment method): up to 128 characters, taken as it is."""
 Amount = Annotated[Decimal, AfterValidator(_amount)]
@@ -125,3 +135,42 @@ class To(Generic[T]):
             lambda value, validate: value if isinstance(value, cls) else cls(validate(value)),
             handler.generate_schema(inner),
         )
+
+
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+
+
+def parse_json(body: bytes | str) -> Any:
+    """JSON with exact decimals. Raises Invalid for anything else, NaN and Infinity included."""
+    try:
+        return json.loads(body, parse_float=_decimal, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"the body is not JSON: {error}") from error
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text[:50]} is not a number we can hold") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number")
+
+
+def decode(kind: type[T], value: Any) -> T:
+    """A strict dataclass from a value whose fields are named in camelCase. Raises Invalid naming the first fault."""
+    try:
+        decoded: T = adapter(kind).validate_python(value, by_alias=True, by_name=False)
+        return decoded
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise Invalid(first["msg"].removeprefix("Value error, "), first["loc"]) from error
+
+
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """pydantic's adapter of a type, made once: making one takes longer than using it a hundred times."""
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]

@@ -1,13 +1,12 @@
 """The event store in memory: for tests and for `scripts/dev --memory`. Same rules, same errors, nothing survives."""
 
-import time
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import RLock
 
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
 from shared.domain.placement import Place, Placement, Remove
-from shared.event_store.codec import announcement
+from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import (
     KEYS_KEPT,
     AlreadyRecorded,
@@ -35,8 +34,8 @@ class MemoryEventStore:
         self._log: list[EventRecord] = []
         self._streams: dict[str, list[EventRecord]] = {}
         self._snapshots: dict[str, Snapshot] = {}
-        self._records: dict[str, tuple[float, IdempotencyRecord]] = {}
-        self._keys_kept = keys_kept.total_seconds()
+        self._records: dict[str, tuple[datetime, IdempotencyRecord]] = {}
+        self._keys_kept = keys_kept
         self._placements: dict[str, Place] = {}
         self._outbox = outbox or MemoryOutbox()
         self._after_commit = after_commit
@@ -52,7 +51,7 @@ class MemoryEventStore:
                 self._streams.setdefault(event.stream, []).append(event)
             self._log.extend(events)
             if append.record:
-                self._records[append.record.key] = time.monotonic(), append.record
+                self._records[append.record.key] = datetime.now(UTC), append.record
             announcements = [announcement(event) for event in append.events]
             self._outbox.add(announcements)
         if self._after_commit:
@@ -92,8 +91,15 @@ class MemoryEventStore:
 
     def recorded(self, key: str) -> IdempotencyRecord | None:
         with self._lock:
-            recorded_at, record = self._records.get(key, (0.0, None))
-            return record if time.monotonic() - recorded_at < self._keys_kept else None
+            recorded_at, record = self._records.get(key, (datetime.min.replace(tzinfo=UTC), None))
+            return record if datetime.now(UTC) - recorded_at < self._keys_kept else None
+
+    def forget_keys(self, before: datetime, limit: int) -> int:
+        with self._lock:
+            old = [key for key, (recorded_at, _) in self._records.items() if recorded_at < before][:limit]
+            for key in old:
+                del self._records[key]
+            return len(old)
 
 
 def placed(tree: dict[str, Place], placements: Sequence[Placement]) -> dict[str, Place]:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
 from psycopg import Connection, errors
@@ -21,7 +21,7 @@ from shared.domain.errors import (
     StillInUse,
 )
 from shared.domain.placement import Place, Placement, Remove
-from shared.event_store.codec import announcement
+from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import (
     KEYS_KEPT,
     AlreadyRecorded,
@@ -72,6 +72,12 @@ INSERT INTO outbox (position, leased_until) SELECT position, clock_timestamp() +
 _RECORDED = """
 SELECT key, fingerprint, result FROM idempotency
 WHERE key = %s AND recorded_at > clock_timestamp() - make_interval(secs => %s)
+"""
+
+_FORGET_KEYS = """
+DELETE FROM idempotency WHERE recorded_at < %(before)s AND key IN (
+    SELECT key FROM idempotency WHERE recorded_at < %(before)s ORDER BY recorded_at LIMIT %(limit)s
+)
 """
 
 _SAVE_SNAPSHOT = """
@@ -132,6 +138,10 @@ class PostgresEventStore:
         with self._connection() as connection:
             row = connection.execute(_RECORDED, (key, self._keys_kept)).fetchone()
             return IdempotencyRecord(*row) if row else None
+
+    def forget_keys(self, before: datetime, limit: int) -> int:
+        with self._connection() as connection:
+            return connection.execute(_FORGET_KEYS, {"before": before, "limit": limit}).rowcount
 
     @contextmanager
     def _connection(self) -> Iterator[Connection[TupleRow]]:

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from psycopg_pool import ConnectionPool
 
-from shared.event_store.codec import announcement
+from shared.event_store.aggregates import announcement
 from shared.event_store.postgres import event_from
 from shared.messaging.envelope import Message
-from shared.messaging.outbox import LEASE_SECONDS
+from shared.messaging.outbox import LEASE_SECONDS, Backlog
 from shared.resilience.postgres import unavailable_when_down
 
 _CLAIM = """
@@ -43,3 +43,8 @@ class PostgresEventOutbox:
     def delete(self, ids: Sequence[UUID]) -> None:
         with unavailable_when_down("the outbox"), self._pool.connection() as connection:
             connection.execute(_DELETE, (list(ids),))
+
+    def backlog(self) -> Backlog:
+        query = "SELECT count(*), min(recorded_at) FROM outbox JOIN events USING (position)"
+        with unavailable_when_down("the outbox"), self._pool.connection() as connection:
+            return Backlog(*(connection.execute(query).fetchone() or (0, None)))

@@ -103,3 +103,6 @@ class EventStore(Protocol):
 
     def recorded(self, key: str) -> IdempotencyRecord | None:
         """Of the last 24 hours."""
+
+    def forget_keys(self, before: datetime, limit: int) -> int:
+        """Delete idempotency records made before; how many."""

@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import AfterValidator, ValidationError
 
-from shared.domain.decoding import adapter
 from shared.domain.errors import Invalid, TimedOut, Unavailable
-from shared.domain.values import Money
+from shared.domain.values import Money, adapter
 from shared.observability.context import current
 from shared.observability.tracing import SpanKind, span, traceparent
 from shared.resilience.calls import Breaker, deadline, time_left

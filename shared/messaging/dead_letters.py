@@ -1,73 +1,163 @@
-"""Messages that no attempt could deliver, kept for a person to look at."""
+"""Messages that no attempt could deliver, kept until a person has dealt with them, and why the attempts failed."""
 
+import base64
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+from uuid import NAMESPACE_OID, UUID, uuid5
 
-from psycopg_pool import ConnectionPool
+from shared.domain.errors import ShopError
+from shared.messaging.envelope import ONLY_FOR, Push, PushedMessage
 
-from shared.messaging.envelope import Push
-from shared.resilience.postgres import unavailable_when_down
+Status = Literal["PENDING", "RETRIED", "DISCARDED"]
+
+LETTER = "dead-letter"
+"""The attribute of a message that is published again: the id of its letter."""
+LEASE_SECONDS = 15.0
+"""How long whoever claimed a letter has to publish it before others may."""
+SHOWN = 10_000
+"""Characters of the data in a list."""
+
+_BY_PUBSUB = "CloudPubSubDeadLetter"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What happened to a letter. `by`: the admin's id. `reason`: the error of a failure, or why it was discarded."""
+
+    kind: Literal["FAILED", "RETRIED", "DISCARDED"]
+    at: datetime
+    by: str | None = None
+    attempts: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """`subscription`: the one that gave up. `data`: base64, exactly as it was published."""
+    """What one subscription, `source`, gave up. `attributes` and `data` (base64): exactly as they were published.
+    `attempts`: all that there were. `version`: how often it was given up."""
 
-    subscription: str
-    message_id: str
+    id: UUID
+    source: str
+    topic: str
+    type: str | None
+    subject: str | None
     attributes: Mapping[str, str]
     data: str
-    attempts: int | None
+    attempts: int
+    error: str | None
+    traceparent: str | None
+    correlation_id: str | None
+    status: Status
+    version: int
+    recorded_at: datetime
+    updated_at: datetime
+    history: Sequence[Entry] = ()
+
+    @property
+    def publishable(self) -> bool:
+        """False for what can never have been a message's data."""
+        try:
+            return base64.b64decode(self.data, validate=True) is not None
+        except ValueError:
+            return False
 
 
-def dead_letter(push: Push) -> DeadLetter:
-    """What a dead-letter topic's subscription pushes, read from the attributes that Pub/Sub added."""
-    attributes = push.message.attributes
-    attempts = attributes.get("CloudPubSubDeadLetterSourceDeliveryCount", "")
-    return DeadLetter(
-        subscription=attributes.get("CloudPubSubDeadLetterSourceSubscription", push.subscription),
-        message_id=push.message.message_id,
-        attributes=attributes,
+@dataclass(frozen=True)
+class Again:
+    """A letter on its way back to the one subscription that gave it up: as it was, and saying whom it is for."""
+
+    letter: DeadLetter
+
+    @property
+    def id(self) -> UUID:
+        return self.letter.id
+
+    @property
+    def topic(self) -> str:
+        return self.letter.topic
+
+    def body(self) -> bytes:
+        return base64.b64decode(self.letter.data, validate=True)
+
+    def attributes(self) -> dict[str, str]:
+        return {**self.letter.attributes, LETTER: str(self.id), ONLY_FOR: self.letter.source}
+
+
+class GivenUp(NamedTuple):
+    """`delivery`: the dead-letter topic's own id, the same when it comes again. `message`: as `recognised` has it."""
+
+    letter: DeadLetter
+    delivery: str
+    message: str
+
+
+def source_of(push: Push) -> str:
+    """The subscription that gave up, which Pub/Sub wrote into the attributes."""
+    return push.message.attributes.get(f"{_BY_PUBSUB}SourceSubscription", push.subscription_id)
+
+
+def given_up(push: Push, topic: str) -> GivenUp:
+    """What a dead-letter topic's subscription pushes. `topic`: where the message was published.
+
+    A message has one letter for each source. It is recognised by the id of its CloudEvent, a foreign one by Pub/Sub's; one
+    that was published again names its letter."""
+    given, now = push.message.attributes, datetime.now(UTC)
+    source, own = storable(source_of(push)), original(given)
+    attempts = given.get(f"{_BY_PUBSUB}SourceDeliveryCount", "")
+    name = f"{source}\n{own.get('ce-id', push.message.message_id)}"
+    text = {key: storable(own[key])[:1000] if key in own else None for key in ("ce-type", "ce-subject", "traceparent")}
+    letter = DeadLetter(
+        id=_named(given) or uuid5(NAMESPACE_OID, name),
+        source=source,
+        topic=storable(topic),
+        type=text["ce-type"],
+        subject=text["ce-subject"],
+        attributes=own,
         data=push.message.data,
-        attempts=int(attempts) if attempts.isdecimal() else None,
+        attempts=int(attempts) if attempts.isdecimal() and len(attempts) < 6 else 0,
+        error=None,
+        traceparent=text["traceparent"],
+        correlation_id=storable(own["correlation_id"])[:1000] if "correlation_id" in own else None,
+        status="PENDING",
+        version=1,
+        recorded_at=now,
+        updated_at=now,
     )
+    return GivenUp(letter, storable(push.message.message_id)[:300], recognised(push.message))
 
 
-class DeadLetters(Protocol):
-    def record(self, letter: DeadLetter) -> None:
-        """Keep it once, however often it is delivered. Raises Unavailable."""
-
-    def latest(self, limit: int) -> list[DeadLetter]:
-        """The newest first."""
-
-
-class PostgresDeadLetters:
-    def __init__(self, pool: ConnectionPool) -> None:
-        self._pool = pool
-
-    def record(self, letter: DeadLetter) -> None:
-        values = {**vars(letter), "attributes": json.dumps(dict(letter.attributes))}
-        statement = """INSERT INTO dead_letters (subscription, message_id, attributes, data, attempts)
-                       VALUES (%(subscription)s, %(message_id)s, %(attributes)s, %(data)s, %(attempts)s)
-                       ON CONFLICT DO NOTHING"""
-        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
-            connection.execute(statement, values)
-
-    def latest(self, limit: int) -> list[DeadLetter]:
-        query = """SELECT subscription, message_id, attributes, data, attempts FROM dead_letters
-                   ORDER BY recorded_at DESC LIMIT %s"""
-        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
-            return [DeadLetter(*row) for row in connection.execute(query, (limit,))]
+def _named(attributes: Mapping[str, str]) -> UUID | None:
+    try:
+        return UUID(attributes[LETTER]) if attributes.get(ONLY_FOR) else None
+    except (KeyError, ValueError):
+        return None
 
 
-class MemoryDeadLetters:
-    def __init__(self) -> None:
-        self._letters: dict[tuple[str, str], DeadLetter] = {}
+def original(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Without those that Pub/Sub or an earlier retry has added."""
+    return {
+        name: value
+        for name, value in attributes.items()
+        if not name.startswith(_BY_PUBSUB) and name not in (LETTER, ONLY_FOR)
+    }
 
-    def record(self, letter: DeadLetter) -> None:
-        self._letters.setdefault((letter.subscription, letter.message_id), letter)
 
-    def latest(self, limit: int) -> list[DeadLetter]:
-        return list(self._letters.values())[::-1][:limit]
+def recognised(message: PushedMessage) -> str:
+    """The same for every delivery of a message, also in the dead-letter topic, where Pub/Sub gives it another id."""
+    own = original(message.attributes)
+    what = own["ce-id"] if "ce-id" in own else json.dumps([message.data, sorted(own.items())])
+    return hashlib.sha256(what.encode()).hexdigest()
+
+
+def described(error: Exception) -> str:
+    """An error in up to 1000 characters."""
+    return storable(error.message if isinstance(error, ShopError) else f"{type(error).__name__}: {error}")[:1000]
+
+
+def storable(text: str) -> str:
+    """Without what PostgreSQL's text can't hold."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

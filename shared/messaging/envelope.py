@@ -7,16 +7,30 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from pydantic.alias_generators import to_camel
 from uuid_utils.compat import uuid7
 
-from shared.domain.decoding import adapter
 from shared.domain.errors import Invalid
+from shared.domain.values import adapter
 from shared.observability.context import Context
+
+
+class Publishable(Protocol):
+    """What a publisher takes. `id`: names it in the publisher's answer. `body`, `attributes`: go out as they are."""
+
+    @property
+    def id(self) -> UUID: ...
+
+    @property
+    def topic(self) -> str: ...
+
+    def body(self) -> bytes: ...
+
+    def attributes(self) -> dict[str, str]: ...
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,10 @@ class Message:
         return attributes | ({"traceparent": self.context.traceparent} if self.context.traceparent else {})
 
 
+ONLY_FOR = "only-for"
+"""The attribute that names the subscription which a message was published again for."""
+
+
 @with_config(ConfigDict(alias_generator=to_camel))
 @dataclass(frozen=True)
 class PushedMessage:
@@ -68,18 +86,39 @@ class Push:
     subscription: str
     delivery_attempt: int | None = None
 
+    @property
+    def subscription_id(self) -> str:
+        """The name without the project's."""
+        return self.subscription.rpartition("/")[2]
+
+    @property
+    def is_for_another(self) -> bool:
+        """Whether it was published again for one consumer, which isn't this one."""
+        return self.message.attributes.get(ONLY_FOR, self.subscription_id) != self.subscription_id
+
 
 _PUSH = TypeAdapter(Push)
 _MESSAGE = TypeAdapter(Message)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def decode_push(body: bytes) -> Push:
     """Invalid when the body is not a Pub/Sub push."""
     try:
-        return _PUSH.validate_json(body)
+        return _PUSH.validate_json(_without_half_characters(body))
     except ValidationError as error:
         first = error.errors()[0]
         raise Invalid(f"not a Pub/Sub push: {first['msg']}", first["loc"]) from error
+
+
+def _without_half_characters(body: bytes) -> bytes:
+    """Halves of surrogate pairs as question marks, so that who receives poison can at least keep it."""
+    if not _SURROGATE.search(body):
+        return body
+    try:
+        return json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
+    except (ValueError, RecursionError):
+        return body  # which is refused for what it is
 
 
 def decode_message(push: Push) -> Message:

@@ -14,8 +14,8 @@ from uuid import UUID
 
 import structlog
 
-from shared.messaging.envelope import Message
-from shared.messaging.outbox import LEASE_SECONDS
+from shared.messaging.envelope import Message, Publishable
+from shared.messaging.outbox import LEASE_SECONDS, Backlog
 
 _log = structlog.get_logger()
 
@@ -77,6 +77,10 @@ class MemoryOutbox:
                 self._messages.pop(message_id, None)
                 self._leased_until.pop(message_id, None)
 
+    def backlog(self) -> Backlog:
+        with self._lock:
+            return Backlog(len(self._messages), min((m.time for m in self._messages.values()), default=None))
+
 
 @dataclass(order=True)
 class _Delivery:
@@ -110,10 +114,13 @@ class MemoryBroker:
             self._changed.notify_all()
             self._workers.shutdown(wait=False, cancel_futures=True)
 
-    def publish(self, messages: Sequence[Message]) -> list[UUID]:
+    def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
         for message in messages:
             self.publish_raw(message.topic, message.body(), message.attributes())
         return [message.id for message in messages]
+
+    def has_topic(self, topic: str) -> bool:
+        return any(subscription.topic == topic for subscription in self._subscriptions)
 
     def publish_raw(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
         self.published[topic] += 1

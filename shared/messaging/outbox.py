@@ -7,6 +7,8 @@ happened when the process dies in between. A message may be published twice, nev
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -15,7 +17,7 @@ from opentelemetry.trace import Span
 from psycopg_pool import ConnectionPool
 
 from shared.domain.errors import TimedOut, Unavailable
-from shared.messaging.envelope import Message, decode_stored
+from shared.messaging.envelope import Message, Publishable, decode_stored
 from shared.observability.tracing import SpanKind, span
 from shared.resilience.postgres import unavailable_when_down
 
@@ -30,8 +32,19 @@ AfterCommit = Callable[[Sequence[Message]], None]
 
 
 class Publisher(Protocol):
-    def publish(self, messages: Sequence[Message]) -> list[UUID]:
+    def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
         """Publish all, wait, and say which were accepted, by message id. Raises Unavailable when none was."""
+
+    def has_topic(self, topic: str) -> bool:
+        """Raises Unavailable."""
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """`oldest`: when the message that has waited longest was made, UTC; None when none waits."""
+
+    waiting: int
+    oldest: datetime | None
 
 
 class Outbox(Protocol):
@@ -39,6 +52,9 @@ class Outbox(Protocol):
         """Lease messages that nobody is publishing, oldest first; they are up again when the lease runs out."""
 
     def delete(self, ids: Sequence[UUID]) -> None: ...
+
+    def backlog(self) -> Backlog:
+        """What has not been published, whoever is publishing it. Raises Unavailable."""
 
 
 def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
@@ -115,3 +131,8 @@ class PostgresOutbox:
     def delete(self, ids: Sequence[UUID]) -> None:
         with unavailable_when_down("the outbox"), self._pool.connection() as connection:
             connection.execute("DELETE FROM outbox WHERE id = ANY(%s)", (list(ids),))
+
+    def backlog(self) -> Backlog:
+        query = "SELECT count(*), min((message ->> 'time')::timestamptz) FROM outbox"
+        with unavailable_when_down("the outbox"), self._pool.connection() as connection:
+            return Backlog(*(connection.execute(query).fetchone() or (0, None)))

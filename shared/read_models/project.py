@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from shared.domain.aggregate import Aggregate
-from shared.domain.decoding import adapter
 from shared.domain.errors import Invalid, Unavailable
-from shared.event_store.codec import CODEC
+from shared.domain.values import adapter
+from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventRecord
 from shared.read_models.protocol import Change, Fields, Increment, ReadModels
 

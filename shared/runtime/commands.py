@@ -1,5 +1,6 @@
 """The decorator that makes a function of a command: decode, answer once, map errors."""
 
+import json
 import re
 from collections.abc import Callable
 from functools import wraps
@@ -7,29 +8,25 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import flask
-import functions_framework
-from flask.typing import ResponseReturnValue
 from uuid_utils.compat import uuid7
 
 from shared.auth.permissions import Actor, Permission, Role, acting, require
 from shared.auth.service_identity import require_caller, without_sign_in
-from shared.domain.decoding import decode, parse_json
 from shared.domain.errors import Invalid
+from shared.domain.values import decode, parse_json
 from shared.event_store.aggregates import Loaded
 from shared.event_store.protocol import EventStore
 from shared.observability.context import Context, fresh
 from shared.observability.tracing import SpanKind, handling
 from shared.resilience.calls import deadline
-from shared.runtime.engines import engines
+from shared.runtime.engines import Engines, engines
 from shared.runtime.execute import Request, answer, earlier_answer, fingerprint, recording
-from shared.runtime.http import answering, body_of, header, json_response
+from shared.runtime.http import HttpFunction, answering, body_of, header, http_function, json_response
 
 Command = TypeVar("Command")
 Handler = Callable[[Command, EventStore], Loaded[Any]]
 _SECONDS = re.compile(r"\d{1,5}(\.\d{1,9})?", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-
-HttpFunction = Callable[[flask.Request], ResponseReturnValue]
 
 
 def command(
@@ -51,12 +48,29 @@ def command(
         return decode(kind, given)
 
     def decorate(handle: Handler[Command]) -> HttpFunction:
-        @functions_framework.http
+        @http_function
         @wraps(handle)
         def function(request: flask.Request) -> flask.Response:
             if request.method != "POST":
                 return flask.Response(status=405, headers={"Allow": "POST"})
             return answering(lambda: _in_time(request, lambda: _carry_out(request, decoded, permission, handle)))
+
+        return function
+
+    return decorate
+
+
+def administrative(kind: type[Command]) -> Callable[[Callable[[Command, Engines], Any]], HttpFunction]:
+    """Like `command`, for admins, and for what is no event: nothing is recorded under an idempotency key, so doing it twice
+    must be harmless by itself. Answers 200 with the handler's result as JSON; `current().actor` says who asked."""
+
+    def decorate(handle: Callable[[Command, Engines], Any]) -> HttpFunction:
+        @http_function
+        @wraps(handle)
+        def function(request: flask.Request) -> flask.Response:
+            if request.method != "POST":
+                return flask.Response(status=405, headers={"Allow": "POST"})
+            return answering(lambda: _in_time(request, lambda: _administer(request, kind, handle)))
 
         return function
 
@@ -72,15 +86,22 @@ def _in_time(request: flask.Request, respond: Callable[[], flask.Response]) -> f
         return respond()
 
 
+def _administer(
+    request: flask.Request, kind: type[Command], handle: Callable[[Command, Engines], Any]
+) -> flask.Response:
+    actor = _admitted(request, Permission.ADMIN)
+    asked = decode(kind, parse_json(body_of(request, engines().settings.max_body_bytes)))
+    with handling(_context(request, actor), handle.__name__, SpanKind.SERVER, {}), acting(actor):
+        return json_response(json.dumps(handle(asked, engines())))
+
+
 def _carry_out(
     request: flask.Request,
     decoded: Callable[[bytes], Command],
     permission: Permission,
     handle: Handler[Command],
 ) -> flask.Response:
-    require_caller(request.headers.get("Authorization"), engines().settings.caller_email)
-    actor = _actor(request)
-    require(permission, actor)
+    actor = _admitted(request, permission)
     context = _context(request, actor)
     store = engines().event_store
     body = body_of(request, engines().settings.max_body_bytes)
@@ -97,6 +118,14 @@ def _carry_out(
             if recorded is None:
                 raise
             return json_response(recorded)
+
+
+def _admitted(request: flask.Request, permission: Permission) -> Actor:
+    """Who asks, and may."""
+    require_caller(request.headers.get("Authorization"), engines().settings.caller_email)
+    actor = _actor(request)
+    require(permission, actor)
+    return actor
 
 
 def _actor(request: flask.Request) -> Actor:

@@ -4,7 +4,7 @@ Like a projection, it takes a message only as a hint and reads every event once,
 duplicates, late and reordered messages change nothing, and the last message that arrives makes up for all that didn't.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,14 +13,13 @@ from uuid import UUID
 import structlog
 
 from shared.domain.aggregate import Aggregate
-from shared.domain.errors import ConcurrencyError
-from shared.event_store.codec import CODEC
+from shared.domain.errors import ConcurrencyError, NotFound, Rejected
+from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import Message, command_message
-from shared.observability.context import Context, caused_by
+from shared.observability.context import Context, caused_by, current
 from shared.observability.tracing import span, traceparent
-from shared.sagas.advance import advance, begin
-from shared.sagas.definition import DeadlinePassed, Progress, Saga, Status
+from shared.sagas.definition import DeadlinePassed, Progress, Saga, Status, advance, begin, resume
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 
 ATTEMPTS = 10
@@ -43,7 +42,11 @@ class Coordinator:
 
     def follow(self, saga_id: UUID) -> None:
         """Take in what has happened on the stream since last time."""
-        self._until_saved(saga_id, timer=False)
+        self._until_saved(saga_id)
+
+    def retry(self, saga_id: UUID, actor: str) -> None:
+        """Resume a stuck saga, or start the one of a stream that has none. Raises NotFound, or Rejected saying why not."""
+        self._until_saved(saga_id, lambda run: run.retry(actor))
 
     def sweep(self, now: datetime, limit: int = 1000) -> int:
         """Fire the deadlines that have passed; how many were due. A saga that moved meanwhile is not touched: its
@@ -59,32 +62,31 @@ class Coordinator:
     def _swept(self, saga_id: UUID) -> bool:
         """Whether it could be; one that can't must not keep the others waiting."""
         try:
-            self._until_saved(saga_id, timer=True)
+            self._until_saved(saga_id, _Run.look_at_the_clock)
         except Exception:
             _log.exception("a saga could not be moved", saga_id=str(saga_id))
             return False
         return True
 
-    def _until_saved(self, saga_id: UUID, timer: bool) -> None:
+    def _until_saved(self, saga_id: UUID, then: "Callable[[_Run], None] | None" = None) -> None:
+        """`then`: what else there is to do once the stream has been read."""
         for attempt in range(ATTEMPTS):
             try:
-                self._once(saga_id, timer)
+                self._once(saga_id, then)
                 return
             except ConcurrencyError:
                 if attempt == ATTEMPTS - 1:
                     raise
 
-    def _once(self, saga_id: UUID, timer: bool) -> None:
+    def _once(self, saga_id: UUID, then: "Callable[[_Run], None] | None") -> None:
         stored = self.sagas.load(saga_id)
         seen = stored.progress.seen if stored else 0
         stream = self.follows.stream(saga_id)
         run = _Run(self, stored, stream)
-        events = self.events.read([stream], {stream: 0 if timer else seen})[stream]
-        for event in events:
-            if event.version > seen:
-                run.see(event)
-        if timer:
-            run.look_at_the_clock(events[0].metadata.traceparent if events else None)
+        for event in self.events.read([stream], {stream: 0 if then else seen})[stream]:
+            run.see(event)
+        if then:
+            then(run)
         run.save()
 
 
@@ -96,11 +98,16 @@ class _Run:
         self._version = stored.version if stored else 0
         self._progress = stored.progress if stored else None
         self._correlation_id = stored.correlation_id if stored else ""
+        self._found = stored.progress.status if stored else None
         self._stream = stream
+        self._trace: str | None = None  # the order's; that of a sweep or an admin knows nothing of it
         self._history: list[HistoryEntry] = []
         self._messages: list[Message] = []
 
     def see(self, record: EventRecord) -> None:
+        self._trace = self._trace or record.metadata.traceparent
+        if self._progress and record.version <= self._progress.seen:
+            return
         event = CODEC.decode(record)
         saga, now = self._coordinator.saga, datetime.now(UTC)
         if self._progress is None:
@@ -113,18 +120,27 @@ class _Run:
         self._history.append(HistoryEntry("event", record.type, record.data))
         self._moved(replace(progress, seen=record.version), commands, caused_by(record.metadata, str(record.id)))
 
-    def look_at_the_clock(self, trace: str | None) -> None:
-        """`trace`: that of the order, which the sweep's own knows nothing of."""
+    def look_at_the_clock(self) -> None:
         now = datetime.now(UTC)
         if self._progress is None or self._progress.deadline_at is None or self._progress.deadline_at > now:
             return
         progress, commands = advance(self._coordinator.saga, self._progress, DeadlinePassed(), now)
         deadline = self._progress.deadline_at.isoformat()
         self._history.append(HistoryEntry("timer", "DeadlinePassed", {"deadline_at": deadline}))
-        with span("DeadlinePassed", parent=trace):
-            self._moved(
-                progress, commands, Context(self._correlation_id, str(self._progress.saga_id), traceparent=trace)
-            )
+        with span("DeadlinePassed", parent=self._trace):
+            context = Context(self._correlation_id, str(self._progress.saga_id), traceparent=self._trace)
+            self._moved(progress, commands, context)
+
+    def retry(self, actor: str) -> None:
+        """An answer that came late may have moved it already."""
+        if self._progress is None:
+            raise NotFound("there is neither a saga nor an order with this id", ("id",))
+        if self._found not in (None, Status.STUCK):
+            raise Rejected(f"the saga is {self._found.value}; only one that is STUCK can be retried", ("id",))
+        if self._progress.status is Status.STUCK:
+            progress, commands = resume(self._coordinator.saga, self._progress, datetime.now(UTC))
+            self._history.append(HistoryEntry("retry", "Retried", {"actor": actor}))
+            self._moved(progress, commands, Context(self._correlation_id, current().causation_id))
 
     def _moved(self, progress: Progress, commands: Sequence[Any], context: Context) -> None:
         self._progress = progress

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from psycopg_pool import ConnectionPool
 
@@ -13,17 +14,23 @@ from shared.event_store.postgres_outbox import PostgresEventOutbox
 from shared.event_store.protocol import EventStore
 from shared.gateways.providers import HttpPayments, HttpShipping, PaymentGateway, ShippingGateway
 from shared.gateways.sandbox import Sandbox
-from shared.messaging.dead_letters import DeadLetters, PostgresDeadLetters
+from shared.messaging.dead_letter_store import DeadLetters
 from shared.messaging.outbox import Outbox, PostgresOutbox, Publisher, publish_after_commit
+from shared.messaging.postgres_dead_letters import PostgresDeadLetters
 from shared.observability import logs
 from shared.observability.tracing import configure, exporter_of_the_environment
 from shared.read_models.protocol import Queries, ReadModels
 from shared.resilience.calls import Breakers
-from shared.resilience.postgres import connect
+from shared.resilience.postgres import connect, unavailable_when_down
 from shared.runtime.coordinate import Coordinator
+from shared.runtime.manifest import Database
+from shared.runtime.migrations import FOLDERS, missing
 from shared.runtime.settings import Settings, settings
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.store import PostgresSagaStore, SagaStore
+
+if TYPE_CHECKING:
+    from shared.runtime.health import Checkup
 
 
 class Engines:
@@ -34,6 +41,8 @@ class Engines:
         configure(exporter_of_the_environment(settings.project_id), settings.trace_sample_ratio)
         self.settings = settings
         self.breakers = Breakers(settings.breaker_fail_max, settings.breaker_reset_seconds)
+        self.in_memory: list[object] = []
+        """What would be in a database elsewhere, for those who measure memory."""
 
     @cached_property
     def event_store(self) -> EventStore:
@@ -55,6 +64,19 @@ class Engines:
     @cached_property
     def dead_letters(self) -> DeadLetters:
         return PostgresDeadLetters(self._command_pool)
+
+    def missing_migrations(self, database: Database) -> list[str]:
+        """Files that have not been applied to it. Raises Unavailable."""
+        pool = self._event_store_pool if database == "event_store" else self._command_pool
+        with unavailable_when_down("the database"), pool.connection() as connection:
+            return missing(connection, FOLDERS[database])
+
+    @cached_property
+    def checkup(self) -> "Checkup":
+        """What the health checks of this process have found."""
+        from shared.runtime.health import Checkup  # which looks at engines
+
+        return Checkup()
 
     @cached_property
     def publisher(self) -> Publisher:

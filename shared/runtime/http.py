@@ -1,18 +1,74 @@
-"""HTTP in and out of a function: bounded bodies, and errors as answers."""
+"""HTTP in and out of a function: its health, bounded bodies, and errors as answers."""
 
 import json
 from collections.abc import Callable
+from functools import wraps
 from http import HTTPStatus
 from math import ceil
 
 import flask
+import functions_framework
 import structlog
+from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.domain.errors import Invalid, ShopError, Unavailable, classify
 from shared.observability.tracing import flush
+from shared.runtime.engines import engines
+from shared.runtime.health import Check, Checkup, Finding, Report, Status, dependencies
 
 _log = structlog.get_logger()
+
+HttpFunction = Callable[[flask.Request], ResponseReturnValue]
+
+
+Reply = tuple[str, int, dict[str, str]]
+"""Body, status, headers."""
+
+NOT_GOT: Reply = ("", 405, {"Allow": "GET, HEAD"})
+_NO_STORE = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+
+
+def http_function(handle: HttpFunction) -> HttpFunction:
+    """A function as the framework takes it, which also answers /health/live and /health/ready, to whoever asks.
+
+    Its name in the manifest is that of `handle`.
+    """
+
+    @functions_framework.http
+    @wraps(handle)
+    def function(request: flask.Request) -> ResponseReturnValue:
+        match request.path, request.method:
+            case "/health/live", "GET" | "HEAD":
+                return health_reply(Report())
+            case "/health/ready", "GET" | "HEAD":
+                checkup, checks = examination(handle.__name__)
+                return health_reply(Report(checkup.run(checks)))
+            case "/health/live" | "/health/ready", _:
+                return NOT_GOT
+            case _:
+                return handle(request)
+
+    return function
+
+
+def examination(function: str) -> tuple[Checkup, list[Check]]:
+    """The checks that tell whether a function is ready, and who runs them."""
+    try:
+        return engines().checkup, dependencies(engines(), function)
+    except Exception:  # such as a malformed setting, which this check comes upon again and reports
+        return Checkup(), [Check("settings", _configured, 1)]
+
+
+def _configured() -> Finding:
+    engines()
+    return Finding(Status.HEALTHY, "valid")
+
+
+def health_reply(report: Report) -> Reply:
+    """200 unless it is unhealthy. Details are for admins, who ask through GraphQL."""
+    body = json.dumps(report.fields(everything=False), ensure_ascii=False)
+    return body, 503 if report.status is Status.UNHEALTHY else 200, _NO_STORE
 
 
 def answering(handle: Callable[[], flask.Response]) -> flask.Response:

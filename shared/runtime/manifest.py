@@ -12,6 +12,8 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from shared.messaging.memory import Subscription
 
 ROOT = Path(__file__).resolve().parents[2]
+Database = Literal["event_store", "command_database"]
+Dependency = Literal[Database, "firestore", "pubsub"]
 strict = with_config(ConfigDict(extra="forbid"))
 
 
@@ -28,7 +30,7 @@ class Function:
     name: str
     group: Literal["graphql", "commands", "projections", "sagas", "operations"]
     service: Literal["client", "command", "query"]
-    uses: Sequence[Literal["event_store", "command_database", "firestore", "pubsub"]]
+    uses: Sequence[Dependency]
     memory: str
     cpu: float
     timeout_seconds: int
@@ -86,6 +88,11 @@ class Manifest:
     def all_subscriptions(self) -> list[Subscription]:
         """One per consumer and topic, and for each a second one that takes its dead letters to the recorder."""
         return list(self._subscriptions())
+
+    def topic_of(self, subscription: str) -> str:
+        """Also of one that is no longer there: a subscription's name ends in its topic's."""
+        known = {one.name: one.topic for one in self.all_subscriptions}
+        return known.get(subscription, subscription.partition(".")[2])
 
     def _subscriptions(self) -> Iterator[Subscription]:
         recorders = [function for function in self.functions.values() if function.dead_letters]

@@ -8,13 +8,12 @@ import httpx
 from shared.event_store.looking import EventLog, MemoryEventLog
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.protocol import EventStore
-from shared.messaging.dead_letters import DeadLetters, MemoryDeadLetters
+from shared.messaging.dead_letter_store import DeadLetters, MemoryDeadLetters
 from shared.messaging.memory import Deliver, MemoryBroker, MemoryOutbox, Subscription
 from shared.messaging.outbox import Outbox, Publisher, publish_after_commit
-from shared.read_models.memory import MemoryReadModels
-from shared.read_models.protocol import Queries, ReadModels
+from shared.read_models.protocol import MemoryReadModels, Queries, ReadModels
 from shared.runtime.engines import Engines
-from shared.runtime.manifest import manifest
+from shared.runtime.manifest import Database, manifest
 from shared.runtime.settings import Settings
 from shared.sagas.store import MemorySagaStore, SagaStore
 
@@ -33,6 +32,7 @@ class PostgresEngines(Engines):
     ) -> None:
         super().__init__(settings)
         self._models = MemoryReadModels()
+        self.in_memory = [self._models]
         chosen = manifest().all_subscriptions if subscriptions is None else subscriptions
         self.broker = MemoryBroker(chosen, deliver or push_over_http(settings))
         self.broker.start()
@@ -64,6 +64,10 @@ class MemoryEngines(PostgresEngines):
         self._events = MemoryEventStore(self._event_outbox, publish_after_commit(self._event_outbox, self.broker))
         self._sagas = MemorySagaStore(self._saga_outbox, publish_after_commit(self._saga_outbox, self.broker))
         self._dead_letters = MemoryDeadLetters()
+        self.in_memory += [self._event_outbox, self._saga_outbox, self._events, self._sagas, self._dead_letters]
+
+    def missing_migrations(self, database: Database) -> list[str]:
+        return []
 
     @cached_property
     def event_store(self) -> EventStore:

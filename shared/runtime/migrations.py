@@ -1,14 +1,16 @@
 """Bring a PostgreSQL database up to date: numbered files once, in order; `always_*` files every time."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
 
-from shared.runtime.manifest import ROOT
+from shared.runtime.manifest import ROOT, Database
 
 EVENT_STORE = ROOT / "shared" / "event_store" / "sql"
 COMMAND_DATABASE = ROOT / "shared" / "sagas" / "sql"
+FOLDERS: Mapping[Database, Path] = {"event_store": EVENT_STORE, "command_database": COMMAND_DATABASE}
 
 _LOCK = 7_309_112_244_661_237_001  # any number, the same for all who migrate
 
@@ -30,6 +32,15 @@ def migrate(conninfo: str, folder: Path) -> list[str]:
         for file in sorted(folder.glob("always_*.sql")):
             connection.execute(file.read_bytes())
         return applied
+
+
+def missing(connection: psycopg.Connection, folder: Path) -> list[str]:
+    """The names of the files that have not been applied; all of them to a database that is empty."""
+    try:
+        applied = {row[0] for row in connection.execute("SELECT name FROM migrations")}
+    except psycopg.errors.UndefinedTable:
+        applied = set()
+    return [file.name for file in sorted(folder.glob("[0-9]*.sql")) if file.name not in applied]
 
 
 def _apply(connection: psycopg.Connection, file: Path, known: dict[str, str]) -> bool:

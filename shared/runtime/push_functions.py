@@ -4,28 +4,35 @@ Success is 204, which acknowledges; any error makes Pub/Sub try again later and 
 dead-letter topic.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import flask
-import functions_framework
+import structlog
 
 from shared.domain.aggregate import Aggregate
-from shared.event_store.codec import announced
+from shared.event_store.aggregates import announced
+from shared.messaging.dead_letters import described, recognised
 from shared.messaging.envelope import Message, Push, command_from, decode_message, decode_push
 from shared.observability.context import caused_by, fresh
 from shared.observability.tracing import SpanKind, handling
 from shared.read_models.project import Projection, project
 from shared.read_models.protocol import Fields
 from shared.resilience.calls import deadline
-from shared.runtime.commands import HttpFunction
 from shared.runtime.engines import Engines, engines
-from shared.runtime.http import answering, body_of, json_response
+from shared.runtime.http import HttpFunction, answering, body_of, http_function, json_response
 
 Command = TypeVar("Command")
 Document = TypeVar("Document")
+
+_log = structlog.get_logger()
+
+_NOTING_SECONDS = 1.0
+_noting = ThreadPoolExecutor(2, thread_name_prefix="noting")
 
 _MAX_PUSH = 20_000_000
 """Bytes: the largest Pub/Sub message, in base64, with its attributes."""
@@ -34,7 +41,7 @@ _MAX_PUSH = 20_000_000
 def raw_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
     """A function that takes whatever is pushed to it, decodable or not."""
 
-    @functions_framework.http
+    @http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         def acknowledge() -> flask.Response:
@@ -48,15 +55,17 @@ def raw_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
 
 
 def subscriber(handle: Callable[[Message, Engines], None]) -> HttpFunction:
-    """A function that takes the shop's own messages."""
+    """A function that takes the shop's own messages, of those published again only the ones that are for it."""
 
     @wraps(handle)
     def decoded(push: Push, engines: Engines) -> None:
-        message = decode_message(push)
-        with handling(
-            caused_by(message.context, str(message.id)), f"process {message.topic}", SpanKind.CONSUMER, _about(push)
-        ):
-            handle(message, engines)
+        if push.is_for_another:
+            return
+        with _failures_noted(push, engines):
+            message = decode_message(push)
+            context = caused_by(message.context, str(message.id))
+            with handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push)):
+                handle(message, engines)
 
     return raw_subscriber(decoded)
 
@@ -66,8 +75,35 @@ def _about(push: Push) -> dict[str, str]:
         "messaging.system": "gcp_pubsub",
         "messaging.operation.type": "process",
         "messaging.message.id": push.message.message_id,
-        "messaging.destination.subscription.name": push.subscription.rpartition("/")[2],
+        "messaging.destination.subscription.name": push.subscription_id,
     }
+
+
+@contextmanager
+def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
+    """Keep why a delivery fails for record_dead_letter, which isn't told by Pub/Sub."""
+    try:
+        yield
+    except Exception as error:
+        _note(push, engines, described(error))
+        raise
+
+
+def _note(push: Push, engines: Engines, why: str) -> None:
+    """As far as that can be done within a second; the answer doesn't wait for it any longer, nor depend on it."""
+
+    def note() -> None:
+        with deadline(_NOTING_SECONDS):
+            engines.dead_letters.note_failure(push.subscription_id, recognised(push.message), why)
+
+    try:
+        noting = _noting.submit(note)  # in a thread, where the deadline that has perhaps just passed doesn't count
+        try:
+            noting.result(_NOTING_SECONDS)
+        finally:
+            noting.cancel()
+    except Exception as error:
+        _log.warning("could not note why a delivery failed", failure=why, reason=repr(error))
 
 
 def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], object]], HttpFunction]:
@@ -119,7 +155,7 @@ def _missing(engines: Engines) -> Callable[[str, int], Sequence[Any]]:
 def scheduled(handle: Callable[[Engines], int]) -> HttpFunction:
     """A function that Cloud Scheduler calls; `handle` returns how many things it dealt with."""
 
-    @functions_framework.http
+    @http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         def run() -> flask.Response:

@@ -1,14 +1,15 @@
 """Where sagas are kept: progress, history and outgoing commands in one transaction, guarded by the saga's version."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from threading import RLock
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, LiteralString, NamedTuple, Protocol
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
+from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 from pydantic import TypeAdapter
 
@@ -17,7 +18,7 @@ from shared.messaging.envelope import Message, encode_stored
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import AfterCommit
 from shared.resilience.postgres import unavailable_when_down
-from shared.sagas.definition import Progress
+from shared.sagas.definition import Progress, Status
 
 _PROGRESS = TypeAdapter(Progress)
 
@@ -34,9 +35,40 @@ class StoredSaga:
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    kind: Literal["event", "command", "timer"]
+    kind: Literal["event", "command", "timer", "retry"]
     name: str
     data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SagaBacklog:
+    """`overdue`: sagas whose deadline nobody has fired. `stuck`: those that wait for a person."""
+
+    overdue: int
+    stuck: int
+
+
+_ENTRIES = TypeAdapter(list[tuple[datetime, HistoryEntry]])
+
+
+class Sagas(NamedTuple):
+    """Which to list; None: whatever it is."""
+
+    status: Status | None = None
+    type: str | None = None
+
+
+ALL = Sagas()
+
+
+@dataclass(frozen=True)
+class ListedSaga:
+    """`history`: what it saw and sent, and when; of events only the names."""
+
+    saga: StoredSaga
+    created_at: datetime
+    updated_at: datetime
+    history: Sequence[tuple[datetime, HistoryEntry]]
 
 
 class SagaStore(Protocol):
@@ -51,7 +83,38 @@ class SagaStore(Protocol):
     def due(self, now: datetime, limit: int) -> list[UUID]:
         """Sagas whose deadline has passed, longest overdue first."""
 
+    def backlog(self, since: datetime) -> SagaBacklog:
+        """`since`: a deadline that passed before it is overdue. Raises Unavailable."""
+
     def history(self, saga_id: UUID) -> list[HistoryEntry]: ...
+
+    def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]: ...
+
+    def listed(self, saga_id: UUID) -> ListedSaga | None: ...
+
+    def forget_histories(self, before: datetime, limit: int) -> int:
+        """Delete entries of sagas that ended before; how many. The sagas stay, so that no late message starts one anew."""
+
+
+_LISTED: LiteralString = """
+SELECT type, progress, version, correlation_id, created_at, updated_at, (
+    SELECT json_agg(json_build_array(h.recorded_at, json_build_object(
+        'kind', kind, 'name', name, 'data', CASE kind WHEN 'event' THEN '{}' ELSE data END
+    )) ORDER BY h.version, entry) FROM saga_history h WHERE saga_id = s.id
+)
+FROM sagas s
+"""
+_NEWEST = f"""{_LISTED}
+WHERE (%(status)s::text IS NULL OR status = %(status)s) AND (%(type)s::text IS NULL OR type = %(type)s)
+ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
+"""
+_FORGET = """
+DELETE FROM saga_history WHERE (saga_id, version, entry) IN (
+    SELECT saga_id, h.version, entry FROM saga_history h JOIN sagas s ON s.id = saga_id
+    WHERE h.recorded_at < %(before)s AND s.updated_at < %(before)s AND s.status IN ('COMPLETED', 'FAILED')
+    ORDER BY h.recorded_at LIMIT %(limit)s
+)
+"""
 
 
 class PostgresSagaStore:
@@ -92,17 +155,44 @@ class PostgresSagaStore:
         with unavailable_when_down("the saga store"), self._pool.connection() as connection:
             return [row[0] for row in connection.execute(query, (now, limit))]
 
+    def backlog(self, since: datetime) -> SagaBacklog:
+        query = """SELECT (SELECT count(*) FROM sagas WHERE deadline_at <= %s),
+                          (SELECT count(*) FROM sagas WHERE status = 'STUCK')"""
+        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+            return SagaBacklog(*(connection.execute(query, (since,)).fetchone() or (0, 0)))
+
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
         query = "SELECT kind, name, data FROM saga_history WHERE saga_id = %s ORDER BY version, entry"
         with unavailable_when_down("the saga store"), self._pool.connection() as connection:
             return [HistoryEntry(*row) for row in connection.execute(query, (saga_id,))]
+
+    def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]:
+        wanted = {"status": which.status.value if which.status else None, "type": which.type}
+        return self._listed(_NEWEST, wanted | {"limit": limit, "offset": offset})
+
+    def listed(self, saga_id: UUID) -> ListedSaga | None:
+        return next(iter(self._listed(f"{_LISTED} WHERE id = %(id)s", {"id": saga_id})), None)
+
+    def _listed(self, query: LiteralString, values: Mapping[str, Any]) -> list[ListedSaga]:
+        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+            return [_listed_saga(row) for row in connection.execute(query, values)]
+
+    def forget_histories(self, before: datetime, limit: int) -> int:
+        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+            return connection.execute(_FORGET, {"before": before, "limit": limit}).rowcount
+
+
+def _listed_saga(row: TupleRow) -> ListedSaga:
+    saga = StoredSaga(row[0], _PROGRESS.validate_python(row[1]), row[2], row[3])
+    return ListedSaga(saga, row[4], row[5], _ENTRIES.validate_python(row[6] or []))
 
 
 class MemorySagaStore:
     def __init__(self, outbox: MemoryOutbox | None = None, after_commit: AfterCommit | None = None) -> None:
         self._lock = RLock()
         self._sagas: dict[UUID, StoredSaga] = {}
-        self._history: dict[UUID, list[HistoryEntry]] = {}
+        self._history: dict[UUID, list[tuple[datetime, HistoryEntry]]] = {}
+        self._times: dict[UUID, tuple[datetime, datetime]] = {}
         self._outbox = outbox or MemoryOutbox()
         self._after_commit = after_commit
 
@@ -117,7 +207,9 @@ class MemorySagaStore:
             if (there.version if there else 0) != saga.version:
                 raise ConcurrencyError("the saga moved at the same moment")
             self._sagas[saga_id] = StoredSaga(saga.type, saga.progress, saga.version + 1, saga.correlation_id)
-            self._history.setdefault(saga_id, []).extend(history)
+            now = datetime.now(UTC)
+            self._times[saga_id] = self._times.get(saga_id, (now, now))[0], now
+            self._history.setdefault(saga_id, []).extend((now, entry) for entry in history)
             self._outbox.add(messages)
         if self._after_commit:
             self._after_commit(messages)
@@ -127,6 +219,39 @@ class MemorySagaStore:
             waiting = [(s.progress.deadline_at, i) for i, s in self._sagas.items() if s.progress.deadline_at]
         return [saga_id for deadline, saga_id in sorted(waiting) if deadline <= now][:limit]
 
+    def backlog(self, since: datetime) -> SagaBacklog:
+        with self._lock:
+            all_of_them = [saga.progress for saga in self._sagas.values()]
+        overdue = sum(one.deadline_at is not None and one.deadline_at <= since for one in all_of_them)
+        return SagaBacklog(overdue, sum(one.status is Status.STUCK for one in all_of_them))
+
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
         with self._lock:
-            return list(self._history.get(saga_id, ()))
+            return [entry for _, entry in self._history.get(saga_id, ())]
+
+    def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]:
+        with self._lock:
+            found = [
+                saga_id
+                for saga_id, saga in self._sagas.items()
+                if which.status in (None, saga.progress.status) and which.type in (None, saga.type)
+            ]
+            return [self._listed(saga_id) for saga_id in found[::-1][offset : offset + limit]]
+
+    def listed(self, saga_id: UUID) -> ListedSaga | None:
+        with self._lock:
+            return self._listed(saga_id) if saga_id in self._sagas else None
+
+    def _listed(self, saga_id: UUID) -> ListedSaga:
+        history = [(at, replace(e, data={}) if e.kind == "event" else e) for at, e in self._history[saga_id]]
+        return ListedSaga(self._sagas[saga_id], *self._times[saga_id], history)
+
+    def forget_histories(self, before: datetime, limit: int) -> int:
+        left = limit
+        with self._lock:
+            for saga_id, saga in self._sagas.items():
+                if saga.progress.ended and self._times[saga_id][1] < before:
+                    old = self._history[saga_id][:left]
+                    self._history[saga_id] = self._history[saga_id][len(old) :]
+                    left -= len(old)
+        return limit - left

@@ -121,8 +121,9 @@ def test_the_version_counts_and_not_only_that_something_is_there(shop: ShopInMem
     assert answer["data"]["product"]["stockQuantity"] == 107
 
 
-BAD = ["", "product-1:1", "user-0190b1b6-7c5e-7000-8000-000000000000:1", "x", "product-0190b1b6-7c5e-7000-8000-000000000000",
-       "product-0190b1b6-7c5e-7000-8000-000000000000:-1", ",".join(["product-0190b1b6-7c5e-7000-8000-000000000000:1"] * 21)]  # fmt: skip
+PRODUCT = "product-0190b1b6-7c5e-7000-8000-000000000000"
+BAD = ["", "x", "product-1:1", PRODUCT, f"{PRODUCT}:-1", f"{PRODUCT}:1;", PRODUCT.replace("product", "user") + ":1"]
+BAD += [",".join([f"{PRODUCT}:1"] * 21)]
 
 
 @pytest.mark.parametrize("token", BAD)

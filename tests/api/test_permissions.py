@@ -1,4 +1,5 @@
-"""Every mutation, asked by everybody: generated from the schema, so that a new one without an entry fails."""
+"""Every mutation, and every query that is not for everybody, asked by everybody: generated from the schema, so that a new
+one without an entry fails."""
 
 import json
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from scripts.local.token import emulator_token
 from shared.api.schema import schema
 from shared.auth.permissions import DEVELOPER, NOBODY
 from shared.auth.service_identity import without_sign_in
+from shared.messaging.dead_letters import given_up
+from shared.messaging.envelope import Push, PushedMessage
 from tests.shop_in_memory import Json, ShopInMemory
 
 ACTORS: Mapping[str, Mapping[str, str]] = {
@@ -38,7 +41,24 @@ EXPECTED: Mapping[str, Mapping[str, str | None]] = {
     "deleteProduct": ADMINS_ONLY,
     "createOrder": OWN_ONLY,
     "cancelOrder": OWN_ONLY,
+    "retryDeadLetter": ADMINS_ONLY,
+    "retryDeadLetters": ADMINS_ONLY,
+    "discardDeadLetter": ADMINS_ONLY,
+    "retrySaga": ADMINS_ONLY,
 }
+ADMINISTRATION = {
+    "retryDeadLetter": "retry_dead_letters",
+    "retryDeadLetters": "retry_dead_letters",
+    "discardDeadLetter": "discard_dead_letter",
+    "retrySaga": "retry_saga",
+}
+"""Functions whose effect is no event."""
+
+QUERIES = {
+    "deadLetters": "deadLetters { id }",
+    "deadLetter": f'deadLetter(id: "{uuid7()}") {{ id }}',
+}
+"""Those that are for admins only."""
 
 
 def mutations() -> list[str]:
@@ -49,6 +69,35 @@ def mutations() -> list[str]:
 
 def test_every_mutation_has_its_row() -> None:
     assert mutations() == sorted(EXPECTED)
+
+
+def test_every_query_of_dead_letters_has_its_row() -> None:
+    root = schema().query_type
+    assert root is not None
+    assert {name for name, field in root.fields.items() if "DeadLetter" in str(field.type)} == set(QUERIES)
+
+
+@pytest.mark.parametrize("actor", ACTORS)
+@pytest.mark.parametrize("query", QUERIES)
+def test_who_may_look_at_dead_letters(shop: ShopInMemory, query: str, actor: str) -> None:
+    answer = shop.graphql(f"{{ {QUERIES[query]} }}", headers=ACTORS[actor])
+    codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
+    found = {"deadLetters": [], "deadLetter": ["NOT_FOUND"]}[query]
+    refused = ADMINS_ONLY[actor]
+    assert codes == ([refused] if refused else found)
+
+
+@pytest.mark.parametrize("actor", ACTORS)
+def test_sagas_are_for_everybody_and_hold_nothing_personal(shop: ShopInMemory, actor: str) -> None:
+    order_id = shop.new_order(shop.new_product(), userId="owner", shippingMethod="refuse")
+    shop.settle()
+    fields = "id sagaType status state commandsDispatched { commandType commandData } eventsHandled correlationId"
+    for document in (f'{{ saga(id: "{order_id}") {{ {fields} }} }}', f"{{ saga: sagas {{ {fields} }} }}"):
+        shown = json.dumps(shop.graphql(document, headers=ACTORS[actor])["data"])
+        assert order_id in shown
+        (payment,) = shop.engines.sandbox.ledger("payments")
+        assert payment["reference"] not in shown
+        assert "owner" not in shown
 
 
 def request(shop: ShopInMemory, mutation: str) -> str:
@@ -68,8 +117,30 @@ def request(shop: ShopInMemory, mutation: str) -> str:
         "deleteProduct": f'(id: "{product_id}") {{ success }}',
         "createOrder": f'(input: {{userId: "owner", items: [{line}]}}) {{ success }}',
         "cancelOrder": f'(id: "{order_id}") {{ success }}',
+        "retryDeadLetter": f'(id: "{letter(shop)}") {{ id }}',
+        "retryDeadLetters": " { retried }",
+        "discardDeadLetter": f'(id: "{letter(shop)}", reason: "test") {{ id }}',
+        "retrySaga": f'(id: "{order_without_saga(shop, product_id)}") {{ id }}',
     }
     return f"mutation {{ {mutation}{arguments[mutation]} }}"
+
+
+def letter(shop: ShopInMemory) -> str:
+    """The id of one that is pending."""
+    message = PushedMessage("1", "", {})
+    one = given_up(Push(message, "projects/p/subscriptions/project-orders.order-events"), "order-events")
+    shop.engines.dead_letters.record(one)
+    return str(one.letter.id)
+
+
+def order_without_saga(shop: ShopInMemory, product_id: str) -> str:
+    """Nothing is delivered here."""
+    return shop.new_order(product_id, userId="owner")
+
+
+def everything(shop: ShopInMemory) -> tuple[int, object, object]:
+    """What a mutation may change."""
+    return len(shop.log()), shop.engines.dead_letters.latest(1000), shop.engines.sagas.newest(1000)
 
 
 @pytest.mark.parametrize("actor", ACTORS)
@@ -77,19 +148,19 @@ def request(shop: ShopInMemory, mutation: str) -> str:
 def test_who_may_do_what(shop: ShopInMemory, mutation: str, actor: str) -> None:
     shop.deliver = lambda to, body: 204  # nothing happens to an order meanwhile
     document = request(shop, mutation)
-    before = len(shop.log())
+    before = everything(shop)
     answer = shop.graphql(document, headers=ACTORS[actor])
     codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
     expected = EXPECTED[mutation][actor]
     assert codes == ([expected] if expected else [])
-    assert (len(shop.log()) > before) == (expected is None)
+    assert (everything(shop) != before) == (expected is None)
 
 
 @pytest.mark.parametrize("actor", ["nobody", "reader", "writer"])
 @pytest.mark.parametrize("mutation", mutations())
 def test_the_command_function_asks_again(shop: ShopInMemory, mutation: str, actor: str) -> None:
     """Whoever reaches it without the graphql function's check."""
-    function = "".join(f"_{c.lower()}" if c.isupper() else c for c in mutation)
+    function = ADMINISTRATION.get(mutation) or "".join(f"_{c.lower()}" if c.isupper() else c for c in mutation)
     headers = {"X-Actor": "nobody" if actor == "nobody" else "somebody", "X-Role": actor.replace("nobody", "reader")}
     body: dict[str, Any] = {}
     if mutation in ("createOrder", "cancelOrder") and actor == "writer":

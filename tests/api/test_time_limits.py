@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from threading import Thread
 
 import httpx
@@ -182,3 +182,17 @@ def test_a_provider_that_answers_without_end_is_refused() -> None:
     gateway._provider._client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=huge)))
     with pytest.raises(Unavailable, match="does not answer"):
         gateway.refund("key")
+
+
+def test_a_body_that_never_ends_is_given_up(shop: ShopInMemory) -> None:
+    async def drip() -> AsyncIterator[bytes]:
+        yield b'{"query": "'
+        while True:
+            await asyncio.sleep(0.05)
+            yield b" "
+
+    started = time.monotonic()
+    response = shop.http("POST", content=drip(), headers={"Content-Type": "application/json"})
+    assert time.monotonic() - started < 3
+    assert response.status_code == 408
+    assert "did not arrive in time" in response.json()["errors"][0]["message"]

@@ -11,13 +11,11 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.aggregate import Lifecycle
 from shared.domain.commands import AdjustStock
-from shared.domain.decoding import adapter
 from shared.domain.events import CategoryCreated, OrderCreated, OrderItem, ProductCreated, StockReserved
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT, Product, adjust_stock
-from shared.domain.values import Money
-from shared.event_store.aggregates import SNAPSHOT_EVERY, load, records
-from shared.event_store.codec import CODEC, Codec, UnknownEvent, announcement
+from shared.domain.values import Money, adapter
+from shared.event_store.aggregates import CODEC, SNAPSHOT_EVERY, Codec, UnknownEvent, announcement, load, records
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord, EventStore

@@ -1,5 +1,6 @@
 """What the shop relies on from its message broker. The same tests run on the Pub/Sub emulator and in memory."""
 
+import base64
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,9 @@ import httpx
 import pytest
 
 from scripts.local.topology import create_topology
-from shared.messaging.envelope import Message, Push, decode_message, decode_push
+from shared.domain.errors import Unavailable
+from shared.messaging.dead_letters import Again, given_up
+from shared.messaging.envelope import Message, Push, PushedMessage, decode_message, decode_push
 from shared.messaging.memory import MemoryBroker, Subscription
 from shared.messaging.outbox import Publisher
 from shared.messaging.pubsub import PubSubPublisher
@@ -104,6 +107,41 @@ def test_a_message_arrives_as_it_was_sent(broker: Publisher, endpoints: Endpoint
     assert push.subscription.endswith("/worker.things")
 
 
+@pytest.mark.parametrize("data", [b"\x00\xff poison", b""])
+def test_a_dead_letter_goes_out_again_exactly_as_it_was_published(
+    broker: Publisher, endpoints: Endpoints, data: bytes
+) -> None:
+    """Also with attributes named like the parameters of the client's methods."""
+    own = {
+        "colour": "緑 🍵",
+        "topic": "x",
+        "data": "x",
+        "retry": "x",
+        "timeout": "x",
+        "ordering_key": "x",
+        "null": "a\0b",
+    }
+    encoded = base64.b64encode(data).decode()
+    push = Push(PushedMessage("1", encoded, own), "projects/p/subscriptions/worker.things")
+    again = Again(given_up(push, "things").letter)
+    assert broker.publish([again]) == [again.id]
+    eventually(lambda: len(endpoints.pushed["worker"]) == 1)
+    message = endpoints.pushed["worker"][0].message
+    assert message.data == encoded
+    assert message.attributes == own | {"dead-letter": str(again.id), "only-for": "worker.things"}
+
+
+@pytest.mark.usefixtures("pubsub")
+def test_a_message_that_is_too_large_keeps_no_other_from_going_out() -> None:
+    project = f"{PROJECT}-{time.time_ns()}"
+    create_topology(project, SUBSCRIPTIONS, lambda _: "http://127.0.0.1:1")
+    good = message("good")
+    publisher = PubSubPublisher(project, Breaker("Pub/Sub", 1, 60))
+    with pytest.raises(Unavailable, match="does not accept"):
+        publisher.publish([message("x" * 11_000_000)])
+    assert publisher.publish([message("x" * 11_000_000), good]) == [good.id]
+
+
 def test_what_is_not_acknowledged_comes_again(broker: Publisher, endpoints: Endpoints) -> None:
     endpoints.answer = lambda push: 204 if len(endpoints.pushed["worker"]) >= 3 else 503
     broker.publish([message("again")])
@@ -122,3 +160,8 @@ def test_a_poison_message_ends_in_its_dead_letter_topic_and_those_behind_it_are_
     attributes = endpoints.pushed["recorder"][0].message.attributes
     assert attributes["CloudPubSubDeadLetterSourceSubscription"] == "worker.things"
     assert int(attributes["CloudPubSubDeadLetterSourceDeliveryCount"]) >= WORK.max_attempts
+
+
+def test_a_topic_is_there_or_not(broker: Publisher) -> None:
+    assert broker.has_topic("things") is True
+    assert broker.has_topic("nothings") is False

@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
 from shared.domain.placement import Place, Remove
-from shared.event_store.codec import announced
+from shared.event_store.aggregates import announced
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.postgres_outbox import PostgresEventOutbox
@@ -28,7 +29,7 @@ from shared.event_store.protocol import (
     Snapshot,
 )
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import Outbox
+from shared.messaging.outbox import Backlog, Outbox
 from shared.observability.context import Context
 
 CONTEXT = Context("correlation", "causation", "hanako", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
@@ -313,6 +314,23 @@ def test_messages_are_handed_over_after_the_append_and_stay_until_deleted(
     assert outbox.claim(10) == []
 
 
+def test_the_outbox_says_how_many_events_wait_and_since_when(
+    with_outbox: tuple[EventStore, Outbox, list[UUID]],
+) -> None:
+    store, outbox, _ = with_outbox
+    assert outbox.backlog() == Backlog(0, None)
+    written = [event("a", 1), event("b", 1)]
+    old = replace(event("c", 1), recorded_at=written[0].recorded_at - timedelta(minutes=5))
+    for one in (*written, old):
+        store.append(Append([one]))
+    assert outbox.backlog() == Backlog(3, old.recorded_at)
+    _let_leases_run_out(store)
+    outbox.claim(10)
+    assert outbox.backlog().waiting == 3
+    outbox.delete([old.id])
+    assert outbox.backlog() == Backlog(2, written[0].recorded_at)
+
+
 def test_messages_of_a_failed_append_are_never_handed_over(
     with_outbox: tuple[EventStore, Outbox, list[UUID]],
 ) -> None:
@@ -327,3 +345,13 @@ def _let_leases_run_out(store: EventStore) -> None:
     if isinstance(store, PostgresEventStore):
         with store._pool.connection() as connection:
             connection.execute("UPDATE outbox SET leased_until = now() - interval '1 second'")
+
+
+def test_old_idempotency_keys_are_forgotten(store: EventStore) -> None:
+    for n in range(3):
+        store.append(Append((), record=IdempotencyRecord(f"key {n}", "print", "{}")))
+    now = datetime.now(UTC)
+    assert store.forget_keys(now - timedelta(hours=24), 10) == 0
+    assert store.recorded("key 0")
+    assert [store.forget_keys(now + timedelta(hours=1), 2) for _ in range(3)] == [2, 1, 0]
+    assert store.recorded("key 0") is None

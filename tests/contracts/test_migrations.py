@@ -13,8 +13,10 @@ from uuid_utils.compat import uuid7
 
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
+from shared.messaging.postgres_dead_letters import PostgresDeadLetters
 from shared.observability.context import Context
-from shared.runtime.migrations import COMMAND_DATABASE, EVENT_STORE, ChangedMigration, migrate
+from shared.resilience.postgres import connect
+from shared.runtime.migrations import COMMAND_DATABASE, EVENT_STORE, ChangedMigration, migrate, missing
 
 
 @pytest.fixture
@@ -32,6 +34,21 @@ def test_migrating_twice_changes_nothing_the_second_time(empty_database: str, fo
 
 
 @pytest.mark.parametrize("folder", [EVENT_STORE, COMMAND_DATABASE])
+def test_what_has_not_been_applied_is_missing(empty_database: str, folder: Path) -> None:
+    files = [file.name for file in sorted(folder.glob("[0-9]*.sql"))]
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        assert missing(connection, folder) == files
+        migrate(empty_database, folder)
+        assert missing(connection, folder) == []
+        connection.execute("DELETE FROM migrations WHERE name = %s", (files[-1],))
+        assert missing(connection, folder) == files[-1:]
+        connection.execute(
+            "INSERT INTO migrations (name, checksum) VALUES (%s, ''), ('9999_newer.sql', '')", files[-1:]
+        )
+        assert missing(connection, folder) == []
+
+
+@pytest.mark.parametrize("folder", [EVENT_STORE, COMMAND_DATABASE])
 def test_of_those_who_migrate_at_once_one_does_it(empty_database: str, folder: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         applied = list(pool.map(lambda _: migrate(empty_database, folder), range(4)))
@@ -45,6 +62,24 @@ def test_an_applied_migration_must_not_change(empty_database: str, tmp_path: Pat
     file.write_text(file.read_text() + "-- changed\n")
     with pytest.raises(ChangedMigration, match="0001_event_store"):
         migrate(empty_database, folder)
+
+
+def test_dead_letters_of_before_they_had_a_history_are_kept(empty_database: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(COMMAND_DATABASE, tmp_path / "sql")
+    for file in folder.glob("000[2-9]*"):
+        file.unlink()
+    migrate(empty_database, folder)
+    with psycopg.connect(empty_database) as connection:
+        connection.execute(
+            """INSERT INTO dead_letters (subscription, message_id, attributes, data, attempts)
+               VALUES ('order-saga.order-events', '1', '{"a": "\\u0000"}', 'e30=', 10)"""
+        )
+    migrate(empty_database, COMMAND_DATABASE)
+    with connect(empty_database, 1) as pool:
+        (letter,) = PostgresDeadLetters(pool).latest(10)
+    assert (letter.source, letter.topic, letter.data) == ("order-saga.order-events", "order-events", "e30=")
+    assert (letter.attributes, letter.attempts, letter.status) == ({"a": "\0"}, 10, "PENDING")
+    assert [entry.kind for entry in letter.history] == ["FAILED"]
 
 
 def test_a_failing_migration_leaves_nothing_behind(empty_database: str, tmp_path: Path) -> None:

@@ -3,19 +3,29 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
+from psycopg import Connection
 from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import ConcurrencyError
 from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import Outbox, PostgresOutbox
+from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
 from shared.observability.context import Context
 from shared.sagas.definition import Progress, Status
-from shared.sagas.store import HistoryEntry, MemorySagaStore, PostgresSagaStore, SagaStore, StoredSaga
+from shared.sagas.store import (
+    HistoryEntry,
+    MemorySagaStore,
+    PostgresSagaStore,
+    SagaBacklog,
+    Sagas,
+    SagaStore,
+    StoredSaga,
+)
 
 NOW = datetime.now(UTC)
 
@@ -102,3 +112,83 @@ def test_commands_are_kept_with_the_move_that_sends_them_or_not_at_all(stores: t
         with sagas._pool.connection() as connection:
             connection.execute("UPDATE outbox SET leased_until = now() - interval '1 second'")
     assert outbox.claim(10) == [sent]
+
+
+def test_the_backlog_counts_what_is_overdue_and_what_is_stuck(sagas: SagaStore) -> None:
+    assert sagas.backlog(NOW) == SagaBacklog(0, 0)
+    for seconds in (-9, -1, 0, 1):
+        sagas.save(new_saga(NOW + timedelta(seconds=seconds)), [], [])
+    for status in (Status.STUCK, Status.STUCK, Status.COMPLETED):
+        saga = new_saga(None)
+        sagas.save(replace(saga, progress=replace(saga.progress, status=status)), [], [])
+    assert sagas.backlog(NOW) == SagaBacklog(3, 2)
+    assert sagas.backlog(NOW - timedelta(seconds=5)) == SagaBacklog(1, 2)
+
+
+def test_the_outbox_says_how_many_wait_and_since_when(stores: tuple[SagaStore, Outbox]) -> None:
+    sagas, outbox = stores
+    assert outbox.backlog() == Backlog(0, None)
+    sent = [Message("t", "T", "order-1", {}, Context("c", "d"), time=NOW - timedelta(seconds=n)) for n in (0, 90, 5)]
+    for message in sent:
+        sagas.save(new_saga(), [], [message])
+    assert outbox.backlog() == Backlog(3, NOW - timedelta(seconds=90))
+    outbox.claim(10)
+    assert outbox.backlog().waiting == 3
+    outbox.delete([sent[1].id])
+    assert outbox.backlog() == Backlog(2, NOW - timedelta(seconds=5))
+
+
+def moved(sagas: SagaStore, status: Status, history: int = 2) -> StoredSaga:
+    """A saga that has been saved with so many entries of each kind."""
+    saga = new_saga()
+    entries = [
+        HistoryEntry("event", "OrderCreated", {"user_id": "hanako"}),
+        HistoryEntry("command", "ReserveInventory", {"orderId": "1"}),
+    ]
+    sagas.save(replace(saga, progress=replace(saga.progress, status=status)), entries * (history // 2), [])
+    return saga
+
+
+def test_sagas_are_listed_newest_first_with_their_histories(sagas: SagaStore) -> None:
+    first, second, third = (moved(sagas, status) for status in (Status.STUCK, Status.FAILED, Status.STUCK))
+    listed = sagas.newest(10)
+    assert [one.saga.progress.saga_id for one in listed] == [one.progress.saga_id for one in (third, second, first)]
+    assert [one.saga.progress.saga_id for one in sagas.newest(1, 1)] == [second.progress.saga_id]
+    stuck = sagas.newest(10, 0, Sagas(Status.STUCK, "OrderSaga"))
+    assert [one.saga.progress.saga_id for one in stuck] == [third.progress.saga_id, first.progress.saga_id]
+    assert sagas.newest(10, 0, Sagas(type="Other")) == []
+    one = sagas.listed(first.progress.saga_id)
+    assert one == listed[2]
+    assert one.created_at <= one.updated_at
+    assert [entry for _, entry in one.history] == [
+        HistoryEntry("event", "OrderCreated", {}),  # an event may hold personal data
+        HistoryEntry("command", "ReserveInventory", {"orderId": "1"}),
+    ]
+    assert all(abs(at - NOW) < timedelta(minutes=5) for at, _ in one.history)
+    assert sagas.listed(uuid7()) is None
+
+
+def test_histories_of_ended_sagas_are_forgotten_and_the_sagas_are_not(sagas: SagaStore) -> None:
+    ended, stuck = moved(sagas, Status.FAILED, 4), moved(sagas, Status.STUCK)
+    assert sagas.forget_histories(NOW - timedelta(days=1), 100) == 0
+    assert sagas.forget_histories(datetime.now(UTC) + timedelta(days=1), 3) == 3
+    assert sagas.forget_histories(datetime.now(UTC) + timedelta(days=1), 3) == 1
+    assert sagas.forget_histories(datetime.now(UTC) + timedelta(days=1), 3) == 0
+    assert sagas.history(ended.progress.saga_id) == []
+    assert len(sagas.history(stuck.progress.saga_id)) == 2
+    assert sagas.load(ended.progress.saga_id) is not None
+
+
+def test_listing_sagas_takes_one_statement(command_pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    sagas, statements = PostgresSagaStore(command_pool), []
+    for _ in range(5):
+        moved(sagas, Status.FAILED)
+    execute = Connection.execute
+
+    def counting(connection: Any, statement: Any, *args: Any, **more: Any) -> Any:
+        statements.append(statement)
+        return execute(connection, statement, *args, **more)
+
+    monkeypatch.setattr(Connection, "execute", counting)
+    assert [len(one.history) for one in sagas.newest(10)] == [2] * 5
+    assert len([one for one in statements if "saga_history" in str(one)]) == len(statements) == 1

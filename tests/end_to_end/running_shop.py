@@ -1,4 +1,4 @@
-"""`scripts/dev` as a user runs it, and GraphQL as a client calls it."""
+"""GraphQL as a client calls it, and `scripts/dev` as a user runs it."""
 
 import os
 import re
@@ -35,50 +35,21 @@ CREATE_PRODUCT = (
 STOCK = "query ($id: ID!) { product(id: $id) { stockQuantity reservedQuantity availableQuantity } }"
 
 
-class RunningShop:
-    """One `scripts/dev`. `screen`: what it has printed."""
+class Client:
+    """Somebody who uses the shop that listens on `port`."""
 
-    def __init__(self, data: Path, *options: str, port: int | None = None, **environment: str) -> None:
-        self.port = port or free_port(7)
-        command = [sys.executable, "-m", "scripts.local.dev", f"--port={self.port}", f"--data={data}", *options]
-        self._output = data.with_suffix(".out")
-        self._output.parent.mkdir(parents=True, exist_ok=True)
-        with self._output.open("wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment},
-            )
-
-    @property
-    def screen(self) -> str:
-        return self._output.read_text()
-
-    def open(self, seconds: float = 90) -> "RunningShop":
-        """Wait until it says that it is."""
-        wait_until(lambda: "Ctrl-C stops it all" in self.screen or self.process.poll() is not None, seconds)
-        assert self.process.poll() is None, self.screen
-        return self
-
-    def close(self) -> int:
-        """Ctrl-C; the exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        return self.process.wait(60)
-
-    def family(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
+    port: int
 
     @property
     def url(self) -> str:
         return f"http://localhost:{self.port}/graphql"
 
     def ask(self, query: str, **variables: Any) -> Fields:
-        """The whole answer, to an admin."""
+        """The whole answer, to an admin, who waits when that was one request too many."""
         headers = {"Authorization": f"Bearer {ADMIN}"}
-        response = httpx.post(self.url, json={"query": query, "variables": variables}, headers=headers, timeout=60)
+        asked = {"query": query, "variables": variables}
+        while (response := httpx.post(self.url, json=asked, headers=headers, timeout=60)).status_code == 429:
+            time.sleep(int(response.headers["Retry-After"]))
         answer: Fields = response.json()
         return answer
 
@@ -121,7 +92,7 @@ class RunningShop:
                 seen.append(status)
             return status in ENDED
 
-        wait_until(ended, seconds, every=0.005)
+        wait_until(ended, seconds)
         return self.read_order(order_id), seen
 
     def stock(self, product: Fields) -> tuple[int, int]:
@@ -133,6 +104,43 @@ class RunningShop:
         """The sandbox's status of every payment or shipment, by order."""
         entries = httpx.get(f"http://127.0.0.1:{self.port + 1}/sandbox_provider/{kind}", timeout=10).json()
         return {entry["key"]: entry["status"] for entry in entries}
+
+
+class RunningShop(Client):
+    """One `scripts/dev`. `screen`: what it has printed."""
+
+    def __init__(self, data: Path, *options: str, port: int | None = None, **environment: str) -> None:
+        self.port = port or free_port(7)
+        command = [sys.executable, "-m", "scripts.local.dev", f"--port={self.port}", f"--data={data}", *options]
+        self._output = data.with_suffix(".out")
+        self._output.parent.mkdir(parents=True, exist_ok=True)
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment},
+            )
+
+    @property
+    def screen(self) -> str:
+        return self._output.read_text()
+
+    def open(self, seconds: float = 90) -> "RunningShop":
+        """Wait until it says that it is."""
+        wait_until(lambda: "Ctrl-C stops it all" in self.screen or self.process.poll() is not None, seconds)
+        assert self.process.poll() is None, self.screen
+        return self
+
+    def close(self) -> int:
+        """Ctrl-C; the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
 
     def example(self) -> str:
         """The command that the screen offers to paste."""

@@ -72,6 +72,22 @@ def test_a_function_that_pubsub_calls_runs_alone(name: str) -> None:
         assert httpx.post(url, content=b"not a push").status_code == 422
 
 
+@pytest.mark.parametrize("name", ["graphql", "create_category", "record_dead_letter", "sandbox_provider"])
+def test_a_function_alone_tells_its_health_at_its_root(name: str) -> None:
+    with alone(name) as url:
+        for path in ("/health/live", "/health/ready"):
+            assert httpx.get(url + path).json()["status"] == "HEALTHY"
+            assert httpx.head(url + path).content == b""
+            assert httpx.post(url + path).status_code == 405
+
+
+def test_a_function_alone_with_a_malformed_setting_lives_and_says_what_is_wrong() -> None:
+    with alone("create_category", MAX_BODY_BYTES="0") as url:
+        assert httpx.get(f"{url}/health/live").status_code == 200
+        ready = httpx.get(f"{url}/health/ready")
+        assert (ready.status_code, ready.json()["checks"][0]["name"]) == (503, "settings")
+
+
 def test_a_command_runs_alone_on_postgresql_with_the_broker_down(event_store_url: str, command_url: str) -> None:
     """What cannot be published stays in the outbox; the command has happened all the same."""
     engines = {

@@ -15,9 +15,9 @@ from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.protocol import Append, EventRecord
-from shared.messaging.envelope import Message
+from shared.messaging.envelope import Message, Publishable
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import publish_after_commit, relay
+from shared.messaging.outbox import Backlog, publish_after_commit, relay
 from shared.observability.context import Context, fresh, stored_context
 from shared.runtime import engines as process
 from shared.runtime.coordinate import Coordinator, SweepIncomplete
@@ -35,11 +35,14 @@ class Picky:
         self._refused, self._error = refused, error
         self.published: list[UUID] = []
 
-    def publish(self, messages: Sequence[Message]) -> list[UUID]:
+    def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
         if any(message.topic == self._refused for message in messages):
             raise self._error
         self.published += [message.id for message in messages]
         return [message.id for message in messages]
+
+    def has_topic(self, topic: str) -> bool:
+        return topic != self._refused
 
 
 def message(topic: str) -> Message:
@@ -67,6 +70,9 @@ class Leased:
 
     def delete(self, ids: Sequence[UUID]) -> None:
         self.deleted += ids
+
+    def backlog(self) -> Backlog:
+        return Backlog(len(self._left), min((message.time for message in self._left), default=None))
 
 
 @pytest.mark.parametrize("error", [Unavailable("down"), RuntimeError("a bug"), ValueError("too large")])

@@ -198,7 +198,7 @@ def test_a_poison_message_becomes_a_dead_letter_and_holds_nothing_up(shop: ShopI
     shop.settle()
     assert product_id in documents(shop)["products"]
     letters = shop.engines.dead_letters.latest(10)
-    assert {letter.subscription for letter in letters} == {
+    assert {letter.source for letter in letters} == {
         "project-categories.product-events",
         "project-products.product-events",
     }

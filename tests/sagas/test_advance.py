@@ -27,8 +27,7 @@ from shared.domain.events import (
     ShippingCancelled,
     ShippingFailed,
 )
-from shared.sagas.advance import advance, begin
-from shared.sagas.definition import DeadlinePassed, Progress, Retries, Saga, Status, Step
+from shared.sagas.definition import DeadlinePassed, Progress, Retries, Saga, Status, Step, advance, begin, resume
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.specification import CANCELLATION, CREATED, DECLINED, ORDER_ID, PAID, RELEASED, RESERVED, SHIPPED
 
@@ -229,6 +228,14 @@ def test_a_late_answer_gets_a_stuck_saga_going_again(answered: int) -> None:
 def test_a_stuck_saga_does_not_move_by_itself(answered: int) -> None:
     run = stuck(answered)
     assert run.then(TICK, CANCELLATION, RESERVED).progress == run.progress
+
+
+@pytest.mark.parametrize("answered", range(4))
+def test_a_stuck_saga_that_is_resumed_sends_its_compensation_again_as_patiently_as_at_first(answered: int) -> None:
+    progress, commands = resume(ORDER_FULFILMENT, stuck(answered).progress, NOW)
+    first = given_up_on(3).then(*[RECALLED, REFUNDED, RELEASED][:answered])
+    assert commands == list(first.last)
+    assert progress == replace(first.progress, deadline_at=NOW + ORDER_FULFILMENT.undo_within)
 
 
 def test_a_late_end_of_the_order_ends_a_stuck_saga() -> None:

@@ -49,8 +49,7 @@ from shared.domain.fulfilment import (
 )
 from shared.domain.order import ORDER, Order, Outcome, Status, cancel
 from shared.domain.product import PRODUCT, Product
-from shared.sagas.advance import Advance, advance, begin
-from shared.sagas.definition import DeadlinePassed, Progress, Retries, Saga
+from shared.sagas.definition import Advance, DeadlinePassed, Progress, Retries, Saga, advance, begin
 from shared.sagas.definition import Status as SagaStatus
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.specification import CREATED, ORDER_ID, POT_ID, cup_created, given, pot_created

@@ -2,15 +2,16 @@
 
 import structlog
 
-from shared.messaging.dead_letters import dead_letter
+from shared.messaging.dead_letters import given_up, source_of
 from shared.messaging.envelope import Push
 from shared.runtime.engines import Engines
+from shared.runtime.manifest import manifest
 from shared.runtime.push_functions import raw_subscriber
 
 
 @raw_subscriber
 def record_dead_letter(push: Push, engines: Engines) -> None:
-    letter = dead_letter(push)
-    engines.dead_letters.record(letter)
-    about = {name: letter.attributes.get(name) for name in ("ce-type", "ce-subject", "ce-id")}
-    structlog.get_logger().error("a message could not be delivered", subscription=letter.subscription, **about)
+    one = given_up(push, manifest().topic_of(source_of(push)))
+    engines.dead_letters.record(one)
+    about = {"letter": str(one.letter.id), "type": one.letter.type, "subject": one.letter.subject}
+    structlog.get_logger().error("a message could not be delivered", subscription=one.letter.source, **about)

@@ -3,16 +3,15 @@
 import json
 
 import flask
-import functions_framework
 
-from shared.domain.decoding import decode, parse_json
 from shared.domain.errors import NotFound
+from shared.domain.values import decode, parse_json
 from shared.gateways.sandbox import Ask
 from shared.runtime.engines import engines
-from shared.runtime.http import answering, body_of, json_response
+from shared.runtime.http import answering, body_of, http_function, json_response
 
 
-@functions_framework.http
+@http_function
 def sandbox_provider(request: flask.Request) -> flask.Response:
     return answering(lambda: json_response(json.dumps(_answer(request))))
 

@@ -1,0 +1,105 @@
+"""One GraphQL operation: parsed and validated, refused or executed, its errors told without what happened inside."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from inspect import isawaitable
+from typing import Any
+
+import structlog
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    GraphQLError,
+    NoSchemaIntrospectionCustomRule,
+    execute,
+    get_operation_ast,
+    parse,
+    specified_rules,
+    validate,
+)
+
+from shared.api.context import RequestContext
+from shared.api.limits import Meter, require_affordable, require_modest
+from shared.api.schema import schema
+from shared.domain.errors import ShopError, Unavailable, classify
+from shared.runtime.settings import Settings
+
+_KEEP_UP_TO = 4_000
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Asked:
+    query: str
+    variables: dict[str, Any]
+    operation_name: str | None
+
+
+def parsed(query: str, settings: Settings) -> tuple[DocumentNode | None, tuple[GraphQLError, ...]]:
+    """The validated document, or what is wrong with it. Short ones are kept: a document takes 400 times its text."""
+    longest = settings.max_query_characters
+    if len(query) > longest:
+        return None, (GraphQLError(f"the query is longer than {longest} characters; use variables"),)
+    return _kept(query, settings) if len(query) <= _KEEP_UP_TO else _validated(query, settings)
+
+
+@lru_cache(maxsize=200)
+def _kept(query: str, settings: Settings) -> tuple[DocumentNode | None, tuple[GraphQLError, ...]]:
+    return _validated(query, settings)
+
+
+def _validated(query: str, settings: Settings) -> tuple[DocumentNode | None, tuple[GraphQLError, ...]]:
+    rules = specified_rules if settings.introspection else [*specified_rules, NoSchemaIntrospectionCustomRule]
+    try:
+        document = parse(query, max_tokens=settings.max_query_tokens)
+        require_modest(document, settings)
+        faults = validate(schema(), document, rules, max_errors=20, hide_suggestions=not settings.introspection)
+    except GraphQLError as error:
+        return None, (error,)
+    except RecursionError:
+        return None, (GraphQLError("the query is nested too deeply"),)
+    return (None, tuple(faults)) if faults else (document, ())
+
+
+async def carried_out(document: DocumentNode, asked: Asked, context: RequestContext) -> ExecutionResult:
+    """The result of the operation, unless it would cost more than it may."""
+    settings = context.engines.settings
+    operation = get_operation_ast(document, asked.operation_name)
+    if operation is not None:
+        try:
+            measured = Meter(schema(), document, asked.variables, settings.max_list_limit).operation(operation)
+            require_affordable(measured, settings)
+        except GraphQLError as error:
+            return ExecutionResult(None, [error])
+    result = execute(
+        schema(),
+        document,
+        context_value=context,
+        variable_values=asked.variables,
+        operation_name=asked.operation_name,
+        hide_suggestions=not settings.introspection,
+    )
+    return await result if isawaitable(result) else result
+
+
+def formatted(error: GraphQLError) -> dict[str, Any]:
+    """An error without a path is about the request itself: syntax, validation, variables."""
+    plain = dict(error.formatted)
+    original = error.original_error
+    if (
+        error.path is None and original is not None and not isinstance(original, GraphQLError)
+    ):  # such as an integer of thousands of digits
+        return plain | {
+            "message": "the query holds a value that can't be read",
+            "extensions": {"code": "INVALID_INPUT"},
+        }
+    if original is None or isinstance(original, GraphQLError):
+        return plain | {"extensions": {"code": "INVALID_INPUT"} | dict(error.extensions or {})}
+    _, code = classify(original)
+    if not isinstance(original, ShopError):
+        _log.error("failed", path=error.path, exc_info=original)
+        return plain | {"message": "something went wrong on our side", "extensions": {"code": code}}
+    field = {"field": list(original.field)} if original.field else {}
+    wait = {"retryAfter": original.retry_after} if isinstance(original, Unavailable) else {}
+    return plain | {"message": original.message, "extensions": {"code": code} | field | wait}

@@ -1,0 +1,157 @@
+"""Resolvers for who runs the shop: its sagas, and the messages that could not be delivered.
+
+They read the command database, whose driver waits, so it is asked in a thread. What changes something is a command.
+"""
+
+from asyncio import to_thread
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import TypeAdapter
+
+from shared.api.context import Info
+from shared.api.queries import page_of, uuid
+from shared.auth.permissions import Permission, require
+from shared.domain.errors import Invalid, NotFound
+from shared.messaging.dead_letters import DeadLetter
+from shared.messaging.dead_letters import Status as LetterStatus
+from shared.read_models.protocol import Fields
+from shared.sagas.definition import Progress, Status
+from shared.sagas.store import ListedSaga, Sagas
+
+Resolver = Callable[..., Coroutine[Any, Any, Any]]
+
+_PROGRESS = TypeAdapter(Progress)
+
+
+@dataclass(frozen=True)
+class SagaCommand:
+    command_type: str
+    command_data: Fields
+    timestamp: datetime
+
+
+@dataclass(frozen=True)
+class SagaDetail:
+    """Nothing in it is personal: it says which order, not whose, nor how that was paid."""
+
+    id: str
+    saga_type: str
+    status: str
+    state: Fields
+    commands_dispatched: list[Fields]
+    events_handled: list[str]
+    created_at: datetime
+    updated_at: datetime
+    correlation_id: str
+
+
+async def sagas(
+    _: Any, info: Info, status: str | None = None, sagaType: str | None = None, **page: int | None
+) -> list[Fields]:
+    limit, offset = page_of(page, info.context.engines.settings, default=50)
+    which = Sagas(_saga_status(status), _plain(sagaType, "sagaType"))
+    return [_detail(one) for one in await to_thread(info.context.engines.sagas.newest, limit, offset, which)]
+
+
+async def saga(_: Any, info: Info, id: str) -> Fields:
+    found = await to_thread(info.context.engines.sagas.listed, UUID(uuid(id, "id")))
+    if found is None:
+        raise NotFound(f"saga {id} does not exist", ("id",))
+    return _detail(found)
+
+
+async def dead_letters(
+    _: Any, info: Info, status: LetterStatus | None = None, source: str | None = None, **page: int | None
+) -> list[Fields]:
+    require(Permission.ADMIN, info.context.actor)
+    limit, offset = page_of(page, info.context.engines.settings, default=50)
+    latest = info.context.engines.dead_letters.latest
+    return [_fields(letter) for letter in await to_thread(latest, limit, offset, status, _plain(source, "source"))]
+
+
+async def dead_letter(_: Any, info: Info, id: str) -> Fields:
+    require(Permission.ADMIN, info.context.actor)
+    found = await to_thread(info.context.engines.dead_letters.load, UUID(uuid(id, "id")))
+    if found is None:
+        raise NotFound(f"dead letter {id} does not exist", ("id",))
+    return _fields(found)
+
+
+async def retry_dead_letter(_: Any, info: Info, id: str) -> Fields:
+    await _command(info, "retry_dead_letters", {"id": id})
+    return await dead_letter(_, info, id)
+
+
+async def retry_dead_letters(_: Any, info: Info, **given: Any) -> Fields:
+    given = {name: value for name, value in given.items() if value is not None}
+    return await _command(info, "retry_dead_letters", given)
+
+
+async def discard_dead_letter(_: Any, info: Info, id: str, reason: str) -> Fields:
+    await _command(info, "discard_dead_letter", {"id": id, "reason": reason})
+    return await dead_letter(_, info, id)
+
+
+async def retry_saga(_: Any, info: Info, id: str) -> Fields:
+    await _command(info, "retry_saga", {"id": id})
+    return await saga(_, info, id)
+
+
+QUERIES: Mapping[str, Resolver] = {
+    "sagas": sagas,
+    "saga": saga,
+    "deadLetters": dead_letters,
+    "deadLetter": dead_letter,
+}
+MUTATIONS: Mapping[str, Resolver] = {
+    "retryDeadLetter": retry_dead_letter,
+    "retryDeadLetters": retry_dead_letters,
+    "discardDeadLetter": discard_dead_letter,
+    "retrySaga": retry_saga,
+}
+
+
+async def _command(info: Info, function: str, command: Fields) -> Fields:
+    request = info.context
+    require(Permission.ADMIN, request.actor)
+    if "id" in command:
+        command = command | {"id": uuid(command["id"], "id")}
+    return await request.commands.send(function, command, request.context, request.actor)
+
+
+def _saga_status(status: str | None) -> Status | None:
+    if status is not None and status not in Status.__members__:
+        raise Invalid(f"status must be one of {', '.join(Status.__members__)}, not {status!r:.60}", ("status",))
+    return Status[status] if status else None
+
+
+def _plain(text: str | None, argument: str) -> str | None:
+    """A name that can be looked for. Raises Invalid."""
+    if text is not None and not (text.isprintable() and len(text) <= 300):
+        raise Invalid(f"{argument} must be up to 300 printable characters", (argument,))
+    return text
+
+
+def _fields(letter: DeadLetter) -> Fields:
+    return vars(letter) | {"history": [vars(entry) for entry in letter.history]}
+
+
+def _detail(listed: ListedSaga) -> Fields:
+    one, history = listed.saga, listed.history
+    sent = [SagaCommand(entry.name, entry.data, at) for at, entry in history if entry.kind == "command"]
+    detail = SagaDetail(
+        id=str(one.progress.saga_id),
+        saga_type=one.type,
+        status=one.progress.status.value,
+        state=_PROGRESS.dump_python(one.progress, mode="json"),
+        commands_dispatched=[vars(command) for command in sent],
+        events_handled=[entry.name for _, entry in history if entry.kind == "event"],
+        created_at=listed.created_at,
+        updated_at=listed.updated_at,
+        correlation_id=one.correlation_id,
+    )
+    return vars(detail)

@@ -1,0 +1,134 @@
+"""Dead letters in the command database."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool
+
+from shared.domain.values import adapter
+from shared.messaging.dead_letter_store import Wanted
+from shared.messaging.dead_letters import LEASE_SECONDS, SHOWN, DeadLetter, Entry, GivenUp, Status, storable
+from shared.resilience.postgres import unavailable_when_down
+
+_SELECT: LiteralString = """
+SELECT id, source, topic, type, subject, attributes, substring(data FROM 1 FOR %(shown)s) AS data, attempts, error,
+    traceparent, correlation_id, status, version, recorded_at, updated_at, (
+        SELECT json_agg(json_build_object(
+            'kind', kind, 'at', at, 'by', by, 'attempts', h.attempts, 'reason', reason
+        ) ORDER BY at, number) FROM dead_letter_history h WHERE letter_id = l.id
+    ) AS history
+FROM dead_letters l
+"""
+_LATEST = f"""{_SELECT}
+WHERE (%(status)s::text IS NULL OR status = %(status)s) AND (%(source)s::text IS NULL OR source = %(source)s)
+ORDER BY recorded_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
+"""
+_CLAIM = """
+UPDATE dead_letters SET leased_until = clock_timestamp() + make_interval(secs => %(lease)s)
+WHERE id IN (
+    SELECT id FROM dead_letters WHERE status = 'PENDING' AND leased_until < clock_timestamp()
+        AND (%(id)s::uuid IS NULL OR id = %(id)s) AND (%(source)s::text IS NULL OR source = %(source)s)
+        AND id <> ALL (%(without)s::uuid[])
+    ORDER BY recorded_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+RETURNING id
+"""
+_CLAIMED = f"{_SELECT} WHERE id = ANY (%(ids)s) ORDER BY recorded_at, id"
+_DISCARD = """
+WITH discarded AS (
+    UPDATE dead_letters SET status = 'DISCARDED', updated_at = clock_timestamp()
+    WHERE id = %s AND status = 'PENDING' AND leased_until < clock_timestamp() RETURNING id
+)
+INSERT INTO dead_letter_history (letter_id, kind, reason, by) SELECT id, 'DISCARDED', %s, %s FROM discarded
+"""
+_NOTE = """
+INSERT INTO delivery_failures (subscription, message, error) VALUES (%s, %s, %s)
+ON CONFLICT (subscription, message) DO UPDATE SET error = excluded.error, count = delivery_failures.count + 1,
+    last_at = clock_timestamp()
+"""
+_FORGET_SETTLED = """
+DELETE FROM dead_letters WHERE status <> 'PENDING' AND updated_at < %(before)s AND id IN (
+    SELECT id FROM dead_letters WHERE status <> 'PENDING' AND updated_at < %(before)s
+    ORDER BY updated_at LIMIT %(limit)s
+)
+"""
+_FORGET_FAILURES = """
+DELETE FROM delivery_failures WHERE last_at < %(before)s AND (subscription, message) IN (
+    SELECT subscription, message FROM delivery_failures WHERE last_at < %(before)s
+    ORDER BY last_at LIMIT %(limit)s
+)
+"""
+_ALL = 2**31 - 1
+
+
+class PostgresDeadLetters:
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+
+    def note_failure(self, subscription: str, message: str, error: str) -> None:
+        self._execute(_NOTE, (storable(subscription), message, error))
+
+    def record(self, given_up: GivenUp) -> None:
+        letter, delivery, message = given_up
+        plain = ("source", "topic", "type", "subject", "attempts", "traceparent", "correlation_id")
+        row = {name: getattr(letter, name) for name in plain}
+        row |= {"id": str(letter.id), "delivery": delivery, "message": message}
+        values = (json.dumps(row), json.dumps(dict(letter.attributes)), letter.data.encode())
+        self._execute("SELECT record_dead_letter(%s, %s, %s)", values)
+
+    def load(self, letter_id: UUID) -> DeadLetter | None:
+        return next(iter(self._letters(f"{_SELECT} WHERE id = %(id)s", {"id": letter_id, "shown": _ALL})), None)
+
+    def latest(
+        self, limit: int, offset: int = 0, status: Status | None = None, source: str | None = None
+    ) -> list[DeadLetter]:
+        page = {"limit": limit, "offset": offset, "status": status, "source": source, "shown": SHOWN}
+        return self._letters(_LATEST, page)
+
+    def pending(self, source: str | None = None) -> int:
+        query = """SELECT count(*) FROM dead_letters
+                   WHERE status = 'PENDING' AND (%(source)s::text IS NULL OR source = %(source)s)"""
+        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
+            row = connection.execute(query, {"source": source}).fetchone()
+            return row[0] if row else 0
+
+    def claim(self, wanted: Wanted, limit: int) -> list[DeadLetter]:
+        given = {**wanted._asdict(), "without": list(wanted.without), "limit": limit, "lease": LEASE_SECONDS}
+        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
+            ids = [row[0] for row in connection.execute(_CLAIM, given)]
+        return self._letters(_CLAIMED, {"ids": ids, "shown": _ALL})
+
+    def release(self, letters: Sequence[DeadLetter]) -> None:
+        ids = [letter.id for letter in letters]
+        self._execute("UPDATE dead_letters SET leased_until = '-infinity' WHERE id = ANY (%s)", (ids,))
+
+    def settle(self, letters: Sequence[DeadLetter], at: datetime, by: str) -> None:
+        ids, versions = [letter.id for letter in letters], [letter.version for letter in letters]
+        self._execute("SELECT settle_retried(%s, %s, %s, %s)", (ids, versions, at, by))
+
+    def discard(self, letter_id: UUID, reason: str, by: str) -> bool:
+        return self._execute(_DISCARD, (letter_id, reason, by)) > 0
+
+    def forget_settled(self, before: datetime, limit: int) -> int:
+        return self._execute(_FORGET_SETTLED, {"before": before, "limit": limit})
+
+    def forget_failures(self, before: datetime, limit: int) -> int:
+        return self._execute(_FORGET_FAILURES, {"before": before, "limit": limit})
+
+    def _execute(self, statement: LiteralString, values: Sequence[Any] | Mapping[str, Any]) -> int:
+        """How many rows it met."""
+        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
+            return connection.execute(statement, values).rowcount
+
+    def _letters(self, query: LiteralString, values: Mapping[str, Any]) -> list[DeadLetter]:
+        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
+            return [_letter(row) for row in connection.cursor(row_factory=dict_row).execute(query, values)]
+
+
+def _letter(row: DictRow) -> DeadLetter:
+    history = adapter(list[Entry]).validate_python(row["history"] or [])
+    return DeadLetter(**row | {"data": row["data"].decode(errors="replace"), "history": history})

@@ -1,0 +1,197 @@
+"""Is it well? Every check runs in a thread of its own with a time limit of its own; together they make a report.
+
+A check that hangs keeps neither the report nor the other checks waiting, and is not started again until it has ended: there
+is at most one thread for each, however often somebody asks. What was found is kept for a second.
+"""
+
+import asyncio
+import os
+import socket
+import time
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from threading import Lock, Thread
+from typing import Any
+
+import structlog
+
+from shared.domain.errors import ShopError
+from shared.resilience.calls import deadline
+from shared.runtime.engines import Engines
+from shared.runtime.manifest import ROOT, Database, Dependency, manifest
+
+_KEEP_SECONDS = 1.0
+_VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+_log = structlog.get_logger()
+
+
+class Status(Enum):
+    HEALTHY = 0
+    DEGRADED = 1
+    UNHEALTHY = 2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`message`: for everybody. `details`: numbers and reasons, for admins only."""
+
+    status: Status
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check:
+    """`look`: may hang and may raise; past `seconds` nobody waits for it."""
+
+    name: str
+    look: Callable[[], Finding]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    name: str
+    found: Finding
+    duration_ms: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """`status`: that of the worst check. `node`: the revision in the cloud, elsewhere the machine."""
+
+    checks: Sequence[Result] = ()
+    version: str = _VERSION
+    node: str = field(default_factory=lambda: os.environ.get("K_REVISION") or socket.gethostname())
+    timestamp: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def status(self) -> Status:
+        return max((result.found.status for result in self.checks), key=lambda s: s.value, default=Status.HEALTHY)
+
+    def fields(self, everything: bool) -> dict[str, Any]:
+        """As JSON. `everything`: the details too."""
+        return {
+            "status": self.status.name,
+            "timestamp": self.timestamp.isoformat().replace("+00:00", "Z"),
+            "checks": [_result_fields(result, everything) for result in self.checks],
+            "version": self.version,
+            "node": self.node,
+        }
+
+
+def _result_fields(result: Result, everything: bool) -> dict[str, Any]:
+    found = result.found
+    fields = {"name": result.name, "status": found.status.name, "message": found.message}
+    return fields | {"details": dict(found.details) if everything else None, "durationMs": result.duration_ms}
+
+
+class _Run:
+    """One look, from the moment it starts."""
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self._started = time.monotonic()
+        self._result: Future[Result] = Future()
+        self._result.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
+        Thread(target=self._look, name=f"check {check.name}", daemon=True).start()
+
+    @property
+    def current(self) -> bool:
+        return not self._result.done() or self._age < _KEEP_SECONDS
+
+    @property
+    def _age(self) -> float:
+        return time.monotonic() - self._started
+
+    @property
+    def _late(self) -> Finding:
+        return Finding(Status.UNHEALTHY, f"did not answer within {self._check.seconds:g} seconds")
+
+    def wait(self) -> Result:
+        try:
+            return self._result.result(max(0.0, self._check.seconds - self._age))
+        except TimeoutError:
+            return Result(self._check.name, self._late, int(self._age * 1000))
+
+    async def wait_async(self) -> Result:
+        waiting = asyncio.wrap_future(self._result)
+        try:
+            await asyncio.wait([waiting], timeout=max(0.0, self._check.seconds - self._age))
+        finally:
+            waiting.cancel()
+        return self._result.result() if self._result.done() else self.wait()
+
+    def _look(self) -> None:
+        try:
+            with deadline(self._check.seconds):
+                found = self._check.look()
+        except ShopError as error:
+            found = Finding(Status.UNHEALTHY, error.message, {"error": repr(error.__cause__ or error)})
+        except Exception as error:  # whatever it is, it is a finding
+            _log.exception("a health check failed", check=self._check.name)
+            found = Finding(Status.UNHEALTHY, "failed; the log says why", {"error": repr(error)})
+        took = self._age
+        self._result.set_result(
+            Result(self._check.name, found if took <= self._check.seconds else self._late, int(took * 1000))
+        )
+
+
+class Checkup:
+    """The checks of one process, by name."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._runs: dict[str, _Run] = {}
+
+    def run(self, checks: Sequence[Check]) -> list[Result]:
+        return [run.wait() for run in self._started(checks)]
+
+    async def run_async(self, checks: Sequence[Check]) -> list[Result]:
+        return await asyncio.gather(*[run.wait_async() for run in self._started(checks)])
+
+    def _started(self, checks: Sequence[Check]) -> list[_Run]:
+        with self._lock:
+            for check in checks:
+                if check.name not in self._runs or not self._runs[check.name].current:
+                    self._runs[check.name] = _Run(check)
+            return [self._runs[check.name] for check in checks]
+
+
+def dependencies(engines: Engines, function: str) -> list[Check]:
+    """Of one function, as its entry in the manifest says."""
+    limit = engines.settings.health_check_seconds
+    return [Check(name, _looking(engines, name), limit) for name in manifest().functions[function].uses]
+
+
+def _looking(engines: Engines, name: Dependency) -> Callable[[], Finding]:
+    match name:
+        case "event_store" | "command_database":
+            return lambda: _database(engines, name)
+        case "firestore":
+            return lambda: _firestore(engines)
+        case "pubsub":
+            return lambda: _pubsub(engines)
+
+
+def _database(engines: Engines, name: Database) -> Finding:
+    if missing := engines.missing_migrations(name):
+        return Finding(Status.UNHEALTHY, "is not up to date; run scripts/migrate", {"missingMigrations": len(missing)})
+    return Finding(Status.HEALTHY, "answers and is up to date")
+
+
+def _firestore(engines: Engines) -> Finding:
+    engines.read_models.update("health", "probe", lambda _: None)  # changes nothing, so it is but a read
+    return Finding(Status.HEALTHY, "answers")
+
+
+def _pubsub(engines: Engines) -> Finding:
+    """One topic stands for all: they are made together."""
+    if engines.publisher.has_topic(manifest().topics[0]):
+        return Finding(Status.HEALTHY, "answers")
+    return Finding(Status.UNHEALTHY, "answers, but lacks the shop's topics")

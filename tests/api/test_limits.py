@@ -1,0 +1,357 @@
+"""What a client may ask, and how often: every limit just at its bound and just beyond it."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any, cast
+
+import httpx
+import pytest
+from graphql import get_introspection_query
+from pydantic import TypeAdapter, ValidationError
+from starlette.applications import Starlette
+
+from scripts.local.token import emulator_token
+from shared.api.operation import parsed
+from shared.runtime import settings as configured
+from shared.runtime.manifest import ROOT
+from shared.runtime.settings import Settings
+from tests.shop_in_memory import Json, ShopInMemory, app
+
+QUERY = "{ categories { id } }"
+PLAIN = "application/json"
+RESPONSE = "application/graphql-response+json"
+
+
+def limited(shop: ShopInMemory, **changes: Any) -> ShopInMemory:
+    """The same shop under other settings."""
+    shop.engines.settings = replace(shop.engines.settings, **changes)
+    return shop
+
+
+def problem(answer: Json) -> str:
+    """The message of the only error, or nothing."""
+    messages = [error["message"] for error in answer.get("errors", ())]
+    assert {error["extensions"]["code"] for error in answer.get("errors", ())} <= {"INVALID_INPUT"}
+    return messages[0] if messages else ""
+
+
+def words(number: int) -> str:
+    """A query of so many characters."""
+    return QUERY + " " * (number - len(QUERY))
+
+
+def nested(depth: int) -> str:
+    names = ["products" if level % 2 == 0 else "category" for level in range(depth - 1)]
+    return "{ " + " { ".join([*names, "id"]) + " }" * depth
+
+
+AT_THE_BOUND: dict[str, tuple[int, Callable[[int], str], str]] = {
+    "max_query_characters": (50, words, "longer than 50 characters"),
+    "max_query_tokens": (20, lambda n: "{ categories { " + "id " * (n - 5) + "} }", "more than 20"),
+    "max_query_fields": (5, lambda n: "{ categories {" + " id" * (n - 1) + "} }", "6 fields; at most 5"),
+    "max_query_fragments": (
+        3,
+        lambda n: "{ categories {" + " ...f" * n + "} } fragment f on Category { id }",
+        "4 fragments; at most 3",
+    ),
+    "max_query_depth": (3, nested, "depth is 4; at most 3"),
+    "max_query_aliases": (2, lambda n: "{" + "".join(f" a{i}: categories {{ id }}" for i in range(n)) + "}", "is 3"),
+    "max_query_cost": (21, lambda n: f"{{ categories(limit: {n - 1}) {{ id }} }}", "cost is 22; at most 21"),
+    "max_list_limit": (150, lambda n: f"{{ categories(limit: {n}) {{ id }} }}", "limit must be from 0 to 150, not 151"),
+    "max_list_offset": (7, lambda n: f"{{ categories(offset: {n}) {{ id }} }}", "offset must be from 0 to 7, not 8"),
+    "max_search_characters": (
+        4,
+        lambda n: f'{{ searchProducts(searchTerm: "{"x" * n}") {{ id }} }}',
+        "1 to 4 characters",
+    ),
+}
+
+
+@pytest.mark.parametrize("setting", AT_THE_BOUND)
+def test_a_query_at_a_limit_is_answered_and_one_beyond_it_is_told_the_limit(shop: ShopInMemory, setting: str) -> None:
+    bound, query, message = AT_THE_BOUND[setting]
+    limited(shop, **{setting: bound})
+    assert problem(shop.graphql(query(bound))) == ""
+    assert message in problem(shop.graphql(query(bound + 1)))
+
+
+def test_every_limit_has_a_test_or_is_none_of_a_query() -> None:
+    others = {"max_body_bytes", "max_search_documents"}
+    assert {one.name for one in fields(Settings) if one.name.startswith("max_")} == others | set(AT_THE_BOUND)
+
+
+def test_a_body_has_the_size_that_is_set(shop: ShopInMemory) -> None:
+    limited(shop, max_body_bytes=100)
+    body = json.dumps({"query": QUERY}).encode()
+    for size, status in ((100, 200), (101, 413)):
+        response = shop.http("POST", content=body.ljust(size), headers={"Content-Type": PLAIN})
+        assert response.status_code == status
+
+
+def test_a_search_looks_at_as_many_documents_as_is_set(shop: ShopInMemory) -> None:
+    category = shop.new_category()
+    for number in range(6):
+        shop.new_product(category, name=f"Tea {number}")
+    shop.settle()
+    search = '{ searchProducts(searchTerm: "Tea 5") { name } }'
+    assert limited(shop, max_search_documents=6).ask(search) == {"searchProducts": [{"name": "Tea 5"}]}
+    assert limited(shop, max_search_documents=5).ask(search) == {"searchProducts": []}
+
+
+@pytest.mark.parametrize("batch", [[], [{"query": QUERY}], [{"query": QUERY}] * 2])
+def test_a_batch_is_refused_with_the_way_to_do_without(shop: ShopInMemory, batch: list[Json]) -> None:
+    response = shop.http("POST", json=batch)
+    assert response.status_code == 400
+    assert "batch" in problem(response.json()) and "one JSON object" in problem(response.json())
+
+
+@pytest.mark.parametrize("query", [get_introspection_query(), '{ __type(name: "Product") { name } }'])
+def test_introspection_can_be_switched_off_even_for_a_query_that_was_answered_before(
+    shop: ShopInMemory, query: str
+) -> None:
+    assert problem(shop.graphql(query)) == ""
+    assert "introspection" in problem(limited(shop, introspection=False).graphql(query))
+    assert problem(limited(shop, introspection=True).graphql(query)) == ""
+
+
+def test_without_introspection_errors_do_not_tell_names_either(shop: ShopInMemory) -> None:
+    assert "categories" in problem(shop.graphql("{ categoriez { id } }"))
+    assert problem(limited(shop, introspection=False).graphql("{ categoriez { id } }")).endswith("on type 'Query'.")
+    assert shop.ask("{ __typename }") == {"__typename": "Query"}
+
+
+def test_a_query_is_kept_for_the_settings_it_was_checked_with_only() -> None:
+    assert parsed(QUERY, Settings())[0] is parsed(QUERY, Settings())[0] is not None
+    assert parsed(QUERY, Settings(max_query_fields=1))[0] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_body_bytes", "0"),
+        ("max_query_depth", "-1"),
+        ("max_query_cost", "many"),
+        ("max_list_limit", "99"),
+        ("rate_limit_anonymous", "-1"),
+        ("trusted_proxies", "-1"),
+        ("introspection", "perhaps"),
+        ("health_check_seconds", "0"),
+        ("health_check_seconds", "nan"),
+        ("pool_size", "0"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name.upper(), value)
+    with pytest.raises(ValidationError, match=name):
+        configured.settings.__wrapped__()
+
+
+def test_the_readme_tells_every_limit_with_its_default() -> None:
+    readme = (ROOT / "README.md").read_text()
+    plain = TypeAdapter(Settings).dump_python(Settings())
+    for name in [
+        *AT_THE_BOUND,
+        "max_body_bytes",
+        "max_search_documents",
+        "rate_limit_signed_in",
+        "rate_limit_anonymous",
+    ]:
+        assert f"| `{name.upper()}` | {plain[name]:,} |" in readme, name
+
+
+class Clients:
+    """Requests from anywhere to the graphql function of a shop; `now`: the clock that minutes are counted by."""
+
+    def __init__(self, shop: ShopInMemory) -> None:
+        self.shop = shop
+        self.now = 1_000_000.0  # twenty seconds before a minute begins
+
+    def time(self) -> float:
+        return self.now
+
+    def ask(
+        self,
+        address: str = "192.0.2.1",
+        headers: Mapping[str, str] | None = None,
+        method: str = "POST",
+        path: str = "/",
+    ) -> httpx.Response:
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(cast(Starlette, app("graphql")), client=(address, 1234))
+            async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+                given = {"json": {"query": QUERY}} if method == "POST" else {}
+                return await client.request(method, path, headers=dict(headers or {}), **cast(Any, given))
+
+        return asyncio.run(send())
+
+    def taken(self, requests: int, address: str = "192.0.2.1", **headers: str) -> int:
+        """How many of them are answered."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        statuses = [self.ask(address, given).status_code for _ in range(requests)]
+        assert set(statuses) <= {200, 429}
+        return statuses.count(200)
+
+
+@pytest.fixture
+def clients(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> Clients:
+    made = Clients(limited(shop, rate_limit_anonymous=3, rate_limit_signed_in=5))
+    monkeypatch.setattr("limits.storage.memory.time", made)
+    return made
+
+
+def bearer(name: str, role: str | None = None) -> str:
+    return f"Bearer {emulator_token(f'{name}@example.com', role=role)}"
+
+
+def test_by_default_a_user_has_a_thousand_requests_a_minute_and_an_address_a_hundred() -> None:
+    assert (Settings().rate_limit_signed_in, Settings().rate_limit_anonymous) == (1000, 100)
+
+
+def test_an_address_has_its_number_of_requests_and_leaves_the_others_theirs(clients: Clients) -> None:
+    assert clients.taken(5) == 3
+    assert clients.taken(5, "192.0.2.2") == 3
+
+
+def test_users_are_counted_each_for_themselves_wherever_they_come_from(clients: Clients) -> None:
+    for name, role in (("ann", "writer"), ("bob", "reader"), ("eve", "admin")):
+        token = bearer(name, role=role)
+        assert clients.taken(4, "192.0.2.1", authorization=token) == 4
+        assert clients.taken(4, "192.0.2.2", authorization=token) == 1
+    assert clients.taken(1) == 1
+
+
+def test_a_token_that_is_not_valid_counts_as_nobody(clients: Clients) -> None:
+    assert sum(clients.taken(1, authorization=f"Bearer {number}") for number in range(5)) == 3
+
+
+def test_whoever_need_not_sign_in_counts_as_signed_in(clients: Clients) -> None:
+    limited(clients.shop, sign_in_required=False)
+    assert clients.taken(7) == 5
+
+
+@pytest.mark.parametrize("accept", [PLAIN, RESPONSE, "*/*"])
+def test_one_too_many_is_told_when_to_come_again_in_the_type_it_accepts(clients: Clients, accept: str) -> None:
+    clients.taken(3)
+    refused = clients.ask(headers={"Accept": accept})
+    wait = int(refused.headers["retry-after"])
+    assert refused.status_code == 429
+    assert refused.headers["content-type"] == f"{RESPONSE if accept == RESPONSE else PLAIN}; charset=utf-8"
+    (error,) = refused.json()["errors"]
+    assert error["extensions"] == {"code": "SERVICE_UNAVAILABLE", "retryAfter": wait}
+    assert str(wait) in error["message"]
+
+
+@pytest.mark.parametrize("moment", [0.0, 19.9, 20.0, 21.5, 59.0, 79.9])
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_whoever_waits_as_told_is_answered_and_not_a_second_earlier_than_need_be(
+    clients: Clients, moment: float, limit: int
+) -> None:
+    limited(clients.shop, rate_limit_anonymous=limit)
+    clients.taken(limit)
+    clients.now += moment
+    clients.taken(limit)
+    refused = clients.ask()
+    wait = int(refused.headers["retry-after"])
+    assert 1 <= wait <= 121
+    if wait > 1:
+        clients.now += wait - 1.001
+        assert clients.ask().status_code == 429
+        clients.now -= wait - 1.001
+    clients.now += wait
+    assert clients.ask().status_code == 200
+
+
+def test_the_edge_of_a_minute_lets_no_second_helping_through(clients: Clients) -> None:
+    clients.now += 19.9
+    assert clients.taken(3) == 3
+    clients.now += 0.2  # the next minute
+    assert clients.taken(3) == 1
+    clients.now += 120
+    assert clients.taken(5) == 3
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, -90.0, -30.0, 30.0, 86_400.0])
+def test_a_clock_that_jumps_keeps_nobody_out_for_more_than_two_minutes(clients: Clients, jump: float) -> None:
+    clients.taken(5)
+    clients.now += jump
+    clients.taken(5)
+    clients.now += 121
+    assert clients.taken(5) >= 1
+
+
+@pytest.mark.parametrize("setting", ["rate_limit_anonymous", "rate_limit_signed_in"])
+def test_zero_is_no_limit(clients: Clients, setting: str) -> None:
+    limited(clients.shop, **{setting: 0})
+    token = {"authorization": bearer("ann")} if setting == "rate_limit_signed_in" else {}
+    assert clients.taken(20, **token) == 20
+
+
+def test_what_a_client_says_of_its_address_is_not_believed(clients: Clients) -> None:
+    assert sum(clients.taken(1, x_forwarded_for=f"198.51.100.{n}") for n in range(6)) == 3
+
+
+def test_in_the_cloud_the_last_address_is_the_one_that_the_platform_saw(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FIREBASE_AUTH_EMULATOR_HOST")
+    monkeypatch.setenv("K_SERVICE", "graphql")
+    spoofed = [f"198.51.100.{n}, 192.0.2.1" for n in range(6)]
+    assert sum(clients.taken(1, "169.254.1.1", x_forwarded_for=hops) for hops in spoofed) == 3
+    assert clients.taken(1, "169.254.1.1", x_forwarded_for="192.0.2.1, 192.0.2.2") == 1
+
+
+def test_behind_more_proxies_more_entries_are_theirs(clients: Clients) -> None:
+    limited(clients.shop, trusted_proxies=2)
+    spoofed = [f"198.51.100.{n}, 192.0.2.1, 203.0.113.9" for n in range(6)]
+    assert sum(clients.taken(1, x_forwarded_for=hops) for hops in spoofed) == 3
+    assert clients.taken(1, x_forwarded_for="192.0.2.2") == 1
+
+
+def test_entries_may_come_in_several_headers(clients: Clients) -> None:
+    limited(clients.shop, trusted_proxies=1)
+    for number in range(6):
+        headers = [("X-Forwarded-For", f"198.51.100.{number}"), ("X-Forwarded-For", "192.0.2.1")]
+        assert clients.ask(headers=cast(Any, httpx.Headers(headers))).status_code == (200 if number < 3 else 429)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("testclient", "\N{BOMB}", True),
+    ],
+)
+def test_a_client_is_an_address_or_the_network_it_chooses_from(
+    clients: Clients, first: str, second: str, same: bool
+) -> None:
+    assert clients.taken(3, first) == 3
+    assert clients.taken(3, second) == (0 if same else 3)
+
+
+def test_health_and_the_console_are_not_counted(clients: Clients) -> None:
+    for path in ("/health/live", "/health/ready", "/graphql/console/x.js", "/"):
+        for _ in range(5):
+            assert clients.ask(headers={"Accept": "text/html"}, method="GET", path=path).status_code != 429
+    assert clients.taken(5) == 3
+
+
+def test_what_can_not_be_parsed_counts_too(clients: Clients) -> None:
+    statuses = [clients.ask(headers={"Content-Type": "text/plain"}).status_code for _ in range(5)]
+    assert statuses == [415, 415, 415, 429, 429]
+
+
+def test_counters_are_bounded_in_number(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.api.door._CLIENTS", 10)
+    for number in range(40):
+        clients.taken(1, f"192.0.2.{number}")
+    from shared.api.door import _rates
+
+    assert len(_rates(clients.shop.engines)._counters.expirations) <= 11

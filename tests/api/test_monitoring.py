@@ -1,0 +1,369 @@
+"""The queries health, serviceHealth and memoryInfo: what they find, and who is told what."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from threading import Event
+from typing import Any, NoReturn
+
+import httpx
+import psutil
+import pytest
+from uuid_utils.compat import uuid7
+
+from scripts.local.token import emulator_token
+from shared.api import monitoring
+from shared.domain.errors import Unavailable
+from shared.messaging.dead_letters import given_up
+from shared.messaging.envelope import Message, Push, PushedMessage
+from shared.messaging.memory import MemoryOutbox
+from shared.messaging.outbox import Backlog
+from shared.observability.context import fresh
+from shared.runtime.engines import Engines
+from shared.runtime.manifest import manifest
+from shared.runtime.settings import Settings
+from shared.sagas.definition import Progress, Status
+from shared.sagas.store import StoredSaga
+from tests.shop_in_memory import Json, ShopInMemory, served
+
+HEALTH = "{ health { status timestamp version node checks { name status message details durationMs } } }"
+SERVICE = """query ($name: String!) { serviceHealth(serviceName: $name) {
+    status timestamp version node checks { name status message details durationMs } } }"""
+MEMORY = "{ memoryInfo { totalMb processMb binaryMb etsMb processCount portCount } }"
+CHECKS = [
+    *("event_store", "command_database", "firestore", "pubsub"),
+    *("event_outbox", "saga_outbox", "sagas", "dead_letters", "breakers"),
+]
+SECRET = "host=10.1.2.3 password=hunter2"
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.runtime.health._KEEP_SECONDS", 0.0)
+
+
+def health(shop: ShopInMemory) -> Json:
+    report: Json = shop.ask(HEALTH)["health"]
+    return report
+
+
+def check(shop: ShopInMemory, name: str) -> Json:
+    """One check, of a report that is as good as it is and has no other fault."""
+    report = health(shop)
+    found = {one["name"]: one for one in report["checks"]}
+    assert report["status"] == found[name]["status"]
+    assert {one["status"] for one in report["checks"] if one["name"] != name} == {"HEALTHY"}
+    checked: Json = found[name]
+    return checked
+
+
+def as_nobody(shop: ShopInMemory, query: str, **variables: Any) -> httpx.Response:
+    return shop.http("POST", json={"query": query, "variables": variables}, headers={"Authorization": ""})
+
+
+def test_a_shop_that_is_well_says_so_of_each_part(shop: ShopInMemory) -> None:
+    shop.new_order(shop.new_product())
+    shop.settle()
+    report = health(shop)
+    assert report["status"] == "HEALTHY", report
+    assert [one["name"] for one in report["checks"]] == CHECKS
+    assert all(one["message"] and one["durationMs"] >= 0 for one in report["checks"])
+    assert report["timestamp"].endswith("Z")
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(report["timestamp"])) < timedelta(minutes=1)
+    assert report["version"] and report["node"]
+
+
+def waiting(outbox: MemoryOutbox, seconds: float) -> None:
+    made = datetime.now(UTC) - timedelta(seconds=seconds)
+    outbox.add([Message("things", "Happened", "thing-1", {}, fresh(), time=made)])
+
+
+@pytest.mark.parametrize("name", ["event_outbox", "saga_outbox"])
+@pytest.mark.parametrize(
+    ("age", "status"),
+    [(0, "HEALTHY"), (58, "HEALTHY"), (61, "DEGRADED"), (598, "DEGRADED"), (601, "UNHEALTHY"), (90_000, "UNHEALTHY")],
+)
+def test_an_outbox_is_as_well_as_its_oldest_message(shop: ShopInMemory, name: str, age: int, status: str) -> None:
+    outbox = shop.engines.outboxes[["event_outbox", "saga_outbox"].index(name)]
+    assert isinstance(outbox, MemoryOutbox)
+    waiting(outbox, 0)
+    waiting(outbox, age)
+    found = check(shop, name)
+    assert (found["status"], found["details"]["waiting"]) == (status, 2)
+    assert abs(found["details"]["oldestSeconds"] - age) <= 2
+
+
+def saga(shop: ShopInMemory, status: Status, deadline: timedelta | None) -> None:
+    ends = datetime.now(UTC) + deadline if deadline is not None else None
+    shop.engines.sagas.save(StoredSaga("OrderSaga", Progress(uuid7(), status, deadline_at=ends), 0, "c"), [], [])
+
+
+@pytest.mark.parametrize(
+    ("status", "deadline", "expected", "overdue", "stuck"),
+    [
+        (Status.STARTED, timedelta(seconds=5), "HEALTHY", 0, 0),
+        (Status.STARTED, timedelta(seconds=-110), "HEALTHY", 0, 0),
+        (Status.STARTED, timedelta(seconds=-121), "DEGRADED", 1, 0),
+        (Status.COMPENSATING, timedelta(hours=-1), "DEGRADED", 1, 0),
+        (Status.STUCK, None, "DEGRADED", 0, 1),
+        (Status.FAILED, None, "HEALTHY", 0, 0),
+    ],
+)
+def test_sagas_that_nobody_moves_are_counted(
+    shop: ShopInMemory, status: Status, deadline: timedelta | None, expected: str, overdue: int, stuck: int
+) -> None:
+    saga(shop, status, deadline)
+    found = check(shop, "sagas")
+    assert (found["status"], found["details"]) == (expected, {"overdue": overdue, "stuck": stuck})
+
+
+def test_dead_letters_wait_for_somebody(shop: ShopInMemory) -> None:
+    for number in range(3):
+        push = Push(PushedMessage(str(number)), "projects/p/subscriptions/record-dead-letter.worker.things.dead")
+        shop.engines.dead_letters.record(given_up(push, "things"))
+    found = check(shop, "dead_letters")
+    assert (found["status"], found["details"]) == ("DEGRADED", {"pending": 3})
+
+
+def test_a_breaker_that_is_not_closed_is_named(shop: ShopInMemory) -> None:
+    breaker = shop.engines.breakers["the payment provider"]
+    for _ in range(shop.engines.settings.breaker_fail_max):
+        with pytest.raises(Unavailable), breaker.guard():
+            raise Unavailable("down")
+    found = check(shop, "breakers")
+    assert (found["status"], found["details"]) == ("DEGRADED", {"breakers": {"the payment provider": "open"}})
+    assert "the payment provider is open" in found["message"] and "this process" in found["message"]
+
+
+def fail(*_: object) -> NoReturn:
+    raise RuntimeError(SECRET)
+
+
+@pytest.fixture
+def hang() -> Iterator[Callable[..., Any]]:
+    """Does not return before the test is over."""
+    over = Event()
+
+    def wait(*_: object) -> NoReturn:
+        over.wait(60)
+        raise Unavailable("the test is over")
+
+    yield wait
+    over.set()
+
+
+def behind(shop: ShopInMemory, name: str) -> tuple[Any, str]:
+    """The object and the name of its method that a check calls."""
+    return {
+        "firestore": (shop.engines.read_models, "update"),
+        "pubsub": (shop.engines.broker, "has_topic"),
+        "event_outbox": (shop.engines.outboxes[0], "backlog"),
+        "saga_outbox": (shop.engines.outboxes[1], "backlog"),
+        "sagas": (shop.engines.sagas, "backlog"),
+        "dead_letters": (shop.engines.dead_letters, "pending"),
+    }[name]
+
+
+@pytest.mark.parametrize("name", CHECKS[2:-1])
+def test_a_part_that_fails_is_named_and_its_reason_is_for_admins(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(*behind(shop, name), fail)
+    found = check(shop, name)
+    assert (found["status"], found["message"]) == ("UNHEALTHY", "failed; the log says why")
+    assert SECRET in found["details"]["error"]
+    for role in (None, "writer", "reader"):
+        token = f"Bearer {emulator_token('bob@example.com', role=role)}" if role else ""
+        answer = shop.http("POST", json={"query": HEALTH}, headers={"Authorization": token})
+        assert answer.json()["data"]["health"]["status"] == "UNHEALTHY"
+        assert {one["details"] for one in answer.json()["data"]["health"]["checks"]} == {None}
+        assert "hunter2" not in answer.text
+
+
+@pytest.mark.parametrize("name", CHECKS[2:-1])
+def test_a_part_that_hangs_is_named_in_time_and_keeps_no_other_waiting(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, hang: Callable[..., Any], name: str
+) -> None:
+    shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.3)
+    monkeypatch.setattr(*behind(shop, name), hang)
+    began = time.monotonic()
+    found = check(shop, name)
+    assert (found["status"], found["message"]) == ("UNHEALTHY", "did not answer within 0.3 seconds")
+    assert time.monotonic() - began < 2
+    began = time.monotonic()
+    for _ in range(5):
+        check(shop, name)
+    assert time.monotonic() - began < 2
+
+
+def test_asking_for_health_many_times_in_one_query_looks_once(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.runtime.health._KEEP_SECONDS", 1.0)
+    looks: list[int] = []
+
+    def look() -> Backlog:
+        looks.append(1)
+        time.sleep(0.05)
+        return Backlog(0, None)
+
+    monkeypatch.setattr(shop.engines.outboxes[0], "backlog", look)
+    shop.ask("{" + " ".join(f"a{n}: health {{ status }}" for n in range(40)) + "}")
+    assert len(looks) == 1
+
+
+@pytest.fixture
+def services(shop: ShopInMemory) -> Iterator[ShopInMemory]:
+    """The shop with its functions on ports of their own, where serviceHealth asks them."""
+    with served("command") as command, served("query") as query:
+        shop.engines.settings = replace(
+            shop.engines.settings, command_url=f"{command}/{{function}}", query_url=f"{query}/{{function}}"
+        )
+        yield shop
+
+
+def service(shop: ShopInMemory, name: str) -> Json:
+    report: Json = shop.ask(SERVICE, name=name)["serviceHealth"]
+    return report
+
+
+@pytest.mark.parametrize("name", ["create_order", "project_orders", "order_saga", "sandbox_provider"])
+def test_a_function_reports_of_itself(services: ShopInMemory, name: str) -> None:
+    report = service(services, name)
+    assert report["status"] == "HEALTHY"
+    assert [one["name"] for one in report["checks"]] == list(manifest().functions[name].uses)
+    assert report["version"] == health(services)["version"]
+
+
+@pytest.mark.parametrize("name", ["client", "command", "query"])
+def test_a_service_is_as_well_as_the_worst_of_its_functions(services: ShopInMemory, name: str) -> None:
+    report = service(services, name)
+    assert [one["name"] for one in report["checks"]] == [one.name for one in manifest().of_service(name)]
+    assert {(one["status"], one["message"]) for one in report["checks"]} == {("HEALTHY", "ready")}
+
+
+def test_a_function_that_is_not_well_makes_its_service_so(
+    services: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services.engines.read_models, "update", fail)
+    report = service(services, "project_orders")
+    assert report["status"] == "UNHEALTHY"
+    report = service(services, "query")
+    assert report["status"] == "UNHEALTHY"
+    assert {one["message"] for one in report["checks"]} == {"not well: firestore"}
+    report = service(services, "command")
+    assert {one["status"] for one in report["checks"]} == {"HEALTHY"}
+
+
+def test_graphql_answers_for_itself(shop: ShopInMemory) -> None:
+    report = service(shop, "graphql")
+    assert [one["name"] for one in report["checks"]] == CHECKS[:4]
+    assert report["status"] == "HEALTHY"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.ConnectError("refused by 10.1.2.3"),
+        httpx.ReadTimeout("slow"),
+        httpx.Response(502, text="<h1>Bad Gateway</h1>"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={"status": "FINE", "checks": []}),
+        httpx.Response(403, json={"code": "FORBIDDEN"}),
+    ],
+)
+def test_a_function_that_gives_no_report_is_unhealthy(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, answer: httpx.Response | Exception
+) -> None:
+    def transport(_: httpx.Request) -> httpx.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    client = httpx.Client(transport=httpx.MockTransport(transport))
+    monkeypatch.setattr(monitoring, "_client", lambda: client)
+    response = as_nobody(shop, SERVICE, name="create_order")
+    (found,) = response.json()["data"]["serviceHealth"]["checks"]
+    assert (found["name"], found["status"], found["details"]) == ("create_order", "UNHEALTHY", None)
+    assert "no report" in found["message"]
+    assert "10.1.2.3" not in response.text
+
+
+def test_a_function_that_hangs_keeps_its_service_waiting_no_longer_than_a_command(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, hang: Callable[..., Any]
+) -> None:
+    def transport(request: httpx.Request) -> httpx.Response:
+        if "create_order" in request.url.path:
+            hang()
+        return httpx.Response(200, json={"status": "DEGRADED", "checks": [{"name": "x", "status": "DEGRADED"}]})
+
+    shop.engines.settings = replace(shop.engines.settings, command_timeout_seconds=1)
+    client = httpx.Client(transport=httpx.MockTransport(transport))
+    monkeypatch.setattr(monitoring, "_client", lambda: client)
+    began = time.monotonic()
+    report = service(shop, "command")
+    assert time.monotonic() - began < 4
+    found = {one["name"]: (one["status"], one["message"]) for one in report["checks"]}
+    assert found.pop("create_order") == ("UNHEALTHY", "did not answer within 1 seconds")
+    assert set(found.values()) == {("DEGRADED", "not well: x")}
+
+
+@pytest.mark.parametrize("name", ["", "nope", "graphql ", "Client", "\0", "🍵", "x" * 10_000, "../create_order"])
+def test_a_service_that_is_not_there_is_answered_with_those_that_are(shop: ShopInMemory, name: str) -> None:
+    answer = shop.graphql(SERVICE, {"name": name})
+    (error,) = answer["errors"]
+    assert answer["data"] == {"serviceHealth": None}
+    assert error["extensions"] == {"code": "NOT_FOUND", "field": ["serviceName"]}
+    assert {"client", "command", "query", "graphql", "create_order"} <= set(error["message"].replace(",", "").split())
+    assert len(error["message"]) < 1000
+
+
+def test_in_the_cloud_a_function_is_asked_with_our_identity(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[httpx.Request] = []
+
+    def transport(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json={"status": "HEALTHY", "checks": []})
+
+    async def authorization(url: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer for {url}"}
+
+    client = httpx.Client(transport=httpx.MockTransport(transport))
+    monkeypatch.setattr(monitoring, "_client", lambda: client)
+    monkeypatch.setattr(monitoring, "authorization", authorization)
+    service(shop, "query")
+    urls = {f"http://127.0.0.1:8082/{one.name}" for one in manifest().of_service("query")}
+    assert {str(one.url) for one in asked} == {f"{url}/health/ready" for url in urls}
+    assert {one.headers["authorization"] for one in asked} == {f"Bearer for {url}" for url in urls}
+
+
+def test_memory_is_that_of_this_process(shop: ShopInMemory) -> None:
+    info = shop.ask(MEMORY)["memoryInfo"]
+    process = psutil.Process(os.getpid())
+    assert info["totalMb"] == pytest.approx(process.memory_info().rss / 1e6, rel=0.2)
+    assert info["processMb"] + info["binaryMb"] == pytest.approx(info["totalMb"])
+    assert 0 < info["processMb"] <= info["totalMb"]
+    assert info["processCount"] == pytest.approx(process.num_threads(), abs=5)
+    assert info["portCount"] == pytest.approx(process.num_fds(), abs=20)
+    assert json.dumps(info)
+
+
+def test_stores_in_memory_grow_with_what_they_hold(shop: ShopInMemory) -> None:
+    product = shop.new_product()
+    before = monitoring._size(shop.engines.in_memory)
+    for number in range(50):
+        shop.command("adjust_stock", {"productId": product, "delta": 1, "reason": f"{number}" + "x" * 900})
+    shop.settle()
+    grown = monitoring._size(shop.engines.in_memory) - before
+    assert 50_000 < grown < 2_000_000
+    assert shop.ask("{ memoryInfo { etsMb } }")["memoryInfo"]["etsMb"] == pytest.approx((before + grown) / 1e6, rel=0.5)
+
+
+def test_where_databases_hold_the_data_none_of_it_counts_as_memory() -> None:
+    assert Engines(Settings()).in_memory == []
+    assert monitoring._size([]) == 0

@@ -1,0 +1,276 @@
+"""What every store of dead letters does. The same tests run on PostgreSQL and in memory."""
+
+import base64
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+from psycopg_pool import ConnectionPool
+from uuid_utils.compat import uuid7
+
+from shared.messaging import dead_letter_store, postgres_dead_letters
+from shared.messaging.dead_letter_store import DeadLetters, MemoryDeadLetters, Wanted
+from shared.messaging.dead_letters import Again, DeadLetter, GivenUp, described, given_up, original, recognised
+from shared.messaging.envelope import ONLY_FOR, Push, PushedMessage, decode_push
+from shared.messaging.postgres_dead_letters import PostgresDeadLetters
+
+SOURCE = "project-orders.order-events"
+NOW = datetime.now(UTC)
+ALWAYS = NOW + timedelta(days=1)
+ids = count(1)
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def letters(request: pytest.FixtureRequest) -> Iterator[DeadLetters]:
+    if request.param == "memory":
+        yield MemoryDeadLetters()
+        return
+    pool: ConnectionPool = request.getfixturevalue("command_pool")
+    yield PostgresDeadLetters(pool)
+
+
+def pushed(
+    attributes: Mapping[str, str] | None = None, data: str = "e30=", source: str = SOURCE, delivery: str = ""
+) -> Push:
+    """As the dead-letter topic delivers it. Without a delivery of its own it is a new one."""
+    added = {
+        "CloudPubSubDeadLetterSourceSubscription": source,
+        "CloudPubSubDeadLetterSourceDeliveryCount": "10",
+    }
+    message = PushedMessage(delivery or f"{next(ids)}", data, {**(attributes or {}), **added})
+    return Push(message, f"projects/p/subscriptions/record-dead-letter.{source}.dead")
+
+
+def ours(**more: str) -> dict[str, str]:
+    return {"ce-id": str(uuid7()), "ce-type": "OrderCreated", "ce-subject": "order-1", "correlation_id": "c", **more}
+
+
+def recorded(letters: DeadLetters, attributes: Mapping[str, str], **more: str) -> DeadLetter:
+    one = given_up(pushed(attributes, **more), "order-events")
+    letters.record(one)
+    return loaded(letters, one)
+
+
+def loaded(letters: DeadLetters, one: GivenUp | DeadLetter) -> DeadLetter:
+    found = letters.load(one.id if isinstance(one, DeadLetter) else one.letter.id)
+    assert found
+    return found
+
+
+def retried(letters: DeadLetters, one: DeadLetter) -> Again:
+    """What was published."""
+    (claimed,) = letters.claim(Wanted(one.id), 1)
+    letters.settle([claimed], datetime.now(UTC), "ann")
+    return Again(claimed)
+
+
+def kinds(letters: DeadLetters, one: DeadLetter) -> list[str]:
+    return [entry.kind for entry in loaded(letters, one).history]
+
+
+def test_a_letter_says_what_it_was_where_it_failed_and_why(letters: DeadLetters) -> None:
+    push = pushed(ours(traceparent="00-1-2-01", colour="緑 🍵"))
+    one = given_up(push, "order-events")
+    letters.note_failure(SOURCE, recognised(push.message), "no such product")
+    letters.record(one)
+    (found,) = letters.latest(10)
+    assert (found.source, found.topic, found.type, found.subject) == (SOURCE, "order-events", "OrderCreated", "order-1")
+    assert (found.attempts, found.error, found.status) == (10, "no such product", "PENDING")
+    assert (found.traceparent, found.correlation_id, found.attributes["colour"]) == ("00-1-2-01", "c", "緑 🍵")
+    assert found.data == "e30="
+    assert abs(found.recorded_at - NOW) < timedelta(minutes=5)
+    (entry,) = found.history
+    assert (entry.kind, entry.attempts, entry.reason, entry.by) == ("FAILED", 10, "no such product", None)
+
+
+def test_the_same_delivery_counts_once(letters: DeadLetters) -> None:
+    one = given_up(pushed(ours()), "order-events")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: letters.record(one), range(8)))
+    assert (letters.pending(), loaded(letters, one).attempts, len(loaded(letters, one).history)) == (1, 10, 1)
+
+
+@pytest.mark.parametrize("attributes", [ours(), {"colour": "green"}, {}], ids=["ours", "foreign", "bare"])
+def test_what_fails_again_after_a_retry_stays_one_letter_with_its_history(
+    letters: DeadLetters, attributes: Mapping[str, str]
+) -> None:
+    first = pushed(attributes)
+    letters.record(given_up(first, "order-events"))
+    (one,) = letters.latest(10)
+    again = retried(letters, one)
+    assert loaded(letters, one).status == "RETRIED"
+    second = pushed(again.attributes())
+    assert recognised(second.message) == recognised(first.message)
+    letters.note_failure(SOURCE, recognised(second.message), "still down")
+    letters.record(given_up(second, "order-events"))
+    letters.record(given_up(first, "order-events"))  # late and twice
+    (found,) = letters.latest(10)
+    assert (found.id, found.status, found.attempts, found.error) == (one.id, "PENDING", 20, "still down")
+    assert kinds(letters, one) == ["FAILED", "RETRIED", "FAILED"]
+    assert found.attributes == attributes
+
+
+def test_a_late_duplicate_of_the_first_failure_does_not_wake_a_retried_letter(letters: DeadLetters) -> None:
+    first = given_up(pushed(ours()), "order-events")
+    letters.record(first)
+    retried(letters, loaded(letters, first))
+    letters.record(first)
+    assert (loaded(letters, first).status, loaded(letters, first).attempts) == ("RETRIED", 10)
+
+
+def test_what_fails_again_before_the_retry_is_marked_stays_pending(letters: DeadLetters) -> None:
+    one = recorded(letters, ours())
+    (claimed,) = letters.claim(Wanted(one.id), 1)
+    at = datetime.now(UTC)
+    letters.record(given_up(pushed(Again(claimed).attributes()), "order-events"))
+    letters.settle([claimed], at, "ann")
+    assert loaded(letters, one).status == "PENDING"
+    assert sorted(kinds(letters, one)) == ["FAILED", "FAILED", "RETRIED"]
+
+
+def test_one_message_has_a_letter_for_each_source(letters: DeadLetters) -> None:
+    attributes = ours()
+    a, b = recorded(letters, attributes), recorded(letters, attributes, source="order-saga.order-events")
+    assert a.id != b.id
+    assert {letter.source for letter in letters.latest(10)} == {SOURCE, "order-saga.order-events"}
+
+
+def test_two_foreign_messages_that_are_alike_are_two_letters(letters: DeadLetters) -> None:
+    assert recorded(letters, {}).id != recorded(letters, {}).id
+
+
+def test_a_letter_goes_back_as_it_was_and_for_one_consumer_only() -> None:
+    given = ours(colour="green", topic="blue", retry="x")
+    push = pushed(given, base64.b64encode(b"\x00\xff{").decode())
+    again = Again(given_up(push, "order-events").letter)
+    assert again.body() == b"\x00\xff{"
+    assert again.attributes() == given | {ONLY_FOR: SOURCE, "dead-letter": str(again.id)}
+    assert original(again.attributes()) == given
+
+
+POISON = {
+    "no base64": ("***", {}),
+    "half base64": ("e30", {}),
+    "null characters": ("\0", {"ce-id": "\0", "ce-type": "\0", "ce-subject": "a\0b", "\0": "\0", "traceparent": "\0"}),
+    "long": ("", {"ce-type": "x" * 5000, "ce-id": "y" * 100_000}),
+    "empty": ("", {"": ""}),
+    "an endless number": ("", {"CloudPubSubDeadLetterSourceDeliveryCount": "9" * 5000}),
+    "a letter that is none": ("", {"dead-letter": "nothing", ONLY_FOR: SOURCE}),
+    "quotes": ("'", {"'; DROP TABLE dead_letters; --": "%s {} \\"}),
+}
+
+
+@pytest.mark.parametrize("name", POISON)
+def test_poison_is_kept_and_listed(letters: DeadLetters, name: str) -> None:
+    data, attributes = POISON[name]
+    push = pushed(attributes, data)
+    push = replace(push, message=replace(push.message, attributes={**push.message.attributes, **attributes}))
+    letters.record(given_up(push, "order-events"))
+    (found,) = letters.latest(10)
+    assert found.data == data
+    assert found.attributes == original(attributes)
+    assert loaded(letters, found).data == data
+    assert letters.discard(found.id, "poison", "ann")
+
+
+def test_half_a_surrogate_pair_can_be_received_kept_and_listed(letters: DeadLetters) -> None:
+    message = rb'{"messageId": "1", "data": "\ud83c", "attributes": {"a": "\udf75 \ud83c\udf75"}}'
+    body = b'{"message": ' + message + b', "subscription": "s"}'
+    letters.record(given_up(decode_push(body), "order-events"))
+    (found,) = letters.latest(10)
+    assert found.attributes == {"a": "? 🍵"}
+
+
+def test_a_large_letter_is_listed_short_and_loaded_whole(letters: DeadLetters) -> None:
+    data = base64.b64encode(b"x" * 10_000_000).decode()
+    one = recorded(letters, ours(), data=data)
+    assert one.data == data
+    assert letters.latest(1)[0].data == data[:10_000]
+
+
+def test_letters_are_listed_newest_first_by_status_and_source_page_by_page(letters: DeadLetters) -> None:
+    made = [recorded(letters, ours(), source=source) for source in (SOURCE, "b.c", SOURCE)]
+    letters.discard(made[0].id, "old", "ann")
+    newest = [one.id for one in made[::-1]]
+    assert [one.id for one in letters.latest(10)] == newest
+    assert [one.id for one in letters.latest(1, 1)] == newest[1:2]
+    assert [one.id for one in letters.latest(10, source=SOURCE)] == [made[2].id, made[0].id]
+    assert [one.id for one in letters.latest(10, status="DISCARDED", source=SOURCE)] == [made[0].id]
+    assert letters.latest(0) == letters.latest(10, source="nothing") == []
+    assert (letters.pending(), letters.pending(SOURCE)) == (2, 1)
+
+
+def test_the_oldest_pending_are_claimed_first_and_by_one_only(letters: DeadLetters) -> None:
+    made = [recorded(letters, ours()) for _ in range(6)]
+    letters.discard(made[0].id, "old", "ann")
+    assert [one.id for one in letters.claim(Wanted(without=[made[1].id]), 2)] == [made[2].id, made[3].id]
+    with ThreadPoolExecutor(4) as pool:
+        claimed = [one.id for some in pool.map(lambda _: letters.claim(Wanted(), 2), range(4)) for one in some]
+    assert sorted(claimed) == sorted([made[1].id, made[4].id, made[5].id])
+    letters.release([made[1]])
+    assert [one.id for one in letters.claim(Wanted(), 9)] == [made[1].id]
+
+
+def test_a_claim_runs_out(letters: DeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (dead_letter_store, postgres_dead_letters):
+        monkeypatch.setattr(module, "LEASE_SECONDS", -1.0)
+    one = recorded(letters, ours())
+    assert [found.id for found in letters.claim(Wanted(), 1)] == [one.id]
+    assert [found.id for found in letters.claim(Wanted(one.id), 1)] == [one.id]
+
+
+def test_a_claimed_letter_can_not_be_discarded_and_a_discarded_one_not_claimed(letters: DeadLetters) -> None:
+    one = recorded(letters, ours())
+    letters.claim(Wanted(one.id), 1)
+    assert not letters.discard(one.id, "old", "ann")
+    letters.release([one])
+    assert letters.discard(one.id, "古い", "ann")
+    assert not letters.discard(one.id, "again", "bob")
+    assert letters.claim(Wanted(one.id), 1) == []
+    assert [(entry.kind, entry.by, entry.reason) for entry in loaded(letters, one).history][1:] == [
+        ("DISCARDED", "ann", "古い")
+    ]
+
+
+def test_only_settled_letters_are_forgotten_and_no_more_than_asked_for(letters: DeadLetters) -> None:
+    made = [recorded(letters, ours()) for _ in range(4)]
+    for one in made[:3]:
+        letters.discard(one.id, "old", "ann")
+    assert letters.forget_settled(NOW - timedelta(days=1), 10) == 0
+    assert letters.forget_settled(ALWAYS, 2) == 2
+    assert letters.forget_settled(ALWAYS, 2) == 1
+    assert [one.id for one in letters.latest(10)] == [made[3].id]
+
+
+def test_the_last_failure_is_the_one_that_is_told_and_it_is_told_once(letters: DeadLetters) -> None:
+    push = pushed(ours())
+    for error in ("first", "last"):
+        letters.note_failure(SOURCE, recognised(push.message), error)
+    letters.note_failure("another.order-events", recognised(push.message), "another's")
+    letters.record(given_up(push, "order-events"))
+    (one,) = letters.latest(10)
+    assert one.error == "last"
+    retried(letters, one)
+    letters.record(given_up(replace(push, message=replace(push.message, message_id="later")), "order-events"))
+    assert loaded(letters, one).error is None
+
+
+def test_noted_failures_are_forgotten(letters: DeadLetters) -> None:
+    for n in range(3):
+        letters.note_failure(SOURCE, f"{n}", "down")
+    assert letters.forget_failures(NOW - timedelta(days=1), 10) == 0
+    assert letters.forget_failures(ALWAYS, 2) == 2
+    assert letters.forget_failures(ALWAYS, 2) == 1
+
+
+def test_an_unknown_letter_is_none(letters: DeadLetters) -> None:
+    assert letters.load(uuid7()) is None
+    assert not letters.discard(uuid7(), "old", "ann")
+
+
+def test_an_error_is_described_in_a_thousand_storable_characters() -> None:
+    assert described(ValueError("a\0b \ud800")) == "ValueError: a\ufffdb ?"
+    assert len(described(ValueError("x" * 5000))) == 1000

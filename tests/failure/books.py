@@ -1,0 +1,186 @@
+"""The books of a shop, read straight from its engines, and what is wrong with them once it has come to rest."""
+
+import inspect
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, get_type_hints
+from uuid import UUID
+
+import httpx
+from google.cloud import firestore
+
+from functions.projections.project_categories.main import membership, project_categories
+from functions.projections.project_orders.main import project_orders
+from functions.projections.project_products.main import project_products
+from scripts.local.token import PROJECT
+from shared.domain import events as e
+from shared.domain.aggregate import Aggregate, Lifecycle
+from shared.domain.category import CATEGORY
+from shared.domain.order import ORDER, Order, Status
+from shared.domain.product import PRODUCT, Product
+from shared.domain.values import adapter
+from shared.event_store.aggregates import CODEC
+from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.protocol import Checkpoint, EventRecord
+from shared.resilience.postgres import connect
+from tests.failure.breakable_shop import BreakableShop
+
+Fields = dict[str, Any]
+ENDS = (Status.CONFIRMED, Status.CANCELLED, Status.FAILED)
+PROJECTIONS: Mapping[str, tuple[Aggregate[Any], Callable[..., Any]]] = {
+    "categories": (CATEGORY, inspect.unwrap(project_categories)),
+    "category_members": (PRODUCT, membership),
+    "products": (PRODUCT, inspect.unwrap(project_products)),
+    "orders": (ORDER, inspect.unwrap(project_orders)),
+}
+"""By collection: whose streams it follows, and the pure function that makes a document of one."""
+
+
+@dataclass(frozen=True)
+class Books:
+    """`streams`: every event, by stream in the order of versions. `payments`, `shipments`: the provider's ledger."""
+
+    streams: Mapping[str, list[EventRecord]]
+    payments: list[Fields]
+    shipments: list[Fields]
+    sagas: Mapping[str, str]
+
+    @cached_property
+    def orders(self) -> Mapping[UUID, Order]:
+        return {order.order_id: order for order in self._states(ORDER)}
+
+    @cached_property
+    def products(self) -> Mapping[UUID, Product]:
+        return {product.product_id: product for product in self._states(PRODUCT)}
+
+    @property
+    def confirmed(self) -> set[str]:
+        return {str(key) for key, order in self.orders.items() if order.status is Status.CONFIRMED}
+
+    def happened(self, order_id: str) -> list[str]:
+        """The names of an order's events."""
+        return [event.type for event in self.streams.get(ORDER.stream(UUID(order_id)), [])]
+
+    def of(self, aggregate: Aggregate[Any]) -> Iterator[list[EventRecord]]:
+        return (events for stream, events in self.streams.items() if stream.startswith(f"{aggregate.name}-"))
+
+    def _states(self, aggregate: Aggregate[Any]) -> list[Any]:
+        return [aggregate.fold(map(CODEC.decode, events)) for events in self.of(aggregate)]
+
+
+def open_books(shop: BreakableShop) -> Books:
+    provider = f"{shop.ports.url('command')}/sandbox_provider"
+    payments, shipments = (httpx.get(f"{provider}/{kind}", timeout=30).json() for kind in ("payments", "shipments"))
+    return Books(read_log(shop), payments, shipments, shop.sagas())
+
+
+def read_log(shop: BreakableShop) -> dict[str, list[EventRecord]]:
+    streams: dict[str, list[EventRecord]] = defaultdict(list)
+    with connect(shop.event_store, 1) as pool:
+        for entry in PostgresEventStore(pool).read_all(Checkpoint(), 1_000_000):
+            streams[entry.event.stream].append(entry.event)
+    return streams
+
+
+def faults(shop: BreakableShop) -> list[str]:
+    """Whatever does not add up, in sentences; nothing when all is well and has come to rest."""
+    books = open_books(shop)
+    left = [f"{row} is left in an outbox" for row in shop.outbox()]
+    lost = [f"{letter} became a dead letter" for letter in shop.dead_letters()]
+    return [*left, *lost, *_orders(books), *_stock(books), *_money(books), *_parcels(books), *_read_models(books)]
+
+
+def comes_to_rest(shop: BreakableShop, seconds: float = 60) -> None:
+    """And then everything adds up."""
+    until = time.monotonic() + seconds
+    while (wrong := faults(shop)) and time.monotonic() < until:
+        time.sleep(0.5)
+    assert wrong == []
+
+
+def _orders(books: Books) -> Iterator[str]:
+    for order_id, order in books.orders.items():
+        if order.status not in ENDS:
+            yield f"order {order_id} is {order.status.value}: {books.happened(str(order_id))}"
+        saga = books.sagas.get(str(order_id))
+        if saga != ("COMPLETED" if order.status is Status.CONFIRMED else "FAILED"):
+            yield f"order {order_id} is {order.status.value}, its saga {saga}"
+        twice = [name for name, times in Counter(books.happened(str(order_id))).items() if times > 1]
+        if twice:
+            yield f"order {order_id} has {twice} more than once"
+
+
+def _stock(books: Books) -> Iterator[str]:
+    """On hand + sold = initial, and nothing is reserved."""
+    sold: Counter[UUID] = Counter()
+    for order in books.orders.values():
+        if order.status is Status.CONFIRMED:
+            sold.update({item.product_id: item.quantity for item in order.items})
+    for product_id, product in books.products.items():
+        initial = _initial(books.streams[PRODUCT.stream(product_id)])
+        if product.on_hand + sold[product_id] != initial:
+            yield f"{product.name}: {product.on_hand} on hand + {sold[product_id]} sold are not {initial}"
+        if product.reserved:
+            yield f"{product.name}: reserved for {list(product.reserved)}"
+
+
+def _initial(events: list[EventRecord]) -> int:
+    """What was put on the shelf by people."""
+    known = [CODEC.decode(event) for event in events]
+    made = sum(event.on_hand for event in known if isinstance(event, e.ProductCreated))
+    return made + sum(event.delta for event in known if isinstance(event, e.StockAdjusted))
+
+
+def _money(books: Books) -> Iterator[str]:
+    """Charged - refunded = the totals of the confirmed orders, with the provider and in the events alike."""
+    charged = {entry["key"]: entry for entry in books.payments if entry["status"] == "accepted"}
+    if charged.keys() != books.confirmed:
+        yield f"charged and not confirmed, or the reverse: {charged.keys() ^ books.confirmed}"
+    taken = sum((Decimal(entry["amount"]) for entry in charged.values()), Decimal(0))
+    totals = [order.total.amount for order in books.orders.values() if order.status is Status.CONFIRMED and order.total]
+    if taken != sum(totals, Decimal(0)):
+        yield f"{taken} were taken for orders worth {sum(totals, Decimal(0))}"
+    for key, order in books.orders.items():
+        names = books.happened(str(key))
+        if ("PaymentProcessed" in names and "PaymentRefunded" not in names) != (str(key) in books.confirmed):
+            yield f"order {key} is paid or confirmed, not both: {names}"
+        if str(key) in charged and charged[str(key)]["reference"] != order.payment_id:
+            yield f"order {key} has another payment than the provider"
+
+
+def _parcels(books: Books) -> Iterator[str]:
+    sent = {entry["key"] for entry in books.shipments if entry["status"] == "accepted"}
+    if sent != books.confirmed:
+        yield f"sent and not confirmed, or the reverse: {sent ^ books.confirmed}"
+
+
+def _read_models(books: Books) -> Iterator[str]:
+    """Every document is the fold of its stream, and no other is there."""
+    client: Any = firestore.Client(PROJECT)
+    for collection, (aggregate, apply) in PROJECTIONS.items():
+        there = {snapshot.id: snapshot.to_dict() for snapshot in client.collection(collection).stream()}
+        made = {str(aggregate.id_of(events[0].stream)): _document(events, apply) for events in books.of(aggregate)}
+        if collection == "categories":
+            made = {key: fields | {"product_count": _on_sale(books, key)} for key, fields in made.items()}
+        for key in there.keys() | made.keys():
+            found = {name: value for name, value in there.get(key, {}).items() if name in made.get(key, {})}
+            if found != made.get(key):
+                yield f"{collection}/{key} is {there.get(key)}, the events say {made.get(key)}"
+    client.close()
+
+
+def _document(events: list[EventRecord], apply: Callable[..., Any]) -> Fields:
+    document = None
+    for event in events:
+        document = apply(document, CODEC.decode(event))
+    fields: Fields = adapter(get_type_hints(apply)["return"]).dump_python(document, mode="json")
+    return fields | {"version": len(events), "updated_at": events[-1].recorded_at}
+
+
+def _on_sale(books: Books, category_id: str) -> int:
+    products = books.products.values()
+    return sum(one.lifecycle is Lifecycle.ACTIVE and str(one.category_id) == category_id for one in products)

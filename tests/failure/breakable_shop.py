@@ -1,0 +1,172 @@
+"""The shop on real engines, each behind a connection that can be broken, its services in processes that can be killed.
+
+`scripts/dev` stops when one of its processes dies; here, as on Cloud Run, it is started again.
+"""
+
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from scripts.local.emulators import Emulators, start_postgres
+from scripts.local.ports import Ports
+from scripts.local.processes import Processes
+from scripts.local.token import ADMIN_EMAIL, PROJECT
+from scripts.local.topology import create_topology, patient
+from shared.runtime.manifest import manifest
+from shared.runtime.migrations import COMMAND_DATABASE, EVENT_STORE, migrate
+from tests.conftest import free_port
+from tests.end_to_end.running_shop import Client, Fields
+from tests.failure.proxy import Proxy
+
+
+class BreakableShop(Client):
+    """`engines`: what can be cut and hung, by name. `event_store`, `command_database`: URLs past those connections."""
+
+    def __init__(self, home: Path, emulators: Emulators, **environment: str) -> None:
+        self.port = free_port(7)
+        self.ports = Ports(self.port)
+        self.home = home
+        self.engines: dict[str, Proxy] = {}
+        self._stack = ExitStack()
+        with self._stack:
+            self.processes = Processes(home / "logs")
+            self._stack.callback(self.processes.stop)
+            self._start_postgres()
+            self._start_emulators(emulators)
+            self._environment = self._settings() | environment
+            self.start(*self.ports.services)
+            self._start_clock()
+            self._stack = self._stack.pop_all()  # only if all of it has started is it left running
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def start(self, *services: str, dying: Sequence[str] = ()) -> None:
+        """Start them, or start them again. `dying`: the victim's moment, and what it is about."""
+        module = "tests.failure.victim" if dying else "scripts.local.services"
+        for service in services:
+            command = [sys.executable, "-m", module, *dying, service, str(self.ports.services[service])]
+            self.processes.start(service, command, self._environment)
+        for service in services:
+            self.processes.wait_for(service, self.ports.url(service))
+
+    def kill(self, service: str) -> None:
+        self.processes._running[service].kill()
+        assert self.died(service) == -signal.SIGKILL
+
+    def died(self, service: str, seconds: float = 60) -> int:
+        """Its exit status, once it has one."""
+        return self.processes._running[service].wait(seconds)
+
+    def command(self, function: str, body: Fields, key: str) -> httpx.Response:
+        """Call a command function as the graphql function does."""
+        url = f"{self.ports.url('command')}/{function}"
+        return httpx.post(url, json=body, headers={"Idempotency-Key": key}, timeout=60)
+
+    def outbox(self) -> list[tuple[Any, ...]]:
+        """What has not been announced in both databases."""
+        return [
+            *_rows(self.event_store, "SELECT position FROM outbox"),
+            *_rows(self.command_database, "SELECT id FROM outbox"),
+        ]
+
+    def end_leases(self) -> None:
+        """As if whoever was to publish what is in the outboxes had had its time."""
+        for url in (self.event_store, self.command_database):
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("UPDATE outbox SET leased_until = 'epoch'")
+
+    def sagas(self) -> Mapping[str, str]:
+        """Status by id."""
+        return {str(row[0]): row[1] for row in _rows(self.command_database, "SELECT id, status FROM sagas")}
+
+    def dead_letters(self) -> list[tuple[Any, ...]]:
+        return _rows(self.command_database, "SELECT source, type, error FROM dead_letters")
+
+    def _start_postgres(self) -> None:
+        self.event_store, self.command_database, stop = start_postgres(self.home / "postgres")
+        self._stack.callback(stop)
+        migrate(self.event_store, EVENT_STORE)
+        migrate(self.command_database, COMMAND_DATABASE)
+        folder = conninfo_to_dict(self.event_store)["host"]
+        self._break("PostgreSQL", f"{folder}/.s.PGSQL.5432")
+
+    def _start_emulators(self, emulators: Emulators) -> None:
+        self.pubsub, self.firestore = (f"127.0.0.1:{port}" for port in (self.ports.pubsub, self.ports.firestore))
+        firestore: list[str | Path] = [
+            emulators.firestore,
+            "start",
+            "--host=127.0.0.1",
+            f"--port={self.ports.firestore}",
+        ]
+        self.processes.start("firestore", firestore, {"JAVA": "exec java"})
+        self.processes.start("pubsub", [emulators.pubsub, "--host=127.0.0.1", f"--port={self.ports.pubsub}"])
+        self.processes.wait_for("pubsub", f"http://{self.pubsub}")
+        self.processes.wait_for("firestore", f"http://{self.firestore}")
+        patch = self._stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("PUBSUB_EMULATOR_HOST", self.pubsub)
+        patch.setenv("FIRESTORE_EMULATOR_HOST", self.firestore)
+        create_topology(
+            PROJECT, patient(manifest().all_subscriptions), lambda one: f"{self.ports.url(one.service)}/{one.endpoint}"
+        )
+        self._break("Pub/Sub", self.pubsub)
+        self._break("Firestore", self.firestore)
+
+    def _break(self, name: str, target: str) -> None:
+        self.engines[name] = Proxy(target)
+        self._stack.callback(self.engines[name].close)
+
+    def _settings(self) -> dict[str, str]:
+        command, query = self.ports.url("command"), self.ports.url("query")
+        postgres = {"host": "127.0.0.1", "port": str(self.engines["PostgreSQL"].port)}
+        return {
+            "PROJECT_ID": PROJECT,
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "FIREBASE_AUTH_EMULATOR_HOST": "127.0.0.1:9099",
+            "ADMIN_EMAIL": ADMIN_EMAIL,
+            "SAGA_PACE": "0.3",
+            "RATE_LIMIT_SIGNED_IN": "0",
+            "COMMAND_URL": f"{command}/{{function}}",
+            "QUERY_URL": f"{query}/{{function}}",
+            "PAYMENT_URL": f"{command}/sandbox_provider/payments",
+            "SHIPPING_URL": f"{command}/sandbox_provider/shipments",
+            "SANDBOX_DATABASE": str(self.home / "sandbox.sqlite"),
+            "EVENT_STORE_URL": make_conninfo(self.event_store, **postgres),
+            "COMMAND_DATABASE_URL": make_conninfo(self.command_database, **postgres),
+            "PUBSUB_EMULATOR_HOST": self.engines["Pub/Sub"].address,
+            "FIRESTORE_EMULATOR_HOST": self.engines["Firestore"].address,
+        }
+
+    def _start_clock(self) -> None:
+        stopping = Event()
+        for function in manifest().functions.values():
+            if function.schedule:
+                arguments = (
+                    f"{self.ports.url(function.service)}/{function.name}",
+                    function.schedule.local_seconds,
+                    stopping,
+                )
+                thread = Thread(target=_call_regularly, args=arguments, daemon=True)
+                thread.start()
+                self._stack.callback(thread.join)
+        self._stack.callback(stopping.set)
+
+
+def _call_regularly(url: str, seconds: float, stopping: Event) -> None:
+    while not stopping.wait(seconds):
+        with suppress(httpx.HTTPError):  # as Cloud Scheduler: the next time is soon
+            httpx.post(url, timeout=60)
+
+
+def _rows(url: str, query: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return list(connection.execute(query.encode()).fetchall())

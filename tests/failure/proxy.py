@@ -1,0 +1,103 @@
+"""A TCP connection that can be cut and can hang, put between the shop and one of its engines."""
+
+import asyncio
+import socket
+import struct
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Coroutine
+from contextlib import suppress
+from threading import Thread
+from typing import Any
+
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset
+
+
+class Proxy:
+    """`target`: `host:port`, or the path of a Unix socket."""
+
+    def __init__(self, target: str) -> None:
+        self._place = socket.socket()  # bound and never listening: it keeps the port ours while the connection is cut
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._place.bind(("127.0.0.1", 0))
+        self.port: int = self._place.getsockname()[1]
+        self._target = target
+        self._open: set[StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._do(self._start())
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """Reset what is connected, refuse what comes."""
+        self._do(self._cut())
+
+    def hang(self) -> None:
+        """Accept everything, forward nothing."""
+        self._do(self._flow(False))
+
+    def restore(self) -> None:
+        self._do(self._flow(True))
+
+    def close(self) -> None:
+        self._do(self._cut())
+        self._do(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._place.close()
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _start(self) -> None:
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, reuse_port=True)
+
+    async def _flow(self, flowing: bool) -> None:
+        if not self._server.is_serving():
+            await self._start()
+        if flowing:
+            self._flowing.set()
+        else:
+            self._flowing.clear()
+
+    async def _cut(self) -> None:
+        self._server.close()
+        for writer in self._open:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            writer.transport.abort()
+        self._open.clear()
+
+    async def _end(self) -> None:
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        self._open.add(writer)
+        await self._flowing.wait()
+        with suppress(ConnectionError):
+            there = await self._connect()
+            self._open.add(there[1])
+            await asyncio.gather(self._forward(reader, there[1]), self._forward(there[0], writer))
+
+    async def _connect(self) -> tuple[StreamReader, StreamWriter]:
+        if self._target.startswith("/"):
+            return await asyncio.open_unix_connection(self._target)
+        host, port = self._target.split(":")
+        return await asyncio.open_connection(host, int(port))
+
+    async def _forward(self, reader: StreamReader, writer: StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        self._open.discard(writer)
+        writer.close()

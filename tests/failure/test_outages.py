@@ -1,0 +1,116 @@
+"""An engine goes away while people order; the shop says so clearly, loses nothing, and heals by itself."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event
+
+import httpx
+import pytest
+
+from tests.end_to_end.running_shop import CREATE_ORDER, Fields
+from tests.failure.books import comes_to_rest, open_books
+from tests.failure.breakable_shop import BreakableShop
+
+CLEAR = {"SERVICE_UNAVAILABLE", "TIMEOUT"}
+AT_ONCE = 30.0
+"""Seconds within which everybody has an answer, whatever is down."""
+HEALED = 90.0
+"""Seconds after the outage until everything that was accepted has ended: a message may wait for its backoff."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`at`: when it was asked, by the monotonic clock. `seconds`: until the answer. `code`: empty when all was well."""
+
+    what: str
+    at: float
+    seconds: float
+    code: str
+    order_id: str = ""
+
+
+@dataclass
+class Customers:
+    """Some order, one after the other, and one looks at orders, until they are told to stop."""
+
+    shop: BreakableShop
+    product: Fields
+    answers: list[Answer] = field(default_factory=list)
+    _gone: Event = field(default_factory=Event)
+
+    @contextmanager
+    def come(self, ordering: int = 3) -> Iterator[None]:
+        with ThreadPoolExecutor(ordering + 1) as pool:
+            visits = [pool.submit(self._keep_asking, "order") for _ in range(ordering)]
+            visits.append(pool.submit(self._keep_asking, "query"))
+            try:
+                yield
+            finally:
+                self._gone.set()
+        for visit in visits:
+            visit.result()
+
+    def _keep_asking(self, what: str) -> None:
+        while not self._gone.wait(1.0):
+            self.answers.append(self._ask(what))
+
+    def _ask(self, what: str) -> Answer:
+        started = time.monotonic()
+        order_id = ""
+        try:
+            answer = self._order() if what == "order" else self.shop.ask("{ orders(limit: 5) { id status } }")
+            errors = answer.get("errors", [])
+            code = ",".join(error["extensions"]["code"] for error in errors)
+            if what == "order" and not errors:
+                order_id = answer["data"]["createOrder"]["order"]["id"]
+        except (httpx.HTTPError, ValueError) as error:
+            code = repr(error)
+        return Answer(what, started, time.monotonic() - started, code, order_id)
+
+    def _order(self) -> Fields:
+        line = {"productId": self.product["id"], "productName": self.product["name"], "quantity": 1}
+        items = [line | {"unitPrice": self.product["price"]}]
+        return self.shop.ask(CREATE_ORDER, input={"userId": "hanako", "items": items})
+
+    def codes(self, what: str, since: float = 0.0, until: float = float("inf")) -> Counter[str]:
+        """How often each was answered to what was asked then."""
+        return Counter(one.code for one in self.answers if one.what == what and since <= one.at < until)
+
+    def were_answered_clearly(self) -> None:
+        """Everybody, at once, and with an error that says what to do where there was one."""
+        slow = [one for one in self.answers if one.seconds > AT_ONCE]
+        unclear = [one for one in self.answers if one.code not in CLEAR | {""}]
+        assert (slow, unclear) == ([], [])
+
+    @property
+    def accepted(self) -> set[str]:
+        return {one.order_id for one in self.answers if one.order_id}
+
+
+@pytest.mark.parametrize(("engine", "affected"), [("PostgreSQL", "order"), ("Pub/Sub", None), ("Firestore", "query")])
+@pytest.mark.parametrize(("breaks", "seconds"), [("cut", 30), ("hang", 12)])
+def test_an_engine_that_goes_away_costs_no_order_and_the_shop_heals_by_itself(
+    shop: BreakableShop, engine: str, affected: str | None, breaks: str, seconds: float
+) -> None:
+    """`affected`: what can't be done without the engine; everything else goes on as if nothing had happened."""
+    customers = Customers(shop, shop.product(stock=1000))
+    with customers.come():
+        time.sleep(2)
+        gone = time.monotonic()
+        getattr(shop.engines[engine], breaks)()
+        time.sleep(seconds)
+        shop.engines[engine].restore()
+        back = time.monotonic()
+        time.sleep(2)
+    customers.were_answered_clearly()
+    for what in {"order", "query"} - {affected}:
+        assert customers.codes(what, gone, back).keys() == {""}
+    if affected and breaks == "cut":
+        assert customers.codes(affected, gone, back).keys() & CLEAR
+    comes_to_rest(shop, back + HEALED - time.monotonic())
+    assert customers.accepted <= {str(order_id) for order_id in open_books(shop).orders}
+    assert shop.until_ended(shop.order(customers.product), 20)[0]["status"] == "CONFIRMED"

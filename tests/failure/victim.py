@@ -1,0 +1,55 @@
+"""A service that kills itself as `kill -9` would, the first time its work reaches a certain moment.
+
+    python -m tests.failure.victim MOMENT ABOUT SERVICE PORT
+
+Otherwise it is the service itself: the same functions under the functions framework. `about` chooses which work: the
+name of an event, a command or a collection.
+"""
+
+import os
+import signal
+import sys
+from functools import wraps
+from typing import Any
+
+from scripts.local.services import server
+from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.postgres_outbox import PostgresEventOutbox
+from shared.messaging.outbox import PostgresOutbox
+from shared.messaging.pubsub import PubSubPublisher
+from shared.read_models.firestore import FirestoreReadModels
+from shared.sagas.store import PostgresSagaStore
+
+MOMENTS: dict[str, tuple[str, list[tuple[type[Any], str]]]] = {
+    "before publishing": ("before", [(PubSubPublisher, "publish")]),
+    "after publishing": ("after", [(PubSubPublisher, "publish")]),
+    "after claiming": ("after", [(PostgresEventOutbox, "claim"), (PostgresOutbox, "claim")]),
+    "before appending": ("before", [(PostgresEventStore, "append")]),
+    "after appending": ("after", [(PostgresEventStore, "append")]),
+    "after saving the saga": ("after", [(PostgresSagaStore, "save")]),
+    "after writing the read model": ("after", [(FirestoreReadModels, "update")]),
+}
+
+
+def arm(moment: str, about: str) -> None:
+    when, methods = MOMENTS[moment]
+    for owner, name in methods:
+        setattr(owner, name, _deadly(getattr(owner, name), when, about))
+
+
+def _deadly(method: Any, when: str, about: str) -> Any:
+    @wraps(method)
+    def call(*arguments: Any) -> Any:
+        if when == "before" and about in repr(arguments):
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = method(*arguments)
+        if when == "after" and about in repr((arguments, answer)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    return call
+
+
+if __name__ == "__main__":
+    arm(sys.argv[1], sys.argv[2])
+    server(sys.argv[3], int(sys.argv[4])).run()

@@ -1,0 +1,470 @@
+"""What an admin sees of messages that could not be delivered and of sagas that are stuck, and what can be done about it."""
+
+import base64
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from scripts.local.token import emulator_token
+from shared.domain.errors import Unavailable
+from shared.domain.order import ORDER
+from shared.messaging.envelope import ONLY_FOR
+from shared.messaging.memory import Subscription
+from shared.runtime.coordinate import Coordinator
+from shared.sagas.definition import Retries
+from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from tests.shop_in_memory import Json, ShopInMemory
+
+FIELDS = """id source topic type subject status attempts error attributes data correlationId recordedAt updatedAt
+    history { kind by attempts reason at }"""
+LIST = f"""query ($status: DeadLetterStatus, $source: String, $limit: Int, $offset: Int) {{
+    deadLetters(status: $status, source: $source, limit: $limit, offset: $offset) {{ {FIELDS} }}
+}}"""
+RETRY = f"mutation ($id: ID!) {{ retryDeadLetter(id: $id) {{ {FIELDS} }} }}"
+RETRY_ALL = (
+    "mutation ($source: String, $limit: Int) { retryDeadLetters(source: $source, limit: $limit) { retried left } }"
+)
+DISCARD = f"mutation ($id: ID!, $reason: String!) {{ discardDeadLetter(id: $id, reason: $reason) {{ {FIELDS} }} }}"
+SAGA = """query ($id: ID!) { saga(id: $id) {
+    status sagaType state eventsHandled commandsDispatched { commandType commandData timestamp } correlationId
+} }"""
+RETRY_SAGA = "mutation ($id: ID!) { retrySaga(id: $id) { id status } }"
+PRODUCTS, CATEGORIES = "project-products.product-events", "project-categories.product-events"
+
+
+def letters(shop: ShopInMemory, **which: Any) -> list[Json]:
+    found: list[Json] = shop.ask(LIST, **which)["deadLetters"]
+    return found
+
+
+def poison(shop: ShopInMemory, data: bytes = b"poison", **attributes: str) -> dict[str, Json]:
+    """Both consumers of product events give it up; their letters by source."""
+    shop.engines.broker.publish_raw("product-events", data, attributes)
+    shop.settle()
+    return {letter["source"]: letter for letter in letters(shop)}
+
+
+def kinds(letter: Json) -> list[str]:
+    return [entry["kind"] for entry in letter["history"]]
+
+
+def retries_of(shop: ShopInMemory, function: str) -> list[Json]:
+    """What was pushed to a function of messages that were published again."""
+    pushed = [one.body["message"] for one in shop.pushed(function)]
+    return [message for message in pushed if ONLY_FOR in message["attributes"]]
+
+
+class Broken:
+    """A gateway that does nothing but fail."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __getattr__(self, _: str) -> Callable[..., Any]:
+        def fail(*_: Any) -> Any:
+            raise self._error
+
+        return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (RuntimeError("a bug\0"), "RuntimeError: a bug\ufffd"),
+        (Unavailable("the provider is down"), "the provider is down"),
+    ],
+)
+def test_a_message_that_failed_is_listed_with_its_error_and_goes_on_once_its_consumer_works(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, error: Exception, shown: str
+) -> None:
+    working = shop.engines.payments
+    monkeypatch.setattr(shop.engines, "payments", Broken(error))
+    order_id = shop.new_order(shop.new_product())
+    shop.settle()
+    (letter,) = letters(shop, status="PENDING", source="process-payment.process-payment")
+    assert (letter["type"], letter["subject"]) == ("ProcessPayment", f"order-{order_id}")
+    assert (letter["error"], letter["attempts"], letter["topic"]) == (shown, 10, "process-payment")
+    assert letter["correlationId"] == shop.log()[-1].metadata.correlation_id
+    monkeypatch.setattr(shop.engines, "payments", working)
+    assert shop.ask(RETRY, id=letter["id"])["retryDeadLetter"]["status"] == "RETRIED"
+    shop.settle()
+    assert shop.ask("query ($id: ID!) { order(id: $id) { status } }", id=order_id)["order"]["status"] == "CONFIRMED"
+    (retried,) = letters(shop)
+    assert (retried["status"], kinds(retried)) == ("RETRIED", ["FAILED", "RETRIED"])
+    assert retried["history"][1]["by"] == "ann"
+
+
+def test_a_retry_reaches_only_the_consumer_that_failed(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.deliver = lambda to, body: 204 if to.endpoint == "reserve_inventory" else shop.hand_over(to, body)
+    working, models = shop.engines.order_saga, shop.engines.read_models
+    monkeypatch.setattr(shop.engines, "order_saga", Broken(RuntimeError("a bug")))
+    order_id = shop.new_order(shop.new_product())
+    shop.settle()
+    (letter,) = letters(shop)
+    assert letter["source"] == "order-saga.order-events"
+    monkeypatch.setattr(shop.engines, "order_saga", working)
+    monkeypatch.setattr(shop.engines, "read_models", Broken(AssertionError("this consumer has had it")))
+    shop.ask(RETRY, id=letter["id"])
+    shop.settle()
+    assert shop.ask(SAGA, id=order_id)["saga"]["status"] == "STARTED"
+    assert len(retries_of(shop, "project_orders")) == 1  # which took it without looking at it
+    assert len(letters(shop)) == 1
+    monkeypatch.setattr(shop.engines, "read_models", models)
+
+
+def test_what_fails_again_is_the_same_letter_with_its_history(shop: ShopInMemory) -> None:
+    before = poison(shop)
+    assert set(before) == {PRODUCTS, CATEGORIES}
+    retried = shop.ask(RETRY, id=before[PRODUCTS]["id"])["retryDeadLetter"]
+    assert "RETRIED" in kinds(retried)
+    shop.settle()
+    after = {letter["source"]: letter for letter in letters(shop)}
+    assert after[CATEGORIES] == before[CATEGORIES]
+    again = after[PRODUCTS]
+    assert (again["id"], again["status"], again["attempts"]) == (before[PRODUCTS]["id"], "PENDING", 20)
+    assert kinds(again) == ["FAILED", "RETRIED", "FAILED"]
+    assert "not a message of this shop" in again["error"]
+    assert len(letters(shop)) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "attributes"),
+    [
+        (b"poison", {"colour": "green", "topic": "x", "retry": "y"}),
+        (b"\x00\xff\xfe", {"null": "\0", "お茶": "🍵"}),
+        (b"", {}),
+        (b'"\\ud800"', {"ce-id": "not a UUID", "ce-type": "?"}),
+        (b"x" * 10_000_000, {}),
+    ],
+    ids=["foreign", "binary", "empty", "half ours", "large"],
+)
+def test_what_can_not_be_decoded_goes_out_again_exactly_as_it_was(
+    shop: ShopInMemory, data: bytes, attributes: dict[str, str]
+) -> None:
+    letter = poison(shop, data, **attributes)[PRODUCTS]
+    assert letter["data"] == base64.b64encode(data).decode()[:10_000]
+    assert letter["attributes"] == attributes
+    shop.ask(RETRY, id=letter["id"])
+    shop.settle()
+    message = retries_of(shop, "project_products")[0]
+    assert base64.b64decode(message["data"]) == data
+    assert message["attributes"] == attributes | {ONLY_FOR: PRODUCTS, "dead-letter": letter["id"]}
+
+
+def test_a_second_click_publishes_nothing_again(shop: ShopInMemory) -> None:
+    letter = poison(shop)[PRODUCTS]
+    shop.deliver = lambda *_: 204
+    for _ in range(3):
+        assert shop.ask(RETRY, id=letter["id"])["retryDeadLetter"]["status"] == "RETRIED"
+        shop.settle()
+    assert len(retries_of(shop, "project_products")) == 1
+    assert shop.refusal(DISCARD, id=letter["id"], reason="late")["code"] == "BUSINESS_RULE_VIOLATION"
+
+
+def test_of_admins_who_retry_and_discard_at_once_one_has_their_way(shop: ShopInMemory) -> None:
+    poison(shop)
+    shop.deliver = lambda *_: 204
+    ids = [letter["id"] for letter in letters(shop)]
+    asks: list[tuple[str, Json]] = [(RETRY, {"id": i}) for i in ids] + [
+        (DISCARD, {"id": i, "reason": "x"}) for i in ids
+    ]
+    asks += [(RETRY_ALL, {}), *asks]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda ask: shop.graphql(*ask), asks))
+    shop.settle()
+    codes = {error["extensions"]["code"] for answer in answers for error in answer.get("errors", [])}
+    assert codes <= {"BUSINESS_RULE_VIOLATION", "CONFLICT"}
+    for letter in letters(shop):
+        assert kinds(letter) in (["FAILED", "RETRIED"], ["FAILED", "DISCARDED"])
+        assert letter["status"] == kinds(letter)[1]
+        function = letter["source"].partition(".")[0].replace("-", "_")
+        sent = [one for one in retries_of(shop, function) if one["attributes"][ONLY_FOR] == letter["source"]]
+        assert len(sent) == (letter["status"] == "RETRIED")
+
+
+def test_a_retry_that_can_not_be_published_leaves_the_letter_pending(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter = poison(shop)[PRODUCTS]
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.engines, "publisher", Broken(Unavailable("Pub/Sub is away")))
+        assert shop.refusal(RETRY, id=letter["id"])["code"] == "SERVICE_UNAVAILABLE"
+        assert shop.refusal(RETRY_ALL)["code"] == "SERVICE_UNAVAILABLE"
+    assert [one["status"] for one in letters(shop)] == ["PENDING", "PENDING"]
+    shop.deliver = lambda *_: 204
+    assert shop.ask(RETRY, id=letter["id"])["retryDeadLetter"]["status"] == "RETRIED"
+
+
+def test_many_are_retried_in_batches_the_oldest_first(shop: ShopInMemory) -> None:
+    for _ in range(13):
+        shop.engines.broker.publish_raw("product-events", b"poison", {})
+    shop.settle()
+    shop.deliver = lambda *_: 204
+    of_products = [letter["id"] for letter in letters(shop, source=PRODUCTS, limit=100)][::-1]
+    assert shop.ask(RETRY_ALL, source=PRODUCTS, limit=12)["retryDeadLetters"] == {"retried": 12, "left": 1}
+    pending = letters(shop, status="PENDING", source=PRODUCTS)
+    assert [letter["id"] for letter in pending] == of_products[12:]
+    assert shop.ask(RETRY_ALL)["retryDeadLetters"] == {"retried": 14, "left": 0}
+    assert shop.ask(RETRY_ALL)["retryDeadLetters"] == {"retried": 0, "left": 0}
+
+
+def test_what_is_retried_and_fails_at_once_is_not_retried_for_ever(shop: ShopInMemory) -> None:
+    poison(shop)
+    assert shop.ask(RETRY_ALL)["retryDeadLetters"]["retried"] == 2
+    shop.settle()
+    assert [(letter["status"], letter["attempts"]) for letter in letters(shop)] == [("PENDING", 20)] * 2
+
+
+@pytest.mark.parametrize(("data", "source"), [("***", PRODUCTS), ("e30=", "long-gone.product-events")])
+def test_a_letter_that_can_never_be_published_says_so_and_keeps_no_other_waiting(
+    shop: ShopInMemory, data: str, source: str
+) -> None:
+    attributes = {"CloudPubSubDeadLetterSourceSubscription": source}
+    body = {
+        "message": {"messageId": "1", "data": data, "attributes": attributes},
+        "subscription": f"projects/p/subscriptions/record-dead-letter.{PRODUCTS}.dead",
+    }
+    assert shop.push("record_dead_letter", body).status_code == 204
+    (bad,) = letters(shop)
+    poison(shop)
+    shop.deliver = lambda *_: 204
+    assert shop.ask(RETRY_ALL, limit=2)["retryDeadLetters"] == {"retried": 2, "left": 1}
+    assert shop.refusal(RETRY, id=bad["id"])["code"] == "BUSINESS_RULE_VIOLATION"
+    assert shop.ask(DISCARD, id=bad["id"], reason="garbage")["discardDeadLetter"]["status"] == "DISCARDED"
+
+
+def test_a_discarded_letter_stays_so_with_who_did_it_and_why(shop: ShopInMemory) -> None:
+    letter = poison(shop)[PRODUCTS]
+    for reason in ("試験 🍵", "again"):
+        found = shop.ask(DISCARD, id=letter["id"], reason=reason)["discardDeadLetter"]
+        assert (found["status"], found["history"][-1]["reason"]) == ("DISCARDED", "試験 🍵")
+        assert found["history"][-1]["by"] == "ann"
+    assert shop.refusal(RETRY, id=letter["id"]) == {"code": "BUSINESS_RULE_VIOLATION", "field": ["id"]}
+    assert [one["id"] for one in letters(shop, status="PENDING")] != [letter["id"]]
+
+
+@pytest.mark.parametrize("reason", ["", "   ", "a\nb", "\0", "\ud800", "x" * 2001])
+def test_a_reason_for_discarding_is_needed(shop: ShopInMemory, reason: str) -> None:
+    letter = poison(shop)[PRODUCTS]
+    assert shop.refusal(DISCARD, id=letter["id"], reason=reason) == {"code": "INVALID_INPUT", "field": ["reason"]}
+    assert letters(shop, status="DISCARDED") == []
+    assert shop.ask(DISCARD, id=letter["id"], reason="x" * 2000)
+
+
+@pytest.mark.parametrize(
+    ("query", "given", "code", "field"),
+    [
+        (RETRY, {"id": str(uuid7())}, "NOT_FOUND", ["id"]),
+        (RETRY, {"id": "x"}, "INVALID_INPUT", ["id"]),
+        (DISCARD, {"id": str(uuid7()), "reason": "x"}, "NOT_FOUND", ["id"]),
+        (DISCARD, {"id": "", "reason": "x"}, "INVALID_INPUT", ["id"]),
+        (RETRY_ALL, {"limit": 0}, "INVALID_INPUT", ["limit"]),
+        (RETRY_ALL, {"limit": 1001}, "INVALID_INPUT", ["limit"]),
+        (RETRY_ALL, {"source": "\0"}, "INVALID_INPUT", ["source"]),
+        (LIST, {"limit": 1001}, "INVALID_INPUT", ["limit"]),
+        (LIST, {"offset": -1}, "INVALID_INPUT", ["offset"]),
+        (LIST, {"source": "a\0b"}, "INVALID_INPUT", ["source"]),
+        (LIST, {"source": "\ud800"}, "INVALID_INPUT", ["source"]),
+        (SAGA, {"id": str(uuid7())}, "NOT_FOUND", ["id"]),
+        (SAGA, {"id": "x"}, "INVALID_INPUT", ["id"]),
+        (RETRY_SAGA, {"id": str(uuid7())}, "NOT_FOUND", ["id"]),
+        (RETRY_SAGA, {"id": "x"}, "INVALID_INPUT", ["id"]),
+        ('query { sagas(status: "asleep") { id } }', {}, "INVALID_INPUT", ["status"]),
+        ("query ($t: String) { sagas(sagaType: $t) { id } }", {"t": "\0"}, "INVALID_INPUT", ["sagaType"]),
+        ("query { sagas(limit: 1001) { id } }", {}, "INVALID_INPUT", ["limit"]),
+    ],
+)
+def test_what_can_not_be_asked_is_refused(
+    shop: ShopInMemory, query: str, given: Json, code: str, field: list[str]
+) -> None:
+    answer = shop.graphql(query, given)
+    (error,) = answer["errors"]
+    assert error["extensions"]["code"] == code
+    assert error["extensions"].get("field") == field or "cost" in error["message"]
+
+
+def test_nobody_is_told_of_letters_but_admins(shop: ShopInMemory) -> None:
+    poison(shop)
+    token = emulator_token("w@example.com")
+    for headers, code in (
+        ({"Authorization": ""}, "UNAUTHENTICATED"),
+        ({"Authorization": f"Bearer {token}"}, "FORBIDDEN"),
+    ):
+        answer = shop.graphql(LIST, {}, headers)
+        assert (answer["data"], answer["errors"][0]["extensions"]["code"]) == (None, code)
+
+
+@pytest.mark.parametrize("noting", ["hangs", "fails"])
+def test_noting_why_a_delivery_failed_neither_delays_nor_changes_the_answer(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, noting: str
+) -> None:
+    def note(*_: str) -> None:
+        if noting == "fails":
+            raise Unavailable("the command database is away")
+        time.sleep(3)
+
+    monkeypatch.setattr(shop.engines.dead_letters, "note_failure", note)
+    message = {"messageId": "1", "data": "e30=", "attributes": {}}
+    started = time.monotonic()
+    response = shop.push("project_orders", {"message": message, "subscription": "projects/p/subscriptions/s"})
+    assert time.monotonic() - started < 2
+    assert (response.status_code, response.json()["code"]) == (422, "INVALID_INPUT")
+
+
+def test_a_message_for_another_consumer_is_acknowledged_unread(shop: ShopInMemory) -> None:
+    message = {"messageId": "1", "data": "***", "attributes": {ONLY_FOR: "project-orders.order-events"}}
+    for subscription, status in (("project-orders.order-events", 422), ("order-saga.order-events", 204)):
+        body = {"message": message, "subscription": f"projects/p/subscriptions/{subscription}"}
+        assert shop.push("project_orders", body).status_code == status
+
+
+def no_patience(shop: ShopInMemory) -> None:
+    """Every deadline of the saga has passed as soon as it is set, and a compensation is tried twice."""
+    now = timedelta(0)
+    steps = tuple(replace(step, within=now) for step in ORDER_FULFILMENT.steps)
+    saga = replace(ORDER_FULFILMENT, steps=steps, undo_within=now, undo_retries=Retries(1))
+    shop.engines.order_saga = Coordinator(saga, ORDER, shop.engines.event_store, shop.engines.sagas)
+
+
+def stuck(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str, Callable[[], None]]:
+    """An order whose money can't be given back, its product, and how to mend that."""
+    no_patience(shop)
+    working = shop.engines.payments
+
+    class NoRefunds:
+        charge = staticmethod(working.charge)
+
+        def refund(self, key: str) -> None:
+            raise Unavailable("the payment provider refuses DELETE")
+
+    monkeypatch.setattr(shop.engines, "payments", NoRefunds())
+    product_id = shop.new_product()
+    order_id = shop.new_order(product_id, shippingMethod="refuse")
+    shop.settle()
+    while shop.call("sweep_sagas").json() != {"done": 0}:
+        shop.settle()
+    return order_id, product_id, lambda: monkeypatch.setattr(shop.engines, "payments", working)
+
+
+def test_a_compensation_that_keeps_failing_leaves_the_saga_stuck_until_it_is_retried(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id, product_id, mend = stuck(shop, monkeypatch)
+    found = shop.ask(SAGA, id=order_id)["saga"]
+    assert (found["status"], found["sagaType"], found["state"]["step"]) == ("STUCK", "OrderSaga", 1)
+    assert [one["commandType"] for one in found["commandsDispatched"]].count("RefundPayment") == 2
+    assert found["eventsHandled"][:2] == ["OrderCreated", "InventoryReserved"]
+    assert [one["id"] for one in shop.ask('{ sagas(status: "STUCK") { id } }')["sagas"]] == [order_id]
+    given_up = letters(shop, source="refund-payment.refund-payment")
+    assert {letter["error"] for letter in given_up} == {"the payment provider refuses DELETE"}
+    mend()
+    assert shop.ask(RETRY_SAGA, id=order_id)["retrySaga"] == {"id": order_id, "status": "COMPENSATING"}
+    shop.settle()
+    assert shop.ask(SAGA, id=order_id)["saga"]["status"] == "FAILED"
+    order = shop.ask("query ($id: ID!) { order(id: $id) { status sagaStatus } }", id=order_id)["order"]
+    assert order == {"status": "FAILED", "sagaStatus": "FAILED"}
+    stock = shop.ask("query ($id: ID!) { product(id: $id) { stockQuantity reservedQuantity } }", id=product_id)
+    assert stock["product"] == {"stockQuantity": 100, "reservedQuantity": 0}
+    assert [entry["status"] for entry in shop.engines.sandbox.ledger("payments")] == ["undone"]
+    history = shop.engines.sagas.history(UUID(order_id))
+    assert [entry.data for entry in history if entry.kind == "retry"] == [{"actor": "ann"}]
+    before = (shop.log(), shop.engines.sandbox.ledger("payments"))
+    assert shop.ask(RETRY_ALL)["retryDeadLetters"]["retried"] == len(given_up)  # by now they change nothing
+    shop.settle()
+    assert (shop.log(), shop.engines.sandbox.ledger("payments")) == before
+    assert {letter["status"] for letter in letters(shop)} == {"RETRIED"}
+
+
+def test_of_admins_who_retry_a_saga_at_once_one_does(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    order_id, _, mend = stuck(shop, monkeypatch)
+    shop.deliver = lambda *_: 204
+    sent = len(shop.pushed("refund_payment"))
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: shop.graphql(RETRY_SAGA, {"id": order_id}), range(4)))
+    shop.settle()
+    refused = [answer["errors"][0] for answer in answers if "errors" in answer]
+    assert [error["extensions"]["code"] for error in refused] == ["BUSINESS_RULE_VIOLATION"] * 3
+    assert "COMPENSATING" in refused[0]["message"]
+    assert len(shop.pushed("refund_payment")) == sent + 1
+    mend()
+
+
+def test_an_order_whose_saga_never_began_gets_one(shop: ShopInMemory) -> None:
+    shop.deliver = lambda to, body: 204 if to.endpoint == "order_saga" else shop.hand_over(to, body)
+    order_id = shop.new_order(shop.new_product())
+    shop.settle()
+    assert shop.ask("{ sagas { id } }")["sagas"] == []
+    shop.deliver = shop.hand_over
+    assert shop.ask(RETRY_SAGA, id=order_id)["retrySaga"]["status"] == "STARTED"
+    shop.settle()
+    assert shop.ask(SAGA, id=order_id)["saga"]["status"] == "COMPLETED"
+    answer = shop.graphql(RETRY_SAGA, {"id": order_id})
+    assert answer["errors"][0]["extensions"]["code"] == "BUSINESS_RULE_VIOLATION"
+    assert "COMPLETED" in answer["errors"][0]["message"]
+
+
+def test_a_late_answer_frees_a_stuck_saga_without_another_compensation(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id, _, mend = stuck(shop, monkeypatch)
+    mend()
+    late = [letter["id"] for letter in letters(shop, source="refund-payment.refund-payment")]
+    deliver = shop.hand_over
+    shop.deliver = lambda to, body: 204 if to.endpoint == "order_saga" else deliver(to, body)
+    shop.ask(RETRY, id=late[0])
+    shop.settle()
+    shop.deliver = deliver
+    shop.ask(RETRY_SAGA, id=order_id)
+    shop.settle()
+    assert shop.ask(SAGA, id=order_id)["saga"]["status"] == "FAILED"
+    assert [entry.kind for entry in shop.engines.sagas.history(UUID(order_id))].count("retry") == 0
+
+
+def test_expired_records_are_deleted_and_the_others_kept(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(shop)
+    shop.new_order(shop.new_product())
+    shop.settle()
+    (discarded, kept) = letters(shop)
+    shop.ask(DISCARD, id=discarded["id"], reason="old")
+    assert shop.call("expire_records").json() == {"done": 0}
+    monkeypatch.setattr(shop.engines, "settings", replace(shop.engines.settings, keep_history_days=0))
+    assert shop.call("expire_records").json()["done"] > 1
+    assert [letter["id"] for letter in letters(shop)] == [kept["id"]]
+    (saga,) = shop.ask("{ sagas { status eventsHandled } }")["sagas"]
+    assert saga == {"status": "COMPLETED", "eventsHandled": []}
+    assert shop.call("expire_records").json() == {"done": 0}
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), RuntimeError("a bug")])
+@pytest.mark.parametrize("failing", ["forget_keys", "forget_failures"])
+def test_a_store_that_fails_keeps_no_other_from_forgetting(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, failing: str, error: Exception
+) -> None:
+    shop.ask(DISCARD, id=poison(shop)[PRODUCTS]["id"], reason="old")
+    monkeypatch.setattr(shop.engines, "settings", replace(shop.engines.settings, keep_history_days=0))
+    store: Any = shop.engines.event_store if failing == "forget_keys" else shop.engines.dead_letters
+
+    def fail(*_: Any) -> int:
+        raise error
+
+    monkeypatch.setattr(store, failing, fail)
+    assert shop.call("expire_records").status_code in (500, 503)
+    assert letters(shop, status="DISCARDED") == []
+
+
+def test_a_consumer_that_is_never_reached_leaves_no_error(shop: ShopInMemory) -> None:
+    def deliver(subscription: Subscription, body: Json) -> int:
+        return 0 if subscription.endpoint == "project_products" else shop.hand_over(subscription, body)
+
+    shop.deliver = deliver
+    shop.new_product()
+    shop.settle()
+    (letter,) = letters(shop)
+    assert (letter["source"], letter["error"], letter["attempts"]) == (PRODUCTS, None, 10)

@@ -1,0 +1,329 @@
+"""/health/live and /health/ready on every function, and how checks fare when what they look at fails or hangs."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Event
+from typing import Any, NoReturn, cast
+
+import flask
+import httpx
+import psycopg
+import pytest
+
+from scripts.local.topology import create_topology
+from shared.domain.errors import Unavailable
+from shared.runtime import engines as process
+from shared.runtime import http
+from shared.runtime.engines import Engines, use
+from shared.runtime.health import Check, Checkup, Finding, Report, Status
+from shared.runtime.manifest import Function, manifest
+from shared.runtime.settings import Settings
+from tests.conftest import free_port
+from tests.shop_in_memory import Json, ShopInMemory, app, served
+
+FUNCTIONS = list(manifest().functions.values())
+PATHS = ["/health/live", "/health/ready"]
+SECRET = "host=10.1.2.3 password=hunter2"
+
+
+def got(shop: ShopInMemory, function: str, path: str, method: str = "GET") -> httpx.Response:
+    if function == "graphql":
+        return shop.http(method, path)
+    response = cast(flask.Flask, app(function)).test_client().open(path, method=method)
+    return httpx.Response(response.status_code, headers=list(response.headers), content=response.data)
+
+
+def by_name(report: Json) -> dict[str, Json]:
+    return {check["name"]: check for check in report["checks"]}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
+def test_every_function_tells_that_it_lives_and_that_it_is_ready(shop: ShopInMemory, function: Function) -> None:
+    alive, ready = (got(shop, function.name, path) for path in PATHS)
+    assert (alive.status_code, ready.status_code) == (200, 200)
+    assert (alive.json()["status"], alive.json()["checks"]) == ("HEALTHY", [])
+    assert ready.json()["status"] == "HEALTHY"
+    assert list(by_name(ready.json())) == list(function.uses)
+    for answer in (alive, ready):
+        assert answer.headers["content-type"].startswith("application/json")
+        assert answer.headers["cache-control"] == "no-store"
+        assert set(answer.json()) == {"status", "timestamp", "checks", "version", "node"}
+        assert answer.json()["timestamp"].endswith("Z")
+    for check in ready.json()["checks"]:
+        assert set(check) == {"name", "status", "message", "details", "durationMs"}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("function", ["graphql", "create_order", "order_saga", "relay_outbox", "sandbox_provider"])
+def test_health_can_only_be_got(shop: ShopInMemory, function: str, path: str) -> None:
+    assert got(shop, function, path, "HEAD").status_code == 200
+    for method in ("POST", "PUT", "DELETE"):
+        refused = got(shop, function, path, method)
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+    assert shop.log() == []
+
+
+@pytest.mark.parametrize("service", ["command", "query", "client"])
+def test_a_function_of_a_service_has_its_health_below_its_name(shop: ShopInMemory, service: str) -> None:
+    with served(service) as url:
+        for function in manifest().of_service(service):
+            below = "" if service == "client" else f"/{function.name}"
+            for path in PATHS:
+                assert httpx.get(f"{url}{below}{path}").json()["status"] == "HEALTHY"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_in_the_cloud_health_needs_no_caller_and_a_command_does(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.delenv("FIREBASE_AUTH_EMULATOR_HOST")
+    monkeypatch.setenv("K_SERVICE", "create-order")
+    monkeypatch.setenv("K_REVISION", "create-order-00042-abc")
+    answer = got(shop, "create_order", path)
+    assert (answer.status_code, answer.json()["node"]) == (200, "create-order-00042-abc")
+    assert shop.command("create_order", {}).status_code == 403
+
+
+@pytest.mark.parametrize("function", ["graphql", "create_order", "project_orders", "sweep_sagas"])
+def test_without_usable_settings_it_lives_and_is_not_ready(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    def broken() -> NoReturn:
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(process, "_engines", None)
+    monkeypatch.setattr(process, "_chosen", broken)
+    assert got(shop, function, "/health/live").status_code == 200
+    answer = got(shop, function, "/health/ready")
+    assert (answer.status_code, [*by_name(answer.json())]) == (503, ["settings"])
+    assert "hunter2" not in answer.text
+    use(shop.engines)
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    return fail
+
+
+def break_each(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, name: str, behave: Callable[..., Any]) -> None:
+    """Let what is behind one check fail or hang."""
+    engines = shop.engines
+    healthy = engines.missing_migrations
+    match name:
+        case "firestore":
+            monkeypatch.setattr(engines.read_models, "update", behave)
+        case "pubsub":
+            monkeypatch.setattr(engines.broker, "has_topic", behave)
+        case _:
+            monkeypatch.setattr(
+                engines, "missing_migrations", lambda which: behave() if which == name else healthy(which)
+            )
+
+
+@pytest.fixture
+def hang() -> Iterator[Callable[..., Any]]:
+    """Does not return before the test is over."""
+    over = Event()
+
+    def wait(*_: object) -> NoReturn:
+        over.wait(60)
+        raise Unavailable("the test is over")
+
+    yield wait
+    over.set()
+
+
+DEPENDENCIES = ["event_store", "command_database", "firestore", "pubsub"]
+ALL_OF_THEM = "order_saga", "project_orders", "graphql"
+
+
+@pytest.mark.parametrize("name", DEPENDENCIES)
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (Unavailable("the event store does not answer"), "the event store does not answer"),
+        (RuntimeError(SECRET), "failed; the log says why"),
+    ],
+)
+def test_what_fails_is_named_and_nothing_of_the_inside_is_told(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, name: str, error: Exception, message: str
+) -> None:
+    break_each(shop, monkeypatch, name, raising(error))
+    for function in ALL_OF_THEM:
+        answer = got(shop, function, "/health/ready")
+        affected = name in manifest().functions[function].uses
+        assert answer.status_code == (503 if affected else 200)
+        assert "hunter2" not in answer.text and "10.1.2.3" not in answer.text
+        for check, found in by_name(answer.json()).items():
+            expected = ("UNHEALTHY", message) if check == name else ("HEALTHY", found["message"])
+            assert (found["status"], found["message"], found["details"]) == (*expected, None)
+
+
+@pytest.mark.parametrize("name", DEPENDENCIES)
+def test_what_hangs_is_reported_within_the_bound_and_keeps_no_other_waiting(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, hang: Callable[..., Any], name: str
+) -> None:
+    shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.3)
+    break_each(shop, monkeypatch, name, hang)
+    began = time.monotonic()
+    report = by_name(got(shop, "graphql", "/health/ready").json())
+    assert time.monotonic() - began < 2
+    assert (report[name]["status"], report[name]["message"]) == ("UNHEALTHY", "did not answer within 0.3 seconds")
+    assert report[name]["durationMs"] >= 290
+    assert {check: found["status"] for check, found in report.items() if check != name} == dict.fromkeys(
+        set(DEPENDENCIES) - {name}, "HEALTHY"
+    )
+
+
+def test_asking_again_while_a_check_hangs_answers_at_once_and_starts_no_thread(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, hang: Callable[..., Any]
+) -> None:
+    shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.2)
+    break_each(shop, monkeypatch, "pubsub", hang)
+    got(shop, "graphql", "/health/ready")
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: got(shop, "create_order", "/health/ready"), range(200)))
+    assert {answer.status_code for answer in answers} == {503}
+    assert time.monotonic() - began < 10
+    assert [thread.name for thread in threading.enumerate()].count("check pubsub") == 1
+
+
+def test_a_check_that_has_ended_late_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.runtime.health._KEEP_SECONDS", 0.0)
+    over, looks = Event(), []
+
+    def look() -> Finding:
+        looks.append(1)
+        if len(looks) == 1:
+            over.wait(60)
+        return Finding(Status.HEALTHY, "answers")
+
+    checkup, check = Checkup(), Check("it", look, 0.05)
+    assert checkup.run([check])[0].found.status is Status.UNHEALTHY
+    over.set()
+    deadline = time.monotonic() + 10
+    while checkup.run([check])[0].found.status is not Status.HEALTHY:
+        assert time.monotonic() < deadline
+    assert len(looks) >= 2
+
+
+def test_what_was_found_is_kept_for_a_moment_whoever_asks(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+
+    def look(name: str) -> list[str]:
+        looks.append(name)
+        return []
+
+    monkeypatch.setattr(shop.engines, "missing_migrations", look)
+    began = time.monotonic()
+    asked = 0
+    while time.monotonic() - began < 0.5:
+        assert got(shop, "create_order" if asked % 2 else "graphql", "/health/ready").status_code == 200
+        asked += 1
+    assert asked > 5
+    assert looks.count("event_store") == 1
+    monkeypatch.setattr(shop.engines, "missing_migrations", raising(Unavailable("gone")))
+    time.sleep(1)
+    assert got(shop, "create_order", "/health/ready").status_code == 503
+
+
+def test_those_who_ask_together_share_one_look() -> None:
+    looks: list[int] = []
+
+    def look() -> Finding:
+        looks.append(1)
+        time.sleep(0.1)
+        return Finding(Status.HEALTHY, "answers")
+
+    checkup = Checkup()
+    with ThreadPoolExecutor(16) as pool:
+        results = list(pool.map(lambda _: checkup.run([Check("it", look, 5)]), range(64)))
+    assert len(looks) == 1
+    assert all(result[0].found.status is Status.HEALTHY and result[0].duration_ms >= 90 for result in results)
+
+
+@pytest.mark.parametrize(
+    ("found", "overall", "status"),
+    [
+        ([], "HEALTHY", 200),
+        ([Status.HEALTHY, Status.HEALTHY], "HEALTHY", 200),
+        ([Status.HEALTHY, Status.DEGRADED], "DEGRADED", 200),
+        ([Status.UNHEALTHY, Status.DEGRADED, Status.HEALTHY], "UNHEALTHY", 503),
+    ],
+)
+def test_a_report_is_as_good_as_its_worst_check(found: list[Status], overall: str, status: int) -> None:
+    checks = [Check(str(n), lambda one=one: Finding(one, ""), 5) for n, one in enumerate(found)]  # type: ignore[misc]
+    body, code, _ = http.health_reply(Report(Checkup().run(checks)))
+    assert (f'"status": "{overall}"' in body, code) == (True, status)
+
+
+@contextmanager
+def on_real_engines(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[Engines]:
+    monkeypatch.setattr(process, "_engines", None)
+    engines = use(Engines(Settings(**settings)))
+    yield engines
+    for pool in {"_event_store_pool", "_command_pool"} & vars(engines).keys():
+        getattr(engines, pool).close()
+
+
+@pytest.fixture
+def real(
+    event_store_url: str, command_url: str, pubsub: str, firestore: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engines]:
+    project = f"health-{time.time_ns()}"
+    alone = replace(manifest().all_subscriptions[0], dead_letter_topic=None)
+    create_topology(project, [alone], lambda _: "http://127.0.0.1:9")
+    urls = {"event_store_url": event_store_url, "command_database_url": command_url}
+    with on_real_engines(monkeypatch, project_id=project, health_check_seconds=10, **urls) as engines:
+        yield engines
+
+
+def ready(function: str) -> tuple[int, Json]:
+    response = cast(flask.Flask, app(function)).test_client().get("/health/ready")
+    return response.status_code, cast(Json, response.json)
+
+
+@pytest.mark.parametrize("function", ["order_saga", "project_orders", "create_order", "record_dead_letter"])
+def test_on_real_engines_a_function_is_ready(real: Engines, function: str) -> None:
+    status, report = ready(function)
+    assert (status, report["status"]) == (200, "HEALTHY"), report
+    assert list(by_name(report)) == list(manifest().functions[function].uses)
+
+
+def test_a_database_that_was_not_migrated_is_not_ready(real: Engines, event_store_url: str) -> None:
+    with psycopg.connect(event_store_url) as connection:
+        connection.execute("DELETE FROM migrations")
+    status, report = ready("create_order")
+    assert status == 503
+    assert "scripts/migrate" in by_name(report)["event_store"]["message"]
+    assert by_name(report)["pubsub"]["status"] == "HEALTHY"
+
+
+def test_a_broker_without_topics_is_not_ready(real: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    real.settings = replace(real.settings, project_id=f"empty-{time.time_ns()}")
+    status, report = ready("create_order")
+    assert (status, by_name(report)["pubsub"]["status"]) == (503, "UNHEALTHY")
+    assert by_name(report)["event_store"]["status"] == "HEALTHY"
+
+
+@pytest.mark.timeout(60)
+def test_when_every_engine_is_down_each_is_named_within_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = f"postgresql://shop:hunter2@127.0.0.1:{free_port()}/x"
+    for name in ("PUBSUB_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST"):
+        monkeypatch.setenv(name, f"127.0.0.1:{free_port()}")
+    urls = {"event_store_url": nowhere, "command_database_url": nowhere}
+    began = time.monotonic()
+    with on_real_engines(monkeypatch, project_id="down", **urls):
+        for function in ("order_saga", "project_orders"):
+            status, report = ready(function)
+            assert status == 503
+            assert {check["status"] for check in report["checks"]} == {"UNHEALTHY"}
+            assert "hunter2" not in str(report) and "127.0.0.1" not in str(report)
+    assert time.monotonic() - began < 8
