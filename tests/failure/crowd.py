@@ -58,7 +58,7 @@ class Client:
                 time.sleep(self.random.uniform(0, 0.5))
                 for _ in range(self.random.randint(1, 2)):
                     self._ask(CANCEL, id=order_id)
-            time.sleep(self.random.uniform(0, 0.8))
+            time.sleep(self.random.uniform(0, 0.6))
 
     def _one_of(self, choices: dict[str, int]) -> str:
         return self.random.choices(list(choices), list(choices.values()))[0]

@@ -17,14 +17,14 @@ from tests.failure.crowd import Client, Postman
 _log = structlog.get_logger()
 
 ENVIRONMENT = {"SAGA_PACE": "0.1"}
-CLIENTS, ORDERS, PRODUCTS, STOCK = 8, 40, 4, 70
+CLIENTS, ORDERS, PRODUCTS, STOCK = 10, 36, 4, 120
 
 
 def kill_again_and_again(shop: BreakableShop, random: Random, until: list[Future[None]]) -> int:
     """At least six times, the services in turn; how often it was."""
     kills = 0
     while kills < 6 or not all(one.done() for one in until):
-        wait(until, random.uniform(2, 5))
+        wait(until, random.uniform(3, 6))
         service = ("command", "query")[kills % 2]
         shop.kill(service)
         shop.start(service)
