@@ -12,8 +12,7 @@ from psycopg_pool import ConnectionPool
 from scripts.local.emulators import Emulators, find_emulators, start_postgres
 from scripts.local.ports import busy
 from scripts.local.processes import Processes
-from shared.resilience.postgres import connect
-from shared.runtime.migrations import COMMAND_DATABASE, EVENT_STORE, migrate
+from shared.resilience.postgres import COMMAND_DATABASE, EVENT_STORE, connect, migrate
 
 _numbers = itertools.count()
 

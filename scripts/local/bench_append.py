@@ -25,8 +25,7 @@ from shared.event_store.aggregates import Loaded, records
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append
 from shared.observability.context import fresh
-from shared.resilience.postgres import connect
-from shared.runtime.migrations import EVENT_STORE, migrate
+from shared.resilience.postgres import EVENT_STORE, connect, migrate
 
 Rates = dict[tuple[str, int], list[float]]
 """Appends per second, one a round, by contender and number of clients."""

@@ -1,6 +1,6 @@
 """Bring both PostgreSQL databases up to date."""
 
-from shared.runtime.migrations import COMMAND_DATABASE, EVENT_STORE, migrate
+from shared.resilience.postgres import COMMAND_DATABASE, EVENT_STORE, migrate
 from shared.runtime.settings import Settings, settings
 
 

@@ -9,11 +9,10 @@ from uuid import UUID
 
 import httpx
 
+from shared.auth.identity import authorization
 from shared.auth.permissions import Actor
-from shared.auth.service_identity import authorization
 from shared.domain.errors import ANSWERS, ShopError, TimedOut, Unavailable
-from shared.observability.context import Context, current
-from shared.observability.tracing import SpanKind, span, traceparent
+from shared.observability.context import Context, SpanKind, current, span, traceparent
 from shared.resilience.calls import BreakerOpen, Breakers, time_left
 
 _ERRORS: dict[str, type[ShopError]] = {code: kind for kind, (_, code) in ANSWERS.items() if issubclass(kind, ShopError)}

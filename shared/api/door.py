@@ -15,14 +15,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from shared.api.commands import CommandClient
-from shared.api.consistency import ConsistentQueries, parsed
-from shared.api.context import Loaders, RequestContext
+from shared.api.context import ConsistentQueries, Loaders, RequestContext, parsed
 from shared.api.http import answer
-from shared.auth.identity import identify
+from shared.auth.identity import identify, in_the_cloud, without_sign_in
 from shared.auth.permissions import Actor
-from shared.auth.service_identity import in_the_cloud, without_sign_in
-from shared.observability.context import Context, fresh
-from shared.observability.tracing import SpanKind, flush, handling, sampled
+from shared.observability.context import Context, SpanKind, flush, fresh, handling, sampled
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
 from shared.runtime.health import Report

@@ -12,7 +12,7 @@ from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
-from shared.event_store.looking import Seen
+from shared.event_store.log import Seen
 from shared.read_models.protocol import Fields
 
 _AGGREGATES = {aggregate.name: aggregate for aggregate in (CATEGORY, PRODUCT, ORDER)}

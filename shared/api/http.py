@@ -9,8 +9,7 @@ from graphql import DocumentNode, ExecutionResult, OperationType, get_operation_
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.api.consistency import told
-from shared.api.context import RequestContext
+from shared.api.context import RequestContext, told
 from shared.api.operation import Asked, carried_out, formatted, parsed
 from shared.domain.errors import Invalid
 from shared.domain.values import parse_json

@@ -14,8 +14,8 @@ import httpx
 import psutil
 
 from shared.api.context import Info
+from shared.auth.identity import authorization
 from shared.auth.permissions import Permission
-from shared.auth.service_identity import authorization
 from shared.domain.errors import NotFound, Unavailable
 from shared.messaging.outbox import Outbox
 from shared.read_models.protocol import Fields

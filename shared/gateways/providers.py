@@ -15,8 +15,7 @@ from pydantic import AfterValidator, ValidationError
 
 from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.domain.values import Money, adapter
-from shared.observability.context import current
-from shared.observability.tracing import SpanKind, span, traceparent
+from shared.observability.context import SpanKind, current, span, traceparent
 from shared.resilience.calls import Breaker, deadline, time_left
 
 

@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from shared.domain.errors import TimedOut, Unavailable
 from shared.messaging.envelope import Message, Publishable, decode_stored
-from shared.observability.tracing import SpanKind, span
+from shared.observability.context import SpanKind, span
 from shared.resilience.postgres import unavailable_when_down
 
 _log = structlog.get_logger()

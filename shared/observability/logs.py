@@ -10,8 +10,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor
 
-from shared.observability.context import current_or_none
-from shared.observability.tracing import traceparent
+from shared.observability.context import current_or_none, traceparent
 
 _EMAIL = re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(\.[\w-]{1,63})+")
 _TOKEN = re.compile(r"(?i)bearer\s+\S+|\beyJ[\w-]+\.[\w-]+\.[\w-]*")

@@ -13,7 +13,7 @@ from google.cloud import firestore
 from google.cloud.firestore_v1.base_query import FieldFilter
 
 from shared.domain.errors import TimedOut, Unavailable
-from shared.observability.tracing import SpanKind, span
+from shared.observability.context import SpanKind, span
 from shared.read_models.protocol import Change, Fields, Find
 from shared.resilience.calls import Breaker, time_left
 

@@ -1,16 +1,20 @@
-"""Connections to PostgreSQL, and what its failures mean to a caller."""
+"""PostgreSQL: connections, what its failures mean to a caller, and bringing a database up to date: numbered files once, in
+order; `always_*` files every time."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
+import psycopg
 from psycopg import Connection, InterfaceError, OperationalError, errors
 from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from shared.domain.errors import TimedOut, Unavailable
-from shared.observability.tracing import SpanKind, span
+from shared.observability.context import SpanKind, span
 from shared.resilience.calls import time_left
 
 RV = TypeVar("RV")
@@ -84,3 +88,51 @@ def unavailable_when_down(what: str) -> Iterator[None]:
         raise TimedOut(f"{what} did not answer in time; it may have happened") from error
     except (OperationalError, InterfaceError, PoolTimeout) as error:
         raise Unavailable(f"{what} does not answer; try again in a moment") from error
+
+
+_SHARED = Path(__file__).resolve().parents[1]
+EVENT_STORE = _SHARED / "event_store" / "sql"
+COMMAND_DATABASE = _SHARED / "sagas" / "sql"
+FOLDERS: Mapping[str, Path] = {"event_store": EVENT_STORE, "command_database": COMMAND_DATABASE}
+
+_LOCK = 7_309_112_244_661_237_001  # any number, the same for all who migrate
+
+
+class ChangedMigration(Exception):
+    """A file that has been applied was edited afterwards; put it back and write a new one."""
+
+
+def migrate(conninfo: str, folder: Path) -> list[str]:
+    """The names of the files applied now. All or nothing, and one at a time: a second run waits and finds it done."""
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations"
+            " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        known: dict[str, str] = dict(connection.execute("SELECT name, checksum FROM migrations").fetchall())
+        applied = [file.name for file in sorted(folder.glob("[0-9]*.sql")) if _apply(connection, file, known)]
+        for file in sorted(folder.glob("always_*.sql")):
+            connection.execute(file.read_bytes())
+        return applied
+
+
+def missing(connection: psycopg.Connection, folder: Path) -> list[str]:
+    """The names of the files that have not been applied; all of them to a database that is empty."""
+    try:
+        applied = {row[0] for row in connection.execute("SELECT name FROM migrations")}
+    except psycopg.errors.UndefinedTable:
+        applied = set()
+    return [file.name for file in sorted(folder.glob("[0-9]*.sql")) if file.name not in applied]
+
+
+def _apply(connection: psycopg.Connection, file: Path, known: dict[str, str]) -> bool:
+    text = file.read_bytes()
+    checksum = hashlib.sha256(text).hexdigest()
+    if file.name in known:
+        if known[file.name] != checksum:
+            raise ChangedMigration(f"{file.name} was changed after it had been applied; add a new file instead")
+        return False
+    connection.execute(text)
+    connection.execute("INSERT INTO migrations (name, checksum) VALUES (%s, %s)", (file.name, checksum))
+    return True

@@ -10,14 +10,13 @@ from urllib.parse import unquote
 import flask
 from uuid_utils.compat import uuid7
 
+from shared.auth.identity import require_caller, without_sign_in
 from shared.auth.permissions import Actor, Permission, Role, acting, require
-from shared.auth.service_identity import require_caller, without_sign_in
 from shared.domain.errors import Invalid
 from shared.domain.values import decode, parse_json
 from shared.event_store.aggregates import Loaded
 from shared.event_store.protocol import EventStore
-from shared.observability.context import Context, fresh
-from shared.observability.tracing import SpanKind, handling
+from shared.observability.context import Context, SpanKind, fresh, handling
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
 from shared.runtime.execute import Request, answer, earlier_answer, fingerprint, recording

@@ -17,8 +17,7 @@ from shared.domain.errors import ConcurrencyError, NotFound, Rejected
 from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import Message, command_message
-from shared.observability.context import Context, caused_by, current
-from shared.observability.tracing import span, traceparent
+from shared.observability.context import Context, caused_by, current, span, traceparent
 from shared.sagas.definition import DeadlinePassed, Progress, Saga, Status, advance, begin, resume
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 

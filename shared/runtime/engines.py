@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from psycopg_pool import ConnectionPool
 
-from shared.auth.service_identity import refuse_emulator_in_the_cloud
+from shared.auth.identity import refuse_emulator_in_the_cloud
 from shared.domain.order import ORDER
-from shared.event_store.looking import EventLog, PostgresEventLog
+from shared.event_store.log import EventLog, PostgresEventLog, PostgresEventOutbox
 from shared.event_store.postgres import PostgresEventStore
-from shared.event_store.postgres_outbox import PostgresEventOutbox
 from shared.event_store.protocol import EventStore
 from shared.gateways.providers import HttpPayments, HttpShipping, PaymentGateway, ShippingGateway
 from shared.gateways.sandbox import Sandbox
@@ -18,13 +17,12 @@ from shared.messaging.dead_letter_store import DeadLetters
 from shared.messaging.outbox import Outbox, PostgresOutbox, Publisher, publish_after_commit
 from shared.messaging.postgres_dead_letters import PostgresDeadLetters
 from shared.observability import logs
-from shared.observability.tracing import configure, exporter_of_the_environment
+from shared.observability.context import configure, exporter_of_the_environment
 from shared.read_models.protocol import Queries, ReadModels
 from shared.resilience.calls import Breakers
-from shared.resilience.postgres import connect, unavailable_when_down
+from shared.resilience.postgres import FOLDERS, connect, missing, unavailable_when_down
 from shared.runtime.coordinate import Coordinator
 from shared.runtime.manifest import Database
-from shared.runtime.migrations import FOLDERS, missing
 from shared.runtime.settings import Settings, settings
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.store import PostgresSagaStore, SagaStore

@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.domain.errors import Invalid, ShopError, Unavailable, classify
-from shared.observability.tracing import flush
+from shared.observability.context import flush
 from shared.runtime.engines import engines
 from shared.runtime.health import Check, Checkup, Finding, Report, Status, dependencies
 

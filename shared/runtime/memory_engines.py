@@ -5,7 +5,7 @@ from functools import cached_property
 
 import httpx
 
-from shared.event_store.looking import EventLog, MemoryEventLog
+from shared.event_store.log import EventLog, MemoryEventLog
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.protocol import EventStore
 from shared.messaging.dead_letter_store import DeadLetters, MemoryDeadLetters

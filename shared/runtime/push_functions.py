@@ -18,8 +18,7 @@ from shared.domain.aggregate import Aggregate
 from shared.event_store.aggregates import announced
 from shared.messaging.dead_letters import described, recognised
 from shared.messaging.envelope import Message, Push, command_from, decode_message, decode_push
-from shared.observability.context import caused_by, fresh
-from shared.observability.tracing import SpanKind, handling
+from shared.observability.context import SpanKind, caused_by, fresh, handling
 from shared.read_models.project import Projection, project
 from shared.read_models.protocol import Fields
 from shared.resilience.calls import deadline

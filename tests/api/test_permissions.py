@@ -11,8 +11,8 @@ from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
 from shared.api.schema import schema
+from shared.auth.identity import without_sign_in
 from shared.auth.permissions import DEVELOPER, NOBODY
-from shared.auth.service_identity import without_sign_in
 from shared.messaging.dead_letters import given_up
 from shared.messaging.envelope import Push, PushedMessage
 from tests.shop_in_memory import Json, ShopInMemory

@@ -15,9 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from scripts.local.token import emulator_token
-from shared.auth.identity import identify, role_of
+from shared.auth.identity import EmulatorInTheCloud, identify, refuse_emulator_in_the_cloud, require_caller, role_of
 from shared.auth.permissions import NOBODY, Actor, Role
-from shared.auth.service_identity import EmulatorInTheCloud, refuse_emulator_in_the_cloud, require_caller
 from shared.domain.errors import Forbidden
 
 PROJECT, ADMIN, KID = "shop-project", "Owner@Example.com", "key-1"

@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
-from shared.event_store.looking import (
+from shared.event_store.log import (
     EVERYTHING,
     OF_STREAMS,
     OF_TYPES,

@@ -16,9 +16,9 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
 from shared.domain.placement import Place, Remove
 from shared.event_store.aggregates import announced
+from shared.event_store.log import PostgresEventOutbox
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
-from shared.event_store.postgres_outbox import PostgresEventOutbox
 from shared.event_store.protocol import (
     AlreadyRecorded,
     Append,

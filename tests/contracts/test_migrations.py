@@ -15,8 +15,7 @@ from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.messaging.postgres_dead_letters import PostgresDeadLetters
 from shared.observability.context import Context
-from shared.resilience.postgres import connect
-from shared.runtime.migrations import COMMAND_DATABASE, EVENT_STORE, ChangedMigration, migrate, missing
+from shared.resilience.postgres import COMMAND_DATABASE, EVENT_STORE, ChangedMigration, connect, migrate, missing
 
 
 @pytest.fixture

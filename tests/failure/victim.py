@@ -13,8 +13,8 @@ from functools import wraps
 from typing import Any
 
 from scripts.local.services import server
+from shared.event_store.log import PostgresEventOutbox
 from shared.event_store.postgres import PostgresEventStore
-from shared.event_store.postgres_outbox import PostgresEventOutbox
 from shared.messaging.outbox import PostgresOutbox
 from shared.messaging.pubsub import PubSubPublisher
 from shared.read_models.firestore import FirestoreReadModels

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from shared.observability import tracing
+from shared.observability import context as tracing
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.shop_in_memory import ShopInMemory
 
