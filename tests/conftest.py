@@ -1,6 +1,7 @@
 """The engines that tests run on: real ones where this machine has them, each started once."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from scripts.local.ports import busy
 from scripts.local.processes import Processes
 from shared.resilience.postgres import COMMAND_DATABASE, EVENT_STORE, connect, migrate
 
-_numbers = itertools.count()
+_numbers = itertools.count(os.getpid() % 700)  # another run on the same machine counts from elsewhere
 
 
 @pytest.fixture(scope="session")
@@ -100,5 +101,7 @@ def pubsub(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> It
 def free_port(room: int = 1) -> int:
     """The first of `room` ports in a row that nobody listens on."""
     return next(
-        port for port in range(18_000 + 20 * next(_numbers), 60_000, 20) if not busy(list(range(port, port + room)))
+        port
+        for port in range(18_000 + 20 * (next(_numbers) % 700), 60_000, 20)
+        if not busy(list(range(port, port + room)))
     )

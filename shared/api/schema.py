@@ -21,7 +21,7 @@ from graphql import (
     build_schema,
 )
 
-from shared.api import history, monitoring, operations, queries
+from shared.api import administration, history, monitoring, queries
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
 from shared.messaging.dead_letters import DeadLetter, Entry
@@ -70,9 +70,9 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "health": monitoring.health,
         "serviceHealth": monitoring.service_health,
         "memoryInfo": monitoring.memory_info,
-        **operations.QUERIES,
+        **administration.QUERIES,
     },
-    "Mutation": {**{name: resolver(mutation) for name, mutation in MUTATIONS.items()}, **operations.MUTATIONS},
+    "Mutation": {**{name: resolver(mutation) for name, mutation in MUTATIONS.items()}, **administration.MUTATIONS},
     "HealthCheckResult": {"durationMs": lambda check, _: check["durationMs"]},
     "Category": {"products": queries.products_of_category, "productCount": queries.product_count},
     "Product": {
@@ -96,8 +96,8 @@ _DOCUMENTS: Mapping[str, type[Any]] = {
     "OrderItem": ItemDocument,
     "DeadLetter": DeadLetter,
     "DeadLetterEntry": Entry,
-    "SagaDetail": operations.SagaDetail,
-    "SagaCommand": operations.SagaCommand,
+    "SagaDetail": administration.SagaDetail,
+    "SagaCommand": administration.SagaCommand,
 }
 _TIMES = {"created_at", "updated_at"}
 _RESULTS = {

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from shared.domain.errors import ConcurrencyError, NotFound, Rejected
-from shared.messaging.dead_letters import LEASE_SECONDS, SHOWN, DeadLetter, Entry, GivenUp, Status
+from shared.messaging.dead_letters import LEASE_SECONDS, SHOWN, Again, DeadLetter, Entry, GivenUp, Status
+from shared.messaging.outbox import Publisher
 
 
 def refuse(letter: DeadLetter | None, wanted: Status) -> int:
@@ -66,6 +67,20 @@ class DeadLetters(Protocol):
 
     def forget_failures(self, before: datetime, limit: int) -> int:
         """Delete what was noted before; how many."""
+
+
+def publish_again(
+    letters: DeadLetters, publisher: Publisher, claimed: Sequence[DeadLetter], ready: Sequence[DeadLetter], by: str
+) -> int:
+    """Publish those of the claimed letters that are ready; how many were accepted. The others are pending again at once;
+    all of them are, later, if this is killed."""
+    at, accepted = datetime.now(UTC), set[UUID]()
+    try:
+        accepted |= {*publisher.publish([Again(letter) for letter in ready])}
+        letters.settle([letter for letter in claimed if letter.id in accepted], at, by)
+    finally:
+        letters.release([letter for letter in claimed if letter.id not in accepted])
+    return len(accepted)
 
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)

@@ -134,6 +134,8 @@ class _Run:
         """An answer that came late may have moved it already."""
         if self._progress is None:
             raise NotFound("there is neither a saga nor an order with this id", ("id",))
+        if self._found is Status.COMPENSATING:  # somebody has just retried it
+            return
         if self._found not in (None, Status.STUCK):
             raise Rejected(f"the saga is {self._found.value}; only one that is STUCK can be retried", ("id",))
         if self._progress.status is Status.STUCK:

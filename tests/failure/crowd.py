@@ -1,6 +1,7 @@
 """A crowd of clients that order at random, and a postman who brings everything again."""
 
 import base64
+import itertools
 import time
 from collections import Counter
 from contextlib import suppress
@@ -49,7 +50,10 @@ class Client:
     surprises: list[Any] = field(default_factory=list)
 
     def order(self, times: int) -> None:
-        for number in range(times):
+        """Until so many orders have been accepted."""
+        for number in itertools.count():
+            if len(self.accepted) >= times:
+                return
             payment = "time-out" if number < self.slow else self._one_of(PAYMENTS)
             lines = [self._line(product) for product in self.random.sample(self.products, self.random.randint(1, 2))]
             wanted = {"userId": "hanako", "items": lines, "paymentMethod": payment}

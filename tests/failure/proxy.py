@@ -74,15 +74,16 @@ class Proxy:
         self._open.clear()
 
     async def _end(self) -> None:
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        self._flowing.set()
+        if rest := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(rest, timeout=5)
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         self._open.add(writer)
         await self._flowing.wait()
-        with suppress(ConnectionError):
+        if writer.is_closing():
+            return
+        with suppress(OSError):
             there = await self._connect()
             self._open.add(there[1])
             await asyncio.gather(self._forward(reader, there[1]), self._forward(there[0], writer))
@@ -94,7 +95,7 @@ class Proxy:
         return await asyncio.open_connection(host, int(port))
 
     async def _forward(self, reader: StreamReader, writer: StreamWriter) -> None:
-        with suppress(ConnectionError):
+        with suppress(OSError):
             while data := await reader.read(65_536):
                 await self._flowing.wait()
                 writer.write(data)

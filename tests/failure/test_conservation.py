@@ -17,7 +17,7 @@ from tests.failure.crowd import Client, Postman
 _log = structlog.get_logger()
 
 ENVIRONMENT = {"SAGA_PACE": "0.1"}
-CLIENTS, ORDERS, PRODUCTS, STOCK = 10, 36, 4, 120
+CLIENTS, ORDERS, PRODUCTS, STOCK = 10, 31, 4, 120
 
 
 def kill_again_and_again(shop: BreakableShop, random: Random, until: list[Future[None]]) -> int:
@@ -58,13 +58,13 @@ def test_units_and_money_are_conserved_through_failures_duplicates_and_kills(sho
 def assert_something_happened(books: Books, clients: list[Client], postman: Postman) -> None:
     """Or the test shows nothing."""
     accepted = {order_id for client in clients for order_id in client.accepted}
+    assert len(accepted) >= 300
     placed = {str(order_id) for order_id in books.orders}
     assert accepted <= placed
     assert len(placed) <= len(accepted) + sum(client.unknown for client in clients)
-    assert len(placed) >= 300
     ends = Counter(order.status for order in books.orders.values())
     _log.info("the orders are", **{status.value: number for status, number in ends.items()})
     assert ends.keys() == {Status.CONFIRMED, Status.FAILED, Status.CANCELLED}
     assert sum(postman.brought.values()) > 300
     events = Counter(event.type for stream in books.streams.values() for event in stream)
-    assert {"PaymentRefunded", "ShippingCancelled", "InventoryReleased", "InventoryReservationFailed"} <= events.keys()
+    assert {"PaymentRefunded", "ShippingFailed", "InventoryReleased", "InventoryReservationFailed"} <= events.keys()
