@@ -16,12 +16,16 @@ CHECKS: dict[str, list[str | Path]] = {
 }
 
 
+ALL_TESTS = ["-n", "2", "--dist", "loadfile"]
+"""Two files at a time: those that take engines away mostly wait."""
+
+
 def main(pytest_arguments: list[str]) -> int:
     failed = []
     for name, command in CHECKS.items():
         print(f"\n== {name}", flush=True)
         started = time.monotonic()
-        arguments = pytest_arguments if name == "tests" else []
+        arguments = (pytest_arguments or ALL_TESTS) if name == "tests" else []
         if subprocess.run([*command, *arguments], check=False).returncode:
             failed.append(name)
         print(

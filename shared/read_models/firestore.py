@@ -17,7 +17,7 @@ from shared.observability.context import SpanKind, span
 from shared.read_models.protocol import Change, Fields, Find
 from shared.resilience.calls import Breaker, time_left
 
-_DEADLINE = 5.0
+_DEADLINE = 10.0
 """Seconds for one call."""
 _RETRYING = 2.0
 """Seconds in which a call that fails at once is tried again."""

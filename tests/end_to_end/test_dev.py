@@ -26,12 +26,12 @@ def test_a_second_start_finds_its_data_again_and_reset_erases_it(data: Path, emu
     order_id = first.order(product)
     assert first.until_ended(order_id)[0]["status"] == "CONFIRMED"
     assert first.close() == 0
-    second = RunningShop(data).open(30)
+    second = RunningShop(data).open()
     wait_until(lambda: second.read_order(order_id).get("status") == "CONFIRMED", 30)
     wait_until(lambda: second.stock(product) == (6, 0), 30)
     assert "catalogue" not in second.screen.partition("open")[0]
     assert second.close() == 0
-    third = RunningShop(data, "--reset", "--no-seed").open(30)
+    third = RunningShop(data, "--reset", "--no-seed").open()
     assert third.data("{ products { id } categories { id } orders { id } }") == {
         "products": [],
         "categories": [],
@@ -44,7 +44,7 @@ def test_an_order_in_flight_when_it_stops_goes_on_at_the_next_start(data: Path, 
     first = RunningShop(data, SAGA_PACE="0.3").open()
     order_id = first.order(first.product(stock=3), paymentMethod="fail-2")
     assert first.close() == 0
-    second = RunningShop(data, SAGA_PACE="0.3").open(30)
+    second = RunningShop(data, SAGA_PACE="0.3").open()
     assert second.until_ended(order_id, 60)[0]["status"] in ("CONFIRMED", "FAILED")
     assert second.close() == 0
 
@@ -98,7 +98,7 @@ def test_without_the_emulators_it_says_so_in_one_line_and_works(data: Path) -> N
     order_id = shop.order(shop.product(stock=3))
     assert shop.until_ended(order_id)[0]["status"] == "CONFIRMED"
     assert shop.close() == 0
-    again = RunningShop(data, PATH="/usr/bin/nowhere").open(30)
+    again = RunningShop(data, PATH="/usr/bin/nowhere").open()
     wait_until(lambda: again.read_order(order_id).get("status") == "CONFIRMED", 20)
     assert again.close() == 0
 

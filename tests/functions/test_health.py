@@ -23,6 +23,7 @@ from shared.runtime.health import Check, Checkup, Finding, Report, Status
 from shared.runtime.manifest import Function, manifest
 from shared.runtime.settings import Settings
 from tests.conftest import free_port
+from tests.end_to_end.running_shop import wait_until
 from tests.shop_in_memory import Json, ShopInMemory, app, served
 
 FUNCTIONS = list(manifest().functions.values())
@@ -292,6 +293,7 @@ def ready(function: str) -> tuple[int, Json]:
 
 @pytest.mark.parametrize("function", ["order_saga", "project_orders", "create_order", "record_dead_letter"])
 def test_on_real_engines_a_function_is_ready(real: Engines, function: str) -> None:
+    wait_until(lambda: ready(function)[0] == 200, 60)  # Google's libraries take seconds to wake up on a busy machine
     status, report = ready(function)
     assert (status, report["status"]) == (200, "HEALTHY"), report
     assert list(by_name(report)) == list(manifest().functions[function].uses)
