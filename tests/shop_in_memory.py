@@ -83,6 +83,7 @@ class ShopInMemory:
             self.settle()
         finally:
             self.engines.broker.close()
+            self.engines.recorder.close()
             for gateway in {"payments", "shipping"} & vars(self.engines).keys():
                 getattr(self.engines, gateway)._provider._client.close()
 

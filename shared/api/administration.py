@@ -19,6 +19,7 @@ from shared.domain.errors import Invalid, NotFound
 from shared.messaging.dead_letters import DeadLetter
 from shared.messaging.dead_letters import Status as LetterStatus
 from shared.read_models.protocol import Fields
+from shared.runtime.executions import watched
 from shared.sagas.definition import Progress, Status
 from shared.sagas.store import ListedSaga, Sagas
 
@@ -120,7 +121,9 @@ async def _command(info: Info, function: str, command: Fields) -> Fields:
     require(Permission.ADMIN, request.actor)
     if "id" in command:
         command = command | {"id": uuid(command["id"], "id")}
-    return await request.commands.send(function, command, request.context, request.actor)
+    name = function.title().replace("_", "")
+    with watched(request.engines.recorder, "command", name, request.context, command):
+        return await request.commands.send(function, command, request.context, request.actor)
 
 
 def _saga_status(status: str | None) -> Status | None:

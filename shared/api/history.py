@@ -1,8 +1,8 @@
-"""What happened, for those who watch the shop: the log of events, and how many there are."""
+"""What happened, for those who watch the shop: the log of events, how many there are, and what was asked for."""
 
 from asyncio import to_thread
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from shared.api.context import Info
@@ -13,7 +13,10 @@ from shared.domain.errors import Invalid
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.log import Seen
+from shared.messaging.dead_letters import storable
 from shared.read_models.protocol import Fields
+from shared.runtime.execution_store import Execution, Kind, Wanted
+from shared.runtime.executions import watched
 
 _AGGREGATES = {aggregate.name: aggregate for aggregate in (CATEGORY, PRODUCT, ORDER)}
 _PERSONAL = frozenset({"user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason"})
@@ -116,3 +119,82 @@ def _fields(seen: Seen, personal: bool) -> Fields:
         "metadata": vars(event.metadata) if personal else None,
         "inserted_at": event.recorded_at.isoformat().replace("+00:00", "Z"),
     }
+
+
+def remembered(name: str, resolve: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """A query that is kept in the history of executions."""
+
+    async def watching(source: Any, info: Info, **arguments: Any) -> Any:
+        request = info.context
+        with watched(request.engines.recorder, "query", name, request.context, arguments) as watch:
+            found = await resolve(source, info, **arguments)
+            watch.results = len(found) if isinstance(found, list) else int(found is not None)
+            return found
+
+    return watching
+
+
+async def query_executions(
+    _: Any, info: Info, queryType: str | None = None, status: str | None = None, **page: Any
+) -> list[Fields]:
+    found = await _executions(info, "query", queryType, status, page)
+    return [
+        _execution(one, info)
+        | {
+            "query_type": one.name,
+            "query_params": one.data.get("asked") if _admin(info) else None,
+            "result_count": one.data.get("results"),
+        }
+        for one in found
+    ]
+
+
+async def command_executions(
+    _: Any, info: Info, commandType: str | None = None, status: str | None = None, **page: Any
+) -> list[Fields]:
+    found = await _executions(info, "command", commandType, status, page)
+    generated = await to_thread(_generated, info, found)
+    return [
+        _execution(one, info)
+        | {
+            "command_type": one.name,
+            "command_data": one.data.get("asked") if _admin(info) else None,
+            "aggregate_type": (one.subject or "").partition("-")[0] or None,
+            "aggregate_id": (one.subject or "").partition("-")[2] or None,
+            "events_generated": generated.get(one.data.get("causationId", ""), []),
+        }
+        for one in found
+    ]
+
+
+async def _executions(
+    info: Info, kind: Kind, name: str | None, status: str | None, page: Mapping[str, Any]
+) -> list[Execution]:
+    limit, _offset = page_of({"limit": page.get("limit")}, info.context.engines.settings, default=100)
+    after = page.get("afterTimestamp")
+    wanted = Wanted(kind, storable(name) if name else None, storable(status) if status else None, after, limit)
+    return await to_thread(info.context.engines.executions.find, wanted) if limit else []
+
+
+def _execution(one: Execution, info: Info) -> Fields:
+    return {
+        "id": str(one.id),
+        "execution_time_ms": one.milliseconds,
+        "status": one.status,
+        "error_message": one.error if _admin(info) else None,
+        "timestamp": one.recorded_at,
+    }
+
+
+def _generated(info: Info, found: Sequence[Execution]) -> dict[str, list[str]]:
+    """The types of the events that each command made, by its causation id, in one read for all."""
+    streams = sorted({one.subject for one in found if one.subject})
+    made: dict[str, list[str]] = {}
+    if streams:
+        for seen in info.context.engines.event_log.of_streams(streams, [], 0, 10_000):
+            made.setdefault(seen.event.metadata.causation_id, []).append(seen.event.type)
+    return made
+
+
+def _admin(info: Info) -> bool:
+    return info.context.actor.role is Role.ADMIN

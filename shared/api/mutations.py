@@ -13,6 +13,7 @@ from shared.auth.permissions import Permission, require
 from shared.domain.errors import Invalid, Path, ShopError
 from shared.observability.context import caused_by
 from shared.read_models.protocol import Fields
+from shared.runtime.executions import watched
 
 _KEYS = UUID("5f0c2f6e-52f5-4c2e-9a2e-0d9c2a5b7d11")
 """The namespace of keys made from clients' keys."""
@@ -29,6 +30,11 @@ class Mutation:
     permission: Permission
     id_field: str
     answer: Callable[[Fields], Any]
+
+    @property
+    def name(self) -> str:
+        """Of the command: CreateOrder."""
+        return self.function.title().replace("_", "")
 
 
 def _entity(entity: Fields) -> Fields:
@@ -67,11 +73,13 @@ def resolver(mutation: Mutation) -> Resolver:
         require(mutation.permission, request.actor)
         context = caused_by(request.context, _key(request.idempotency_key, info.path))
         command = _command(mutation, arguments)
-        try:
-            answer = await request.commands.send(mutation.function, command, context, request.actor)
-        except ShopError as error:
-            error.field = tuple(_argument(mutation, arguments, error.field))
-            raise
+        with watched(request.engines.recorder, "command", mutation.name, context, command) as watch:
+            try:
+                answer = await request.commands.send(mutation.function, command, context, request.actor)
+            except ShopError as error:
+                error.field = tuple(_argument(mutation, arguments, error.field))
+                raise
+            watch.subject = answer["stream"]
         request.written[answer["stream"]] = answer["version"]
         return mutation.answer(answer["entity"])
 

@@ -67,6 +67,8 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "events": history.events,
         "recentEvents": history.recent_events,
         "eventStoreStats": history.event_store_stats,
+        "queryExecutions": history.query_executions,
+        "commandExecutions": history.command_executions,
         "health": monitoring.health,
         "serviceHealth": monitoring.service_health,
         "memoryInfo": monitoring.memory_info,
@@ -107,6 +109,14 @@ _RESULTS = {
         *("id", "aggregate_id", "aggregate_type", "event_type", "event_data", "event_version", "global_sequence"),
         *("metadata", "inserted_at"),
     },
+    "QueryExecution": {
+        *("id", "query_type", "query_params", "execution_time_ms", "result_count", "status", "error_message"),
+        "timestamp",
+    },
+    "CommandExecution": {
+        *("id", "command_type", "command_data", "aggregate_id", "aggregate_type", "execution_time_ms", "status"),
+        *("error_message", "events_generated", "timestamp"),
+    },
     "EventStoreStats": {"total_events", "events_by_type", "events_by_aggregate", "latest_sequence"},
     "EventTypeCount": {"event_type", "count"},
     "AggregateTypeCount": {"aggregate_type", "count"},
@@ -141,7 +151,7 @@ def _bind(kind: GraphQLObjectType) -> None:
         raise UnboundField(f"{kind.name} has no field {', '.join(sorted(unknown))}")
     for name, field in kind.fields.items():
         if name in resolvers:
-            field.resolve = resolvers[name]
+            field.resolve = history.remembered(name, resolvers[name]) if kind.name == "Query" else resolvers[name]
         elif snake_case(name) in provided:
             field.resolve = _from_document(snake_case(name))
         else:
@@ -189,6 +199,17 @@ def datetime_out(value: Any) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def datetime_in(value: Any) -> datetime:
+    """From RFC 3339 with a time zone."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise GraphQLError(f"DateTime must be RFC 3339 such as 2026-04-01T09:00:00Z, not {value!r:.50}")
+    return moment.astimezone(UTC)
+
+
 def bind_scalars(schema: GraphQLSchema) -> None:
     decimal, moment = schema.type_map["Decimal"], schema.type_map["DateTime"]
     assert isinstance(decimal, GraphQLScalarType) and isinstance(moment, GraphQLScalarType)
@@ -196,3 +217,4 @@ def bind_scalars(schema: GraphQLSchema) -> None:
     decimal.coerce_input_value = decimal_in
     decimal.coerce_input_literal = decimal_literal
     moment.coerce_output_value = datetime_out
+    moment.coerce_input_value = datetime_in

@@ -22,6 +22,8 @@ from shared.read_models.protocol import Queries, ReadModels
 from shared.resilience.calls import Breakers
 from shared.resilience.postgres import FOLDERS, connect, missing, unavailable_when_down
 from shared.runtime.coordinate import Coordinator
+from shared.runtime.execution_store import Executions, PostgresExecutions
+from shared.runtime.executions import Recorder
 from shared.runtime.manifest import Database
 from shared.runtime.settings import Settings, settings
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
@@ -49,6 +51,14 @@ class Engines:
     @cached_property
     def event_log(self) -> EventLog:
         return PostgresEventLog(self._event_store_pool)
+
+    @cached_property
+    def executions(self) -> Executions:
+        return PostgresExecutions(self._command_pool)
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        return Recorder(self.executions, self.settings.history_sample_ratio)
 
     @cached_property
     def sagas(self) -> SagaStore:

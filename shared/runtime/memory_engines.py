@@ -13,6 +13,7 @@ from shared.messaging.memory import Deliver, MemoryBroker, MemoryOutbox, Subscri
 from shared.messaging.outbox import Outbox, Publisher, publish_after_commit
 from shared.read_models.protocol import MemoryReadModels, Queries, ReadModels
 from shared.runtime.engines import Engines
+from shared.runtime.execution_store import Executions, MemoryExecutions
 from shared.runtime.manifest import Database, manifest
 from shared.runtime.settings import Settings
 from shared.sagas.store import MemorySagaStore, SagaStore
@@ -76,6 +77,10 @@ class MemoryEngines(PostgresEngines):
     @cached_property
     def event_log(self) -> EventLog:
         return MemoryEventLog(self._events)
+
+    @cached_property
+    def executions(self) -> Executions:
+        return MemoryExecutions()
 
     @cached_property
     def sagas(self) -> SagaStore:

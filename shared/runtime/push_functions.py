@@ -23,6 +23,7 @@ from shared.read_models.project import Projection, project
 from shared.read_models.protocol import Fields
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
+from shared.runtime.executions import watched
 from shared.runtime.http import HttpFunction, answering, body_of, http_function, json_response
 
 Command = TypeVar("Command")
@@ -63,7 +64,12 @@ def subscriber(handle: Callable[[Message, Engines], None]) -> HttpFunction:
         with _failures_noted(push, engines):
             message = decode_message(push)
             context = caused_by(message.context, str(message.id))
-            with handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push)):
+            asked = {"messageId": push.message.message_id, "type": message.type}
+            with (
+                watched(engines.recorder, "delivery", push.subscription_id, context, asked) as watch,
+                handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push)),
+            ):
+                watch.subject = message.subject
                 handle(message, engines)
 
     return raw_subscriber(decoded)

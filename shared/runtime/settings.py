@@ -62,6 +62,8 @@ class Settings:
     trace_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     health_check_seconds: Seconds = 2
     keep_history_days: NotNegative = 90
+    keep_executions_days: NotNegative = 14
+    history_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     max_body_bytes: Positive = 1_000_000
     max_query_characters: Positive = 50_000
     max_query_tokens: Positive = 4_000

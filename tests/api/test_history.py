@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from scripts.local.token import emulator_token
 from shared.event_store.protocol import EventRecord
+from shared.runtime.execution_store import Execution, Wanted
 from tests.shop_in_memory import Json, ShopInMemory
 
 EVENT = "id aggregateId aggregateType eventType eventData eventVersion globalSequence metadata insertedAt"
@@ -148,3 +150,96 @@ def test_the_owner_of_one_order_sees_nothing_of_anothers(shop: ShopInMemory, ord
     for one in events(shop, "(limit: 1000)", signed_in("taro")):
         own = one["aggregateId"] == other
         assert (one["metadata"] is not None) is own
+
+
+QUERY = "id queryType queryParams executionTimeMs resultCount status errorMessage timestamp"
+COMMAND = (
+    "id commandType commandData aggregateId aggregateType executionTimeMs status errorMessage eventsGenerated timestamp"
+)
+
+
+def executions(shop: ShopInMemory, field: str, arguments: str = "", headers: Mapping[str, str] | None = None) -> Any:
+    shop.engines.recorder.flush()
+    shown = QUERY if field == "queryExecutions" else COMMAND
+    answer = shop.graphql(f"{{ {field}{arguments} {{ {shown} }} }}", headers=headers)
+    assert "errors" not in answer, answer
+    return answer["data"][field]
+
+
+def test_every_query_is_remembered_with_how_it_went(shop: ShopInMemory) -> None:
+    shop.new_category()
+    shop.settle()
+    shop.ask("{ categories(limit: 3) { name } }")
+    shop.graphql('{ product(id: "nonsense") { name } }')
+    failed, listed = executions(shop, "queryExecutions")
+    assert (listed["queryType"], listed["queryParams"]["limit"], listed["resultCount"]) == ("categories", 3, 1)
+    assert (listed["status"], listed["errorMessage"]) == ("success", None)
+    assert 0 <= listed["executionTimeMs"] < 5000
+    assert (failed["queryType"], failed["status"], failed["resultCount"]) == ("product", "INVALID_INPUT", None)
+    assert "UUID" in failed["errorMessage"]
+
+
+def test_every_command_is_remembered_with_the_events_it_made(shop: ShopInMemory) -> None:
+    product = shop.new_product()
+    adjust, price = f'a: adjustStock(id: "{product}", delta: 1)', f'b: changeProductPrice(id: "{product}", newPrice: 7)'
+    shop.ask(f"mutation {{ {adjust} {{ id }} {price} {{ id }} }}")
+    shop.graphql(f'mutation {{ adjustStock(id: "{product}", delta: -1000) {{ id }} }}')
+    refused, priced, adjusted = executions(shop, "commandExecutions")
+    assert (adjusted["commandType"], adjusted["eventsGenerated"]) == ("AdjustStock", ["StockAdjusted"])
+    assert adjusted["commandData"] == {"productId": product, "delta": 1}
+    assert (priced["commandType"], priced["eventsGenerated"]) == ("ChangeProductPrice", ["ProductPriceChanged"])
+    assert (priced["aggregateType"], priced["aggregateId"]) == ("product", product)
+    assert refused["status"] == "BUSINESS_RULE_VIOLATION"
+    assert (refused["eventsGenerated"], refused["aggregateId"]) == ([], None)
+
+
+def test_executions_are_narrowed_and_followed(shop: ShopInMemory) -> None:
+    for name in ("categories", "products", "categories"):
+        shop.ask(f"{{ {name} {{ id }} }}")
+    found = executions(shop, "queryExecutions", '(queryType: "categories")')
+    assert [one["queryType"] for one in found] == ["categories"] * 2
+    later = executions(shop, "queryExecutions", f'(afterTimestamp: "{found[-1]["timestamp"]}", limit: 2)')
+    assert [one["queryType"] for one in later] == ["products", "categories"]
+    assert executions(shop, "queryExecutions", '(status: "CONFLICT")') == []
+    assert executions(shop, "commandExecutions", "(limit: 0)") == []
+
+
+def test_what_was_asked_is_shown_to_admins_only(shop: ShopInMemory) -> None:
+    shop.graphql('mutation { createCategory(input: {name: "secret"}) { id } }')
+    shop.graphql('{ product(id: "secret") { name } }')
+    for field in ("queryExecutions", "commandExecutions"):
+        for headers in (signed_in("hanako"), NOBODY):
+            found = executions(shop, field, headers=headers)
+            assert found
+            assert "secret" not in str(found)
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "2026-04-01", "2026-04-01T09:00:00", 5, ""])
+def test_a_moment_needs_a_time_zone(shop: ShopInMemory, moment: object) -> None:
+    query = "query ($at: DateTime) { queryExecutions(afterTimestamp: $at) { id } }"
+    (error,) = shop.graphql(query, {"at": moment})["errors"]
+    assert error["extensions"]["code"] == "INVALID_INPUT"
+    assert "2026-04-01T09:00:00Z" in error["message"]
+
+
+def test_what_is_too_long_to_be_kept_is_left_out(shop: ShopInMemory) -> None:
+    shop.graphql(f'{{ searchProducts(searchTerm: "{"x" * 6000}") {{ id }} }}')
+    (found,) = executions(shop, "queryExecutions")
+    assert (found["queryParams"], found["status"]) == (None, "INVALID_INPUT")
+
+
+def test_deliveries_are_remembered_with_their_failures(shop: ShopInMemory) -> None:
+    shop.new_order(shop.new_product(), paymentMethod="fail-1")
+    shop.settle()
+    shop.engines.recorder.flush()
+    found = shop.engines.executions.find(Wanted("delivery", name="process-payment.process-payment"))
+    assert [one.status for one in found] == ["success", "SERVICE_UNAVAILABLE"]
+    assert len({(one.correlation_id, one.subject) for one in found}) == 1
+
+
+def test_the_history_expires(shop: ShopInMemory) -> None:
+    old = Execution("query", "old", "success", 1, "c", recorded_at=datetime.now(UTC) - timedelta(days=15))
+    new = Execution("query", "new", "success", 1, "c", recorded_at=datetime.now(UTC) - timedelta(days=13))
+    shop.engines.executions.write([old, new])
+    assert shop.call("expire_records").status_code == 200
+    assert [one.name for one in shop.engines.executions.find(Wanted("query"))] == ["new"]

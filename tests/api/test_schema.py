@@ -22,10 +22,10 @@ CONTRACT = Path(__file__).with_name("contract.graphql")
 
 LATER = {
     "Query": """systemStatistics projectionStatus pubsubMessages
-        pubsubStats queryExecutions commandExecutions systemTopology dashboardStats""",
+        pubsubStats systemTopology dashboardStats""",
     "types": """Subscription SystemStatistics
         DatabaseStats ReadModelStats SagaStats ProjectionStatus PubsubMessage PubsubTopicStats
-        QueryExecution CommandExecution SystemTopologyNode ServiceConnection DashboardStats""",
+        SystemTopologyNode ServiceConnection DashboardStats""",
 }
 """What of the contract this version does not have yet: monitoring, and all subscriptions."""
 

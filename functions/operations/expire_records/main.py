@@ -23,6 +23,7 @@ def expire_records(engines: Engines) -> int:
         (engines.dead_letters.forget_failures, timedelta(days=14)),
         (engines.dead_letters.forget_settled, history),
         (engines.sagas.forget_histories, history),
+        (engines.executions.expire, timedelta(days=engines.settings.keep_executions_days)),
     ):
         try:
             done += _all(forget, now - age)
