@@ -1,18 +1,27 @@
 """Resolvers of the queries: arguments checked, then one read."""
 
+from asyncio import to_thread
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
+from itertools import takewhile
 from math import ceil, floor
 from typing import Any
 from unicodedata import category as kind
 from uuid import UUID
 
 from shared.api.context import Info, RequestContext
+from shared.domain.aggregate import Aggregate
+from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid, NotFound
+from shared.domain.order import ORDER
 from shared.domain.placement import comparable
+from shared.domain.product import PRODUCT
 from shared.domain.values import MAX_AMOUNT
+from shared.event_store.aggregates import Loaded
 from shared.read_models.documents import RANKS_PER_UNIT, matches
 from shared.read_models.protocol import Fields, Find, Where
+from shared.runtime.execute import entity_of
 from shared.runtime.settings import Settings
 
 _SEARCH_PAGE = 500
@@ -23,15 +32,21 @@ PRODUCT_SORT = CATEGORY_SORT | {"price": "price_rank", "stockQuantity": "stock_q
 _ACTIVE = Where("active", "==", True)
 
 
-async def category(_: Any, info: Info, id: str) -> Fields:
+async def category(_: Any, info: Info, id: str, asOf: datetime | None = None) -> Fields:
+    if asOf is not None:
+        return _found(await to_thread(_as_of, info, CATEGORY, uuid(id, "id"), asOf), "category", id)
     return _found(await info.context.loaders.categories.load(uuid(id, "id")), "category", id)
 
 
-async def product(_: Any, info: Info, id: str) -> Fields:
+async def product(_: Any, info: Info, id: str, asOf: datetime | None = None) -> Fields:
+    if asOf is not None:
+        return _found(await to_thread(_as_of, info, PRODUCT, uuid(id, "id"), asOf), "product", id)
     return _found(await info.context.loaders.products.load(uuid(id, "id")), "product", id)
 
 
-async def order(_: Any, info: Info, id: str) -> Fields:
+async def order(_: Any, info: Info, id: str, asOf: datetime | None = None) -> Fields:
+    if asOf is not None:
+        return _found(await to_thread(_as_of, info, ORDER, uuid(id, "id"), asOf), "order", id)
     return _found(await info.context.loaders.orders.load(uuid(id, "id")), "order", id)
 
 
@@ -90,15 +105,25 @@ async def products_of_category(category: Fields, info: Info, limit: int | None) 
     return found
 
 
-async def product_count(category: Fields, info: Info) -> int:
-    """A mutation's answer comes from the write side, which doesn't count: ask the read model."""
-    if "version" not in category:
-        category = await info.context.loaders.categories.load(category["id"]) or {}
+async def product_count(category: Fields, info: Info) -> int | None:
+    """A mutation's answer comes from the write side, which doesn't count: ask the read model. Of the past nobody knows."""
+    if "product_count" in category:
+        count: int | None = category["product_count"]
+        return count
+    category = await info.context.loaders.categories.load(category["id"]) or {}
     return int(category.get("product_count", 0))
 
 
 async def category_of_product(product: Fields, info: Info) -> Fields | None:
     return await info.context.loaders.categories.load(product["category_id"])
+
+
+def _as_of(info: Info, aggregate: Aggregate[Any], id: str, moment: datetime) -> Fields | None:
+    """As it was, folded from the events up to the first that was recorded later."""
+    ref = aggregate.ref(UUID(id))
+    events = info.context.engines.event_store.read([ref.stream])[ref.stream]
+    then = Loaded(ref, aggregate.initial).then([*takewhile(lambda event: event.recorded_at <= moment, events)])
+    return {**entity_of(then), "product_count": None} if then.version else None
 
 
 def page_of(page: Mapping[str, int | None], settings: Settings, default: int = 20) -> tuple[int, int]:

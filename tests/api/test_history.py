@@ -243,3 +243,40 @@ def test_the_history_expires(shop: ShopInMemory) -> None:
     shop.engines.executions.write([old, new])
     assert shop.call("expire_records").status_code == 200
     assert [one.name for one in shop.engines.executions.find(Wanted("query"))] == ["new"]
+
+
+def at(shop: ShopInMemory, query: str, moment: datetime) -> Any:
+    answer = shop.graphql(query, {"at": moment.isoformat()})
+    return answer["data"] if "errors" not in answer else answer["errors"][0]["extensions"]["code"]
+
+
+def test_things_are_shown_as_they_were_at_a_moment(shop: ShopInMemory) -> None:
+    category = shop.new_category()
+    product = shop.new_product(category)
+    shop.command("change_product_price", {"productId": product, "newPrice": "700"})
+    shop.command("delete_product", {"productId": product})
+    created, priced, deleted = (e.recorded_at for e in shop.log() if e.stream == f"product-{product}")
+    query = f'query ($at: DateTime) {{ product(id: "{product}", asOf: $at) {{ price active updatedAt }} }}'
+    seen = [at(shop, query, moment)["product"] for moment in (created, priced - timedelta(0, 0, 1), priced, deleted)]
+    assert [(one["price"], one["active"]) for one in seen] == [
+        ("500", True),
+        ("500", True),
+        ("700", True),
+        ("700", False),
+    ]
+    assert at(shop, query, created - timedelta(0, 0, 1)) == "NOT_FOUND"
+    query = f'query ($at: DateTime) {{ category(id: "{category}", asOf: $at) {{ id productCount }} }}'
+    assert at(shop, query, deleted) == {"category": {"id": category, "productCount": None}}
+
+
+def test_an_order_of_the_past_is_masked_as_the_present_one_is(shop: ShopInMemory, order: str) -> None:
+    created = next(e.recorded_at for e in shop.log() if e.type == "OrderCreated")
+    query = f'query ($at: DateTime) {{ order(id: "{order}", asOf: $at) {{ status userId }} }}'
+    for headers, user in (
+        (None, "hanako"),
+        (signed_in("hanako"), "hanako"),
+        (signed_in("taro"), "***"),
+        (NOBODY, "***"),
+    ):
+        answer = shop.graphql(query, {"at": created.isoformat()}, headers)
+        assert answer["data"]["order"] == {"status": "PENDING", "userId": user}
