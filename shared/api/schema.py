@@ -21,7 +21,7 @@ from graphql import (
     build_schema,
 )
 
-from shared.api import administration, history, monitoring, queries
+from shared.api import administration, history, monitoring, queries, timeline
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
 from shared.messaging.dead_letters import DeadLetter, Entry
@@ -87,6 +87,7 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "shippingId": _personal("shipping_id"),
         "sagaId": lambda order, _: order["id"],
         "sagaStatus": _saga_status,
+        "timeline": timeline.timeline,
         "sagaCurrentStep": _saga_step,
     },
 }
@@ -99,6 +100,7 @@ _DOCUMENTS: Mapping[str, type[Any]] = {
     "DeadLetter": DeadLetter,
     "DeadLetterEntry": Entry,
     "SagaDetail": administration.SagaDetail,
+    "TimelineEntry": timeline.Entry,
     "SagaCommand": administration.SagaCommand,
 }
 _TIMES = {"created_at", "updated_at"}

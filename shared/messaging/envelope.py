@@ -74,17 +74,15 @@ class PushedMessage:
     message_id: str
     data: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    publish_time: datetime | None = None
 
 
 @with_config(ConfigDict(alias_generator=to_camel))
 @dataclass(frozen=True)
 class Push:
-    """The JSON body of a push request. `delivery_attempt`: given only where the subscription has a dead-letter topic."""
+    """The JSON body of a push request, as far as it is used."""
 
     message: PushedMessage
     subscription: str
-    delivery_attempt: int | None = None
 
     @property
     def subscription_id(self) -> str:

@@ -280,3 +280,48 @@ def test_an_order_of_the_past_is_masked_as_the_present_one_is(shop: ShopInMemory
     ):
         answer = shop.graphql(query, {"at": created.isoformat()}, headers)
         assert answer["data"]["order"] == {"status": "PENDING", "userId": user}
+
+
+TIMELINE = "timeline { at kind name status durationMs id causationId error }"
+
+
+def story(shop: ShopInMemory, order_id: str, headers: Mapping[str, str] | None = None) -> list[Json]:
+    shop.engines.recorder.flush()
+    answer = shop.graphql(f'{{ order(id: "{order_id}") {{ {TIMELINE} }} }}', headers=headers)
+    told: list[Json] = answer["data"]["order"]["timeline"]
+    return told
+
+
+def test_an_orders_timeline_tells_everything_that_happened_for_it(shop: ShopInMemory) -> None:
+    line = {"productId": shop.new_product(), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
+    create = "mutation ($i: CreateOrderInput!) { createOrder(input: $i) { order { id } } }"
+    made = shop.ask(create, i={"userId": "hanako", "items": [line], "paymentMethod": "fail-1"})
+    shop.settle()
+    told = story(shop, made["createOrder"]["order"]["id"])
+    assert [one["at"] for one in told] == sorted(one["at"] for one in told)
+    by_kind = {kind: [one["name"] for one in told if one["kind"] == kind] for kind in ("COMMAND", "EVENT", "SAGA")}
+    assert by_kind["COMMAND"] == ["CreateOrder"]
+    assert by_kind["EVENT"] == [
+        "OrderCreated",
+        "InventoryReserved",
+        "PaymentProcessed",
+        "ShippingArranged",
+        "OrderConfirmed",
+    ]
+    assert by_kind["SAGA"] == ["ReserveInventory", "ProcessPayment", "ArrangeShipping", "ConfirmOrder"]
+    payments = [one for one in told if one["name"] == "process-payment.process-payment"]
+    assert [one["status"] for one in payments] == ["SERVICE_UNAVAILABLE", "success"]
+    assert all(one["durationMs"] >= 0 for one in payments)
+    created = next(one for one in told if one["name"] == "OrderCreated")
+    heard = {one["name"] for one in told if one["causationId"] == created["id"]}
+    assert heard == {"project-orders.order-events", "order-saga.order-events"}
+
+
+def test_why_something_failed_is_for_admins_and_the_owner(shop: ShopInMemory) -> None:
+    order_id = shop.new_order(shop.new_product(), userId="hanako", paymentMethod="fail-1")
+    shop.settle()
+    for headers, sees in ((None, True), (signed_in("hanako"), True), (signed_in("taro"), False), (NOBODY, False)):
+        told = story(shop, order_id, headers)
+        assert len(told) > 15
+        assert any(one["error"] for one in told) is sees
+        assert any(one["id"] for one in told) is sees
