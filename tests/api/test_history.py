@@ -325,3 +325,10 @@ def test_why_something_failed_is_for_admins_and_the_owner(shop: ShopInMemory) ->
         assert len(told) > 15
         assert any(one["error"] for one in told) is sees
         assert any(one["id"] for one in told) is sees
+
+
+def test_timelines_are_not_told_by_the_hundred(shop: ShopInMemory, order: str) -> None:
+    answer = shop.graphql("{ orders { id timeline { name } } }")
+    (error,) = answer["errors"]
+    assert error["extensions"]["code"] == "INVALID_INPUT"
+    assert "one order at a time" in error["message"]
