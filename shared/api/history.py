@@ -124,10 +124,10 @@ def _fields(seen: Seen, personal: bool) -> Fields:
 def remembered(name: str, resolve: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
     """A query that is kept in the history of executions."""
 
-    async def watching(source: Any, info: Info, **arguments: Any) -> Any:
+    async def watching(root: Any, info: Info, /, **arguments: Any) -> Any:
         request = info.context
         with watched(request.engines.recorder, "query", name, request.context, arguments) as watch:
-            found = await resolve(source, info, **arguments)
+            found = await resolve(root, info, **arguments)
             watch.results = len(found) if isinstance(found, list) else int(found is not None)
             return found
 

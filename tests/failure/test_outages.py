@@ -11,7 +11,7 @@ from threading import Event
 import httpx
 import pytest
 
-from tests.end_to_end.running_shop import CREATE_ORDER, Fields
+from tests.end_to_end.running_shop import CREATE_ORDER, Fields, wait_until
 from tests.failure.books import comes_to_rest, open_books
 from tests.failure.breakable_shop import BreakableShop
 
@@ -113,4 +113,5 @@ def test_an_engine_that_goes_away_costs_no_order_and_the_shop_heals_by_itself(
         assert customers.codes(affected, gone, back).keys() & CLEAR
     comes_to_rest(shop, back + HEALED - time.monotonic())
     assert customers.accepted <= {str(order_id) for order_id in open_books(shop).orders}
+    wait_until(lambda: not customers._ask("order").code, 15)  # a breaker lets one try again, then all
     assert shop.until_ended(shop.order(customers.product), 20)[0]["status"] == "CONFIRMED"
