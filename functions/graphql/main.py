@@ -5,6 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.api.door import enter
+from shared.auth.identity import refuse_emulator_in_the_cloud
+
+refuse_emulator_in_the_cloud()
 
 
 @functions_framework.aio.http

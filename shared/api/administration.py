@@ -3,7 +3,6 @@
 They read the command database, whose driver waits, so it is asked in a thread. What changes something is a command.
 """
 
-from asyncio import to_thread
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,12 +11,14 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from shared.api.context import Info
+from shared.api.context import Info, from_stores
+from shared.api.mutations import key_of
 from shared.api.queries import page_of, uuid
-from shared.auth.permissions import Permission, require
+from shared.auth.permissions import Permission, Role, require
 from shared.domain.errors import Invalid, NotFound
 from shared.messaging.dead_letters import DeadLetter
 from shared.messaging.dead_letters import Status as LetterStatus
+from shared.observability.context import caused_by
 from shared.read_models.protocol import Fields
 from shared.runtime.executions import watched
 from shared.sagas.definition import Progress, Status
@@ -37,7 +38,7 @@ class SagaCommand:
 
 @dataclass(frozen=True)
 class SagaDetail:
-    """Nothing in it is personal: it says which order, not whose, nor how that was paid."""
+    """It says which order, not whose, nor how that was paid; only its reason may be a customer's own words."""
 
     id: str
     saga_type: str
@@ -55,14 +56,14 @@ async def sagas(
 ) -> list[Fields]:
     limit, offset = page_of(page, info.context.engines.settings, default=50)
     which = Sagas(_saga_status(status), _plain(sagaType, "sagaType"))
-    return [_detail(one) for one in await to_thread(info.context.engines.sagas.newest, limit, offset, which)]
+    return [_detail(one, info) for one in await from_stores(info.context.engines.sagas.newest, limit, offset, which)]
 
 
 async def saga(_: Any, info: Info, id: str) -> Fields:
-    found = await to_thread(info.context.engines.sagas.listed, UUID(uuid(id, "id")))
+    found = await from_stores(info.context.engines.sagas.listed, UUID(uuid(id, "id")))
     if found is None:
         raise NotFound(f"saga {id} does not exist", ("id",))
-    return _detail(found)
+    return _detail(found, info)
 
 
 async def dead_letters(
@@ -71,12 +72,12 @@ async def dead_letters(
     require(Permission.ADMIN, info.context.actor)
     limit, offset = page_of(page, info.context.engines.settings, default=50)
     latest = info.context.engines.dead_letters.latest
-    return [_fields(letter) for letter in await to_thread(latest, limit, offset, status, _plain(source, "source"))]
+    return [_fields(letter) for letter in await from_stores(latest, limit, offset, status, _plain(source, "source"))]
 
 
 async def dead_letter(_: Any, info: Info, id: str) -> Fields:
     require(Permission.ADMIN, info.context.actor)
-    found = await to_thread(info.context.engines.dead_letters.load, UUID(uuid(id, "id")))
+    found = await from_stores(info.context.engines.dead_letters.load, UUID(uuid(id, "id")))
     if found is None:
         raise NotFound(f"dead letter {id} does not exist", ("id",))
     return _fields(found)
@@ -122,8 +123,9 @@ async def _command(info: Info, function: str, command: Fields) -> Fields:
     if "id" in command:
         command = command | {"id": uuid(command["id"], "id")}
     name = function.title().replace("_", "")
-    with watched(request.engines.recorder, "command", name, request.context, command):
-        return await request.commands.send(function, command, request.context, request.actor)
+    context = caused_by(request.context, key_of(request.idempotency_key, info.path))
+    with watched(request.engines.recorder, "command", name, context, command):
+        return await request.commands.send(function, command, context, request.actor)
 
 
 def _saga_status(status: str | None) -> Status | None:
@@ -143,14 +145,18 @@ def _fields(letter: DeadLetter) -> Fields:
     return vars(letter) | {"history": [vars(entry) for entry in letter.history]}
 
 
-def _detail(listed: ListedSaga) -> Fields:
+def _detail(listed: ListedSaga, info: Info) -> Fields:
+    """A reason is shown to admins only."""
+    hidden = {} if info.context.actor.role is Role.ADMIN else {"reason": None}
     one, history = listed.saga, listed.history
-    sent = [SagaCommand(entry.name, entry.data, at) for at, entry in history if entry.kind == "command"]
+    sent = [
+        SagaCommand(entry.name, _without(entry.data, hidden), at) for at, entry in history if entry.kind == "command"
+    ]
     detail = SagaDetail(
         id=str(one.progress.saga_id),
         saga_type=one.type,
         status=one.progress.status.value,
-        state=_PROGRESS.dump_python(one.progress, mode="json"),
+        state=_without(_PROGRESS.dump_python(one.progress, mode="json"), hidden),
         commands_dispatched=[vars(command) for command in sent],
         events_handled=[entry.name for _, entry in history if entry.kind == "event"],
         created_at=listed.created_at,
@@ -158,3 +164,7 @@ def _detail(listed: ListedSaga) -> Fields:
         correlation_id=one.correlation_id,
     )
     return vars(detail)
+
+
+def _without(data: Fields, hidden: Fields) -> Fields:
+    return data | {name: value for name, value in hidden.items() if name in data}

@@ -8,12 +8,13 @@ from urllib.parse import quote
 from uuid import UUID
 
 import httpx
+from google.auth.exceptions import GoogleAuthError
 
 from shared.auth.identity import authorization
 from shared.auth.permissions import Actor
 from shared.domain.errors import ANSWERS, ShopError, TimedOut, Unavailable
 from shared.observability.context import Context, SpanKind, current, span, traceparent
-from shared.resilience.calls import BreakerOpen, Breakers, time_left
+from shared.resilience.calls import BreakerOpen, Breakers, OutOfTime, time_left
 
 _ERRORS: dict[str, type[ShopError]] = {code: kind for kind, (_, code) in ANSWERS.items() if issubclass(kind, ShopError)}
 
@@ -46,7 +47,7 @@ class CommandClient:
         body = json.dumps(command, default=_plain, sort_keys=True).encode()
         try:
             return await self._once(function, body, headers)
-        except BreakerOpen:
+        except (BreakerOpen, OutOfTime):
             raise
         except (Unavailable, TimedOut):
             await asyncio.sleep(0.1)
@@ -78,7 +79,7 @@ class CommandClient:
                 return _answer(function, await self._client.post(url, content=body, headers=signed))
         except (httpx.TimeoutException, TimeoutError):
             return TimedOut(f"{function} did not answer in time")
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except (httpx.TransportError, httpx.DecodingError, GoogleAuthError) as error:
             return Unavailable(f"{function} does not answer: {type(error).__name__}")
 
 

@@ -7,24 +7,51 @@ in the whole log could not: that some event has been projected says nothing of t
 """
 
 import asyncio
+import contextvars
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from aiodataloader import DataLoader
 from graphql import GraphQLResolveInfo
 
 from shared.api.commands import CommandClient
 from shared.auth.permissions import Actor
-from shared.domain.errors import Invalid
+from shared.domain.errors import Invalid, TimedOut
 from shared.observability.context import Context
 from shared.read_models.protocol import Fields, Find, Queries, Where
+from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
 
+T = TypeVar("T")
+
+_LONGEST = 15.0  # seconds
 _IN_LIMIT = 30  # values that Firestore takes in one `in`
 _BATCH = 1000  # documents read for one batch of categories before they are asked for one by one
+
+
+_STORES = ThreadPoolExecutor(16, thread_name_prefix="stores")
+
+
+async def in_thread(executor: Executor, call: Callable[..., T], *args: Any) -> T:
+    """Call what waits in a thread, for no longer than the request has. Raises TimedOut; the thread then ends by itself.
+
+    Each kind of call has its own threads, so that one that hangs leaves the others theirs.
+    """
+    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    try:
+        async with asyncio.timeout(time_left(_LONGEST)):
+            return await loop.run_in_executor(executor, lambda: context.run(call, *args))
+    except TimeoutError as error:
+        raise TimedOut("no answer in time") from error
+
+
+async def from_stores(call: Callable[..., T], *args: Any) -> T:
+    """What PostgreSQL answers."""
+    return await in_thread(_STORES, call, *args)
 
 
 class Loaders:

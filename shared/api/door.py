@@ -2,6 +2,7 @@
 
 import re
 from asyncio import to_thread
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -15,10 +16,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from shared.api.commands import CommandClient
-from shared.api.context import ConsistentQueries, Loaders, RequestContext, parsed
-from shared.api.http import answer
+from shared.api.context import ConsistentQueries, Loaders, RequestContext, in_thread, parsed
+from shared.api.http import answer, unavailable
 from shared.auth.identity import identify, in_the_cloud, without_sign_in
 from shared.auth.permissions import Actor
+from shared.domain.errors import TimedOut, Unavailable
 from shared.observability.context import Context, SpanKind, flush, fresh, handling, sampled
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
@@ -27,6 +29,7 @@ from shared.runtime.http import NOT_GOT, examination, health_reply
 from shared.runtime.settings import Settings
 
 _CONSOLE = "/graphql/console/"
+_VERIFYING = ThreadPoolExecutor(8, thread_name_prefix="tokens")
 _CLIENTS = 10_000
 _FILE_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 
@@ -51,15 +54,23 @@ async def enter(request: Request) -> Response:
         return PlainTextResponse("GraphQL is at /graphql\n", 404)
     if _is_browser(request):
         return _console(engines().settings, "index.html")
-    actor = await _actor(request, engines().settings)
+    with deadline(engines().settings.request_timeout_seconds):
+        return await _asked(request)
+
+
+async def _asked(request: Request) -> Response:
+    """A GraphQL request, by whoever its token says."""
+    try:
+        actor = await _actor(request, engines().settings)
+    except (Unavailable, TimedOut) as error:
+        return unavailable(error)
     wait = _rates(engines()).wait(actor, request)
     asked = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
-    about = {"http.request.method": request.method, "url.path": path}
-    with deadline(engines().settings.request_timeout_seconds):
-        with handling(asked, "graphql", SpanKind.SERVER, about) as context:
-            response = await answer(request, lambda: _context(request, engines(), actor, context), wait)
-        await to_thread(flush)
-        return response
+    about = {"http.request.method": request.method, "url.path": request.url.path}
+    with handling(asked, "graphql", SpanKind.SERVER, about) as context:
+        response = await answer(request, lambda: _context(request, engines(), actor, context), wait)
+    await to_thread(flush)
+    return response
 
 
 async def _health(path: str, method: str) -> Response:
@@ -75,7 +86,7 @@ async def _actor(request: Request, settings: Settings) -> Actor:
     header = request.headers.get("authorization")
     if not header:
         return without_sign_in(settings.sign_in_required)
-    return await to_thread(identify, header, settings.project_id, settings.admin_email)
+    return await in_thread(_VERIFYING, identify, header, settings.project_id, settings.admin_email)
 
 
 def _context(request: Request, engines: Engines, actor: Actor, context: Context) -> RequestContext:
@@ -97,33 +108,34 @@ class Rates:
     Guaranteed is, for each instance: no more than the limit in a minute of the clock; across the edge of two, the
     minute before counts with the share of it that is less than a minute ago, so a burst at the edge gains one request
     and no sixty seconds see more than twice the limit. Instances don't know of each other: all together take at most so
-    many times the limit as there are instances (`max_instances` in the manifest). Beyond _CLIENTS counters, all are
-    forgotten, so that memory stays bounded. The clock is the wall clock; where it jumps, the counts of the minutes it
-    jumps to hold, mostly none, and nobody is kept out for more than two minutes.
+    many times the limit as there are instances (`max_instances` in the manifest). Beyond _CLIENTS counters
+    of addresses, all of these are forgotten, so that memory stays bounded; users are counted apart, and likewise. The
+    clock is the wall clock; where it jumps, the counts of the minutes it jumps to hold, mostly none, and nobody is kept
+    out for more than two minutes.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._forget()
-
-    def _forget(self) -> None:
-        self._counters = MemoryStorage()
-        self._limiter = SlidingWindowCounterRateLimiter(self._counters)
+        self._counters = {"user": MemoryStorage(), "address": MemoryStorage()}
 
     def wait(self, actor: Actor, request: Request) -> int:
         """Count the request; whole seconds until the next one is taken, 0 when this one is."""
         if actor.uid is not None:
-            client, limit = ("user", actor.uid), self._settings.rate_limit_signed_in
+            kind, client, limit = "user", actor.uid, self._settings.rate_limit_signed_in
         else:
-            client, limit = ("address", _address(request, self._settings)), self._settings.rate_limit_anonymous
-        if len(self._counters.expirations) > _CLIENTS:
-            self._forget()
+            kind, client = "address", _address(request, self._settings)
+            limit = self._settings.rate_limit_anonymous
+        if len(self._counters[kind].expirations) > _CLIENTS:
+            self._counters[kind] = MemoryStorage()
+        counters = self._counters[kind]
         rate = RateLimitItemPerMinute(limit)
-        return 0 if limit == 0 or self._limiter.hit(rate, *client) else self._until_free(rate.key_for(*client), limit)
+        if limit == 0 or SlidingWindowCounterRateLimiter(counters).hit(rate, client):
+            return 0
+        return self._until_free(counters, rate.key_for(client), limit)
 
-    def _until_free(self, key: str, limit: int) -> int:
+    def _until_free(self, counters: MemoryStorage, key: str, limit: int) -> int:
         """The minute before counts less and less; once this minute is full, it has to become the one before."""
-        before, before_left, now, now_left = self._counters.get_sliding_window(key, 60)
+        before, before_left, now, now_left = counters.get_sliding_window(key, 60)
         seconds = before_left - (limit - now) * 60 / before if now < limit and before else now_left - 60
         return max(1, ceil(seconds + 0.001))
 

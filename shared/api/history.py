@@ -1,11 +1,10 @@
 """What happened, for those who watch the shop: the log of events, how many there are, and what was asked for."""
 
-from asyncio import to_thread
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from shared.api.context import Info
+from shared.api.context import Info, from_stores
 from shared.api.queries import page_of, uuid
 from shared.auth.permissions import Role
 from shared.domain.category import CATEGORY
@@ -39,21 +38,21 @@ async def events(
         return []
     if aggregateId is not None:
         streams = [f"{name}-{uuid(aggregateId, 'aggregateId')}" for name in _names(aggregateType)]
-        found = await to_thread(log.of_streams, streams, types or [], after, length)
+        found = await from_stores(log.of_streams, streams, types or [], after, length)
     elif types is not None:
-        found = await to_thread(log.of_types, types, after, length)
+        found = await from_stores(log.of_types, types, after, length)
     else:
-        found = await to_thread(log.everything, after, length)
+        found = await from_stores(log.everything, after, length)
     return await shown(info, found)
 
 
 async def recent_events(_: Any, info: Info, limit: int | None = 50) -> Sequence[Fields]:
     length, _offset = page_of({"limit": limit}, info.context.engines.settings, default=50)
-    return await shown(info, await to_thread(info.context.engines.event_log.recent, length))
+    return await shown(info, await from_stores(info.context.engines.event_log.recent, length))
 
 
 async def event_store_stats(_: Any, info: Info) -> Fields:
-    counts = await to_thread(info.context.engines.event_log.counts)
+    counts = await from_stores(info.context.engines.event_log.counts)
     by_type, by_aggregate = Counter[str](), Counter[str]()
     for (kind, aggregate), count in counts.events.items():
         by_type[kind] += count
@@ -153,7 +152,7 @@ async def command_executions(
     _: Any, info: Info, commandType: str | None = None, status: str | None = None, **page: Any
 ) -> list[Fields]:
     found = await _executions(info, "command", commandType, status, page)
-    generated = await to_thread(_generated, info, found)
+    generated = await from_stores(_generated, info, found)
     return [
         _execution(one, info)
         | {
@@ -173,7 +172,7 @@ async def _executions(
     limit, _offset = page_of({"limit": page.get("limit")}, info.context.engines.settings, default=100)
     after = page.get("afterTimestamp")
     wanted = Wanted(kind, storable(name) if name else None, storable(status) if status else None, after, limit)
-    return await to_thread(info.context.engines.executions.find, wanted) if limit else []
+    return await from_stores(info.context.engines.executions.find, wanted) if limit else []
 
 
 def _execution(one: Execution, info: Info) -> Fields:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Any
 
 from graphql import DocumentNode, ExecutionResult, OperationType, get_operation_ast
@@ -11,7 +12,7 @@ from starlette.responses import Response
 
 from shared.api.context import RequestContext, told
 from shared.api.operation import Asked, carried_out, formatted, parsed
-from shared.domain.errors import Invalid
+from shared.domain.errors import Invalid, TimedOut, Unavailable, classify
 from shared.domain.values import parse_json
 from shared.resilience.calls import time_left
 
@@ -38,6 +39,14 @@ class TooMany(Refused):
     def __init__(self, wait: int) -> None:
         super().__init__(429, f"too many requests; try again in {wait} seconds", {"Retry-After": str(wait)})
         self.extensions = {"code": "SERVICE_UNAVAILABLE", "retryAfter": wait}
+
+
+def unavailable(error: Unavailable | TimedOut) -> Response:
+    """It could not even be found out who asks."""
+    wait = ceil(error.retry_after) if isinstance(error, Unavailable) else 1
+    refused = Refused(503, error.message, {"Retry-After": str(wait)})
+    refused.extensions = {"code": classify(error)[1], "retryAfter": wait}
+    return _refusal(refused, PLAIN_JSON)
 
 
 async def answer(request: Request, context: Callable[[], RequestContext], wait: int) -> Response:

@@ -71,7 +71,7 @@ def resolver(mutation: Mutation) -> Resolver:
     async def resolve(_: Any, info: Info, **arguments: Any) -> Any:
         request = info.context
         require(mutation.permission, request.actor)
-        context = caused_by(request.context, _key(request.idempotency_key, info.path))
+        context = caused_by(request.context, key_of(request.idempotency_key, info.path))
         command = _command(mutation, arguments)
         with watched(request.engines.recorder, "command", mutation.name, context, command) as watch:
             try:
@@ -86,7 +86,7 @@ def resolver(mutation: Mutation) -> Resolver:
     return resolve
 
 
-def _key(given: str | None, path: ResponsePath) -> str:
+def key_of(given: str | None, path: ResponsePath) -> str:
     """A request may hold several mutations, each under a key of its own, made of the client's and its response path."""
     if given is None:
         return str(uuid7())

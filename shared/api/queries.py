@@ -1,6 +1,5 @@
 """Resolvers of the queries: arguments checked, then one read."""
 
-from asyncio import to_thread
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +9,7 @@ from typing import Any
 from unicodedata import category as kind
 from uuid import UUID
 
-from shared.api.context import Info, RequestContext
+from shared.api.context import Info, RequestContext, from_stores
 from shared.domain.aggregate import Aggregate
 from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid, NotFound
@@ -34,19 +33,19 @@ _ACTIVE = Where("active", "==", True)
 
 async def category(_: Any, info: Info, id: str, asOf: datetime | None = None) -> Fields:
     if asOf is not None:
-        return _found(await to_thread(_as_of, info, CATEGORY, uuid(id, "id"), asOf), "category", id)
+        return _found(await from_stores(_as_of, info, CATEGORY, uuid(id, "id"), asOf), "category", id)
     return _found(await info.context.loaders.categories.load(uuid(id, "id")), "category", id)
 
 
 async def product(_: Any, info: Info, id: str, asOf: datetime | None = None) -> Fields:
     if asOf is not None:
-        return _found(await to_thread(_as_of, info, PRODUCT, uuid(id, "id"), asOf), "product", id)
+        return _found(await from_stores(_as_of, info, PRODUCT, uuid(id, "id"), asOf), "product", id)
     return _found(await info.context.loaders.products.load(uuid(id, "id")), "product", id)
 
 
 async def order(_: Any, info: Info, id: str, asOf: datetime | None = None) -> Fields:
     if asOf is not None:
-        return _found(await to_thread(_as_of, info, ORDER, uuid(id, "id"), asOf), "order", id)
+        return _found(await from_stores(_as_of, info, ORDER, uuid(id, "id"), asOf), "order", id)
     return _found(await info.context.loaders.orders.load(uuid(id, "id")), "order", id)
 
 
@@ -79,6 +78,8 @@ async def products(
 async def orders(
     _: Any, info: Info, userId: str | None = None, status: str | None = None, **page: int | None
 ) -> Sequence[Fields]:
+    if userId is not None and not (len(userId) <= 128 and "Cs" not in map(kind, userId)):
+        raise Invalid("userId must have up to 128 characters and no half of a surrogate pair", ("userId",))
     wanted = {"user_id": userId, "status": status}
     where = [Where(field, "==", value) for field, value in wanted.items() if value is not None]
     return await _page(info.context, "orders", where, ({"createdAt": "created_at"}, "createdAt", "DESC"), page)

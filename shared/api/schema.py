@@ -86,6 +86,7 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "paymentId": _personal("payment_id"),
         "shippingId": _personal("shipping_id"),
         "sagaId": lambda order, _: order["id"],
+        "reason": _personal("reason"),
         "sagaStatus": _saga_status,
         "timeline": timeline.timeline,
         "sagaCurrentStep": _saga_step,

@@ -1,14 +1,13 @@
 """Everything that happened for one order, from wherever it is kept: its events, the commands and deliveries that were
 carried out for it, and what its saga sent."""
 
-from asyncio import to_thread
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from shared.api.context import Info
+from shared.api.context import Info, from_stores
 from shared.domain.errors import Invalid
 from shared.domain.order import ORDER
 from shared.read_models.protocol import Fields
@@ -40,7 +39,7 @@ async def timeline(order: Fields, info: Info) -> list[Fields]:
     """Errors and ids are for admins and the order's owner. It takes several reads, so it is told of one order at a time."""
     if any(isinstance(step, int) for step in info.path.as_list()):
         raise Invalid("ask for the timeline of one order at a time: order(id: ...) { timeline { ... } }", ("timeline",))
-    found = await to_thread(lambda: list(_entries(info.context.engines, UUID(order["id"]))))
+    found = await from_stores(lambda: list(_entries(info.context.engines, UUID(order["id"]))))
     found.sort(key=lambda entry: (entry.at, _ORDER.index(entry.kind)))
     hidden = {} if info.context.actor.may_see(order["user_id"]) else {"id": None, "causation_id": None, "error": None}
     return [vars(entry) | hidden for entry in found]

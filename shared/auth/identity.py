@@ -8,15 +8,17 @@ from asyncio import to_thread
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+from unicodedata import category
 from urllib.parse import urlsplit
 
 import structlog
 
-from shared.auth.permissions import DEVELOPER, NOBODY, Actor, Role
-from shared.domain.errors import Forbidden
+from shared.auth.permissions import DEVELOPER, NOBODY, SYSTEM, Actor, Role
+from shared.domain.errors import Forbidden, Unavailable
 
 _log = structlog.get_logger()
 
+_RESERVED = frozenset({NOBODY.name, DEVELOPER.name, SYSTEM.name})  # or a user would pass for the shop itself
 _CLOCK_SKEW = 10  # seconds between Google's clock and ours
 
 
@@ -33,7 +35,8 @@ def _app(project_id: str) -> Any:
 
 
 def identify(authorization: str | None, project_id: str, admin_email: str) -> Actor:
-    """The actor of an Authorization header. Without one, nobody; with an invalid one, nobody with the problem.
+    """The actor of an Authorization header. Without one, nobody; with an invalid one, nobody with the problem. Raises
+    Unavailable when nothing can be verified.
 
     May ask Google for its public keys, which are cached as long as Google says; so call it off the event loop.
     """
@@ -48,11 +51,13 @@ def identify(authorization: str | None, project_id: str, admin_email: str) -> Ac
         claims = auth.verify_id_token(token.strip(), _app(project_id), clock_skew_seconds=_CLOCK_SKEW)
     except auth.ExpiredIdTokenError:
         return Actor(problem="the ID token has expired; sign in again")
-    except (auth.InvalidIdTokenError, ValueError) as error:
-        return Actor(problem=f"the ID token is not valid: {error}")
     except auth.CertificateFetchError as error:
         _log.error("cannot verify tokens", reason=str(error))
-        return Actor(problem="tokens cannot be verified at the moment; try again")
+        raise Unavailable("tokens cannot be verified at the moment; try again", retry_after=5) from error
+    except (auth.InvalidIdTokenError, ValueError, TypeError, RecursionError) as error:
+        return Actor(problem=f"the ID token is not valid: {error!s:.200}")
+    if claims["uid"] in _RESERVED or {"Cc", "Cs"} & {*map(category, claims["uid"])}:
+        return Actor(problem="the ID token is for a user id that can't be used here")
     return Actor(claims["uid"], role_of(claims, admin_email))
 
 

@@ -39,7 +39,9 @@ def configure(project_id: str) -> None:
 
 def _rendering(project_id: str) -> list[Processor]:
     if not os.environ.get("K_SERVICE"):
-        return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+        return [
+            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     cloud = partial(_for_cloud_logging, project_id)
     return [structlog.processors.format_exc_info, cloud, structlog.processors.JSONRenderer(default=str)]
 

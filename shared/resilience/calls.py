@@ -13,7 +13,7 @@ from threading import Lock
 import pybreaker
 import structlog
 
-from shared.domain.errors import ShopError, TimedOut, Unavailable
+from shared.domain.errors import TimedOut, Unavailable
 
 _log = structlog.get_logger()
 
@@ -32,12 +32,16 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def time_left(at_most: float) -> float:
-    """Seconds that the next call may take, above 0. Raises TimedOut when none is left."""
+    """Seconds that the next call may take, above 0. Raises OutOfTime when none is left."""
     ends = _deadline.get()
     left = at_most if ends is None else min(at_most, ends - time.monotonic())
     if left <= 0:
-        raise TimedOut("the time for this request is up")
+        raise OutOfTime("the time for this request is up")
     return left
+
+
+class OutOfTime(TimedOut):
+    """The request has no time left, so the next thing was not called at all."""
 
 
 class BreakerOpen(Unavailable):
@@ -46,7 +50,8 @@ class BreakerOpen(Unavailable):
 
 class Breaker:
     """A circuit breaker around one remote dependency: closed, open after `fail_max` failures in a row, and half-open
-    after `reset_seconds`, when one call may try; its outcome closes or opens it again. A refusal is no failure."""
+    after `reset_seconds`, when one call may try; its outcome closes or opens it again. Only Unavailable and TimedOut are
+    failures."""
 
     def __init__(self, name: str, fail_max: int, reset_seconds: float) -> None:
         self.name = name
@@ -54,7 +59,7 @@ class Breaker:
         self._breaker = pybreaker.CircuitBreaker(
             fail_max,
             reset_seconds,
-            exclude=[_is_answer],
+            exclude=[_is_no_failure],
             listeners=[_Logged()],
             name=name,
             throw_new_error_on_trip=False,
@@ -72,6 +77,7 @@ class Breaker:
 
         Not `CircuitBreaker.call`, which holds its lock during the call and so lets only one run at a time.
         """
+        time_left(1)  # who has none left calls nobody, and that is nobody's failure
         trying = self._breaker.current_state != pybreaker.STATE_CLOSED
         if trying and not self._trial.acquire(blocking=False):
             raise self._refusal()
@@ -122,6 +128,7 @@ class _Logged(pybreaker.CircuitBreakerListener):
         _log.warning("circuit breaker", dependency=cb.name, before=before, now=new_state.name)
 
 
-def _is_answer(error: BaseException) -> bool:
-    """A refusal shows that the other side works."""
-    return isinstance(error, ShopError) and not isinstance(error, Unavailable | TimedOut)
+def _is_no_failure(error: BaseException) -> bool:
+    """A refusal shows that the other side works, and a fault of ours says nothing of it: it may lie in what one client
+    asked, who must not close the door to all others."""
+    return not isinstance(error, Unavailable | TimedOut) or isinstance(error, OutOfTime)

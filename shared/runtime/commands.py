@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
+from unicodedata import category
 from urllib.parse import unquote
 
 import flask
@@ -15,7 +16,7 @@ from shared.auth.permissions import Actor, Permission, Role, acting, require
 from shared.domain.errors import Invalid
 from shared.domain.values import decode, parse_json
 from shared.event_store.aggregates import Loaded
-from shared.event_store.protocol import EventStore
+from shared.event_store.protocol import AlreadyRecorded, Append, EventStore, IdempotencyRecord
 from shared.observability.context import Context, SpanKind, fresh, handling
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
@@ -24,6 +25,7 @@ from shared.runtime.http import HttpFunction, answering, body_of, header, http_f
 
 Command = TypeVar("Command")
 Handler = Callable[[Command, EventStore], Loaded[Any]]
+_LONGEST_ACTOR = 128  # as long as Firebase lets a user id be
 _SECONDS = re.compile(r"\d{1,5}(\.\d{1,9})?", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -60,8 +62,9 @@ def command(
 
 
 def administrative(kind: type[Command]) -> Callable[[Callable[[Command, Engines], Any]], HttpFunction]:
-    """Like `command`, for admins, and for what is no event: nothing is recorded under an idempotency key, so doing it twice
-    must be harmless by itself. Answers 200 with the handler's result as JSON; `current().actor` says who asked."""
+    """Like `command`, for admins, and for what is no event: its answer is recorded under the idempotency key only after it
+    was done, so doing it twice must be harmless by itself. Answers 200 with the handler's result as JSON;
+    `current().actor` says who asked."""
 
     def decorate(handle: Callable[[Command, Engines], Any]) -> HttpFunction:
         @http_function
@@ -89,9 +92,21 @@ def _administer(
     request: flask.Request, kind: type[Command], handle: Callable[[Command, Engines], Any]
 ) -> flask.Response:
     actor = _admitted(request, Permission.ADMIN)
-    asked = decode(kind, parse_json(body_of(request, engines().settings.max_body_bytes)))
-    with handling(_context(request, actor), handle.__name__, SpanKind.SERVER, {}), acting(actor):
-        return json_response(json.dumps(handle(asked, engines())))
+    context, store = _context(request, actor), engines().event_store
+    body = body_of(request, engines().settings.max_body_bytes)
+    asked, command = (
+        Request(context.causation_id, fingerprint(handle.__name__, actor.name, body)),
+        decode(kind, parse_json(body)),
+    )
+    with handling(context, handle.__name__, SpanKind.SERVER, {}), acting(actor):
+        if (earlier := earlier_answer(store, asked)) is not None:
+            return json_response(earlier)
+        result = json.dumps(handle(command, engines()))
+        try:
+            store.append(Append((), record=IdempotencyRecord(asked.key, asked.fingerprint, result)))
+        except AlreadyRecorded:  # somebody asked the same at the same moment, and was answered first
+            return json_response(earlier_answer(store, asked) or result)
+        return json_response(result)
 
 
 def _carry_out(
@@ -131,9 +146,11 @@ def _actor(request: flask.Request) -> Actor:
     """As the graphql function says, which has verified the token and is the only one that may call."""
     if "X-Actor" not in request.headers and "X-Role" not in request.headers:
         return without_sign_in(engines().settings.sign_in_required)
-    name = unquote(header(request, "X-Actor", "nobody"))
-    if not name.isprintable():
-        raise Invalid("X-Actor must be percent-encoded printable text", ("X-Actor",))
+    name = unquote(header(request, "X-Actor", "nobody", _LONGEST_ACTOR * 12))
+    if len(name) > _LONGEST_ACTOR or any(category(c) in ("Cc", "Cs") for c in name):
+        raise Invalid(
+            f"X-Actor must be up to {_LONGEST_ACTOR} characters, percent-encoded, none for control", ("X-Actor",)
+        )
     role = header(request, "X-Role", Role.READER.value)
     if role not in {known.value for known in Role}:
         raise Invalid(f"X-Role must be one of {', '.join(known.value for known in Role)}", ("X-Role",))

@@ -12,6 +12,7 @@ import structlog
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from shared.auth.identity import refuse_emulator_in_the_cloud
 from shared.domain.errors import Invalid, ShopError, Unavailable, classify
 from shared.observability.context import flush
 from shared.runtime.engines import engines
@@ -32,8 +33,9 @@ _NO_STORE = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 def http_function(handle: HttpFunction) -> HttpFunction:
     """A function as the framework takes it, which also answers /health/live and /health/ready, to whoever asks.
 
-    Its name in the manifest is that of `handle`.
+    Its name in the manifest is that of `handle`. Raises EmulatorInTheCloud, so that such a function does not start.
     """
+    refuse_emulator_in_the_cloud()
 
     @functions_framework.http
     @wraps(handle)
@@ -111,9 +113,9 @@ def body_of(request: flask.Request, limit: int) -> bytes:
         raise Invalid(f"the body is larger than {limit} bytes") from None
 
 
-def header(request: flask.Request, name: str, default: str) -> str:
-    """A header that will be stored. Raises Invalid unless it is up to 200 printable ASCII characters."""
+def header(request: flask.Request, name: str, default: str, longest: int = 200) -> str:
+    """A header that will be stored. Raises Invalid unless it is printable ASCII and no longer."""
     value = request.headers.get(name, default)
-    if not (0 < len(value) <= 200 and value.isascii() and value.isprintable()):
-        raise Invalid(f"the header {name} must be 1 to 200 printable ASCII characters", (name,))
+    if not (0 < len(value) <= longest and value.isascii() and value.isprintable()):
+        raise Invalid(f"the header {name} must be 1 to {longest} printable ASCII characters", (name,))
     return value

@@ -164,3 +164,12 @@ def test_the_gateways_own_retry_after_a_lost_answer_does_nothing_twice(shop: Sho
     made: Any = shop.ask(CATEGORY)["createCategory"]
     assert seen[0] == seen[1]
     assert [event.stream for event in shop.log()] == [f"category-{made['id']}"]
+
+
+def test_admins_mutations_take_a_key_too(shop: ShopInMemory) -> None:
+    retry = "mutation ($s: String) { retryDeadLetters(source: $s, limit: 1) { retried left } }"
+    first = post(shop, retry, KEY, {"s": "a.b"})
+    assert codes(first) == []
+    assert post(shop, retry, KEY, {"s": "a.b"}) == first
+    assert codes(post(shop, retry, KEY, {"s": "other"})) == ["CONFLICT"]
+    assert codes(post(shop, retry, {"Idempotency-Key": ""}, {"s": "a.b"})) == ["INVALID_INPUT"]

@@ -354,4 +354,4 @@ def test_counters_are_bounded_in_number(clients: Clients, monkeypatch: pytest.Mo
         clients.taken(1, f"192.0.2.{number}")
     from shared.api.door import _rates
 
-    assert len(_rates(clients.shop.engines)._counters.expirations) <= 11
+    assert len(_rates(clients.shop.engines)._counters["address"].expirations) <= 11

@@ -504,3 +504,13 @@ def test_lists_hold_what_has_reached_the_read_models(shop: ShopInMemory) -> None
     product_id = shop.new_product(str(shop.new_category()), name=f"tea {uuid7()}")
     shop.settle()
     assert shop.ask("{ products { id } }")["products"] == [{"id": product_id}]
+
+
+@pytest.mark.parametrize("user", ["x" * 129, "x" * 2000, "\ud800"])
+def test_a_user_id_that_could_not_be_one_is_refused_and_closes_no_door(shop: ShopInMemory, user: str) -> None:
+    for field in ("orders", "userOrders"):
+        for _ in range(6):
+            query = f"query ($u: String!) {{ {field}(userId: $u) {{ id }} }}"
+            (error,) = shop.graphql(query, {"u": user})["errors"]
+            assert (error["extensions"]["code"], error["extensions"]["field"]) == ("INVALID_INPUT", ["userId"])
+    assert shop.ask("{ orders { id } }") == {"orders": []}

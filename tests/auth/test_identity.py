@@ -13,11 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+from google.auth.exceptions import TransportError
 
 from scripts.local.token import emulator_token
 from shared.auth.identity import EmulatorInTheCloud, identify, refuse_emulator_in_the_cloud, require_caller, role_of
 from shared.auth.permissions import NOBODY, Actor, Role
-from shared.domain.errors import Forbidden
+from shared.domain.errors import Forbidden, Unavailable
 
 PROJECT, ADMIN, KID = "shop-project", "Owner@Example.com", "key-1"
 Claims = dict[str, Any]
@@ -205,3 +206,30 @@ def test_in_the_cloud_only_the_graphql_function_may_call(monkeypatch: pytest.Mon
             require_caller(header, caller)
     with pytest.raises(Forbidden):
         require_caller(stripped(email="", email_verified=True), "")
+
+
+@pytest.mark.parametrize("uid", ["nobody", "system", "developer", "a\ud800", "a\0"])
+def test_nobody_passes_for_the_shop_itself(uid: str) -> None:
+    found = actor(token(sub=uid))
+    assert found.uid is None
+    assert found.problem is not None
+
+
+def test_a_token_nested_a_thousand_times_is_not_valid() -> None:
+    parts = [base64.urlsafe_b64encode(part).decode() for part in (b'{"alg":"RS256","kid":"x"}', b"[" * 1500)]
+    found = actor(f"{parts[0]}.{parts[1]}.x")
+    assert found.uid is None
+    assert len(found.problem or "") < 300
+
+
+def test_where_nothing_can_be_verified_nobody_is_taken_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: object) -> None:
+        raise TransportError("no route")
+
+    monkeypatch.setattr("google.oauth2.id_token._fetch_certs", down)
+    with pytest.raises(Unavailable, match="can"):
+        actor(token())
+
+
+def test_user_ids_may_be_in_any_script() -> None:
+    assert actor(token(sub="花" * 23)).uid == "花" * 23

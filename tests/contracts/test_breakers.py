@@ -136,3 +136,19 @@ def test_when_the_time_is_up_nothing_more_is_called() -> None:
         time.sleep(0.02)
         with pytest.raises(TimedOut):
             time_left(3)
+
+
+def test_a_fault_of_ours_closes_the_door_to_nobody(breaker: Breaker) -> None:
+    for _ in range(2 * FAIL_MAX):
+        with pytest.raises(KeyError), breaker.guard():
+            raise KeyError("what one client asked for")
+    assert breaker.state == "closed"
+
+
+def test_who_has_no_time_left_calls_nobody_and_fails_nobody(breaker: Breaker) -> None:
+    for _ in range(2 * FAIL_MAX):
+        with deadline(0.001):
+            time.sleep(0.002)
+            with pytest.raises(TimedOut), breaker.guard():
+                pytest.fail("was called although there is no time left")
+    assert breaker.state == "closed"

@@ -61,7 +61,6 @@ NO_PUSHES: dict[str, object] = {
     "an empty message": {"message": {}, "subscription": "s"},
     "data that is no string": with_message(data=5),
     "attributes that are no strings": with_message(attributes={"ce-id": 5}),
-    "an attempt that is no number": push(b"{}") | {"deliveryAttempt": "often"},
 }
 NOT_OURS: dict[str, object] = {
     "wrong base64": with_message(data="***"),

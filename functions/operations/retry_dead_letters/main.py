@@ -4,7 +4,7 @@ import time
 from uuid import UUID
 
 from shared.domain.commands import RetryDeadLetters
-from shared.domain.errors import Rejected
+from shared.domain.errors import ConcurrencyError, Rejected
 from shared.messaging.dead_letter_store import Wanted, publish_again, refuse
 from shared.observability.context import current
 from shared.runtime.commands import administrative
@@ -33,7 +33,10 @@ def _one(letter_id: UUID, engines: Engines) -> int:
     published, claimed = _some(Wanted(letter_id), 1, engines)
     if claimed and not published:
         raise Rejected("its data is not base64, or its consumer is no more; all one can do is discard it", ("id",))
-    return published or refuse(engines.dead_letters.load(letter_id), "RETRIED")
+    try:
+        return published or refuse(engines.dead_letters.load(letter_id), "RETRIED")
+    except ConcurrencyError:  # somebody else is retrying it at this moment
+        return 0
 
 
 def _some(wanted: Wanted, limit: int, engines: Engines) -> tuple[int, list[UUID]]:
