@@ -24,6 +24,7 @@ from shared.resilience.postgres import FOLDERS, connect, missing, unavailable_wh
 from shared.runtime.coordinate import Coordinator
 from shared.runtime.manifest import Database
 from shared.runtime.settings import Settings, settings
+from shared.runtime.tail import Tail
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.store import PostgresSagaStore, SagaStore
 
@@ -49,6 +50,10 @@ class Engines:
     @cached_property
     def event_log(self) -> EventLog:
         return PostgresEventLog(self._event_store_pool)
+
+    @cached_property
+    def tail(self) -> Tail:
+        return Tail(self.event_store, self.settings.max_subscribers, self.settings.subscriber_buffer)
 
     @cached_property
     def sagas(self) -> SagaStore:

@@ -141,8 +141,13 @@ def earlier_answer(store: EventStore, request: Request) -> str | None:
 
 def answer(result: Loaded[Any]) -> str:
     """JSON: the stream's name and version, and the entity as the read model will show it."""
-    entity = _DOCUMENTS.dump_python(document(result.state), mode="json")
-    times = {"created_at": result.created_at.isoformat(), "updated_at": result.updated_at.isoformat()}
     return json.dumps(
-        {"stream": result.ref.stream, "version": result.version, "entity": entity | times}, ensure_ascii=False
+        {"stream": result.ref.stream, "version": result.version, "entity": entity(result)}, ensure_ascii=False
     )
+
+
+def entity(result: Loaded[Any]) -> dict[str, Any]:
+    """As the read model will have it."""
+    times = {"created_at": result.created_at.isoformat(), "updated_at": result.updated_at.isoformat()}
+    found: dict[str, Any] = _DOCUMENTS.dump_python(document(result.state), mode="json")
+    return found | times
