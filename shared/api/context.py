@@ -104,7 +104,7 @@ def _on_sale(where: Where, limit: int) -> Find:
 @dataclass(frozen=True)
 class RequestContext:
     """`idempotency_key`: the client's, for all mutations of the request. `written`: the version to which they have brought
-    each stream."""
+    each stream. `last_event_id`: where a subscription is to go on."""
 
     engines: Engines
     queries: Queries
@@ -113,6 +113,7 @@ class RequestContext:
     context: Context
     actor: Actor
     idempotency_key: str | None = None
+    last_event_id: str | None = None
     written: dict[str, int] = field(default_factory=dict)
 
 

@@ -93,7 +93,8 @@ def _context(request: Request, engines: Engines, actor: Actor, context: Context)
     key, token = request.headers.get("idempotency-key"), request.headers.get("consistency")
     patience = engines.settings.consistency_wait_seconds
     queries = engines.queries if token is None else ConsistentQueries(engines.queries, parsed(token), patience)
-    return RequestContext(engines, queries, Loaders(queries), _commands(engines), context, actor, key)
+    last_event_id = request.headers.get("last-event-id")
+    return RequestContext(engines, queries, Loaders(queries), _commands(engines), context, actor, key, last_event_id)
 
 
 @lru_cache

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from shared.api.context import Info, from_stores
@@ -9,17 +10,22 @@ from shared.api.queries import page_of, uuid
 from shared.auth.permissions import Role
 from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid
+from shared.domain.events import OrderCreated
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
-from shared.event_store.log import Seen
+from shared.event_store.aggregates import CODEC
+from shared.event_store.log import EventLog, Seen
 from shared.messaging.dead_letters import storable
 from shared.read_models.protocol import Fields
+from shared.runtime.engines import Engines
 from shared.runtime.execution_store import Execution, Kind, Wanted
 from shared.runtime.executions import watched
 
 _AGGREGATES = {aggregate.name: aggregate for aggregate in (CATEGORY, PRODUCT, ORDER)}
 _PERSONAL = frozenset({"user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason"})
 """Fields of events that say who somebody is, or what they wrote."""
+_KEPT = 10_000
+"""Owners of orders."""
 
 
 async def events(
@@ -33,7 +39,7 @@ async def events(
 ) -> Sequence[Fields]:
     """In the log's order; `afterId` is the id of the last one that was seen."""
     length, _offset = page_of({"limit": limit}, info.context.engines.settings, default=100)
-    log, after, types = info.context.engines.event_log, max(0, afterId or 0), _types(aggregateType, eventType)
+    log, after, types = info.context.engines.event_log, max(0, afterId or 0), types_of(aggregateType, eventType)
     if length == 0 or types == []:
         return []
     if aggregateId is not None:
@@ -74,7 +80,7 @@ def _names(aggregate_type: str | None) -> Sequence[str]:
     return [aggregate_type.lower()]
 
 
-def _types(aggregate_type: str | None, event_type: str | None) -> list[str] | None:
+def types_of(aggregate_type: str | None, event_type: str | None) -> list[str] | None:
     """The types of events that are wanted; None for all, an empty list when nothing can be both."""
     known = [kind.__name__ for name in _names(aggregate_type) for kind in _AGGREGATES[name].event_types]
     if event_type is not None:
@@ -88,14 +94,39 @@ async def shown(info: Info, found: Sequence[Seen]) -> Sequence[Fields]:
     return [_fields(seen, _may_see(info, owners.get(seen.event.stream))) for seen in found]
 
 
-async def _owners(info: Info, found: Sequence[Seen]) -> dict[str, str]:
+async def _owners(info: Info, found: Sequence[Seen]) -> Mapping[str, str]:
     """Of the orders among them, for a writer who may be one of them."""
     actor = info.context.actor
     if actor.uid is None or actor.role is Role.ADMIN:
         return {}
     streams = sorted({seen.event.stream for seen in found if seen.event.stream.startswith(f"{ORDER.name}-")})
-    orders = await info.context.loaders.orders.load_many([str(ORDER.id_of(stream)) for stream in streams])
-    return {stream: order["user_id"] for stream, order in zip(streams, orders, strict=True) if order}
+    return await _owners_known(info.context.engines).of(streams)
+
+
+class Owners:
+    """Who ordered what. It never changes, so it is kept; and it is read where it was written, for a read model may not
+    know yet."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._known: dict[str, str] = {}
+
+    async def of(self, streams: Sequence[str]) -> Mapping[str, str]:
+        known = {stream: self._known[stream] for stream in streams if stream in self._known}
+        unknown = [stream for stream in streams if stream not in known]
+        if unknown:
+            first = await from_stores(self._log.of_streams, unknown, [OrderCreated.__name__], 0, len(unknown))
+            found = {seen.event.stream: CODEC.decode(seen.event) for seen in first}
+            known |= {stream: event.user_id for stream, event in found.items() if isinstance(event, OrderCreated)}
+            if len(self._known) > _KEPT:
+                self._known.clear()
+            self._known |= known
+        return known
+
+
+@lru_cache(maxsize=1)
+def _owners_known(engines: Engines) -> Owners:
+    return Owners(engines.event_log)
 
 
 def _may_see(info: Info, owner: str | None) -> bool:

@@ -1,8 +1,9 @@
-"""GraphQL over HTTP, after the specification of that name (graphql.github.io/graphql-over-http)."""
+"""GraphQL over HTTP, after the specification of that name (graphql.github.io/graphql-over-http), and over server-sent events
+after the protocol of graphql-sse (its distinct connections)."""
 
 import asyncio
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from math import ceil
 from typing import Any
 
@@ -11,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.api.context import RequestContext, told
-from shared.api.operation import Asked, carried_out, formatted, parsed
+from shared.api.operation import Asked, Results, carried_out, formatted, parsed, subscribed
+from shared.api.subscriptions import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, dumped, frame
 from shared.domain.errors import Invalid, TimedOut, Unavailable, classify
 from shared.domain.values import parse_json
 from shared.resilience.calls import time_left
@@ -41,6 +43,14 @@ class TooMany(Refused):
         self.extensions = {"code": "SERVICE_UNAVAILABLE", "retryAfter": wait}
 
 
+class Full(Refused):
+    """As many are subscribed as this process takes."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "there are too many subscribers; try again in 5 seconds", {"Retry-After": "5"})
+        self.extensions = {"code": "SERVICE_UNAVAILABLE", "retryAfter": 5}
+
+
 def unavailable(error: Unavailable | TimedOut) -> Response:
     """It could not even be found out who asks."""
     wait = ceil(error.retry_after) if isinstance(error, Unavailable) else 1
@@ -54,8 +64,9 @@ async def answer(request: Request, context: Callable[[], RequestContext], wait: 
     it ask now.
 
     Status 400 or above when there is no result at all; a result with errors in some fields is 200."""
+    accept = request.headers.get("accept", "*/*")
     try:
-        media_type = accepted(request.headers.get("accept", "*/*"))
+        media_type = accepted(accept)
     except Refused as refused:
         return _refusal(refused, PLAIN_JSON)
     try:
@@ -65,12 +76,36 @@ async def answer(request: Request, context: Callable[[], RequestContext], wait: 
         settings = made.engines.settings
         asked = await _asked(request, settings.max_body_bytes)
         document, faults = parsed(asked.query, settings)
+        if document is not None and _is_subscription(document, asked):
+            return await _subscription(document, asked, made, accept)
         if document is not None and request.method == "GET":
             _require_query(document, asked.operation_name)
         result = ExecutionResult(None, list(faults)) if document is None else await carried_out(document, asked, made)
     except Refused as refused:
         return _refusal(refused, media_type)
     return _response(result, media_type, told(made.queries, made.written))
+
+
+def _is_subscription(document: DocumentNode, asked: Asked) -> bool:
+    operation = get_operation_ast(document, asked.operation_name)
+    return operation is not None and operation.operation is OperationType.SUBSCRIPTION
+
+
+async def _subscription(document: DocumentNode, asked: Asked, made: RequestContext, accept: str) -> Response:
+    if EVENT_STREAM not in _ranges(accept):
+        raise Refused(406, f"a subscription is answered as {EVENT_STREAM}: send the header Accept: {EVENT_STREAM}")
+    if made.engines.tail.full:
+        raise Full
+    results = await subscribed(document, asked, made)
+    if isinstance(results, ExecutionResult):
+        return _response(results, EVENT_STREAM, {})
+    return EventStream(_frames(results), made.engines.settings)
+
+
+async def _frames(results: Results) -> AsyncGenerator[bytes]:
+    async with aclosing(results):
+        async for place, result in results:
+            yield frame(_content(result) if result else None, place)
 
 
 def _made(context: Callable[[], RequestContext]) -> RequestContext:
@@ -82,13 +117,17 @@ def _made(context: Callable[[], RequestContext]) -> RequestContext:
 
 def accepted(accept: str) -> str:
     """The best media type we can answer with. Who names none gets plain JSON, as clients always have."""
-    ranges = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
+    ranges = _ranges(accept)
     for wanted in ranges:
-        if wanted in (RESPONSE_JSON, PLAIN_JSON):
+        if wanted in (RESPONSE_JSON, PLAIN_JSON, EVENT_STREAM):
             return wanted
     if {"*/*", "application/*", ""} & set(ranges):
         return PLAIN_JSON
-    raise Refused(406, f"this endpoint answers with {RESPONSE_JSON} or {PLAIN_JSON}")
+    raise Refused(406, f"this endpoint answers with {RESPONSE_JSON}, {PLAIN_JSON} or {EVENT_STREAM}")
+
+
+def _ranges(accept: str) -> list[str]:
+    return [part.partition(";")[0].strip().lower() for part in accept.split(",")]
 
 
 async def _asked(request: Request, max_body: int) -> Asked:
@@ -149,23 +188,30 @@ def _require_query(document: DocumentNode, operation_name: str | None) -> None:
 
 
 def _response(result: ExecutionResult, media_type: str, consistency: Mapping[str, Any]) -> Response:
+    body = _content(result)
+    if consistency:
+        body["extensions"] = {"consistency": consistency}
+    headers = {"Consistency": consistency["token"]} if "token" in consistency else {}
+    if media_type == EVENT_STREAM:
+        return Response(frame(body) + COMPLETE, 200, {**STREAM_HEADERS, **headers})
+    return _json(body, 400 if "data" not in body and media_type == RESPONSE_JSON else 200, media_type, headers)
+
+
+def _content(result: ExecutionResult) -> dict[str, Any]:
+    """Without data when the operation never began."""
     body: dict[str, Any] = {}
     if result.errors:
         body["errors"] = [formatted(error) for error in result.errors]
-    without_result = result.data is None and not any(error.path for error in result.errors or ())
-    if not without_result:
+    if result.data is not None or any(error.path for error in result.errors or ()):
         body["data"] = result.data
-    status = 400 if without_result and media_type == RESPONSE_JSON else 200
-    if consistency:
-        body["extensions"] = {"consistency": consistency}
-    return _json(body, status, media_type, {"Consistency": consistency["token"]} if "token" in consistency else None)
+    return body
 
 
 def _refusal(refused: Refused, media_type: str) -> Response:
     error = {"message": refused.message, "extensions": refused.extensions}
-    return _json({"errors": [error]}, refused.status, media_type, refused.headers)
+    kind = PLAIN_JSON if media_type == EVENT_STREAM else media_type
+    return _json({"errors": [error]}, refused.status, kind, refused.headers)
 
 
 def _json(body: Any, status: int, media_type: str, headers: Mapping[str, str] | None = None) -> Response:
-    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
-    return Response(content, status, {"Content-Type": f"{media_type}; charset=utf-8", **(headers or {})})
+    return Response(dumped(body), status, {"Content-Type": f"{media_type}; charset=utf-8", **(headers or {})})

@@ -1,9 +1,11 @@
 """One GraphQL operation: parsed and validated, refused or executed, its errors told without what happened inside."""
 
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from inspect import isawaitable
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from graphql import (
@@ -17,11 +19,14 @@ from graphql import (
     specified_rules,
     validate,
 )
+from graphql.execution import Executor, create_source_event_stream, execute_subscription_event
 
-from shared.api.context import RequestContext
+from shared.api.context import Loaders, RequestContext
 from shared.api.limits import Meter, require_affordable, require_modest
 from shared.api.schema import schema
+from shared.api.subscriptions import Shown
 from shared.domain.errors import ShopError, Unavailable, classify
+from shared.event_store.protocol import Checkpoint
 from shared.runtime.settings import Settings
 
 _KEEP_UP_TO = 4_000
@@ -65,13 +70,8 @@ def _validated(query: str, settings: Settings) -> tuple[DocumentNode | None, tup
 async def carried_out(document: DocumentNode, asked: Asked, context: RequestContext) -> ExecutionResult:
     """The result of the operation, unless it would cost more than it may."""
     settings = context.engines.settings
-    operation = get_operation_ast(document, asked.operation_name)
-    if operation is not None:
-        try:
-            measured = Meter(schema(), document, asked.variables, settings.max_list_limit).operation(operation)
-            require_affordable(measured, settings)
-        except GraphQLError as error:
-            return ExecutionResult(None, [error])
+    if too_much := _too_much(document, asked, settings):
+        return ExecutionResult(None, [too_much])
     result = execute(
         schema(),
         document,
@@ -81,6 +81,56 @@ async def carried_out(document: DocumentNode, asked: Asked, context: RequestCont
         hide_suggestions=not settings.introspection,
     )
     return await result if isawaitable(result) else result
+
+
+def _too_much(document: DocumentNode, asked: Asked, settings: Settings) -> GraphQLError | None:
+    operation = get_operation_ast(document, asked.operation_name)
+    if operation is None:
+        return None
+    try:
+        measured = Meter(schema(), document, asked.variables, settings.max_list_limit).operation(operation)
+        require_affordable(measured, settings)
+    except GraphQLError as error:
+        return error
+    return None
+
+
+Results = AsyncGenerator[tuple[Checkpoint | None, ExecutionResult | None]]
+"""Of a subscription, each with the place after which to go on, where there is one. A place may come without a result."""
+
+
+async def subscribed(document: DocumentNode, asked: Asked, context: RequestContext) -> ExecutionResult | Results:
+    """The results of a subscription as they come, or why there will be none."""
+    settings = context.engines.settings
+    if too_much := _too_much(document, asked, settings):
+        return ExecutionResult(None, [too_much])
+    executor = Executor.build(
+        schema(),
+        document,
+        context_value=context,
+        raw_variable_values=asked.variables,
+        operation_name=asked.operation_name,
+        hide_suggestions=not settings.introspection,
+    )
+    if isinstance(executor, list):
+        return ExecutionResult(None, executor)
+    source = create_source_event_stream(executor)
+    found = await source if isawaitable(source) else source
+    return found if isinstance(found, ExecutionResult) else _results(executor, cast(AsyncGenerator[Shown], found))
+
+
+async def _results(executor: Executor[Any], source: AsyncGenerator[Shown]) -> Results:
+    """Each event is a request of its own: what is loaded for it is no older than it is."""
+    request: RequestContext = executor.context_value
+    try:
+        async with aclosing(source):
+            async for place, value in source:
+                one = executor.build_per_event_executor(value)
+                one.context_value = replace(request, loaders=Loaders(request.queries))
+                result = execute_subscription_event(one) if value is not None else None
+                yield place, await result if isawaitable(result) else result
+    except GraphQLError as error:
+        yield None, ExecutionResult(None, [error])
 
 
 def formatted(error: GraphQLError) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from shared.domain.values import MAX_AMOUNT
 from shared.event_store.aggregates import Loaded
 from shared.read_models.documents import RANKS_PER_UNIT, matches
 from shared.read_models.protocol import Fields, Find, Where
-from shared.runtime.execute import entity_of
+from shared.runtime.execute import entity
 from shared.runtime.settings import Settings
 
 _SEARCH_PAGE = 500
@@ -124,7 +124,7 @@ def _as_of(info: Info, aggregate: Aggregate[Any], id: str, moment: datetime) -> 
     ref = aggregate.ref(UUID(id))
     events = info.context.engines.event_store.read([ref.stream])[ref.stream]
     then = Loaded(ref, aggregate.initial).then([*takewhile(lambda event: event.recorded_at <= moment, events)])
-    return {**entity_of(then), "product_count": None} if then.version else None
+    return {**entity(then), "product_count": None} if then.version else None
 
 
 def page_of(page: Mapping[str, int | None], settings: Settings, default: int = 20) -> tuple[int, int]:

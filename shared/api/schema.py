@@ -21,7 +21,7 @@ from graphql import (
     build_schema,
 )
 
-from shared.api import administration, history, monitoring, queries, timeline
+from shared.api import administration, history, monitoring, queries, subscriptions, timeline
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
 from shared.messaging.dead_letters import DeadLetter, Entry
@@ -75,6 +75,7 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         **administration.QUERIES,
     },
     "Mutation": {**{name: resolver(mutation) for name, mutation in MUTATIONS.items()}, **administration.MUTATIONS},
+    "Subscription": {name: one.shown for name, one in subscriptions.SUBSCRIPTIONS.items()},
     "HealthCheckResult": {"durationMs": lambda check, _: check["durationMs"]},
     "Category": {"products": queries.products_of_category, "productCount": queries.product_count},
     "Product": {
@@ -155,6 +156,7 @@ def _bind(kind: GraphQLObjectType) -> None:
     for name, field in kind.fields.items():
         if name in resolvers:
             field.resolve = history.remembered(name, resolvers[name]) if kind.name == "Query" else resolvers[name]
+            field.subscribe = subscriptions.SUBSCRIPTIONS[name].source if kind.name == "Subscription" else None
         elif snake_case(name) in provided:
             field.resolve = _from_document(snake_case(name))
         else:

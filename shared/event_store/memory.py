@@ -77,6 +77,16 @@ class MemoryEventStore:
             events = self._log[start : start + limit]
             return [LogEntry(Checkpoint(1, n, n), event) for n, event in enumerate(events, start + 1)]
 
+    def end(self) -> Checkpoint:
+        with self._lock:
+            return Checkpoint(1, len(self._log), len(self._log)) if self._log else Checkpoint()
+
+    def read_stream(self, stream: str, after: int, limit: int) -> list[LogEntry]:
+        with self._lock:
+            wanted = {event.id for event in self._streams.get(stream, [])[after : after + limit]}
+            found = [(n, event) for n, event in enumerate(self._log, 1) if event.id in wanted]
+            return [LogEntry(Checkpoint(1, n, n), event) for n, event in found]
+
     def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, Snapshot]:
         with self._lock:
             found = {stream: self._snapshots[stream] for stream in streams if stream in self._snapshots}

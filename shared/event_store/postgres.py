@@ -57,6 +57,18 @@ ORDER BY epoch, transaction_id, position
 LIMIT %s
 """
 
+_END = """
+SELECT epoch, transaction_id::text::bigint, position FROM events
+WHERE epoch < (SELECT max(epoch) FROM epochs) OR transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT 1
+"""
+
+_READ_STREAM = """
+SELECT epoch, transaction_id::text::bigint, position,
+    id, stream, version, type, schema_version, data, metadata, recorded_at
+FROM events WHERE stream = %s AND version > %s ORDER BY version LIMIT %s
+"""
+
 # The same as `append_events` in sql/ does, for a single event without rules: half as long without the function's detour.
 # No row is written when the version before it is missing.
 _APPEND_ONE = """
@@ -121,6 +133,15 @@ class PostgresEventStore:
     def read_all(self, after: Checkpoint, limit: int) -> list[LogEntry]:
         with self._connection() as connection:
             rows = connection.execute(_READ_ALL, (after.epoch, str(after.transaction_id), after.position, limit))
+            return [LogEntry(Checkpoint(*row[:3]), event_from(row[3:])) for row in rows]
+
+    def end(self) -> Checkpoint:
+        with self._connection() as connection:
+            return Checkpoint(*(connection.execute(_END).fetchone() or ()))
+
+    def read_stream(self, stream: str, after: int, limit: int) -> list[LogEntry]:
+        with self._connection() as connection:
+            rows = connection.execute(_READ_STREAM, (stream, after, limit))
             return [LogEntry(Checkpoint(*row[:3]), event_from(row[3:])) for row in rows]
 
     def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, Snapshot]:

@@ -95,6 +95,12 @@ class EventStore(Protocol):
         """The log after a checkpoint, in an order that never changes and to which nothing is ever added behind what has
         been read, however many write at once."""
 
+    def end(self) -> Checkpoint:
+        """The place of the last event that read_all gives at this moment; where nothing was written, before all."""
+
+    def read_stream(self, stream: str, after: int, limit: int) -> list[LogEntry]:
+        """A stream's events above the version `after`, in version order, each with its place in the log."""
+
     def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, Snapshot]:
         """The latest snapshot of each stream that has one of this schema version."""
 

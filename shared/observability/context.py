@@ -80,6 +80,9 @@ __all__ = ["SpanKind", "configure", "flush", "handling", "sampled", "span", "tra
 
 Attributes = Mapping[str, str | int] | Mapping[str, str]
 
+UNTRACED = f"00-{'1' * 32}-{'1' * 16}-00"
+"""As a parent: no spans are made within. For what repeats without end and would be nothing but noise."""
+
 _PROPAGATOR = TraceContextTextMapPropagator()
 _provider: TracerProvider | None = None
 _sampler = TraceIdRatioBased(1.0)

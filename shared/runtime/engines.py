@@ -26,6 +26,7 @@ from shared.runtime.execution_store import Executions, PostgresExecutions
 from shared.runtime.executions import Recorder
 from shared.runtime.manifest import Database
 from shared.runtime.settings import Settings, settings
+from shared.runtime.tail import Tail
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.store import PostgresSagaStore, SagaStore
 
@@ -59,6 +60,10 @@ class Engines:
     @cached_property
     def recorder(self) -> Recorder:
         return Recorder(self.executions, self.settings.history_sample_ratio)
+
+    @cached_property
+    def tail(self) -> Tail:
+        return Tail(self.event_store, self.settings.max_subscribers, self.settings.subscriber_buffer)
 
     @cached_property
     def sagas(self) -> SagaStore:

@@ -142,11 +142,12 @@ def earlier_answer(store: EventStore, request: Request) -> str | None:
 def answer(result: Loaded[Any]) -> str:
     """JSON: the stream's name and version, and the entity as the read model will show it."""
     return json.dumps(
-        {"stream": result.ref.stream, "version": result.version, "entity": entity_of(result)}, ensure_ascii=False
+        {"stream": result.ref.stream, "version": result.version, "entity": entity(result)}, ensure_ascii=False
     )
 
 
-def entity_of(loaded: Loaded[Any]) -> dict[str, Any]:
-    """What exists, with the fields of its read model, as JSON."""
-    entity: dict[str, Any] = _DOCUMENTS.dump_python(document(loaded.state), mode="json")
-    return entity | {"created_at": loaded.created_at.isoformat(), "updated_at": loaded.updated_at.isoformat()}
+def entity(result: Loaded[Any]) -> dict[str, Any]:
+    """As the read model will have it."""
+    times = {"created_at": result.created_at.isoformat(), "updated_at": result.updated_at.isoformat()}
+    found: dict[str, Any] = _DOCUMENTS.dump_python(document(result.state), mode="json")
+    return found | times

@@ -25,7 +25,9 @@ class Settings:
     open. `consistency_wait_seconds`: for read models that lag behind what a client has written. `trace_sample_ratio`:
     how many of all requests are traced, where traces go anywhere. `health_check_seconds`: for each check of a health
     report. `keep_history_days`: after so many days expire_records deletes the histories of ended sagas, and dead
-    letters that were retried or discarded.
+    letters that were retried or discarded. `heartbeat_seconds`: between signs of life in a subscription that has nothing
+    to say. `subscription_max_seconds`: after which a subscription ends and the client asks again; below the time that
+    the platform gives a request.
 
     Limits for clients; the README's table says what happens beyond each. `max_body_bytes`: of one request.
     `max_query_characters`, `..._tokens`, `..._fields`, `..._fragments` (spreads): of a document as it is written.
@@ -34,7 +36,8 @@ class Settings:
     `max_list_offset`: the greatest arguments `limit` (which schema.graphql lets be 100 when left out) and `offset`.
     `max_search_characters`: of a search term; `max_search_documents`: looked at for one search. `introspection`:
     whether the schema may be asked for. `rate_limit_signed_in`: GraphQL requests per minute and user,
-    `rate_limit_anonymous`: per minute and client address; 0 is no limit. `trusted_proxies`: how many entries at the end
+    `rate_limit_anonymous`: per minute and client address; 0 is no limit. `max_subscribers`: of one process
+    at one time; `subscriber_buffer`: events that may wait for one of them. `trusted_proxies`: how many entries at the end
     of X-Forwarded-For were written by proxies of ours; None is 1 in the cloud and 0 elsewhere.
     """
 
@@ -64,6 +67,8 @@ class Settings:
     keep_history_days: NotNegative = 90
     keep_executions_days: NotNegative = 14
     history_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    heartbeat_seconds: Seconds = 12
+    subscription_max_seconds: Seconds = 3_300
     max_body_bytes: Positive = 1_000_000
     max_query_characters: Positive = 50_000
     max_query_tokens: Positive = 4_000
@@ -76,6 +81,8 @@ class Settings:
     max_list_offset: NotNegative = 100_000
     max_search_characters: Positive = 200
     max_search_documents: Positive = 2_000
+    max_subscribers: Positive = 800
+    subscriber_buffer: Positive = 1_000
     introspection: bool = True
     rate_limit_signed_in: NotNegative = 1_000
     rate_limit_anonymous: NotNegative = 100

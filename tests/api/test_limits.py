@@ -78,7 +78,7 @@ def test_a_query_at_a_limit_is_answered_and_one_beyond_it_is_told_the_limit(shop
 
 
 def test_every_limit_has_a_test_or_is_none_of_a_query() -> None:
-    others = {"max_body_bytes", "max_search_documents"}
+    others = {"max_body_bytes", "max_search_documents", "max_subscribers"}
     assert {one.name for one in fields(Settings) if one.name.startswith("max_")} == others | set(AT_THE_BOUND)
 
 
@@ -140,6 +140,10 @@ def test_a_query_is_kept_for_the_settings_it_was_checked_with_only() -> None:
         ("health_check_seconds", "0"),
         ("health_check_seconds", "nan"),
         ("pool_size", "0"),
+        ("max_subscribers", "0"),
+        ("subscriber_buffer", "-1"),
+        ("heartbeat_seconds", "0"),
+        ("subscription_max_seconds", "inf"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_by_name(
@@ -157,6 +161,8 @@ def test_the_readme_tells_every_limit_with_its_default() -> None:
         *AT_THE_BOUND,
         "max_body_bytes",
         "max_search_documents",
+        "max_subscribers",
+        "subscriber_buffer",
         "rate_limit_signed_in",
         "rate_limit_anonymous",
     ]:

@@ -74,6 +74,7 @@ def test_what_commits_late_is_not_skipped(event_store_url: str, event_store_pool
         _insert(slow, event("slow", 1))  # has a position, isn't committed
         store.append(Append([event("fast", 1)]))
         assert store.read_all(Checkpoint(), 10) == []  # held back, not skipped
+        assert store.end() == Checkpoint()  # who begins here will see it
         slow.commit()
     seen = [entry.event.stream for entry in store.read_all(Checkpoint(), 10)]
     assert seen == ["slow", "fast"]

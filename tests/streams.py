@@ -1,0 +1,165 @@
+"""A client of server-sent events: reads what a stream sends, from the ASGI function in this process or from a server."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from starlette.applications import Starlette
+
+from tests.shop_in_memory import ADMIN, Json, app
+
+EVENT_STREAM = "text/event-stream"
+SOON = 10.0
+"""Seconds in which whatever is waited for comes."""
+
+
+@dataclass
+class Event:
+    name: str
+    id: str | None
+    data: Json | None
+
+
+@dataclass
+class Parser:
+    """After the WHATWG's standard, which says what a browser does. `last_id`: what it would send as Last-Event-ID."""
+
+    last_id: str = ""
+    comments: int = 0
+    _rest: str = ""
+
+    def feed(self, text: str) -> list[Event]:
+        *blocks, self._rest = (self._rest + text).split("\n\n")
+        return [event for block in blocks if (event := self._event(block))]
+
+    def _event(self, block: str) -> Event | None:
+        fields: dict[str, str] = {}
+        for line in block.split("\n"):
+            name, _, value = line.partition(":")
+            if name:
+                fields[name] = value.removeprefix(" ")
+            else:
+                self.comments += 1
+        self.last_id = fields.get("id", self.last_id)
+        if "data" not in fields:
+            return None
+        return Event(fields["event"], fields.get("id"), json.loads(fields["data"]) if fields["data"] else None)
+
+
+@dataclass
+class Stream:
+    """`reading`: cleared, the client takes nothing more from its socket. `taken`: the id of the last event that the test
+    has taken; the parser may be further."""
+
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    ended: bool = False
+    taken: str | None = None
+    parser: Parser = field(default_factory=Parser)
+    reading: asyncio.Event = field(default_factory=asyncio.Event)
+    _events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def take(self, message: Any) -> None:
+        await self.reading.wait()
+        async with self._changed:
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+                self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            else:
+                self.body += message.get("body", b"").decode()
+                self.ended = not message.get("more_body", False)
+                for event in self.parser.feed(message.get("body", b"").decode()):
+                    self._events.put_nowait(event)
+            self._changed.notify_all()
+
+    async def until(self, happened: Any) -> None:
+        async with asyncio.timeout(SOON), self._changed:
+            await self._changed.wait_for(happened)
+
+    async def event(self) -> Event:
+        """The next one, whatever it is."""
+        async with asyncio.timeout(SOON):
+            event = await self._events.get()
+        self.taken = event.id or self.taken
+        return event
+
+    async def next(self, field: str | None = None) -> Any:
+        """The value of the only field in the next result, which has no errors."""
+        event = await self.event()
+        assert event.name == "next" and event.data is not None
+        assert "errors" not in event.data, event.data
+        assert event.data["extensions"]["lastEventId"] == event.id
+        (value,) = event.data["data"].values()
+        return value[field] if field else value
+
+    async def some(self, number: int, field: str | None = None) -> list[Any]:
+        return [await self.next(field) for _ in range(number)]
+
+    async def refusal(self) -> Json:
+        """The only error, after which the stream is complete."""
+        event = await self.event()
+        assert event.name == "next" and event.data is not None
+        (error,) = event.data["errors"]
+        await self.complete()
+        refused: Json = error
+        return refused
+
+    async def complete(self) -> None:
+        event = await self.event()
+        assert (event.name, event.data) == ("complete", None)
+        await self.until(lambda: self.ended)
+
+    def nothing_waits(self) -> bool:
+        return self._events.empty()
+
+
+@asynccontextmanager
+async def opened(
+    query: str,
+    variables: Json | None = None,
+    headers: Mapping[str, str] | None = None,
+    method: str = "POST",
+    query_string: bytes = b"",
+) -> AsyncIterator[Stream]:
+    """A request to the graphql function in this process, from when its answer begins. Leaving, the client goes away."""
+    stream, leaving = Stream(), asyncio.Event()
+    stream.reading.set()
+    given = {"Authorization": f"Bearer {ADMIN}", "Content-Type": "application/json", "Accept": EVENT_STREAM}
+    sent = given | dict(headers or {})
+    body = json.dumps({"query": query, "variables": variables or {}}).encode() if method == "POST" else b""
+    asked = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> Any:
+        if message := next(asked, None):
+            return message
+        await leaving.wait()
+        return {"type": "http.disconnect"}
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": "/graphql",
+        "raw_path": b"/graphql",
+        "root_path": "",
+        "query_string": query_string,
+        "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("shop", 80),
+    }
+    answering = asyncio.create_task(cast(Starlette, app("graphql"))(scope, receive, stream.take))
+    try:
+        await stream.until(lambda: stream.status)
+        yield stream
+    finally:
+        leaving.set()
+        stream.reading.set()
+        async with asyncio.timeout(SOON):
+            await answering
