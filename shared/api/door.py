@@ -1,6 +1,7 @@
 """The way in: what the graphql function answers at which path, to whom, and how often."""
 
 import re
+import time
 from asyncio import to_thread
 from dataclasses import replace
 from functools import lru_cache
@@ -18,12 +19,14 @@ from shared.api.commands import CommandClient
 from shared.api.context import ConsistentQueries, Loaders, RequestContext, parsed
 from shared.api.http import answer
 from shared.auth.identity import identify, in_the_cloud, without_sign_in
-from shared.auth.permissions import Actor
+from shared.auth.permissions import Actor, Permission, require
+from shared.domain.errors import ShopError, classify
 from shared.observability.context import Context, SpanKind, flush, fresh, handling, sampled
+from shared.observability.metrics import observe
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
 from shared.runtime.health import Report
-from shared.runtime.http import NOT_GOT, examination, health_reply
+from shared.runtime.http import NOT_GOT, examination, health_reply, metrics_reply
 from shared.runtime.settings import Settings
 
 _CONSOLE = "/graphql/console/"
@@ -45,6 +48,8 @@ async def enter(request: Request) -> Response:
     path = request.url.path
     if path in ("/health/live", "/health/ready"):
         return await _health(path, request.method)
+    if path == "/metrics":
+        return await _metrics(request)
     if path.startswith(_CONSOLE):
         return _console(engines().settings, path.removeprefix(_CONSOLE))
     if path.rstrip("/") not in ("", "/graphql"):
@@ -55,9 +60,11 @@ async def enter(request: Request) -> Response:
     wait = _rates(engines()).wait(actor, request)
     asked = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
     about = {"http.request.method": request.method, "url.path": path}
+    began = time.perf_counter()
     with deadline(engines().settings.request_timeout_seconds):
         with handling(asked, "graphql", SpanKind.SERVER, about) as context:
             response = await answer(request, lambda: _context(request, engines(), actor, context), wait)
+        observe("shop_graphql_duration_seconds", time.perf_counter() - began)
         await to_thread(flush)
         return response
 
@@ -69,6 +76,17 @@ async def _health(path: str, method: str) -> Response:
         return Response(*health_reply(Report()))
     checkup, checks = examination("graphql")
     return Response(*health_reply(Report(await checkup.run_async(checks))))
+
+
+async def _metrics(request: Request) -> Response:
+    """For admins: unlike all other functions this one can be reached by anybody."""
+    if request.method not in ("GET", "HEAD"):
+        return Response(*NOT_GOT)
+    try:
+        require(Permission.ADMIN, await _actor(request, engines().settings))
+    except ShopError as error:
+        return PlainTextResponse(f"{error.message}\n", classify(error)[0])
+    return Response(*metrics_reply())
 
 
 async def _actor(request: Request, settings: Settings) -> Actor:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from graphql import DocumentNode, ExecutionResult, OperationType, get_operation_ast
@@ -13,6 +13,7 @@ from shared.api.context import RequestContext, told
 from shared.api.operation import Asked, carried_out, formatted, parsed
 from shared.domain.errors import Invalid
 from shared.domain.values import parse_json
+from shared.observability.metrics import count
 from shared.resilience.calls import time_left
 
 RESPONSE_JSON = "application/graphql-response+json"
@@ -144,6 +145,8 @@ def _response(result: ExecutionResult, media_type: str, consistency: Mapping[str
     if result.errors:
         body["errors"] = [formatted(error) for error in result.errors]
     without_result = result.data is None and not any(error.path for error in result.errors or ())
+    outcome = "REFUSED" if without_result else "ERRORS" if result.errors else "OK"
+    _count(outcome, body.get("errors", ()))
     if not without_result:
         body["data"] = result.data
     status = 400 if without_result and media_type == RESPONSE_JSON else 200
@@ -154,9 +157,16 @@ def _response(result: ExecutionResult, media_type: str, consistency: Mapping[str
 
 def _refusal(refused: Refused, media_type: str) -> Response:
     error = {"message": refused.message, "extensions": refused.extensions}
+    _count("REFUSED", [error])
     return _json({"errors": [error]}, refused.status, media_type, refused.headers)
 
 
 def _json(body: Any, status: int, media_type: str, headers: Mapping[str, str] | None = None) -> Response:
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
     return Response(content, status, {"Content-Type": f"{media_type}; charset=utf-8", **(headers or {})})
+
+
+def _count(outcome: str, errors: Iterable[Mapping[str, Any]]) -> None:
+    count("shop_graphql_requests_total", outcome)
+    for error in errors:
+        count("shop_errors_total", "graphql", error["extensions"]["code"])

@@ -25,7 +25,8 @@ class Settings:
     open. `consistency_wait_seconds`: for read models that lag behind what a client has written. `trace_sample_ratio`:
     how many of all requests are traced, where traces go anywhere. `health_check_seconds`: for each check of a health
     report. `keep_history_days`: after so many days expire_records deletes the histories of ended sagas, and dead
-    letters that were retried or discarded.
+    letters that were retried or discarded. `monitoring_endpoint`: host:port of a Cloud Monitoring that report_metrics
+    writes to without sign-in, for tests; in the cloud it writes to Google's.
 
     Limits for clients; the README's table says what happens beyond each. `max_body_bytes`: of one request.
     `max_query_characters`, `..._tokens`, `..._fields`, `..._fragments` (spreads): of a document as it is written.
@@ -62,6 +63,7 @@ class Settings:
     trace_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     health_check_seconds: Seconds = 2
     keep_history_days: NotNegative = 90
+    monitoring_endpoint: str = ""
     max_body_bytes: Positive = 1_000_000
     max_query_characters: Positive = 50_000
     max_query_tokens: Positive = 4_000
