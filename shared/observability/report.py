@@ -1,11 +1,10 @@
 """The whole shop's metrics, read from the stores when somebody asks, and sent to Cloud Monitoring.
 
-Each store is read by itself, in a thread and with a time limit of its own: what fails or hangs is missing, and counted in
+Each store is read in a thread and with a time limit of its own: what fails or hangs is missing, and counted in
 shop_scrape_errors_total, and keeps nothing else waiting.
 
-Sent are only the metrics that the stores know, which are the same whoever reads them. What processes count stays at the
-/metrics of each: one instance can't speak for the others, and Cloud Run counts each function's requests, errors and latency
-itself.
+Sent are only the metrics that the stores know, the same whoever reads them. What processes count stays at the /metrics of
+each: one instance can't speak for the others, and Cloud Run itself counts every function's requests, errors and latency.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,15 +52,16 @@ def collectors(engines: Engines) -> Mapping[str, Callable[[], Samples]]:
         "event_outbox": lambda: _outbox("events", engines.outboxes[0]),
         "saga_outbox": lambda: _outbox("sagas", engines.outboxes[1]),
         "sagas": lambda: _sagas(engines),
-        "dead_letters": lambda: _dead_letters(engines),
+        "dead_letters": lambda: iter([Sample("shop_dead_letters_pending", (), engines.dead_letters.pending())]),
     } | {name: partial(_lag, engines, name) for name in FED_BY}
 
 
 def collected(engines: Engines) -> list[Sample]:
     """What can be read."""
-    checks = [Check(f"metrics of {name}", partial(_read, read), _SECONDS) for name, read in collectors(engines).items()]
+    reads = collectors(engines)
+    checks = [Check(f"metrics of {name}", partial(_found, read), _SECONDS) for name, read in reads.items()]
     samples: list[Sample] = []
-    for name, result in zip(collectors(engines), engines.checkup.run(checks), strict=True):
+    for name, result in zip(reads, engines.checkup.run(checks), strict=True):
         if result.found.status is not Status.HEALTHY:
             count("shop_scrape_errors_total", name)
             _log.warning("could not read for metrics", collector=name, reason=result.found.message)
@@ -69,13 +69,13 @@ def collected(engines: Engines) -> list[Sample]:
     return added_up(samples)
 
 
-def _read(read: Callable[[], Samples]) -> Finding:
+def _found(read: Callable[[], Samples]) -> Finding:
     return Finding(Status.HEALTHY, "read", {"samples": list(read())})
 
 
 def _events(engines: Engines) -> Samples:
-    for (kind, _), number in engines.event_log.counts().events.items():
-        yield Sample("shop_events_total", (kind,), number)
+    counted = engines.event_log.counts().events.items()
+    return (Sample("shop_events_total", (kind,), number) for (kind, _), number in counted)
 
 
 def _outbox(name: str, outbox: Outbox) -> Samples:
@@ -94,10 +94,6 @@ def _sagas(engines: Engines) -> Samples:
     yield Sample("shop_sagas_overdue", (), engines.sagas.backlog(datetime.now(UTC) - _SWEEPS_MISSED).overdue)
 
 
-def _dead_letters(engines: Engines) -> Samples:
-    yield Sample("shop_dead_letters_pending", (), engines.dead_letters.pending())
-
-
 def _lag(engines: Engines, read_model: str) -> Samples:
     """Of the newest events only, so that it costs the same however long the log is. One that was given up long before
     them is seen as a dead letter."""
@@ -107,8 +103,7 @@ def _lag(engines: Engines, read_model: str) -> Samples:
         newest = [one.event for one in engines.event_log.recent(_NEWEST, types)]
         late += awaited(not_yet_in(engines.queries, collection, newest), _SECONDS)
     yield Sample("shop_projection_lag_streams", (read_model,), len({event.stream for event in late}))
-    oldest = min((event.recorded_at for event in late), default=None)
-    yield Sample("shop_projection_lag_seconds", (read_model,), _age(oldest))
+    yield Sample("shop_projection_lag_seconds", (read_model,), _age(min((e.recorded_at for e in late), default=None)))
 
 
 def _age(since: datetime | None) -> float:
@@ -135,21 +130,22 @@ def _send(settings: Settings, samples: Sequence[Sample]) -> None:
         client = _client(settings.monitoring_endpoint)
         _describe(client, project)
         for start in range(0, len(series), _BATCH):
-            batch = series[start : start + _BATCH]
-            client.create_time_series(name=project, time_series=batch, timeout=time_left(_SECONDS))
+            batch = {"name": project, "time_series": series[start : start + _BATCH]}
+            client.create_time_series(batch, timeout=time_left(_SECONDS))
 
 
 @contextmanager
 def _refusals_told() -> Iterator[None]:
-    from google.api_core.exceptions import GoogleAPICallError, PermissionDenied
+    from google.api_core.exceptions import GoogleAPIError, PermissionDenied
+    from google.auth.exceptions import GoogleAuthError
 
     try:
         yield
     except PermissionDenied as error:
         missing = "give the service account of report_metrics the role roles/monitoring.metricWriter"
         raise Unavailable(f"Cloud Monitoring does not let us write; {missing}") from error
-    except GoogleAPICallError as error:
-        raise Unavailable(f"Cloud Monitoring did not take the metrics: {error.message}") from error
+    except (GoogleAPIError, GoogleAuthError) as error:
+        raise Unavailable(f"Cloud Monitoring did not take the metrics: {error}") from error
 
 
 @lru_cache
@@ -172,9 +168,8 @@ def _describe(client: "MetricServiceClient", project: str) -> None:
     known = {one.type for one in client.list_metric_descriptors(ours, timeout=time_left(_SECONDS))}
     for metric in METRICS.values():
         if metric.known_to == "stores" and _type(metric) not in known:
-            client.create_metric_descriptor(
-                name=project, metric_descriptor=descriptor(metric), timeout=time_left(_SECONDS)
-            )
+            missing = {"name": project, "metric_descriptor": descriptor(metric)}
+            client.create_metric_descriptor(missing, timeout=time_left(_SECONDS))
 
 
 def descriptor(metric: Metric) -> "MetricDescriptor":
