@@ -140,10 +140,9 @@ class Shop:
         self.say("Pub/Sub and Firestore emulators")
         pubsub, firestore = f"127.0.0.1:{self.ports.pubsub}", f"127.0.0.1:{self.ports.firestore}"
         os.environ |= {"PUBSUB_EMULATOR_HOST": pubsub, "FIRESTORE_EMULATOR_HOST": firestore}
-        port = str(self.ports.pubsub)
-        self.processes.start("pubsub", [emulators.pubsub, "--host=127.0.0.1", f"--port={port}"])
-        port = str(self.ports.firestore)
-        command: list[str | Path] = [emulators.firestore, "start", "--host=127.0.0.1", f"--port={port}"]
+        at = "--host=127.0.0.1"
+        self.processes.start("pubsub", [emulators.pubsub, at, f"--port={self.ports.pubsub}"])
+        command: list[str | Path] = [emulators.firestore, "start", at, f"--port={self.ports.firestore}"]
         self.processes.start("firestore", command, {"JAVA": "exec java"})  # or killing the script leaves Java behind
         self.processes.wait_for("pubsub", f"http://{pubsub}")
         self.processes.wait_for("firestore", f"http://{firestore}")

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from shared.auth.identity import in_the_cloud
-from shared.domain.aggregate import Aggregate
 from shared.domain.category import CATEGORY
 from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
@@ -34,18 +33,15 @@ if TYPE_CHECKING:
     from google.api.metric_pb2 import MetricDescriptor
     from google.cloud.monitoring_v3 import MetricServiceClient, TimeSeries
 
-Samples = Iterator[Sample]
-
 _SECONDS = 5.0
 _NEWEST = 100
-_SWEEPS_MISSED = timedelta(minutes=2)
 _UNFINISHED = (SagaStatus.STARTED, SagaStatus.COMPENSATING, SagaStatus.STUCK)
-_AGGREGATES: Mapping[str, Aggregate[Any]] = {one.name: one for one in (CATEGORY, PRODUCT, ORDER)}
+_EVENTS = {one.name: [kind.__name__ for kind in one.event_types] for one in (CATEGORY, PRODUCT, ORDER)}
 
 _log = structlog.get_logger()
 
 
-def collectors(engines: Engines) -> Mapping[str, Callable[[], Samples]]:
+def collectors(engines: Engines) -> Mapping[str, Callable[[], Iterator[Sample]]]:
     """By name; each may hang and may raise."""
     return {
         "events": lambda: _events(engines),
@@ -69,38 +65,37 @@ def collected(engines: Engines) -> list[Sample]:
     return added_up(samples)
 
 
-def _found(read: Callable[[], Samples]) -> Finding:
+def _found(read: Callable[[], Iterator[Sample]]) -> Finding:
     return Finding(Status.HEALTHY, "read", {"samples": list(read())})
 
 
-def _events(engines: Engines) -> Samples:
+def _events(engines: Engines) -> Iterator[Sample]:
     counted = engines.event_log.counts().events.items()
     return (Sample("shop_events_total", (kind,), number) for (kind, _), number in counted)
 
 
-def _outbox(name: str, outbox: Outbox) -> Samples:
+def _outbox(name: str, outbox: Outbox) -> Iterator[Sample]:
     backlog = outbox.backlog()
     yield Sample("shop_outbox_messages", (name,), backlog.waiting)
     yield Sample("shop_outbox_oldest_age_seconds", (name,), _age(backlog.oldest))
 
 
-def _sagas(engines: Engines) -> Samples:
+def _sagas(engines: Engines) -> Iterator[Sample]:
     counts = engines.sagas.counts()
     for status in SagaStatus:
         there = counts.get(status)
         yield Sample("shop_sagas", (status.value,), there.sagas if there else 0)
         if status in _UNFINISHED:
             yield Sample("shop_saga_oldest_age_seconds", (status.value,), _age(there.oldest if there else None))
-    yield Sample("shop_sagas_overdue", (), engines.sagas.backlog(datetime.now(UTC) - _SWEEPS_MISSED).overdue)
+    yield Sample("shop_sagas_overdue", (), engines.sagas.backlog(datetime.now(UTC) - timedelta(minutes=2)).overdue)
 
 
-def _lag(engines: Engines, read_model: str) -> Samples:
+def _lag(engines: Engines, read_model: str) -> Iterator[Sample]:
     """Of the newest events only, so that it costs the same however long the log is. One that was given up long before
     them is seen as a dead letter."""
     late = []
     for aggregate, collection in FED_BY[read_model]:
-        types = [kind.__name__ for kind in _AGGREGATES[aggregate].event_types]
-        newest = [one.event for one in engines.event_log.recent(_NEWEST, types)]
+        newest = [one.event for one in engines.event_log.recent(_NEWEST, _EVENTS[aggregate])]
         late += awaited(not_yet_in(engines.queries, collection, newest), _SECONDS)
     yield Sample("shop_projection_lag_streams", (read_model,), len({event.stream for event in late}))
     yield Sample("shop_projection_lag_seconds", (read_model,), _age(min((e.recorded_at for e in late), default=None)))
@@ -111,7 +106,6 @@ def _age(since: datetime | None) -> float:
 
 
 _TYPE = "custom.googleapis.com/shop/"
-_BATCH = 200  # time series that one call may have
 _BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)  # the log has been counted from its first event on, and never starts anew
 
 
@@ -129,9 +123,8 @@ def _send(settings: Settings, samples: Sequence[Sample]) -> None:
     with _refusals_told():
         client = _client(settings.monitoring_endpoint)
         _describe(client, project)
-        for start in range(0, len(series), _BATCH):
-            batch = {"name": project, "time_series": series[start : start + _BATCH]}
-            client.create_time_series(batch, timeout=time_left(_SECONDS))
+        for batch in (series[n : n + 200] for n in range(0, len(series), 200)):  # as many as one call may have
+            client.create_time_series({"name": project, "time_series": batch}, timeout=time_left(_SECONDS))
 
 
 @contextmanager

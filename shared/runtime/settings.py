@@ -25,8 +25,7 @@ class Settings:
     open. `consistency_wait_seconds`: for read models that lag behind what a client has written. `trace_sample_ratio`:
     how many of all requests are traced, where traces go anywhere. `health_check_seconds`: for each check of a health
     report. `keep_history_days`: after so many days expire_records deletes the histories of ended sagas, and dead
-    letters that were retried or discarded. `monitoring_endpoint`: host:port of a Cloud Monitoring that report_metrics
-    writes to without sign-in, for tests; in the cloud it writes to Google's.
+    letters that were retried or discarded.
 
     Limits for clients; the README's table says what happens beyond each. `max_body_bytes`: of one request.
     `max_query_characters`, `..._tokens`, `..._fields`, `..._fragments` (spreads): of a document as it is written.
@@ -37,6 +36,9 @@ class Settings:
     whether the schema may be asked for. `rate_limit_signed_in`: GraphQL requests per minute and user,
     `rate_limit_anonymous`: per minute and client address; 0 is no limit. `trusted_proxies`: how many entries at the end
     of X-Forwarded-For were written by proxies of ours; None is 1 in the cloud and 0 elsewhere.
+
+    `monitoring_endpoint`: host:port of a Cloud Monitoring without sign-in that report_metrics writes to, for tests; in the
+    cloud it writes to Google's.
     """
 
     profile: Literal["memory", "postgres", "engines"] = "engines"
@@ -55,6 +57,7 @@ class Settings:
     saga_pace: Seconds = 1.0
     sandbox_database: str = ":memory:"
     console_directory: str = ""
+    monitoring_endpoint: str = ""
     request_timeout_seconds: Seconds = 25
     handler_timeout_seconds: Seconds = 50
     breaker_fail_max: Positive = 10
@@ -63,7 +66,6 @@ class Settings:
     trace_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     health_check_seconds: Seconds = 2
     keep_history_days: NotNegative = 90
-    monitoring_endpoint: str = ""
     max_body_bytes: Positive = 1_000_000
     max_query_characters: Positive = 50_000
     max_query_tokens: Positive = 4_000
