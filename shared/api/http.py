@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from graphql import DocumentNode, ExecutionResult, OperationType, get_operation_ast
@@ -145,11 +145,10 @@ def _response(result: ExecutionResult, media_type: str, consistency: Mapping[str
     if result.errors:
         body["errors"] = [formatted(error) for error in result.errors]
     without_result = result.data is None and not any(error.path for error in result.errors or ())
-    outcome = "REFUSED" if without_result else "ERRORS" if result.errors else "OK"
-    _count(outcome, body.get("errors", ()))
     if not without_result:
         body["data"] = result.data
     status = 400 if without_result and media_type == RESPONSE_JSON else 200
+    _count(body)
     if consistency:
         body["extensions"] = {"consistency": consistency}
     return _json(body, status, media_type, {"Consistency": consistency["token"]} if "token" in consistency else None)
@@ -157,16 +156,17 @@ def _response(result: ExecutionResult, media_type: str, consistency: Mapping[str
 
 def _refusal(refused: Refused, media_type: str) -> Response:
     error = {"message": refused.message, "extensions": refused.extensions}
-    _count("REFUSED", [error])
+    _count({"errors": [error]})
     return _json({"errors": [error]}, refused.status, media_type, refused.headers)
+
+
+def _count(body: Mapping[str, Any]) -> None:
+    """The answer by its outcome, and its errors by their codes."""
+    count("shop_graphql_requests_total", "REFUSED" if "data" not in body else "ERRORS" if "errors" in body else "OK")
+    for error in body.get("errors", ()):
+        count("shop_errors_total", "graphql", error["extensions"]["code"])
 
 
 def _json(body: Any, status: int, media_type: str, headers: Mapping[str, str] | None = None) -> Response:
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
     return Response(content, status, {"Content-Type": f"{media_type}; charset=utf-8", **(headers or {})})
-
-
-def _count(outcome: str, errors: Iterable[Mapping[str, Any]]) -> None:
-    count("shop_graphql_requests_total", outcome)
-    for error in errors:
-        count("shop_errors_total", "graphql", error["extensions"]["code"])
