@@ -45,8 +45,8 @@ def start(processes: Processes, ports: Ports, home: Path, in_one_process: bool) 
 
 def scraping(ports: Ports, in_one_process: bool) -> dict[str, Any]:
     """One target for each process, or what is counted there would be counted twice."""
-    paths = {"command": "/report_metrics/metrics", "query": "/project_orders/metrics", "client": "/metrics"}
-    scraped = ["command"] if in_one_process else list(paths)
+    paths = {"client": "/metrics", "command": "/create_order/metrics", "query": "/report_metrics/metrics"}
+    scraped = ["query"] if in_one_process else list(paths)
     jobs = [_job(service, paths[service], ports.services[service]) for service in scraped]
     return {"global": {"scrape_interval": "5s"}, "scrape_configs": jobs}
 
