@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from scripts.local import observe
 from scripts.local.console import build_console
 from scripts.local.ports import Ports
 from scripts.local.processes import CannotStart
@@ -23,13 +24,14 @@ def arguments() -> argparse.Namespace:
         "--memory", action="store_true", help="no engines: everything in one process, gone when it stops"
     )
     parser.add_argument(
-        "--port", type=int, default=8080, metavar="N", help="of GraphQL; N+1 to N+6 are used too (8080)"
+        "--port", type=int, default=8080, metavar="N", help="of GraphQL; N+1 to N+7 are used too (8080)"
     )
     parser.add_argument("--reset", action="store_true", help="erase the data of earlier runs first")
     parser.add_argument(
         "--data", type=Path, default=HOME, metavar="DIR", help="where data and logs are kept (.dev/data)"
     )
     parser.add_argument("--sign-in", action="store_true", help="ask for sign-in, as in the cloud")
+    parser.add_argument("--observe", action="store_true", help="start Prometheus too, where it is installed")
     parser.add_argument("--no-seed", action="store_true", help="start without the example catalogue")
     chosen = parser.parse_args()
     if not 1024 <= chosen.port <= 65_000:
@@ -44,7 +46,8 @@ def say(step: str) -> None:
 def main() -> int:
     chosen = arguments()
     ports = Ports(chosen.port)
-    shop = Shop(ports, chosen.data.resolve(), say, chosen.memory, chosen.sign_in)
+    observed = chosen.observe and observe.found(say)
+    shop = Shop(ports, chosen.data.resolve(), say, chosen.memory, chosen.sign_in, observed)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         shop.claim()
@@ -100,9 +103,15 @@ Order something:
 {example(shop)}
 
 Other endings: add paymentMethod: "decline", or shippingMethod: "refuse", or order more than there is.
-{signing_in(shop)}
+{signing_in(shop)}{watching(shop)}
 Ctrl-C stops it all.
 """
+
+
+def watching(shop: Shop) -> str:
+    """Something to ask Prometheus, where it runs."""
+    queries = "\n".join(f"  {query}" for query in observe.QUERIES)
+    return f"\n\nAsk Prometheus (http://127.0.0.1:{shop.ports.prometheus}):\n\n{queries}\n" if shop.observed else ""
 
 
 def signing_in(shop: Shop) -> str:

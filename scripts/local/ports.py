@@ -25,6 +25,10 @@ class Ports:
         return self.client + 6
 
     @property
+    def prometheus(self) -> int:
+        return self.client + 7
+
+    @property
     def services(self) -> dict[str, int]:
         return {"client": self.client, "command": self.command, "query": self.query}
 

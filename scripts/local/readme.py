@@ -1,12 +1,13 @@
-"""Write the README's function table from the manifest and the functions' docstrings."""
+"""Write the README's tables: of functions, from the manifest and their docstrings; and of metrics, from theirs."""
 
 import ast
 import sys
 
+from shared.observability.metrics import LABELS, METRICS, Metric
 from shared.runtime.manifest import ROOT, Function, manifest
 
 README = ROOT / "README.md"
-_BEGIN, _END = "<!-- functions: written by scripts/readme -->\n", "<!-- end of functions -->\n"
+_UNITS = {"1": "number", "s": "seconds"}
 
 
 def table() -> str:
@@ -27,13 +28,30 @@ def purpose(function: Function) -> str:
     return docstring
 
 
-def with_table(readme: str) -> str:
-    """The README with the table as it should be."""
-    before, _, rest = readme.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    return before + _BEGIN + table() + _END + after
+def metrics_table() -> str:
+    rows = [_metric_row(metric) for metric in METRICS.values()]
+    head = ["| metric | kind | unit | labels (values) | series at most | what it is |", "|---|---|---|---|---|---|"]
+    return "\n".join([*head, *rows]) + "\n"
+
+
+def _metric_row(metric: Metric) -> str:
+    """A process's own metrics in italics."""
+    labels = ", ".join(f"`{label}` ({len(LABELS[label]) + 1})" for label in metric.labels)
+    name = f"*`{metric.name}`*" if metric.known_to == "process" else f"`{metric.name}`"
+    unit = _UNITS[metric.unit]
+    return f"| {name} | {metric.kind} | {unit} | {labels} | {metric.most_series} | {metric.help} |"
+
+
+def with_tables(readme: str) -> str:
+    """The README with the tables as they should be."""
+    for what, rows in (("functions", table()), ("metrics", metrics_table())):
+        begin, end = f"<!-- {what}: written by scripts/readme -->\n", f"<!-- end of {what} -->\n"
+        before, _, rest = readme.partition(begin)
+        _, _, after = rest.partition(end)
+        readme = before + begin + rows + end + after
+    return readme
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text()))
+    README.write_text(with_tables(README.read_text()))
     sys.stdout.write("README.md is up to date\n")

@@ -13,6 +13,7 @@ from threading import Event, Thread
 import httpx
 import structlog
 
+from scripts.local import observe
 from scripts.local.emulators import Emulators, find_emulators, start_postgres
 from scripts.local.migrate import migrate_all
 from scripts.local.ports import Ports, busy
@@ -34,13 +35,14 @@ CONSOLE = ROOT / ".dev" / "console"
 
 @dataclass
 class Shop:
-    """`home`: where data and logs are kept. `say`: reports progress."""
+    """`home`: where data and logs are kept. `say`: reports progress. `observed`: by Prometheus."""
 
     ports: Ports
     home: Path
     say: Callable[[str], None]
     memory: bool = False
     sign_in: bool = False
+    observed: bool = False
     engines: dict[str, str] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -50,8 +52,8 @@ class Shop:
 
     def claim(self) -> None:
         """Raises CannotStart when a port is taken, or when another run uses the data."""
-        wanted = list(self.ports.services.values())
-        wanted += [] if self.memory else [self.ports.pubsub, self.ports.firestore]
+        emulators = [] if self.memory else [self.ports.pubsub, self.ports.firestore]
+        wanted = [*self.ports.services.values(), *emulators, *([self.ports.prometheus] if self.observed else [])]
         if taken := busy(wanted):
             ports = " and ".join(map(str, taken))
             raise CannotStart(f"Port {ports} is in use by another program. Stop it, or start with --port N.")
@@ -68,7 +70,7 @@ class Shop:
         """The data of earlier runs, and nothing else that may lie in the folder."""
         if self.memory:
             return
-        for folder in ("postgres", "runtime", "logs"):
+        for folder in ("postgres", "runtime", "logs", "prometheus"):
             shutil.rmtree(self.home / folder, ignore_errors=True)
         (self.home / "sandbox.sqlite").unlink(missing_ok=True)
 
@@ -88,6 +90,9 @@ class Shop:
             self._serve_here()
         self._replay()
         self._start_clock()
+        if self.observed:
+            self.say("Prometheus")
+            self.engines["metrics"] = observe.start(self.processes, self.ports, self.home, in_one_process=not emulators)
 
     def stop(self) -> None:
         self._stack.close()
@@ -135,10 +140,9 @@ class Shop:
         self.say("Pub/Sub and Firestore emulators")
         pubsub, firestore = f"127.0.0.1:{self.ports.pubsub}", f"127.0.0.1:{self.ports.firestore}"
         os.environ |= {"PUBSUB_EMULATOR_HOST": pubsub, "FIRESTORE_EMULATOR_HOST": firestore}
-        port = str(self.ports.pubsub)
-        self.processes.start("pubsub", [emulators.pubsub, "--host=127.0.0.1", f"--port={port}"])
-        port = str(self.ports.firestore)
-        command: list[str | Path] = [emulators.firestore, "start", "--host=127.0.0.1", f"--port={port}"]
+        at = "--host=127.0.0.1"
+        self.processes.start("pubsub", [emulators.pubsub, at, f"--port={self.ports.pubsub}"])
+        command: list[str | Path] = [emulators.firestore, "start", at, f"--port={self.ports.firestore}"]
         self.processes.start("firestore", command, {"JAVA": "exec java"})  # or killing the script leaves Java behind
         self.processes.wait_for("pubsub", f"http://{pubsub}")
         self.processes.wait_for("firestore", f"http://{firestore}")

@@ -22,6 +22,7 @@ from shared.api.commands import CommandClient
 from shared.auth.permissions import Actor
 from shared.domain.errors import Invalid, TimedOut
 from shared.observability.context import Context
+from shared.read_models.project import FED_BY
 from shared.read_models.protocol import Fields, Find, Queries, Where
 from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
@@ -126,13 +127,6 @@ Token = Mapping[str, int]
 _STREAM = re.compile(r"(category|product|order)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):([0-9]{1,9})")
 MAX_STREAMS = 20
 
-_FED_BY: Mapping[str, Sequence[tuple[str, str]]] = {
-    "categories": (("category", "categories"), ("product", "category_members")),
-    "products": (("product", "products"),),
-    "orders": (("order", "orders"),),
-}
-"""For each collection that is read: where it is seen how far a kind of stream has got into it."""
-
 
 def written(token: Token) -> str:
     """`product-<id>:3,order-<id>:1`"""
@@ -186,7 +180,7 @@ class ConsistentQueries:
     async def _arrived(self, collection: str) -> bool:
         missing: Mapping[tuple[str, str], int] = {
             (source, stream.partition("-")[2]): version
-            for kind, source in _FED_BY.get(collection, ())
+            for kind, source in FED_BY.get(collection, ())
             for stream, version in self._token.items()
             if stream.startswith(f"{kind}-")
         }

@@ -1,6 +1,7 @@
 """The way in: what the graphql function answers at which path, to whom, and how often."""
 
 import re
+import time
 from asyncio import to_thread
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,13 +20,14 @@ from shared.api.commands import CommandClient
 from shared.api.context import ConsistentQueries, Loaders, RequestContext, in_thread, parsed
 from shared.api.http import answer, unavailable
 from shared.auth.identity import identify, in_the_cloud, without_sign_in
-from shared.auth.permissions import Actor
-from shared.domain.errors import TimedOut, Unavailable
+from shared.auth.permissions import Actor, Permission, require
+from shared.domain.errors import ShopError, TimedOut, Unavailable, classify
 from shared.observability.context import Context, SpanKind, flush, fresh, handling, sampled
+from shared.observability.metrics import observe
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
 from shared.runtime.health import Report
-from shared.runtime.http import NOT_GOT, examination, health_reply
+from shared.runtime.http import NOT_GOT, examination, health_reply, metrics_reply
 from shared.runtime.settings import Settings
 
 _CONSOLE = "/graphql/console/"
@@ -48,6 +50,8 @@ async def enter(request: Request) -> Response:
     path = request.url.path
     if path in ("/health/live", "/health/ready"):
         return await _health(path, request.method)
+    if path == "/metrics":
+        return await _metrics(request)
     if path.startswith(_CONSOLE):
         return _console(engines().settings, path.removeprefix(_CONSOLE))
     if path.rstrip("/") not in ("", "/graphql"):
@@ -67,8 +71,10 @@ async def _asked(request: Request) -> Response:
     wait = _rates(engines()).wait(actor, request)
     asked = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
     about = {"http.request.method": request.method, "url.path": request.url.path}
+    began = time.perf_counter()
     with handling(asked, "graphql", SpanKind.SERVER, about) as context:
         response = await answer(request, lambda: _context(request, engines(), actor, context), wait)
+    observe("shop_graphql_duration_seconds", time.perf_counter() - began)
     await to_thread(flush)
     return response
 
@@ -80,6 +86,17 @@ async def _health(path: str, method: str) -> Response:
         return Response(*health_reply(Report()))
     checkup, checks = examination("graphql")
     return Response(*health_reply(Report(await checkup.run_async(checks))))
+
+
+async def _metrics(request: Request) -> Response:
+    """For admins: unlike all other functions this one can be reached by anybody."""
+    if request.method not in ("GET", "HEAD"):
+        return Response(*NOT_GOT)
+    try:
+        require(Permission.ADMIN, await _actor(request, engines().settings))
+    except ShopError as error:
+        return PlainTextResponse(f"{error.message}\n", classify(error)[0])
+    return Response(*metrics_reply())
 
 
 async def _actor(request: Request, settings: Settings) -> Actor:

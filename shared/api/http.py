@@ -16,6 +16,7 @@ from shared.api.operation import Asked, Results, carried_out, formatted, parsed,
 from shared.api.subscriptions import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, dumped, frame
 from shared.domain.errors import Invalid, TimedOut, Unavailable, classify
 from shared.domain.values import parse_json
+from shared.observability.metrics import count
 from shared.resilience.calls import time_left
 
 RESPONSE_JSON = "application/graphql-response+json"
@@ -189,6 +190,7 @@ def _require_query(document: DocumentNode, operation_name: str | None) -> None:
 
 def _response(result: ExecutionResult, media_type: str, consistency: Mapping[str, Any]) -> Response:
     body = _content(result)
+    _count(body)
     if consistency:
         body["extensions"] = {"consistency": consistency}
     headers = {"Consistency": consistency["token"]} if "token" in consistency else {}
@@ -210,7 +212,15 @@ def _content(result: ExecutionResult) -> dict[str, Any]:
 def _refusal(refused: Refused, media_type: str) -> Response:
     error = {"message": refused.message, "extensions": refused.extensions}
     kind = PLAIN_JSON if media_type == EVENT_STREAM else media_type
+    _count({"errors": [error]})
     return _json({"errors": [error]}, refused.status, kind, refused.headers)
+
+
+def _count(body: Mapping[str, Any]) -> None:
+    """The answer by its outcome, and its errors by their codes."""
+    count("shop_graphql_requests_total", "REFUSED" if "data" not in body else "ERRORS" if "errors" in body else "OK")
+    for error in body.get("errors", ()):
+        count("shop_errors_total", "graphql", error["extensions"]["code"])
 
 
 def _json(body: Any, status: int, media_type: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -50,8 +50,8 @@ class EventLog(Protocol):
 
     def everything(self, after: int, limit: int) -> list[Seen]: ...
 
-    def recent(self, limit: int) -> list[Seen]:
-        """The newest first."""
+    def recent(self, limit: int, types: Sequence[str] = ()) -> list[Seen]:
+        """The newest first; only those of `types`, where any are given."""
 
     def counts(self) -> Counts: ...
 
@@ -88,6 +88,14 @@ RECENT: LiteralString = """
 SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
 FROM events ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT %(limit)s
 """
+RECENT_OF_TYPES: LiteralString = """
+SELECT found.* FROM unnest(%(types)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
+    SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at, epoch, transaction_id
+    FROM events WHERE type = wanted.name
+    ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT %(limit)s
+) AS found
+ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT %(limit)s
+"""
 _NEWEST: LiteralString = "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1"
 
 _BATCH = 20_000
@@ -108,7 +116,9 @@ class PostgresEventLog:
     def everything(self, after: int, limit: int) -> list[Seen]:
         return self._find(EVERYTHING, after=after, limit=limit)
 
-    def recent(self, limit: int) -> list[Seen]:
+    def recent(self, limit: int, types: Sequence[str] = ()) -> list[Seen]:
+        if types:
+            return self._find(RECENT_OF_TYPES, types=list(types), limit=limit)
         return self._find(RECENT, limit=limit)
 
     def counts(self) -> Counts:
@@ -140,8 +150,8 @@ class MemoryEventLog:
     def everything(self, after: int, limit: int) -> list[Seen]:
         return list(self._after(after))[:limit]
 
-    def recent(self, limit: int) -> list[Seen]:
-        return list(self._after(0))[::-1][:limit]
+    def recent(self, limit: int, types: Sequence[str] = ()) -> list[Seen]:
+        return [one for one in list(self._after(0))[::-1] if not types or one.event.type in types][:limit]
 
     def counts(self) -> Counts:
         log = list(self._after(0))

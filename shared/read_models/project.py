@@ -5,7 +5,7 @@ before applies the event; one further behind reads what it missed from the event
 loss of all but the last message make the same document.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -15,7 +15,7 @@ from shared.domain.errors import Invalid, Unavailable
 from shared.domain.values import adapter
 from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventRecord
-from shared.read_models.protocol import Change, Fields, Increment, ReadModels
+from shared.read_models.protocol import Change, Fields, Increment, Queries, ReadModels
 
 Document = TypeVar("Document")
 ReadMissing = Callable[[str, int], Sequence[EventRecord]]
@@ -94,3 +94,18 @@ def _increments(count: Count[Any] | None, before: Any, after: Any) -> list[Incre
         return []
     moves = [(left, -1), (joined, 1)]
     return [Increment(count.collection, str(key), count.field, amount) for key, amount in moves if key]
+
+
+FED_BY: Mapping[str, Sequence[tuple[str, str]]] = {
+    "categories": (("category", "categories"), ("product", "category_members")),
+    "products": (("product", "products"),),
+    "orders": (("order", "orders"),),
+}
+"""For each collection that is read: where it is seen how far a kind of stream has got into it."""
+
+
+async def not_yet_in(queries: Queries, collection: str, events: Sequence[EventRecord]) -> list[EventRecord]:
+    """Those of the events, all of one kind of stream, that the collection's documents have not applied."""
+    keys = {event.stream: event.stream.partition("-")[2] for event in events}
+    found = await queries.get_many(collection, list(keys.values())) if keys else {}
+    return [event for event in events if found.get(keys[event.stream], {}).get("version", 0) < event.version]

@@ -3,17 +3,22 @@
 A deadline covers everything done for one request: whoever is called next gets what is left of it, not a new one.
 """
 
+import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from threading import Lock
+from functools import lru_cache
+from threading import Lock, Thread
+from typing import Any, TypeVar
 
 import pybreaker
 import structlog
 
 from shared.domain.errors import TimedOut, Unavailable
+
+T = TypeVar("T")
 
 _log = structlog.get_logger()
 
@@ -132,3 +137,21 @@ def _is_no_failure(error: BaseException) -> bool:
     """A refusal shows that the other side works, and a fault of ours says nothing of it: it may lie in what one client
     asked, who must not close the door to all others."""
     return not isinstance(error, Unavailable | TimedOut) or isinstance(error, OutOfTime)
+
+
+_loop_lock = Lock()
+
+
+def awaited(coroutine: Coroutine[Any, Any, T], at_most: float) -> T:
+    """What a coroutine returns, to a thread that has no loop. All run in one loop, because asynchronous clients are bound to
+    the loop they were first used in."""
+    with _loop_lock:  # the first who need it may come together
+        loop = _loop()
+    return asyncio.run_coroutine_threadsafe(coroutine, loop).result(time_left(at_most))
+
+
+@lru_cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, name="coroutines of threads", daemon=True).start()
+    return loop

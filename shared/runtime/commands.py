@@ -21,7 +21,16 @@ from shared.observability.context import Context, SpanKind, fresh, handling
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
 from shared.runtime.execute import Request, answer, earlier_answer, fingerprint, recording
-from shared.runtime.http import HttpFunction, answering, body_of, header, http_function, json_response
+from shared.runtime.http import (
+    COMMANDS,
+    HttpFunction,
+    answering,
+    body_of,
+    header,
+    http_function,
+    json_response,
+    measured,
+)
 
 Command = TypeVar("Command")
 Handler = Callable[[Command, EventStore], Loaded[Any]]
@@ -54,7 +63,9 @@ def command(
         def function(request: flask.Request) -> flask.Response:
             if request.method != "POST":
                 return flask.Response(status=405, headers={"Allow": "POST"})
-            return answering(lambda: _in_time(request, lambda: _carry_out(request, decoded, permission, handle)))
+            return answering(
+                lambda: _in_time(request, handle.__name__, lambda: _carry_out(request, decoded, permission, handle))
+            )
 
         return function
 
@@ -72,20 +83,21 @@ def administrative(kind: type[Command]) -> Callable[[Callable[[Command, Engines]
         def function(request: flask.Request) -> flask.Response:
             if request.method != "POST":
                 return flask.Response(status=405, headers={"Allow": "POST"})
-            return answering(lambda: _in_time(request, lambda: _administer(request, kind, handle)))
+            return answering(lambda: _in_time(request, handle.__name__, lambda: _administer(request, kind, handle)))
 
         return function
 
     return decorate
 
 
-def _in_time(request: flask.Request, respond: Callable[[], flask.Response]) -> flask.Response:
-    """Within what the caller will wait for."""
-    given = header(request, "X-Timeout", str(engines().settings.handler_timeout_seconds))
-    if not _SECONDS.fullmatch(given):
-        raise Invalid("X-Timeout must be seconds, such as 9.5", ("X-Timeout",))
-    with deadline(float(given)):
-        return respond()
+def _in_time(request: flask.Request, name: str, respond: Callable[[], flask.Response]) -> flask.Response:
+    """Within what the caller will wait for, and counted."""
+    with measured(COMMANDS, name):
+        given = header(request, "X-Timeout", str(engines().settings.handler_timeout_seconds))
+        if not _SECONDS.fullmatch(given):
+            raise Invalid("X-Timeout must be seconds, such as 9.5", ("X-Timeout",))
+        with deadline(float(given)):
+            return respond()
 
 
 def _administer(

@@ -1,10 +1,14 @@
-"""HTTP in and out of a function: its health, bounded bodies, and errors as answers."""
+"""HTTP in and out of a function: its health and metrics, bounded bodies, and errors as answers."""
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
 from math import ceil
+from typing import NamedTuple
 
 import flask
 import functions_framework
@@ -15,6 +19,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from shared.auth.identity import refuse_emulator_in_the_cloud
 from shared.domain.errors import Invalid, ShopError, Unavailable, classify
 from shared.observability.context import flush
+from shared.observability.metrics import LABELS, TEXT, Sample, count, exposition, observe
 from shared.runtime.engines import engines
 from shared.runtime.health import Check, Checkup, Finding, Report, Status, dependencies
 
@@ -30,10 +35,32 @@ NOT_GOT: Reply = ("", 405, {"Allow": "GET, HEAD"})
 _NO_STORE = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
 
-def http_function(handle: HttpFunction) -> HttpFunction:
-    """A function as the framework takes it, which also answers /health/live and /health/ready, to whoever asks.
+def metrics_reply(samples: Iterable[Sample] = ()) -> Reply:
+    """This process's metrics, and the samples, for Prometheus."""
+    headers = {"Content-Type": TEXT, "Cache-Control": "no-store"}
+    return exposition([*_breakers(), *samples]), 200, headers
 
-    Its name in the manifest is that of `handle`. Raises EmulatorInTheCloud, so that such a function does not start.
+
+def _breakers() -> list[Sample]:
+    """One for each state of each; only of those that have been used."""
+    try:
+        states = engines().breakers.states()
+    except Exception as error:  # such as a malformed setting, which /health/ready reports
+        count("shop_scrape_errors_total", "breakers")
+        _log.warning("could not read for metrics", collector="breakers", reason=repr(error))
+        return []
+    return [
+        Sample("shop_breaker_state", (dependency, state), float(state == now))
+        for dependency, now in states.items()
+        for state in LABELS["state"]
+    ]
+
+
+def http_function(handle: HttpFunction, metrics: Callable[[], ResponseReturnValue] = metrics_reply) -> HttpFunction:
+    """A function as the framework takes it, which also answers /health/live, /health/ready and /metrics, to whoever asks.
+
+    Its name in the manifest is that of `handle`. `metrics`: what it answers there, if not this process's. Raises
+    EmulatorInTheCloud, so that such a function does not start.
     """
     refuse_emulator_in_the_cloud()
 
@@ -46,7 +73,9 @@ def http_function(handle: HttpFunction) -> HttpFunction:
             case "/health/ready", "GET" | "HEAD":
                 checkup, checks = examination(handle.__name__)
                 return health_reply(Report(checkup.run(checks)))
-            case "/health/live" | "/health/ready", _:
+            case "/metrics", "GET" | "HEAD":
+                return metrics()
+            case "/health/live" | "/health/ready" | "/metrics", _:
                 return NOT_GOT
             case _:
                 return handle(request)
@@ -119,3 +148,38 @@ def header(request: flask.Request, name: str, default: str, longest: int = 200) 
     if not (0 < len(value) <= longest and value.isascii() and value.isprintable()):
         raise Invalid(f"the header {name} must be 1 to {longest} printable ASCII characters", (name,))
     return value
+
+
+class Work(NamedTuple):
+    """Counters by one label and the code, and how long it took by that label."""
+
+    total: str
+    seconds: str | None = None
+
+
+COMMANDS = Work("shop_commands_total", "shop_command_duration_seconds")
+DELIVERIES = Work("shop_deliveries_total", "shop_delivery_duration_seconds")
+RUNS = Work("shop_scheduled_runs_total")
+
+
+@dataclass
+class Piece:
+    """One piece of work. `label`: what it counts as; the function's name until somebody knows better."""
+
+    label: str
+
+
+@contextmanager
+def measured(work: Work, function: str) -> Iterator[Piece]:
+    """Count what is done inside, and as an error of the function what it raises."""
+    piece, began, code = Piece(function), time.perf_counter(), "OK"
+    try:
+        yield piece
+    except BaseException as error:
+        _, code = classify(error)
+        count("shop_errors_total", function, code)
+        raise
+    finally:
+        count(work.total, piece.label, code)
+        if work.seconds:
+            observe(work.seconds, time.perf_counter() - began, piece.label)

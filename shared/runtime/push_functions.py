@@ -26,7 +26,16 @@ from shared.read_models.protocol import Fields
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
 from shared.runtime.executions import watched
-from shared.runtime.http import HttpFunction, answering, body_of, http_function, json_response
+from shared.runtime.http import (
+    DELIVERIES,
+    RUNS,
+    HttpFunction,
+    answering,
+    body_of,
+    http_function,
+    json_response,
+    measured,
+)
 
 Command = TypeVar("Command")
 Document = TypeVar("Document")
@@ -47,8 +56,13 @@ def raw_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         def acknowledge() -> flask.Response:
-            with deadline(engines().settings.handler_timeout_seconds):
-                handle(decode_push(body_of(request, _MAX_PUSH)), engines())
+            with (
+                measured(DELIVERIES, handle.__name__) as delivery,
+                deadline(engines().settings.handler_timeout_seconds),
+            ):
+                push = decode_push(body_of(request, _MAX_PUSH))
+                delivery.label = push.subscription_id
+                handle(push, engines())
             return flask.Response(status=HTTPStatus.NO_CONTENT)
 
         return answering(acknowledge)
@@ -172,13 +186,20 @@ def scheduled(handle: Callable[[Engines], int]) -> HttpFunction:
     @http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
-        def run() -> flask.Response:
-            with (
-                handling(fresh(), handle.__name__, SpanKind.SERVER, {}),
-                deadline(engines().settings.handler_timeout_seconds),
-            ):
-                return json_response(f'{{"done": {handle(engines())}}}')
-
-        return answering(run)
+        return ran(handle.__name__, handle)
 
     return function
+
+
+def ran(name: str, handle: Callable[[Engines], int]) -> flask.Response:
+    """One run of the function called `name`."""
+
+    def run() -> flask.Response:
+        with (
+            measured(RUNS, name),
+            handling(fresh(), name, SpanKind.SERVER, {}),
+            deadline(engines().settings.handler_timeout_seconds),
+        ):
+            return json_response(f'{{"done": {handle(engines())}}}')
+
+    return answering(run)

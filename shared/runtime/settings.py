@@ -39,6 +39,9 @@ class Settings:
     `rate_limit_anonymous`: per minute and client address; 0 is no limit. `max_subscribers`: of one process
     at one time; `subscriber_buffer`: events that may wait for one of them. `trusted_proxies`: how many entries at the end
     of X-Forwarded-For were written by proxies of ours; None is 1 in the cloud and 0 elsewhere.
+
+    `monitoring_endpoint`: host:port of a Cloud Monitoring without sign-in that report_metrics writes to, for tests; in the
+    cloud it writes to Google's.
     """
 
     profile: Literal["memory", "postgres", "engines"] = "engines"
@@ -57,6 +60,7 @@ class Settings:
     saga_pace: Seconds = 1.0
     sandbox_database: str = ":memory:"
     console_directory: str = ""
+    monitoring_endpoint: str = ""
     request_timeout_seconds: Seconds = 25
     handler_timeout_seconds: Seconds = 50
     breaker_fail_max: Positive = 10

@@ -48,6 +48,14 @@ class SagaBacklog:
     stuck: int
 
 
+@dataclass(frozen=True)
+class SagaCount:
+    """`oldest`: when the one that began first was saved first, UTC."""
+
+    sagas: int
+    oldest: datetime
+
+
 _ENTRIES = TypeAdapter(list[tuple[datetime, HistoryEntry]])
 
 
@@ -86,6 +94,9 @@ class SagaStore(Protocol):
     def backlog(self, since: datetime) -> SagaBacklog:
         """`since`: a deadline that passed before it is overdue. Raises Unavailable."""
 
+    def counts(self) -> Mapping[Status, SagaCount]:
+        """Of each status that any has. Raises Unavailable."""
+
     def history(self, saga_id: UUID) -> list[HistoryEntry]: ...
 
     def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]: ...
@@ -115,6 +126,7 @@ DELETE FROM saga_history WHERE (saga_id, version, entry) IN (
     ORDER BY h.recorded_at LIMIT %(limit)s
 )
 """
+COUNTS: LiteralString = "SELECT status, count(*), min(created_at) FROM sagas GROUP BY status"
 
 
 class PostgresSagaStore:
@@ -160,6 +172,10 @@ class PostgresSagaStore:
                           (SELECT count(*) FROM sagas WHERE status = 'STUCK')"""
         with unavailable_when_down("the saga store"), self._pool.connection() as connection:
             return SagaBacklog(*(connection.execute(query, (since,)).fetchone() or (0, 0)))
+
+    def counts(self) -> Mapping[Status, SagaCount]:
+        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+            return {Status(row[0]): SagaCount(row[1], row[2]) for row in connection.execute(COUNTS)}
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
         query = "SELECT kind, name, data FROM saga_history WHERE saga_id = %s ORDER BY version, entry"
@@ -224,6 +240,13 @@ class MemorySagaStore:
             all_of_them = [saga.progress for saga in self._sagas.values()]
         overdue = sum(one.deadline_at is not None and one.deadline_at <= since for one in all_of_them)
         return SagaBacklog(overdue, sum(one.status is Status.STUCK for one in all_of_them))
+
+    def counts(self) -> Mapping[Status, SagaCount]:
+        begun: dict[Status, list[datetime]] = {}
+        with self._lock:
+            for saga_id, saga in self._sagas.items():
+                begun.setdefault(saga.progress.status, []).append(self._times[saga_id][0])
+        return {status: SagaCount(len(times), min(times)) for status, times in begun.items()}
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
         with self._lock:

@@ -17,6 +17,7 @@ from shared.event_store.log import (
     OF_STREAMS,
     OF_TYPES,
     RECENT,
+    RECENT_OF_TYPES,
     EventLog,
     MemoryEventLog,
     PostgresEventLog,
@@ -85,6 +86,16 @@ def test_the_newest_come_first_when_asked_for(both: Both) -> None:
     assert [one.event for one in log.recent(4)] == events[::-1][:4]
 
 
+def test_the_newest_of_some_types_come_first_however_old_they_are(both: Both) -> None:
+    store, log = both
+    events = written(store)
+    made = [one for one in events[::-1] if one.type == "Made"]
+    store.append(Append([event("t-1", version, "Other") for version in range(1, 30)]))
+    assert [one.event for one in log.recent(4, ["Made"])] == made[:4]
+    assert [one.event for one in log.recent(100, ["Sold", "Made", "Nothing"])] == events[::-1]
+    assert log.recent(4, ["Nothing"]) == []
+
+
 def test_what_is_counted_is_what_is_there(both: Both) -> None:
     store, log = both
     assert (log.counts().events, log.counts().last_position) == ({}, 0)
@@ -134,6 +145,7 @@ def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
         (OF_TYPES, {"types": ["Type3", "Type4", "Nothing"], "after": 90_000, "limit": 100}),
         (OF_STREAMS, {"streams": ["order-7", "product-7"], "types": [], "after": 0, "limit": 100}),
         (RECENT, {"limit": 50}),
+        (RECENT_OF_TYPES, {"types": ["Type3", "Type4", "Nothing"], "limit": 100}),
     ],
 )
 def test_no_query_reads_the_whole_log(large: psycopg.Connection[TupleRow], query: str, values: dict[str, Any]) -> None:

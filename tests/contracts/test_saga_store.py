@@ -18,10 +18,12 @@ from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
 from shared.observability.context import Context
 from shared.sagas.definition import Progress, Status
 from shared.sagas.store import (
+    COUNTS,
     HistoryEntry,
     MemorySagaStore,
     PostgresSagaStore,
     SagaBacklog,
+    SagaCount,
     Sagas,
     SagaStore,
     StoredSaga,
@@ -123,6 +125,31 @@ def test_the_backlog_counts_what_is_overdue_and_what_is_stuck(sagas: SagaStore) 
         sagas.save(replace(saga, progress=replace(saga.progress, status=status)), [], [])
     assert sagas.backlog(NOW) == SagaBacklog(3, 2)
     assert sagas.backlog(NOW - timedelta(seconds=5)) == SagaBacklog(1, 2)
+
+
+def test_sagas_are_counted_by_status_and_by_when_the_first_of_them_began(sagas: SagaStore) -> None:
+    assert sagas.counts() == {}
+    first, *others = (moved(sagas, status) for status in (Status.STARTED, Status.STARTED, Status.STUCK, Status.STARTED))
+    done = replace(others[0], version=1, progress=replace(others[0].progress, status=Status.COMPLETED))
+    sagas.save(done, [], [])
+    begun = {one.saga.progress.saga_id: one.created_at for one in sagas.newest(10)}
+    assert sagas.counts() == {
+        Status.STARTED: SagaCount(2, begun[first.progress.saga_id]),
+        Status.STUCK: SagaCount(1, begun[others[1].progress.saga_id]),
+        Status.COMPLETED: SagaCount(1, begun[done.progress.saga_id]),
+    }
+
+
+def test_sagas_are_counted_from_the_index_alone(command_pool: ConnectionPool) -> None:
+    with command_pool.connection() as connection:
+        connection.execute(
+            """INSERT INTO sagas (id, type, version, status, progress, correlation_id)
+               SELECT gen_random_uuid(), 'OrderSaga', 1, 'COMPLETED', '{}', 'c' FROM generate_series(1, 20000)"""
+        )
+        connection.execute("VACUUM ANALYZE sagas")
+        row = connection.execute(f"EXPLAIN (FORMAT JSON) {COUNTS}".encode()).fetchone()
+    assert row is not None
+    assert "'Index Only Scan'" in str(row[0]) and "'Seq Scan'" not in str(row[0]), row[0]
 
 
 def test_the_outbox_says_how_many_wait_and_since_when(stores: tuple[SagaStore, Outbox]) -> None:

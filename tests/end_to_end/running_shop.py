@@ -110,7 +110,7 @@ class RunningShop(Client):
     """One `scripts/dev`. `screen`: what it has printed."""
 
     def __init__(self, data: Path, *options: str, port: int | None = None, **environment: str) -> None:
-        self.port = port or free_port(7)
+        self.port = port or free_port(8)
         command = [sys.executable, "-m", "scripts.local.dev", f"--port={self.port}", f"--data={data}", *options]
         self._output = data.with_suffix(".out")
         self._output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,15 +1,21 @@
 """`scripts/dev` itself: what it starts, what it says, what it leaves behind."""
 
 import json
+import re
+import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 
+from scripts.local import observe
 from scripts.local.emulators import Emulators
 from scripts.local.ports import busy
+from scripts.local.readme import README
+from shared.observability.metrics import METRICS
 from tests.end_to_end.running_shop import RunningShop, wait_until
 
 
@@ -55,7 +61,7 @@ def test_ctrl_c_stops_every_process_it_started(data: Path) -> None:
     assert shop.close() == 0
     _, alive = psutil.wait_procs(family, 10)
     assert alive == []
-    assert busy([shop.port + n for n in range(7)]) == []
+    assert busy([shop.port + n for n in range(8)]) == []
 
 
 def test_killing_it_leaves_no_process_behind(data: Path, emulators: Emulators) -> None:
@@ -124,3 +130,76 @@ def test_sign_in_is_asked_for_only_when_wanted(data: Path) -> None:
         ordered = subprocess.run(shop.example(), shell=True, capture_output=True, text=True, check=True)
         assert json.loads(ordered.stdout)["data"]["createOrder"]["order"]["status"] == "PENDING"
         assert shop.close() == 0
+
+
+@pytest.fixture
+def prometheus() -> None:
+    if not shutil.which("prometheus"):
+        pytest.skip("needs Prometheus: apt-get install prometheus")
+
+
+def asked(shop: RunningShop, query: str) -> list[dict[str, Any]]:
+    """What Prometheus answers; nothing while it does not."""
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{shop.port + 7}/api/v1/query", params={"query": query}, timeout=10)
+    except httpx.TransportError:
+        return []
+    found: list[dict[str, Any]] = answer.json()["data"]["result"]
+    return found
+
+
+@pytest.mark.usefixtures("prometheus")
+def test_prometheus_watches_every_service_even_where_sign_in_is_asked_for(data: Path, emulators: Emulators) -> None:
+    shop = RunningShop(data, "--observe", "--sign-in", "--no-seed").open()
+    assert f"http://127.0.0.1:{shop.port + 7}" in shop.screen
+    assert "shop_projection_lag_seconds" in shop.screen
+    assert shop.until_ended(shop.order(shop.product(stock=3)))[0]["status"] == "CONFIRMED"
+    up = {"client": "1", "command": "1", "query": "1"}
+    wait_until(lambda: {one["metric"]["job"]: one["value"][1] for one in asked(shop, "up")} == up, 60)
+    wait_until(lambda: bool(asked(shop, 'shop_sagas{status="COMPLETED"} == 1')), 60)
+    for query in (*observe.QUERIES[:1], "shop_graphql_requests_total", "shop_deliveries_total"):
+        wait_until(lambda query=query: bool(asked(shop, query)), 60)  # type: ignore[misc]
+    family = shop.family()
+    assert shop.close() == 0
+    assert psutil.wait_procs(family, 10)[1] == []
+
+
+@pytest.mark.usefixtures("prometheus")
+def test_in_one_process_nothing_is_counted_twice(data: Path) -> None:
+    shop = RunningShop(data, "--memory", "--observe", "--no-seed").open()
+    shop.product(stock=3)
+    wait_until(lambda: bool(asked(shop, 'shop_commands_total{command="create_product"}')), 60)
+    (count,) = asked(shop, 'sum(shop_commands_total{command="create_product"})')
+    assert count["value"][1] == "1"
+    assert shop.close() == 0
+
+
+@pytest.mark.usefixtures("prometheus")
+def test_what_the_readme_says_to_look_at_can_be_asked(data: Path) -> None:
+    shop = RunningShop(data, "--memory", "--observe", "--no-seed").open()
+    section = README.read_text().partition("### What to look at")[2].partition("\n## ")[0]
+    rows = [row.split(" | ") for row in section.splitlines() if row.startswith("| ")]
+    queries = [query for row in rows for query in re.findall("`([^`]+)`", row[1])]
+    assert len(queries) >= 10
+    for query in (*queries, *observe.QUERIES):
+        answer = httpx.get(f"http://127.0.0.1:{shop.port + 7}/api/v1/query", params={"query": query}, timeout=10)
+        assert answer.json()["status"] == "success", (query, answer.text)
+        assert set(re.findall(r"shop_[a-z_]+?(?=_bucket|\W|$)", query)) <= set(METRICS), query
+    assert shop.close() == 0
+
+
+@pytest.mark.usefixtures("prometheus")
+def test_prometheus_port_is_checked_like_the_others(data: Path) -> None:
+    first = RunningShop(data, "--memory", "--observe", "--no-seed").open()
+    other = RunningShop(data.with_name("other"), "--memory", "--observe", port=first.port + 5)
+    assert other.process.wait(30) == 1
+    assert str(first.port + 7) in other.screen and "--port" in other.screen
+    assert first.close() == 0
+
+
+def test_without_prometheus_it_says_how_to_get_it_and_goes_on(data: Path) -> None:
+    shop = RunningShop(data, "--memory", "--observe", "--no-seed", PATH="/usr/bin/nowhere").open()
+    assert shop.screen.count("apt-get install prometheus") == 1
+    assert "Ask Prometheus" not in shop.screen
+    assert shop.data("{ products { id } }") == {"products": []}
+    assert shop.close() == 0

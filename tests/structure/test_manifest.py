@@ -8,7 +8,7 @@ import functions_framework
 import pytest
 import yaml
 
-from scripts.local.readme import README, purpose, with_table
+from scripts.local.readme import README, purpose, with_tables
 from shared.domain.aggregate import Aggregate
 from shared.domain.category import CATEGORY
 from shared.domain.order import ORDER
@@ -92,9 +92,9 @@ def test_a_function_says_in_one_sentence_what_it_is_for(function: Function) -> N
     assert re.fullmatch(r"[^\n|]{10,160}\.", purpose(function))
 
 
-def test_the_readmes_table_is_up_to_date() -> None:
+def test_the_readmes_tables_are_up_to_date() -> None:
     readme = README.read_text()
-    assert with_table(readme) == readme, "run scripts/readme"
+    assert with_tables(readme) == readme, "run scripts/readme"
 
 
 def test_the_code_stays_small_enough_to_be_read() -> None:

@@ -1,0 +1,252 @@
+"""report_metrics and Cloud Monitoring: a server that speaks its API, and refuses what Google's would refuse."""
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.api.metric_pb2 import MetricDescriptor
+from google.auth.exceptions import DefaultCredentialsError
+from google.cloud.monitoring_v3 import (
+    CreateMetricDescriptorRequest,
+    CreateTimeSeriesRequest,
+    ListMetricDescriptorsRequest,
+    ListMetricDescriptorsResponse,
+    TimeSeries,
+)
+from google.protobuf.empty_pb2 import Empty
+
+from shared.observability import report
+from shared.observability.metrics import METRICS, Sample
+from shared.observability.report import collected, descriptor
+from tests.shop_in_memory import ShopInMemory
+
+PROJECT = "projects/shop-local"
+OURS = 'metric.type = starts_with("custom.googleapis.com/shop/")'
+KIND, VALUE = MetricDescriptor.MetricKind, MetricDescriptor.ValueType
+
+
+class Refused(Exception):
+    """What Google's API answers with an error."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class CloudMonitoring:
+    """Keeps what it is sent. `calls`: how often each method was called; `forbidden`: methods that the caller may not use."""
+
+    def __init__(self) -> None:
+        self.descriptors: dict[str, MetricDescriptor] = {}
+        self.points: dict[str, list[TimeSeries]] = {}
+        self.calls: list[str] = []
+        self.forbidden: set[str] = set()
+
+    def ListMetricDescriptors(self, asked: ListMetricDescriptorsRequest) -> Any:  # noqa: N802
+        assert (asked.name, asked.filter) == (PROJECT, OURS)
+        return ListMetricDescriptorsResponse(metric_descriptors=list(self.descriptors.values()))
+
+    def CreateMetricDescriptor(self, asked: CreateMetricDescriptorRequest) -> MetricDescriptor:  # noqa: N802
+        made: MetricDescriptor = asked.metric_descriptor
+        if asked.name != PROJECT or not re.fullmatch(r"custom\.googleapis\.com(/[a-z][a-z0-9_]{0,99})+", made.type):
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "the name is not one that a metric may have")
+        if not made.metric_kind or not made.value_type:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "kind and value type are required")
+        if made.type in self.descriptors:
+            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "it is known")
+        self.descriptors[made.type] = made
+        return made
+
+    def CreateTimeSeries(self, asked: CreateTimeSeriesRequest) -> Empty:  # noqa: N802
+        if asked.name != PROJECT or not 0 < len(asked.time_series) <= 200:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "a request has 1 to 200 time series")
+        for series in asked.time_series:
+            self._take(series)
+        return Empty()
+
+    def _take(self, series: TimeSeries) -> None:
+        known = self.descriptors.get(series.metric.type)
+        if known is None or set(series.metric.labels) != {label.key for label in known.labels}:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"{series.metric.type} is not as it was described")
+        if series.resource.type != "global" or dict(series.resource.labels) != {"project_id": "shop-local"}:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "the resource is not one that custom metrics may have")
+        (point,) = series.points
+        held = "int64_value" if known.value_type == VALUE.INT64 else "double_value"
+        if held not in point.value:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"{series.metric.type} has values of another type")
+        begins, ends = point.interval.start_time, point.interval.end_time
+        if known.metric_kind == KIND.CUMULATIVE and not (begins and begins < ends):
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "a cumulative point covers a time")
+        if known.metric_kind == KIND.GAUGE and begins and begins != ends:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "a gauge's point is a moment")
+        key = f"{series.metric.type} {sorted(series.metric.labels.items())}"
+        earlier = self.points.setdefault(key, [])
+        if earlier and ends <= earlier[-1].points[0].interval.end_time:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "points must be written in order")
+        earlier.append(series)
+
+    def values(self, name: str) -> dict[tuple[str, ...], float]:
+        """The last of each series, by its labels' values."""
+        found = {}
+        for series in (all_of_one[-1] for all_of_one in self.points.values()):
+            if series.metric.type == f"custom.googleapis.com/shop/{name}":
+                value = series.points[0].value
+                found[tuple(series.metric.labels.values())] = value.int64_value or value.double_value
+        return found
+
+
+def _handler(cloud: CloudMonitoring, name: str, request: Any) -> grpc.RpcMethodHandler:
+    def behave(asked: Any, context: grpc.ServicerContext) -> Any:
+        cloud.calls.append(name)
+        if name in cloud.forbidden:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "Permission monitoring.timeSeries.create denied")
+        try:
+            return getattr(cloud, name)(asked)
+        except Refused as refused:
+            context.abort(refused.code, str(refused))
+
+    def encoded(answer: Any) -> bytes:
+        plain = answer if hasattr(answer, "SerializeToString") else type(answer).pb(answer)
+        return bytes(plain.SerializeToString())
+
+    decoded: Callable[[bytes], Any] = request.deserialize
+    return grpc.unary_unary_rpc_method_handler(behave, decoded, encoded)
+
+
+@pytest.fixture
+def cloud(shop: ShopInMemory) -> Iterator[CloudMonitoring]:
+    cloud = CloudMonitoring()
+    methods = {
+        "ListMetricDescriptors": ListMetricDescriptorsRequest,
+        "CreateMetricDescriptor": CreateMetricDescriptorRequest,
+        "CreateTimeSeries": CreateTimeSeriesRequest,
+    }
+    handlers = {name: _handler(cloud, name, request) for name, request in methods.items()}
+    server = grpc.server(ThreadPoolExecutor(4))
+    service = "google.monitoring.v3.MetricService"
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    address = f"127.0.0.1:{port}"
+    shop.engines.settings = replace(shop.engines.settings, monitoring_endpoint=address)
+    yield cloud
+    transport: Any = report._client(address).transport
+    transport.close()
+    server.stop(0).wait()
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.runtime.health._KEEP_SECONDS", 0.0)
+
+
+def test_what_the_stores_know_is_written_to_cloud_monitoring(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
+    for _ in range(2):
+        shop.new_order(shop.new_product())
+    shop.settle()
+    answer = shop.call("report_metrics")
+    assert (answer.status_code, answer.json()) == (200, {"done": len(cloud.points)}), answer.text
+    assert cloud.values("sagas")["COMPLETED",] == 2
+    assert cloud.values("events_total")["OrderCreated",] == 2
+    assert cloud.values("dead_letters_pending") == {(): 0}
+    assert set(cloud.values("projection_lag_seconds")) == {("categories",), ("products",), ("orders",)}
+    written = {series.metric.type for many in cloud.points.values() for series in many}
+    known_to_stores = {metric.name for metric in METRICS.values() if metric.known_to == "stores"}
+    assert {name.rpartition("/")[2] for name in written} == {name.removeprefix("shop_") for name in known_to_stores}
+    assert len(written) == len(cloud.descriptors)
+
+
+def test_what_counts_on_is_cumulative_from_one_beginning_and_all_else_a_gauge(
+    shop: ShopInMemory, cloud: CloudMonitoring
+) -> None:
+    for _ in range(2):
+        shop.new_category()
+        assert shop.call("report_metrics").status_code == 200
+    for name, made in cloud.descriptors.items():
+        assert (made.metric_kind == KIND.CUMULATIVE) == name.endswith("_total")
+        assert (made.unit, made.value_type) == (
+            ("s", VALUE.DOUBLE) if name.endswith("_seconds") else ("1", VALUE.INT64)
+        )
+    first, second = (one.points[0] for key, many in cloud.points.items() if "CategoryCreated" in key for one in many)
+    assert (first.value.int64_value, second.value.int64_value) == (1, 2)
+    assert first.interval.start_time == second.interval.start_time
+    assert abs(datetime.now(UTC) - second.interval.end_time) < timedelta(minutes=1)
+
+
+def test_metrics_are_described_once_and_only_those_that_are_not_known(
+    shop: ShopInMemory, cloud: CloudMonitoring
+) -> None:
+    known = descriptor(METRICS["shop_sagas"])
+    cloud.descriptors[known.type] = known
+    for _ in range(3):
+        assert shop.call("report_metrics").status_code == 200
+    of_stores = [metric for metric in METRICS.values() if metric.known_to == "stores"]
+    assert cloud.calls.count("CreateMetricDescriptor") == len(of_stores) - 1
+    assert cloud.calls.count("ListMetricDescriptors") == 1
+
+
+def test_no_request_has_more_than_two_hundred_series(
+    shop: ShopInMemory, cloud: CloudMonitoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [Sample("shop_sagas", (f"{number}",), number) for number in range(401)]
+    monkeypatch.setattr(report, "collected", lambda _: many)
+    assert shop.call("report_metrics").json() == {"done": 401}
+    assert cloud.calls.count("CreateTimeSeries") == 3
+    assert len(cloud.points) == 401
+
+
+@pytest.mark.parametrize("method", ["ListMetricDescriptors", "CreateMetricDescriptor", "CreateTimeSeries"])
+def test_who_may_not_write_is_told_which_role_is_missing(
+    shop: ShopInMemory, cloud: CloudMonitoring, method: str
+) -> None:
+    cloud.forbidden = {method}
+    answer = shop.call("report_metrics")
+    assert (answer.status_code, answer.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert "roles/monitoring.metricWriter" in answer.json()["message"]
+    cloud.forbidden = set()
+    assert shop.call("report_metrics").status_code == 200
+    assert cloud.values("sagas")
+
+
+def test_a_refusal_says_why(shop: ShopInMemory, cloud: CloudMonitoring, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = collected(shop.engines)[0]
+    monkeypatch.setattr(report, "collected", lambda _: [sample, sample])
+    answer = shop.call("report_metrics")
+    assert answer.status_code == 503
+    assert "points must be written in order" in answer.json()["message"]
+
+
+def test_while_a_store_is_down_the_others_are_written(
+    shop: ShopInMemory, cloud: CloudMonitoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down() -> int:
+        raise RuntimeError("down")
+
+    monkeypatch.setattr(shop.engines.dead_letters, "pending", down)
+    assert shop.call("report_metrics").status_code == 200
+    assert cloud.values("dead_letters_pending") == {}
+    assert cloud.values("sagas")
+
+
+def test_in_the_cloud_without_credentials_it_says_so(
+    shop: ShopInMemory, cloud: CloudMonitoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(_: str) -> None:
+        raise DefaultCredentialsError("Your default credentials were not found.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "_client", nobody)
+        answer = shop.call("report_metrics")
+    assert (answer.status_code, answer.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert "credentials were not found" in answer.json()["message"]
+
+
+def test_outside_the_cloud_nothing_is_sent_anywhere(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
+    shop.engines.settings = replace(shop.engines.settings, monitoring_endpoint="")
+    assert shop.call("report_metrics").json()["done"] > 10
+    assert cloud.calls == []
