@@ -27,7 +27,7 @@ from shared.runtime.manifest import ROOT
 from tests.conftest import free_port
 from tests.streams import EVENT_STREAM, Event, Parser
 
-SUBSCRIBERS, EVENTS = 500, 20
+SUBSCRIBERS, EVENTS = 500, 24
 QUERY = "subscription { eventStream { id aggregateId eventVersion } }"
 Json = dict[str, Any]
 
@@ -143,7 +143,7 @@ def test_five_hundred_subscribers_get_the_same_events_in_the_same_order(
 
     async def everybody() -> list[list[Json]]:
         limits, ready = httpx.Limits(max_connections=None), asyncio.Semaphore(0)
-        async with httpx.AsyncClient(limits=limits, timeout=60) as client:
+        async with asyncio.timeout(120), httpx.AsyncClient(limits=limits, timeout=60) as client:
             following = [asyncio.create_task(follow(client, ready)) for _ in range(SUBSCRIBERS)]
             for _ in following:
                 await ready.acquire()
