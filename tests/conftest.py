@@ -2,8 +2,10 @@
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
+from typing import NoReturn
 
 import psycopg
 import pytest
@@ -13,6 +15,7 @@ from psycopg_pool import ConnectionPool
 from scripts.local.emulators import Emulators, find_emulators, start_postgres
 from scripts.local.ports import busy
 from scripts.local.processes import Processes
+from shared.domain.errors import Unavailable
 from shared.resilience.postgres import COMMAND_DATABASE, EVENT_STORE, connect, migrate
 
 _numbers = itertools.count(os.getpid() % 700)  # another run on the same machine counts from elsewhere
@@ -105,3 +108,16 @@ def free_port(room: int = 1) -> int:
         for port in range(18_000 + 20 * (next(_numbers) % 700), 60_000, 20)
         if not busy(list(range(port, port + room)))
     )
+
+
+@pytest.fixture
+def hang() -> Iterator[Callable[..., NoReturn]]:
+    """Does not return before the test is over."""
+    over = Event()
+
+    def wait(*_: object) -> NoReturn:
+        over.wait(60)
+        raise Unavailable("the test is over")
+
+    yield wait
+    over.set()

@@ -12,15 +12,13 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from shared.api.context import Info, from_stores
-from shared.api.mutations import key_of
+from shared.api.mutations import keyed, send
 from shared.api.queries import page_of, uuid
 from shared.auth.permissions import Permission, Role, require
 from shared.domain.errors import Invalid, NotFound
 from shared.messaging.dead_letters import DeadLetter
 from shared.messaging.dead_letters import Status as LetterStatus
-from shared.observability.context import caused_by
 from shared.read_models.protocol import Fields
-from shared.runtime.executions import watched
 from shared.sagas.definition import Progress, Status
 from shared.sagas.store import ListedSaga, Sagas
 
@@ -118,14 +116,10 @@ MUTATIONS: Mapping[str, Resolver] = {
 
 
 async def _command(info: Info, function: str, command: Fields) -> Fields:
-    request = info.context
-    require(Permission.ADMIN, request.actor)
+    require(Permission.ADMIN, info.context.actor)
     if "id" in command:
         command = command | {"id": uuid(command["id"], "id")}
-    name = function.title().replace("_", "")
-    context = caused_by(request.context, key_of(request.idempotency_key, info.path))
-    with watched(request.engines.recorder, "command", name, context, command):
-        return await request.commands.send(function, command, context, request.actor)
+    return await send(info, function, command, keyed(info))
 
 
 def _saga_status(status: str | None) -> Status | None:

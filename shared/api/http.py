@@ -36,28 +36,18 @@ class Refused(Exception):
         self.extensions: Mapping[str, Any] = {"code": "INVALID_INPUT"}
 
 
-class TooMany(Refused):
-    """The client has used its requests up; the next one is taken after `wait` seconds."""
+class NotNow(Refused):
+    """The same request may be taken after `wait` seconds."""
 
-    def __init__(self, wait: int) -> None:
-        super().__init__(429, f"too many requests; try again in {wait} seconds", {"Retry-After": str(wait)})
-        self.extensions = {"code": "SERVICE_UNAVAILABLE", "retryAfter": wait}
-
-
-class Full(Refused):
-    """As many are subscribed as this process takes."""
-
-    def __init__(self) -> None:
-        super().__init__(503, "there are too many subscribers; try again in 5 seconds", {"Retry-After": "5"})
-        self.extensions = {"code": "SERVICE_UNAVAILABLE", "retryAfter": 5}
+    def __init__(self, status: int, message: str, wait: int, code: str = "SERVICE_UNAVAILABLE") -> None:
+        super().__init__(status, message, {"Retry-After": str(wait)})
+        self.extensions = {"code": code, "retryAfter": wait}
 
 
 def unavailable(error: Unavailable | TimedOut) -> Response:
     """It could not even be found out who asks."""
     wait = ceil(error.retry_after) if isinstance(error, Unavailable) else 1
-    refused = Refused(503, error.message, {"Retry-After": str(wait)})
-    refused.extensions = {"code": classify(error)[1], "retryAfter": wait}
-    return _refusal(refused, PLAIN_JSON)
+    return _refusal(NotNow(503, error.message, wait, classify(error)[1]), PLAIN_JSON)
 
 
 async def answer(request: Request, context: Callable[[], RequestContext], wait: int) -> Response:
@@ -72,7 +62,7 @@ async def answer(request: Request, context: Callable[[], RequestContext], wait: 
         return _refusal(refused, PLAIN_JSON)
     try:
         if wait:
-            raise TooMany(wait)
+            raise NotNow(429, f"too many requests; try again in {wait} seconds", wait)
         made = _made(context)
         settings = made.engines.settings
         asked = await _asked(request, settings.max_body_bytes)
@@ -96,7 +86,7 @@ async def _subscription(document: DocumentNode, asked: Asked, made: RequestConte
     if EVENT_STREAM not in _ranges(accept):
         raise Refused(406, f"a subscription is answered as {EVENT_STREAM}: send the header Accept: {EVENT_STREAM}")
     if made.engines.tail.full:
-        raise Full
+        raise NotNow(503, "there are too many subscribers; try again in 5 seconds", 5)
     results = await subscribed(document, asked, made)
     if isinstance(results, ExecutionResult):
         return _response(results, EVENT_STREAM, {})

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from shared.api.context import Info
 from shared.auth.permissions import Permission, require
 from shared.domain.errors import Invalid, Path, ShopError
-from shared.observability.context import caused_by
+from shared.observability.context import Context, caused_by
 from shared.read_models.protocol import Fields
 from shared.runtime.executions import watched
 
@@ -30,11 +30,6 @@ class Mutation:
     permission: Permission
     id_field: str
     answer: Callable[[Fields], Any]
-
-    @property
-    def name(self) -> str:
-        """Of the command: CreateOrder."""
-        return self.function.title().replace("_", "")
 
 
 def _entity(entity: Fields) -> Fields:
@@ -71,22 +66,34 @@ def resolver(mutation: Mutation) -> Resolver:
     async def resolve(_: Any, info: Info, **arguments: Any) -> Any:
         request = info.context
         require(mutation.permission, request.actor)
-        context = caused_by(request.context, key_of(request.idempotency_key, info.path))
-        command = _command(mutation, arguments)
-        with watched(request.engines.recorder, "command", mutation.name, context, command) as watch:
-            try:
-                answer = await request.commands.send(mutation.function, command, context, request.actor)
-            except ShopError as error:
-                error.field = tuple(_argument(mutation, arguments, error.field))
-                raise
-            watch.subject = answer["stream"]
+        context = keyed(info)
+        try:
+            answer = await send(info, mutation.function, _command(mutation, arguments), context)
+        except ShopError as error:
+            error.field = tuple(_argument(mutation, arguments, error.field))
+            raise
         request.written[answer["stream"]] = answer["version"]
         return mutation.answer(answer["entity"])
 
     return resolve
 
 
-def key_of(given: str | None, path: ResponsePath) -> str:
+def keyed(info: Info) -> Context:
+    """The request's context under the field's own idempotency key. Raises Invalid for a key that could not be kept."""
+    return caused_by(info.context.context, _key(info.context.idempotency_key, info.path))
+
+
+async def send(info: Info, function: str, command: dict[str, Any], context: Context) -> dict[str, Any]:
+    """The answer of a command function, remembered in the history of executions."""
+    request = info.context
+    name = function.title().replace("_", "")  # create_order is CreateOrder
+    with watched(request.engines.recorder, "command", name, context, command) as watch:
+        answer = await request.commands.send(function, command, context, request.actor)
+        watch.subject = answer.get("stream")
+    return answer
+
+
+def _key(given: str | None, path: ResponsePath) -> str:
     """A request may hold several mutations, each under a key of its own, made of the client's and its response path."""
     if given is None:
         return str(uuid7())

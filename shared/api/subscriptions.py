@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import time
-from asyncio import to_thread
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from graphql.error import located_error
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from shared.api.context import Info
+from shared.api.context import Info, from_stores
 from shared.api.history import shown, types_of
 from shared.api.queries import uuid
 from shared.domain.aggregate import Aggregate
@@ -91,7 +90,7 @@ async def event_stream(
     types = types_of(aggregateType, eventType)
     if types == []:
         raise Invalid(f"no event of {aggregateType or 'the shop'} is called {eventType!r:.60}", ("eventType",))
-    seen, end = _last_seen(info), await to_thread(info.context.engines.event_store.end)
+    seen, end = _last_seen(info), await from_stores(info.context.engines.event_store.end)
     _require_known(seen, end)
     return _events(info.context.engines, seen or end, frozenset(types or ()))
 
@@ -114,11 +113,11 @@ def _updates(aggregate: Aggregate[Any], argument: str) -> Source:
     async def follow(info: Info, **arguments: str) -> AsyncGenerator[Shown]:
         engines, ref = info.context.engines, aggregate.ref(UUID(uuid(arguments[argument], argument)))
         seen = _last_seen(info)
-        end = await to_thread(engines.event_store.end)  # first, so that nothing happens between it and what is loaded
-        (present,) = await to_thread(load, engines.event_store, [ref])
+        end = await from_stores(engines.event_store.end)  # first, so that nothing happens between it and what is loaded
+        (present,) = await from_stores(load, engines.event_store, [ref])
         if present.version == 0:
             raise NotFound(f"{aggregate.name} {ref.id} does not exist", (argument,))
-        (last,) = await to_thread(engines.event_store.read_stream, ref.stream, present.version - 1, 1)
+        (last,) = await from_stores(engines.event_store.read_stream, ref.stream, present.version - 1, 1)
         _require_known(seen, max(end, last.checkpoint))
         return _states(engines, present, (seen, last.checkpoint, end))
 

@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.aggregate import Ref, topic_of
 from shared.domain.category import CATEGORY
+from shared.domain.errors import Invalid
 from shared.domain.events import Event
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
@@ -175,15 +176,18 @@ def announcement(event: EventRecord) -> Message:
 
 
 def announced(message: Message) -> EventRecord:
-    """The event that a message announces."""
+    """The event that a message announces. Raises Invalid when it announces none."""
     data = message.data
-    return EventRecord(
-        message.id,
-        message.subject,
-        data["version"],
-        message.type,
-        data["schema_version"],
-        data["data"],
-        message.context,
-        datetime.fromisoformat(data["recorded_at"]),
-    )
+    try:
+        return EventRecord(
+            message.id,
+            message.subject,
+            data["version"],
+            message.type,
+            data["schema_version"],
+            data["data"],
+            message.context,
+            datetime.fromisoformat(data["recorded_at"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Invalid(f"announces no event: {type(error).__name__}: {error}", ("message", "data")) from error

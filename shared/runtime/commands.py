@@ -3,8 +3,9 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from unicodedata import category
 from urllib.parse import unquote
 
@@ -16,7 +17,7 @@ from shared.auth.permissions import Actor, Permission, Role, acting, require
 from shared.domain.errors import Invalid
 from shared.domain.values import decode, parse_json
 from shared.event_store.aggregates import Loaded
-from shared.event_store.protocol import AlreadyRecorded, Append, EventStore, IdempotencyRecord
+from shared.event_store.protocol import Append, EventStore, IdempotencyRecord
 from shared.observability.context import Context, SpanKind, fresh, handling
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
@@ -58,16 +59,11 @@ def command(
         return decode(kind, given)
 
     def decorate(handle: Handler[Command]) -> HttpFunction:
-        @http_function
-        @wraps(handle)
-        def function(request: flask.Request) -> flask.Response:
-            if request.method != "POST":
-                return flask.Response(status=405, headers={"Allow": "POST"})
-            return answering(
-                lambda: _in_time(request, handle.__name__, lambda: _carry_out(request, decoded, permission, handle))
-            )
+        def carry_out(command: Command, asked: Request) -> str:
+            with recording(asked):
+                return answer(handle(command, engines().event_store))
 
-        return function
+        return _posted(handle, _Task(handle.__name__, permission, decoded, carry_out))
 
     return decorate
 
@@ -78,16 +74,36 @@ def administrative(kind: type[Command]) -> Callable[[Callable[[Command, Engines]
     `current().actor` says who asked."""
 
     def decorate(handle: Callable[[Command, Engines], Any]) -> HttpFunction:
-        @http_function
-        @wraps(handle)
-        def function(request: flask.Request) -> flask.Response:
-            if request.method != "POST":
-                return flask.Response(status=405, headers={"Allow": "POST"})
-            return answering(lambda: _in_time(request, handle.__name__, lambda: _administer(request, kind, handle)))
+        def carry_out(command: Command, asked: Request) -> str:
+            result = json.dumps(handle(command, engines()))
+            engines().event_store.append(Append((), record=IdempotencyRecord(asked.key, asked.fingerprint, result)))
+            return result
 
-        return function
+        task = _Task(handle.__name__, Permission.ADMIN, lambda body: decode(kind, parse_json(body)), carry_out)
+        return _posted(handle, task)
 
     return decorate
+
+
+@dataclass(frozen=True)
+class _Task(Generic[Command]):
+    """What a function does once it has been let: decode a body, carry the command out, record and return its answer."""
+
+    name: str
+    permission: Permission
+    decoded: Callable[[bytes], Command]
+    carry_out: Callable[[Command, Request], str]
+
+
+def _posted(handle: Callable[..., Any], task: _Task[Any]) -> HttpFunction:
+    @http_function
+    @wraps(handle)
+    def function(request: flask.Request) -> flask.Response:
+        if request.method != "POST":
+            return flask.Response(status=405, headers={"Allow": "POST"})
+        return answering(lambda: _in_time(request, task.name, lambda: _once(request, task)))
+
+    return function
 
 
 def _in_time(request: flask.Request, name: str, respond: Callable[[], flask.Response]) -> flask.Response:
@@ -100,45 +116,19 @@ def _in_time(request: flask.Request, name: str, respond: Callable[[], flask.Resp
             return respond()
 
 
-def _administer(
-    request: flask.Request, kind: type[Command], handle: Callable[[Command, Engines], Any]
-) -> flask.Response:
-    actor = _admitted(request, Permission.ADMIN)
+def _once(request: flask.Request, task: _Task[Any]) -> flask.Response:
+    """The first answer under the request's idempotency key, whoever has given it."""
+    actor = _admitted(request, task.permission)
     context, store = _context(request, actor), engines().event_store
     body = body_of(request, engines().settings.max_body_bytes)
-    asked, command = (
-        Request(context.causation_id, fingerprint(handle.__name__, actor.name, body)),
-        decode(kind, parse_json(body)),
-    )
-    with handling(context, handle.__name__, SpanKind.SERVER, {}), acting(actor):
-        if (earlier := earlier_answer(store, asked)) is not None:
-            return json_response(earlier)
-        result = json.dumps(handle(command, engines()))
-        try:
-            store.append(Append((), record=IdempotencyRecord(asked.key, asked.fingerprint, result)))
-        except AlreadyRecorded:  # somebody asked the same at the same moment, and was answered first
-            return json_response(earlier_answer(store, asked) or result)
-        return json_response(result)
-
-
-def _carry_out(
-    request: flask.Request,
-    decoded: Callable[[bytes], Command],
-    permission: Permission,
-    handle: Handler[Command],
-) -> flask.Response:
-    actor = _admitted(request, permission)
-    context = _context(request, actor)
-    store = engines().event_store
-    body = body_of(request, engines().settings.max_body_bytes)
-    asked = Request(context.causation_id, fingerprint(handle.__name__, actor.name, body))
-    request_ = decoded(body)
-    with handling(context, handle.__name__, SpanKind.SERVER, {}), recording(asked), acting(actor):
+    asked = Request(context.causation_id, fingerprint(task.name, actor.name, body))
+    command = task.decoded(body)
+    with handling(context, task.name, SpanKind.SERVER, {}), acting(actor):
         earlier = earlier_answer(store, asked)
         if earlier is not None:
             return json_response(earlier)
         try:
-            return json_response(answer(handle(request_, store)))
+            return json_response(task.carry_out(command, asked))
         except Exception:  # perhaps only because the same request was faster, or after it had been recorded
             recorded = earlier_answer(store, asked)
             if recorded is None:

@@ -15,9 +15,7 @@ import flask
 import structlog
 
 from shared.domain.aggregate import Aggregate
-from shared.domain.errors import Invalid
 from shared.event_store.aggregates import announced
-from shared.event_store.protocol import EventRecord
 from shared.messaging.dead_letters import described, recognised
 from shared.messaging.envelope import Message, Push, command_from, decode_message, decode_push
 from shared.observability.context import SpanKind, caused_by, fresh, handling
@@ -160,20 +158,13 @@ def projection(
 
         @wraps(apply)
         def update(message: Message, engines: Engines) -> None:
-            event = _announced(message)
+            event = announced(message)
             project(engines.read_models, by_name[event.type], event, _missing(engines))
 
         by_name = {kind.__name__: one for kind, one in by_type.items()}
         return subscriber(update)
 
     return decorate
-
-
-def _announced(message: Message) -> EventRecord:
-    try:
-        return announced(message)
-    except (KeyError, TypeError, ValueError) as error:
-        raise Invalid(f"announces no event: {type(error).__name__}: {error}", ("message", "data")) from error
 
 
 def _missing(engines: Engines) -> Callable[[str, int], Sequence[Any]]:

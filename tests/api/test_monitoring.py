@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from threading import Event
 from typing import Any, NoReturn
 
 import httpx
@@ -140,19 +139,6 @@ def test_a_breaker_that_is_not_closed_is_named(shop: ShopInMemory) -> None:
 
 def fail(*_: object) -> NoReturn:
     raise RuntimeError(SECRET)
-
-
-@pytest.fixture
-def hang() -> Iterator[Callable[..., Any]]:
-    """Does not return before the test is over."""
-    over = Event()
-
-    def wait(*_: object) -> NoReturn:
-        over.wait(60)
-        raise Unavailable("the test is over")
-
-    yield wait
-    over.set()
 
 
 def behind(shop: ShopInMemory, name: str) -> tuple[Any, str]:

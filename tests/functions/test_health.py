@@ -127,19 +127,6 @@ def break_each(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, name: str, b
             )
 
 
-@pytest.fixture
-def hang() -> Iterator[Callable[..., Any]]:
-    """Does not return before the test is over."""
-    over = Event()
-
-    def wait(*_: object) -> NoReturn:
-        over.wait(60)
-        raise Unavailable("the test is over")
-
-    yield wait
-    over.set()
-
-
 DEPENDENCIES = ["event_store", "command_database", "firestore", "pubsub"]
 ALL_OF_THEM = "order_saga", "project_orders", "graphql"
 
