@@ -19,7 +19,7 @@ from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import event_from
 from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.messaging.envelope import Message
-from shared.messaging.outbox import LEASE_SECONDS, Backlog
+from shared.messaging.outbox import LEASE_SECONDS, Backlog, Traffic, added_up
 from shared.resilience.postgres import unavailable_when_down
 
 
@@ -53,7 +53,13 @@ class EventLog(Protocol):
     def recent(self, limit: int, types: Sequence[str] = ()) -> list[Seen]:
         """The newest first; only those of `types`, where any are given."""
 
+    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[Seen]:
+        """Of these types by when they were recorded: the newest first, or after a moment the oldest first."""
+
     def counts(self) -> Counts: ...
+
+    def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
+        """By aggregate. Lately is after `since`, up to `until`."""
 
 
 # "After an event" means after its place in the log's order, which its position alone does not say. And nothing is shown
@@ -96,6 +102,25 @@ SELECT found.* FROM unnest(%(types)s::text[]) AS wanted (name) CROSS JOIN LATERA
 ) AS found
 ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT %(limit)s
 """
+LAST_MADE: LiteralString = """
+SELECT found.* FROM unnest(%(types)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
+    SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
+    FROM events WHERE type = wanted.name ORDER BY recorded_at DESC, position DESC LIMIT %(limit)s
+) AS found
+ORDER BY recorded_at DESC, position DESC LIMIT %(limit)s
+"""
+MADE_AFTER: LiteralString = """
+SELECT found.* FROM unnest(%(types)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
+    SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
+    FROM events WHERE type = wanted.name AND recorded_at > %(after)s ORDER BY recorded_at, position LIMIT %(limit)s
+) AS found
+ORDER BY recorded_at, position LIMIT %(limit)s
+"""
+LATELY: LiteralString = """
+SELECT name, (SELECT count(*) FROM events WHERE type = name AND recorded_at > %(since)s AND recorded_at <= %(until)s),
+    (SELECT max(recorded_at) FROM events WHERE type = name)
+FROM unnest(%(types)s::text[]) AS wanted (name)
+"""
 _NEWEST: LiteralString = "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1"
 
 _BATCH = 20_000
@@ -120,6 +145,17 @@ class PostgresEventLog:
         if types:
             return self._find(RECENT_OF_TYPES, types=list(types), limit=limit)
         return self._find(RECENT, limit=limit)
+
+    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[Seen]:
+        query = LAST_MADE if after is None else MADE_AFTER
+        return self._find(query, types=list(types), after=after, limit=limit)
+
+    def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
+        counted = self.counts().events
+        wanted = {"types": [kind for kind, _ in counted], "since": since, "until": until}
+        with unavailable_when_down("the event store"), self._pool.connection() as connection:
+            lately = {kind: (number, last) for kind, number, last in connection.execute(LATELY, wanted)}
+        return added_up((name, Traffic(count, *lately[kind])) for (kind, name), count in counted.items())
 
     def counts(self) -> Counts:
         until = time.monotonic() + _COUNTING
@@ -152,6 +188,15 @@ class MemoryEventLog:
 
     def recent(self, limit: int, types: Sequence[str] = ()) -> list[Seen]:
         return [one for one in list(self._after(0))[::-1] if not types or one.event.type in types][:limit]
+
+    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[Seen]:
+        wanted = [one for one in self._after(0) if one.event.type in types]
+        wanted.sort(key=lambda one: (one.event.recorded_at, one.position), reverse=after is None)
+        return [one for one in wanted if after is None or one.event.recorded_at > after][:limit]
+
+    def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
+        events = [seen.event for seen in self._after(0)]
+        return added_up((e.stream.partition("-")[0], Traffic.of_one(e.recorded_at, since, until)) for e in events)
 
     def counts(self) -> Counts:
         log = list(self._after(0))

@@ -1,6 +1,6 @@
 """What keeps dead letters until somebody has dealt with them, whichever engine is below it; and the one in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import RLock
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from shared.domain.errors import ConcurrencyError, NotFound, Rejected
 from shared.messaging.dead_letters import LEASE_SECONDS, SHOWN, Again, DeadLetter, Entry, GivenUp, Status
-from shared.messaging.outbox import Publisher
+from shared.messaging.outbox import Publisher, Traffic, added_up
 
 
 def refuse(letter: DeadLetter | None, wanted: Status) -> int:
@@ -50,6 +50,9 @@ class DeadLetters(Protocol):
 
     def pending(self, source: str | None = None) -> int:
         """How many there are."""
+
+    def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
+        """What was recorded, by source, also what has been deleted since. Lately is after `since`, up to `until`."""
 
     def claim(self, wanted: Wanted, limit: int) -> list[DeadLetter]:
         """Lease pending letters that nobody else has claimed, the oldest first."""
@@ -105,6 +108,7 @@ class MemoryDeadLetters:
         self._lock = RLock()
         self._kept: dict[UUID, _Kept] = {}
         self._failures: dict[tuple[str, str], tuple[datetime, str]] = {}
+        self._recorded: list[tuple[str, datetime]] = []
 
     def note_failure(self, subscription: str, message: str, error: str) -> None:
         with self._lock:
@@ -117,6 +121,7 @@ class MemoryDeadLetters:
             if delivery in kept.deliveries:
                 return
             kept.deliveries.add(delivery)
+            self._recorded.append((new.source, new.updated_at))
             kept.leased_until = _LONG_AGO
             _, why = self._failures.pop((new.source, message), (None, None))
             version, attempts = kept.letter.version + 1, kept.letter.attempts + new.attempts
@@ -137,6 +142,10 @@ class MemoryDeadLetters:
 
     def pending(self, source: str | None = None) -> int:
         return sum(kept.letter.status == "PENDING" for kept in self._found(source))
+
+    def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
+        with self._lock:
+            return added_up((source, Traffic.of_one(at, since, until)) for source, at in self._recorded)
 
     def claim(self, wanted: Wanted, limit: int) -> list[DeadLetter]:
         with self._lock:

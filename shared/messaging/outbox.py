@@ -5,7 +5,7 @@ happened when the process dies in between. A message may be published twice, nev
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,6 +45,30 @@ class Backlog:
 
     waiting: int
     oldest: datetime | None
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Messages of one kind: how many there have been, how many of these lately, and when the last one was made, UTC."""
+
+    count: int = 0
+    lately: int = 0
+    last_at: datetime | None = None
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        last_at = max((at for at in (self.last_at, other.last_at) if at), default=None)
+        return Traffic(self.count + other.count, self.lately + other.lately, last_at)
+
+    @classmethod
+    def of_one(cls, at: datetime, since: datetime, until: datetime) -> "Traffic":
+        return cls(1, int(since < at <= until), at)
+
+
+def added_up(parts: Iterable[tuple[str, Traffic]]) -> dict[str, Traffic]:
+    total: dict[str, Traffic] = {}
+    for name, traffic in parts:
+        total[name] = total.get(name, Traffic()) + traffic
+    return total
 
 
 class Outbox(Protocol):

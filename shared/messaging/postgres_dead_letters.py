@@ -12,6 +12,7 @@ from psycopg_pool import ConnectionPool
 from shared.domain.values import adapter
 from shared.messaging.dead_letter_store import Wanted
 from shared.messaging.dead_letters import LEASE_SECONDS, SHOWN, DeadLetter, Entry, GivenUp, Status, storable
+from shared.messaging.outbox import Traffic
 from shared.resilience.postgres import unavailable_when_down
 
 _SELECT: LiteralString = """
@@ -62,6 +63,13 @@ DELETE FROM delivery_failures WHERE last_at < %(before)s AND (subscription, mess
     ORDER BY last_at LIMIT %(limit)s
 )
 """
+_LATELY = """
+SELECT c.source, count, (
+    SELECT count(*) FROM dead_letter_history h JOIN dead_letters l ON l.id = letter_id
+    WHERE h.kind = 'FAILED' AND at > %(since)s AND at <= %(until)s AND l.source = c.source
+), last_at
+FROM dead_letter_counts c
+"""
 _ALL = 2**31 - 1
 
 
@@ -95,6 +103,11 @@ class PostgresDeadLetters:
         with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
             row = connection.execute(query, {"source": source}).fetchone()
             return row[0] if row else 0
+
+    def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
+        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
+            found = connection.execute(_LATELY, {"since": since, "until": until})
+            return {source: Traffic(*traffic) for source, *traffic in found}
 
     def claim(self, wanted: Wanted, limit: int) -> list[DeadLetter]:
         given = {**wanted._asdict(), "without": list(wanted.without), "limit": limit, "lease": LEASE_SECONDS}

@@ -149,7 +149,7 @@ class _Run:
         for command in commands:
             message = command_message(command, self._stream, context)
             self._messages.append(message)
-            self._history.append(HistoryEntry("command", message.type, message.data))
+            self._history.append(HistoryEntry("command", message.type, message.data, message.id))
 
     def save(self) -> None:
         if self._progress is None or not self._history:

@@ -27,6 +27,7 @@ from shared.runtime.executions import Recorder
 from shared.runtime.manifest import Database
 from shared.runtime.settings import Settings, settings
 from shared.runtime.tail import Tail
+from shared.sagas.log import PostgresSagaLog, SagaLog
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.store import PostgresSagaStore, SagaStore
 
@@ -68,6 +69,10 @@ class Engines:
     @cached_property
     def sagas(self) -> SagaStore:
         return PostgresSagaStore(self._command_pool, publish_after_commit(self.outboxes[1], self.publisher))
+
+    @cached_property
+    def saga_log(self) -> SagaLog:
+        return PostgresSagaLog(self._command_pool)
 
     @cached_property
     def outboxes(self) -> list[Outbox]:

@@ -16,6 +16,7 @@ from shared.runtime.engines import Engines
 from shared.runtime.execution_store import Executions, MemoryExecutions
 from shared.runtime.manifest import Database, manifest
 from shared.runtime.settings import Settings
+from shared.sagas.log import MemorySagaLog, SagaLog
 from shared.sagas.store import MemorySagaStore, SagaStore
 
 
@@ -85,6 +86,10 @@ class MemoryEngines(PostgresEngines):
     @cached_property
     def sagas(self) -> SagaStore:
         return self._sagas
+
+    @cached_property
+    def saga_log(self) -> SagaLog:
+        return MemorySagaLog(self._sagas)
 
     @cached_property
     def outboxes(self) -> list[Outbox]:

@@ -1,6 +1,7 @@
 """Where sagas are kept: progress, history and outgoing commands in one transaction, guarded by the saga's version."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -8,15 +9,17 @@ from threading import RLock
 from typing import Any, Literal, LiteralString, NamedTuple, Protocol
 from uuid import UUID
 
+from psycopg import Connection
 from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 from pydantic import TypeAdapter
 
 from shared.domain.errors import ConcurrencyError
+from shared.event_store.protocol import Checkpoint
 from shared.messaging.envelope import Message, encode_stored
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import AfterCommit
+from shared.messaging.outbox import AfterCommit, Traffic, added_up
 from shared.resilience.postgres import unavailable_when_down
 from shared.sagas.definition import Progress, Status
 
@@ -35,9 +38,12 @@ class StoredSaga:
 
 @dataclass(frozen=True)
 class HistoryEntry:
+    """`message`: the id of the message that carries a command."""
+
     kind: Literal["event", "command", "timer", "retry"]
     name: str
     data: dict[str, Any]
+    message: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class SagaCount:
     oldest: datetime
 
 
-_ENTRIES = TypeAdapter(list[tuple[datetime, HistoryEntry]])
+ENTRIES = TypeAdapter(list[tuple[datetime, HistoryEntry]])
 
 
 class Sagas(NamedTuple):
@@ -77,6 +83,18 @@ class ListedSaga:
     created_at: datetime
     updated_at: datetime
     history: Sequence[tuple[datetime, HistoryEntry]]
+
+
+@dataclass(frozen=True)
+class SagaEntry:
+    """One entry of the log of all sagas. `saga`: what it had come to, where this is the last entry of a version. Of events
+    only the names."""
+
+    checkpoint: Checkpoint
+    saga_id: UUID
+    at: datetime
+    entry: HistoryEntry
+    saga: ListedSaga | None = None
 
 
 class SagaStore(Protocol):
@@ -123,9 +141,12 @@ _FORGET = """
 DELETE FROM saga_history WHERE (saga_id, version, entry) IN (
     SELECT saga_id, h.version, entry FROM saga_history h JOIN sagas s ON s.id = saga_id
     WHERE h.recorded_at < %(before)s AND s.updated_at < %(before)s AND s.status IN ('COMPLETED', 'FAILED')
-    ORDER BY h.recorded_at LIMIT %(limit)s
+      AND (h.epoch, h.transaction_id, h.position) <= (SELECT epoch, transaction_id, position FROM saga_commands_counted)
+    ORDER BY h.recorded_at, h.position LIMIT %(limit)s
 )
 """
+_BATCH = 20_000
+_COUNTING = 3.0  # seconds
 COUNTS: LiteralString = "SELECT status, count(*), min(created_at) FROM sagas GROUP BY status"
 
 
@@ -150,7 +171,7 @@ class PostgresSagaStore:
             "progress": progress,
             "correlation_id": saga.correlation_id,
         }
-        entries = json.dumps([vars(entry) for entry in history])
+        entries = json.dumps([vars(entry) for entry in history], default=str)
         outgoing = "[" + ",".join(encode_stored(message) for message in messages) + "]"
         try:
             with unavailable_when_down("the saga store"), self._pool.connection() as connection:
@@ -178,7 +199,7 @@ class PostgresSagaStore:
             return {Status(row[0]): SagaCount(row[1], row[2]) for row in connection.execute(COUNTS)}
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
-        query = "SELECT kind, name, data FROM saga_history WHERE saga_id = %s ORDER BY version, entry"
+        query = "SELECT kind, name, data, message FROM saga_history WHERE saga_id = %s ORDER BY version, entry"
         with unavailable_when_down("the saga store"), self._pool.connection() as connection:
             return [HistoryEntry(*row) for row in connection.execute(query, (saga_id,))]
 
@@ -194,13 +215,23 @@ class PostgresSagaStore:
             return [_listed_saga(row) for row in connection.execute(query, values)]
 
     def forget_histories(self, before: datetime, limit: int) -> int:
+        """What has not been counted yet stays."""
         with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+            count_commands(connection)
             return connection.execute(_FORGET, {"before": before, "limit": limit}).rowcount
+
+
+def count_commands(connection: Connection[TupleRow]) -> None:
+    """Count the commands that were sent since this was last done, for as long as there is time for it."""
+    until = time.monotonic() + _COUNTING
+    while connection.execute("SELECT count_saga_commands(%s)", (_BATCH,)).fetchone() == (_BATCH,):
+        if time.monotonic() > until:
+            break
 
 
 def _listed_saga(row: TupleRow) -> ListedSaga:
     saga = StoredSaga(row[0], _PROGRESS.validate_python(row[1]), row[2], row[3])
-    return ListedSaga(saga, row[4], row[5], _ENTRIES.validate_python(row[6] or []))
+    return ListedSaga(saga, row[4], row[5], ENTRIES.validate_python(row[6] or []))
 
 
 class MemorySagaStore:
@@ -209,6 +240,10 @@ class MemorySagaStore:
         self._sagas: dict[UUID, StoredSaga] = {}
         self._history: dict[UUID, list[tuple[datetime, HistoryEntry]]] = {}
         self._times: dict[UUID, tuple[datetime, datetime]] = {}
+        self.entries: list[SagaEntry] = []
+        """The log of all sagas, in order."""
+        self.sent: dict[str, Traffic] = {}
+        """Commands by name, also those that have been forgotten; `lately` is nobody's."""
         self._outbox = outbox or MemoryOutbox()
         self._after_commit = after_commit
 
@@ -226,9 +261,19 @@ class MemorySagaStore:
             now = datetime.now(UTC)
             self._times[saga_id] = self._times.get(saga_id, (now, now))[0], now
             self._history.setdefault(saga_id, []).extend((now, entry) for entry in history)
+            self._log(saga_id, now, history)
             self._outbox.add(messages)
         if self._after_commit:
             self._after_commit(messages)
+
+    def _log(self, saga_id: UUID, now: datetime, history: Sequence[HistoryEntry]) -> None:
+        position = self.entries[-1].checkpoint.position if self.entries else 0
+        for number, entry in enumerate(history, 1):
+            there = Checkpoint(1, position + number, position + number)
+            saga = self._listed(saga_id) if number == len(history) else None
+            self.entries.append(SagaEntry(there, saga_id, now, _without_event(entry), saga))
+            if entry.message:
+                self.sent |= added_up([*self.sent.items(), (entry.name, Traffic(1, 0, now))])
 
     def due(self, now: datetime, limit: int) -> list[UUID]:
         with self._lock:
@@ -266,7 +311,7 @@ class MemorySagaStore:
             return self._listed(saga_id) if saga_id in self._sagas else None
 
     def _listed(self, saga_id: UUID) -> ListedSaga:
-        history = [(at, replace(e, data={}) if e.kind == "event" else e) for at, e in self._history[saga_id]]
+        history = [(at, replace(_without_event(e), message=None)) for at, e in self._history[saga_id]]
         return ListedSaga(self._sagas[saga_id], *self._times[saga_id], history)
 
     def forget_histories(self, before: datetime, limit: int) -> int:
@@ -277,4 +322,14 @@ class MemorySagaStore:
                     old = self._history[saga_id][:left]
                     self._history[saga_id] = self._history[saga_id][len(old) :]
                     left -= len(old)
+                    self.entries = self._without_first(saga_id, len(old))
         return limit - left
+
+    def _without_first(self, saga_id: UUID, number: int) -> list[SagaEntry]:
+        first = [one.checkpoint for one in self.entries if one.saga_id == saga_id][:number]
+        return [one for one in self.entries if one.checkpoint not in first]
+
+
+def _without_event(entry: HistoryEntry) -> HistoryEntry:
+    """It may hold personal data."""
+    return replace(entry, data={}) if entry.kind == "event" else entry

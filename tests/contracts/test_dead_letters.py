@@ -54,6 +54,24 @@ def recorded(letters: DeadLetters, attributes: Mapping[str, str], **more: str) -
     return loaded(letters, one)
 
 
+def test_failures_are_counted_by_source_for_good(letters: DeadLetters) -> None:
+    assert letters.traffic(NOW, ALWAYS) == {}
+    attributes = ours()
+    first = recorded(letters, attributes, delivery="one")
+    recorded(letters, attributes, delivery="one")  # the same failure, delivered again
+    again = recorded(letters, attributes, delivery="two")
+    other = recorded(letters, ours(), source="order-saga.order-events")
+    assert letters.discard(first.id, "not needed", "ann")
+    assert letters.forget_settled(ALWAYS, 10) == 1
+    traffic = letters.traffic(NOW - timedelta(minutes=1), ALWAYS)
+    assert {source: (one.count, one.last_at) for source, one in traffic.items()} == {
+        SOURCE: (2, again.history[-1].at),
+        "order-saga.order-events": (1, other.history[-1].at),
+    }
+    assert traffic["order-saga.order-events"].lately == 1
+    assert letters.traffic(ALWAYS, ALWAYS)["order-saga.order-events"].lately == 0
+
+
 def loaded(letters: DeadLetters, one: GivenUp | DeadLetter) -> DeadLetter:
     found = letters.load(one.id if isinstance(one, DeadLetter) else one.letter.id)
     assert found

@@ -3,7 +3,8 @@
 import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -14,6 +15,9 @@ from uuid_utils.compat import uuid7
 
 from shared.event_store.log import (
     EVERYTHING,
+    LAST_MADE,
+    LATELY,
+    MADE_AFTER,
     OF_STREAMS,
     OF_TYPES,
     RECENT,
@@ -25,8 +29,10 @@ from shared.event_store.log import (
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord, EventStore
+from shared.messaging.outbox import Traffic
 from shared.observability.context import Context
 
+NOW = datetime.now(UTC)
 Both = tuple[EventStore, EventLog]
 
 
@@ -96,6 +102,44 @@ def test_the_newest_of_some_types_come_first_however_old_they_are(both: Both) ->
     assert log.recent(4, ["Nothing"]) == []
 
 
+def test_events_of_some_types_are_found_by_time(both: Both) -> None:
+    store, log = both
+    began = datetime.now(UTC)
+    minutes = [3, 1, 2, 5, 4, 4]  # the clock jumps
+    events = [
+        replace(event(f"s-{n}", 1, "AB"[n % 2]), recorded_at=began + timedelta(minutes=m))
+        for n, m in enumerate(minutes)
+    ]
+    for one in events:
+        store.append(Append([one]))
+    by_time = [events[n] for n in (1, 2, 0, 4, 5, 3)]
+    assert [one.event for one in log.by_time(["A", "B"], None, 100)] == by_time[::-1]
+    assert [one.event for one in log.by_time(["A", "B", "C"], None, 2)] == by_time[:-3:-1]
+    assert [one.event for one in log.by_time(["A", "B"], began, 100)] == by_time
+    assert [one.event for one in log.by_time(["B"], events[1].recorded_at, 2)] == [events[5], events[3]]
+    assert (
+        log.by_time(["A", "B"], events[3].recorded_at, 9)
+        == log.by_time(["C"], None, 9)
+        == log.by_time([], None, 9)
+        == []
+    )
+
+
+def test_the_traffic_of_events_is_counted_by_aggregate(both: Both) -> None:
+    store, log = both
+    now = datetime.now(UTC)
+    assert log.traffic(now, now) == {}
+    for number, (stream, seconds) in enumerate([("a-1", 9), ("a-2", 5), ("b-1", 5), ("a-3", -1)]):
+        at = now - timedelta(seconds=seconds)
+        store.append(Append([replace(event(stream, 1, f"{stream[0]}{number % 2}"), recorded_at=at)]))
+    latest = now + timedelta(seconds=1)
+    assert log.traffic(now - timedelta(seconds=9), now) == {
+        "a": Traffic(3, 1, latest),
+        "b": Traffic(1, 1, now - timedelta(seconds=5)),
+    }
+    assert log.traffic(now - timedelta(seconds=10), latest)["a"] == Traffic(3, 3, latest)
+
+
 def test_what_is_counted_is_what_is_there(both: Both) -> None:
     store, log = both
     assert (log.counts().events, log.counts().last_position) == ({}, 0)
@@ -131,7 +175,8 @@ def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
     connection.execute(
         """INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)
            SELECT gen_random_uuid(), 'order-' || n / 5, n % 5 + 1, 'Type' || n % 20, 1, '{}',
-               '{"correlation_id": "c", "causation_id": "k"}', now() FROM generate_series(0, 99999) AS n"""
+               '{"correlation_id": "c", "causation_id": "k"}', now() - interval '1 second' * (99999 - n)
+           FROM generate_series(0, 99999) AS n"""
     )
     connection.execute("VACUUM ANALYZE events")
     return connection
@@ -145,6 +190,9 @@ def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
         (OF_TYPES, {"types": ["Type3", "Type4", "Nothing"], "after": 90_000, "limit": 100}),
         (OF_STREAMS, {"streams": ["order-7", "product-7"], "types": [], "after": 0, "limit": 100}),
         (RECENT, {"limit": 50}),
+        (LAST_MADE, {"types": ["Type3", "Type4", "Nothing"], "limit": 100}),
+        (MADE_AFTER, {"types": ["Type3", "Type4"], "after": NOW - timedelta(days=1), "limit": 100}),
+        (LATELY, {"types": ["Type3", "Type4"], "since": NOW - timedelta(minutes=5), "until": NOW}),
         (RECENT_OF_TYPES, {"types": ["Type3", "Type4", "Nothing"], "limit": 100}),
     ],
 )
