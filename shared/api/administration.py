@@ -3,7 +3,8 @@
 They read the command database, whose driver waits, so it is asked in a thread. What changes something is a command.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,17 +15,21 @@ from pydantic import TypeAdapter
 from shared.api.context import Info, from_stores
 from shared.api.mutations import keyed, send
 from shared.api.queries import page_of, uuid
+from shared.api.sse import Place, Shown, last_seen, require_known
 from shared.auth.permissions import Permission, Role, require
 from shared.domain.errors import Invalid, NotFound
 from shared.messaging.dead_letters import DeadLetter
 from shared.messaging.dead_letters import Status as LetterStatus
 from shared.read_models.protocol import Fields
+from shared.runtime.engines import Engines
 from shared.sagas.definition import Progress, Status
-from shared.sagas.store import ListedSaga, Sagas
+from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from shared.sagas.store import ListedSaga, SagaEntry, Sagas
 
 Resolver = Callable[..., Coroutine[Any, Any, Any]]
 
 _PROGRESS = TypeAdapter(Progress)
+_SAGAS = (ORDER_FULFILMENT.name,)
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,31 @@ async def saga(_: Any, info: Info, id: str) -> Fields:
     if found is None:
         raise NotFound(f"saga {id} does not exist", ("id",))
     return _detail(found, info)
+
+
+async def saga_updates(info: Info, sagaType: str | None = None) -> AsyncGenerator[Shown]:
+    if sagaType not in (None, *_SAGAS):
+        raise Invalid(f"sagaType must be one of {', '.join(_SAGAS)}, not {sagaType!r:.60}", ("sagaType",))
+    engines = info.context.engines
+    seen, end = last_seen(info), (await from_stores(engines.saga_log.end),)
+    require_known(seen, end)
+    return _moves(engines, seen or end, sagaType)
+
+
+async def _moves(engines: Engines, place: Place, saga_type: str | None) -> AsyncGenerator[Shown]:
+    """Each saga as it was after each of its versions."""
+
+    def wanted(entry: SagaEntry) -> bool:
+        return entry.saga is not None and saga_type in (None, entry.saga.saga.type)
+
+    yield Shown(place, None)
+    async with aclosing(engines.saga_tail.after(place[0], wanted)) as entries:
+        async for entry in entries:
+            yield Shown((entry.checkpoint,), entry.saga)
+
+
+async def moved(listed: ListedSaga, info: Info, **_: Any) -> Fields:
+    return _detail(listed, info)
 
 
 async def dead_letters(

@@ -105,7 +105,7 @@ def _on_sale(where: Where, limit: int) -> Find:
 @dataclass(frozen=True)
 class RequestContext:
     """`idempotency_key`: the client's, for all mutations of the request. `written`: the version to which they have brought
-    each stream. `last_event_id`: where a subscription is to go on."""
+    each stream. `last_event_id`: where a subscription is to go on. `client`: whose it is, as limits count."""
 
     engines: Engines
     queries: Queries
@@ -115,6 +115,7 @@ class RequestContext:
     actor: Actor
     idempotency_key: str | None = None
     last_event_id: str | None = None
+    client: str = ""
     written: dict[str, int] = field(default_factory=dict)
 
 

@@ -111,7 +111,9 @@ def _context(request: Request, engines: Engines, actor: Actor, context: Context)
     patience = engines.settings.consistency_wait_seconds
     queries = engines.queries if token is None else ConsistentQueries(engines.queries, parsed(token), patience)
     last_event_id = request.headers.get("last-event-id")
-    return RequestContext(engines, queries, Loaders(queries), _commands(engines), context, actor, key, last_event_id)
+    client = " ".join(_client(actor, request, engines.settings))
+    given = (context, actor, key, last_event_id, client)
+    return RequestContext(engines, queries, Loaders(queries), _commands(engines), *given)
 
 
 @lru_cache
@@ -138,11 +140,9 @@ class Rates:
 
     def wait(self, actor: Actor, request: Request) -> int:
         """Count the request; whole seconds until the next one is taken, 0 when this one is."""
-        if actor.uid is not None:
-            kind, client, limit = "user", actor.uid, self._settings.rate_limit_signed_in
-        else:
-            kind, client = "address", _address(request, self._settings)
-            limit = self._settings.rate_limit_anonymous
+        settings = self._settings
+        kind, client = _client(actor, request, settings)
+        limit = settings.rate_limit_signed_in if kind == "user" else settings.rate_limit_anonymous
         if len(self._counters[kind].expirations) > _CLIENTS:
             self._counters[kind] = MemoryStorage()
         counters = self._counters[kind]
@@ -161,6 +161,11 @@ class Rates:
 @lru_cache(maxsize=1)
 def _rates(engines: Engines) -> Rates:
     return Rates(engines.settings)
+
+
+def _client(actor: Actor, request: Request, settings: Settings) -> tuple[str, str]:
+    """Who it is as limits count: a user, or whoever is at an address."""
+    return ("user", actor.uid) if actor.uid is not None else ("address", _address(request, settings))
 
 
 def _address(request: Request, settings: Settings) -> str:

@@ -1,9 +1,11 @@
 """What happened, for those who watch the shop: the log of events, how many there are, and what was asked for."""
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence, Set
 from functools import lru_cache
 from typing import Any
+
+from pydantic.alias_generators import to_camel
 
 from shared.api.context import Info, from_stores
 from shared.api.queries import page_of, uuid
@@ -24,6 +26,7 @@ from shared.runtime.executions import watched
 _AGGREGATES = {aggregate.name: aggregate for aggregate in (CATEGORY, PRODUCT, ORDER)}
 _PERSONAL = frozenset({"user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason"})
 """Fields of events that say who somebody is, or what they wrote."""
+_MASKED = _PERSONAL | {to_camel(name) for name in _PERSONAL}  # commands have them in camel case
 _KEPT = 10_000
 """Owners of orders."""
 
@@ -90,17 +93,25 @@ def types_of(aggregate_type: str | None, event_type: str | None) -> list[str] | 
 
 async def shown(info: Info, found: Sequence[Seen]) -> Sequence[Fields]:
     """Events as this actor may see them: personal data is for admins and for the owner of the order."""
-    owners = await _owners(info, found)
-    return [_fields(seen, _may_see(info, owners.get(seen.event.stream))) for seen in found]
+    personal = await seen_through({seen.event.stream for seen in found}, info)
+    return [_fields(seen, seen.event.stream in personal) for seen in found]
 
 
-async def _owners(info: Info, found: Sequence[Seen]) -> Mapping[str, str]:
-    """Of the orders among them, for a writer who may be one of them."""
+async def seen_through(streams: Set[str], info: Info) -> Set[str]:
+    """Those of the streams whose personal data this actor may see: all for admins, for others their own orders."""
     actor = info.context.actor
-    if actor.uid is None or actor.role is Role.ADMIN:
-        return {}
-    streams = sorted({seen.event.stream for seen in found if seen.event.stream.startswith(f"{ORDER.name}-")})
-    return await _owners_known(info.context.engines).of(streams)
+    if actor.role is Role.ADMIN:
+        return streams
+    if actor.uid is None:
+        return set()
+    orders = sorted(stream for stream in streams if stream.startswith(f"{ORDER.name}-"))
+    owners = await _owners_known(info.context.engines).of(orders)
+    return {stream for stream, owner in owners.items() if actor.may_see(owner)}
+
+
+def masked(data: Fields) -> Fields:
+    """An event's or a command's, without what is personal."""
+    return data | dict.fromkeys(_MASKED & data.keys(), "***")
 
 
 class Owners:
@@ -129,21 +140,15 @@ def _owners_known(engines: Engines) -> Owners:
     return Owners(engines.event_log)
 
 
-def _may_see(info: Info, owner: str | None) -> bool:
-    actor = info.context.actor
-    return actor.role is Role.ADMIN or (owner is not None and actor.may_see(owner))
-
-
 def _fields(seen: Seen, personal: bool) -> Fields:
     event = seen.event
     aggregate, _, aggregate_id = event.stream.partition("-")
-    masked = dict.fromkeys(_PERSONAL & event.data.keys(), "***")
     return {
         "id": seen.position,
         "aggregate_id": aggregate_id,
         "aggregate_type": aggregate,
         "event_type": event.type,
-        "event_data": event.data if personal else event.data | masked,
+        "event_data": event.data if personal else masked(event.data),
         "event_version": event.version,
         "global_sequence": seen.position,
         "metadata": vars(event.metadata) if personal else None,

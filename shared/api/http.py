@@ -3,7 +3,7 @@ after the protocol of graphql-sse (its distinct connections)."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from math import ceil
 from typing import Any
 
@@ -13,11 +13,13 @@ from starlette.responses import Response
 
 from shared.api.context import RequestContext, told
 from shared.api.operation import Asked, Results, carried_out, formatted, parsed, subscribed
-from shared.api.subscriptions import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, dumped, frame
+from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, Frame, dumped, frame
+from shared.auth.permissions import DEVELOPER
 from shared.domain.errors import Invalid, TimedOut, Unavailable, classify
 from shared.domain.values import parse_json
 from shared.observability.metrics import count
 from shared.resilience.calls import time_left
+from shared.runtime.tail import TooSlow
 
 RESPONSE_JSON = "application/graphql-response+json"
 PLAIN_JSON = "application/json"
@@ -83,20 +85,44 @@ def _is_subscription(document: DocumentNode, asked: Asked) -> bool:
 
 
 async def _subscription(document: DocumentNode, asked: Asked, made: RequestContext, accept: str) -> Response:
+    with ExitStack() as leaving:
+        leaving.callback(_seat(made, accept))
+        results = await subscribed(document, asked, made)
+        if isinstance(results, ExecutionResult):
+            count("shop_subscriptions_total", "REFUSED")
+            return _response(results, EVENT_STREAM, {})
+        return EventStream(_frames(results), made.engines.settings, leaving.pop_all().close)
+
+
+def _seat(made: RequestContext, accept: str) -> Callable[[], None]:
+    """One among the subscribers; how to leave it. Raises Refused."""
+    if refused := _no_seat(made, accept):
+        count("shop_subscriptions_total", "REFUSED")
+        raise refused
+    return made.engines.seats.take(made.client)
+
+
+def _no_seat(made: RequestContext, accept: str) -> Refused | None:
+    """Why not. All who don't sign in on a developer's machine are one client, so there only the seats count."""
+    seats, most = made.engines.seats, made.engines.settings.max_subscriptions_per_client
     if EVENT_STREAM not in _ranges(accept):
-        raise Refused(406, f"a subscription is answered as {EVENT_STREAM}: send the header Accept: {EVENT_STREAM}")
-    if made.engines.tail.full:
-        raise NotNow(503, "there are too many subscribers; try again in 5 seconds", 5)
-    results = await subscribed(document, asked, made)
-    if isinstance(results, ExecutionResult):
-        return _response(results, EVENT_STREAM, {})
-    return EventStream(_frames(results), made.engines.settings)
+        return Refused(406, f"a subscription is answered as {EVENT_STREAM}: send the header Accept: {EVENT_STREAM}")
+    if seats.full:
+        return NotNow(503, "there are too many subscribers; try again in 5 seconds", 5)
+    if seats.enough_of(made.client) and made.actor != DEVELOPER:
+        return NotNow(429, f"you have {most} subscriptions open, as many as you may; end one of them first", 5)
+    return None
 
 
-async def _frames(results: Results) -> AsyncGenerator[bytes]:
+async def _frames(results: Results) -> AsyncGenerator[Frame]:
     async with aclosing(results):
         async for place, result in results:
-            yield frame(_content(result) if result else None, place)
+            chunk = frame(_content(result) if result else None, place)
+            yield Frame(chunk) if place else Frame(chunk, "SLOW" if _is_too_slow(result) else "FAILED")
+
+
+def _is_too_slow(result: ExecutionResult | None) -> bool:
+    return any(isinstance(error.original_error, TooSlow) for error in (result and result.errors) or ())
 
 
 def _made(context: Callable[[], RequestContext]) -> RequestContext:

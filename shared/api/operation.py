@@ -24,9 +24,8 @@ from graphql.execution import Executor, create_source_event_stream, execute_subs
 from shared.api.context import Loaders, RequestContext
 from shared.api.limits import Meter, require_affordable, require_modest
 from shared.api.schema import schema
-from shared.api.subscriptions import Shown
+from shared.api.sse import Place, Shown
 from shared.domain.errors import ShopError, Unavailable, classify
-from shared.event_store.protocol import Checkpoint
 from shared.runtime.settings import Settings
 
 _KEEP_UP_TO = 4_000
@@ -95,7 +94,7 @@ def _too_much(document: DocumentNode, asked: Asked, settings: Settings) -> Graph
     return None
 
 
-Results = AsyncGenerator[tuple[Checkpoint | None, ExecutionResult | None]]
+Results = AsyncGenerator[tuple[Place | None, ExecutionResult | None]]
 """Of a subscription, each with the place after which to go on, where there is one. A place may come without a result."""
 
 

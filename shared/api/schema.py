@@ -21,7 +21,7 @@ from graphql import (
     build_schema,
 )
 
-from shared.api import administration, history, monitoring, queries, subscriptions, timeline
+from shared.api import administration, history, messages, monitoring, queries, subscriptions, timeline
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
 from shared.messaging.dead_letters import DeadLetter, Entry
@@ -67,6 +67,8 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "events": history.events,
         "recentEvents": history.recent_events,
         "eventStoreStats": history.event_store_stats,
+        "pubsubMessages": messages.pubsub_messages,
+        "pubsubStats": messages.pubsub_stats,
         "queryExecutions": history.query_executions,
         "commandExecutions": history.command_executions,
         "health": monitoring.health,
@@ -128,6 +130,8 @@ _RESULTS = {
     "HealthCheckResult": {"name", "status", "message", "details"},
     "MemoryInfo": {"total_mb", "process_mb", "binary_mb", "ets_mb", "process_count", "port_count"},
     "RetriedDeadLetters": {"retried", "left"},
+    "PubsubMessage": {"id", "topic", "message_type", "payload", "timestamp", "source_service"},
+    "PubsubTopicStats": {"topic", "message_count", "messages_per_minute", "last_message_at"},
 }
 
 

@@ -1,23 +1,18 @@
-"""Subscriptions: what each follows in the log, and how it is sent, as server-sent events after the graphql-sse protocol."""
+"""Subscriptions: what each of them follows."""
 
-import asyncio
-import json
-import re
-import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
-import structlog
 from graphql.error import located_error
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
+from shared.api import administration, messages
 from shared.api.context import Info, from_stores
 from shared.api.history import shown, types_of
 from shared.api.queries import uuid
+from shared.api.sse import Place, Shown, last_seen, require_known
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import Invalid, NotFound
 from shared.domain.order import ORDER, Order, Status
@@ -25,36 +20,12 @@ from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import Loaded, load
 from shared.event_store.log import Seen
 from shared.event_store.protocol import Checkpoint
-from shared.observability.context import UNTRACED, span
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 from shared.runtime.execute import entity
-from shared.runtime.settings import Settings
 from shared.runtime.tail import PAGE
 
-EVENT_STREAM = "text/event-stream"
-STREAM_HEADERS = {
-    "Content-Type": f"{EVENT_STREAM}; charset=utf-8",
-    "Cache-Control": "no-cache, no-transform",
-    "X-Accel-Buffering": "no",
-}
-COMPLETE = b"event: complete\ndata: \n\n"
-HEARTBEAT = b":\n\n"
-_WRITE_SECONDS = 30.0
-"""For a client to take what is written before it counts as gone."""
-
-_PLACE = re.compile(r"(\d{1,5})\.(\d{1,20})\.(\d{1,19})", re.ASCII)
 _ENDED = {Status.CONFIRMED, Status.CANCELLED, Status.FAILED}
-
-_log = structlog.get_logger()
-
-
-class Shown(NamedTuple):
-    """`place`: after which to go on. `value`: what the field's resolvers get; None when there is only the place to tell."""
-
-    place: Checkpoint
-    value: Any
-
 
 Source = Callable[..., Coroutine[Any, Any, AsyncGenerator[Shown]]]
 
@@ -90,16 +61,16 @@ async def event_stream(
     types = types_of(aggregateType, eventType)
     if types == []:
         raise Invalid(f"no event of {aggregateType or 'the shop'} is called {eventType!r:.60}", ("eventType",))
-    seen, end = _last_seen(info), await from_stores(info.context.engines.event_store.end)
-    _require_known(seen, end)
+    seen, end = last_seen(info), (await from_stores(info.context.engines.event_store.end),)
+    require_known(seen, end)
     return _events(info.context.engines, seen or end, frozenset(types or ()))
 
 
-async def _events(engines: Engines, place: Checkpoint, types: frozenset[str]) -> AsyncGenerator[Shown]:
+async def _events(engines: Engines, place: Place, types: frozenset[str]) -> AsyncGenerator[Shown]:
     yield Shown(place, None)  # who is cut off before the first event goes on from here
-    async with aclosing(engines.tail.after(place, lambda event: not types or event.type in types)) as entries:
+    async with aclosing(engines.tail.after(place[0], lambda entry: not types or entry.event.type in types)) as entries:
         async for entry in entries:
-            yield Shown(entry.checkpoint, Seen(entry.checkpoint.position, entry.event))
+            yield Shown((entry.checkpoint,), Seen(entry.checkpoint.position, entry.event))
 
 
 async def _event(seen: Seen, info: Info, **_: Any) -> Fields:
@@ -112,14 +83,14 @@ def _updates(aggregate: Aggregate[Any], argument: str) -> Source:
 
     async def follow(info: Info, **arguments: str) -> AsyncGenerator[Shown]:
         engines, ref = info.context.engines, aggregate.ref(UUID(uuid(arguments[argument], argument)))
-        seen = _last_seen(info)
+        seen = last_seen(info)
         end = await from_stores(engines.event_store.end)  # first, so that nothing happens between it and what is loaded
         (present,) = await from_stores(load, engines.event_store, [ref])
         if present.version == 0:
             raise NotFound(f"{aggregate.name} {ref.id} does not exist", (argument,))
         (last,) = await from_stores(engines.event_store.read_stream, ref.stream, present.version - 1, 1)
-        _require_known(seen, max(end, last.checkpoint))
-        return _states(engines, present, (seen, last.checkpoint, end))
+        require_known(seen, (max(end, last.checkpoint),))
+        return _states(engines, present, (seen[0] if seen else None, last.checkpoint, end))
 
     return follow
 
@@ -132,17 +103,17 @@ async def _states(
     seen, place, end = places
     loaded, stream = present, present.ref.stream
     if seen is None:
-        yield Shown(place, entity(present))
-    async with aclosing(engines.tail.after(end, lambda event: event.stream == stream)) as entries:
+        yield Shown((place,), entity(present))
+    async with aclosing(engines.tail.after(end, lambda entry: entry.event.stream == stream)) as entries:
         if seen is not None and seen < place:
             async for loaded, place in _missed(engines, present, seen):
-                yield Shown(place, entity(loaded))
+                yield Shown((place,), entity(loaded))
         if _is_over(loaded):
             return
         async for entry in entries:
             if entry.event.version > loaded.version:
                 loaded = loaded.then([entry.event])
-                yield Shown(entry.checkpoint, entity(loaded))
+                yield Shown((entry.checkpoint,), entity(loaded))
                 if _is_over(loaded):
                     return
 
@@ -172,100 +143,6 @@ SUBSCRIPTIONS: Mapping[str, Subscription] = {
     "eventStream": Subscription(_placed(event_stream), _event),
     "orderUpdates": Subscription(_placed(_updates(ORDER, "id")), _as_it_is),
     "stockUpdates": Subscription(_placed(_updates(PRODUCT, "productId")), _as_it_is),
+    "pubsubStream": Subscription(_placed(messages.pubsub_stream), messages.message),
+    "sagaUpdates": Subscription(_placed(administration.saga_updates), administration.moved),
 }
-
-
-def _last_seen(info: Info) -> Checkpoint | None:
-    """The place that the client says it has come to. Raises Invalid."""
-    given = info.context.last_event_id
-    if not given:
-        return None
-    found = _PLACE.fullmatch(given)
-    if found is None:
-        raise Invalid(
-            f"Last-Event-ID must be the id of an event of this subscription, not {given!r:.60}", ("Last-Event-ID",)
-        )
-    return Checkpoint(*map(int, found.groups()))
-
-
-def _require_known(seen: Checkpoint | None, end: Checkpoint) -> None:
-    """Raise Invalid for a place that this log has not come to: it is of another one, or of one that is lost."""
-    if seen is not None and seen > end:
-        raise Invalid("Last-Event-ID is beyond the end of this log; subscribe without it", ("Last-Event-ID",))
-
-
-def dumped(body: object) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
-
-
-def frame(body: dict[str, Any] | None, place: Checkpoint | None = None) -> bytes:
-    """A `next`; or with only a place, what moves a client's Last-Event-ID and nothing else. The place is in the extensions
-    too: the client of graphql-sse does not tell ids."""
-    if place is None:
-        return b"event: next\ndata: " + dumped(body) + b"\n\n"
-    event_id = ".".join(map(str, place))
-    if body is None:
-        return f"id: {event_id}\n\n".encode()
-    told = body | {"extensions": {"lastEventId": event_id}}
-    return f"id: {event_id}\nevent: next\ndata: ".encode() + dumped(told) + b"\n\n"
-
-
-class EventStream(Response):
-    """`frames`: sent as they come, then `complete`; with heartbeats while there is nothing, and for so long as is set."""
-
-    def __init__(self, frames: AsyncGenerator[bytes], settings: Settings) -> None:
-        super().__init__(headers=STREAM_HEADERS)
-        del self.headers["content-length"]
-        self._frames = frames
-        self._pause = settings.heartbeat_seconds
-        self._seconds = settings.subscription_max_seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.ensure_future(_gone(receive))
-        sending = asyncio.ensure_future(self._sent(send))
-        try:
-            await asyncio.wait({gone, sending}, return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                sending.result()
-        except TimeoutError:
-            _log.warning("a subscriber does not read", seconds=_WRITE_SECONDS)
-        finally:
-            gone.cancel()
-            sending.cancel()
-            await asyncio.gather(gone, sending, return_exceptions=True)
-
-    async def _sent(self, send: Send) -> None:
-        async def write(chunk: bytes, more: bool = True) -> None:
-            async with asyncio.timeout(_WRITE_SECONDS):
-                await send({"type": "http.response.body", "body": chunk, "more_body": more})
-
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        ends = time.monotonic() + self._seconds
-        with span("subscription", parent=UNTRACED):
-            async with aclosing(self._paced(ends)) as chunks:
-                async for chunk in chunks:
-                    await write(chunk)
-        await write(COMPLETE, more=False)
-
-    async def _paced(self, ends: float) -> AsyncGenerator[bytes]:
-        """The frames, and heartbeats between them."""
-        async with aclosing(self._frames):
-            coming = asyncio.ensure_future(anext(self._frames, None))
-            try:
-                while (left := ends - time.monotonic()) > 0:
-                    await asyncio.wait({coming}, timeout=min(left, self._pause))
-                    if not coming.done():
-                        yield HEARTBEAT
-                    elif (chunk := coming.result()) is None:
-                        return
-                    else:
-                        yield chunk
-                        coming = asyncio.ensure_future(anext(self._frames, None))
-            finally:
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

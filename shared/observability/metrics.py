@@ -43,6 +43,10 @@ shop_graphql_requests_total     counter    1  process  outcome
     GraphQL requests: answered (OK), answered with errors (ERRORS), or refused before anything ran (REFUSED)
 shop_graphql_duration_seconds   histogram  s  process
     How long it took until a GraphQL request was answered, or its stream began
+shop_subscriptions_total        counter    1  process  end
+    Subscriptions that were asked for, by their end: sent to the end (COMPLETE), client too SLOW or GONE, FAILED, or REFUSED
+shop_subscriptions_open         gauge      1  process
+    Subscriptions that are open
 shop_errors_total               counter    1  process  function code
     Errors that were answered, refusals included
 shop_breaker_state              gauge      1  process  dependency state
@@ -78,6 +82,7 @@ LABELS: Mapping[str, Set[str]] = {
     "subscription": {one.name for one in manifest().all_subscriptions},
     "function": {one.name for one in _FUNCTIONS},
     "outcome": {"OK", "ERRORS", "REFUSED"},
+    "end": {"COMPLETE", "SLOW", "GONE", "FAILED", "REFUSED"},
     "dependency": {"Pub/Sub", "Firestore", "the payment provider", "the shipping provider", *_COMMANDS},
     "state": {"closed", "open", "half-open"},
     "collector": {"breakers", "events", "event_outbox", "saga_outbox", "sagas", "dead_letters", *FED_BY},

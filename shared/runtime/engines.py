@@ -10,7 +10,7 @@ from shared.auth.identity import refuse_emulator_in_the_cloud
 from shared.domain.order import ORDER
 from shared.event_store.log import EventLog, PostgresEventLog, PostgresEventOutbox
 from shared.event_store.postgres import PostgresEventStore
-from shared.event_store.protocol import EventStore
+from shared.event_store.protocol import EventStore, LogEntry
 from shared.gateways.providers import HttpPayments, HttpShipping, PaymentGateway, ShippingGateway
 from shared.gateways.sandbox import Sandbox
 from shared.messaging.dead_letter_store import DeadLetters
@@ -26,10 +26,10 @@ from shared.runtime.execution_store import Executions, PostgresExecutions
 from shared.runtime.executions import Recorder
 from shared.runtime.manifest import Database
 from shared.runtime.settings import Settings, settings
-from shared.runtime.tail import Tail
+from shared.runtime.tail import Seats, Tail
 from shared.sagas.log import PostgresSagaLog, SagaLog
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.store import PostgresSagaStore, SagaStore
+from shared.sagas.store import PostgresSagaStore, SagaEntry, SagaStore
 
 if TYPE_CHECKING:
     from shared.runtime.health import Checkup
@@ -63,8 +63,16 @@ class Engines:
         return Recorder(self.executions, self.settings.history_sample_ratio)
 
     @cached_property
-    def tail(self) -> Tail:
-        return Tail(self.event_store, self.settings.max_subscribers, self.settings.subscriber_buffer)
+    def seats(self) -> Seats:
+        return Seats(self.settings.max_subscribers, self.settings.max_subscriptions_per_client)
+
+    @cached_property
+    def tail(self) -> Tail[LogEntry]:
+        return Tail(self.event_store, self.settings.subscriber_buffer)
+
+    @cached_property
+    def saga_tail(self) -> Tail[SagaEntry]:
+        return Tail(self.saga_log, self.settings.subscriber_buffer)
 
     @cached_property
     def sagas(self) -> SagaStore:

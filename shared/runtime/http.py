@@ -38,18 +38,18 @@ _NO_STORE = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 def metrics_reply(samples: Iterable[Sample] = ()) -> Reply:
     """This process's metrics, and the samples, for Prometheus."""
     headers = {"Content-Type": TEXT, "Cache-Control": "no-store"}
-    return exposition([*_breakers(), *samples]), 200, headers
+    return exposition([*_of_the_process(), *samples]), 200, headers
 
 
-def _breakers() -> list[Sample]:
-    """One for each state of each; only of those that have been used."""
+def _of_the_process() -> list[Sample]:
+    """The subscriptions that are open; and for each breaker that has been used each of its states."""
     try:
-        states = engines().breakers.states()
+        states, subscriptions = engines().breakers.states(), engines().seats.open
     except Exception as error:  # such as a malformed setting, which /health/ready reports
         count("shop_scrape_errors_total", "breakers")
         _log.warning("could not read for metrics", collector="breakers", reason=repr(error))
         return []
-    return [
+    return [Sample("shop_subscriptions_open", (), subscriptions)] + [
         Sample("shop_breaker_state", (dependency, state), float(state == now))
         for dependency, now in states.items()
         for state in LABELS["state"]

@@ -37,7 +37,8 @@ class Settings:
     `max_search_characters`: of a search term; `max_search_documents`: looked at for one search. `introspection`:
     whether the schema may be asked for. `rate_limit_signed_in`: GraphQL requests per minute and user,
     `rate_limit_anonymous`: per minute and client address; 0 is no limit. `max_subscribers`: of one process
-    at one time; `subscriber_buffer`: events that may wait for one of them. `trusted_proxies`: how many entries at the end
+    at one time, `max_subscriptions_per_client`: of these of one user or client address, 0 is no limit;
+    `subscriber_buffer`: events that may wait for one of them. `trusted_proxies`: how many entries at the end
     of X-Forwarded-For were written by proxies of ours; None is 1 in the cloud and 0 elsewhere.
 
     `monitoring_endpoint`: host:port of a Cloud Monitoring without sign-in that report_metrics writes to, for tests; in the
@@ -86,6 +87,7 @@ class Settings:
     max_search_characters: Positive = 200
     max_search_documents: Positive = 2_000
     max_subscribers: Positive = 800
+    max_subscriptions_per_client: NotNegative = 50
     subscriber_buffer: Positive = 1_000
     introspection: bool = True
     rate_limit_signed_in: NotNegative = 1_000

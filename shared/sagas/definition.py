@@ -52,6 +52,12 @@ class Saga:
     undo_within: timedelta
     undo_retries: Retries
 
+    @property
+    def commands(self) -> tuple[Callable[..., Any], ...]:
+        """All that it may send."""
+        undoing = (step.undo for step in self.steps if step.undo)
+        return (*(step.send for step in self.steps), *undoing, self.gives_up_with)
+
     def at_pace(self, factor: float) -> "Saga":
         """The same saga with all its deadlines multiplied."""
         steps = tuple(replace(step, within=step.within * factor) for step in self.steps)

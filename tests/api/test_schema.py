@@ -21,11 +21,10 @@ from shared.runtime.manifest import ROOT
 CONTRACT = Path(__file__).with_name("contract.graphql")
 
 LATER = {
-    "Query": """systemStatistics projectionStatus pubsubMessages
-        pubsubStats systemTopology dashboardStats""",
-    "Subscription": "pubsubStream sagaUpdates dashboardStatsStream",
+    "Query": """systemStatistics projectionStatus systemTopology dashboardStats""",
+    "Subscription": "dashboardStatsStream",
     "types": """SystemStatistics
-        DatabaseStats ReadModelStats SagaStats ProjectionStatus PubsubMessage PubsubTopicStats
+        DatabaseStats ReadModelStats SagaStats ProjectionStatus
         SystemTopologyNode ServiceConnection DashboardStats""",
 }
 """What of the contract this version does not have yet: monitoring, and most subscriptions."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -22,6 +23,7 @@ from shared.observability.context import fresh
 from shared.runtime import tail
 from shared.runtime.engines import use
 from tests.api.test_history import personal
+from tests.functions.test_metrics import now
 from tests.shop_in_memory import HastyEngines, Json, ShopInMemory
 from tests.streams import EVENT_STREAM, opened
 
@@ -397,7 +399,7 @@ async def test_who_reads_too_slowly_is_dropped_with_the_reason_and_goes_on_where
 
 @concurrent
 async def test_a_client_that_never_reads_again_is_given_up(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.api.subscriptions._WRITE_SECONDS", 0.1)
+    monkeypatch.setattr("shared.api.sse._WRITE_SECONDS", 0.1)
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.last_id)
         stream.reading.clear()
@@ -440,6 +442,7 @@ async def test_a_stream_outlives_the_time_that_a_request_has(shop: ShopInMemory)
 async def test_one_asks_for_all_however_many_there_are_and_nobody_when_there_is_none(
     shop: ShopInMemory, reads: list[Checkpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with_settings(shop, max_subscriptions_per_client=0)
     monkeypatch.setattr(tail, "POLL_SECONDS", 0.1)
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(opened(TYPES)) for _ in range(60)]
@@ -467,6 +470,107 @@ async def test_as_many_may_subscribe_as_is_set_and_places_become_free(shop: Shop
             assert error["extensions"] == {"code": "SERVICE_UNAVAILABLE", "retryAfter": 5}
         async with opened(TYPES) as fourth:
             assert fourth.status == 200
+
+
+@concurrent
+async def test_one_client_can_not_take_all_places(shop: ShopInMemory) -> None:
+    with_settings(shop, max_subscriptions_per_client=2)
+    nobody = {"Authorization": ""}
+    async with AsyncExitStack() as stack:
+        for headers in (None, None, signed_in("hanako"), nobody, nobody):
+            taken = await stack.enter_async_context(opened(TYPES, headers=headers))
+            assert taken.status == 200
+        for headers in (None, nobody):
+            refused = await stack.enter_async_context(opened(TYPES, headers=headers))
+            assert (refused.status, refused.headers["retry-after"]) == (429, "5")
+            assert refused.headers["content-type"].startswith("application/json")
+            (error,) = json.loads(refused.body)["errors"]
+            assert error["extensions"] == {"code": "SERVICE_UNAVAILABLE", "retryAfter": 5}
+            assert "2 subscriptions open" in error["message"]
+        asked = await in_thread(shop.ask, "{ categories { id } }")
+        assert asked == {"categories": []}  # anything else may still be asked
+    async with opened(TYPES) as again, opened(ORDER, {"id": str(uuid7())}) as missing:
+        assert again.status == 200
+        await missing.refusal()  # what never began takes no place
+        async with opened(TYPES) as second:
+            assert second.status == 200
+
+
+@concurrent
+async def test_any_number_of_subscriptions_is_for_whoever_has_no_limit(shop: ShopInMemory) -> None:
+    with_settings(shop, max_subscriptions_per_client=1, sign_in_required=False)
+    async with (
+        opened(TYPES, headers={"Authorization": ""}) as first,
+        opened(TYPES, headers={"Authorization": ""}) as second,
+    ):
+        assert (first.status, second.status) == (200, 200)  # a developer's machine has no other client
+    with_settings(shop, max_subscriptions_per_client=0)
+    shop.engines.__dict__.pop("seats")
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(opened(TYPES)) for _ in range(55)]
+        assert {stream.status for stream in streams} == {200}
+
+
+def ends(shop: ShopInMemory) -> dict[str, float]:
+    return {end: value for (end,), value in now(shop).get("shop_subscriptions_total", {}).items()}
+
+
+def still_open(shop: ShopInMemory) -> float:
+    return now(shop)["shop_subscriptions_open"][()]
+
+
+@concurrent
+async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Counter(ends(shop))
+    order = await in_thread(shop.new_order, await in_thread(shop.new_product))
+    await in_thread(shop.settle)
+
+    async def ended(end: str, number: int = 1) -> None:
+        async with asyncio.timeout(5):
+            while ends(shop).get(end, 0) != before[end] + number:
+                await asyncio.sleep(0.02)
+
+    async with opened(ORDER, {"id": order}) as stream:
+        await stream.event()
+        await stream.complete()
+    await ended("COMPLETE")
+    async with opened(TYPES) as stream, opened(TYPES):
+        await stream.until(lambda: stream.parser.last_id)
+        assert still_open(shop) == 2
+    await ended("GONE", 2)
+    with_settings(shop, subscriber_buffer=3)
+    shop.engines.__dict__.pop("tail")
+    async with opened(TYPES) as stream:
+        await stream.until(lambda: stream.parser.last_id)
+        await in_thread(shop.new_category)
+        await stream.next()
+        await in_thread(
+            shop.engines.event_store.append, Append([event for _ in range(9) for event in appended().events])
+        )
+        while "errors" not in ((await stream.event()).data or {}):
+            pass
+        await stream.complete()
+    await ended("SLOW")
+    async with opened(TYPES) as stream:
+        await stream.until(lambda: stream.parser.last_id)
+        stream.reading.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr("shared.api.sse._WRITE_SECONDS", 0.2)
+            await in_thread(shop.new_category)
+            await ended("SLOW", 2)
+    product = await in_thread(shop.new_product)
+    async with opened(STOCK, {"id": product}) as stream:
+        await stream.next()
+        await in_thread(shop.engines.event_store.append, appended(f"product-{product}", 2, "Unheard"))
+        await stream.refusal()
+    await ended("FAILED")
+    with_settings(shop, max_subscribers=1)
+    shop.engines.__dict__.pop("seats")
+    async with opened(TYPES), opened(TYPES) as full, opened("subscription { orderUpdates(id: 1) { id } }"):
+        assert full.status == 503
+    await in_thread(shop.http, "POST", json={"query": TYPES}, headers={"Accept": "application/json"})
+    await ended("REFUSED", 3)
+    assert still_open(shop) == 0
 
 
 @concurrent

@@ -101,10 +101,10 @@ def test_the_last_entry_of_a_version_tells_what_the_saga_had_come_to(both: Both)
     for status, entries in ((Status.STARTED, [heard(), command()]), (Status.FAILED, [heard("OrderFailed")])):
         versions.append(moved(store, saga_id, entries, status))
         listed.append(store.listed(saga_id))
-    entries = everything(log)
-    assert [entry.saga is not None for entry in entries] == [False, True, True]
-    assert [entry.saga.saga for entry in entries if entry.saga] == versions
-    assert [entry.saga for entry in entries if entry.saga] == listed
+    found = everything(log)
+    assert [entry.saga is not None for entry in found] == [False, True, True]
+    assert [entry.saga.saga for entry in found if entry.saga] == versions
+    assert [entry.saga for entry in found if entry.saga] == listed
 
 
 def test_what_was_sent_is_found_by_name_and_time(both: Both) -> None:

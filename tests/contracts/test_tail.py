@@ -9,13 +9,12 @@ import pytest
 from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
-from shared.domain.errors import Unavailable
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
-from shared.event_store.protocol import Append, Checkpoint, EventRecord, EventStore
+from shared.event_store.protocol import Append, Checkpoint, EventRecord, EventStore, LogEntry
 from shared.observability.context import fresh
 from shared.runtime import tail as module
-from shared.runtime.tail import Tail, TooSlow
+from shared.runtime.tail import Seats, Tail, TooSlow
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -30,19 +29,22 @@ def event(stream: str, version: int) -> EventRecord:
     return EventRecord(uuid7(), stream, version, "Happened", 1, {}, fresh(), datetime.now(UTC))
 
 
-def everything(_: EventRecord) -> bool:
+def everything(_: LogEntry) -> bool:
     return True
 
 
-async def taken(tail: Tail, number: int, after: Checkpoint = Checkpoint(), only: str = "") -> list[EventRecord]:  # noqa: B008
+BEGINNING = Checkpoint()
+
+
+async def taken(tail: Tail[LogEntry], number: int, after: Checkpoint = BEGINNING, only: str = "") -> list[EventRecord]:
     found: list[EventRecord] = []
-    async with asyncio.timeout(10), aclosing(tail.after(after, lambda e: e.stream.startswith(only))) as entries:
+    async with asyncio.timeout(10), aclosing(tail.after(after, lambda e: e.event.stream.startswith(only))) as entries:
         while len(found) < number:
             found.append((await anext(entries)).event)
     return found
 
 
-async def begun(tail: Tail) -> None:
+async def begun(tail: Tail[LogEntry]) -> None:
     async with asyncio.timeout(10):
         while not tail._waiting:
             await asyncio.sleep(0.01)
@@ -54,7 +56,7 @@ def test_whoever_joins_when_and_from_where_ever_gets_the_same(
     monkeypatch.setattr(module, "PAGE", 3)
 
     async def follow() -> None:
-        tail = Tail(store, 100, 100)
+        tail = Tail(store, 100)
         following = []
         for number in range(1, 31):
             following.append(asyncio.create_task(taken(tail, 60)))
@@ -70,7 +72,7 @@ def test_whoever_joins_when_and_from_where_ever_gets_the_same(
 
 
 def test_who_comes_again_finds_the_tail_running_or_starts_it(store: EventStore) -> None:
-    tail = Tail(store, 1, 10)
+    tail = Tail(store, 10)
     store.append(Append([event("a", 1)]))
     for _ in range(3):  # in another loop each time
         assert [one.version for one in asyncio.run(taken(tail, 1))] == [1]
@@ -82,7 +84,7 @@ def test_what_commits_late_is_not_skipped_by_who_is_subscribed(
     store = PostgresEventStore(event_store_pool)
 
     async def follow() -> list[EventRecord]:
-        tail = Tail(store, 10, 10)
+        tail = Tail(store, 10)
         following = asyncio.create_task(taken(tail, 2))
         await begun(tail)
         with psycopg.connect(event_store_url) as slow:
@@ -104,7 +106,7 @@ def test_what_commits_late_is_not_skipped_by_who_is_subscribed(
 
 def test_who_takes_nothing_is_dropped_and_keeps_nothing(store: EventStore) -> None:
     async def follow() -> None:
-        tail = Tail(store, 10, 3)
+        tail = Tail(store, 3)
         async with aclosing(tail.after(Checkpoint(), everything)) as slow:
             first = asyncio.ensure_future(anext(slow))
             await begun(tail)
@@ -124,16 +126,20 @@ def test_who_takes_nothing_is_dropped_and_keeps_nothing(store: EventStore) -> No
     asyncio.run(follow())
 
 
-def test_there_are_as_many_places_as_are_set(store: EventStore) -> None:
-    async def follow() -> None:
-        tail = Tail(store, 1, 10)
-        async with aclosing(tail.after(Checkpoint(), everything)) as first:
-            store.append(Append([event("a", 1)]))
-            await anext(first)
-            assert tail.full
-            with pytest.raises(Unavailable, match="too many"):
-                await anext(tail.after(Checkpoint(), everything))
-        assert not tail.full
-        assert len(await taken(tail, 1)) == 1
+def test_there_are_as_many_seats_as_are_set() -> None:
+    seats = Seats(3, 2)
+    leave = [seats.take("ann"), seats.take("ann")]
+    assert (seats.open, seats.full, seats.enough_of("ann"), seats.enough_of("bob")) == (2, False, True, False)
+    leave.append(seats.take("bob"))
+    assert (seats.full, seats.enough_of("bob")) == (True, False)
+    for one in leave:
+        one()
+    assert (seats.open, seats.full, seats.enough_of("ann"), len(seats._taken)) == (0, False, False, 0)
 
-    asyncio.run(follow())
+
+def test_one_client_may_have_any_number_where_none_is_set() -> None:
+    seats = Seats(100, 0)
+    for _ in range(99):
+        seats.take("ann")
+    assert not seats.enough_of("ann")
+    assert not seats.full

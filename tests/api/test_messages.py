@@ -1,0 +1,492 @@
+"""The messages that the shop publishes and the moves of its sagas, asked for and followed: true, complete, and without what
+is nobody's business."""
+
+import asyncio
+import base64
+import json
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from shared.event_store.protocol import Append, Checkpoint, EventRecord
+from shared.observability.context import fresh
+from shared.runtime.manifest import manifest
+from tests.api.test_history import NOBODY, signed_in
+from tests.api.test_subscriptions import concurrent, going_on, in_thread, with_settings
+from tests.shop_in_memory import Json, ShopInMemory
+from tests.streams import opened
+
+MESSAGE = "id topic messageType payload timestamp sourceService"
+STREAM = f"subscription ($topic: String) {{ pubsubStream(topic: $topic) {{ {MESSAGE} }} }}"
+SAGA = """id sagaType status state commandsDispatched { commandType commandData timestamp } eventsHandled
+    createdAt updatedAt correlationId"""
+SAGAS = f"subscription ($type: String) {{ sagaUpdates(sagaType: $type) {{ {SAGA} }} }}"
+TOPICS = [topic for topic in manifest().topics if not topic.endswith(".dead")]
+PERSONAL = {"user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason"}
+
+
+@pytest.fixture
+def order(shop: ShopInMemory) -> str:
+    order_id = shop.new_order(shop.new_product(), userId="hanako", shippingMethod="refuse")
+    shop.settle()
+    return order_id
+
+
+def messages(shop: ShopInMemory, arguments: str = "", headers: Mapping[str, str] | None = None) -> list[Json]:
+    answer = shop.graphql(f"{{ pubsubMessages{arguments} {{ {MESSAGE} }} }}", headers=headers)
+    assert "errors" not in answer, answer
+    found: list[Json] = answer["data"]["pubsubMessages"]
+    return found
+
+
+def delivered(shop: ShopInMemory) -> dict[str, Json]:
+    """Each message as the broker gave it to its consumers, by id."""
+    everything = [one for one in shop.pushed(*manifest().functions) if one.function != "record_dead_letter"]
+    found = {}
+    for one in everything:
+        attributes = one.body["message"]["attributes"]
+        found[attributes["ce-id"]] = {
+            "id": attributes["ce-id"],
+            "topic": attributes["ce-source"].removeprefix("//shop/"),
+            "messageType": attributes["ce-type"],
+            "payload": json.loads(base64.b64decode(one.body["message"]["data"])),
+        }
+    return found
+
+
+def test_the_messages_are_those_that_were_published(shop: ShopInMemory, order: str) -> None:
+    shown = messages(shop, "(limit: 1000)")
+    published = delivered(shop)
+    assert {
+        one["id"]: {key: one[key] for key in ("id", "topic", "messageType", "payload")} for one in shown
+    } == published
+    assert len(shown) == len(published)
+    assert {one["topic"] for one in shown} >= {"category-events", "product-events", "order-events", "refund-payment"}
+    assert {one["sourceService"] for one in shown} == {"command"}
+    recorded = {str(event.id): event.recorded_at for event in shop.log()}
+    for one in shown:
+        assert datetime.fromisoformat(one["timestamp"]) == recorded.get(
+            one["id"], datetime.fromisoformat(one["timestamp"])
+        )
+
+
+def test_the_newest_come_first(shop: ShopInMemory, order: str) -> None:
+    shown = messages(shop)
+    times = [one["timestamp"] for one in shown]
+    assert times == sorted(times, reverse=True)
+    assert messages(shop, "(limit: 3)") == shown[:3]
+    assert messages(shop, "(limit: 0)") == []
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_messages_are_found_by_topic(shop: ShopInMemory, order: str, topic: str) -> None:
+    shown = messages(shop)
+    assert messages(shop, f'(topic: "{topic}")') == [one for one in shown if one["topic"] == topic]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+@pytest.mark.parametrize("topic", [None, "order-events", "reserve-inventory"])
+def test_who_goes_on_after_the_last_message_gets_all_of_them_in_order(
+    shop: ShopInMemory, order: str, limit: int, topic: str | None
+) -> None:
+    wanted = f', topic: "{topic}"' if topic else ""
+    everything = messages(shop, f'(afterTimestamp: "2020-01-01T00:00:00Z"{wanted})')
+    assert len(everything) == len(messages(shop, f"(limit: 1000{wanted})"))
+    shared = max(Counter(one["timestamp"] for one in everything).values())
+    read: list[Json] = []
+    last = "2020-01-01T00:00:00Z"
+    while page := messages(shop, f'(afterTimestamp: "{last}", limit: {max(limit, shared)}{wanted})'):
+        assert len(page) <= max(limit, shared)
+        read += page
+        last = page[-1]["timestamp"]
+    assert read == everything
+    assert [one["timestamp"] for one in read] == sorted(one["timestamp"] for one in read)
+
+
+def test_more_messages_of_one_moment_than_the_limit_are_cut(shop: ShopInMemory) -> None:
+    now = datetime.now(UTC)
+    events = [EventRecord(uuid7(), f"category-{uuid7()}", 1, "CategoryDeleted", 1, {}, fresh(), now) for _ in range(5)]
+    shop.engines.event_store.append(Append(events))
+    assert len(messages(shop, '(afterTimestamp: "2020-01-01T00:00:00Z", limit: 2)')) == 2
+    assert len(messages(shop, '(afterTimestamp: "2020-01-01T00:00:00Z", limit: 5)')) == 5
+
+
+def test_a_clock_that_jumps_loses_no_message(shop: ShopInMemory) -> None:
+    now = datetime.now(UTC)
+    for minutes in (0, 60, -60, 1):
+        made = EventRecord(
+            uuid7(), f"category-{uuid7()}", 1, "CategoryDeleted", 1, {}, fresh(), now + timedelta(minutes=minutes)
+        )
+        shop.engines.event_store.append(Append([made]))
+    assert len(messages(shop)) == 4
+    assert len(messages(shop, f'(afterTimestamp: "{now.isoformat()}")')) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "said"),
+    [
+        ('(topic: "nothing")', "topic", "category-events"),
+        ('(topic: "")', "topic", "reserve-inventory"),
+        ('(topic: "x\\u0000🍵")', "topic", "must be one of"),
+        ('(topic: "order-saga.order-events.dead")', "topic", "deadLetters"),
+        ("(limit: -1)", "limit", "limit"),
+        ("(limit: 1001)", "limit", "limit"),
+    ],
+)
+def test_bad_arguments_are_named(shop: ShopInMemory, arguments: str, field: str, said: str) -> None:
+    (error,) = shop.graphql(f"{{ pubsubMessages{arguments} {{ id }} }}")["errors"]
+    assert error["extensions"] == {"code": "INVALID_INPUT", "field": [field]}
+    assert said in error["message"]
+
+
+def hidden(payload: Json) -> Json:
+    """What a reader gets of it."""
+    if "data" in payload:
+        return payload | {
+            "data": {name: "***" if name in PERSONAL else value for name, value in payload["data"].items()}
+        }
+    return {name: "***" if name in PERSONAL else value for name, value in payload.items()}
+
+
+@pytest.mark.parametrize(
+    ("headers", "sees"),
+    [(None, "everything"), (signed_in("hanako"), "orders"), (signed_in("taro"), ""), (NOBODY, "")],
+    ids=["admin", "owner", "another", "nobody"],
+)
+def test_personal_data_is_for_admins_and_the_owner(
+    shop: ShopInMemory, order: str, headers: Mapping[str, str] | None, sees: str
+) -> None:
+    published = delivered(shop)
+    shown = messages(shop, headers=headers)
+    assert {one["messageType"] for one in shown} >= {"OrderCreated", "FailOrder"}
+    for one in shown:
+        payload = published[one["id"]]["payload"]
+        of_order = order in json.dumps(payload.get("data", payload)) and one["topic"] not in (
+            "product-events",
+            "category-events",
+        )
+        visible = sees == "everything" or (sees == "orders" and of_order)
+        assert one["payload"] == (payload if visible else hidden(payload))
+    text = json.dumps(shown)
+    assert ("hanako" in text) == bool(sees)
+
+
+def stats(shop: ShopInMemory) -> dict[str, Json]:
+    found = shop.ask("{ pubsubStats { topic messageCount messagesPerMinute lastMessageAt } }")["pubsubStats"]
+    return {one.pop("topic"): one for one in found}
+
+
+def test_an_idle_shop_has_every_topic_with_nothing_on_it(shop: ShopInMemory) -> None:
+    nothing = {"messageCount": 0, "messagesPerMinute": 0.0, "lastMessageAt": None}
+    assert stats(shop) == dict.fromkeys(manifest().topics, nothing)
+
+
+def test_the_statistics_are_those_of_the_messages(shop: ShopInMemory, order: str) -> None:
+    shown, found = messages(shop, "(limit: 1000)"), stats(shop)
+    for topic in TOPICS:
+        times = [one["timestamp"] for one in shown if one["topic"] == topic]
+        expected = {
+            "messageCount": len(times),
+            "messagesPerMinute": len(times) / 5,
+            "lastMessageAt": max(times, default=None),
+        }
+        assert found[topic] == expected
+    old = datetime.now(UTC) - timedelta(minutes=6)
+    made = EventRecord(uuid7(), f"category-{uuid7()}", 1, "CategoryDeleted", 1, {}, fresh(), old)
+    shop.engines.event_store.append(Append([made]))
+    again, before = stats(shop)["category-events"], found["category-events"]
+    assert again == before | {"messageCount": before["messageCount"] + 1}
+
+
+def test_what_was_given_up_is_counted_on_its_dead_letter_topic(shop: ShopInMemory) -> None:
+    shop.deliver = lambda subscription, body: (
+        500 if subscription.endpoint == "project_categories" else shop.hand_over(subscription, body)
+    )
+    shop.new_category()
+    shop.settle()
+    found = stats(shop)
+    of_consumer = found["project-categories.category-events.dead"]
+    assert (of_consumer["messageCount"], of_consumer["messagesPerMinute"]) == (1, 0.2)
+    assert of_consumer["lastMessageAt"] > found["category-events"]["lastMessageAt"]
+    assert sum(one["messageCount"] for topic, one in found.items() if topic.endswith(".dead")) == 1
+
+
+def everything(shop: ShopInMemory) -> dict[str, Json]:
+    return {one["id"]: one for one in messages(shop, "(limit: 1000)")}
+
+
+@pytest.mark.parametrize("topic", [None, "order-events", "product-events", "process-payment", "fail-order"])
+@concurrent
+async def test_messages_come_as_they_are_published(shop: ShopInMemory, topic: str | None) -> None:
+    product = await in_thread(shop.new_product)
+    before = await in_thread(everything, shop)
+    async with opened(STREAM, {"topic": topic}) as stream:
+        await in_thread(shop.new_order, product, shippingMethod="refuse")
+        await in_thread(shop.settle)
+        expected = {i: one for i, one in (await in_thread(everything, shop)).items() if i not in before}
+        expected = {i: one for i, one in expected.items() if topic in (None, one["topic"])}
+        shown = await stream.some(len(expected))
+        await asyncio.sleep(0.3)
+        assert stream.nothing_waits()
+    assert {one["id"]: one for one in shown} == expected
+    assert len(shown) == len(expected) > 0
+
+
+@concurrent
+async def test_every_id_of_a_message_is_a_place_to_go_on_from(shop: ShopInMemory) -> None:
+    async with opened(STREAM) as stream:
+        await in_thread(shop.new_order, await in_thread(shop.new_product), shippingMethod="refuse")
+        await in_thread(shop.settle)
+        length = len(await in_thread(everything, shop))
+        events = [await stream.event() for _ in range(length)]
+    ids = [event.data["data"]["pubsubStream"]["id"] for event in events if event.data]
+    for number, event in enumerate(events, 1):
+        async with opened(STREAM, headers=going_on(event.id)) as again:
+            rest = [one["id"] for one in await again.some(length - number)]
+            assert sorted(rest) == sorted(ids[number:])
+            assert again.nothing_waits()
+
+
+@concurrent
+async def test_a_place_holds_for_another_topic_of_the_same_stream(shop: ShopInMemory) -> None:
+    """What a subscription to one topic did not show is still to come for all."""
+    async with opened(STREAM, {"topic": "order-events"}) as stream:
+        await in_thread(shop.new_order, await in_thread(shop.new_product))
+        await in_thread(shop.settle)
+        assert (await stream.next("messageType")) == "OrderCreated"
+    commands = [
+        one
+        for one in (await in_thread(everything, shop)).values()
+        if one["topic"] in ("process-payment", "confirm-order")
+    ]
+    for command in commands:
+        async with opened(STREAM, {"topic": command["topic"]}, going_on(stream.taken)) as again:
+            assert await again.next("id") == command["id"]
+
+
+@pytest.mark.parametrize(
+    "event_id", ["1.1.1", "1.1.1-", "-1.1.1", "1.1.1-1.1.1-1.1.1", "1.1.1,1.1.1", "x-y", "1.1.1-1.1"]
+)
+@concurrent
+async def test_an_id_of_another_subscription_is_refused(shop: ShopInMemory, event_id: str) -> None:
+    async with opened(STREAM, headers=going_on(event_id)) as stream:
+        error = await stream.refusal()
+        assert error["extensions"] == {"code": "INVALID_INPUT", "field": ["Last-Event-ID"]}
+
+
+@pytest.mark.parametrize("event_id", ["9.1.1-0.0.0", "0.0.0-9.1.1"])
+@concurrent
+async def test_an_id_from_beyond_the_end_of_either_log_is_refused(shop: ShopInMemory, event_id: str) -> None:
+    async with opened(STREAM, headers=going_on(event_id)) as stream:
+        assert "beyond the end of this log" in (await stream.refusal())["message"]
+    async with opened(SAGAS, headers=going_on("9.1.1")) as stream:
+        assert "beyond the end of this log" in (await stream.refusal())["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "said"),
+    [
+        ('subscription { pubsubStream(topic: "nothing") { id } }', "topic", "must be one of"),
+        ('subscription { pubsubStream(topic: "order-saga.order-events.dead") { id } }', "topic", "deadLetters"),
+        ('subscription { sagaUpdates(sagaType: "Nothing") { id } }', "sagaType", "must be one of OrderSaga"),
+        ('subscription { sagaUpdates(sagaType: "x\\u0000") { id } }', "sagaType", "must be one of OrderSaga"),
+    ],
+)
+@concurrent
+async def test_what_cannot_be_followed_is_named(shop: ShopInMemory, query: str, field: str, said: str) -> None:
+    async with opened(query) as stream:
+        error = await stream.refusal()
+        assert error["extensions"] == {"code": "INVALID_INPUT", "field": [field]}
+        assert said in error["message"]
+
+
+def ordered(shop: ShopInMemory, product: str, number: int) -> None:
+    for _ in range(number):
+        shop.new_order(product)
+
+
+@concurrent
+async def test_nothing_is_lost_or_repeated_or_out_of_order_while_many_write_and_clients_come_and_go(
+    shop: ShopInMemory,
+) -> None:
+    products = [await in_thread(shop.new_product) for _ in range(3)]
+    async with opened(STREAM) as first:
+        await first.until(lambda: first.parser.last_id)
+        begun = first.parser.last_id
+    before = set(await in_thread(everything, shop))
+    expected: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def follow(leave_after: int) -> list[Json]:
+        seen: list[Json] = []
+        last: str | None = begun
+        while not (expected.done() and len(seen) >= expected.result()):
+            async with opened(STREAM, headers=going_on(last)) as stream:
+                for _ in range(leave_after):
+                    if expected.done() and len(seen) >= expected.result():
+                        break
+                    seen.append(await stream.next())
+                    last = stream.taken
+        return seen
+
+    following = [asyncio.create_task(follow(n)) for n in (1, 7, 1000)]
+    with ThreadPoolExecutor(3) as writing:
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*[loop.run_in_executor(writing, ordered, shop, product, 4) for product in products])
+    await in_thread(shop.settle)
+    topic_of = {i: one["topic"] for i, one in (await in_thread(everything, shop)).items()}
+    expected.set_result(len(topic_of) - len(before))
+    events = [str(event.id) for event in shop.log() if str(event.id) not in before]
+    commands = [str(one.entry.message) for one in shop.engines._sagas.entries if one.entry.message]
+    for shown in await asyncio.gather(*following):
+        ids = [one["id"] for one in shown]
+        assert [i for i in ids if topic_of[i].endswith("-events")] == events
+        assert [i for i in ids if not topic_of[i].endswith("-events")] == commands
+
+
+@pytest.mark.parametrize(
+    ("headers", "sees"), [(None, True), (signed_in("hanako"), True), (signed_in("taro"), False), (NOBODY, False)]
+)
+@concurrent
+async def test_a_stream_shows_as_much_as_the_query(
+    shop: ShopInMemory, headers: Mapping[str, str] | None, sees: bool
+) -> None:
+    product = await in_thread(shop.new_product)
+    async with opened(STREAM, headers=headers) as stream:
+        await in_thread(shop.new_order, product, userId="hanako", paymentMethod="decline")
+        await in_thread(shop.settle)
+        queried = {one["id"]: one for one in await in_thread(messages, shop, "", headers)}
+        shown = [await stream.next()]
+        while shown[-1]["messageType"] != "OrderFailed":
+            shown.append(await stream.next())
+    assert all(queried[one["id"]] == one for one in shown)
+    assert ("hanako" in json.dumps(shown)) == sees
+
+
+@concurrent
+async def test_who_reads_messages_too_slowly_is_dropped_and_goes_on_where_it_was(shop: ShopInMemory) -> None:
+    with_settings(shop, subscriber_buffer=5)
+    product = await in_thread(shop.new_product)
+    async with opened(STREAM) as stream:
+        await stream.until(lambda: stream.parser.last_id)
+        await in_thread(shop.new_category)  # whoever has read this is close to the end
+        await stream.next()
+        stream.reading.clear()
+        for _ in range(6):
+            await in_thread(shop.new_order, product)
+        await in_thread(shop.settle)
+        async with asyncio.timeout(5):
+            while not any(
+                one._dropped for tail in (shop.engines.tail, shop.engines.saga_tail) for one in tail._waiting
+            ):
+                await asyncio.sleep(0.02)
+        stream.reading.set()
+        seen = 1
+        while "errors" not in ((await stream.event()).data or {}):
+            seen += 1
+        await stream.complete()
+    assert shop.engines.tail._subscribers == shop.engines.saga_tail._subscribers == 0
+    after = len(await in_thread(everything, shop)) - 2  # the product and its category came before
+    async with opened(STREAM, headers=going_on(stream.taken)) as again:
+        assert len(await again.some(after - seen)) == after - seen
+        assert again.nothing_waits()
+
+
+@concurrent
+async def test_a_saga_is_shown_after_each_of_its_moves(shop: ShopInMemory) -> None:
+    product = await in_thread(shop.new_product)
+    async with opened(SAGAS, {"type": "OrderSaga"}) as stream, opened(SAGAS) as all_of_them:
+        order = await in_thread(shop.new_order, product, shippingMethod="refuse")
+        await in_thread(shop.settle)
+        now = (await in_thread(shop.ask, f"query ($id: ID!) {{ saga(id: $id) {{ {SAGA} }} }}", id=order))["saga"]
+        shown = [await stream.next()]
+        while shown[-1]["status"] != "FAILED":
+            shown.append(await stream.next())
+        assert await all_of_them.some(len(shown)) == shown
+        assert stream.nothing_waits() and all_of_them.nothing_waits()
+    assert shown[-1] == now
+    assert shown[0]["eventsHandled"] == ["OrderCreated"]
+    assert [one["commandType"] for one in shown[0]["commandsDispatched"]] == ["ReserveInventory"]
+    assert {one["status"] for one in shown} == {"STARTED", "COMPENSATING", "FAILED"}
+    for earlier, later in pairwise(shown):
+        assert later["eventsHandled"][: len(earlier["eventsHandled"])] == earlier["eventsHandled"]
+        assert later["commandsDispatched"][: len(earlier["commandsDispatched"])] == earlier["commandsDispatched"]
+        assert later["state"]["seen"] > earlier["state"]["seen"]
+        assert later["updatedAt"] >= earlier["updatedAt"]
+    versions = [one.saga.saga.version for one in shop.engines._sagas.entries if one.saga]
+    assert versions == list(range(1, len(shown) + 1))
+
+
+@concurrent
+async def test_every_id_of_a_saga_is_a_place_to_go_on_from(shop: ShopInMemory) -> None:
+    async with opened(SAGAS) as stream:
+        await in_thread(shop.new_order, await in_thread(shop.new_product))
+        await in_thread(shop.settle)
+        length = sum(one.saga is not None for one in shop.engines._sagas.entries)
+        events = [await stream.event() for _ in range(length)]
+    for number, event in enumerate(events, 1):
+        async with opened(SAGAS, headers=going_on(event.id)) as again:
+            rest = await again.some(length - number)
+            assert rest == [one.data["data"]["sagaUpdates"] for one in events[number:] if one.data]
+            assert again.nothing_waits()
+    async with opened(SAGAS, headers=going_on("0.0.0")) as again:
+        assert len(await again.some(length)) == length
+
+
+@pytest.mark.parametrize(("headers", "sees"), [(None, True), (signed_in("ann"), False), (NOBODY, False)])
+@concurrent
+async def test_the_reason_of_a_saga_is_for_admins(
+    shop: ShopInMemory, headers: Mapping[str, str] | None, sees: bool
+) -> None:
+    product = await in_thread(shop.new_product)
+    async with opened(SAGAS, headers=headers) as stream:
+        order = await in_thread(shop.new_order, product, paymentMethod="decline")
+        shown: list[Json] = [await stream.next()]
+        while shown[-1]["status"] != "FAILED":
+            shown.append(await stream.next())
+    query = f"query ($id: ID!) {{ saga(id: $id) {{ {SAGA} }} }}"
+    queried = (await in_thread(shop.graphql, query, {"id": order}, headers))["data"]["saga"]
+    assert shown[-1] == queried
+    reasons = [one["state"]["reason"] for one in shown] + [
+        command["commandData"].get("reason") for command in shown[-1]["commandsDispatched"]
+    ]
+    assert any(reasons) == sees
+
+
+@concurrent
+async def test_one_asks_each_log_for_all(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.runtime.tail.POLL_SECONDS", 0.1)
+    reads: list[Checkpoint] = []
+    log = shop.engines.saga_log
+    read_all = log.read_all
+
+    def counted(after: Checkpoint, limit: int) -> Any:
+        reads.append(after)
+        return read_all(after, limit)
+
+    monkeypatch.setattr(log, "read_all", counted)
+    async with AsyncExitStack() as stack:
+        for query in [STREAM, SAGAS] * 10:
+            await stack.enter_async_context(opened(query))
+        await asyncio.sleep(0.2)
+        reads.clear()
+        await asyncio.sleep(1)
+        assert 4 <= len(reads) <= 11
+    await asyncio.sleep(0.2)
+    reads.clear()
+    await asyncio.sleep(0.3)
+    assert reads == []
+
+
+@concurrent
+async def test_a_message_may_hold_anything(shop: ShopInMemory) -> None:
+    text = "緑茶 🍵\u2028\n\ndata: {}\r\rid: 9\n:"
+    async with opened(STREAM) as stream:
+        await in_thread(shop.new_category, description=text)
+        assert (await stream.next("payload"))["data"]["description"] == text
