@@ -46,6 +46,8 @@ class EventLog(Protocol):
     def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
         """Only those of `types`, where any are given."""
 
+    def of_ids(self, ids: Sequence[UUID]) -> list[Seen]: ...
+
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]: ...
 
     def everything(self, after: int, limit: int) -> list[Seen]: ...
@@ -89,6 +91,10 @@ SELECT position, id, stream, version, type, schema_version, data, metadata, reco
 FROM events
 WHERE stream = ANY(%(streams)s) AND position > %(after)s AND (type = ANY(%(types)s) OR %(types)s::text[] = '{}')
 ORDER BY position LIMIT %(limit)s
+"""
+OF_IDS: LiteralString = """
+SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
+FROM events WHERE id = ANY(%(ids)s) ORDER BY epoch, transaction_id, position
 """
 RECENT: LiteralString = """
 SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
@@ -135,6 +141,9 @@ class PostgresEventLog:
     def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
         return self._find(OF_STREAMS, streams=list(streams), types=list(types), after=after, limit=limit)
 
+    def of_ids(self, ids: Sequence[UUID]) -> list[Seen]:
+        return self._find(OF_IDS, ids=list(ids))
+
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]:
         return self._find(OF_TYPES, types=list(types), after=after, limit=limit)
 
@@ -179,6 +188,9 @@ class MemoryEventLog:
     def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
         wanted = (one for one in self._after(after) if one.event.stream in streams)
         return [one for one in wanted if not types or one.event.type in types][:limit]
+
+    def of_ids(self, ids: Sequence[UUID]) -> list[Seen]:
+        return [one for one in self._after(0) if one.event.id in ids]
 
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]:
         return [one for one in self._after(after) if one.event.type in types][:limit]

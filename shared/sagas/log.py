@@ -58,7 +58,7 @@ SELECT h.epoch, h.transaction_id::text::bigint AS transaction, h.position, h.sag
 READ_ALL: LiteralString = f"""
 {_ENTRY}, h.version, h.progress, s.type, s.correlation_id, s.created_at, CASE WHEN h.progress IS NOT NULL THEN (
     SELECT json_agg(json_build_array(p.recorded_at, json_build_object(
-        'kind', p.kind, 'name', p.name, 'data', CASE p.kind WHEN 'event' THEN '{{}}' ELSE p.data END
+        'kind', p.kind, 'name', p.name, 'data', CASE p.kind WHEN 'event' THEN '{{}}' ELSE p.data END, 'message', p.message
     )) ORDER BY p.version, p.entry) FROM saga_history p WHERE p.saga_id = h.saga_id AND p.version <= h.version
 ) END
 FROM (

@@ -128,7 +128,7 @@ class SagaStore(Protocol):
 _LISTED: LiteralString = """
 SELECT type, progress, version, correlation_id, created_at, updated_at, (
     SELECT json_agg(json_build_array(h.recorded_at, json_build_object(
-        'kind', kind, 'name', name, 'data', CASE kind WHEN 'event' THEN '{}' ELSE data END
+        'kind', kind, 'name', name, 'data', CASE kind WHEN 'event' THEN '{}' ELSE data END, 'message', message
     )) ORDER BY h.version, entry) FROM saga_history h WHERE saga_id = s.id
 )
 FROM sagas s
@@ -311,7 +311,7 @@ class MemorySagaStore:
             return self._listed(saga_id) if saga_id in self._sagas else None
 
     def _listed(self, saga_id: UUID) -> ListedSaga:
-        history = [(at, replace(_without_event(e), message=None)) for at, e in self._history[saga_id]]
+        history = [(at, _without_event(e)) for at, e in self._history[saga_id]]
         return ListedSaga(self._sagas[saga_id], *self._times[saga_id], history)
 
     def forget_histories(self, before: datetime, limit: int) -> int:

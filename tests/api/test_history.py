@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from scripts.local.token import emulator_token
+from shared.api.timeline import Entry, in_causal_order
 from shared.event_store.protocol import EventRecord
 from shared.runtime.execution_store import Execution, Wanted
 from tests.shop_in_memory import Json, ShopInMemory
@@ -282,7 +284,7 @@ def test_an_order_of_the_past_is_masked_as_the_present_one_is(shop: ShopInMemory
         assert answer["data"]["order"] == {"status": "PENDING", "userId": user}
 
 
-TIMELINE = "timeline { at kind name status durationMs id causationId error }"
+TIMELINE = "timeline { at kind name subject status durationMs id causationId error }"
 
 
 def story(shop: ShopInMemory, order_id: str, headers: Mapping[str, str] | None = None) -> list[Json]:
@@ -298,23 +300,62 @@ def test_an_orders_timeline_tells_everything_that_happened_for_it(shop: ShopInMe
     made = shop.ask(create, i={"userId": "hanako", "items": [line], "paymentMethod": "fail-1"})
     shop.settle()
     told = story(shop, made["createOrder"]["order"]["id"])
-    assert [one["at"] for one in told] == sorted(one["at"] for one in told)
-    by_kind = {kind: [one["name"] for one in told if one["kind"] == kind] for kind in ("COMMAND", "EVENT", "SAGA")}
-    assert by_kind["COMMAND"] == ["CreateOrder"]
-    assert by_kind["EVENT"] == [
+    for index, one in enumerate(told):
+        if one["kind"] != "COMMAND" and one["causationId"]:
+            causes = [why for why in told[:index] if one["causationId"] in (why["id"], why["causationId"])]
+            assert causes, one
+    by_kind = {kind: [one for one in told if one["kind"] == kind] for kind in ("COMMAND", "EVENT", "SAGA")}
+    assert [one["name"] for one in by_kind["COMMAND"]] == ["CreateOrder"]
+    of_order = f"order-{made['createOrder']['order']['id']}"
+    of_stock = [one["name"] for one in by_kind["EVENT"] if one["subject"] == f"product-{line['productId']}"]
+    assert of_stock == ["StockReserved", "StockShipped"]
+    assert [one["name"] for one in by_kind["EVENT"] if one["subject"] == of_order] == [
         "OrderCreated",
         "InventoryReserved",
         "PaymentProcessed",
         "ShippingArranged",
         "OrderConfirmed",
     ]
-    assert by_kind["SAGA"] == ["ReserveInventory", "ProcessPayment", "ArrangeShipping", "ConfirmOrder"]
+    sent = [one["name"] for one in by_kind["SAGA"]]
+    assert sent == ["ReserveInventory", "ProcessPayment", "ArrangeShipping", "ConfirmOrder"]
     payments = [one for one in told if one["name"] == "process-payment.process-payment"]
     assert [one["status"] for one in payments] == ["SERVICE_UNAVAILABLE", "success"]
     assert all(one["durationMs"] >= 0 for one in payments)
     created = next(one for one in told if one["name"] == "OrderCreated")
     heard = {one["name"] for one in told if one["causationId"] == created["id"]}
-    assert heard == {"project-orders.order-events", "order-saga.order-events"}
+    assert heard == {"project-orders.order-events", "order-saga.order-events", "ReserveInventory"}
+
+
+def test_a_timelines_causes_come_first_whatever_the_clocks_say(shop: ShopInMemory) -> None:
+    order_id = shop.new_order(shop.new_product(), paymentMethod="decline")
+    shop.settle()
+    told = [(one["kind"], one["name"], one["id"]) for one in story(shop, order_id)]
+    late, early = timedelta(hours=1), timedelta(hours=-1)
+    kept = shop.engines.executions.find(Wanted("delivery", limit=1000))
+    shop.engines.executions.write(  # each function has a clock of its own
+        [replace(one, recorded_at=one.recorded_at + (late if "saga" in one.name else early)) for one in kept]
+    )
+    skewed = [(one["kind"], one["name"], one["id"]) for one in story(shop, order_id)]
+    assert sorted(skewed) == sorted(told)
+    wrote = [name for kind, name, _ in skewed if kind in ("EVENT", "SAGA")]
+    assert wrote == [name for kind, name, _ in told if kind in ("EVENT", "SAGA")]
+    steps = [name for _, name, _ in skewed]
+    for cause, effect in (
+        ("OrderCreated", "order-saga.order-events"),
+        ("OrderCreated", "ReserveInventory"),
+        ("ProcessPayment", "process-payment.process-payment"),
+        ("process-payment.process-payment", "PaymentFailed"),
+        ("ReleaseInventory", "release-inventory.release-inventory"),
+        ("fail-order.fail-order", "OrderFailed"),
+    ):
+        assert steps.index(cause) < steps.index(effect)
+
+
+def test_a_timeline_loses_nothing_where_causes_make_no_sense() -> None:
+    now = datetime.now(UTC)
+    circle = [Entry(now, "DELIVERY", "d", id="1", causation_id="e"), Entry(now, "EVENT", "e", id="e", causation_id="e")]
+    assert sorted(in_causal_order(circle), key=str) == sorted(circle, key=str)
+    assert in_causal_order([]) == []
 
 
 def test_why_something_failed_is_for_admins_and_the_owner(shop: ShopInMemory) -> None:

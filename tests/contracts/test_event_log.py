@@ -18,6 +18,7 @@ from shared.event_store.log import (
     LAST_MADE,
     LATELY,
     MADE_AFTER,
+    OF_IDS,
     OF_STREAMS,
     OF_TYPES,
     RECENT,
@@ -168,6 +169,14 @@ def test_counting_while_others_write_counts_everything_once(event_store_pool: Co
     assert log.counts().events == {("Happened", "s"): 160}
 
 
+def test_events_are_found_by_their_ids(both: Both) -> None:
+    store, log = both
+    events = written(store)
+    wanted = [events[7].id, events[2].id, uuid7()]
+    assert [seen.event for seen in log.of_ids(wanted)] == [events[2], events[7]]
+    assert log.of_ids([]) == []
+
+
 @pytest.fixture
 def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
     """A log of a hundred thousand events; plans are chosen by cost, so they are those of a million too."""
@@ -189,6 +198,7 @@ def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
         (EVERYTHING, {"after": 0, "limit": 100}),
         (OF_TYPES, {"types": ["Type3", "Type4", "Nothing"], "after": 90_000, "limit": 100}),
         (OF_STREAMS, {"streams": ["order-7", "product-7"], "types": [], "after": 0, "limit": 100}),
+        (OF_IDS, {"ids": [uuid7() for _ in range(100)]}),
         (RECENT, {"limit": 50}),
         (LAST_MADE, {"types": ["Type3", "Type4", "Nothing"], "limit": 100}),
         (MADE_AFTER, {"types": ["Type3", "Type4"], "after": NOW - timedelta(days=1), "limit": 100}),
