@@ -41,7 +41,7 @@ Json = dict[str, Any]
 class Server:
     """The client service in a process of its own; it can be killed and started again at the same address."""
 
-    def __init__(self, folder: Path, event_store_url: str, command_url: str) -> None:
+    def __init__(self, folder: Path, event_store_url: str, command_url: str, **more: str) -> None:
         self._processes = Processes(folder)
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}/graphql"
@@ -52,6 +52,7 @@ class Server:
             "RATE_LIMIT_SIGNED_IN": "0",
             "HEARTBEAT_SECONDS": "0.5",
             "PYTHONPATH": str(ROOT),
+            **more,
         }
 
     def start(self) -> None:
