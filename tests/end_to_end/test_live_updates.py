@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -24,18 +25,23 @@ from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.observability.context import fresh
 from shared.runtime.manifest import ROOT
+from shared.sagas.definition import Progress
+from shared.sagas.log import PostgresSagaLog
+from shared.sagas.store import HistoryEntry, PostgresSagaStore, StoredSaga
 from tests.conftest import free_port
 from tests.streams import EVENT_STREAM, Event, Parser
 
 SUBSCRIBERS, EVENTS = 500, 24
 QUERY = "subscription { eventStream { id aggregateId eventVersion } }"
+MESSAGES = "subscription { pubsubStream { id topic } }"
+SAGAS = "subscription { sagaUpdates { id state } }"
 Json = dict[str, Any]
 
 
 class Server:
     """The client service in a process of its own; it can be killed and started again at the same address."""
 
-    def __init__(self, folder: Path, event_store_url: str, command_url: str) -> None:
+    def __init__(self, folder: Path, event_store_url: str, command_url: str, **more: str) -> None:
         self._processes = Processes(folder)
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}/graphql"
@@ -46,6 +52,7 @@ class Server:
             "RATE_LIMIT_SIGNED_IN": "0",
             "HEARTBEAT_SECONDS": "0.5",
             "PYTHONPATH": str(ROOT),
+            **more,
         }
 
     def start(self) -> None:
@@ -91,6 +98,15 @@ def event(stream: str, version: int) -> EventRecord:
     return EventRecord(uuid7(), stream, version, "StockAdjusted", 1, {}, fresh(), datetime.now(UTC))
 
 
+def move(sagas: PostgresSagaStore, number: int, moves: int, pause: float) -> None:
+    """Two sagas, in turn; each move sends one command."""
+    for version in range(moves // 2):
+        time.sleep(pause)
+        for saga_id in (UUID(int=2 * number), UUID(int=2 * number + 1)):
+            heard, sent = HistoryEntry("event", "Heard", {}), HistoryEntry("command", "ReserveInventory", {}, uuid7())
+            sagas.save(StoredSaga("OrderSaga", Progress(saga_id, seen=version + 1), version, "c"), [heard, sent], [])
+
+
 def recorded(store: PostgresEventStore) -> list[Json]:
     log = store.read_all(Checkpoint(), 10_000)
     return [
@@ -105,13 +121,13 @@ def recorded(store: PostgresEventStore) -> list[Json]:
 
 @asynccontextmanager
 async def subscribed(
-    client: httpx.AsyncClient, url: str, last: str | None = None
+    client: httpx.AsyncClient, url: str, last: str | None = None, query: str = QUERY
 ) -> AsyncIterator[AsyncIterator[Event]]:
     """From when the server has said where it begins."""
     headers = {"Accept": EVENT_STREAM} | ({"Last-Event-ID": last} if last else {})
     parser = Parser()
 
-    async with client.stream("POST", url, json={"query": QUERY}, headers=headers) as response:
+    async with client.stream("POST", url, json={"query": query}, headers=headers) as response:
         assert response.status_code == 200, await response.aread()
         texts = response.aiter_text()
         first = [*parser.feed(await anext(texts))]
@@ -129,8 +145,9 @@ async def subscribed(
 
 def of(event: Event) -> Json:
     assert event.data is not None
-    shown: Json = event.data["data"]["eventStream"]
-    return shown
+    (shown,) = event.data["data"].values()
+    one: Json = shown
+    return one
 
 
 def test_five_hundred_subscribers_get_the_same_events_in_the_same_order(
@@ -160,14 +177,13 @@ def test_five_hundred_subscribers_get_the_same_events_in_the_same_order(
     assert all(one == expected for one in seen)
 
 
-async def followed(url: str, number: int) -> list[Json]:
+async def followed(url: str, number: int, query: str = QUERY, last: str | None = "0.0.0") -> list[Json]:
     """So many events, however often the server goes away meanwhile."""
     seen: list[Json] = []
-    last: str | None = "0.0.0"
     async with httpx.AsyncClient(timeout=10) as client:
         while len(seen) < number:
             try:
-                async with subscribed(client, url, last) as events:
+                async with subscribed(client, url, last, query) as events:
                     while len(seen) < number:
                         event = await anext(events)
                         seen.append(of(event))
@@ -201,11 +217,40 @@ def test_a_restart_loses_nothing_and_repeats_nothing(server: Server, store: Post
     assert all(one == expected for one in seen)
 
 
+def test_a_restart_loses_and_repeats_no_message_and_no_move_of_a_saga(
+    server: Server, store: PostgresEventStore, command_pool: ConnectionPool
+) -> None:
+    sagas, log = PostgresSagaStore(command_pool), PostgresSagaLog(command_pool)
+
+    async def everybody() -> list[list[Json]]:
+        loop = asyncio.get_running_loop()
+        messages = [asyncio.create_task(followed(server.url, 300, MESSAGES, "0.0.0-0.0.0")) for _ in range(10)]
+        moves = [asyncio.create_task(followed(server.url, 100, SAGAS)) for _ in range(10)]
+        with ThreadPoolExecutor(4) as writers:
+            moving = [loop.run_in_executor(writers, move, sagas, n, 25, 0.2) for n in range(4)]
+            moving += [loop.run_in_executor(writers, move, sagas, 4, 4, 0.2)]
+            await interrupted(server, store, [*messages, *moves])
+            await asyncio.gather(*moving)
+        return await asyncio.gather(*messages, *moves)
+
+    seen = asyncio.run(everybody())
+    entries = log.read_all(Checkpoint(), 1000)
+    events = [str(entry.event.id) for entry in store.read_all(Checkpoint(), 1000)]
+    commands = [str(entry.entry.message) for entry in entries if entry.entry.message]
+    assert (len(events), len(commands)) == (200, 100)
+    for messages in seen[:10]:
+        assert [one["id"] for one in messages if one["topic"] != "reserve-inventory"] == events
+        assert [one["id"] for one in messages if one["topic"] == "reserve-inventory"] == commands
+    moved = [(str(entry.saga_id), entry.saga.saga.version) for entry in entries if entry.saga]
+    for moves in seen[10:]:
+        assert [(one["id"], one["state"]["seen"]) for one in moves] == moved
+
+
 CLIENT = """
 import { createClient } from "graphql-sse";
-const [url, query, number] = process.argv.slice(1);
+const [url, query, number, from] = process.argv.slice(1);
 const seen = [];
-let last = "0.0.0";
+let last = from;
 let connections = 0;
 const client = createClient({
   url,
@@ -217,7 +262,7 @@ const client = createClient({
 });
 for await (const result of client.iterate({ query })) {
   last = result.extensions.lastEventId;
-  seen.push(result.data.eventStream);
+  seen.push(Object.values(result.data)[0]);
   if (seen.length === Number(number)) break;
 }
 const refused = [];
@@ -257,7 +302,7 @@ def test_the_client_of_graphql_sse_follows_through_a_restart(
     server: Server, store: PostgresEventStore, graphql_sse: Path
 ) -> None:
     async def follow() -> Json:
-        arguments = ["--input-type=module", "-e", CLIENT, server.url, QUERY, "200"]
+        arguments = ["--input-type=module", "-e", CLIENT, server.url, QUERY, "200", "0.0.0"]
         client = asyncio.create_task(asyncio.to_thread(run, "node", graphql_sse, arguments))
         await interrupted(server, store, [client])
         done = await client
@@ -271,3 +316,25 @@ def test_the_client_of_graphql_sse_follows_through_a_restart(
     (refused,) = told["refused"]
     assert [error["extensions"]["code"] for error in refused["errors"]] == ["INVALID_INPUT"]
     assert told["asked"] == [{"data": {"categories": []}}]
+
+
+def test_the_client_of_graphql_sse_follows_two_logs_at_once(
+    server: Server, store: PostgresEventStore, command_pool: ConnectionPool, graphql_sse: Path
+) -> None:
+    sagas = PostgresSagaStore(command_pool)
+
+    async def follow() -> Json:
+        arguments = ["--input-type=module", "-e", CLIENT, server.url, MESSAGES, "220", "0.0.0-0.0.0"]
+        client = asyncio.create_task(asyncio.to_thread(run, "node", graphql_sse, arguments))
+        await asyncio.to_thread(move, sagas, 0, 10, 0.05)
+        await interrupted(server, store, [client])
+        await asyncio.to_thread(move, sagas, 1, 10, 0.05)
+        done = await client
+        assert done.returncode == 0, done.stderr
+        printed: Json = json.loads(done.stdout)
+        return printed
+
+    ids = [one["id"] for one in asyncio.run(follow())["seen"]]
+    events = [str(entry.event.id) for entry in store.read_all(Checkpoint(), 1000)]
+    assert (len(ids), len(set(ids))) == (220, 220)
+    assert [one for one in ids if one in events] == events

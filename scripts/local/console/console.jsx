@@ -3,6 +3,8 @@ import "./page.css";
 
 import { createGraphiQLFetcher } from "@graphiql/toolkit";
 import { GraphiQL } from "graphiql";
+import { getOperationAST, parse } from "graphql";
+import { createClient } from "graphql-sse";
 import { createRoot } from "react-dom/client";
 
 // Monaco names its plain-text worker differently from the file that holds it.
@@ -29,10 +31,41 @@ const DEFAULT_QUERY = `# The first products: run with Ctrl-Enter.
 }
 `;
 
+const ask = createGraphiQLFetcher({ url: "/graphql" });
+
+// What GraphiQL can end at any moment, also while nothing happens. After a disconnect it goes on where it was.
+const follow = (operation, headers) => ({
+  subscribe({ next, error, complete }) {
+    let last;
+    const client = createClient({
+      url: "/graphql",
+      headers: () => ({ ...headers, ...(last && { "Last-Event-ID": last }) }),
+      retryAttempts: Infinity,
+    });
+    const shown = (result) => {
+      last = result.extensions?.lastEventId ?? last;
+      next(result);
+    };
+    return { unsubscribe: client.subscribe(operation, { next: shown, error, complete }) };
+  },
+});
+
+// GraphiQL's own document lags behind what is typed.
+const isSubscription = ({ query, operationName }) => {
+  try {
+    return getOperationAST(parse(query), operationName)?.operation === "subscription";
+  } catch {
+    return false; // the server says best what is wrong with it
+  }
+};
+
+const fetcher = (operation, options) =>
+  isSubscription(operation) ? follow(operation, options?.headers) : ask(operation, options);
+
 // No plugins: the history would keep the headers, and so users' tokens, in the browser's storage.
 createRoot(document.getElementById("console")).render(
   <GraphiQL
-    fetcher={createGraphiQLFetcher({ url: "/graphql" })}
+    fetcher={fetcher}
     defaultQuery={DEFAULT_QUERY}
     defaultEditorToolsVisibility="headers"
     plugins={[]}

@@ -1,0 +1,110 @@
+"""The console in a real browser: queries, and subscriptions that show what happens while one looks on."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from psycopg_pool import ConnectionPool
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from scripts.local.console import build_console
+from scripts.local.shop import CONSOLE
+from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.protocol import Append
+from tests.end_to_end.test_live_updates import Server, event
+
+_FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1400,900"""
+
+
+@pytest.fixture
+def address(tmp_path: Path, event_store_url: str, command_url: str) -> Iterator[Server]:
+    """The client service with the console."""
+    reasons: list[str] = []
+    if not build_console(CONSOLE, reasons.append):
+        pytest.skip(reasons[-1])
+    server = Server(tmp_path, event_store_url, command_url, CONSOLE_DIRECTORY=str(CONSOLE))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("needs a browser: apt-get install chromium chromium-driver")
+    options = ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in [*_FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}"]:
+        options.add_argument(flag)
+    browser = Chrome(options, Service(driver))
+    yield browser
+    browser.quit()
+
+
+def until(happened: Callable[[], bool], seconds: float = 30) -> None:
+    ends = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+
+
+def run(browser: Chrome, query: str) -> None:
+    """Write it over what is in the editor, and press the button."""
+    until(lambda: bool(browser.find_elements(By.CSS_SELECTOR, ".graphiql-query-editor .view-line")))
+    browser.find_element(By.CSS_SELECTOR, ".graphiql-query-editor .view-lines").click()
+    ActionChains(browser).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).send_keys(Keys.DELETE).perform()
+    ActionChains(browser).send_keys(query).perform()
+    press(browser)
+
+
+def press(browser: Chrome) -> None:
+    ActionChains(browser).send_keys(Keys.ESCAPE).perform()  # no list of suggestions in the way
+    browser.find_element(By.CSS_SELECTOR, ".graphiql-execute-button").click()
+
+
+def answer(browser: Chrome) -> str:
+    shown = browser.find_elements(By.CSS_SELECTOR, ".graphiql-response .view-lines")
+    return shown[0].text.replace("\xa0", " ") if shown else ""
+
+
+def still_open(server: Server) -> bool:
+    """Whether a subscription is."""
+    return "shop_subscriptions_open 1.0" in httpx.get(server.url.replace("/graphql", "/metrics")).text
+
+
+def test_the_console_shows_what_happens_as_it_happens(
+    address: Server, browser: Chrome, event_store_pool: ConnectionPool
+) -> None:
+    store = PostgresEventStore(event_store_pool)
+
+    def happens(version: int) -> None:
+        store.append(Append([event("product-7", version)]))
+
+    browser.get(address.url)
+    run(browser, "{ categories { id } }")
+    until(lambda: '"categories": []' in answer(browser))
+    run(browser, "subscription { eventStream { eventVersion } }")
+    until(lambda: still_open(address))
+    for version in (1, 2):
+        happens(version)
+        until(lambda: f'"eventVersion": {version}' in answer(browser))  # noqa: B023 - called in this round only
+    address.kill()
+    happens(3)
+    address.start()
+    until(lambda: '"eventVersion": 3' in answer(browser))  # which happened while nobody could tell
+    press(browser)  # the button ends it now
+    until(lambda: not still_open(address))
+    run(browser, 'subscription { pubsubStream(topic: "nothing") { id } }')
+    until(lambda: "INVALID_INPUT" in answer(browser))
+    log = [str(entry) for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
+    assert [entry for entry in log if "Content Security Policy" in entry] == []
