@@ -234,6 +234,17 @@ def test_what_commits_late_is_not_skipped(command_url: str, command_pool: Connec
     assert {name: one.count for name, one in log.traffic(soon, soon).items()} == {"Slow": 1, "ReserveInventory": 1}
 
 
+def test_what_can_not_be_counted_yet_is_not_forgotten(command_url: str, command_pool: ConnectionPool) -> None:
+    store, log = PostgresSagaStore(command_pool), PostgresSagaLog(command_pool)
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    with psycopg.connect(command_url) as slow:
+        slow.execute("SELECT pg_current_xact_id()")
+        moved(store, uuid7(), [heard(), command()], Status.COMPLETED)
+        assert store.forget_histories(soon, 100) == 0
+    assert store.forget_histories(soon, 100) == 2
+    assert log.traffic(soon, soon)["ReserveInventory"].count == 1
+
+
 def test_the_log_goes_on_in_a_new_epoch_after_a_restore_to_another_cluster(
     command_url: str, command_pool: ConnectionPool
 ) -> None:
