@@ -261,6 +261,24 @@ def test_the_log_goes_on_in_a_new_epoch_after_a_restore_to_another_cluster(
     assert [entry.saga_id for entry in log.read_all(place._replace(transaction_id=4_000_000_000), 10)] == [after]
 
 
+def test_code_of_before_there_was_a_log_may_still_be_running(command_url: str, command_pool: ConnectionPool) -> None:
+    log, saga_id, ids = PostgresSagaLog(command_pool), str(uuid7()), [uuid7(), uuid7()]
+    row = {
+        "id": saga_id,
+        "type": "OrderSaga",
+        "status": "STARTED",
+        "correlation_id": "c",
+        "progress": {"saga_id": saga_id},
+    }
+    kinds = ["event", "command", "event", "command"]
+    entries = [{"kind": kind, "name": f"{kind}{number}", "data": {}} for number, kind in enumerate(kinds)]
+    messages = [{"id": str(one), "topic": "t"} for one in ids]
+    with psycopg.connect(command_url) as connection:
+        given = [json.dumps(one) for one in (row, entries, messages)]
+        connection.execute("SELECT save_saga(%s, 0, %s, %s)", given)
+    assert [entry.entry.message for entry in everything(log)] == [None, ids[0], None, ids[1]]
+
+
 def test_histories_of_before_there_was_a_log_are_in_it(postgres: str, tmp_path: Path) -> None:
     name = f"old_{uuid7().hex}"
     with psycopg.connect(make_conninfo(postgres, dbname="postgres"), autocommit=True) as connection:
