@@ -163,6 +163,18 @@ def test_who_was_far_behind_goes_on_with_what_has_not_been_forgotten(both: Both)
     assert log.end() > entries[-1].checkpoint
 
 
+def test_the_end_stays_where_it_was_when_all_is_forgotten(both: Both) -> None:
+    """Whoever has seen the last of it has not come from beyond the end, and misses nothing that comes."""
+    store, log = both
+    moved(store, uuid7(), [heard(), command()], Status.COMPLETED)
+    end = log.end()
+    assert store.forget_histories(datetime.now(UTC) + timedelta(minutes=1), 100) == 2
+    assert (everything(log), log.end()) == ([], end)
+    moved(store, uuid7(), [heard("Next")])
+    assert [entry.entry.name for entry in log.read_all(end, 10)] == ["Next"]
+    assert log.end() > end
+
+
 def write(url: str, writer: int, shared: list[UUID]) -> list[tuple[str, int]]:
     """Move sagas of its own and some that all writers share; each saga and version that was saved."""
     chosen, own = random.Random(writer), uuid7()
