@@ -38,7 +38,8 @@ class SagaLog(Protocol):
         been read, however many sagas move at once. A saga's versions come in their order."""
 
     def end(self) -> Checkpoint:
-        """The place of the last entry that read_all gives at this moment; where there is none, before all."""
+        """The place of the last entry that read_all gives at this moment, or gave before it was forgotten; where there was
+        none, before all."""
 
     def sent(self, commands: Sequence[str], after: datetime | None, limit: int) -> list[SagaEntry]:
         """Of these commands by when they were sent: the newest first, or after a moment the oldest first."""
@@ -68,9 +69,14 @@ FROM (
 ) AS h JOIN sagas s ON s.id = h.saga_id
 ORDER BY h.epoch, h.transaction_id, h.position
 """  # noqa: S608 - put together of constants only
+# Where the last entries have been forgotten, the end is not before them: what is forgotten was counted.
 _END: LiteralString = f"""
-SELECT epoch, transaction_id::text::bigint, position FROM saga_history h WHERE {_SETTLED}
-ORDER BY h.epoch DESC, h.transaction_id DESC, h.position DESC LIMIT 1
+SELECT epoch, transaction_id::text::bigint, position FROM (
+    (SELECT epoch, transaction_id, position FROM saga_history h WHERE {_SETTLED}
+    ORDER BY h.epoch DESC, h.transaction_id DESC, h.position DESC LIMIT 1)
+    UNION ALL SELECT epoch, transaction_id, position FROM saga_commands_counted
+) AS place
+ORDER BY place.epoch DESC, place.transaction_id DESC, place.position DESC LIMIT 1
 """  # noqa: S608 - put together of constants only
 LAST_SENT: LiteralString = f"""
 SELECT found.* FROM unnest(%(commands)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
@@ -141,8 +147,7 @@ class MemorySagaLog:
         return entries[start : start + limit]
 
     def end(self) -> Checkpoint:
-        entries = self._store.entries
-        return entries[-1].checkpoint if entries else Checkpoint()
+        return self._store.end
 
     def sent(self, commands: Sequence[str], after: datetime | None, limit: int) -> list[SagaEntry]:
         wanted = [one for one in self._store.entries if one.entry.message and one.entry.name in commands]

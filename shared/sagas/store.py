@@ -242,6 +242,7 @@ class MemorySagaStore:
         self._times: dict[UUID, tuple[datetime, datetime]] = {}
         self.entries: list[SagaEntry] = []
         """The log of all sagas, in order."""
+        self.end = Checkpoint()
         self.sent: dict[str, Traffic] = {}
         """Commands by name, also those that have been forgotten; `lately` is nobody's."""
         self._outbox = outbox or MemoryOutbox()
@@ -267,11 +268,11 @@ class MemorySagaStore:
             self._after_commit(messages)
 
     def _log(self, saga_id: UUID, now: datetime, history: Sequence[HistoryEntry]) -> None:
-        position = self.entries[-1].checkpoint.position if self.entries else 0
         for number, entry in enumerate(history, 1):
-            there = Checkpoint(1, position + number, position + number)
+            there = Checkpoint(1, self.end.position + 1, self.end.position + 1)
             saga = self._listed(saga_id) if number == len(history) else None
             self.entries.append(SagaEntry(there, saga_id, now, _without_event(entry), saga))
+            self.end = there
             if entry.message:
                 self.sent |= added_up([*self.sent.items(), (entry.name, Traffic(1, 0, now))])
 

@@ -78,7 +78,7 @@ def test_a_query_at_a_limit_is_answered_and_one_beyond_it_is_told_the_limit(shop
 
 
 def test_every_limit_has_a_test_or_is_none_of_a_query() -> None:
-    others = {"max_body_bytes", "max_search_documents", "max_subscribers"}
+    others = {"max_body_bytes", "max_search_documents", "max_subscribers", "max_subscriptions_per_client"}
     assert {one.name for one in fields(Settings) if one.name.startswith("max_")} == others | set(AT_THE_BOUND)
 
 

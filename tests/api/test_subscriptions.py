@@ -497,6 +497,22 @@ async def test_one_client_can_not_take_all_places(shop: ShopInMemory) -> None:
 
 
 @concurrent
+async def test_whoever_is_not_signed_in_is_their_address(shop: ShopInMemory) -> None:
+    with_settings(shop, max_subscriptions_per_client=1, trusted_proxies=1)
+    async with AsyncExitStack() as stack:
+        for address, status in [
+            ("192.0.2.1", 200),
+            ("192.0.2.2", 200),
+            ("2001:db8::1", 200),
+            ("192.0.2.1", 429),
+            ("2001:db8::2", 429),
+        ]:
+            headers = {"Authorization": "", "X-Forwarded-For": f"192.0.2.9, {address}"}
+            stream = await stack.enter_async_context(opened(TYPES, headers=headers))
+            assert stream.status == status
+
+
+@concurrent
 async def test_any_number_of_subscriptions_is_for_whoever_has_no_limit(shop: ShopInMemory) -> None:
     with_settings(shop, max_subscriptions_per_client=1, sign_in_required=False)
     async with (

@@ -163,6 +163,18 @@ def test_who_was_far_behind_goes_on_with_what_has_not_been_forgotten(both: Both)
     assert log.end() > entries[-1].checkpoint
 
 
+def test_the_end_stays_where_it_was_when_all_is_forgotten(both: Both) -> None:
+    """Whoever has seen the last of it has not come from beyond the end, and misses nothing that comes."""
+    store, log = both
+    moved(store, uuid7(), [heard(), command()], Status.COMPLETED)
+    end = log.end()
+    assert store.forget_histories(datetime.now(UTC) + timedelta(minutes=1), 100) == 2
+    assert (everything(log), log.end()) == ([], end)
+    moved(store, uuid7(), [heard("Next")])
+    assert [entry.entry.name for entry in log.read_all(end, 10)] == ["Next"]
+    assert log.end() > end
+
+
 def write(url: str, writer: int, shared: list[UUID]) -> list[tuple[str, int]]:
     """Move sagas of its own and some that all writers share; each saga and version that was saved."""
     chosen, own = random.Random(writer), uuid7()
@@ -259,6 +271,24 @@ def test_the_log_goes_on_in_a_new_epoch_after_a_restore_to_another_cluster(
     moved(store, after, [heard()])
     assert [entry.saga_id for entry in everything(log)] == [before, after]
     assert [entry.saga_id for entry in log.read_all(place._replace(transaction_id=4_000_000_000), 10)] == [after]
+
+
+def test_code_of_before_there_was_a_log_may_still_be_running(command_url: str, command_pool: ConnectionPool) -> None:
+    log, saga_id, ids = PostgresSagaLog(command_pool), str(uuid7()), [uuid7(), uuid7()]
+    row = {
+        "id": saga_id,
+        "type": "OrderSaga",
+        "status": "STARTED",
+        "correlation_id": "c",
+        "progress": {"saga_id": saga_id},
+    }
+    kinds = ["event", "command", "event", "command"]
+    entries = [{"kind": kind, "name": f"{kind}{number}", "data": {}} for number, kind in enumerate(kinds)]
+    messages = [{"id": str(one), "topic": "t"} for one in ids]
+    with psycopg.connect(command_url) as connection:
+        given = [json.dumps(one) for one in (row, entries, messages)]
+        connection.execute("SELECT save_saga(%s, 0, %s, %s)", given)
+    assert [entry.entry.message for entry in everything(log)] == [None, ids[0], None, ids[1]]
 
 
 def test_histories_of_before_there_was_a_log_are_in_it(postgres: str, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from psycopg_pool import ConnectionPool
 from selenium.webdriver import Chrome, ChromeOptions
@@ -77,11 +76,6 @@ def answer(browser: Chrome) -> str:
     return shown[0].text.replace("\xa0", " ") if shown else ""
 
 
-def still_open(server: Server) -> bool:
-    """Whether a subscription is."""
-    return "shop_subscriptions_open 1.0" in httpx.get(server.url.replace("/graphql", "/metrics")).text
-
-
 def test_the_console_shows_what_happens_as_it_happens(
     address: Server, browser: Chrome, event_store_pool: ConnectionPool
 ) -> None:
@@ -94,7 +88,7 @@ def test_the_console_shows_what_happens_as_it_happens(
     run(browser, "{ categories { id } }")
     until(lambda: '"categories": []' in answer(browser))
     run(browser, "subscription { eventStream { eventVersion } }")
-    until(lambda: still_open(address))
+    address.wait_for(1)
     for version in (1, 2):
         happens(version)
         until(lambda: f'"eventVersion": {version}' in answer(browser))  # noqa: B023 - called in this round only
@@ -103,7 +97,7 @@ def test_the_console_shows_what_happens_as_it_happens(
     address.start()
     until(lambda: '"eventVersion": 3' in answer(browser))  # which happened while nobody could tell
     press(browser)  # the button ends it now
-    until(lambda: not still_open(address))
+    address.wait_for(0)
     run(browser, 'subscription { pubsubStream(topic: "nothing") { id } }')
     until(lambda: "INVALID_INPUT" in answer(browser))
     log = [str(entry) for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]

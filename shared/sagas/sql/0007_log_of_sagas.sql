@@ -41,6 +41,7 @@ SELECT setval(
 CREATE INDEX saga_history_log ON saga_history (epoch, transaction_id, position);
 CREATE INDEX saga_history_sent ON saga_history (name, recorded_at, position) WHERE message IS NOT NULL;
 
+-- Code of before this does not say which message carries a command; they come in the same order.
 CREATE OR REPLACE FUNCTION save_saga(saga json, expected_version integer, new_entries json, new_messages json)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -59,7 +60,10 @@ BEGIN
         END IF;
     END IF;
     INSERT INTO saga_history (saga_id, version, entry, kind, name, data, message, progress)
-    SELECT (saga ->> 'id')::uuid, expected_version + 1, number, kind, name, data, message,
+    SELECT (saga ->> 'id')::uuid, expected_version + 1, number, kind, name, data,
+        coalesce(message, CASE kind WHEN 'command' THEN (
+            new_messages -> (count(*) FILTER (WHERE kind = 'command') OVER (ORDER BY number) - 1)::integer ->> 'id'
+        )::uuid END),
         CASE number WHEN json_array_length(new_entries) THEN (saga -> 'progress')::jsonb END
     FROM json_array_elements(new_entries) WITH ORDINALITY AS e (entry, number),
         json_to_record(entry) AS r (kind text, name text, data jsonb, message uuid)
