@@ -71,20 +71,21 @@ class Tail:
         self._store = store
         self._most = most
         self._room = room
+        self._seats = 0
         self._subscribers = 0
         self._waiting: set[Waiting] = set()
         self._place: Checkpoint | None = None
 
     @property
     def full(self) -> bool:
-        return self._subscribers >= self._most
+        return self._seats >= self._most
 
     async def after(self, place: Checkpoint, wants: Wants) -> AsyncGenerator[LogEntry]:
         """What is wanted of all that comes after a place, in the log's order, each event once, without an end.
 
         Raises TooSlow, and Unavailable when there are too many subscribers. A store that does not answer is waited for.
         """
-        async with self._seat():
+        async with self.seat(), self._followed():
             far = self._place is None or place < self._place
             while far:  # at one's own pace; only who is close to the end needs to be told what comes next
                 entries = await self._page(place)
@@ -110,9 +111,18 @@ class Tail:
                 self._waiting.discard(waiting)
 
     @asynccontextmanager
-    async def _seat(self) -> AsyncIterator[None]:
+    async def seat(self) -> AsyncIterator[None]:
+        """For one subscriber, whatever it follows. Raises Unavailable when all are taken."""
         if self.full:
             raise Unavailable("there are too many subscribers; try again in a moment", retry_after=5)
+        self._seats += 1
+        try:
+            yield
+        finally:
+            self._seats -= 1
+
+    @asynccontextmanager
+    async def _followed(self) -> AsyncIterator[None]:
         if self._subscribers == 0:
             self._begun, self._turns = asyncio.Event(), asyncio.Semaphore(_READERS)
             # A context of its own: neither the deadline nor the trace of the request that happens to be the first.
