@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from shared.api.context import Info, from_stores
 from shared.api.history import shown, types_of
 from shared.api.queries import uuid
+from shared.api.statistics import dashboard_changes
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import Invalid, NotFound
 from shared.domain.order import ORDER, Order, Status
@@ -50,9 +51,10 @@ _log = structlog.get_logger()
 
 
 class Shown(NamedTuple):
-    """`place`: after which to go on. `value`: what the field's resolvers get; None when there is only the place to tell."""
+    """`place`: after which to go on, where that can be said. `value`: what the field's resolvers get; None when there is
+    only the place to tell."""
 
-    place: Checkpoint
+    place: Checkpoint | None
     value: Any
 
 
@@ -164,6 +166,17 @@ def _is_over(loaded: Loaded[Any]) -> bool:
     return isinstance(loaded.state, Order) and loaded.state.status in _ENDED
 
 
+async def dashboard_stats(info: Info) -> AsyncGenerator[Shown]:
+    """It begins with the present, wherever the client has been: there is no history behind it."""
+    return _present(info.context.engines)
+
+
+async def _present(engines: Engines) -> AsyncGenerator[Shown]:
+    async with aclosing(dashboard_changes(engines)) as changes:
+        async for stats in changes:
+            yield Shown(None, stats)
+
+
 def _as_it_is(value: Fields, _info: Info, **_: Any) -> Fields:
     return value
 
@@ -172,6 +185,7 @@ SUBSCRIPTIONS: Mapping[str, Subscription] = {
     "eventStream": Subscription(_placed(event_stream), _event),
     "orderUpdates": Subscription(_placed(_updates(ORDER, "id")), _as_it_is),
     "stockUpdates": Subscription(_placed(_updates(PRODUCT, "productId")), _as_it_is),
+    "dashboardStatsStream": Subscription(_placed(dashboard_stats), _as_it_is),
 }
 
 

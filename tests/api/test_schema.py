@@ -21,12 +21,9 @@ from shared.runtime.manifest import ROOT
 CONTRACT = Path(__file__).with_name("contract.graphql")
 
 LATER = {
-    "Query": """systemStatistics projectionStatus pubsubMessages
-        pubsubStats systemTopology dashboardStats""",
-    "Subscription": "pubsubStream sagaUpdates dashboardStatsStream",
-    "types": """SystemStatistics
-        DatabaseStats ReadModelStats SagaStats ProjectionStatus PubsubMessage PubsubTopicStats
-        SystemTopologyNode ServiceConnection DashboardStats""",
+    "Query": "pubsubMessages pubsubStats",
+    "Subscription": "pubsubStream sagaUpdates",
+    "types": "PubsubMessage PubsubTopicStats",
 }
 """What of the contract this version does not have yet: monitoring, and most subscriptions."""
 
