@@ -27,10 +27,13 @@ _LATEST = f"""{_SELECT}
 WHERE (%(status)s::text IS NULL OR status = %(status)s) AND (%(source)s::text IS NULL OR source = %(source)s)
 ORDER BY recorded_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
 """
+# A subscription's failures as a range in order, not as its equals: the planner would look for these among the newest of
+# all subscriptions, and read them all for one that has none.
 TROUBLES: LiteralString = """
 SELECT name, (SELECT count(*) FROM dead_letters WHERE source = name AND status = 'PENDING'), last.at, last.error
 FROM unnest(%(subscriptions)s::text[]) AS wanted (name) LEFT JOIN LATERAL (
-    (SELECT last_at AS at, error FROM delivery_failures WHERE subscription = name ORDER BY last_at DESC LIMIT 1)
+    (SELECT last_at AS at, error FROM delivery_failures WHERE subscription BETWEEN name AND name
+     ORDER BY subscription DESC, last_at DESC LIMIT 1)
     UNION ALL
     (SELECT updated_at, error FROM dead_letters WHERE source = name AND status = 'PENDING' ORDER BY updated_at DESC LIMIT 1)
     ORDER BY at DESC LIMIT 1

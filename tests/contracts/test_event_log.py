@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import Unavailable
 from shared.event_store.log import (
     EVERYTHING,
+    LATELY,
     OF_STREAMS,
     OF_TYPES,
     RECENT,
@@ -179,6 +180,7 @@ def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
         (EVERYTHING, {"after": 0, "limit": 100}),
         (OF_TYPES, {"types": ["Type3", "Type4", "Nothing"], "after": 90_000, "limit": 100}),
         (OF_STREAMS, {"streams": ["order-7", "product-7"], "types": [], "after": 0, "limit": 100}),
+        (LATELY, {}),
         (RECENT, {"limit": 50}),
         (RECENT_OF_TYPES, {"types": ["Type3", "Type4", "Nothing"], "limit": 100}),
     ],
