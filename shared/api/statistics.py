@@ -132,14 +132,22 @@ async def projections(engines: Engines) -> Sequence[Fields]:
 async def _projections(engines: Engines) -> Sequence[Fields]:
     """The events are counted first: what is recorded and applied meanwhile is not taken for a backlog."""
     functions = [one for one in manifest().functions.values() if one.group == "projections"]
-    events, asked = await asyncio.gather(from_stores(engines.event_log.counts), from_stores(engines.counts.asked))
-    troubles = await from_stores(engines.dead_letters.troubles, [one.name for one in manifest().all_subscriptions])
+    names = [name for one in functions for name in _subscriptions(one)]
+    events, asked, troubles = await asyncio.gather(
+        from_stores(engines.event_log.counts),
+        from_stores(engines.counts.asked),
+        from_stores(engines.dead_letters.troubles, names),
+    )
     behind = await asyncio.gather(*(_behind(engines, _read_model(one), events) for one in functions))
     return [_projection(one, lag, asked, troubles) for one, lag in zip(functions, behind, strict=True)]
 
 
 def _read_model(projection: Function) -> str:
     return projection.name.removeprefix("project_")
+
+
+def _subscriptions(projection: Function) -> list[str]:
+    return [one.name for one in manifest().all_subscriptions if one.endpoint == projection.name]
 
 
 @dataclass(frozen=True)
@@ -192,7 +200,7 @@ def _before(newest: Sequence[Seen], late: set[Any]) -> int | None:
 
 
 def _projection(function: Function, lag: _Lag, asked: Asked, troubles: Mapping[str, Trouble]) -> Fields:
-    names = [one.name for one in manifest().all_subscriptions if one.endpoint == function.name]
+    names = _subscriptions(function)
     delivered = sum((asked.ever.get(("delivery", name), Tally()) for name in names), Tally())
     last = max((troubles[name] for name in names), key=lambda trouble: trouble.at or _NEVER)
     return {

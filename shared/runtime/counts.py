@@ -102,7 +102,7 @@ FROM execution_counts WHERE minute = '-infinity' GROUP BY kind, name
 """
 LATELY: LiteralString = """
 SELECT kind, sum(count)::bigint, sum(errors)::bigint, sum(milliseconds)::bigint, max(succeeded_at)
-FROM execution_counts WHERE minute > now() - %s GROUP BY kind
+FROM execution_counts WHERE minute > now() - %s AND minute <= now() GROUP BY kind
 """
 RECORDS: LiteralString = """
 SELECT relation, status, sum(count)::bigint, max(updated_at) FROM record_counts GROUP BY relation, status
