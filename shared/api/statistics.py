@@ -2,8 +2,7 @@
 shop, from its stores, found out once for all who ask this process within a second or two."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -12,11 +11,10 @@ from shared.api.context import Info, from_stores
 from shared.api.monitoring import of_the_shop
 from shared.auth.permissions import Permission
 from shared.domain.errors import ShopError
-from shared.event_store.log import Counts as EventCounts
 from shared.event_store.log import Seen
 from shared.messaging.dead_letter_store import Trouble
 from shared.observability.report import EVENT_TYPES
-from shared.read_models.project import FED_BY, not_yet_in
+from shared.read_models.project import FED_BY, LOOKED_AT, Lag, lag
 from shared.read_models.protocol import Extent, Fields
 from shared.runtime.counts import Asked, Records, Tally
 from shared.runtime.engines import Engines
@@ -24,10 +22,10 @@ from shared.runtime.manifest import Function, manifest
 
 _KEPT, _PROJECTIONS_KEPT = 1.0, 2.0
 """Seconds."""
-_NEWEST = 500
-"""Events of each kind that are looked at when a projection is behind."""
 _LATE = 10.0
 """Seconds that a projection may be behind while all is well."""
+_SKEW = timedelta(seconds=1)
+"""Between the clock of who recorded an event and the database's, which dates failures."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -138,8 +136,12 @@ async def _projections(engines: Engines) -> Sequence[Fields]:
         from_stores(engines.counts.asked),
         from_stores(engines.dead_letters.troubles, names),
     )
-    behind = await asyncio.gather(*(_behind(engines, _read_model(one), events) for one in functions))
-    return [_projection(one, lag, asked, troubles) for one, lag in zip(functions, behind, strict=True)]
+
+    def newest(source: str) -> Coroutine[Any, Any, Sequence[Seen]]:
+        return from_stores(engines.event_log.recent, LOOKED_AT, EVENT_TYPES[source])
+
+    behind = await asyncio.gather(*(lag(engines.queries, _read_model(one), events, newest) for one in functions))
+    return [_projection(one, far, asked, troubles) for one, far in zip(functions, behind, strict=True)]
 
 
 def _read_model(projection: Function) -> str:
@@ -150,67 +152,18 @@ def _subscriptions(projection: Function) -> list[str]:
     return [one.name for one in manifest().all_subscriptions if one.endpoint == projection.name]
 
 
-@dataclass(frozen=True)
-class _Lag:
-    """`events`: that it has not applied. `since`: when the oldest of them that is known was recorded. `position`: up to
-    which it has applied everything, None when that is further back than was looked."""
-
-    applied: int
-    events: int = 0
-    since: datetime | None = None
-    position: int | None = None
-
-    @property
-    def seconds(self) -> float | None:
-        if not self.events:
-            return 0.0
-        return max(0.0, (datetime.now(UTC) - self.since).total_seconds()) if self.since else None
-
-
-async def _behind(engines: Engines, read_model: str, events: EventCounts) -> _Lag:
-    """Every event of a stream adds one to the version that its document has when it is applied, so what is missing in the
-    sum of all versions is the number of events that have not been applied, however many there are."""
-    found = [await _behind_with(engines, source, collection, events) for source, collection in FED_BY[read_model]]
-    positions = [one.position for one in found]
-    return _Lag(
-        sum(one.applied for one in found),
-        sum(one.events for one in found),
-        min((one.since for one in found if one.since), default=None),
-        None if None in positions else min(position for position in positions if position is not None),
-    )
-
-
-async def _behind_with(engines: Engines, source: str, collection: str, events: EventCounts) -> _Lag:
-    applied = (await engines.queries.extent(collection)).events
-    missing = max(0, events.of(source) - applied)
-    if not missing:
-        return _Lag(applied, position=events.counted_to)
-    newest = await from_stores(engines.event_log.recent, _NEWEST, EVENT_TYPES[source])
-    late = {one.id for one in await not_yet_in(engines.queries, collection, [seen.event for seen in newest])}
-    since = min((seen.event.recorded_at for seen in newest if seen.event.id in late), default=None)
-    return _Lag(applied, missing, since, _before(newest, late) if len(late) >= missing else None)
-
-
-def _before(newest: Sequence[Seen], late: set[Any]) -> int | None:
-    """The number of the event before the first that is late, 0 when that is the first of all."""
-    first = max(index for index, seen in enumerate(newest) if seen.event.id in late)
-    if first + 1 < len(newest):
-        return newest[first + 1].position
-    return None if len(newest) == _NEWEST else 0
-
-
-def _projection(function: Function, lag: _Lag, asked: Asked, troubles: Mapping[str, Trouble]) -> Fields:
+def _projection(function: Function, behind: Lag, asked: Asked, troubles: Mapping[str, Trouble]) -> Fields:
     names = _subscriptions(function)
     delivered = sum((asked.ever.get(("delivery", name), Tally()) for name in names), Tally())
     last = max((troubles[name] for name in names), key=lambda trouble: trouble.at or _NEVER)
     return {
         "name": function.name,
         "read_model": _read_model(function),
-        "status": _status(lag, last.at),
-        "position": lag.position,
-        "lag_events": lag.events,
-        "lag_seconds": lag.seconds,
-        "processed_count": lag.applied,
+        "status": _status(behind, last.at),
+        "position": behind.position,
+        "lag_events": behind.events,
+        "lag_seconds": behind.seconds,
+        "processed_count": behind.applied,
         "last_processed_at": delivered.succeeded_at,
         "deliveries": delivered.count,
         "failed_deliveries": delivered.errors,
@@ -220,7 +173,9 @@ def _projection(function: Function, lag: _Lag, asked: Asked, troubles: Mapping[s
     }
 
 
-def _status(lag: _Lag, failed_at: datetime | None) -> str:
-    if lag.events and failed_at and (lag.since is None or failed_at >= lag.since - timedelta(seconds=1)):
+def _status(behind: Lag, failed_at: datetime | None) -> str:
+    if not behind.events:
+        return "RUNNING"
+    if failed_at and (behind.since is None or failed_at >= behind.since - _SKEW):
         return "FAILING"
-    return "LAGGING" if lag.events and (lag.seconds is None or lag.seconds >= _LATE) else "RUNNING"
+    return "LAGGING" if behind.seconds is None or behind.seconds >= _LATE else "RUNNING"

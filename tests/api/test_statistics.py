@@ -18,6 +18,7 @@ from shared.event_store.log import Counts
 from shared.event_store.protocol import Append, EventRecord
 from shared.messaging.memory import Subscription
 from shared.observability.context import fresh
+from shared.read_models import project
 from shared.read_models.project import FED_BY
 from shared.runtime.engines import use
 from shared.runtime.manifest import manifest
@@ -234,7 +235,8 @@ def test_how_far_a_projection_got_is_the_event_before_the_first_it_lacks(shop: S
 def test_the_backlog_is_exact_however_long_and_its_age_at_least_so_much(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "_NEWEST", 3)
+    monkeypatch.setattr(statistics, "LOOKED_AT", 3)
+    monkeypatch.setattr(project, "LOOKED_AT", 3)
     shop.engines.event_store._after_commit = None  # type: ignore[attr-defined]
     hour = datetime.now(UTC) - timedelta(hours=1)
     stream = f"order-{uuid7()}"
