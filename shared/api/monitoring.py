@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from threading import Lock
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -26,6 +27,8 @@ from shared.runtime.manifest import Function, manifest
 
 _LATE, _LOST = timedelta(minutes=1), timedelta(minutes=10)
 _MEGABYTE = 1_000_000
+_one_at_a_time = Lock()
+"""Or all who ask together would each make a client first, which takes longer than asking."""
 
 
 async def health(_: Any, info: Info) -> Fields:
@@ -73,7 +76,9 @@ def _asked(engines: Engines, function: Function) -> Finding:
     url = urls[function.service].format(function=function.name)
     try:
         headers = asyncio.run(authorization(url))
-        answer = _client().get(f"{url}/health/ready", headers=headers, timeout=time_left(60))
+        with _one_at_a_time:
+            client = _client()
+        answer = client.get(f"{url}/health/ready", headers=headers, timeout=time_left(60))
         return _summary(answer.json())
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise Unavailable("gave no report of its health; it may not be running") from error
