@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,10 +15,14 @@ from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Unavailable
+from shared.event_store.log import PostgresEventLog
+from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.protocol import Append, EventRecord
 from shared.messaging.dead_letter_store import DeadLetters, MemoryDeadLetters, Wanted
 from shared.messaging.dead_letters import given_up
 from shared.messaging.envelope import Push, PushedMessage
 from shared.messaging.postgres_dead_letters import PostgresDeadLetters
+from shared.observability.context import fresh
 from shared.resilience.postgres import COMMAND_DATABASE, migrate
 from shared.runtime.counts import (
     EVER,
@@ -282,6 +286,37 @@ def test_what_was_there_before_anybody_counted_is_counted_by_the_migration(
     assert records.sagas == {"FAILED": 1, "COMPENSATED": 1, "STARTED": 1}
     assert records.others == {"saga_history": 3}
     assert records.updated_at is not None
+
+
+@pytest.fixture
+def reader(event_store_url: str, command_url: str) -> Iterator[tuple[ConnectionPool, ConnectionPool]]:
+    """Both databases as one sees them who may only read, and add to the history of executions."""
+    name = f"reader_{uuid7().hex}"
+    for url in (event_store_url, command_url):
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"CREATE ROLE {name}".encode() if url == event_store_url else b"SELECT")
+            connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}".encode())
+            if url == command_url:
+                connection.execute(f"GRANT INSERT ON executions TO {name}".encode())
+    as_reader = {"kwargs": {"options": f"-c role={name}", "autocommit": True}}
+    with ConnectionPool(event_store_url, **as_reader) as events, ConnectionPool(command_url, **as_reader) as command:  # type: ignore[arg-type]
+        yield events, command
+
+
+def test_who_may_only_read_may_have_things_counted(
+    reader: tuple[ConnectionPool, ConnectionPool], event_store_pool: ConnectionPool
+) -> None:
+    events, command = reader
+    made = EventRecord(uuid7(), "order-1", 1, "Happened", 1, {}, fresh(), datetime.now(UTC))
+    PostgresEventStore(event_store_pool).append(Append([made]))
+    assert PostgresEventLog(events).counts().of("order") == 1
+    counts = PostgresCounts(command)
+    counts.add(batch(CreateOrder=Tally(1, 0, 1)))
+    PostgresExecutions(command).write([executed()])
+    assert plain(counts.asked().ever) == {("command", "CreateOrder"): Tally(1, 0, 1)}
+    assert counts.records().others == {"executions": 1}
+    with command.connection() as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("DELETE FROM record_counts")
 
 
 def test_an_emptied_table_counts_nothing(stores: Stores, request: pytest.FixtureRequest) -> None:

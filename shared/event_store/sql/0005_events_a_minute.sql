@@ -7,7 +7,7 @@ CREATE TABLE event_seconds (
 
 -- Who may only read may have events counted.
 CREATE OR REPLACE FUNCTION count_events(batch integer) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     counted events_counted;
     further integer;

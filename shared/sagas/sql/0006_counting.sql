@@ -15,7 +15,7 @@ CREATE TABLE record_counts (
 -- Locks in one order, so that two of them never wait for each other in a circle; a statement that met no row locks nothing.
 -- Who may write what is counted need not be let write the counts.
 CREATE FUNCTION add_to_counts(changed text, statuses text[], by_how_many bigint[]) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
     INSERT INTO record_counts AS c (relation, status, slot, count, updated_at)
     SELECT changed, s, (pg_backend_pid() & 15)::smallint, sum(n), clock_timestamp()
     FROM unnest(statuses, by_how_many) AS u (s, n) GROUP BY s ORDER BY s
@@ -62,7 +62,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION forget_counts() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION forget_counts() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     DELETE FROM record_counts WHERE relation = TG_TABLE_NAME;
     RETURN NULL;
@@ -124,7 +124,7 @@ CREATE TABLE execution_counters (
 CREATE INDEX execution_counters_oldest ON execution_counters (at);
 
 CREATE FUNCTION count_executions(counter uuid, number integer, counts json) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     INSERT INTO execution_counters (id, batch, at) VALUES (counter, number, clock_timestamp())
     ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, at = excluded.at
