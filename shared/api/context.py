@@ -23,7 +23,7 @@ from shared.auth.permissions import Actor
 from shared.domain.errors import Invalid, TimedOut
 from shared.observability.context import Context
 from shared.read_models.project import FED_BY
-from shared.read_models.protocol import Fields, Find, Queries, Where
+from shared.read_models.protocol import Extent, Fields, Find, Queries, Where
 from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
 
@@ -171,6 +171,10 @@ class ConsistentQueries:
     async def find(self, find: Find) -> Sequence[Fields]:
         await self._wait_for(find.collection)
         return await self._queries.find(find)
+
+    async def extent(self, collection: str) -> Extent:
+        await self._wait_for(collection)
+        return await self._queries.extent(collection)
 
     async def _wait_for(self, collection: str) -> None:
         """Whoever reads the same collection meanwhile waits for the same arrival."""

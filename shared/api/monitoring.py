@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from threading import Lock
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -21,18 +22,21 @@ from shared.messaging.outbox import Outbox
 from shared.read_models.protocol import Fields
 from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
-from shared.runtime.health import Check, Finding, Report, Status, dependencies
+from shared.runtime.health import SWEEPS_MISSED, Check, Finding, Report, Status, dependencies
 from shared.runtime.manifest import Function, manifest
 
 _LATE, _LOST = timedelta(minutes=1), timedelta(minutes=10)
-_SWEEPS_MISSED = timedelta(minutes=2)
 _MEGABYTE = 1_000_000
+_one_at_a_time = Lock()
+"""Or all who ask together would each make a client first, which takes longer than asking."""
 
 
 async def health(_: Any, info: Info) -> Fields:
-    engines = info.context.engines
-    checks = [*dependencies(engines, "graphql"), *_backlogs(engines)]
-    return _shown(Report(await engines.checkup.run_async(checks)), info)
+    return _shown(await of_the_shop(info.context.engines), info)
+
+
+async def of_the_shop(engines: Engines) -> Report:
+    return Report(await engines.checkup.run_async([*dependencies(engines, "graphql"), *_backlogs(engines)]))
 
 
 async def service_health(_: Any, info: Info, serviceName: str) -> Fields:
@@ -43,7 +47,7 @@ async def service_health(_: Any, info: Info, serviceName: str) -> Fields:
     if not members:
         names = ", ".join(["client", "command", "query", *functions])
         raise NotFound(f"there is no {serviceName!r:.60}; there are {names}", ("serviceName",))
-    return _shown(Report(await engines.checkup.run_async([_asking(engines, one) for one in members])), info)
+    return _shown(Report(await engines.checkup.run_async([asking(engines, one) for one in members])), info)
 
 
 def _shown(report: Report, info: Info) -> Fields:
@@ -53,11 +57,11 @@ def _shown(report: Report, info: Info) -> Fields:
 async def _of_function(function: Function, info: Info) -> Fields:
     """What it reports of itself; when it reports nothing, that."""
     engines = info.context.engines
-    (result,) = await engines.checkup.run_async([_asking(engines, function)])
+    (result,) = await engines.checkup.run_async([asking(engines, function)])
     return dict(result.found.details) if "checks" in result.found.details else _shown(Report([result]), info)
 
 
-def _asking(engines: Engines, function: Function) -> Check:
+def asking(engines: Engines, function: Function) -> Check:
     """It may have to start first, so it has the time that a command has."""
     look = _answering_for_itself if function.name == "graphql" else _asked
     return Check(function.name, lambda: look(engines, function), engines.settings.command_timeout_seconds)
@@ -72,7 +76,9 @@ def _asked(engines: Engines, function: Function) -> Finding:
     url = urls[function.service].format(function=function.name)
     try:
         headers = asyncio.run(authorization(url))
-        answer = _client().get(f"{url}/health/ready", headers=headers, timeout=time_left(60))
+        with _one_at_a_time:
+            client = _client()
+        answer = client.get(f"{url}/health/ready", headers=headers, timeout=time_left(60))
         return _summary(answer.json())
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise Unavailable("gave no report of its health; it may not be running") from error
@@ -115,7 +121,7 @@ def _outbox(outbox: Outbox) -> Finding:
 
 
 def _sagas(engines: Engines) -> Finding:
-    backlog = engines.sagas.backlog(datetime.now(UTC) - _SWEEPS_MISSED)
+    backlog = engines.sagas.backlog(datetime.now(UTC) - SWEEPS_MISSED)
     details = {"overdue": backlog.overdue, "stuck": backlog.stuck}
     if backlog.stuck:
         return Finding(Status.DEGRADED, "some sagas are stuck: a step could not be undone", details)

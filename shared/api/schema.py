@@ -21,7 +21,18 @@ from graphql import (
     build_schema,
 )
 
-from shared.api import administration, event_history, history, messages, monitoring, queries, subscriptions, timeline
+from shared.api import (
+    administration,
+    event_history,
+    history,
+    messages,
+    monitoring,
+    queries,
+    statistics,
+    subscriptions,
+    timeline,
+    topology,
+)
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
 from shared.messaging.dead_letters import DeadLetter, Entry
@@ -75,6 +86,10 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "health": monitoring.health,
         "serviceHealth": monitoring.service_health,
         "memoryInfo": monitoring.memory_info,
+        "systemStatistics": statistics.system_statistics,
+        "projectionStatus": statistics.projection_status,
+        "dashboardStats": statistics.dashboard_stats,
+        "systemTopology": topology.system_topology,
         **administration.QUERIES,
     },
     "Mutation": {**{name: resolver(mutation) for name, mutation in MUTATIONS.items()}, **administration.MUTATIONS},
@@ -135,6 +150,24 @@ _RESULTS = {
     "RetriedDeadLetters": {"retried", "left"},
     "PubsubMessage": {"id", "topic", "message_type", "payload", "timestamp", "source_service"},
     "PubsubTopicStats": {"topic", "message_count", "messages_per_minute", "last_message_at"},
+    "SystemStatistics": {"event_store", "command_db", "query_db", "sagas"},
+    "DatabaseStats": {"total_records", "last_updated", "records"},
+    "RecordCount": {"name", "count"},
+    "ReadModelStats": {"categories", "products", "orders", "last_updated"},
+    "SagaStats": {"active", "completed", "failed", "compensated", "total"},
+    "ProjectionStatus": {
+        *("name", "read_model", "status", "position", "lag_events", "lag_seconds", "processed_count"),
+        *("last_processed_at", "deliveries", "failed_deliveries", "dead_letters", "last_error", "last_error_at"),
+    },
+    "SystemTopologyNode": {
+        *("service_name", "node_name", "group", "status", "uptime_seconds", "memory_usage_mb", "cpu_usage_percent"),
+        *("message_queue_size", "connections"),
+    },
+    "ServiceConnection": {"target_service", "connection_type", "status", "latency_ms"},
+    "DashboardStats": {
+        *("total_events", "events_per_minute", "active_sagas", "total_commands", "total_queries", "system_health"),
+        *("error_rate", "average_latency_ms"),
+    },
 }
 
 

@@ -39,9 +39,10 @@ Place = tuple[Checkpoint, ...]
 
 
 class Shown(NamedTuple):
-    """`place`: after which to go on. `value`: what the field's resolvers get; None when there is only the place to tell."""
+    """`place`: after which to go on, where that can be said. `value`: what the field's resolvers get; None when there is
+    only the place to tell."""
 
-    place: Place
+    place: Place | None
     value: Any
 
 

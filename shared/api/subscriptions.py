@@ -13,6 +13,7 @@ from shared.api.context import Info, from_stores
 from shared.api.history import shown, types_of
 from shared.api.queries import uuid
 from shared.api.sse import Place, Shown, last_seen, require_known
+from shared.api.statistics import dashboard_changes
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import Invalid, NotFound
 from shared.domain.order import ORDER, Order, Status
@@ -135,6 +136,17 @@ def _is_over(loaded: Loaded[Any]) -> bool:
     return isinstance(loaded.state, Order) and loaded.state.status in _ENDED
 
 
+async def dashboard_stats(info: Info) -> AsyncGenerator[Shown]:
+    """It begins with the present, wherever the client has been: there is no history behind it."""
+    return _present(info.context.engines)
+
+
+async def _present(engines: Engines) -> AsyncGenerator[Shown]:
+    async with aclosing(dashboard_changes(engines)) as changes:
+        async for stats in changes:
+            yield Shown(None, stats)
+
+
 def _as_it_is(value: Fields, _info: Info, **_: Any) -> Fields:
     return value
 
@@ -145,4 +157,5 @@ SUBSCRIPTIONS: Mapping[str, Subscription] = {
     "stockUpdates": Subscription(_placed(_updates(PRODUCT, "productId")), _as_it_is),
     "pubsubStream": Subscription(_placed(messages.pubsub_stream), messages.message),
     "sagaUpdates": Subscription(_placed(administration.saga_updates), administration.moved),
+    "dashboardStatsStream": Subscription(_placed(dashboard_stats), _as_it_is),
 }

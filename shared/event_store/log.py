@@ -8,12 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import LiteralString, Protocol
 from uuid import UUID
 
 from psycopg_pool import ConnectionPool
 
+from shared.domain.errors import Unavailable
 from shared.event_store.aggregates import announcement
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import event_from
@@ -33,11 +34,17 @@ class Seen:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many events there are, by type and aggregate, and the newest one's number and time."""
+    """How many events there are, by type and aggregate, and the newest one's number and time. `counted_to`: the number of
+    the last that was counted, in the log's order. `last_minute`: how many were recorded in the last 60 seconds."""
 
     events: Mapping[tuple[str, str], int]
     last_position: int
     last_recorded_at: datetime | None
+    counted_to: int = 0
+    last_minute: int = 0
+
+    def of(self, aggregate: str) -> int:
+        return sum(number for (_, name), number in self.events.items() if name == aggregate)
 
 
 class EventLog(Protocol):
@@ -58,7 +65,8 @@ class EventLog(Protocol):
     def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[Seen]:
         """Of these types by when they were recorded: the newest first, or after a moment the oldest first."""
 
-    def counts(self) -> Counts: ...
+    def counts(self) -> Counts:
+        """Of all there is, or of none: raises Unavailable while so many have never been counted that it takes longer."""
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         """By aggregate. Lately is after `since`, up to `until`."""
@@ -129,9 +137,14 @@ FROM unnest(%(types)s::text[]) AS wanted (name)
 """
 _NEWEST: LiteralString = "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1"
 
+LAST_MINUTE: LiteralString = """
+SELECT (SELECT position FROM events_counted), coalesce(sum(count), 0)::bigint FROM event_seconds
+WHERE second > now() - interval '1 minute' AND second <= now()
+"""
+
 _BATCH = 20_000
-_COUNTING = 3.0
-"""Seconds to count what has not been counted yet before answering with what there is."""
+_COUNTING = 8.0
+"""Seconds to count what has not been counted yet; whoever asks next goes on from there."""
 
 
 class PostgresEventLog:
@@ -171,10 +184,12 @@ class PostgresEventLog:
         with unavailable_when_down("the event store"), self._pool.connection() as connection:
             while connection.execute("SELECT count_events(%s)", (_BATCH,)).fetchone() == (_BATCH,):
                 if time.monotonic() > until:
-                    break
+                    raise Unavailable("the events are still being counted; ask again in a moment")
             counted = connection.execute("SELECT type, aggregate, count FROM event_counts").fetchall()
+            counted_to, lately = connection.execute(LAST_MINUTE).fetchone() or (0, 0)
             position, recorded_at = connection.execute(_NEWEST).fetchone() or (0, None)
-        return Counts({(kind, aggregate): count for kind, aggregate, count in counted}, position, recorded_at)
+        events = {(kind, aggregate): number for kind, aggregate, number in counted}
+        return Counts(events, position, recorded_at, counted_to, lately)
 
     def _find(self, query: LiteralString, **values: object) -> list[Seen]:
         with unavailable_when_down("the event store"), self._pool.connection() as connection:
@@ -213,7 +228,11 @@ class MemoryEventLog:
     def counts(self) -> Counts:
         log = list(self._after(0))
         counted = Counter((one.event.type, one.event.stream.partition("-")[0]) for one in log)
-        return Counts(counted, log[-1].position, log[-1].event.recorded_at) if log else Counts({}, 0, None)
+        now, minute = datetime.now(UTC), timedelta(minutes=1)
+        lately = sum(now - minute < one.event.recorded_at <= now for one in log)
+        if not log:
+            return Counts({}, 0, None)
+        return Counts(counted, log[-1].position, log[-1].event.recorded_at, log[-1].position, lately)
 
     def _after(self, after: int) -> Iterable[Seen]:
         entries = self._store.read_all(Checkpoint(1, after, after), 10**9)

@@ -31,6 +31,15 @@ class Wanted(NamedTuple):
     without: Sequence[UUID] = ()
 
 
+class Trouble(NamedTuple):
+    """With one subscription. `pending`: its dead letters that wait for somebody. `at`: when an attempt last failed, of those
+    that are not long ago, UTC; `error`: why, None when nobody could say."""
+
+    pending: int = 0
+    at: datetime | None = None
+    error: str | None = None
+
+
 class DeadLetters(Protocol):
     """All methods raise Unavailable or TimedOut when the engine doesn't answer."""
 
@@ -53,6 +62,9 @@ class DeadLetters(Protocol):
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         """What was recorded, by source, also what has been deleted since. Lately is after `since`, up to `until`."""
+
+    def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]:
+        """Of each."""
 
     def claim(self, wanted: Wanted, limit: int) -> list[DeadLetter]:
         """Lease pending letters that nobody else has claimed, the oldest first."""
@@ -147,6 +159,18 @@ class MemoryDeadLetters:
         with self._lock:
             return added_up((source, Traffic.of_one(at, since, until)) for source, at in self._recorded)
 
+    def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]:
+        return {one: self._trouble(one) for one in subscriptions}
+
+    def _trouble(self, subscription: str) -> Trouble:
+        with self._lock:
+            noted: list[tuple[datetime, str | None]] = [
+                failure for (source, _), failure in self._failures.items() if source == subscription
+            ]
+            waiting = [k.letter for k in self._found(subscription) if k.letter.status == "PENDING"]
+        noted += [(letter.updated_at, letter.error) for letter in waiting]
+        return Trouble(len(waiting), *max(noted, key=lambda one: one[0], default=(None, None)))
+
     def claim(self, wanted: Wanted, limit: int) -> list[DeadLetter]:
         with self._lock:
             free = [k for k in self._found(wanted.source) if k.free() and k.letter.id not in wanted.without]
@@ -190,6 +214,11 @@ class MemoryDeadLetters:
             for key in old:
                 del self._failures[key]
             return len(old)
+
+    def extent(self) -> tuple[int, datetime | None]:
+        """How many letters there are, and when the last of them changed."""
+        letters = [kept.letter for kept in self._found(None)]
+        return len(letters), max((letter.updated_at for letter in letters), default=None)
 
     def _found(self, source: str | None) -> list[_Kept]:
         """The oldest first."""

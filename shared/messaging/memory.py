@@ -104,6 +104,7 @@ class MemoryBroker:
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="broker")
         self._clock = Thread(target=self._run, name="broker-clock", daemon=True)
         self.published: Counter[str] = Counter()
+        self._undelivered: Counter[str] = Counter()
 
     def start(self) -> None:
         self._clock.start()
@@ -133,6 +134,11 @@ class MemoryBroker:
             if subscription.topic == topic:
                 self._schedule(_Delivery(time.monotonic(), random.random(), subscription, message, 1))
 
+    def undelivered(self) -> dict[str, int]:
+        """Messages that each subscription has not acknowledged yet, those being delivered included."""
+        with self._changed:
+            return {one.name: self._undelivered[one.name] for one in self._subscriptions}
+
     def idle(self) -> bool:
         """Whether nothing is being delivered or waits for another attempt."""
         with self._changed:
@@ -140,6 +146,7 @@ class MemoryBroker:
 
     def _schedule(self, delivery: _Delivery) -> None:
         with self._changed:
+            self._undelivered[delivery.subscription.name] += delivery.attempt == 1
             heapq.heappush(self._due, delivery)
             self._changed.notify_all()
 
@@ -158,6 +165,8 @@ class MemoryBroker:
         try:
             if self._deliver(delivery.subscription, _push_body(delivery)) not in ACKNOWLEDGED:
                 self._again(delivery)
+            else:
+                self._done(delivery)
         except Exception:  # whatever went wrong, the message has not been taken
             _log.exception("a delivery failed", subscription=delivery.subscription.name)
             self._again(delivery)
@@ -172,10 +181,15 @@ class MemoryBroker:
             attributes = failed.message["attributes"] | dead_letter_attributes(subscription, failed.attempt)
             data = base64.b64decode(failed.message["data"])
             self.publish_raw(subscription.dead_letter_topic, data, attributes)
+            self._done(failed)
             return
         wait = min(subscription.max_backoff, subscription.min_backoff * 2 ** min(failed.attempt - 1, 30))
         due = time.monotonic() + wait * random.uniform(0.9, 1.1)
         self._schedule(_Delivery(due, random.random(), subscription, failed.message, failed.attempt + 1))
+
+    def _done(self, delivery: _Delivery) -> None:
+        with self._changed:
+            self._undelivered[delivery.subscription.name] -= 1
 
 
 def _push_body(delivery: _Delivery) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
 from shared.domain.values import adapter
-from shared.messaging.dead_letter_store import Wanted
+from shared.messaging.dead_letter_store import Trouble, Wanted
 from shared.messaging.dead_letters import LEASE_SECONDS, SHOWN, DeadLetter, Entry, GivenUp, Status, storable
 from shared.messaging.outbox import Traffic
 from shared.resilience.postgres import unavailable_when_down
@@ -27,6 +27,18 @@ FROM dead_letters l
 _LATEST = f"""{_SELECT}
 WHERE (%(status)s::text IS NULL OR status = %(status)s) AND (%(source)s::text IS NULL OR source = %(source)s)
 ORDER BY recorded_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
+"""
+# A subscription's failures as a range in order, not as its equals: the planner would look for these among the newest of
+# all subscriptions, and read them all for one that has none.
+TROUBLES: LiteralString = """
+SELECT name, (SELECT count(*) FROM dead_letters WHERE source = name AND status = 'PENDING'), last.at, last.error
+FROM unnest(%(subscriptions)s::text[]) AS wanted (name) LEFT JOIN LATERAL (
+    (SELECT last_at AS at, error FROM delivery_failures WHERE subscription BETWEEN name AND name
+     ORDER BY subscription DESC, last_at DESC LIMIT 1)
+    UNION ALL
+    (SELECT updated_at, error FROM dead_letters WHERE source = name AND status = 'PENDING' ORDER BY updated_at DESC LIMIT 1)
+    ORDER BY at DESC LIMIT 1
+) AS last ON true
 """
 _CLAIM = """
 UPDATE dead_letters SET leased_until = clock_timestamp() + make_interval(secs => %(lease)s)
@@ -108,6 +120,11 @@ class PostgresDeadLetters:
         with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
             found = connection.execute(_LATELY, {"since": since, "until": until})
             return {source: Traffic(*traffic) for source, *traffic in found}
+
+    def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]:
+        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
+            rows = connection.execute(TROUBLES, {"subscriptions": list(subscriptions)})
+            return {row[0]: Trouble(*row[1:]) for row in rows}
 
     def claim(self, wanted: Wanted, limit: int) -> list[DeadLetter]:
         given = {**wanted._asdict(), "without": list(wanted.without), "limit": limit, "lease": LEASE_SECONDS}

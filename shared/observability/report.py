@@ -9,7 +9,7 @@ each: one instance can't speak for the others, and Cloud Run itself counts every
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from shared.observability.metrics import METRICS, Metric, Sample, added_up, coun
 from shared.read_models.project import FED_BY, not_yet_in
 from shared.resilience.calls import awaited, time_left
 from shared.runtime.engines import Engines
-from shared.runtime.health import Check, Finding, Status
+from shared.runtime.health import SWEEPS_MISSED, Check, Finding, Status
 from shared.runtime.settings import Settings
 from shared.sagas.definition import Status as SagaStatus
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _SECONDS = 5.0
 _NEWEST = 100
 _UNFINISHED = (SagaStatus.STARTED, SagaStatus.COMPENSATING, SagaStatus.STUCK)
-_EVENTS = {one.name: [kind.__name__ for kind in one.event_types] for one in (CATEGORY, PRODUCT, ORDER)}
+EVENT_TYPES = {one.name: [kind.__name__ for kind in one.event_types] for one in (CATEGORY, PRODUCT, ORDER)}
 
 _log = structlog.get_logger()
 
@@ -87,7 +87,7 @@ def _sagas(engines: Engines) -> Iterator[Sample]:
         yield Sample("shop_sagas", (status.value,), there.sagas if there else 0)
         if status in _UNFINISHED:
             yield Sample("shop_saga_oldest_age_seconds", (status.value,), _age(there.oldest if there else None))
-    yield Sample("shop_sagas_overdue", (), engines.sagas.backlog(datetime.now(UTC) - timedelta(minutes=2)).overdue)
+    yield Sample("shop_sagas_overdue", (), engines.sagas.backlog(datetime.now(UTC) - SWEEPS_MISSED).overdue)
 
 
 def _lag(engines: Engines, read_model: str) -> Iterator[Sample]:
@@ -95,7 +95,7 @@ def _lag(engines: Engines, read_model: str) -> Iterator[Sample]:
     them is seen as a dead letter."""
     late = []
     for aggregate, collection in FED_BY[read_model]:
-        newest = [one.event for one in engines.event_log.recent(_NEWEST, _EVENTS[aggregate])]
+        newest = [one.event for one in engines.event_log.recent(_NEWEST, EVENT_TYPES[aggregate])]
         late += awaited(not_yet_in(engines.queries, collection, newest), _SECONDS)
     yield Sample("shop_projection_lag_streams", (read_model,), len({event.stream for event in late}))
     yield Sample("shop_projection_lag_seconds", (read_model,), _age(min((e.recorded_at for e in late), default=None)))
@@ -120,29 +120,30 @@ def reported(engines: Engines) -> int:
 def _send(settings: Settings, samples: Sequence[Sample]) -> None:
     project, now = f"projects/{settings.project_id}", datetime.now(UTC)
     series = [_series(settings.project_id, sample, now) for sample in samples]
-    with _refusals_told():
-        client = _client(settings.monitoring_endpoint)
+    with refusals_told("write", "report_metrics", "roles/monitoring.metricWriter"):
+        client = monitoring_client(settings.monitoring_endpoint)
         _describe(client, project)
         for batch in (series[n : n + 200] for n in range(0, len(series), 200)):  # as many as one call may have
             client.create_time_series({"name": project, "time_series": batch}, timeout=time_left(_SECONDS))
 
 
 @contextmanager
-def _refusals_told() -> Iterator[None]:
+def refusals_told(do: str, function: str, role: str) -> Iterator[None]:
+    """Raises Unavailable, which says what is missing."""
     from google.api_core.exceptions import GoogleAPIError, PermissionDenied
     from google.auth.exceptions import GoogleAuthError
 
     try:
         yield
     except PermissionDenied as error:
-        missing = "give the service account of report_metrics the role roles/monitoring.metricWriter"
-        raise Unavailable(f"Cloud Monitoring does not let us write; {missing}") from error
+        missing = f"give the service account of {function} the role {role}"
+        raise Unavailable(f"Cloud Monitoring does not let us {do}; {missing}") from error
     except (GoogleAPIError, GoogleAuthError) as error:
-        raise Unavailable(f"Cloud Monitoring did not take the metrics: {error}") from error
+        raise Unavailable(f"Cloud Monitoring did not let us {do} metrics: {error}") from error
 
 
 @lru_cache
-def _client(endpoint: str) -> "MetricServiceClient":
+def monitoring_client(endpoint: str) -> "MetricServiceClient":
     """Imported only where it is used: it takes a second."""
     from google.cloud.monitoring_v3 import MetricServiceClient
 

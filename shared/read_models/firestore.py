@@ -10,11 +10,12 @@ from typing import Any
 from google.api_core import exceptions
 from google.api_core.retry import AsyncRetry, Retry, if_transient_error
 from google.cloud import firestore
+from google.cloud.firestore_v1.async_aggregation import AsyncAggregationQuery
 from google.cloud.firestore_v1.base_query import FieldFilter
 
 from shared.domain.errors import TimedOut, Unavailable
 from shared.observability.context import SpanKind, span
-from shared.read_models.protocol import Change, Fields, Find
+from shared.read_models.protocol import Change, Extent, Fields, Find
 from shared.resilience.calls import Breaker, time_left
 
 _DEADLINE = 10.0
@@ -118,3 +119,14 @@ class FirestoreQueries:
         query = query.order_by(find.order_by, direction=direction)
         async with _one_async_call(self._breaker) as bounds:
             return [snapshot.to_dict() or {} async for snapshot in query.stream(**bounds)]
+
+    async def extent(self, collection: str) -> Extent:
+        applied = self._client.collection(collection).where(filter=FieldFilter("version", ">=", 1))
+        query = AsyncAggregationQuery(applied)
+        query.count(alias="documents")
+        query.sum("version", alias="events")
+        async with _one_async_call(self._breaker) as bounds:
+            (results,) = await query.get(**bounds)
+        found = {one.alias: int(one.value) for one in results}
+        newest = await self.find(Find(collection, "updated_at", descending=True, limit=1))
+        return Extent(found["documents"], found["events"], newest[0]["updated_at"] if newest else None)

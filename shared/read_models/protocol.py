@@ -5,6 +5,7 @@ import copy
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from threading import RLock
 from typing import Any, Literal, Protocol
 
@@ -59,12 +60,25 @@ class Find:
     offset: int = 0
 
 
+@dataclass(frozen=True)
+class Extent:
+    """Of a collection. `events`: the sum of its documents' versions, so how many events they have applied. `updated_at`:
+    when the newest of these was recorded, UTC."""
+
+    documents: int
+    events: int
+    updated_at: datetime | None
+
+
 class Queries(Protocol):
     async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
         """Those that are there, in one round trip. Raises Unavailable."""
 
     async def find(self, find: Find) -> Sequence[Fields]:
         """Raises Unavailable."""
+
+    async def extent(self, collection: str) -> Extent:
+        """Counted where the documents are; those that have applied no event don't count. Raises Unavailable."""
 
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -112,6 +126,13 @@ class MemoryReadModels:
             ]
             found.sort(key=lambda item: (item[1][find.order_by], item[0]), reverse=find.descending)
             return [copy.deepcopy(fields) for _, fields in found[find.offset : find.offset + find.limit]]
+
+    async def extent(self, collection: str) -> Extent:
+        with self._lock:
+            self.reads += 1
+            there = [fields for fields in self._collections.get(collection, {}).values() if "version" in fields]
+            updated_at = max((fields["updated_at"] for fields in there), default=None)
+            return Extent(len(there), sum(fields["version"] for fields in there), updated_at)
 
 
 def _fits(fields: Fields, where: Sequence[Where]) -> bool:

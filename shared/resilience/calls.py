@@ -5,9 +5,9 @@ A deadline covers everything done for one request: whoever is called next gets w
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
 from threading import Lock, Thread
@@ -21,6 +21,8 @@ from shared.domain.errors import TimedOut, Unavailable
 T = TypeVar("T")
 
 _log = structlog.get_logger()
+
+_KEPT_WAIT = 15.0
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
@@ -137,6 +139,38 @@ def _is_no_failure(error: BaseException) -> bool:
     """A refusal shows that the other side works, and a fault of ours says nothing of it: it may lie in what one client
     asked, who must not close the door to all others."""
     return not isinstance(error, Unavailable | TimedOut) or isinstance(error, OutOfTime)
+
+
+class Kept:
+    """What is found out once for all who ask within so many seconds; who comes meanwhile waits for the same answer. It is
+    nobody's request: it has neither the deadline nor the trace of who asks first. A failure is told to those who wait for
+    it and logged once; who comes next tries again."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[float, asyncio.Task[Any]]] = {}
+
+    async def get(self, what: str, seconds: float, find: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Raises TimedOut when there is no answer in the time that the caller has, at most _KEPT_WAIT."""
+        began, task = self._found.get(what, (0.0, None))
+        if task is None or (task.done() and (_failed(task) or time.monotonic() - began >= seconds)):
+            task = asyncio.get_running_loop().create_task(find(), name=what, context=Context())
+            task.add_done_callback(_told)
+            self._found[what] = time.monotonic(), task
+        try:
+            async with asyncio.timeout(time_left(_KEPT_WAIT)):
+                found: T = await asyncio.shield(task)
+                return found
+        except TimeoutError as error:
+            raise TimedOut(f"{what}: no answer in time") from error
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.cancelled() or task.exception() is not None
+
+
+def _told(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        _log.warning("could not be found out", what=task.get_name(), reason=repr(error))
 
 
 _loop_lock = Lock()

@@ -1,5 +1,6 @@
 """What a function may use, made when first asked for: the engines of this process, real ones or those in memory."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -19,9 +20,10 @@ from shared.messaging.postgres_dead_letters import PostgresDeadLetters
 from shared.observability import logs
 from shared.observability.context import configure, exporter_of_the_environment
 from shared.read_models.protocol import Queries, ReadModels
-from shared.resilience.calls import Breakers
+from shared.resilience.calls import Breakers, Kept
 from shared.resilience.postgres import FOLDERS, connect, missing, unavailable_when_down
 from shared.runtime.coordinate import Coordinator
+from shared.runtime.counts import Counts, PostgresCounts
 from shared.runtime.execution_store import Executions, PostgresExecutions
 from shared.runtime.executions import Recorder
 from shared.runtime.manifest import Database
@@ -60,7 +62,11 @@ class Engines:
 
     @cached_property
     def recorder(self) -> Recorder:
-        return Recorder(self.executions, self.settings.history_sample_ratio)
+        return Recorder(self.executions, self.counts, self.settings.history_sample_ratio)
+
+    @cached_property
+    def counts(self) -> Counts:
+        return PostgresCounts(self._command_pool)
 
     @cached_property
     def seats(self) -> Seats:
@@ -103,6 +109,15 @@ class Engines:
         from shared.runtime.health import Checkup  # which looks at engines
 
         return Checkup()
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What this process has found out lately for those who watch the shop."""
+        return Kept()
+
+    def undelivered(self) -> Mapping[str, int] | None:
+        """Messages that wait for each subscription, by its name; None where the broker does not say."""
+        return None
 
     @cached_property
     def publisher(self) -> Publisher:

@@ -136,6 +136,11 @@ class MemoryExecutions:
                 self._kept.pop(one.id, None)
         return len(old)
 
+    def extent(self) -> tuple[int, datetime | None]:
+        """How many are kept, and when the newest was recorded."""
+        newest = max((one.recorded_at for one in self._sorted()), default=None)
+        return len(self._kept), newest
+
     def _sorted(self) -> list[Execution]:
         with self._lock:
             return sorted(self._kept.values(), key=lambda one: (one.recorded_at, one.id))

@@ -1,7 +1,8 @@
 """What was asked of the shop and how it went: a history for people, written on the side.
 
 Nothing waits for it and nothing depends on it: entries are collected in the process and written in batches by a thread of
-their own; when they come faster than they can be written, the rest is dropped and counted.
+their own; when they come faster than they can be written, the rest is dropped and counted. How many there were is written
+likewise, of all, kept or not, and again until it is taken.
 """
 
 import atexit
@@ -10,16 +11,19 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, Full, Queue
 from threading import Event, Lock, Thread
 from typing import Any
 
 import structlog
+from uuid_utils.compat import uuid7
 
 from shared.domain.errors import ShopError, classify
 from shared.observability.context import Context
+from shared.runtime.counts import Batch, Counts, Tally
 from shared.runtime.execution_store import Execution, Executions, Kind
+from shared.runtime.manifest import manifest
 
 _log = structlog.get_logger()
 
@@ -57,11 +61,26 @@ def _short(data: Mapping[str, Any]) -> Any:
     return json.loads(written) if len(written) <= _LONGEST else None
 
 
-class Recorder:
-    """`sample`: how many of all executions are kept, from 0 to 1. Failures are always kept."""
+_SUBSCRIPTIONS = {one.name for one in manifest().all_subscriptions}
 
-    def __init__(self, executions: Executions, sample: float = 1.0, every: float = 1.0, room: int = 5000) -> None:
+
+def _foreseen(execution: Execution) -> str:
+    """The name, unless it was chosen by who pushes."""
+    return execution.name if execution.kind != "delivery" or execution.name in _SUBSCRIPTIONS else "other"
+
+
+class Recorder:
+    """`sample`: how many of all executions are kept, from 0 to 1. Failures are always kept. `every`: seconds between two
+    writes. `room`: for executions that wait to be written."""
+
+    def __init__(
+        self, executions: Executions, counts: Counts, sample: float = 1.0, every: float = 1.0, room: int = 5000
+    ) -> None:
         self._executions = executions
+        self._counts = counts
+        self._tallies: dict[tuple[Kind, str], Tally] = {}
+        self._tallying = Lock()
+        self._unsent = Batch(uuid7(), 0, {})
         self._sample = sample
         self._every = every
         self._waiting: Queue[Execution] = Queue(room)
@@ -72,10 +91,14 @@ class Recorder:
 
     def record(self, execution: Execution) -> None:
         """Never waits, never fails."""
-        if execution.status == "success" and random.random() >= self._sample:
-            return
+        what = execution.kind, _foreseen(execution)
+        with self._tallying:
+            one = Tally(1, int(execution.status != "success"), execution.milliseconds)
+            self._tallies[what] = self._tallies.get(what, Tally()) + one
         if self._thread is None:
             self._start()
+        if execution.status == "success" and random.random() >= self._sample:
+            return
         try:
             self._waiting.put_nowait(execution)
         except Full:
@@ -89,15 +112,37 @@ class Recorder:
                 atexit.register(self.close)
 
     def flush(self) -> None:
-        """Write what is there. What can't be written is given up and logged."""
+        """Write what is there. Executions that can't be written are given up and logged."""
         with self._writing:
-            while batch := self._batch():
-                try:
-                    self._executions.write(batch)
-                except ShopError as error:
-                    self._dropped += len(batch)
-                    _log.warning("executions were not kept", count=self._dropped, reason=error.message)
-                    return
+            self._write_executions()
+            self._write_counts()
+
+    def _write_executions(self) -> None:
+        while batch := self._batch():
+            try:
+                self._executions.write(batch)
+            except ShopError as error:
+                self._dropped += len(batch)
+                _log.warning("executions were not kept", count=self._dropped, reason=error.message)
+                return
+
+    def _write_counts(self) -> None:
+        """The same batch until it is taken, which may have been before and only the answer was lost."""
+        while self._unsent.tallies or self._begun():
+            try:
+                self._counts.add(self._unsent)
+                self._unsent = replace(self._unsent, tallies={})
+            except ShopError as error:
+                _log.warning("counts are written later", reason=error.message)
+                return
+
+    def _begun(self) -> bool:
+        """Whether there is a next batch."""
+        with self._tallying:
+            if self._tallies:
+                self._unsent = Batch(self._unsent.counter, self._unsent.number + 1, self._tallies)
+                self._tallies = {}
+            return bool(self._unsent.tallies)
 
     def close(self) -> None:
         self._closing.set()

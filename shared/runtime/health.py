@@ -12,11 +12,12 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from threading import Lock, Thread
 from typing import Any
 
+import psutil
 import structlog
 
 from shared.domain.errors import ShopError
@@ -24,7 +25,10 @@ from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines
 from shared.runtime.manifest import ROOT, Database, Dependency, manifest
 
+SWEEPS_MISSED = timedelta(minutes=2)
+"""After which a saga's deadline that nobody has fired is overdue: sweep_sagas runs every minute."""
 _KEEP_SECONDS = 1.0
+_CPU_SECONDS = 5.0
 _VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 _log = structlog.get_logger()
@@ -61,11 +65,38 @@ class Result:
     duration_ms: int
 
 
+class _Vitals:
+    """How long this process has been running, the memory it has in RAM, and the share of one processor it has used since
+    some seconds ago, or since it began."""
+
+    def __init__(self) -> None:
+        self._process, self._lock = psutil.Process(), Lock()
+        self._began = time.monotonic() - (time.time() - self._process.create_time())
+        self._since, self._used, self._percent = self._began, 0.0, 0.0
+
+    def read(self) -> Mapping[str, Any]:
+        now = time.monotonic()
+        with self._lock:
+            if self._used == 0 or now - self._since >= _CPU_SECONDS:
+                times = self._process.cpu_times()
+                used = times.user + times.system
+                self._percent = 100 * (used - self._used) / max(0.1, now - self._since)
+                self._since, self._used = now, used
+            percent = self._percent
+        memory = self._process.memory_info().rss / 1_000_000
+        return {"uptimeSeconds": int(now - self._began), "memoryMb": round(memory), "cpuPercent": round(percent, 1)}
+
+
+_VITALS = _Vitals()
+
+
 @dataclass(frozen=True)
 class Report:
-    """`status`: that of the worst check. `node`: the revision in the cloud, elsewhere the machine."""
+    """`status`: that of the worst check. `node`: the revision in the cloud, elsewhere the machine. `process`: what the
+    process that reports says of itself."""
 
     checks: Sequence[Result] = ()
+    process: Mapping[str, Any] = field(default_factory=_VITALS.read)
     version: str = _VERSION
     node: str = field(default_factory=lambda: os.environ.get("K_REVISION") or socket.gethostname())
     timestamp: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -82,6 +113,7 @@ class Report:
             "checks": [_result_fields(result, everything) for result in self.checks],
             "version": self.version,
             "node": self.node,
+            "process": dict(self.process),
         }
 
 

@@ -1,6 +1,6 @@
 """The engines of a machine that lacks some: what is missing is kept in memory, shared by all functions of a process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import httpx
@@ -12,6 +12,7 @@ from shared.messaging.dead_letter_store import DeadLetters, MemoryDeadLetters
 from shared.messaging.memory import Deliver, MemoryBroker, MemoryOutbox, Subscription
 from shared.messaging.outbox import Outbox, Publisher, publish_after_commit
 from shared.read_models.protocol import MemoryReadModels, Queries, ReadModels
+from shared.runtime.counts import Counts, MemoryCounts
 from shared.runtime.engines import Engines
 from shared.runtime.execution_store import Executions, MemoryExecutions
 from shared.runtime.manifest import Database, manifest
@@ -39,6 +40,9 @@ class PostgresEngines(Engines):
         self.broker = MemoryBroker(chosen, deliver or push_over_http(settings))
         self.broker.start()
 
+    def undelivered(self) -> Mapping[str, int] | None:
+        return self.broker.undelivered()
+
     @cached_property
     def publisher(self) -> Publisher:
         return self.broker
@@ -65,7 +69,7 @@ class MemoryEngines(PostgresEngines):
         self._event_outbox, self._saga_outbox = MemoryOutbox(), MemoryOutbox()
         self._events = MemoryEventStore(self._event_outbox, publish_after_commit(self._event_outbox, self.broker))
         self._sagas = MemorySagaStore(self._saga_outbox, publish_after_commit(self._saga_outbox, self.broker))
-        self._dead_letters = MemoryDeadLetters()
+        self._dead_letters, self._executions = MemoryDeadLetters(), MemoryExecutions()
         self.in_memory += [self._event_outbox, self._saga_outbox, self._events, self._sagas, self._dead_letters]
 
     def missing_migrations(self, database: Database) -> list[str]:
@@ -81,7 +85,11 @@ class MemoryEngines(PostgresEngines):
 
     @cached_property
     def executions(self) -> Executions:
-        return MemoryExecutions()
+        return self._executions
+
+    @cached_property
+    def counts(self) -> Counts:
+        return MemoryCounts(self._sagas, self._dead_letters, self._executions)
 
     @cached_property
     def sagas(self) -> SagaStore:

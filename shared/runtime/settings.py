@@ -26,8 +26,10 @@ class Settings:
     how many of all requests are traced, where traces go anywhere. `health_check_seconds`: for each check of a health
     report. `keep_history_days`: after so many days expire_records deletes the histories of ended sagas, and dead
     letters that were retried or discarded. `heartbeat_seconds`: between signs of life in a subscription that has nothing
-    to say. `subscription_max_seconds`: after which a subscription ends and the client asks again; below the time that
-    the platform gives a request.
+    to say. `dashboard_seconds`: between two looks of a dashboard that is subscribed to. `topology_seconds`: for which
+    what a function has said of itself is kept, so that it is not started for each look.
+    `subscription_max_seconds`: after which a subscription ends and the client asks again; below the time that the
+    platform gives a request.
 
     Limits for clients; the README's table says what happens beyond each. `max_body_bytes`: of one request.
     `max_query_characters`, `..._tokens`, `..._fields`, `..._fragments` (spreads): of a document as it is written.
@@ -73,6 +75,8 @@ class Settings:
     keep_executions_days: NotNegative = 14
     history_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     heartbeat_seconds: Seconds = 12
+    dashboard_seconds: Seconds = 2
+    topology_seconds: Seconds = 15
     subscription_max_seconds: Seconds = 3_300
     max_body_bytes: Positive = 1_000_000
     max_query_characters: Positive = 50_000

@@ -78,7 +78,7 @@ class Progress:
 
     `step`: index of the step in flight, or being undone; -1: giving up. `attempts`: how often its command was sent.
     `deadline_at`: UTC; None when nothing is awaited. `seen`: the version of the followed stream up to which it has
-    read.
+    read. `compensated`: whether there was anything to undo.
     """
 
     saga_id: UUID
@@ -88,6 +88,7 @@ class Progress:
     deadline_at: datetime | None = None
     seen: int = 0
     reason: str | None = None
+    compensated: bool = False
 
     @property
     def ended(self) -> bool:
@@ -168,7 +169,8 @@ def _backward(saga: Saga, progress: Progress, index: int, now: datetime) -> Adva
     """Undo from the step `index` down; below the first there is only giving up."""
     while index >= 0 and not saga.steps[index].undo:
         index -= 1
-    there = replace(progress, status=Status.COMPENSATING, step=index, attempts=0)
+    compensated = progress.compensated or index >= 0
+    there = replace(progress, status=Status.COMPENSATING, step=index, attempts=0, compensated=compensated)
     return _send(there, _undoing(saga, there), saga.undo_within, now)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -60,6 +61,16 @@ class SagaCount:
 
     sagas: int
     oldest: datetime
+
+
+@dataclass(frozen=True)
+class SagaExtent:
+    """`statuses`: how many sagas have each, a FAILED one that had something to undo as COMPENSATED. `entries`: of all their
+    histories."""
+
+    statuses: Mapping[str, int]
+    entries: int
+    updated_at: datetime | None
 
 
 ENTRIES = TypeAdapter(list[tuple[datetime, HistoryEntry]])
@@ -314,6 +325,15 @@ class MemorySagaStore:
     def _listed(self, saga_id: UUID) -> ListedSaga:
         history = [(at, _without_event(e)) for at, e in self._history[saga_id]]
         return ListedSaga(self._sagas[saga_id], *self._times[saga_id], history)
+
+    def extent(self) -> SagaExtent:
+        with self._lock:
+            all_of_them = [saga.progress for saga in self._sagas.values()]
+            entries = sum(map(len, self._history.values()))
+            updated_at = max((updated for _, updated in self._times.values()), default=None)
+        failed = (one.status is Status.FAILED and one.compensated for one in all_of_them)
+        named = ("COMPENSATED" if undone else one.status.value for one, undone in zip(all_of_them, failed, strict=True))
+        return SagaExtent(Counter(named), entries, updated_at)
 
     def forget_histories(self, before: datetime, limit: int) -> int:
         left = limit

@@ -15,7 +15,7 @@ from graphql import build_client_schema, get_introspection_query
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import ConcurrencyError, Unavailable
-from shared.read_models.protocol import Fields, Find, Queries
+from shared.read_models.protocol import Extent, Fields, Find, Queries
 from shared.runtime.manifest import ROOT
 from shared.runtime.settings import Settings
 from tests.shop_in_memory import Json, ShopInMemory, served
@@ -600,6 +600,9 @@ class Broken:
         raise self._error
 
     async def find(self, find: Find) -> Sequence[Fields]:
+        raise self._error
+
+    async def extent(self, collection: str) -> Extent:
         raise self._error
 
 

@@ -1,21 +1,23 @@
 """What every store of dead letters does. The same tests run on PostgreSQL and in memory."""
 
 import base64
+import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from shared.messaging import dead_letter_store, postgres_dead_letters
-from shared.messaging.dead_letter_store import DeadLetters, MemoryDeadLetters, Wanted
+from shared.messaging.dead_letter_store import DeadLetters, MemoryDeadLetters, Trouble, Wanted
 from shared.messaging.dead_letters import Again, DeadLetter, GivenUp, described, given_up, original, recognised
 from shared.messaging.envelope import ONLY_FOR, Push, PushedMessage, decode_push
-from shared.messaging.postgres_dead_letters import PostgresDeadLetters
+from shared.messaging.postgres_dead_letters import TROUBLES, PostgresDeadLetters
 
 SOURCE = "project-orders.order-events"
 NOW = datetime.now(UTC)
@@ -292,3 +294,58 @@ def test_an_unknown_letter_is_none(letters: DeadLetters) -> None:
 def test_an_error_is_described_in_a_thousand_storable_characters() -> None:
     assert described(ValueError("a\0b \ud800")) == "ValueError: a\ufffdb ?"
     assert len(described(ValueError("x" * 5000))) == 1000
+
+
+def test_what_last_went_wrong_with_a_subscription_is_known_and_what_waits(letters: DeadLetters) -> None:
+    other = "order-saga.order-events"
+    assert letters.troubles([SOURCE, other]) == {SOURCE: Trouble(), other: Trouble()}
+    push = pushed(ours())
+    letters.note_failure(SOURCE, "first", "no product")
+    letters.note_failure(SOURCE, recognised(push.message), "no price")
+    noted = letters.troubles([SOURCE, other])
+    assert (noted[SOURCE].pending, noted[SOURCE].error, noted[other]) == (0, "no price", Trouble())
+    failed_at = noted[SOURCE].at
+    assert failed_at and abs(datetime.now(UTC) - failed_at) < timedelta(minutes=1)
+    letters.record(given_up(push, "order-events"))
+    given = letters.troubles([SOURCE])[SOURCE]
+    assert (given.pending, given.error) == (1, "no price")  # the letter has it now
+    assert given.at and given.at >= failed_at
+    (letter,) = letters.latest(1)
+    letters.discard(letter.id, "no use", "ann")
+    assert letters.troubles([SOURCE])[SOURCE][::2] == (0, "no product")
+
+
+def test_one_that_was_killed_could_not_say_why(letters: DeadLetters) -> None:
+    recorded(letters, ours())
+    trouble = letters.troubles([SOURCE])[SOURCE]
+    assert (trouble.pending, trouble.error) == (1, None)
+    assert trouble.at is not None
+
+
+def test_of_many_failures_only_the_last_is_read(command_pool: ConnectionPool) -> None:
+    with command_pool.connection() as connection:
+        connection.execute(
+            """INSERT INTO delivery_failures (subscription, message, error, last_at)
+               SELECT 'worker.' || n % 4, n::text, 'no', now() - make_interval(secs => n)
+               FROM generate_series(1, 50000) AS n"""
+        )
+        connection.execute(
+            """INSERT INTO dead_letters (id, source, topic, attributes, data, status, updated_at)
+               SELECT gen_random_uuid(), 'worker.' || n % 4, 't', '{}', '',
+                   CASE WHEN n % 1000 < 4 THEN 'PENDING' ELSE 'DISCARDED' END, now() - make_interval(secs => n)
+               FROM generate_series(1, 50000) AS n"""
+        )
+        connection.execute("VACUUM ANALYZE")
+        values = {"subscriptions": [f"worker.{n}" for n in range(8)]}
+        row = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {TROUBLES}".encode(), values).fetchone()
+    assert row is not None
+    assert looked_at(row[0][0]["Plan"]) < 1000, json.dumps(row[0], indent=1)
+    found = PostgresDeadLetters(command_pool).troubles(values["subscriptions"])
+    assert [found[f"worker.{n}"].pending for n in (0, 3, 4)] == [50, 50, 0]
+
+
+def looked_at(plan: dict[str, Any]) -> float:
+    """Rows that the scans of both tables have looked at."""
+    own = plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0))
+    inner = sum(looked_at(child) for child in plan.get("Plans", ()))
+    return float(inner + (own if plan.get("Relation Name") in ("delivery_failures", "dead_letters") else 0))

@@ -13,9 +13,11 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
+from shared.domain.errors import Unavailable
 from shared.event_store.log import (
     EVERYTHING,
     LAST_MADE,
+    LAST_MINUTE,
     LATELY,
     MADE_AFTER,
     OF_IDS,
@@ -155,6 +157,39 @@ def test_what_is_counted_is_what_is_there(both: Both) -> None:
         assert counts.last_recorded_at == log.recent(1)[0].event.recorded_at
 
 
+def test_what_was_recorded_in_the_last_minute_is_counted_apart(both: Both) -> None:
+    store, log = both
+    assert log.counts().last_minute == 0
+    for number, seconds in enumerate((3600, 70, 50, 2, 1, -3600)):
+        happened = replace(event(f"s-{number}", 1), recorded_at=datetime.now(UTC) - timedelta(seconds=seconds))
+        store.append(Append([happened]))
+        log.counts()
+    assert log.counts().last_minute == 3
+    assert log.counts().of("s") == 6
+
+
+def test_the_seconds_that_events_were_recorded_in_are_forgotten(event_store_pool: ConnectionPool) -> None:
+    store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
+    with event_store_pool.connection() as connection:
+        connection.execute("INSERT INTO event_seconds SELECT now() - interval '3 minutes', 7")
+        store.append(Append([event("s-1", 1)]))
+        assert log.counts().last_minute == 1
+        assert connection.execute("SELECT count(*) FROM event_seconds").fetchone() == (1,)
+
+
+def test_while_there_is_more_to_count_than_there_is_time_for_no_number_is_told(
+    event_store_pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
+    store.append(Append([event("s-1", version) for version in range(1, 8)]))
+    monkeypatch.setattr("shared.event_store.log._BATCH", 2)
+    monkeypatch.setattr("shared.event_store.log._COUNTING", 0.0)
+    for _ in range(3):  # each goes on from where the one before had to stop
+        with pytest.raises(Unavailable, match="still being counted"):
+            log.counts()
+    assert log.counts().of("s") == 7
+
+
 def test_counting_while_others_write_counts_everything_once(event_store_pool: ConnectionPool) -> None:
     store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
 
@@ -199,6 +234,7 @@ def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
         (OF_TYPES, {"types": ["Type3", "Type4", "Nothing"], "after": 90_000, "limit": 100}),
         (OF_STREAMS, {"streams": ["order-7", "product-7"], "types": [], "after": 0, "limit": 100}),
         (OF_IDS, {"ids": [uuid7() for _ in range(100)]}),
+        (LAST_MINUTE, {}),
         (RECENT, {"limit": 50}),
         (LAST_MADE, {"types": ["Type3", "Type4", "Nothing"], "limit": 100}),
         (MADE_AFTER, {"types": ["Type3", "Type4"], "after": NOW - timedelta(days=1), "limit": 100}),

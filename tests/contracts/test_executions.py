@@ -10,8 +10,11 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from shared.domain.errors import Unavailable
+from shared.messaging.dead_letter_store import MemoryDeadLetters
+from shared.runtime.counts import MemoryCounts
 from shared.runtime.execution_store import Execution, Executions, MemoryExecutions, PostgresExecutions, Wanted
 from shared.runtime.executions import Recorder
+from shared.sagas.store import MemorySagaStore
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -76,6 +79,10 @@ def test_whatever_was_asked_can_be_kept(command_pool: ConnectionPool) -> None:
     assert "\0" not in found.name
 
 
+def counts() -> MemoryCounts:
+    return MemoryCounts(MemorySagaStore(), MemoryDeadLetters(), MemoryExecutions())
+
+
 class Slow(MemoryExecutions):
     """Takes nothing until it is let."""
 
@@ -95,7 +102,7 @@ class Down(MemoryExecutions):
 
 def test_recording_waits_for_nobody_and_what_is_too_much_is_dropped() -> None:
     slow = Slow()
-    recorder = Recorder(slow, every=0.01, room=20)
+    recorder = Recorder(slow, counts(), every=0.01, room=20)
     started = time.monotonic()
     for n in range(2000):
         recorder.record(executed(n))
@@ -107,7 +114,7 @@ def test_recording_waits_for_nobody_and_what_is_too_much_is_dropped() -> None:
 
 def test_a_store_that_is_down_is_tried_again_with_what_comes_next() -> None:
     down = Down()
-    recorder = Recorder(down, every=0.01)
+    recorder = Recorder(down, counts(), every=0.01)
     recorder.record(executed(1))
     recorder.flush()
     recorder._executions = working = MemoryExecutions()
@@ -118,7 +125,7 @@ def test_a_store_that_is_down_is_tried_again_with_what_comes_next() -> None:
 
 def test_what_waits_is_written_at_the_end() -> None:
     working = MemoryExecutions()
-    recorder = Recorder(working, every=60)
+    recorder = Recorder(working, counts(), every=60)
     recorder.record(executed(1))
     recorder.close()
     assert len(working.find(Wanted("command"))) == 1
@@ -126,7 +133,7 @@ def test_what_waits_is_written_at_the_end() -> None:
 
 def test_of_successes_only_a_sample_is_kept_and_of_failures_all() -> None:
     working = MemoryExecutions()
-    recorder = Recorder(working, sample=0, every=60)
+    recorder = Recorder(working, counts(), sample=0, every=60)
     for status in ("success", "CONFLICT"):
         recorder.record(executed(1, status=status))
     recorder.close()

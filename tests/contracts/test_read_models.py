@@ -3,13 +3,24 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
-from shared.read_models.protocol import Change, Fields, Find, Increment, MemoryReadModels, Queries, ReadModels, Where
+from shared.read_models.protocol import (
+    Change,
+    Extent,
+    Fields,
+    Find,
+    Increment,
+    MemoryReadModels,
+    Queries,
+    ReadModels,
+    Where,
+)
 from shared.resilience.calls import Breaker
 
 PROJECT = "read-models"
@@ -31,6 +42,9 @@ class Engine:
     def find(self, order_by: str = "name", where: Sequence[Where] = (), **page: Any) -> list[str]:
         find = Find(self.collection, order_by, where, **page)
         return [fields["key"] for fields in asyncio.run(self._ask().find(find))]
+
+    def extent(self) -> Extent:
+        return asyncio.run(self._ask().extent(self.collection))
 
     def _ask(self) -> Queries:
         queries: Queries = self._queries()  # an asynchronous client belongs to one event loop
@@ -128,6 +142,16 @@ def test_pages_do_not_overlap(catalogue: Engine) -> None:
 )
 def test_conditions_hold_together(catalogue: Engine, where: list[Where], expected: list[str]) -> None:
     assert catalogue.find(where=where) == expected
+
+
+def test_documents_and_the_events_they_have_applied_are_counted_where_they_are(engine: Engine) -> None:
+    assert engine.extent() == Extent(0, 0, None)
+    for number in range(1, 4):
+        engine.put(f"{number}", version=number, updated_at=datetime(2026, 4, number, tzinfo=UTC))
+    engine.put("only counted in", product_count=3)
+    assert engine.extent() == Extent(3, 6, datetime(2026, 4, 3, tzinfo=UTC))
+    engine.put("1", version=9)
+    assert engine.extent().events == 14
 
 
 def test_what_lacks_the_field_it_is_sorted_by_is_not_found(catalogue: Engine) -> None:

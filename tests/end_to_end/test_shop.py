@@ -2,13 +2,17 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
+from shared.read_models.protocol import Fields
+from shared.runtime.manifest import manifest
 from tests.end_to_end.running_shop import ENDED, RunningShop, wait_until
+from tests.streams import EVENT_STREAM
 
 
 @pytest.fixture(scope="module", params=["engines", "memory"])
@@ -120,3 +124,64 @@ def test_every_order_reaches_an_end(shop: RunningShop) -> None:
     wait_until(
         lambda: all(one["status"] in ENDED for one in shop.data("{ orders(limit: 1000) { status } }")["orders"]), 60
     )
+
+
+WATCHED = """{
+    systemStatistics { eventStore { totalRecords } queryDb { categories products orders } sagas { active total } }
+    projectionStatus { name lagEvents processedCount deliveries deadLetters }
+    dashboardStats { totalEvents activeSagas totalCommands totalQueries }
+    eventStoreStats { eventsByAggregate { aggregateType count } }
+    orders(limit: 1000) { id } }"""
+TOPOLOGY = "{ systemTopology { serviceName status uptimeSeconds memoryUsageMb messageQueueSize } }"
+
+
+def test_the_numbers_for_those_who_watch_agree_with_each_other(shop: RunningShop) -> None:
+    def settled() -> bool:
+        seen = shop.data(WATCHED)
+        return not seen["systemStatistics"]["sagas"]["active"] and not any(
+            one["lagEvents"] for one in seen["projectionStatus"]
+        )
+
+    wait_until(settled, 60, every=0.5)
+    time.sleep(2.5)  # until what was kept is found out anew
+    seen = shop.data(WATCHED)
+    by_aggregate = {one["aggregateType"]: one["count"] for one in seen["eventStoreStats"]["eventsByAggregate"]}
+    processed = {one["name"]: one["processedCount"] for one in seen["projectionStatus"]}
+    assert processed == {
+        "project_categories": by_aggregate["category"] + by_aggregate["product"],
+        "project_products": by_aggregate["product"],
+        "project_orders": by_aggregate.get("order", 0),
+    }
+    assert all(one["deliveries"] >= 1 and one["deadLetters"] == 0 for one in seen["projectionStatus"])
+    total = sum(by_aggregate.values())
+    assert seen["systemStatistics"]["eventStore"]["totalRecords"] == seen["dashboardStats"]["totalEvents"] == total
+    models = seen["systemStatistics"]["queryDb"]
+    assert models["orders"] == seen["systemStatistics"]["sagas"]["total"] == len(seen["orders"])
+    assert models["products"] <= by_aggregate["product"] and models["categories"] == by_aggregate["category"]
+    assert seen["dashboardStats"]["totalCommands"] >= models["categories"] + models["products"] + models["orders"]
+    assert seen["dashboardStats"]["totalQueries"] > 0
+
+
+def test_every_function_says_how_it_does(shop: RunningShop) -> None:
+    def nodes() -> dict[str, Fields]:
+        return {one["serviceName"]: one for one in shop.data(TOPOLOGY)["systemTopology"]}
+
+    wait_until(lambda: all(one["status"] == "HEALTHY" for one in nodes().values()), 40, every=1)
+    found = nodes()
+    assert set(found) == set(manifest().functions)
+    assert all(one["uptimeSeconds"] > 0 and one["memoryUsageMb"] > 0 for one in found.values())
+    assert {found[name]["messageQueueSize"] for name in ("project_orders", "relay_outbox")} == {0}
+
+
+def test_a_dashboard_is_told_what_happens(shop: RunningShop) -> None:
+    query = {"query": "subscription { dashboardStatsStream { totalEvents } }"}
+    accept = {"Accept": EVENT_STREAM}
+    with httpx.stream("POST", shop.url, json=query, headers=accept, timeout=30) as response:
+        told = (
+            json.loads(line.removeprefix("data: "))["data"]["dashboardStatsStream"]["totalEvents"]
+            for line in response.iter_lines()
+            if line.startswith("data: ")
+        )
+        before = next(told)
+        shop.product(stock=1)
+        assert next(one for one in told if one >= before + 2) == before + 2

@@ -135,7 +135,7 @@ def cloud(shop: ShopInMemory) -> Iterator[CloudMonitoring]:
     address = f"127.0.0.1:{port}"
     shop.engines.settings = replace(shop.engines.settings, monitoring_endpoint=address)
     yield cloud
-    transport: Any = report._client(address).transport
+    transport: Any = report.monitoring_client(address).transport
     transport.close()
     server.stop(0).wait()
 
@@ -240,7 +240,7 @@ def test_in_the_cloud_without_credentials_it_says_so(
         raise DefaultCredentialsError("Your default credentials were not found.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(report, "_client", nobody)
+        patch.setattr(report, "monitoring_client", nobody)
         answer = shop.call("report_metrics")
     assert (answer.status_code, answer.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
     assert "credentials were not found" in answer.json()["message"]

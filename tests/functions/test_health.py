@@ -52,7 +52,8 @@ def test_every_function_tells_that_it_lives_and_that_it_is_ready(shop: ShopInMem
     for answer in (alive, ready):
         assert answer.headers["content-type"].startswith("application/json")
         assert answer.headers["cache-control"] == "no-store"
-        assert set(answer.json()) == {"status", "timestamp", "checks", "version", "node"}
+        assert set(answer.json()) == {"status", "timestamp", "checks", "version", "node", "process"}
+        assert set(answer.json()["process"]) == {"uptimeSeconds", "memoryMb", "cpuPercent"}
         assert answer.json()["timestamp"].endswith("Z")
     for check in ready.json()["checks"]:
         assert set(check) == {"name", "status", "message", "details", "durationMs"}

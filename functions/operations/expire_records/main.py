@@ -24,6 +24,7 @@ def expire_records(engines: Engines) -> int:
         (engines.dead_letters.forget_settled, history),
         (engines.sagas.forget_histories, history),
         (engines.executions.expire, timedelta(days=engines.settings.keep_executions_days)),
+        (engines.counts.forget_minutes, timedelta(days=1)),
     ):
         try:
             done += _all(forget, now - age)

@@ -1,0 +1,198 @@
+"""Exact numbers for those who watch the shop: how much was asked of it, and what the command database holds.
+
+Everything is counted when it happens, by the database itself or in batches (see 0006_counting.sql), so asking reads a few
+rows however much there is. What is asked is counted whether the history of executions keeps it or not. A process that is
+killed takes with it what it has counted in the last second.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import LiteralString, Protocol
+from uuid import UUID
+
+from psycopg_pool import ConnectionPool
+
+from shared.messaging.dead_letter_store import MemoryDeadLetters
+from shared.resilience.postgres import unavailable_when_down
+from shared.runtime.execution_store import Kind, MemoryExecutions
+from shared.sagas.store import MemorySagaStore
+
+WINDOW = timedelta(minutes=5)
+"""What counts as lately."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many there were, how many of them ended with an error, and milliseconds for all together. `succeeded_at`: when
+    it was last counted that one ended well, UTC."""
+
+    count: int = 0
+    errors: int = 0
+    milliseconds: int = 0
+    succeeded_at: datetime | None = None
+
+    def __add__(self, other: "Tally") -> "Tally":
+        times = [at for at in (self.succeeded_at, other.succeeded_at) if at]
+        return Tally(
+            self.count + other.count,
+            self.errors + other.errors,
+            self.milliseconds + other.milliseconds,
+            max(times, default=None),
+        )
+
+
+Tallies = Mapping[tuple[Kind, str], Tally]
+"""By kind and name."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one process, `counter`, has counted since its batch `number - 1`."""
+
+    counter: UUID
+    number: int
+    tallies: Tallies
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`ever`: since counting began. `lately`: by kind, in this minute and the four before."""
+
+    ever: Tallies = field(default_factory=dict)
+    lately: Mapping[Kind, Tally] = field(default_factory=dict)
+
+    def ever_of(self, kind: Kind) -> Tally:
+        return sum((tally for (of, _), tally in self.ever.items() if of == kind), Tally())
+
+
+@dataclass(frozen=True)
+class Records:
+    """`sagas`: by status, a FAILED one that had something to undo as COMPENSATED. `others`: history entries of sagas, dead
+    letters and kept executions. `updated_at`: when one of all these was last added, changed or deleted, UTC."""
+
+    sagas: Mapping[str, int]
+    others: Mapping[str, int]
+    updated_at: datetime | None
+
+    @property
+    def unfinished(self) -> int:
+        return sum(number for status, number in self.sagas.items() if status in ("STARTED", "COMPENSATING", "STUCK"))
+
+
+class Counts(Protocol):
+    """All methods raise Unavailable and TimedOut."""
+
+    def add(self, batch: Batch) -> None:
+        """Once, however often the same batch is added; each counter's in order."""
+
+    def asked(self) -> Asked: ...
+
+    def records(self) -> Records: ...
+
+    def forget_minutes(self, before: datetime, limit: int) -> int:
+        """Delete the minutes, and the counters not heard of since; how many. What there was ever, stays."""
+
+
+EVER: LiteralString = """
+SELECT kind, name, sum(count)::bigint, sum(errors)::bigint, sum(milliseconds)::bigint, max(succeeded_at)
+FROM execution_counts WHERE minute = '-infinity' GROUP BY kind, name
+"""
+LATELY: LiteralString = """
+SELECT kind, sum(count)::bigint, sum(errors)::bigint, sum(milliseconds)::bigint, max(succeeded_at)
+FROM execution_counts WHERE minute > now() - %s AND minute <= now() GROUP BY kind
+"""
+RECORDS: LiteralString = """
+SELECT relation, status, sum(count)::bigint, max(updated_at) FROM record_counts GROUP BY relation, status
+"""
+_FORGET_MINUTES = """
+DELETE FROM execution_counts WHERE (minute, kind, name, slot) IN (
+    SELECT minute, kind, name, slot FROM execution_counts
+    WHERE minute > '-infinity' AND minute < %(before)s LIMIT %(limit)s
+)
+"""
+_FORGET_COUNTERS = """
+DELETE FROM execution_counters WHERE at < %(before)s AND id IN (
+    SELECT id FROM execution_counters WHERE at < %(before)s ORDER BY at LIMIT %(limit)s
+)
+"""
+
+
+class PostgresCounts:
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+
+    def add(self, batch: Batch) -> None:
+        rows = [
+            {"kind": kind, "name": name, "count": one.count, "errors": one.errors, "milliseconds": one.milliseconds}
+            for (kind, name), one in batch.tallies.items()
+        ]
+        with unavailable_when_down("the counts"), self._pool.connection() as connection:
+            connection.execute("SELECT count_executions(%s, %s, %s)", (batch.counter, batch.number, json.dumps(rows)))
+
+    def asked(self) -> Asked:
+        with unavailable_when_down("the counts"), self._pool.connection() as connection:
+            ever = {(row[0], row[1]): Tally(*row[2:]) for row in connection.execute(EVER)}
+            return Asked(ever, {row[0]: Tally(*row[1:]) for row in connection.execute(LATELY, (WINDOW,))})
+
+    def records(self) -> Records:
+        with unavailable_when_down("the counts"), self._pool.connection() as connection:
+            rows = connection.execute(RECORDS).fetchall()
+        sagas = {status: number for relation, status, number, _ in rows if relation == "sagas"}
+        others = {relation: number for relation, _, number, _ in rows if relation != "sagas"}
+        return Records(sagas, others, max((at for *_, at in rows), default=None))
+
+    def forget_minutes(self, before: datetime, limit: int) -> int:
+        values = {"before": before, "limit": limit}
+        with unavailable_when_down("the counts"), self._pool.connection() as connection:
+            return sum(connection.execute(query, values).rowcount for query in (_FORGET_MINUTES, _FORGET_COUNTERS))
+
+
+class MemoryCounts:
+    """Of the stores in memory, which it looks through."""
+
+    def __init__(self, sagas: MemorySagaStore, dead_letters: MemoryDeadLetters, executions: MemoryExecutions) -> None:
+        self._sagas, self._dead_letters, self._executions = sagas, dead_letters, executions
+        self._lock = Lock()
+        self._ever: dict[tuple[Kind, str], Tally] = {}
+        self._minutes: dict[tuple[datetime, Kind], Tally] = {}
+        self._batches: dict[UUID, int] = {}
+
+    def add(self, batch: Batch) -> None:
+        now = datetime.now(UTC)
+        with self._lock:
+            if self._batches.get(batch.counter, 0) >= batch.number:
+                return
+            self._batches[batch.counter] = batch.number
+            for (kind, name), given in batch.tallies.items():
+                one = given + Tally(succeeded_at=now if given.count > given.errors else None)
+                minute = now.replace(second=0, microsecond=0), kind
+                self._ever[kind, name] = self._ever.get((kind, name), Tally()) + one
+                self._minutes[minute] = self._minutes.get(minute, Tally()) + one
+
+    def asked(self) -> Asked:
+        since, lately = datetime.now(UTC) - WINDOW, dict[Kind, Tally]()
+        with self._lock:
+            for (minute, kind), one in self._minutes.items():
+                if minute > since:
+                    lately[kind] = lately.get(kind, Tally()) + one
+            return Asked(dict(self._ever), lately)
+
+    def records(self) -> Records:
+        sagas, (letters, lettered_at), (executions, executed_at) = (
+            self._sagas.extent(),
+            self._dead_letters.extent(),
+            self._executions.extent(),
+        )
+        others = {"saga_history": sagas.entries, "dead_letters": letters, "executions": executions}
+        times = [at for at in (sagas.updated_at, lettered_at, executed_at) if at]
+        return Records(sagas.statuses, others, max(times, default=None))
+
+    def forget_minutes(self, before: datetime, limit: int) -> int:
+        with self._lock:
+            old = [key for key in self._minutes if key[0] < before][:limit]
+            for key in old:
+                del self._minutes[key]
+            return len(old)

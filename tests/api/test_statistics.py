@@ -1,0 +1,510 @@
+"""systemStatistics, projectionStatus and dashboardStats: what they say is what the stores hold, for the whole shop."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+import pytest
+from psycopg_pool import ConnectionPool
+from uuid_utils.compat import uuid7
+
+from scripts.local.token import emulator_token
+from shared.api import statistics
+from shared.domain.errors import Unavailable
+from shared.event_store.log import Counts
+from shared.event_store.protocol import Append, EventRecord
+from shared.messaging.memory import Subscription
+from shared.observability.context import fresh
+from shared.read_models import project
+from shared.read_models.project import FED_BY
+from shared.runtime.engines import use
+from shared.runtime.manifest import manifest
+from shared.runtime.memory_engines import PostgresEngines
+from shared.sagas.definition import Progress, Status
+from shared.sagas.store import StoredSaga
+from tests.api.test_monitoring import as_nobody
+from tests.api.test_subscriptions import concurrent, going_on, in_thread, with_settings
+from tests.shop_in_memory import Json, ShopInMemory
+from tests.streams import Stream, opened
+
+STATISTICS = """{ systemStatistics {
+    eventStore { totalRecords lastUpdated records { name count } }
+    commandDb { totalRecords lastUpdated records { name count } }
+    queryDb { categories products orders lastUpdated }
+    sagas { active completed failed compensated total } } }"""
+PROJECTIONS = """{ projectionStatus { name readModel status position lagEvents lagSeconds processedCount lastProcessedAt
+    deliveries failedDeliveries deadLetters lastError lastErrorAt } }"""
+_DASHBOARD = """totalEvents eventsPerMinute activeSagas totalCommands totalQueries systemHealth errorRate
+    averageLatencyMs"""
+DASHBOARD = f"{{ dashboardStats {{ {_DASHBOARD} }} }}"
+STREAM = f"subscription {{ dashboardStatsStream {{ {_DASHBOARD} }} }}"
+ORDERING = """mutation ($input: CreateOrderInput!) { createOrder(input: $input) { order { id } } }"""
+WRITER = {"Authorization": f"Bearer {emulator_token('bob@example.com', role='writer')}"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.runtime.health._KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(statistics, "_KEPT", 0.0)
+    monkeypatch.setattr(statistics, "_PROJECTIONS_KEPT", 0.0)
+
+
+def system(shop: ShopInMemory) -> Json:
+    found: Json = shop.ask(STATISTICS)["systemStatistics"]
+    return found
+
+
+def projections(shop: ShopInMemory) -> dict[str, Json]:
+    return {one["readModel"]: one for one in shop.ask(PROJECTIONS)["projectionStatus"]}
+
+
+def dashboard(shop: ShopInMemory) -> Json:
+    shop.engines.recorder.flush()
+    found: Json = shop.ask(DASHBOARD)["dashboardStats"]
+    return found
+
+
+def moment(text: str | None) -> datetime:
+    assert text and text.endswith("Z")
+    return datetime.fromisoformat(text)
+
+
+def order(shop: ShopInMemory, product: str, headers: Mapping[str, str] | None = None, **more: Any) -> Json:
+    line = {"productId": product, "productName": "Tea", "quantity": 1, "unitPrice": "500"}
+    return shop.graphql(ORDERING, {"input": {"userId": "ann", "items": [line], **more}}, headers)
+
+
+def test_a_new_shop_holds_nothing(shop: ShopInMemory) -> None:
+    nothing: Json = {"totalRecords": 0, "lastUpdated": None, "records": []}
+    assert system(shop) == {
+        "eventStore": nothing,
+        "commandDb": nothing,
+        "queryDb": {"categories": 0, "products": 0, "orders": 0, "lastUpdated": None},
+        "sagas": {"active": 0, "completed": 0, "failed": 0, "compensated": 0, "total": 0},
+    }
+
+
+def test_what_each_store_holds_is_counted(shop: ShopInMemory) -> None:
+    product = shop.new_product(shop.new_category())
+    shop.command("delete_category", {"categoryId": shop.new_category()})
+    for more in ({}, {"paymentMethod": "decline"}, {"quantity": 1000}):
+        shop.new_order(product, **more)
+    shop.settle()
+    shop.engines.recorder.flush()
+    found, log, executions = system(shop), shop.log(), shop.engines.executions.extent()[0]  # type: ignore[attr-defined]
+    assert found["eventStore"]["totalRecords"] == len(log)
+    assert found["eventStore"]["records"] == [{"name": "events", "count": len(log)}]
+    assert moment(found["eventStore"]["lastUpdated"]) == log[-1].recorded_at
+    entries = sum(len(shop.engines.sagas.history(one.saga.progress.saga_id)) for one in shop.engines.sagas.newest(9))
+    held = {"executions": executions, "saga_history": entries, "sagas": 3}
+    assert {one["name"]: one["count"] for one in found["commandDb"]["records"]} == held
+    assert found["commandDb"]["totalRecords"] == sum(held.values())
+    assert abs(datetime.now(UTC) - moment(found["commandDb"]["lastUpdated"])) < timedelta(minutes=1)
+    models = found["queryDb"]
+    assert [models[name] for name in ("categories", "products", "orders")] == [2, 1, 3]
+    assert moment(models["lastUpdated"]) == log[-1].recorded_at
+
+
+def test_sagas_are_told_apart_by_how_they_stand(shop: ShopInMemory) -> None:
+    product = shop.new_product()
+    shop.new_order(product)
+    shop.new_order(product, quantity=1000)  # fails at the first step: there is nothing to undo
+    for _ in range(2):
+        shop.new_order(product, paymentMethod="decline")
+    shop.settle()
+    for status in (Status.STARTED, Status.COMPENSATING, Status.STUCK):
+        shop.engines.sagas.save(StoredSaga("OrderSaga", Progress(uuid7(), status), 0, "c"), [], [])
+    assert system(shop)["sagas"] == {"active": 3, "completed": 1, "failed": 3, "compensated": 2, "total": 7}
+
+
+@pytest.mark.parametrize("query", [STATISTICS, PROJECTIONS, DASHBOARD])
+def test_anybody_may_look(shop: ShopInMemory, query: str) -> None:
+    assert "errors" not in as_nobody(shop, query).json()
+
+
+@pytest.mark.parametrize("query", [STATISTICS, PROJECTIONS, DASHBOARD])
+@pytest.mark.parametrize("store", ["event_log.counts", "counts.asked", "counts.records", "queries.extent"])
+def test_what_can_not_be_found_out_is_an_error_and_no_number(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, query: str, store: str
+) -> None:
+    name, method = store.split(".")
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(shop.engines, name), method, down_too if name == "queries" else down)
+        answer = shop.graphql(query)
+    if "errors" in answer:
+        assert answer["errors"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+        assert answer["data"] in (None, {"projectionStatus": None})
+    else:  # it needs nothing of that
+        assert (query, store) in {
+            (STATISTICS, "counts.asked"), (PROJECTIONS, "counts.records"), (DASHBOARD, "queries.extent")
+        }  # fmt: skip
+    shop.ask(query)
+
+
+def down(*_: object) -> NoReturn:
+    raise Unavailable("down")
+
+
+async def down_too(*_: object) -> NoReturn:
+    raise Unavailable("down")
+
+
+def test_every_projection_of_the_manifest_is_shown(shop: ShopInMemory) -> None:
+    names = [one.name for one in manifest().functions.values() if one.group == "projections"]
+    shown = shop.ask(PROJECTIONS)["projectionStatus"]
+    assert [one["name"] for one in shown] == names
+    assert [one["readModel"] for one in shown] == list(FED_BY)
+
+
+def test_a_projection_that_is_up_to_date_has_applied_every_event(shop: ShopInMemory) -> None:
+    product = shop.new_product()
+    shop.new_order(product)
+    shop.settle()
+    shop.engines.recorder.flush()
+    kinds, found = [event.stream.partition("-")[0] for event in shop.log()], projections(shop)
+    feeding = {"categories": {"category", "product"}, "products": {"product"}, "orders": {"order"}}
+    for name, one in found.items():
+        applied = sum(kind in feeding[name] for kind in kinds)
+        assert (one["status"], one["lagEvents"], one["lagSeconds"]) == ("RUNNING", 0, 0.0)
+        assert (one["processedCount"], one["position"]) == (applied, len(kinds))
+        assert (one["deliveries"], one["failedDeliveries"], one["deadLetters"]) == (applied, 0, 0)
+        assert abs(datetime.now(UTC) - moment(one["lastProcessedAt"])) < timedelta(minutes=1)
+        assert (one["lastError"], one["lastErrorAt"]) == (None, None)
+
+
+def test_a_message_that_comes_twice_is_two_deliveries_and_one_event(shop: ShopInMemory) -> None:
+    shop.new_category()
+    shop.settle()
+    (pushed,) = shop.pushed("project_categories")
+    shop.push("project_categories", pushed.body)
+    shop.engines.recorder.flush()
+    one = projections(shop)["categories"]
+    assert (one["processedCount"], one["deliveries"], one["lagEvents"]) == (1, 2, 0)
+
+
+def test_what_is_processed_outlives_the_process(shop: ShopInMemory) -> None:
+    shop.new_category()
+    shop.settle()
+    shop.engines.recorder.close()
+    shop.engines.__dict__.pop("recorder")
+    assert projections(shop)["categories"]["processedCount"] == 1
+
+
+def test_a_projection_that_gets_no_messages_lags_behind(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost: list[Subscription] = []
+
+    def lose(subscription: Subscription, body: Json) -> int:
+        if subscription.endpoint == "project_orders":
+            lost.append(subscription)
+            return 204
+        return shop.hand_over(subscription, body)
+
+    product = shop.new_product()
+    shop.settle()
+    shop.deliver = lose
+    shop.new_order(product)
+    shop.settle()
+    events = [event for event in shop.log() if event.stream.startswith("order-")]
+    found = projections(shop)
+    assert found["products"]["status"] == found["categories"]["status"] == "RUNNING"
+    behind = found["orders"]
+    assert (behind["status"], behind["lagEvents"], behind["processedCount"]) == ("RUNNING", len(events), 0)
+    assert 0 < behind["lagSeconds"] < 30
+    assert behind["position"] == 0  # no order's event has been applied: everything before them has
+    monkeypatch.setattr(statistics, "_LATE", 0.0)
+    assert projections(shop)["orders"]["status"] == "LAGGING"
+    shop.deliver = shop.hand_over
+    shop.push("project_orders", shop.pushed("project_orders")[-1].body)
+    assert projections(shop)["orders"]["lagEvents"] == 0
+
+
+def test_how_far_a_projection_got_is_the_event_before_the_first_it_lacks(shop: ShopInMemory) -> None:
+    category = shop.new_category()
+    shop.settle()
+    shop.deliver = lambda subscription, body: 204
+    for number in range(3):
+        shop.command("update_category", {"categoryId": category, "name": f"renamed {number}"})
+    shop.settle()
+    one = projections(shop)["categories"]
+    assert (one["position"], one["lagEvents"], one["processedCount"]) == (1, 3, 1)
+
+
+def test_the_backlog_is_exact_however_long_and_its_age_at_least_so_much(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "LOOKED_AT", 3)
+    monkeypatch.setattr(project, "LOOKED_AT", 3)
+    shop.engines.event_store._after_commit = None  # type: ignore[attr-defined]
+    hour = datetime.now(UTC) - timedelta(hours=1)
+    stream = f"order-{uuid7()}"
+    events = [
+        EventRecord(uuid7(), stream, n + 1, "OrderConfirmed", 1, {}, fresh(), hour + timedelta(minutes=n))
+        for n in range(20)
+    ]
+    shop.engines.event_store.append(Append(events))
+    one = projections(shop)["orders"]
+    assert (one["lagEvents"], one["position"], one["status"]) == (20, None, "LAGGING")
+    assert one["lagSeconds"] == pytest.approx((datetime.now(UTC) - events[17].recorded_at).total_seconds(), abs=5)
+
+
+def failing(*_: object) -> NoReturn:
+    raise RuntimeError("hanako@example.com is not a document")
+
+
+def test_a_projection_that_fails_says_since_when_to_all_and_why_to_admins(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.engines.read_models, "update", failing)
+        shop.new_category()
+        shop.settle()  # until it is given up
+        shop.engines.recorder.flush()
+        one = projections(shop)["categories"]
+    attempts = manifest().subscriptions.max_delivery_attempts
+    assert (one["status"], one["lagEvents"], one["deadLetters"]) == ("FAILING", 1, 1)
+    assert (one["deliveries"], one["failedDeliveries"], one["lastProcessedAt"]) == (attempts, attempts, None)
+    assert "is not a document" in one["lastError"]
+    assert abs(datetime.now(UTC) - moment(one["lastErrorAt"])) < timedelta(minutes=1)
+    for headers in ({"Authorization": ""}, WRITER):
+        told = {o["readModel"]: o for o in shop.graphql(PROJECTIONS, headers=headers)["data"]["projectionStatus"]}
+        assert told["categories"] == one | {"lastError": None, "lagSeconds": told["categories"]["lagSeconds"]}
+    shop.ask("mutation { retryDeadLetters { retried } }")
+    shop.settle()
+    mended = projections(shop)["categories"]
+    assert (mended["status"], mended["lagEvents"], mended["deadLetters"]) == ("RUNNING", 0, 0)
+
+
+def test_a_message_that_is_no_event_is_seen_and_makes_no_backlog(shop: ShopInMemory) -> None:
+    shop.engines.broker.publish_raw("order-events", b"not json", {})
+    shop.settle()
+    one = projections(shop)["orders"]
+    assert (one["status"], one["lagEvents"], one["deadLetters"]) == ("RUNNING", 0, 1)
+    assert one["lastError"]
+
+
+def test_a_dashboard_shows_what_is_going_on(shop: ShopInMemory) -> None:
+    product = shop.new_product()
+    assert "errors" not in order(shop, product)
+    assert order(shop, "nonsense")["errors"]
+    shop.settle()
+    shop.ask("{ a: categories { id } b: products { id } }")
+    shop.engines.sagas.save(StoredSaga("OrderSaga", Progress(uuid7()), 0, "c"), [], [])
+    found = dashboard(shop)
+    assert found.pop("averageLatencyMs") >= 0
+    assert found == {
+        "totalEvents": len(shop.log()),
+        "eventsPerMinute": float(len(shop.log())),
+        "activeSagas": 1,
+        "totalCommands": 2,
+        "totalQueries": 2,
+        "systemHealth": "HEALTHY",
+        "errorRate": 0.25,
+    }
+
+
+def test_latency_is_the_average_of_what_was_asked(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = shop.engines.queries.find
+
+    async def slow(*given: Any) -> Any:
+        await asyncio.sleep(0.2)
+        return await find(*given)
+
+    monkeypatch.setattr(shop.engines.queries, "find", slow)
+    shop.ask("{ categories { id } }")
+    assert 200 <= dashboard(shop)["averageLatencyMs"] < 1000
+
+
+def test_a_dashboard_counts_all_whatever_the_history_keeps(shop: ShopInMemory) -> None:
+    shop.engines.recorder._sample = 0
+    for _ in range(3):
+        shop.ask("{ categories { id } }")
+    shop.engines.recorder.flush()
+    assert shop.ask("{ queryExecutions { id } }")["queryExecutions"] == []
+    assert dashboard(shop)["totalQueries"] == 4
+
+
+def test_what_is_wrong_in_the_shop_shows_on_the_dashboard(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shop.engines.dead_letters, "pending", lambda: 3)
+    assert dashboard(shop)["systemHealth"] == "DEGRADED"
+    monkeypatch.setattr(shop.engines.read_models, "update", failing)
+    assert dashboard(shop)["systemHealth"] == "UNHEALTHY"
+
+
+@pytest.fixture
+def looks(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the log was counted."""
+    found, counts = list[float](), shop.engines.event_log.counts
+
+    def counted() -> Counts:
+        found.append(time.monotonic())
+        time.sleep(0.05)
+        return counts()
+
+    monkeypatch.setattr(shop.engines.event_log, "counts", counted)
+    return found
+
+
+@pytest.mark.parametrize("field", ["systemStatistics { sagas { total } }", "projectionStatus { name }",
+                                   "dashboardStats { totalEvents }"])  # fmt: skip
+def test_asking_many_times_at_once_looks_once(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, looks: list[float], field: str
+) -> None:
+    monkeypatch.setattr(statistics, "_KEPT", 30.0)
+    monkeypatch.setattr(statistics, "_PROJECTIONS_KEPT", 30.0)
+    shop.ask("{" + " ".join(f"a{n}: {field}" for n in range(40)) + "}")
+    shop.ask(f"{{ {field} }}")
+    assert len(looks) == 1
+
+
+def test_a_look_that_failed_is_not_kept(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "_KEPT", 30.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.engines.event_log, "counts", down)
+        assert shop.refusal(DASHBOARD)["code"] == "SERVICE_UNAVAILABLE"
+    assert dashboard(shop)["totalEvents"] == 0
+
+
+async def shown(stream: Stream) -> Json:
+    event = await stream.event()
+    assert event.name == "next" and event.data is not None and "errors" not in event.data, event
+    assert event.id is None and "extensions" not in event.data
+    found: Json = event.data["data"]["dashboardStatsStream"]
+    return found
+
+
+@pytest.fixture
+def brisk(shop: ShopInMemory) -> ShopInMemory:
+    with_settings(shop, dashboard_seconds=0.05, heartbeat_seconds=0.1)
+    return shop
+
+
+@concurrent
+async def test_a_dashboard_is_sent_at_once_and_when_it_changes(brisk: ShopInMemory) -> None:
+    async with opened(STREAM) as stream:
+        assert stream.status == 200
+        first = await shown(stream)
+        assert (first["totalEvents"], first["systemHealth"]) == (0, "HEALTHY")
+        await asyncio.sleep(0.4)
+        assert stream.nothing_waits()
+        assert stream.parser.comments > 0  # heartbeats
+        await in_thread(brisk.new_category)
+        second = await shown(stream)
+        assert second == first | {"totalEvents": 1, "eventsPerMinute": 1.0}
+
+
+@pytest.mark.parametrize("seen", ["", "1.2.3", "9.9.9", "x" * 50, "nonsense"])
+@concurrent
+async def test_wherever_a_client_has_been_a_dashboard_begins_with_the_present(brisk: ShopInMemory, seen: str) -> None:
+    await in_thread(brisk.new_category)
+    async with opened(STREAM, headers=going_on(seen)) as stream:
+        assert (await shown(stream))["totalEvents"] == 1
+
+
+@concurrent
+async def test_a_dashboard_changes_no_faster_than_it_is_set_to(shop: ShopInMemory) -> None:
+    with_settings(shop, dashboard_seconds=0.5)
+    async with opened(STREAM) as stream:
+        await shown(stream)
+        began = time.monotonic()
+        for _ in range(5):
+            await in_thread(shop.new_category)
+        assert (await shown(stream))["totalEvents"] == 5
+        assert time.monotonic() - began > 0.3
+
+
+@concurrent
+async def test_a_dashboard_ends_when_a_subscription_has_to(brisk: ShopInMemory) -> None:
+    with_settings(brisk, subscription_max_seconds=0.5)
+    async with opened(STREAM) as stream:
+        await shown(stream)
+        await stream.complete()
+    assert not brisk.engines.seats.open
+
+
+@concurrent
+async def test_who_is_one_too_many_is_told_and_who_leaves_makes_room(brisk: ShopInMemory) -> None:
+    with_settings(brisk, max_subscribers=2)
+    async with opened(STREAM) as one, opened("subscription { eventStream { id } }") as other:
+        await shown(one)
+        await other.until(lambda: brisk.engines.seats.full)
+        async with opened(STREAM) as third:
+            assert third.status == 503
+    async with opened(STREAM) as stream:
+        await shown(stream)
+
+
+@concurrent
+async def test_a_store_that_is_down_at_the_beginning_is_told_and_later_waited_for(
+    brisk: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(brisk.engines.event_log, "counts", down)
+        async with opened(STREAM) as stream:
+            assert (await stream.refusal())["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+    async with opened(STREAM) as stream:
+        await shown(stream)
+        with monkeypatch.context() as patch:
+            patch.setattr(brisk.engines.event_log, "counts", down)
+            await in_thread(brisk.new_category)
+            await asyncio.sleep(0.3)
+            assert stream.nothing_waits() and not stream.ended
+        assert (await shown(stream))["totalEvents"] == 1
+
+
+@concurrent
+async def test_many_who_watch_cost_as_much_as_one(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, looks: list[float]
+) -> None:
+    monkeypatch.setattr(statistics, "_KEPT", 0.5)
+    with_settings(shop, dashboard_seconds=0.2)
+    began = time.monotonic()
+
+    async def watch() -> list[int]:
+        async with opened(STREAM) as stream:
+            seen = [(await shown(stream))["totalEvents"]]
+            while seen[-1] < 3:
+                seen.append((await shown(stream))["totalEvents"])
+            return seen
+
+    watching = [asyncio.create_task(watch()) for _ in range(100)]
+    for _ in range(3):
+        await in_thread(shop.new_category)
+        await asyncio.sleep(0.3)
+    seen = await asyncio.gather(*watching)
+    assert all(one == sorted(set(one)) for one in seen)
+    assert len(looks) <= (time.monotonic() - began) / 0.5 + 2
+
+
+@pytest.fixture
+def on_postgres(
+    shop: ShopInMemory, event_store_url: str, command_url: str, event_store_pool: ConnectionPool
+) -> Iterator[Callable[[], Json]]:
+    """Asks for all of it where PostgreSQL answers, as in the profile `postgres`."""
+    settings = replace(shop.engines.settings, event_store_url=event_store_url, command_database_url=command_url)
+    engines = PostgresEngines(settings, deliver=lambda *_: 204)
+    use(engines)
+
+    def ask() -> Json:
+        engines.recorder.flush()
+        return {**system(shop), **projections(shop), **shop.ask(DASHBOARD)}
+
+    yield ask
+    engines.recorder.close()
+    engines.broker.close()
+    use(shop.engines)
+
+
+def test_it_is_the_same_on_postgresql(shop: ShopInMemory, on_postgres: Callable[[], Json]) -> None:
+    for _ in range(2):
+        shop.new_category()
+    assert shop.graphql("{ categories { id } }")["data"]
+    found = on_postgres()
+    assert found["eventStore"]["totalRecords"] == found["dashboardStats"]["totalEvents"] == 2
+    assert found["dashboardStats"]["eventsPerMinute"] == 2.0
+    assert (found["categories"]["lagEvents"], found["categories"]["processedCount"]) == (2, 0)
+    assert found["dashboardStats"]["totalQueries"] >= 1
+    names = {one["name"]: one["count"] for one in found["commandDb"]["records"]}
+    assert names == {"executions": found["commandDb"]["totalRecords"]}

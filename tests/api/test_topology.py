@@ -1,0 +1,287 @@
+"""systemTopology: what each function says of itself, what is known of those that say nothing, and what waits for them."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Event
+from typing import Any, cast
+
+import grpc
+import httpx
+import psutil
+import pytest
+from google.cloud.monitoring_v3.types import ListTimeSeriesRequest, ListTimeSeriesResponse, TimeSeries
+
+from shared.api import monitoring
+from shared.messaging.envelope import Message
+from shared.messaging.memory import MemoryOutbox, Subscription
+from shared.observability import report
+from shared.observability.context import fresh
+from shared.runtime.manifest import manifest
+from tests.api.test_monitoring import as_nobody, services  # noqa: F401
+from tests.shop_in_memory import Json, ShopInMemory
+
+TOPOLOGY = """{ systemTopology { serviceName nodeName group status uptimeSeconds memoryUsageMb cpuUsagePercent
+    messageQueueSize connections { targetService connectionType status latencyMs } } }"""
+SUBSCRIPTIONS = [one.name for one in manifest().all_subscriptions]
+
+
+def topology(shop: ShopInMemory) -> dict[str, Json]:
+    return {one["serviceName"]: one for one in shop.ask(TOPOLOGY)["systemTopology"]}
+
+
+def asked_again(shop: ShopInMemory) -> dict[str, Json]:
+    """Without what was kept."""
+    shop.engines.kept._found.clear()
+    return topology(shop)
+
+
+def reporting(monkeypatch: pytest.MonkeyPatch, answer: Callable[[httpx.Request], httpx.Response]) -> None:
+    client = httpx.Client(transport=httpx.MockTransport(answer))
+    monkeypatch.setattr(monitoring, "_client", lambda: client)
+
+
+def healthy(_: httpx.Request) -> httpx.Response:
+    process = {"uptimeSeconds": 7, "memoryMb": 70, "cpuPercent": 0.7}
+    checks = [{"name": "event_store", "status": "DEGRADED", "message": "slow", "details": None, "durationMs": 77}]
+    return httpx.Response(200, json={"status": "HEALTHY", "node": "there", "checks": checks, "process": process})
+
+
+def test_every_function_is_shown_as_it_says_itself(services: ShopInMemory) -> None:  # noqa: F811
+    found, process = topology(services), psutil.Process(os.getpid())
+    assert list(found) == list(manifest().functions)
+    for name, node in found.items():
+        assert (node["status"], node["group"]) == ("HEALTHY", manifest().functions[name].service)
+        assert node["nodeName"] not in ("", "unknown")
+        assert 0 < node["uptimeSeconds"] <= time.time() - process.create_time() + 1
+        assert node["memoryUsageMb"] == pytest.approx(process.memory_info().rss / 1e6, rel=0.3)
+        assert 0 <= node["cpuUsagePercent"] <= 100 * (os.cpu_count() or 1) + 10
+    stores = {one["targetService"]: one for one in found["project_orders"]["connections"]}
+    assert set(stores) == {"event_store", "firestore", "command_database", "order-events"}
+    assert {name: one["connectionType"] for name, one in stores.items()} == {
+        "event_store": "DATABASE", "firestore": "DATABASE", "command_database": "DATABASE",
+        "order-events": "SUBSCRIPTION",
+    }  # fmt: skip
+    assert {one["status"] for name, one in stores.items() if name != "order-events"} == {"HEALTHY"}
+    assert all(one["latencyMs"] >= 0 for name, one in stores.items() if name != "order-events")
+
+
+def test_graphql_is_connected_to_the_functions_it_calls(services: ShopInMemory) -> None:  # noqa: F811
+    connections = topology(services)["graphql"]["connections"]
+    called = {one["targetService"] for one in connections if one["connectionType"] == "HTTP"}
+    assert {"create_order", "retry_saga"} <= called and "sandbox_provider" not in called
+    assert called < set(manifest().functions)
+
+
+def test_anybody_may_look_and_nobody_is_told_why_something_fails(shop: ShopInMemory) -> None:
+    answer = as_nobody(shop, TOPOLOGY)
+    assert "errors" not in answer.json() and "127.0.0.1" not in answer.text
+
+
+def test_a_function_that_can_not_be_reached_is_unhealthy_and_nothing_else_is_known_of_it(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    reporting(monkeypatch, refuse)
+    node = topology(shop)["create_order"]
+    assert (node["status"], node["nodeName"]) == ("UNHEALTHY", "unknown")
+    assert node["uptimeSeconds"] is node["memoryUsageMb"] is node["cpuUsagePercent"] is None
+    assert {(one["status"], one["latencyMs"]) for one in node["connections"]} == {("UNKNOWN", None)}
+
+
+def test_a_function_that_has_to_start_is_unknown_until_it_has_answered(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = Event()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "create_order" in request.url.path:
+            started.wait(20)
+        return healthy(request)
+
+    reporting(monkeypatch, answer)
+    shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.5)
+    began = time.monotonic()
+    found = topology(shop)
+    assert time.monotonic() - began < 3
+    assert (found["create_order"]["status"], found["create_order"]["nodeName"]) == ("UNKNOWN", "unknown")
+    assert found["create_order"]["uptimeSeconds"] is None
+    assert (found["create_product"]["status"], found["create_product"]["uptimeSeconds"]) == ("HEALTHY", 7)
+    assert found["create_product"]["connections"][0] == {
+        "targetService": "event_store", "connectionType": "DATABASE", "status": "DEGRADED", "latencyMs": 77
+    }  # fmt: skip
+    started.set()
+    time.sleep(0.2)
+    assert topology(shop)["create_order"]["status"] == "HEALTHY"
+
+
+def test_looking_often_does_not_start_every_function_each_time(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return healthy(request)
+
+    reporting(monkeypatch, answer)
+    shop.engines.settings = replace(shop.engines.settings, topology_seconds=30)
+    for _ in range(3):
+        shop.ask("{" + " ".join(f"a{n}: systemTopology {{ serviceName }}" for n in range(10)) + "}")
+    assert sorted(asked) == sorted(f"/{name}/health/ready" for name in manifest().functions if name != "graphql")
+    shop.engines.settings = replace(shop.engines.settings, topology_seconds=0.01)
+    time.sleep(1.1)  # what a check has found is kept for a second
+    topology(shop)
+    assert len(asked) == 2 * (len(manifest().functions) - 1)
+
+
+def test_what_waits_for_a_function_is_counted_where_the_broker_knows(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporting(monkeypatch, healthy)
+    held = Event()
+
+    def hold(subscription: Subscription, body: Json) -> int:
+        if subscription.endpoint == "project_categories":
+            held.wait(20)
+        return shop.hand_over(subscription, body)
+
+    shop.deliver = hold
+    for _ in range(3):
+        shop.new_category()
+    outbox = shop.engines.outboxes[0]
+    assert isinstance(outbox, MemoryOutbox)
+    outbox.add([Message("things", "Happened", "thing-1", {}, fresh())])
+    found = topology(shop)
+    sizes = {name: node["messageQueueSize"] for name, node in found.items()}
+    assert (sizes["project_categories"], sizes["project_products"], sizes["order_saga"]) == (3, 0, 0)
+    assert (sizes["relay_outbox"], sizes["record_dead_letter"]) == (1, 0)
+    assert sizes["create_order"] is sizes["graphql"] is sizes["sweep_sagas"] is None
+    held.set()
+    shop.settle()
+    assert asked_again(shop)["project_categories"]["messageQueueSize"] == 0
+
+
+def test_messages_that_were_given_up_wait_no_longer(shop: ShopInMemory) -> None:
+    shop.engines.broker.publish_raw("order-events", b"not json", {})
+    shop.settle()
+    assert set(shop.engines.broker.undelivered().values()) == {0}
+
+
+def test_where_the_broker_does_not_tell_only_what_is_known_otherwise_is_shown(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporting(monkeypatch, healthy)
+    monkeypatch.setattr(shop.engines, "undelivered", lambda: None)
+    shop.deliver = lambda subscription, body: 204  # lost
+    shop.new_category()
+    shop.settle()
+    sizes = {name: node["messageQueueSize"] for name, node in topology(shop).items()}
+    known = {"project_categories": 1, "project_products": 0, "project_orders": 0, "relay_outbox": 0}
+    assert {name: size for name, size in sizes.items() if size is not None} == known
+
+
+def test_a_store_that_is_down_leaves_what_it_knows_unknown(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: object) -> None:
+        raise RuntimeError("down")
+
+    reporting(monkeypatch, healthy)
+    monkeypatch.setattr(shop.engines, "undelivered", lambda: None)
+    monkeypatch.setattr(shop.engines.event_log, "counts", down)
+    monkeypatch.setattr(shop.engines.outboxes[1], "backlog", down)
+    found = topology(shop)
+    assert {node["messageQueueSize"] for node in found.values()} == {None}
+    assert found["create_order"]["status"] == "HEALTHY"
+
+
+class CloudMonitoring:
+    """Answers as Cloud Monitoring's API is documented to: the newest point first."""
+
+    def __init__(self) -> None:
+        self.asked: list[ListTimeSeriesRequest] = []
+        self.waiting: dict[str, int] = {}
+        self.code: grpc.StatusCode | None = None
+        self.let = Event()
+        self.let.set()
+
+    def answer(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self.asked.append(request)
+        self.let.wait(20)
+        if self.code:
+            context.abort(self.code, "no")
+        return ListTimeSeriesResponse(time_series=[self.series(*one) for one in self.waiting.items()])
+
+    def series(self, subscription: str, waiting: int) -> TimeSeries:
+        points = [{"value": {"int64_value": number}} for number in (waiting, 99)]
+        labels = {"subscription_id": subscription, "project_id": "shop-local"}
+        return TimeSeries(resource={"type": "pubsub_subscription", "labels": labels}, points=points)
+
+
+@pytest.fixture
+def cloud(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudMonitoring]:
+    reporting(monkeypatch, healthy)
+    cloud = CloudMonitoring()
+
+    def encoded(answer: Any) -> bytes:
+        return bytes(type(answer).pb(answer).SerializeToString())
+
+    decoded = cast(Callable[[bytes], Any], ListTimeSeriesRequest.deserialize)
+    handler = grpc.unary_unary_rpc_method_handler(cloud.answer, decoded, encoded)
+    server = grpc.server(ThreadPoolExecutor(4))
+    handlers = grpc.method_handlers_generic_handler("google.monitoring.v3.MetricService", {"ListTimeSeries": handler})
+    server.add_generic_rpc_handlers([handlers])
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    shop.engines.settings = replace(shop.engines.settings, monitoring_endpoint=address, health_check_seconds=10)
+    yield cloud
+    cloud.let.set()
+    transport: Any = report.monitoring_client(address).transport
+    transport.close()
+    server.stop(0).wait()
+
+
+def test_in_the_cloud_what_waits_is_what_cloud_monitoring_says(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
+    cloud.waiting = dict.fromkeys(SUBSCRIPTIONS, 0) | {
+        "project-categories.category-events": 3, "project-categories.product-events": 4, "order-saga.order-events": 5,
+        "of-somebody-else": 6,
+    }  # fmt: skip
+    sizes = {name: node["messageQueueSize"] for name, node in topology(shop).items()}
+    assert (sizes["project_categories"], sizes["order_saga"], sizes["confirm_order"]) == (7, 5, 0)
+    (asked,) = cloud.asked
+    assert asked.name == "projects/shop-local"
+    assert asked.filter == 'metric.type = "pubsub.googleapis.com/subscription/num_undelivered_messages"'
+    assert 0 < asked.interval.end_time.timestamp() - asked.interval.start_time.timestamp() <= 600
+
+
+def test_a_function_of_which_one_subscription_is_not_known_has_no_number(
+    shop: ShopInMemory, cloud: CloudMonitoring
+) -> None:
+    cloud.waiting = {"order-saga.order-events": 5}
+    sizes = {name: node["messageQueueSize"] for name, node in topology(shop).items()}
+    assert sizes["order_saga"] == 5
+    assert sizes["record_dead_letter"] is sizes["confirm_order"] is None
+    assert sizes["project_categories"] == 0  # which has no event left to apply
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE])
+def test_without_cloud_monitoring_the_rest_is_shown(
+    shop: ShopInMemory, cloud: CloudMonitoring, code: grpc.StatusCode
+) -> None:
+    cloud.code = code
+    found = topology(shop)
+    assert found["order_saga"]["messageQueueSize"] is None
+    assert (found["order_saga"]["status"], found["relay_outbox"]["messageQueueSize"]) == ("HEALTHY", 0)
+
+
+def test_a_cloud_monitoring_that_hangs_keeps_nobody_waiting_for_long(
+    shop: ShopInMemory, cloud: CloudMonitoring
+) -> None:
+    cloud.let.clear()
+    shop.engines.settings = replace(shop.engines.settings, health_check_seconds=1)
+    began = time.monotonic()
+    assert topology(shop)["order_saga"]["messageQueueSize"] is None
+    assert time.monotonic() - began < 3
