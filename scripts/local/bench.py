@@ -14,6 +14,9 @@ from scripts.local.emulators import start_postgres
 GOAL = 0.7
 """Of the plain INSERT's rate: what we may lose to the outbox row, the version check and the encoding is three tenths."""
 
+LITTLE, SLOWER = 1_000, 2.0
+"""Events in the shorter history, and how many times longer a query may take with the longer one."""
+
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
@@ -26,10 +29,44 @@ def arguments() -> argparse.Namespace:
         "--clients", type=int, nargs="+", default=[1, 8], metavar="N", help="processes that append at once (1 8)"
     )
     append.set_defaults(run=bench_append)
+    text = f"monitoring queries with a history of a thousand events and of N; exit status 1 above {SLOWER} times"
+    monitoring = what.add_parser("monitoring", help=text, description=text)
+    monitoring.add_argument("--events", type=int, default=1_000_000, metavar="N", help="in the long one (1,000,000)")
+    monitoring.add_argument(
+        "--rounds", type=int, default=21, metavar="N", help="measurements of each, interleaved (21)"
+    )
+    monitoring.set_defaults(run=bench_monitoring, seconds=1, clients=[1])
     chosen = parser.parse_args()
     if min(chosen.seconds, chosen.rounds, *chosen.clients) <= 0:
-        append.error("seconds, rounds and clients must be above 0")
+        parser.error("seconds, rounds and clients must be above 0")
+    if getattr(chosen, "events", LITTLE) < LITTLE:
+        parser.error(f"events must be {LITTLE} or more")
     return chosen
+
+
+def bench_monitoring(chosen: argparse.Namespace) -> int:
+    """0 when every query is as quick with a long history as with a short one, or nearly; 1 when one isn't."""
+    from scripts.local.bench_monitoring import EVENTS, QUERIES, answered, shop
+
+    print(
+        f"  ... {LITTLE:,} and {chosen.events:,} events, with their sagas and executions", file=sys.stderr, flush=True
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="shop-bench-") as folder,
+        shop(Path(folder) / "little", LITTLE // EVENTS) as little,
+        shop(Path(folder) / "much", chosen.events // EVENTS) as much,
+    ):
+        slow = []
+        print(f"{'':30}{LITTLE:>12,}{chosen.events:>14,}{'times':>8}")
+        for name, query in QUERIES.items():
+            answered(little, query), answered(much, query)  # connections, statements and caches are there
+            times = [(answered(little, query), answered(much, query)) for _ in range(chosen.rounds)]
+            before, after = (median(column) for column in zip(*times, strict=True))
+            ratio = after / before
+            slow += [name] if ratio > SLOWER else []
+            print(f"{name:30}{before:9.1f} ms{after:11.1f} ms{ratio:8.2f}", flush=True)
+    print(f"\nNone takes more than {SLOWER} times as long: {'missed by ' + ', '.join(slow) if slow else 'met'}")
+    return 1 if slow else 0
 
 
 def bench_append(chosen: argparse.Namespace) -> int:

@@ -22,7 +22,8 @@ from shared.api.http import answer, unavailable
 from shared.auth.identity import identify, in_the_cloud, without_sign_in
 from shared.auth.permissions import Actor, Permission, require
 from shared.domain.errors import ShopError, TimedOut, Unavailable, classify
-from shared.observability.context import Context, SpanKind, flush, fresh, handling, sampled
+from shared.observability.context import Context, SpanKind, flush, fresh, handling, remark, sampled
+from shared.observability.logs import access_line
 from shared.observability.metrics import observe
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
@@ -52,6 +53,13 @@ async def enter(request: Request) -> Response:
         return await _health(path, request.method)
     if path == "/metrics":
         return await _metrics(request)
+    with access_line("graphql", request.method, path):
+        response = await _answer(request, path)
+        remark(status=response.status_code)
+        return response
+
+
+async def _answer(request: Request, path: str) -> Response:
     if path.startswith(_CONSOLE):
         return _console(engines().settings, path.removeprefix(_CONSOLE))
     if path.rstrip("/") not in ("", "/graphql"):

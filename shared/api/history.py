@@ -23,10 +23,10 @@ from shared.runtime.engines import Engines
 from shared.runtime.execution_store import Execution, Kind, Wanted
 from shared.runtime.executions import watched
 
-_AGGREGATES = {aggregate.name: aggregate for aggregate in (CATEGORY, PRODUCT, ORDER)}
-_PERSONAL = frozenset({"user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason"})
+AGGREGATES = {aggregate.name: aggregate for aggregate in (CATEGORY, PRODUCT, ORDER)}
+PERSONAL = frozenset({"user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason"})
 """Fields of events that say who somebody is, or what they wrote."""
-_MASKED = _PERSONAL | {to_camel(name) for name in _PERSONAL}  # commands have them in camel case
+_MASKED = PERSONAL | {to_camel(name) for name in PERSONAL}  # commands have them in camel case
 _KEPT = 10_000
 """Owners of orders."""
 
@@ -76,16 +76,16 @@ async def event_store_stats(_: Any, info: Info) -> Fields:
 
 def _names(aggregate_type: str | None) -> Sequence[str]:
     if aggregate_type is None:
-        return list(_AGGREGATES)
-    if aggregate_type.lower() not in _AGGREGATES:
-        known = ", ".join(_AGGREGATES)
+        return list(AGGREGATES)
+    if aggregate_type.lower() not in AGGREGATES:
+        known = ", ".join(AGGREGATES)
         raise Invalid(f"aggregateType must be one of {known}, not {aggregate_type!r:.60}", ("aggregateType",))
     return [aggregate_type.lower()]
 
 
 def types_of(aggregate_type: str | None, event_type: str | None) -> list[str] | None:
     """The types of events that are wanted; None for all, an empty list when nothing can be both."""
-    known = [kind.__name__ for name in _names(aggregate_type) for kind in _AGGREGATES[name].event_types]
+    known = [kind.__name__ for name in _names(aggregate_type) for kind in AGGREGATES[name].event_types]
     if event_type is not None:
         return [event_type] if event_type in known else []
     return known if aggregate_type is not None else None

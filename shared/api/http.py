@@ -17,6 +17,7 @@ from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, 
 from shared.auth.permissions import DEVELOPER
 from shared.domain.errors import Invalid, TimedOut, Unavailable, classify
 from shared.domain.values import parse_json
+from shared.observability.context import remark
 from shared.observability.metrics import count
 from shared.resilience.calls import time_left
 from shared.runtime.tail import TooSlow
@@ -69,6 +70,8 @@ async def answer(request: Request, context: Callable[[], RequestContext], wait: 
         settings = made.engines.settings
         asked = await _asked(request, settings.max_body_bytes)
         document, faults = parsed(asked.query, settings)
+        if document is not None:
+            _name(document, asked)
         if document is not None and _is_subscription(document, asked):
             return await _subscription(document, asked, made, accept)
         if document is not None and request.method == "GET":
@@ -77,6 +80,13 @@ async def answer(request: Request, context: Callable[[], RequestContext], wait: 
     except Refused as refused:
         return _refusal(refused, media_type)
     return _response(result, media_type, told(made.queries, made.written))
+
+
+def _name(document: DocumentNode, asked: Asked) -> None:
+    """For the log."""
+    if operation := get_operation_ast(document, asked.operation_name):
+        name = operation.name.value[:100] if operation.name else None
+        remark(operation=operation.operation.value, **({"name": name} if name else {}))
 
 
 def _is_subscription(document: DocumentNode, asked: Asked) -> bool:
@@ -235,8 +245,11 @@ def _refusal(refused: Refused, media_type: str) -> Response:
 def _count(body: Mapping[str, Any]) -> None:
     """The answer by its outcome, and its errors by their codes."""
     count("shop_graphql_requests_total", "REFUSED" if "data" not in body else "ERRORS" if "errors" in body else "OK")
-    for error in body.get("errors", ()):
-        count("shop_errors_total", "graphql", error["extensions"]["code"])
+    codes = [error["extensions"]["code"] for error in body.get("errors", ())]
+    for code in codes:
+        count("shop_errors_total", "graphql", code)
+    if codes:
+        remark(errors=sorted(set(codes)))
 
 
 def _json(body: Any, status: int, media_type: str, headers: Mapping[str, str] | None = None) -> Response:

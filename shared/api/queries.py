@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from itertools import takewhile
 from math import ceil, floor
 from typing import Any
 from unicodedata import category as kind
@@ -17,7 +16,7 @@ from shared.domain.order import ORDER
 from shared.domain.placement import comparable
 from shared.domain.product import PRODUCT
 from shared.domain.values import MAX_AMOUNT
-from shared.event_store.aggregates import Loaded
+from shared.event_store.aggregates import Loaded, history
 from shared.read_models.documents import RANKS_PER_UNIT, matches
 from shared.read_models.protocol import Fields, Find, Where
 from shared.runtime.execute import entity
@@ -121,10 +120,12 @@ async def category_of_product(product: Fields, info: Info) -> Fields | None:
 
 def _as_of(info: Info, aggregate: Aggregate[Any], id: str, moment: datetime) -> Fields | None:
     """As it was, folded from the events up to the first that was recorded later."""
-    ref = aggregate.ref(UUID(id))
-    events = info.context.engines.event_store.read([ref.stream])[ref.stream]
-    then = Loaded(ref, aggregate.initial).then([*takewhile(lambda event: event.recorded_at <= moment, events)])
-    return {**entity(then), "product_count": None} if then.version else None
+    then: Loaded[Any] | None = None
+    for entry, loaded in history(info.context.engines.event_store, aggregate.ref(UUID(id))):
+        if entry.event.recorded_at > moment:
+            break
+        then = loaded
+    return {**entity(then), "product_count": None} if then else None
 
 
 def page_of(page: Mapping[str, int | None], settings: Settings, default: int = 20) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from graphql import (
     build_schema,
 )
 
-from shared.api import administration, history, messages, monitoring, queries, subscriptions, timeline
+from shared.api import administration, event_history, history, messages, monitoring, queries, subscriptions, timeline
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
 from shared.messaging.dead_letters import DeadLetter, Entry
@@ -66,6 +66,7 @@ RESOLVERS: Mapping[str, Mapping[str, Any]] = {
         "userOrders": queries.user_orders,
         "events": history.events,
         "recentEvents": history.recent_events,
+        "eventHistory": event_history.event_history,
         "eventStoreStats": history.event_store_stats,
         "pubsubMessages": messages.pubsub_messages,
         "pubsubStats": messages.pubsub_stats,
@@ -115,6 +116,8 @@ _RESULTS = {
         *("id", "aggregate_id", "aggregate_type", "event_type", "event_data", "event_version", "global_sequence"),
         *("metadata", "inserted_at"),
     },
+    "EventHistoryEntry": {"event", "before", "after", "changes"},
+    "FieldChange": {"field", "before", "after"},
     "QueryExecution": {
         *("id", "query_type", "query_params", "execution_time_ms", "result_count", "status", "error_message"),
         "timestamp",

@@ -1,7 +1,7 @@
 """Between the domain and the event store: events as records and as messages, aggregates loaded by folding and recorded by
 appending."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,7 +18,7 @@ from shared.domain.events import Event
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.domain.values import adapter
-from shared.event_store.protocol import EventRecord, EventStore, Snapshot
+from shared.event_store.protocol import EventRecord, EventStore, LogEntry, Snapshot
 from shared.messaging.envelope import Message
 from shared.observability.context import Context
 
@@ -28,6 +28,9 @@ _log = structlog.get_logger()
 
 SNAPSHOT_EVERY = 100
 """Events. Reading a hundred of them costs about what one snapshot does, so fewer would save nothing."""
+
+_PAGE = 500
+"""Events in memory at one time of a history, however long it is."""
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -60,6 +63,15 @@ def load(store: EventStore, refs: Sequence[Ref[State]]) -> list[Loaded[State]]:
     snapshots = store.snapshots(streams, aggregate.snapshot_schema)
     tails = store.read(streams, {stream: snapshot.version for stream, snapshot in snapshots.items()})
     return [_from_snapshot(ref, snapshots.get(ref.stream)).then(tails[ref.stream]) for ref in refs]
+
+
+def history(store: EventStore, ref: Ref[State]) -> Iterator[tuple[LogEntry, Loaded[State]]]:
+    """Each event of one stream with the state that it led to, read page by page."""
+    loaded = Loaded(ref, ref.aggregate.initial)
+    while page := store.read_stream(ref.stream, loaded.version, _PAGE):
+        for entry in page:
+            loaded = loaded.then([entry.event])
+            yield entry, loaded
 
 
 def _from_snapshot(ref: Ref[State], snapshot: Snapshot | None) -> Loaded[State]:

@@ -76,6 +76,25 @@ def stored_context(metadata: Mapping[str, Any]) -> Context:
     return Context(**{name: value for name, value in metadata.items() if name in known})
 
 
+_remarks: ContextVar[dict[str, Any]] = ContextVar("remarks")
+
+
+@contextmanager
+def remarking() -> Iterator[dict[str, Any]]:
+    """Collects what is remarked inside."""
+    remarks: dict[str, Any] = {}
+    token = _remarks.set(remarks)
+    try:
+        yield remarks
+    finally:
+        _remarks.reset(token)
+
+
+def remark(**found: Any) -> None:
+    """Something that the line in the log about the request in hand should say."""
+    _remarks.get({}).update(found)
+
+
 __all__ = ["SpanKind", "configure", "flush", "handling", "sampled", "span", "traceparent"]
 
 Attributes = Mapping[str, str | int] | Mapping[str, str]
@@ -136,6 +155,7 @@ def handling(context: Context, name: str, kind: SpanKind, attributes: Attributes
     about = {"shop.correlation_id": context.correlation_id, "shop.causation_id": context.causation_id, **attributes}
     with span(name, kind, about, context.traceparent):
         inner = replace(context, traceparent=traceparent() or context.traceparent)
+        remark(context=inner)
         with within(inner):
             yield inner
 

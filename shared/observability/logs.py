@@ -4,13 +4,19 @@ import logging
 import os
 import re
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from structlog.typing import EventDict, Processor
 
-from shared.observability.context import current_or_none, traceparent
+from shared.observability.context import current_or_none, remarking, traceparent, within
+
+_log = structlog.get_logger()
 
 _EMAIL = re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(\.[\w-]{1,63})+")
 _TOKEN = re.compile(r"(?i)bearer\s+\S+|\beyJ[\w-]+\.[\w-]+\.[\w-]*")
@@ -35,6 +41,22 @@ def configure(project_id: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     for noisy in ("httpx", "google.auth", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@contextmanager
+def access_line(function: str, method: str, path: str) -> Iterator[None]:
+    """One line for the request that is answered inside, once it has been, whatever became of it. `status` and all else
+    that is remarked are part of it."""
+    began = time.perf_counter()
+    with remarking() as remarks:
+        try:
+            yield
+        finally:
+            context = remarks.pop("context", None)
+            about = {"function": function, "method": method[:20], "path": quote(path[:200], errors="replace")}
+            taken = round((time.perf_counter() - began) * 1000, 1)
+            with within(context) if context else nullcontext():
+                _log.info("request", **about, **({"status": 500} | remarks), milliseconds=taken)
 
 
 def _rendering(project_id: str) -> list[Processor]:

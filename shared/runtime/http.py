@@ -18,7 +18,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.auth.identity import refuse_emulator_in_the_cloud
 from shared.domain.errors import Invalid, ShopError, Unavailable, classify
-from shared.observability.context import flush
+from shared.observability.context import flush, remark
+from shared.observability.logs import access_line
 from shared.observability.metrics import LABELS, TEXT, Sample, count, exposition, observe
 from shared.runtime.engines import engines
 from shared.runtime.health import Check, Checkup, Finding, Report, Status, dependencies
@@ -57,7 +58,8 @@ def _of_the_process() -> list[Sample]:
 
 
 def http_function(handle: HttpFunction, metrics: Callable[[], ResponseReturnValue] = metrics_reply) -> HttpFunction:
-    """A function as the framework takes it, which also answers /health/live, /health/ready and /metrics, to whoever asks.
+    """A function as the framework takes it, which also answers /health/live, /health/ready and /metrics, to whoever asks; of
+    all other requests there is a line in the log.
 
     Its name in the manifest is that of `handle`. `metrics`: what it answers there, if not this process's. Raises
     EmulatorInTheCloud, so that such a function does not start.
@@ -78,7 +80,10 @@ def http_function(handle: HttpFunction, metrics: Callable[[], ResponseReturnValu
             case "/health/live" | "/health/ready" | "/metrics", _:
                 return NOT_GOT
             case _:
-                return handle(request)
+                with access_line(handle.__name__, request.method, request.path):
+                    response = flask.make_response(handle(request))
+                    remark(status=response.status_code)
+                    return response
 
     return function
 

@@ -3,16 +3,19 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.observability.logs import _masked
 from shared.runtime.manifest import ROOT
+from tests.shop_in_memory import Json, ShopInMemory
 
 PROGRAM = """
 import logging, structlog
 from shared.observability import logs
-from shared.observability.context import Context, within
+from shared.observability.context import Context, SpanKind, handling, within
 logs.configure("kyoto")
 log = structlog.get_logger()
 with within(Context("c-1", "k-1", "hanako", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")):
@@ -22,6 +25,8 @@ with within(Context("c-1", "k-1", "hanako", "00-0af7651916cd43dd8448eb211c80319c
         raise ValueError("ann@example.com is not a number")
     except ValueError:
         log.exception("failed")
+with logs.access_line("pay", "POST", "/お茶"), handling(Context("c-2", "k-2", "taro"), "pay", SpanKind.SERVER, {}):
+    pass
 """
 
 
@@ -39,7 +44,7 @@ def lines(**environment: str) -> list[str]:
 
 
 def test_in_the_cloud_a_line_is_one_json_object_that_cloud_logging_understands() -> None:
-    first, second, third = map(json.loads, lines(K_SERVICE="create-order"))
+    first, second, third, access = map(json.loads, lines(K_SERVICE="create-order"))
     assert first | {"timestamp": ""} == {
         "severity": "WARNING",
         "message": "お茶 🍵",
@@ -57,6 +62,8 @@ def test_in_the_cloud_a_line_is_one_json_object_that_cloud_logging_understands()
     assert third["message"] == "failed"
     assert "Traceback" in third["stack_trace"]
     assert "ann@example.com" not in json.dumps(third)
+    assert (access["severity"], access["message"], access["path"]) == ("INFO", "request", "/%E3%81%8A%E8%8C%B6")
+    assert (access["correlation_id"], access["actor"], access["function"]) == ("c-2", "taro", "create-order")
 
 
 def test_elsewhere_it_is_for_people() -> None:
@@ -71,3 +78,60 @@ def test_elsewhere_it_is_for_people() -> None:
 def test_tokens_and_addresses_are_masked(secret: str) -> None:
     assert secret.rsplit(maxsplit=1)[-1] not in _masked(f"before {secret} after")
     assert _masked("order 0190b1b6-7c5e@3 times, 50% eyes") == "order 0190b1b6-7c5e@3 times, 50% eyes"
+
+
+def requests(act: Callable[[], object]) -> list[Json]:
+    """What the access lines say, of all functions that it came to."""
+    with capture_logs() as lines:
+        act()
+    return [dict(line) for line in lines if line["event"] == "request"]
+
+
+def test_a_graphql_request_has_one_access_line(shop: ShopInMemory) -> None:
+    (line,) = requests(lambda: shop.ask("query Look { products { id } }"))
+    assert line.pop("milliseconds") > 0
+    assert line == {
+        "event": "request",
+        "log_level": "info",
+        "function": "graphql",
+        "method": "POST",
+        "path": "/graphql",
+        "status": 200,
+        "operation": "query",
+        "name": "Look",
+    }
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda shop: shop.graphql('{ product(id: "tea") { id } }'), {"status": 200, "errors": ["INVALID_INPUT"]}),
+        (lambda shop: shop.graphql("{ nothing }"), {"status": 200, "errors": ["INVALID_INPUT"]}),
+        (lambda shop: shop.http("PUT"), {"status": 405, "errors": ["INVALID_INPUT"]}),
+        (lambda shop: shop.http("GET", "/%E3%81%8A%1b"), {"status": 404}),
+        (lambda shop: shop.call("create_order", b"{}"), {"function": "create_order", "status": 422}),
+        (lambda shop: shop.call("create_order", b"", method="GET"), {"function": "create_order", "status": 405}),
+        (lambda shop: shop.push("order_saga", {}), {"function": "order_saga", "status": 422}),
+        (lambda shop: shop.call("relay_outbox"), {"function": "relay_outbox", "status": 200}),
+        (lambda shop: shop.call("sandbox_provider", method="GET"), {"function": "sandbox_provider", "status": 404}),
+    ],
+)
+def test_whatever_becomes_of_it(shop: ShopInMemory, ask: Callable[[ShopInMemory], object], said: Json) -> None:
+    (line,) = requests(lambda: ask(shop))
+    assert said.items() <= line.items()
+    assert line["path"].isprintable() and line["path"].isascii()
+
+
+def test_what_follows_from_a_request_can_be_found_by_its_correlation_id(shop: ShopInMemory) -> None:
+    def act() -> None:
+        shop.new_order(shop.new_product())
+        shop.settle()
+
+    lines = requests(act)
+    assert {line["subscription"] for line in lines if "subscription" in line} >= {"order-saga.order-events"}
+    assert {line["message"] for line in lines if line["function"] == "process_payment"} == {"ProcessPayment"}
+    assert {line["status"] for line in lines} == {200, 204}
+
+
+def test_nobody_logs_probes_and_scrapes(shop: ShopInMemory) -> None:
+    assert requests(lambda: [shop.http("GET", "/health/live"), shop.http("GET", "/metrics")]) == []
