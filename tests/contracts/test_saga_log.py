@@ -257,6 +257,18 @@ def test_what_can_not_be_counted_yet_is_not_forgotten(command_url: str, command_
     assert log.traffic(soon, soon)["ReserveInventory"].count == 1
 
 
+def test_who_may_only_read_may_have_commands_counted(command_url: str, command_pool: ConnectionPool) -> None:
+    store, role = PostgresSagaStore(command_pool), f"reader_{uuid7().hex}"
+    moved(store, uuid7(), [heard(), command()])
+    with psycopg.connect(command_url) as connection:
+        connection.execute(f"CREATE ROLE {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}".encode())
+        connection.commit()
+        connection.execute(f"SET ROLE {role}".encode())
+        assert connection.execute("SELECT count_saga_commands(100)").fetchone() == (2,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("UPDATE saga_command_counts SET count = 0")
+
+
 def test_the_log_goes_on_in_a_new_epoch_after_a_restore_to_another_cluster(
     command_url: str, command_pool: ConnectionPool
 ) -> None:

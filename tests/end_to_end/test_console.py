@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from psycopg_pool import ConnectionPool
 from selenium.webdriver import Chrome, ChromeOptions
@@ -29,7 +30,7 @@ def address(tmp_path: Path, event_store_url: str, command_url: str) -> Iterator[
     reasons: list[str] = []
     if not build_console(CONSOLE, reasons.append):
         pytest.skip(reasons[-1])
-    server = Server(tmp_path, event_store_url, command_url, CONSOLE_DIRECTORY=str(CONSOLE))
+    server = Server(tmp_path, event_store_url, command_url, CONSOLE_DIRECTORY=str(CONSOLE), MAX_SUBSCRIBERS="1")
     server.start()
     yield server
     server.stop()
@@ -73,7 +74,7 @@ def press(browser: Chrome) -> None:
 
 def answer(browser: Chrome) -> str:
     shown = browser.find_elements(By.CSS_SELECTOR, ".graphiql-response .view-lines")
-    return shown[0].text.replace("\xa0", " ") if shown else ""
+    return " ".join(shown[0].text.split()) if shown else ""
 
 
 def test_the_console_shows_what_happens_as_it_happens(
@@ -100,5 +101,11 @@ def test_the_console_shows_what_happens_as_it_happens(
     address.wait_for(0)
     run(browser, 'subscription { pubsubStream(topic: "nothing") { id } }')
     until(lambda: "INVALID_INPUT" in answer(browser))
+    asked = {"json": {"query": "subscription { eventStream { id } }"}, "headers": {"Accept": "text/event-stream"}}
+    with httpx.stream("POST", address.url, **asked) as other:  # type: ignore[arg-type]
+        chunks = other.iter_bytes()  # kept, or it would close the stream
+        next(chunks)
+        run(browser, "subscription { eventStream { id } }")
+        until(lambda: "too many subscribers" in answer(browser))  # which is told, and not tried again in silence
     log = [str(entry) for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
     assert [entry for entry in log if "Content Security Policy" in entry] == []

@@ -11,7 +11,7 @@ from uuid import UUID
 import flask
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from uuid_utils.compat import uuid7
@@ -237,6 +237,7 @@ def test_a_breaker_shows_the_state_it_is_in(shop: ShopInMemory) -> None:
 
 
 @given(st.sampled_from(sorted(METRICS)), st.lists(st.text(), min_size=3, max_size=3))
+@settings(deadline=None)
 def test_nothing_that_comes_from_outside_makes_a_new_series(name: str, labels: list[str]) -> None:
     metric = METRICS[name]
     chosen = labels[: len(metric.labels)]

@@ -33,14 +33,24 @@ const DEFAULT_QUERY = `# The first products: run with Ctrl-Enter.
 
 const ask = createGraphiQLFetcher({ url: "/graphql" });
 
-// What GraphiQL can end at any moment, also while nothing happens. After a disconnect it goes on where it was.
+// What GraphiQL can end at any moment, also while nothing happens. After a disconnect it goes on where it was; what the server
+// refuses is told.
 const follow = (operation, headers) => ({
   subscribe({ next, error, complete }) {
-    let last;
+    let last, refusal;
     const client = createClient({
       url: "/graphql",
       headers: () => ({ ...headers, ...(last && { "Last-Event-ID": last }) }),
+      fetchFn: async (...request) => {
+        const response = await fetch(...request);
+        refusal = response.ok ? undefined : (await response.clone().json()).errors[0];
+        return response;
+      },
       retryAttempts: Infinity,
+      retry: async () => {
+        if (refusal) throw refusal;
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+      },
     });
     const shown = (result) => {
       last = result.extensions?.lastEventId ?? last;

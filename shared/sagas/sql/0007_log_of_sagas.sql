@@ -90,8 +90,9 @@ CREATE TABLE saga_commands_counted (
 INSERT INTO saga_commands_counted VALUES (0, '0', 0);
 
 -- Look at up to `batch` further entries; how many there were. As the event store's count_events: nothing is written
--- while a saga moves or in its way.
-CREATE FUNCTION count_saga_commands(batch integer) RETURNS integer LANGUAGE plpgsql AS $$
+-- while a saga moves or in its way. Who may only read may have commands counted.
+CREATE FUNCTION count_saga_commands(batch integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     counted saga_commands_counted;
     further integer;
@@ -128,7 +129,8 @@ INSERT INTO dead_letter_counts (source, count, last_at)
 SELECT source, count(*), max(at) FROM dead_letter_history JOIN dead_letters l ON l.id = letter_id
 WHERE kind = 'FAILED' GROUP BY source;
 
-CREATE FUNCTION count_dead_letter() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION count_dead_letter() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     INSERT INTO dead_letter_counts (source, count, last_at)
     SELECT source, 1, NEW.at FROM dead_letters WHERE id = NEW.letter_id
