@@ -459,7 +459,7 @@ async def test_many_who_watch_cost_as_much_as_one(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, looks: list[float]
 ) -> None:
     monkeypatch.setattr(statistics, "_KEPT", 0.5)
-    with_settings(shop, dashboard_seconds=0.2)
+    with_settings(shop, dashboard_seconds=0.2, max_subscriptions_per_client=0)
     began = time.monotonic()
 
     async def watch() -> list[int]:
