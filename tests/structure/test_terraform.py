@@ -22,9 +22,12 @@ def test_there_are_no_basic_roles() -> None:
 
 
 def test_every_grant_says_why() -> None:
+    """Above it; where a list says the roles, there."""
     for name, text in FILES.items():
-        for grant in re.finditer(r'^(.*)\nresource "google_\w+_iam_member" "(\w+)"', text, re.MULTILINE):
-            assert grant[1].startswith("#"), f"{name}: {grant[2]}"
+        for grant in re.finditer(
+            r'^(.*)\nresource "google_\w+_iam_member" "(\w+)" \{((?:\n.*)*?)\n\}', text, re.MULTILINE
+        ):
+            assert grant[1].startswith("#") or not re.search(r'role *= "', grant[3]), f"{name}: {grant[2]}"
 
 
 def test_every_setting_of_a_function_is_one_that_the_code_knows() -> None:
