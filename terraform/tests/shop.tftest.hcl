@@ -14,10 +14,6 @@ mock_provider "google" {
   }
 }
 
-mock_provider "random" {
-  override_during = plan
-}
-
 mock_provider "google-beta" {
   override_during = plan
 
