@@ -260,6 +260,10 @@ run "functions_publish_only_what_they_have_to_tell" {
     error_message = "the relay publishes whatever was left"
   }
   assert {
+    condition     = toset([for grant in values(local.publishers) : grant.function]) == toset([for name, function in local.manifest.functions : name if contains(function.uses, "pubsub") && name != "graphql"])
+    error_message = "whoever uses Pub/Sub publishes something, but for graphql, which only looks whether it is there"
+  }
+  assert {
     condition     = !contains([for grant in values(local.publishers) : grant.function], "graphql") && !contains([for grant in values(local.publishers) : grant.function], "project_orders")
     error_message = "readers publish nothing"
   }
