@@ -14,6 +14,8 @@ from shared.messaging.memory import Subscription
 ROOT = Path(__file__).resolve().parents[2]
 Database = Literal["event_store", "command_database"]
 Dependency = Literal[Database, "firestore", "pubsub"]
+Group = Literal["graphql", "commands", "projections", "sagas", "operations"]
+Access = Literal["coordination", "relay", "recording", "administration", "expiry", "reporting"]
 strict = with_config(ConfigDict(extra="forbid"))
 
 
@@ -28,7 +30,7 @@ class Schedule:
 @dataclass(frozen=True)
 class Function:
     name: str
-    group: Literal["graphql", "commands", "projections", "sagas", "operations"]
+    group: Group
     service: Literal["client", "command", "query"]
     uses: Sequence[Dependency]
     memory: str
@@ -43,6 +45,15 @@ class Function:
     topics: Sequence[str] = ()
     dead_letters: bool = False
     schedule: Schedule | None = None
+    access: Sequence[Access] = ()
+    calls: Literal["payments", "shipping"] | None = None
+
+    @property
+    def database_roles(self) -> list[str]:
+        """PostgreSQL's, made by the migrations; none for who uses no such database."""
+        has_any = {"event_store", "command_database"} & set(self.uses)
+        kinds: Sequence[str] = self.access or [self.group]
+        return [f"shop_{kind}" for kind in kinds] if has_any else []
 
     @property
     def source(self) -> Path:

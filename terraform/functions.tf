@@ -1,0 +1,185 @@
+# One Cloud Run service per function, all from the same image: they differ in the file that they load.
+
+locals {
+  # Known before the services are made, so that they can know each other's. The other address that Cloud Run shows has a
+  # part by chance.
+  url_of_services = "https://shop-{service}-${data.google_project.this.number}.${var.region}.run.app"
+  urls = {
+    for name, function in local.functions : name => replace(local.url_of_services, "{service}", replace(name, "_", "-"))
+  }
+
+  # Who may be asked for by the graphql function alone: commands and what admins do.
+  called_by_graphql = { for name, function in local.functions : name => function if function.http && !function.public && name != "sandbox_provider" }
+
+  payment_url  = coalesce(var.payment_url, "${replace(local.url_of_services, "{service}", "sandbox-provider")}/payments")
+  shipping_url = coalesce(var.shipping_url, "${replace(local.url_of_services, "{service}", "sandbox-provider")}/shipments")
+
+  # The settings of shared/runtime/settings.py; those not named here are as they are there.
+  settings = {
+    for name, function in local.functions : name => merge(
+      {
+        FUNCTION_SOURCE = function.source
+        FUNCTION_TARGET = name
+        PYTHONPATH      = "/workspace" # where buildpacks put the repository
+        # As many threads as requests come at once. graphql has one thread and awaits, and does not look at it.
+        THREADS                   = tostring(function.concurrency)
+        CLOUD_RUN_TIMEOUT_SECONDS = tostring(function.timeout_seconds)
+        PROJECT_ID                = var.project_id
+        SIGN_IN_REQUIRED          = "true"
+        TRACE_SAMPLE_RATIO        = tostring(var.trace_sample_ratio)
+        # The code gives up first, says so and tidies up; then the platform; then Pub/Sub, which comes again.
+        HANDLER_TIMEOUT_SECONDS = tostring(function.timeout_seconds - 10)
+      },
+      length(function.databases) == 0 ? {} : {
+        DATABASE_IAM = "true"
+        POOL_SIZE    = tostring(function.pool_size)
+      },
+      {
+        for use, variable in { event_store = "EVENT_STORE_URL", command_database = "COMMAND_DATABASE_URL" } :
+        variable => replace(local.database_url[use], "{user}", urlencode(google_sql_user.function[name].name))
+        if contains(function.databases, use)
+      },
+      contains(keys(local.called_by_graphql), name) ? { CALLER_EMAIL = google_service_account.function["graphql"].email } : {},
+      name == "graphql" ? {
+        ADMIN_EMAIL              = var.admin_email
+        COMMAND_URL              = local.url_of_services
+        QUERY_URL                = local.url_of_services
+        SUBSCRIPTION_MAX_SECONDS = tostring(function.timeout_seconds - 300)
+      } : {},
+      function.calls == "payments" ? { PAYMENT_URL = local.payment_url } : {},
+      function.calls == "shipping" ? { SHIPPING_URL = local.shipping_url } : {},
+      function.calls == "payments" && var.payment_url == null ? { PAYMENT_AUTHORIZATION = "id-token" } : {},
+      function.calls == "shipping" && var.shipping_url == null ? { SHIPPING_AUTHORIZATION = "id-token" } : {},
+    )
+  }
+
+  # Settings whose value is in Secret Manager, by function.
+  secrets = {
+    for name, function in local.functions : name => merge(
+      function.calls == "payments" && var.payment_secret != null ? { PAYMENT_AUTHORIZATION = var.payment_secret } : {},
+      function.calls == "shipping" && var.shipping_secret != null ? { SHIPPING_AUTHORIZATION = var.shipping_secret } : {},
+    )
+  }
+}
+
+resource "google_cloud_run_v2_service" "function" {
+  for_each = local.functions
+
+  name                = each.value.service_name
+  location            = var.region
+  labels              = local.labels
+  deletion_protection = false # it holds nothing
+
+  # From outside only the public one can be reached. Pub/Sub and Cloud Scheduler of the same project count as inside; so do
+  # calls through the network (network.tf).
+  ingress = each.value.public ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY"
+
+  # The audience of every token that comes here, whatever address of the service was called.
+  custom_audiences = [local.urls[each.key]]
+
+  # For all revisions together, so that a roll-out doesn't double what they open.
+  scaling {
+    min_instance_count = each.value.min_instances
+    max_instance_count = each.value.max_instances
+  }
+
+  template {
+    labels                           = local.labels
+    service_account                  = google_service_account.function[each.key].email
+    max_instance_request_concurrency = each.value.concurrency
+    timeout                          = "${each.value.timeout_seconds}s"
+
+    scaling {
+      max_instance_count = each.value.max_instances
+    }
+
+    # Only where there is something to reach in it.
+    dynamic "vpc_access" {
+      for_each = length(each.value.databases) > 0 ? [true] : []
+      content {
+        egress = "PRIVATE_RANGES_ONLY"
+        network_interfaces {
+          network    = google_compute_network.shop.name
+          subnetwork = google_compute_subnetwork.functions.name
+        }
+      }
+    }
+
+    containers {
+      image = var.image
+
+      resources {
+        limits = {
+          cpu    = tostring(each.value.cpu)
+          memory = each.value.memory
+        }
+        cpu_idle          = true # paid for while a request is open, a subscription's stream included
+        startup_cpu_boost = true
+      }
+
+      dynamic "env" {
+        for_each = local.settings[each.key]
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      dynamic "env" {
+        for_each = local.secrets[each.key]
+        content {
+          name = env.key
+          value_source {
+            secret_key_ref {
+              secret  = env.value
+              version = "latest"
+            }
+          }
+        }
+      }
+
+      # Neither asks a database, or an outage of PostgreSQL would kill every function, and keep it from starting.
+      startup_probe {
+        period_seconds    = 2
+        timeout_seconds   = 2
+        failure_threshold = 60
+        http_get {
+          path = "/health/live"
+        }
+      }
+
+      # It waits for a thread like any request does, and no request may hold one longer than the handler's time limit, which
+      # is below this one: so a busy instance is never taken for a dead one.
+      liveness_probe {
+        period_seconds    = 60
+        timeout_seconds   = 60
+        failure_threshold = 3
+        http_get {
+          path = "/health/live"
+        }
+      }
+    }
+  }
+
+  lifecycle {
+    ignore_changes = [client, client_version] # whoever looked at it last
+
+    precondition {
+      condition     = var.image != null
+      error_message = "There is no image yet: build one and give it by digest (README.md, step 3). scripts/deploy does."
+    }
+    precondition {
+      condition     = each.value.cpu >= 1 || each.value.concurrency == 1
+      error_message = "${each.key}: below one CPU Cloud Run takes one request at a time; set its concurrency to 1."
+    }
+    precondition {
+      condition     = length(each.value.topics) == 0 && !each.value.dead_letters || each.value.timeout_seconds < local.manifest.subscriptions.ack_deadline_seconds
+      error_message = "${each.key}: its timeout_seconds must be below the subscriptions' ack_deadline_seconds, or Pub/Sub comes again while it is still at work."
+    }
+  }
+
+  depends_on = [
+    google_project_service.api,
+    google_secret_manager_secret_iam_member.reads_its_key,
+  ]
+}

@@ -1,0 +1,52 @@
+# functions/manifest.yaml is the one list of functions. Everything here follows from it, as it does for the code
+# (shared/runtime/manifest.py); nothing repeats it.
+locals {
+  manifest = yamldecode(file("${path.module}/../functions/manifest.yaml"))
+
+  # Every entry with its defaults, and with what the variables say of it in this system.
+  functions = {
+    for name, entry in local.manifest.functions : name => merge(
+      { http = false, public = false, topics = [], dead_letters = false, schedule = null, access = [], calls = "" },
+      local.manifest.defaults,
+      entry,
+      { for key, value in try(var.functions[name], {}) : key => value if value != null },
+      {
+        service_name = "shop-${replace(name, "_", "-")}"
+        source       = entry.group == name ? "functions/${name}/main.py" : "functions/${entry.group}/${name}/main.py"
+        access       = try(entry.access, [entry.group])
+        databases    = [for use in entry.uses : use if contains(["event_store", "command_database"], use)]
+      },
+      # What is said of one function wins over the ceiling for all.
+      {
+        max_instances = coalesce(try(var.functions[name].max_instances, null), min(
+          try(entry.max_instances, local.manifest.defaults.max_instances), coalesce(var.max_instances, 1000),
+        ))
+        pool_size = coalesce(try(var.functions[name].pool_size, null), min(
+          try(entry.pool_size, local.manifest.defaults.pool_size), coalesce(var.pool_size, 1000),
+        ))
+      },
+    )
+    if name != "sandbox_provider" || local.sandbox
+  }
+
+  # The shop's own stand-in for a payment and a shipping provider, deployed only where one of the two is missing. It keeps its
+  # books in the memory of its one instance: a restart forgets them. For trying out, never for money.
+  sandbox = var.payment_url == null || var.shipping_url == null
+
+  labels = {
+    app         = "shop"
+    environment = var.environment
+    managed-by  = "terraform"
+  }
+}
+
+data "google_project" "this" {
+  project_id = var.project_id
+}
+
+check "providers" {
+  assert {
+    condition     = !(local.sandbox && var.environment == "prod")
+    error_message = "Orders are paid and shipped by the sandbox, which only pretends to: set payment_url and shipping_url before anybody orders."
+  }
+}

@@ -1,0 +1,65 @@
+# A network of the shop's own, for two things: PostgreSQL has no public address, and the functions that only the shop calls
+# take nothing from outside.
+
+resource "google_compute_network" "shop" {
+  name                    = "shop"
+  auto_create_subnetworks = false
+
+  depends_on = [google_project_service.api]
+}
+
+# An instance takes up to two addresses, and a new revision starts before the old one has gone: room for a thousand of them.
+resource "google_compute_subnetwork" "functions" {
+  name                     = "shop-functions"
+  network                  = google_compute_network.shop.id
+  region                   = var.region
+  ip_cidr_range            = "10.8.0.0/20"
+  private_ip_google_access = true # see the zone below
+}
+
+# Where Google puts PostgreSQL's machines.
+resource "google_compute_global_address" "databases" {
+  name          = "shop-databases"
+  network       = google_compute_network.shop.id
+  purpose       = "VPC_PEERING"
+  address_type  = "INTERNAL"
+  prefix_length = 20
+  labels        = local.labels
+}
+
+resource "google_service_networking_connection" "databases" {
+  network                 = google_compute_network.shop.id
+  service                 = "servicenetworking.googleapis.com"
+  reserved_peering_ranges = [google_compute_global_address.databases.name]
+
+  # Google gives it back days after the last database is deleted; deleting it earlier fails.
+  deletion_policy = "ABANDON"
+}
+
+# One function calls another over this network, or `ingress = internal` would turn it away: a function's own way out, straight
+# to Google, counts as outside. So inside the network, every name under run.app stands for private.googleapis.com, whose
+# four addresses are among the private ranges that Direct VPC egress takes, and which Private Google Access carries on.
+# Everything else (Firestore, Pub/Sub, a real payment provider) still goes straight out, so no NAT is needed.
+resource "google_dns_managed_zone" "run" {
+  name        = "shop-run-app"
+  dns_name    = "run.app."
+  description = "Cloud Run from inside"
+  visibility  = "private"
+  labels      = local.labels
+
+  private_visibility_config {
+    networks {
+      network_url = google_compute_network.shop.id
+    }
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_dns_record_set" "run" {
+  managed_zone = google_dns_managed_zone.run.name
+  name         = "*.run.app."
+  type         = "A"
+  ttl          = 300
+  rrdatas      = ["199.36.153.8", "199.36.153.9", "199.36.153.10", "199.36.153.11"]
+}
