@@ -82,13 +82,25 @@ resource "google_pubsub_topic_iam_member" "publishes" {
   member = "serviceAccount:${google_service_account.function[each.value.function].email}"
 }
 
-# Signs in to PostgreSQL. Google grants this on projects only; it opens no instance that has no user for the account, and
-# what the user may do there is PostgreSQL's to say.
-resource "google_project_iam_member" "signs_in_to_postgres" {
-  for_each = merge(
+locals {
+  reaches_postgres = merge(
     { for name in keys(local.on_postgres) : name => google_service_account.function[name].email },
     { migrate = google_service_account.migrate.email },
   )
+}
+
+# Reaches PostgreSQL's machine through its volume. Google grants this, and the next, on projects only.
+resource "google_project_iam_member" "reaches_postgres" {
+  for_each = local.reaches_postgres
+
+  project = var.project_id
+  role    = "roles/cloudsql.client"
+  member  = "serviceAccount:${each.value}"
+}
+
+# Signs in there. It opens no instance that has no user for the account, and what the user may do is PostgreSQL's to say.
+resource "google_project_iam_member" "signs_in_to_postgres" {
+  for_each = local.reaches_postgres
 
   project = var.project_id
   role    = "roles/cloudsql.instanceUser"

@@ -117,10 +117,10 @@ locals {
   on_postgres  = { for name, function in local.functions : name => function if length(function.databases) > 0 }
   on_firestore = { for name, function in local.functions : name => function if contains(function.uses, "firestore") }
 
-  # Straight to the private address, as Google says for private addresses; the volume with a socket (`cloud_sql_instance`)
-  # goes by the public one, which there is none of. Who signs in proves it with a token, so it has to be encrypted.
+  # Through the socket of the volume that functions mount: what listens there proves both ends to each other and encrypts all
+  # that goes to the private address, the only one there is.
+  socket = "/cloudsql/${google_sql_database_instance.postgres.connection_name}"
   database_url = {
-    for use, database in local.databases :
-    use => "postgresql://{user}@${google_sql_database_instance.postgres.private_ip_address}:5432/${database}?sslmode=require"
+    for use, database in local.databases : use => "postgresql://{user}@/${database}?host=${urlencode(local.socket)}"
   }
 }

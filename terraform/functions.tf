@@ -105,6 +105,16 @@ resource "google_cloud_run_v2_service" "function" {
       }
     }
 
+    dynamic "volumes" {
+      for_each = length(each.value.databases) > 0 ? [true] : []
+      content {
+        name = "cloudsql"
+        cloud_sql_instance {
+          instances = [google_sql_database_instance.postgres.connection_name]
+        }
+      }
+    }
+
     containers {
       image = var.image
 
@@ -115,6 +125,14 @@ resource "google_cloud_run_v2_service" "function" {
         }
         cpu_idle          = true # paid for while a request is open, a subscription's stream included
         startup_cpu_boost = true
+      }
+
+      dynamic "volume_mounts" {
+        for_each = length(each.value.databases) > 0 ? [true] : []
+        content {
+          name       = "cloudsql"
+          mount_path = "/cloudsql"
+        }
       }
 
       dynamic "env" {

@@ -35,6 +35,13 @@ resource "google_cloud_run_v2_job" "migrate" {
         }
       }
 
+      volumes {
+        name = "cloudsql"
+        cloud_sql_instance {
+          instances = [google_sql_database_instance.postgres.connection_name]
+        }
+      }
+
       containers {
         image   = var.image
         command = ["/cnb/lifecycle/launcher"] # of buildpacks; it finds Python
@@ -42,6 +49,11 @@ resource "google_cloud_run_v2_job" "migrate" {
 
         resources {
           limits = { cpu = "1", memory = "512Mi" }
+        }
+
+        volume_mounts {
+          name       = "cloudsql"
+          mount_path = "/cloudsql"
         }
 
         dynamic "env" {
@@ -72,5 +84,5 @@ resource "google_cloud_run_v2_job" "migrate" {
   }
 
   # It can't give roles to users that aren't there.
-  depends_on = [google_sql_database.database, google_sql_user.function, google_project_iam_member.signs_in_to_postgres, google_dns_record_set.run]
+  depends_on = [google_sql_database.database, google_sql_user.function, google_project_iam_member.signs_in_to_postgres, google_project_iam_member.reaches_postgres, google_dns_record_set.run]
 }

@@ -10,7 +10,7 @@ mock_provider "google" {
     defaults = { email = "somebody@shop-test-1.iam.gserviceaccount.com" }
   }
   mock_resource "google_sql_database_instance" {
-    defaults = { private_ip_address = "10.20.0.3" }
+    defaults = { connection_name = "shop-test-1:asia-northeast1:shop" }
   }
 }
 
@@ -138,8 +138,21 @@ run "whoever_uses_postgresql_is_in_the_network_and_signs_in_as_itself" {
     error_message = "each knows the databases that it uses and no other"
   }
   assert {
-    condition     = { for env in google_cloud_run_v2_service.function["create_order"].template[0].containers[0].env : env.name => env.value }["EVENT_STORE_URL"] == "postgresql://somebody%40shop-test-1.iam@10.20.0.3:5432/event_store?sslmode=require"
-    error_message = "a service account's name without its end, percent-encoded, no password, encrypted"
+    condition     = { for env in google_cloud_run_v2_service.function["create_order"].template[0].containers[0].env : env.name => env.value }["EVENT_STORE_URL"] == "postgresql://somebody%40shop-test-1.iam@/event_store?host=%2Fcloudsql%2Fshop-test-1%3Aasia-northeast1%3Ashop"
+    error_message = "a service account's name without its end, percent-encoded, no password, by the volume's socket"
+  }
+  assert {
+    condition = alltrue([
+      for name, service in google_cloud_run_v2_service.function :
+      length(service.template[0].volumes) == (length(setintersection(local.manifest.functions[name].uses, ["event_store", "command_database"])) > 0 ? 1 : 0)
+      && length(service.template[0].volumes) == length(service.template[0].containers[0].volume_mounts)
+      && alltrue([for one in service.template[0].volumes : contains(one.cloud_sql_instance[0].instances, "shop-test-1:asia-northeast1:shop")])
+    ])
+    error_message = "the Cloud SQL volume where the function needs PostgreSQL, and nowhere else"
+  }
+  assert {
+    condition     = toset(keys(google_project_iam_member.reaches_postgres)) == setunion(["migrate"], keys(google_sql_user.function))
+    error_message = "whoever has a user may reach the instance, and nobody else"
   }
   assert {
     condition     = alltrue([for user in values(google_sql_user.function) : user.type == "CLOUD_IAM_SERVICE_ACCOUNT" && user.password == null && user.database_roles == null])
