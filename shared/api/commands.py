@@ -15,6 +15,7 @@ from shared.auth.permissions import Actor
 from shared.domain.errors import ANSWERS, ShopError, TimedOut, Unavailable
 from shared.observability.context import Context, SpanKind, current, span, traceparent
 from shared.resilience.calls import BreakerOpen, Breakers, OutOfTime, time_left
+from shared.runtime.settings import url_of
 
 _ERRORS: dict[str, type[ShopError]] = {code: kind for kind, (_, code) in ANSWERS.items() if issubclass(kind, ShopError)}
 
@@ -23,7 +24,7 @@ _MARGIN = 0.5
 
 
 class CommandClient:
-    """`url`: of a command function, with `{function}` for its name. `timeout`: seconds for one call."""
+    """`url`: of a command function, as the setting `command_url`. `timeout`: seconds for one call."""
 
     def __init__(self, url: str, timeout: float, breakers: Breakers) -> None:
         self._url = url
@@ -69,7 +70,7 @@ class CommandClient:
         return answer
 
     async def _call(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any] | Exception:
-        url, left = self._url.format(function=function), time_left(self._timeout)
+        url, left = url_of(self._url, function), time_left(self._timeout)
         bounded = headers | {"X-Timeout": f"{max(_MARGIN, left - _MARGIN):.3f}"}
         if trace := traceparent() or current().traceparent:
             bounded["traceparent"] = trace

@@ -23,6 +23,7 @@ from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
 from shared.runtime.health import Check, Finding, Report, Status, dependencies
 from shared.runtime.manifest import Function, manifest
+from shared.runtime.settings import url_of
 
 _LATE, _LOST = timedelta(minutes=1), timedelta(minutes=10)
 _SWEEPS_MISSED = timedelta(minutes=2)
@@ -69,7 +70,7 @@ def _answering_for_itself(engines: Engines, function: Function) -> Finding:
 
 def _asked(engines: Engines, function: Function) -> Finding:
     urls = {"command": engines.settings.command_url, "query": engines.settings.query_url}
-    url = urls[function.service].format(function=function.name)
+    url = url_of(urls[function.service], function.name)
     try:
         headers = asyncio.run(authorization(url))
         answer = _client().get(f"{url}/health/ready", headers=headers, timeout=time_left(60))

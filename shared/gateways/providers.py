@@ -11,8 +11,10 @@ from typing import Annotated, Literal, Protocol
 from urllib.parse import urlsplit
 
 import httpx
+from google.auth.exceptions import GoogleAuthError
 from pydantic import AfterValidator, ValidationError
 
+from shared.auth.identity import signed
 from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.domain.values import Money, adapter
 from shared.observability.context import SpanKind, current, span, traceparent
@@ -68,12 +70,14 @@ class _Answer:
 class HttpProvider:
     """One provider's endpoint: PUT makes what the key stands for, DELETE undoes it. Both may be repeated.
 
-    `url`: without a trailing slash. A business refusal is an answer; everything else that isn't success is Unavailable.
+    `url`: without a trailing slash. `authorization`: the header of that name; `id-token` for one of ours, such as the
+    sandbox. A business refusal is an answer; everything else that isn't success is Unavailable.
     """
 
-    def __init__(self, url: str, breaker: Breaker) -> None:
+    def __init__(self, url: str, breaker: Breaker, authorization: str = "") -> None:
         self._url = url
         self._breaker = breaker
+        self._authorization = authorization.strip()  # a secret's file often ends in a new line
         self._client = httpx.Client()
 
     def make(self, key: str, body: dict[str, str]) -> Accepted | Refused:
@@ -91,14 +95,15 @@ class HttpProvider:
                 return self._answer(method, key, body)
             except (httpx.TimeoutException, TimedOut) as error:
                 raise TimedOut(f"{name} did not answer in time; it may have happened") from error
-            except (httpx.HTTPError, ValidationError) as error:
+            except (httpx.HTTPError, ValidationError, GoogleAuthError) as error:
                 raise Unavailable(f"{name} does not answer: {type(error).__name__}") from error
 
     def _answer(self, method: str, key: str, body: dict[str, str] | None) -> _Answer:
         url, content = f"{self._url}/{key}", bytearray()
+        headers = _headers(key) | self._signed()
         with (
             deadline(TIMEOUT),
-            self._client.stream(method, url, json=body, headers=_headers(key), timeout=time_left(TIMEOUT)) as response,
+            self._client.stream(method, url, json=body, headers=headers, timeout=time_left(TIMEOUT)) as response,
         ):
             if response.status_code in _FOR_GOOD:
                 raise Invalid(f"{self._breaker.name} does not take the request: {response.status_code}")
@@ -111,6 +116,11 @@ class HttpProvider:
         answer: _Answer = adapter(_Answer).validate_json(bytes(content))
         return answer
 
+    def _signed(self) -> dict[str, str]:
+        if self._authorization == "id-token":
+            return signed(self._url)
+        return {"Authorization": self._authorization} if self._authorization else {}
+
 
 def _headers(key: str) -> dict[str, str]:
     context = current()
@@ -120,8 +130,8 @@ def _headers(key: str) -> dict[str, str]:
 
 
 class HttpPayments:
-    def __init__(self, url: str, breaker: Breaker) -> None:
-        self._provider = HttpProvider(url, breaker)
+    def __init__(self, url: str, breaker: Breaker, authorization: str = "") -> None:
+        self._provider = HttpProvider(url, breaker, authorization)
 
     def charge(self, key: str, amount: Money, method: str) -> Accepted | Refused:
         return self._provider.make(key, {"amount": str(amount.amount), "currency": amount.currency, "method": method})
@@ -131,8 +141,8 @@ class HttpPayments:
 
 
 class HttpShipping:
-    def __init__(self, url: str, breaker: Breaker) -> None:
-        self._provider = HttpProvider(url, breaker)
+    def __init__(self, url: str, breaker: Breaker, authorization: str = "") -> None:
+        self._provider = HttpProvider(url, breaker, authorization)
 
     def arrange(self, key: str, method: str) -> Accepted | Refused:
         return self._provider.make(key, {"method": method})

@@ -2,7 +2,7 @@
 order; `always_*` files every time."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,8 @@ from shared.observability.context import SpanKind, span
 from shared.resilience.calls import time_left
 
 RV = TypeVar("RV")
+Password = Callable[[], str]
+"""Asked for every connection: it may be a token that expires. Sessions outlive it."""
 
 STATEMENT_SECONDS = 15.0
 """For one statement, or less when the request has less left."""
@@ -61,9 +63,10 @@ class Pool(ConnectionPool):
             yield connection
 
 
-def connect(conninfo: str, size: int) -> Pool:
+def connect(conninfo: str, size: int, password: Password | None = None) -> Pool:
     """A pool of at most `size` connections in autocommit mode, opened when first needed."""
     options: dict[str, Any] = {"autocommit": True, "prepare_threshold": 1, "options": _LIMITS}
+    options |= {"connect_timeout": int(_CONNECT_SECONDS), **_KEEPALIVE}
     return Pool(
         conninfo,
         connection_class=_Bounded,
@@ -71,7 +74,7 @@ def connect(conninfo: str, size: int) -> Pool:
         max_size=size,
         timeout=_CONNECT_SECONDS,
         reconnect_timeout=_CONNECT_SECONDS,  # then give up, and let the next caller try at once
-        kwargs={**options, "connect_timeout": int(_CONNECT_SECONDS), **_KEEPALIVE},
+        kwargs=(lambda: options | {"password": password()}) if password else options,
         open=True,
     )
 
@@ -102,9 +105,9 @@ class ChangedMigration(Exception):
     """A file that has been applied was edited afterwards; put it back and write a new one."""
 
 
-def migrate(conninfo: str, folder: Path) -> list[str]:
+def migrate(conninfo: str, folder: Path, password: Password | None = None) -> list[str]:
     """The names of the files applied now. All or nothing, and one at a time: a second run waits and finds it done."""
-    with psycopg.connect(conninfo) as connection:
+    with psycopg.connect(conninfo, password=password() if password else None) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         connection.execute(
             "CREATE TABLE IF NOT EXISTS migrations"

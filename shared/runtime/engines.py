@@ -20,6 +20,7 @@ from shared.observability import logs
 from shared.observability.context import configure, exporter_of_the_environment
 from shared.read_models.protocol import Queries, ReadModels
 from shared.resilience.calls import Breakers
+from shared.resilience.login import login_token
 from shared.resilience.postgres import FOLDERS, connect, missing, unavailable_when_down
 from shared.runtime.coordinate import Coordinator
 from shared.runtime.execution_store import Executions, PostgresExecutions
@@ -111,11 +112,13 @@ class Engines:
 
     @cached_property
     def payments(self) -> PaymentGateway:
-        return HttpPayments(self.settings.payment_url, self.breakers["the payment provider"])
+        authorization = self.settings.payment_authorization
+        return HttpPayments(self.settings.payment_url, self.breakers["the payment provider"], authorization)
 
     @cached_property
     def shipping(self) -> ShippingGateway:
-        return HttpShipping(self.settings.shipping_url, self.breakers["the shipping provider"])
+        authorization = self.settings.shipping_authorization
+        return HttpShipping(self.settings.shipping_url, self.breakers["the shipping provider"], authorization)
 
     @cached_property
     def sandbox(self) -> Sandbox:
@@ -128,11 +131,14 @@ class Engines:
 
     @cached_property
     def _event_store_pool(self) -> ConnectionPool:
-        return connect(self.settings.event_store_url, self.settings.pool_size)
+        return self._pool(self.settings.event_store_url)
 
     @cached_property
     def _command_pool(self) -> ConnectionPool:
-        return connect(self.settings.command_database_url, self.settings.pool_size)
+        return self._pool(self.settings.command_database_url)
+
+    def _pool(self, url: str) -> ConnectionPool:
+        return connect(url, self.settings.pool_size, login_token if self.settings.database_iam else None)
 
 
 _engines: Engines | None = None

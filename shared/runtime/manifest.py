@@ -52,7 +52,8 @@ class Function:
     def database_roles(self) -> list[str]:
         """PostgreSQL's, made by the migrations; none for who uses no such database."""
         has_any = {"event_store", "command_database"} & set(self.uses)
-        return [f"shop_{access}" for access in self.access or [self.group]] if has_any else []
+        kinds: Sequence[str] = self.access or [self.group]
+        return [f"shop_{kind}" for kind in kinds] if has_any else []
 
     @property
     def source(self) -> Path:

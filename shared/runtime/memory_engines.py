@@ -15,7 +15,7 @@ from shared.read_models.protocol import MemoryReadModels, Queries, ReadModels
 from shared.runtime.engines import Engines
 from shared.runtime.execution_store import Executions, MemoryExecutions
 from shared.runtime.manifest import Database, manifest
-from shared.runtime.settings import Settings
+from shared.runtime.settings import Settings, url_of
 from shared.sagas.store import MemorySagaStore, SagaStore
 
 
@@ -100,7 +100,7 @@ def push_over_http(settings: Settings) -> Deliver:
     urls = {"command": settings.command_url, "query": settings.query_url}
 
     def deliver(subscription: Subscription, body: dict[str, object]) -> int:
-        url = urls[subscription.service].format(function=subscription.endpoint)
+        url = url_of(urls[subscription.service], subscription.endpoint)
         try:
             return client.post(url, json=body, timeout=subscription.ack_deadline).status_code
         except httpx.HTTPError:

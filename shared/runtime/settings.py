@@ -29,6 +29,12 @@ class Settings:
     to say. `subscription_max_seconds`: after which a subscription ends and the client asks again; below the time that
     the platform gives a request.
 
+    In a URL, `{service}` stands for the function's name with hyphens, as services have in the cloud. `database_iam`: sign
+    in to PostgreSQL with a token of the process's service account in place of a password. `database_user`: the functions'
+    users there, with `{service}` too; migrating gives them the roles that the manifest says; none when empty.
+    `payment_authorization`, `shipping_authorization`: what the provider is sent as the header Authorization; `id-token`
+    for a token of the process's service account.
+
     Limits for clients; the README's table says what happens beyond each. `max_body_bytes`: of one request.
     `max_query_characters`, `..._tokens`, `..._fields`, `..._fragments` (spreads): of a document as it is written.
     `max_query_depth`, `..._aliases`, `..._cost`: of the operation that runs, fragments written out; its cost is the
@@ -49,6 +55,8 @@ class Settings:
     event_store_url: str = "postgresql://localhost/event_store"
     command_database_url: str = "postgresql://localhost/command"
     pool_size: Positive = 4
+    database_iam: bool = False
+    database_user: str = ""
     command_url: str = "http://127.0.0.1:8081/{function}"
     query_url: str = "http://127.0.0.1:8082/{function}"
     command_timeout_seconds: Seconds = 10
@@ -56,7 +64,9 @@ class Settings:
     admin_email: str = ""
     caller_email: str = ""
     payment_url: str = "http://127.0.0.1:8081/sandbox_provider/payments"
+    payment_authorization: str = ""
     shipping_url: str = "http://127.0.0.1:8081/sandbox_provider/shipments"
+    shipping_authorization: str = ""
     saga_pace: Seconds = 1.0
     sandbox_database: str = ":memory:"
     console_directory: str = ""
@@ -100,3 +110,13 @@ def settings() -> Settings:
         field.name: os.environ[field.name.upper()] for field in fields(Settings) if field.name.upper() in os.environ
     }
     return TypeAdapter(Settings).validate_python(given)
+
+
+def url_of(template: str, function: str) -> str:
+    """Where a function is called: the settings `command_url` and `query_url` with its name in them."""
+    return template.format(function=function, service=service_name(function))
+
+
+def service_name(function: str) -> str:
+    """Of names in the cloud, which have hyphens where ours have underscores."""
+    return function.replace("_", "-")

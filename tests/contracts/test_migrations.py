@@ -65,7 +65,7 @@ def test_an_applied_migration_must_not_change(empty_database: str, tmp_path: Pat
 
 def test_dead_letters_of_before_they_had_a_history_are_kept(empty_database: str, tmp_path: Path) -> None:
     folder = shutil.copytree(COMMAND_DATABASE, tmp_path / "sql")
-    for file in folder.glob("000[2-9]*"):
+    for file in (*folder.glob("000[2-9]*"), *folder.glob("always_*")):
         file.unlink()
     migrate(empty_database, folder)
     with psycopg.connect(empty_database) as connection:
