@@ -17,7 +17,7 @@ locals {
 }
 
 resource "google_sql_database_instance" "postgres" {
-  name                = "shop"
+  name                = "shop-${random_id.suffix.hex}"
   region              = var.region
   database_version    = "POSTGRES_18"
   deletion_protection = var.deletion_protection # against Terraform
@@ -87,8 +87,9 @@ resource "google_sql_database_instance" "postgres" {
 resource "google_sql_database" "database" {
   for_each = local.databases
 
-  name     = each.value
-  instance = google_sql_database_instance.postgres.name
+  name            = each.value
+  instance        = google_sql_database_instance.postgres.name
+  deletion_policy = "ABANDON" # it goes with its instance; by itself it would not go while anybody is connected
 
   lifecycle {
     prevent_destroy = true

@@ -11,6 +11,7 @@ resource "google_service_account" "scheduler" {
   depends_on = [google_project_service.api]
 }
 
+# The scheduler calls what has a schedule, and nothing else.
 resource "google_cloud_run_v2_service_iam_member" "scheduled" {
   for_each = local.scheduled
 

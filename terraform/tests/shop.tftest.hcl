@@ -14,6 +14,10 @@ mock_provider "google" {
   }
 }
 
+mock_provider "random" {
+  override_during = plan
+}
+
 mock_provider "google-beta" {
   override_during = plan
 

@@ -1,0 +1,480 @@
+"""Each function signs in to PostgreSQL as a user of its own, and all its work can be done with what that user may do there;
+more it may not. As in the cloud: nobody is a superuser, not even who migrates."""
+
+import base64
+import json
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, cast
+from uuid import UUID
+
+import flask
+import psycopg
+import pytest
+import structlog
+from graphql import GraphQLField, get_named_type, get_nullable_type, is_leaf_type, is_object_type
+from psycopg import errors
+from psycopg.conninfo import make_conninfo
+from uuid_utils.compat import uuid7
+
+from scripts.local.emulators import start_postgres
+from scripts.local.migrate import NoSuchUser, give_roles, migrate_all
+from shared.api.schema import schema
+from shared.domain.errors import Unavailable
+from shared.messaging.envelope import Publishable
+from shared.messaging.memory import dead_letter_attributes
+from shared.messaging.outbox import Publisher
+from shared.read_models.protocol import MemoryReadModels, Queries, ReadModels
+from shared.runtime.engines import Engines, use
+from shared.runtime.manifest import manifest
+from shared.runtime.settings import Settings, service_name
+from tests.shop_in_memory import Json, ShopInMemory, app, plain_logs, provider
+
+__all__ = ["plain_logs", "provider"]
+
+USER = "shop-{service}@my-shop.iam"
+OWNER = "cloudsqlsuperuser"
+FUNCTIONS = manifest().functions
+SIGNING_IN = [function for function in FUNCTIONS.values() if function.database_roles]
+
+
+class Servers:
+    """A server as Cloud SQL has it. `admin`: past everything that is tested here. `settings`: those of who migrates."""
+
+    def __init__(self, event_store: str, command: str) -> None:
+        self.admin = {"event_store": event_store, "command_database": command}
+        self.run("event_store", f"CREATE ROLE {OWNER} NOLOGIN CREATEROLE CREATEDB")
+        for database in ("event_store", "command"):
+            self.run("event_store", f"ALTER DATABASE {database} OWNER TO {OWNER}")
+        self.add_user("migrate")
+        self.run("event_store", f'GRANT {OWNER} TO "{user("migrate")}"')
+        self.settings = Settings(**self.urls("migrate", options=f"-c role={OWNER}"), database_user=USER)
+
+    def run(self, database: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.admin[database], autocommit=True) as connection:
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def add_user(self, function: str) -> None:
+        self.run("event_store", f'CREATE ROLE "{user(function)}" LOGIN')
+
+    def urls(self, function: str, **more: str) -> dict[str, Any]:
+        """Settings that sign in as the function's user."""
+        urls = {name: make_conninfo(url, user=user(function), **more) for name, url in self.admin.items()}
+        return {"event_store_url": urls["event_store"], "command_database_url": urls["command_database"]}
+
+    def roles_of(self, function: str) -> set[str]:
+        query = """SELECT role.rolname FROM pg_auth_members JOIN pg_roles role ON role.oid = roleid
+                   JOIN pg_roles u ON u.oid = member WHERE u.rolname = %s"""
+        return {row[0] for row in self.run("event_store", query, user(function))}
+
+
+def user(function: str) -> str:
+    return USER.format(service=service_name(function))
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    home = tmp_path_factory.mktemp("cloud")
+    for folder in (home, *home.parents[:2]):
+        folder.chmod(0o755)  # the server runs as another user where we are root
+    event_store, command, stop = start_postgres(home / "data")
+    servers = Servers(event_store, command)
+    for function in SIGNING_IN:
+        servers.add_user(function.name)
+    migrate_all(servers.settings)
+    yield servers
+    stop()
+
+
+class Broker:
+    """Hands messages over when told to. `down`: takes none."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[str, Json]] = deque()
+        self.down = False
+
+    def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
+        if self.down:
+            raise Unavailable("down")
+        for message in messages:
+            data = base64.b64encode(message.body()).decode()
+            pushed = {"messageId": str(random.getrandbits(63)), "data": data, "attributes": message.attributes()}
+            self.waiting.append((message.topic, pushed))
+        return [message.id for message in messages]
+
+    def has_topic(self, topic: str) -> bool:
+        return True
+
+
+class OwnEngines(Engines):
+    def __init__(self, settings: Settings, broker: Broker, models: MemoryReadModels) -> None:
+        super().__init__(settings)
+        self._broker, self._models = broker, models
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        return self._broker
+
+    @cached_property
+    def read_models(self) -> ReadModels:
+        return self._models
+
+    @cached_property
+    def queries(self) -> Queries:
+        return self._models
+
+    def close(self) -> None:
+        for name in ("recorder", "_event_store_pool", "_command_pool"):
+            if name in vars(self):
+                getattr(self, name).close()
+        for gateway in {"payments", "shipping"} & vars(self).keys():
+            getattr(self, gateway)._provider._client.close()
+
+
+class Shop(ShopInMemory):
+    """One function at a time, each with engines that sign in as its user."""
+
+    def __init__(self, servers: Servers, provider: str) -> None:
+        self.broker, models = Broker(), MemoryReadModels()
+        common = Settings(
+            payment_url=f"{provider}/payments", shipping_url=f"{provider}/shipments", saga_pace=0.001, pool_size=2
+        )
+        self.of = {name: OwnEngines(replace(common, **servers.urls(name)), self.broker, models) for name in FUNCTIONS}
+        self.worked: set[str] = set()
+
+    def close(self) -> None:
+        for engines in self.of.values():
+            engines.close()
+
+    def as_itself(self, function: str) -> None:
+        use(self.of[function])
+        self.worked.add(function)
+
+    def call(self, function: str, body: bytes = b"", method: str = "POST", **request: Any) -> Any:
+        self.as_itself(function)
+        return super().call(function, body, method, **request)
+
+    def done(self, function: str, **body: object) -> None:
+        response = self.command(function, body)
+        assert response.status_code in (200, 204), (function, response.text)
+
+    def graphql(self, query: str, *_: Any, **__: Any) -> Json:
+        self.as_itself("graphql")
+        return super().graphql(query)
+
+    def deliver_next(self) -> None:
+        topic, message = self.broker.waiting.popleft()
+        for subscription in manifest().all_subscriptions:
+            if subscription.topic == topic:
+                body = {"message": message, "subscription": f"projects/p/subscriptions/{subscription.name}"}
+                pushed = self.push(subscription.endpoint, body)
+                assert pushed.status_code == 204, (subscription.name, pushed.text)
+
+    def deliver_until(self, topic: str | None = None) -> None:
+        """All there is, or until a message of the topic is next."""
+        while self.broker.waiting and self.broker.waiting[0][0] != topic:
+            self.deliver_next()
+
+    def poison(self) -> None:
+        """A message that a projection can't take, and its dead letter."""
+        (source,) = [one for one in manifest().all_subscriptions if one.name == "project-products.product-events"]
+        message = {"messageId": str(random.getrandbits(63)), "data": "cG9pc29u", "attributes": {"n": str(uuid7())}}
+        name = f"projects/p/subscriptions/{source.name}"
+        assert self.push("project_products", {"message": message, "subscription": name}).status_code >= 400
+        attributes = message["attributes"] | dead_letter_attributes(source, 10)  # type: ignore[operator]
+        body = {
+            "message": {**message, "attributes": attributes},
+            "subscription": f"record-dead-letter.{source.name}.dead",
+        }
+        assert self.push("record_dead_letter", body).status_code == 204
+
+
+@pytest.fixture
+def shop(servers: Servers, provider: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.setattr("shared.runtime.engines._engines", None)  # put back afterwards
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
+    shop = Shop(servers, provider)
+    yield shop
+    shop.close()
+
+
+def test_every_function_can_do_all_its_work(shop: Shop, servers: Servers) -> None:
+    with structlog.testing.capture_logs([structlog.processors.format_exc_info]) as logs:
+        product = catalogue(shop)
+        sagas(shop, product)
+        questions(shop, servers)
+        operations(shop, servers)
+        for function in SIGNING_IN:
+            ready(shop, function.name)
+    assert shop.worked >= {function.name for function in SIGNING_IN}
+    assert [line for line in logs if "permission denied" in repr(line)] == []
+
+
+def catalogue(shop: Shop) -> str:
+    """Every command of the catalogue; the id of a product on sale, with enough of a past for a snapshot."""
+    top, below = shop.new_category(), shop.new_category()
+    shop.done("update_category", categoryId=below, name="below", parentId=top)
+    sold, dropped = shop.new_product(below), shop.new_product(below)
+    shop.done("update_product", productId=sold, description="green", categoryId=top)
+    shop.done("change_product_price", productId=sold, newPrice=500)
+    for _ in range(110):
+        shop.done("adjust_stock", productId=sold, delta=1)
+    shop.done("delete_product", productId=dropped)
+    shop.done("delete_category", categoryId=below)
+    shop.deliver_until()
+    return sold
+
+
+def sagas(shop: Shop, product: str) -> None:
+    """Every step and every compensation."""
+    confirmed = shop.new_order(product)
+    shop.deliver_until()
+    shop.new_order(product, paymentMethod="decline")
+    shop.new_order(product, shippingMethod="refuse")
+    shop.deliver_until()
+    cancelled = shop.new_order(product)
+    shop.deliver_until("arrange-shipping")
+    shop.done("cancel_order", orderId=cancelled)
+    shop.deliver_until()
+    states = {order_id: shop.of["graphql"].sagas.load(UUID(order_id)) for order_id in (confirmed, cancelled)}
+    assert [saga.progress.status.value for saga in states.values() if saga] == ["COMPLETED", "FAILED"]
+
+
+def operations(shop: Shop, servers: Servers) -> None:
+    """What admins and schedules do."""
+    product = shop.new_product()
+    shop.broker.waiting.clear()
+    unheard = shop.new_order(product)
+    shop.broker.waiting.clear()
+    shop.done("retry_saga", id=unheard)
+    shop.broker.waiting.clear()  # its first step never gets the command, and its deadline passes
+    shop.done("sweep_sagas")
+    shop.poison()
+    (first,), (second,) = servers.run("command_database", "SELECT id FROM dead_letters")
+    shop.done("retry_dead_letters", id=str(first))
+    shop.done("discard_dead_letter", id=str(second), reason="poison")
+    shop.broker.waiting.clear()
+    shop.broker.down = True
+    late = shop.new_order(product)
+    shop.done("retry_saga", id=late)
+    shop.broker.down = False
+    for database in ("event_store", "command_database"):
+        servers.run(database, "UPDATE outbox SET leased_until = 'epoch'")
+    shop.done("relay_outbox")
+    assert {topic for topic, _ in shop.broker.waiting} >= {"order-events", "reserve-inventory"}
+    expiry(shop, servers)
+    assert shop.call("report_metrics", method="GET").status_code == 200
+
+
+def expiry(shop: Shop, servers: Servers) -> None:
+    old = {
+        "event_store": ["idempotency SET recorded_at = 'epoch'"],
+        "command_database": [
+            "dead_letters SET updated_at = 'epoch'",
+            "delivery_failures SET last_at = 'epoch'",
+            "sagas SET updated_at = 'epoch'",
+            "saga_history SET recorded_at = 'epoch'",
+            "executions SET recorded_at = 'epoch'",
+        ],
+    }
+    for database, tables in old.items():
+        for table in tables:
+            servers.run(database, f"UPDATE {table}")
+    expired = shop.command("expire_records", {})
+    assert expired.status_code == 200 and expired.json()["done"] > 20
+    left = "SELECT count(*) FROM idempotency"
+    assert servers.run("event_store", left) == [(0,)]
+    assert servers.run("command_database", "SELECT count(*) FROM dead_letters") == [(0,)]
+
+
+def questions(shop: Shop, servers: Servers) -> None:
+    """Every query of the schema, with everything in it that can be asked for without an argument."""
+    shop.poison()
+    (order,) = servers.run("event_store", "SELECT substr(stream, 7) FROM events WHERE type = 'OrderConfirmed' LIMIT 1")
+    (product,) = servers.run(
+        "event_store", "SELECT substr(stream, 9) FROM events WHERE type = 'ProductCreated' LIMIT 1"
+    )
+    (letter,) = servers.run("command_database", "SELECT id FROM dead_letters LIMIT 1")
+    ids = {"order": order[0], "saga": order[0], "product": product[0], "deadLetter": letter[0]}
+    queries = schema().query_type
+    assert queries
+    for name, field in queries.fields.items():
+        answer = shop.graphql(f"{{ {name}{given(name, field, ids)} {selection(field.type)} }}")
+        codes = {error["extensions"]["code"] for error in answer.get("errors", ())}
+        assert codes <= {"NOT_FOUND", "INVALID_INPUT"}, (name, answer)
+        assert not codes or name not in ids, (name, answer)
+    for engines in shop.of.values():
+        engines.recorder.flush()
+    asked = shop.graphql(f'{{ order(id: "{order[0]}") {{ timeline {{ name kind }} }} }}')
+    assert {entry["kind"] for entry in asked["data"]["order"]["timeline"]} == {"EVENT", "DELIVERY", "SAGA"}
+    assert servers.run("command_database", "SELECT count(*) > 20 FROM executions WHERE kind = 'query'") == [(True,)]
+
+
+def given(name: str, field: GraphQLField, ids: dict[str, Any]) -> str:
+    """Values for the arguments that can't be left out."""
+    values = {"id": ids.get(name, uuid7()), "userId": "ann", "searchTerm": "tea", "serviceName": "graphql"}
+    needed = [name for name, one in field.args.items() if str(one.type).endswith("!")]
+    arguments = ", ".join(f'{name}: "{values[name]}"' for name in needed)
+    return f"({arguments})" if needed else ""
+
+
+def selection(kind: Any, depth: int = 2) -> str:
+    named = get_named_type(kind)
+    if is_leaf_type(named):
+        return ""
+    assert is_object_type(named)
+    parts = [
+        f"{name} {selection(field.type, depth - 1)}"
+        for name, field in named.fields.items()
+        if name != "timeline" and (is_leaf_type(get_named_type(get_nullable_type(field.type))) or depth > 0)
+    ]
+    return f"{{ {' '.join(parts)} }}"
+
+
+def ready(shop: Shop, function: str) -> None:
+    """Databases can be read as far as /health/ready does."""
+    shop.as_itself(function)
+    if function == "graphql":
+        answer = shop.http("GET", "/health/ready")
+        report = answer.json()
+    else:
+        report = json.loads(cast(flask.Flask, app(function)).test_client().get("/health/ready").data)
+    assert report["status"] == "HEALTHY", (function, report)
+
+
+WRITES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+EVERYWHERE = {"executions INSERT", "delivery_failures INSERT", "delivery_failures UPDATE"}
+APPENDS = {"events INSERT", "snapshots INSERT", "snapshots UPDATE", "outbox INSERT", "outbox DELETE"}
+ANSWERS = {"idempotency INSERT", "idempotency UPDATE"}
+COUNTS = {"event_counts INSERT", "event_counts UPDATE", "events_counted UPDATE"}
+MAY_WRITE: dict[str, dict[str, set[str]]] = {
+    "graphql": {"event_store": COUNTS, "command_database": {"executions INSERT"}},
+    "create_order": {
+        "event_store": {*APPENDS, *ANSWERS, "placements INSERT", "placements UPDATE", "placements DELETE"}
+    },
+    "project_orders": {"event_store": set(), "command_database": EVERYWHERE},
+    "process_payment": {"event_store": APPENDS, "command_database": EVERYWHERE},
+    "order_saga": {
+        "event_store": set(),
+        "command_database": {
+            *EVERYWHERE, "sagas INSERT", "sagas UPDATE", "saga_history INSERT", "outbox INSERT", "outbox DELETE",
+        },
+    },
+    "record_dead_letter": {
+        "command_database": {
+            "dead_letters INSERT", "dead_letters UPDATE", "dead_letter_history INSERT", "delivery_failures DELETE",
+        }
+    },
+    "discard_dead_letter": {
+        "event_store": ANSWERS,
+        "command_database": {"dead_letters UPDATE", "dead_letter_history INSERT"},
+    },
+    "expire_records": {
+        "event_store": {"idempotency DELETE"},
+        "command_database": {
+            "dead_letters DELETE", "delivery_failures DELETE", "saga_history DELETE", "executions DELETE",
+        },
+    },
+    "relay_outbox": {
+        "event_store": {"outbox UPDATE", "outbox DELETE"},
+        "command_database": {"outbox UPDATE", "outbox DELETE"},
+    },
+    "report_metrics": {"event_store": COUNTS, "command_database": set()},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("function", MAY_WRITE)
+def test_a_function_may_write_nothing_but_this(servers: Servers, function: str) -> None:
+    query = """SELECT relname || ' ' || privilege FROM pg_class, unnest(%s::text[]) AS privilege
+               WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+               AND has_table_privilege(%s, pg_class.oid, privilege)"""
+    for database in ("event_store", "command_database"):
+        may = {row[0] for row in servers.run(database, query, list(WRITES), user(function))}
+        assert may == MAY_WRITE[function].get(database, set())
+
+
+def test_every_kind_of_access_is_looked_at_above() -> None:
+    assert {role for function in SIGNING_IN for role in function.database_roles} == {
+        role for function in MAY_WRITE for role in FUNCTIONS[function].database_roles
+    }
+
+
+@pytest.mark.parametrize("function", [function.name for function in SIGNING_IN])
+def test_nobody_may_rewrite_history_or_make_tables_or_roles(servers: Servers, function: str) -> None:
+    used = [name for name in ("event_store", "command_database") if name in FUNCTIONS[function].uses]
+    forbidden = {
+        "event_store": ["UPDATE events SET type = ''", "DELETE FROM events", "TRUNCATE events", "DROP TABLE events"],
+        "command_database": ["UPDATE saga_history SET name = ''", "TRUNCATE sagas", "DROP TABLE dead_letters"],
+    }
+    everywhere = [
+        "CREATE TABLE mine (id int)",
+        "CREATE ROLE mine",
+        f"SET ROLE {OWNER}",
+        "CREATE TEMP TABLE mine (id int)",
+    ]
+    urls = servers.urls(function)
+    for database in used:
+        with psycopg.connect(urls[f"{database}_url"], autocommit=True) as connection:
+            for statement in [*forbidden[database], *everywhere]:
+                with pytest.raises(errors.InsufficientPrivilege):
+                    connection.execute(statement)
+    for database in {"event_store", "command_database"} - set(used):
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(urls[f"{database}_url"])
+
+
+def test_whoever_has_no_role_does_not_get_in(servers: Servers) -> None:
+    servers.add_user("somebody")
+    for url in servers.urls("somebody").values():
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(url)
+
+
+def test_the_answers_that_others_got_are_not_shown_by_graphql(servers: Servers) -> None:
+    url = servers.urls("graphql")["event_store_url"]
+    with psycopg.connect(url) as connection, pytest.raises(errors.InsufficientPrivilege):
+        connection.execute("SELECT FROM idempotency")
+
+
+def test_migrating_again_gives_back_what_the_manifest_says(servers: Servers) -> None:
+    servers.run("event_store", f'REVOKE shop_commands FROM "{user("create_order")}" GRANTED BY {OWNER}')
+    servers.run("event_store", f'GRANT shop_expiry TO "{user("graphql")}" GRANTED BY {OWNER}')
+    servers.run("event_store", "GRANT DELETE ON events TO shop_graphql")
+    assert migrate_all(servers.settings) == [
+        f"{user('graphql')}: -shop_expiry",
+        f"{user('create_order')}: +shop_commands",
+    ]
+    assert servers.roles_of("graphql") == {"shop_graphql"}
+    assert servers.roles_of("retry_saga") == {"shop_administration", "shop_coordination"}
+    assert servers.run("event_store", "SELECT has_table_privilege('shop_graphql', 'events', 'DELETE')") == [(False,)]
+    assert migrate_all(servers.settings) == []
+
+
+def test_a_user_that_is_missing_is_named(servers: Servers) -> None:
+    with pytest.raises(NoSuchUser, match=r"no user other-graphql@my-shop\.iam for graphql; terraform apply makes it"):
+        give_roles(replace(servers.settings, database_user="other-{service}@my-shop.iam"))
+
+
+def test_where_nobody_may_make_roles_migrating_does_without(servers: Servers) -> None:
+    """Such as on a developer's own server, as the owner of two databases and nothing else."""
+    servers.run("event_store", "CREATE ROLE developer LOGIN")
+    for name in ("plain_store", "plain_command"):
+        servers.run("event_store", f"CREATE DATABASE {name} OWNER developer")
+    roles = servers.run("event_store", "SELECT rolname FROM pg_roles WHERE starts_with(rolname, 'shop_')")
+    try:
+        for (role,) in roles:
+            servers.run("event_store", f"ALTER ROLE {role} RENAME TO hidden_{role}")
+        store, command = (
+            make_conninfo(servers.admin["event_store"], user="developer", dbname=name)
+            for name in ("plain_store", "plain_command")
+        )
+        settings = Settings(event_store_url=store, command_database_url=command)
+        assert len(migrate_all(settings)) > 8
+        assert migrate_all(settings) == []
+    finally:
+        for (role,) in roles:
+            servers.run("event_store", f"ALTER ROLE hidden_{role} RENAME TO {role}")
