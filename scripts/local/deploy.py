@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from scripts.local.deploy_checks import check
-from scripts.local.deploy_destroy import delete_project, take_down
+from scripts.local.deploy_destroy import erase, take_down
 from scripts.local.deploy_health import wait_until_ready
 from scripts.local.deploy_image import built
 from scripts.local.deploy_options import bucket, options, region, variables
@@ -32,10 +32,8 @@ def main(arguments: list[str]) -> int:
     shell = Shell(chosen.dry_run)
     try:
         account = check(shell, chosen.project)
-        if chosen.with_data:
-            delete_project(shell, chosen.project)
-        elif chosen.destroy:
-            take_down(shell, _terraform(shell, chosen, account))
+        if chosen.destroy:
+            (erase if chosen.with_data else take_down)(shell, _terraform(shell, chosen, account))
         else:
             _prepare(shell, chosen)
             deploy(shell, chosen, _terraform(shell, chosen, account))

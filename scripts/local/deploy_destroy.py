@@ -1,7 +1,12 @@
 """Take down what runs, or everything. The data survives, unless whoever asks types that it shall not."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
 from scripts.local.deploy_shell import Shell, Stop
-from scripts.local.deploy_terraform import Terraform, targets
+from scripts.local.deploy_terraform import OVERRIDE, Terraform, targets
 
 # Data, and what it lies in or belongs to: service accounts own tables, whoever signed up is Identity Platform's. And what
 # can't be made again under its name for 30 days after it was deleted.
@@ -19,6 +24,7 @@ _KEPT = (
     "google_apikeys_key.",
     "google_iam_workload_identity_pool",
 )
+_PROTECTED = ["google_sql_database_instance.postgres", "google_firestore_database.read_models"]
 
 
 def take_down(shell: Shell, terraform: Terraform) -> None:
@@ -45,18 +51,32 @@ def _kept(address: str) -> bool:
     return address.startswith(_KEPT)
 
 
-def delete_project(shell: Shell, project: str) -> None:
-    """The only way that leaves nothing behind, and the only one that can be taken back, for 30 days. Raises Stop."""
-    shell.step("Everything will be deleted")
-    shell.tell(
-        f"The whole project {project} with all that is in it: orders, sign-ins, backups, and whatever else there is."
-    )
-    _confirm(shell, f"delete all data of {project}", "delete it")
-    shell.do(
-        ["gcloud", "projects", "delete", project, "--quiet"],
-        "The project could not be deleted; gcloud's message above says why.",
-    )
-    shell.tell(f"\nDeleted. For 30 days it can be had back: gcloud projects undelete {project}")
+def erase(shell: Shell, terraform: Terraform) -> None:
+    """All that Terraform has made, data and backups too. Raises Stop, with nothing done, when it is not confirmed."""
+    shell.step("Everything will be erased")
+    there = terraform.resources()
+    shell.tell(f"{len(there)} kinds of things in {terraform.project}: orders, read models, sign-ins, backups.")
+    shell.tell("Nothing brings them back.")
+    _confirm(shell, f"delete all data of {terraform.project}", "erase it")
+    terraform = replace(terraform, variables={**terraform.variables, "deletion_protection": "false"})
+    protected = [one for one in _PROTECTED if one in there or shell.dry]  # what is gone would be made anew
+    with _last_lock_off(shell):
+        if protected:
+            terraform.apply(terraform.plan("unlock", *targets(protected)))
+        terraform.apply(terraform.plan("destroy", "-destroy"))
+    shell.tell(f"\nErased. What is left in {terraform.project} is the bucket with Terraform's state.")
+
+
+@contextmanager
+def _last_lock_off(shell: Shell) -> Iterator[None]:
+    shell.tell(f"$ cp {OVERRIDE}.example {OVERRIDE}")
+    if not shell.dry:
+        shutil.copyfile(f"{OVERRIDE}.example", OVERRIDE)
+    try:
+        yield
+    finally:
+        shell.tell(f"$ rm {OVERRIDE}")
+        OVERRIDE.unlink(missing_ok=True)
 
 
 def _confirm(shell: Shell, words: str, what: str) -> None:

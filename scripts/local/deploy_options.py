@@ -40,7 +40,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--dry-run", action="store_true", help="only print the commands, in order; needs nothing")
     parser.add_argument("--destroy", action="store_true", help="take down all that runs; the data stays")
-    parser.add_argument("--with-data", action="store_true", help="with --destroy: delete the project with all its data")
+    parser.add_argument("--with-data", action="store_true", help="with --destroy: the data and its backups, too")
     chosen = parser.parse_args(arguments)
     if chosen.with_data and not chosen.destroy:
         parser.error("--with-data goes with --destroy")

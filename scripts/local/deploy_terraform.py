@@ -10,6 +10,8 @@ from typing import Any
 from scripts.local.deploy_shell import ROOT, Shell, Stop
 
 FOLDER = ROOT / "terraform"
+OVERRIDE = FOLDER / "erase_override.tf"
+"""While it is there, Terraform may delete data."""
 _LOCKED = (
     "Terraform's message above says why; what it has made so far is in its state, so mend it and run this again. If it says"
     " that the state is locked and nobody else is deploying: terraform -chdir=terraform force-unlock ID"
@@ -28,6 +30,8 @@ class Terraform:
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def init(self, bucket: str) -> None:
+        if not self.shell.dry:
+            OVERRIDE.unlink(missing_ok=True)  # left by somebody who was stopped while erasing
         self.shell.do(
             self._terraform("init", "-input=false", "-reconfigure", f"-backend-config=bucket={bucket}"),
             "Terraform could not begin; its message above says why.",

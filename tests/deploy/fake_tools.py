@@ -50,8 +50,6 @@ def gcloud(cloud: Json, said: str, arguments: list[str]) -> str:
             return str(cloud["account"])
         case ["projects", "describe", project]:
             return require(project in cloud["projects"], "ACTIVE", "NOT_FOUND")
-        case ["projects", "delete", project]:
-            cloud["projects"].remove(project)
         case ["billing", "projects", "describe", _]:
             return "True" if cloud["billing"] else "False"
         case ["storage", "buckets", "list"]:
@@ -123,7 +121,11 @@ def planned(cloud: Json, arguments: list[str]) -> None:
     require(image or not {MIGRATION, SERVICE} & {*names} or "-destroy" in arguments, "", "There is no image yet")
     wanted = {name: image if name in (MIGRATION, SERVICE) else "there" for name in names}
     if "-destroy" in arguments:
-        wanted = dict.fromkeys([*only, *(DATA if cloud["careless"] else [])], "")
+        wanted = dict.fromkeys([*(only or cloud["applied"]), *(DATA if cloud["careless"] else [])], "")
+        unlocked = Path("terraform/erase_override.tf").exists() and variables.get("deletion_protection") == "false"
+        require(cloud["careless"] or unlocked or not {*DATA} & {*wanted}, "", "Instance cannot be destroyed")
+    elif only and {*only} <= {*DATA}:
+        require({*only} <= {*cloud["applied"]}, "", "it would be made anew")
     Path(option(arguments, "-out")).write_text(json.dumps(wanted))
     cloud["variables"] = variables
 

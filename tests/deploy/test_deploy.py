@@ -17,6 +17,7 @@ import pytest
 from scripts.local.deploy_checks import RIGHTS
 from scripts.local.deploy_image import copy_sources, tag
 from scripts.local.deploy_options import _DEFAULTS
+from scripts.local.deploy_terraform import OVERRIDE
 from shared.runtime.manifest import ROOT
 from tests.deploy import fake_tools
 from tests.deploy.fake_tools import BUILD, DATA, MIGRATION, SERVICE
@@ -336,12 +337,24 @@ def test_a_plan_that_would_take_data_along_is_not_carried_out(cloud: Cloud) -> N
     assert cloud["applied"] == before
 
 
-def test_data_goes_only_with_the_project_and_only_for_the_right_words(cloud: Cloud) -> None:
+def test_data_goes_only_for_the_right_words(cloud: Cloud) -> None:
     assert cloud.deploy("--yes").returncode == 0
-    assert cloud.deploy("--destroy", "--with-data", "--yes", typed=f"{PROJECT}\n").returncode == 1
-    assert cloud["projects"] == [PROJECT]
-    assert cloud.deploy("--destroy", "--with-data", typed=f"delete all data of {PROJECT}\n").returncode == 0
-    assert cloud["projects"] == []
+    before = cloud["applied"]
+    for typed in (f"{PROJECT}\n", "yes\n", None):
+        assert cloud.deploy("--destroy", "--with-data", "--yes", typed=typed).returncode == 1
+        assert cloud["applied"] == before
+    cloud.set(fail="terraform apply")
+    assert cloud.deploy("--destroy", "--with-data", typed=f"delete all data of {PROJECT}\n").returncode == 1
+    done = cloud.deploy("--destroy", "--with-data", typed=f"delete all data of {PROJECT}\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cloud["applied"] == {}
+    assert not OVERRIDE.exists()
+
+
+def test_what_is_left_of_erasing_makes_no_later_deployment_dangerous(cloud: Cloud) -> None:
+    OVERRIDE.write_text("# left by somebody who was killed")
+    assert cloud.deploy("--yes").returncode == 0
+    assert not OVERRIDE.exists()
 
 
 def test_where_there_is_no_shop_there_is_nothing_to_take_down(cloud: Cloud) -> None:
