@@ -130,3 +130,12 @@ resource "google_project_iam_member" "reports_metrics" {
   role    = "roles/monitoring.metricWriter"
   member  = "serviceAccount:${google_service_account.function[each.key].email}"
 }
+
+# Says how many messages wait for each function (`systemTopology`), which is Cloud Monitoring's to know.
+resource "google_project_iam_member" "reads_metrics" {
+  for_each = { for name, function in local.functions : name => function if function.public }
+
+  project = var.project_id
+  role    = "roles/monitoring.viewer"
+  member  = "serviceAccount:${google_service_account.function[each.key].email}"
+}

@@ -17,7 +17,7 @@ locals {
 }
 
 resource "google_sql_database_instance" "postgres" {
-  name                = "shop-${random_id.suffix.hex}"
+  name                = join("-", compact(["shop", var.suffix]))
   region              = var.region
   database_version    = "POSTGRES_18"
   deletion_protection = var.deletion_protection # against Terraform

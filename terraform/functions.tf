@@ -46,14 +46,10 @@ locals {
         QUERY_URL                = local.url_of_services
         SUBSCRIPTION_MAX_SECONDS = tostring(function.timeout_seconds - 300)
       } : {},
-      function.calls == "payments" ? {
-        PAYMENT_URL           = local.payment_url
-        PAYMENT_AUTHORIZATION = var.payment_url == null ? "id-token" : ""
-      } : {},
-      function.calls == "shipping" ? {
-        SHIPPING_URL           = local.shipping_url
-        SHIPPING_AUTHORIZATION = var.shipping_url == null ? "id-token" : ""
-      } : {},
+      function.calls == "payments" ? { PAYMENT_URL = local.payment_url } : {},
+      function.calls == "shipping" ? { SHIPPING_URL = local.shipping_url } : {},
+      function.calls == "payments" && var.payment_url == null ? { PAYMENT_AUTHORIZATION = "id-token" } : {},
+      function.calls == "shipping" && var.shipping_url == null ? { SHIPPING_AUTHORIZATION = "id-token" } : {},
     )
   }
 
@@ -122,7 +118,7 @@ resource "google_cloud_run_v2_service" "function" {
       }
 
       dynamic "env" {
-        for_each = { for name, value in local.settings[each.key] : name => value if !contains(keys(local.secrets[each.key]), name) }
+        for_each = local.settings[each.key]
         content {
           name  = env.key
           value = env.value

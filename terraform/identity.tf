@@ -21,7 +21,7 @@ resource "google_identity_platform_config" "sign_in" {
 # What web pages name the project by when somebody signs in. It is no secret: every browser gets it, and all it opens is
 # the door to sign-in.
 resource "google_apikeys_key" "web" {
-  name         = "shop-web-${random_id.suffix.hex}"
+  name         = join("-", compact(["shop-web", var.suffix]))
   display_name = "Sign-in to the shop"
 
   restrictions {

@@ -40,11 +40,6 @@ locals {
   }
 }
 
-# In the names that Google does not give out again for days or weeks after they were deleted.
-resource "random_id" "suffix" {
-  byte_length = 3
-}
-
 data "google_project" "this" {
   project_id = var.project_id
 }

@@ -3,6 +3,7 @@ environment              = "staging"
 admin_email              = "admin@example.com"
 max_instances            = 1
 pool_size                = 1
+functions                = { graphql = { pool_size = 4 } } # it follows the log and asks at once
 database_tier            = "db-g1-small"
 database_max_connections = 100
 high_availability        = false

@@ -216,6 +216,17 @@ variable "high_availability" {
   default     = true
 }
 
+variable "suffix" {
+  description = "For a system that is put up again where one was taken down: Google does not give the names of a PostgreSQL instance and of a key out again for a week and for a month. Changing it replaces both."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^[a-z0-9]{0,10}$", var.suffix))
+    error_message = "suffix is up to 10 small letters and digits, such as 2."
+  }
+}
+
 variable "trace_sample_ratio" {
   description = "How many of all requests are traced, from 0 to 1. The first 2.5 million spans a month are free; an order makes about 60."
   type        = number

@@ -10,10 +10,6 @@ terraform {
       source  = "hashicorp/google-beta"
       version = "~> 8.7"
     }
-    random = {
-      source  = "hashicorp/random"
-      version = "~> 3.7"
-    }
   }
 
   # Partial: `terraform init -backend-config=bucket=BUCKET`. scripts/deploy makes the bucket and says its name.

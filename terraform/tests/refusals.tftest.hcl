@@ -3,10 +3,6 @@
 mock_provider "google" {
   override_during = plan
 }
-mock_provider "random" {
-  override_during = plan
-}
-
 mock_provider "google-beta" {
   override_during = plan
 }

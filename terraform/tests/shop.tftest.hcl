@@ -14,10 +14,6 @@ mock_provider "google" {
   }
 }
 
-mock_provider "random" {
-  override_during = plan
-}
-
 mock_provider "google-beta" {
   override_during = plan
 
@@ -262,6 +258,10 @@ run "functions_publish_only_what_they_have_to_tell" {
   assert {
     condition     = toset([for grant in values(local.publishers) : grant.topic if grant.function == "relay_outbox"]) == local.consumed_topics
     error_message = "the relay publishes whatever was left"
+  }
+  assert {
+    condition     = toset([for grant in values(local.publishers) : grant.function]) == toset([for name, function in local.manifest.functions : name if contains(function.uses, "pubsub") && name != "graphql"])
+    error_message = "whoever uses Pub/Sub publishes something, but for graphql, which only looks whether it is there"
   }
   assert {
     condition     = !contains([for grant in values(local.publishers) : grant.function], "graphql") && !contains([for grant in values(local.publishers) : grant.function], "project_orders")

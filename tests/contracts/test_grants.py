@@ -91,16 +91,19 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 
 class Broker:
-    """Hands messages over when told to. `down`: takes none."""
+    """Hands messages over when told to. `down`: takes none. `publisher`: the function at work."""
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[str, Json]] = deque()
         self.down = False
+        self.publisher = ""
+        self.published: set[tuple[str, str]] = set()
 
     def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
         if self.down:
             raise Unavailable("down")
         for message in messages:
+            self.published.add((self.publisher, message.topic))
             data = base64.b64encode(message.body()).decode()
             pushed = {"messageId": str(random.getrandbits(63)), "data": data, "attributes": message.attributes()}
             self.waiting.append((message.topic, pushed))
@@ -152,6 +155,7 @@ class Shop(ShopInMemory):
 
     def as_itself(self, function: str) -> None:
         use(self.of[function])
+        self.broker.publisher = function
         self.worked.add(function)
 
     def call(self, function: str, body: bytes = b"", method: str = "POST", **request: Any) -> Any:
@@ -212,6 +216,15 @@ def test_every_function_can_do_all_its_work(shop: Shop, servers: Servers) -> Non
             ready(shop, function.name)
     assert shop.worked >= {function.name for function in SIGNING_IN}
     assert [line for line in logs if "permission denied" in repr(line)] == []
+    assert {(function, topic) for function, topic in shop.broker.published if not may_publish(function, topic)} == set()
+
+
+def may_publish(function: str, topic: str) -> bool:
+    """As terraform/access.tf grants it."""
+    access: Sequence[str] = FUNCTIONS[function].access or [FUNCTIONS[function].group]
+    if topic.endswith("-events"):
+        return bool({*access} & {"commands", "sagas", "relay", "administration"})
+    return bool({*access} & {"coordination", "relay", "administration"})
 
 
 def catalogue(shop: Shop) -> str:
