@@ -42,7 +42,7 @@ locals {
   # All that Terraform grants on the project to functions. Nothing else can be granted by the deployer, so it can make nobody,
   # itself included, an owner.
   roles_it_may_grant = [
-    "roles/cloudsql.instanceUser", "roles/cloudtrace.agent", "roles/datastore.user", "roles/datastore.viewer", "roles/monitoring.metricWriter",
+    "roles/cloudsql.instanceUser", "roles/cloudtrace.agent", "roles/datastore.user", "roles/datastore.viewer", "roles/monitoring.metricWriter", "roles/monitoring.viewer",
   ]
 }
 
@@ -56,7 +56,7 @@ resource "google_project_service" "federation" {
 resource "google_iam_workload_identity_pool" "github" {
   count = local.github
 
-  workload_identity_pool_id = "shop-github"
+  workload_identity_pool_id = join("-", compact(["shop-github", var.suffix]))
   display_name              = "GitHub Actions"
 
   depends_on = [google_project_service.api, google_project_service.federation]

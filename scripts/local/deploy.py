@@ -1,6 +1,7 @@
 """Put the whole system into a Google Cloud project, step by step; each step finds what an earlier run has done."""
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Set
 from dataclasses import replace
@@ -44,6 +45,9 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("\nStopped. What is done is done; run this again to go on.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 

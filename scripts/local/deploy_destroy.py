@@ -64,7 +64,10 @@ def erase(shell: Shell, terraform: Terraform) -> None:
         if protected:
             terraform.apply(terraform.plan("unlock", *targets(protected)))
         terraform.apply(terraform.plan("destroy", "-destroy"))
-    shell.tell(f"\nErased. What is left in {terraform.project} is the bucket with Terraform's state.")
+    shell.tell(
+        f"\nErased. What is left in {terraform.project} is the bucket with Terraform's state. Google keeps some names for"
+    )
+    shell.tell(f'a while: to deploy here again soon, say `suffix = "2"` in terraform/{terraform.project}.tfvars.')
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +65,11 @@ class Shell:
 
 
 def _ran(command: Sequence[str], **how: Any) -> "subprocess.CompletedProcess[str]":
+    """Ctrl-C is the command's to hear: Terraform ends what it is at, and would lose it if it were killed."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         return subprocess.run(list(command), cwd=ROOT, check=False, **how)
     except OSError as error:
         raise Stop(f"{command[0]} can't be started: {error.strerror}") from error
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -28,7 +28,7 @@ variables {
   image       = "asia-northeast1-docker.pkg.dev/shop-test/shop/functions@sha256:0000000000000000000000000000000000000000000000000000000000000000"
 }
 
-run "every_metric_of_the_stores_is_described" {
+run "everything_is_watched_and_every_alert_says_what_to_do" {
   command = plan
 
   assert {
@@ -50,10 +50,6 @@ run "every_metric_of_the_stores_is_described" {
     )
     error_message = "A metric is described otherwise than report_metrics describes it."
   }
-}
-
-run "every_alert_says_what_to_do_first_and_reaches_somebody" {
-  command = plan
 
   assert {
     condition = alltrue([
@@ -81,23 +77,6 @@ run "every_alert_says_what_to_do_first_and_reaches_somebody" {
     condition     = google_monitoring_notification_channel.email.labels.email_address == "admin@example.com"
     error_message = "Without alert_email the admin is told."
   }
-}
-
-run "an_alert_address_of_its_own" {
-  command = plan
-
-  variables {
-    alert_email = "on-call@example.com"
-  }
-
-  assert {
-    condition     = google_monitoring_notification_channel.email.labels.email_address == "on-call@example.com"
-    error_message = "alert_email is not told."
-  }
-}
-
-run "connections_are_told_before_they_run_out" {
-  command = plan
 
   assert {
     condition = (
@@ -106,10 +85,6 @@ run "connections_are_told_before_they_run_out" {
     )
     error_message = "The alert comes when there are no connections left."
   }
-}
-
-run "the_objective_is_that_of_all_mutations" {
-  command = plan
 
   assert {
     condition = alltrue([
@@ -126,10 +101,6 @@ run "the_objective_is_that_of_all_mutations" {
     ])
     error_message = "A burn rate is looked at in two windows."
   }
-}
-
-run "the_dashboard_shows_what_it_has_to" {
-  command = plan
 
   assert {
     condition = alltrue([
@@ -146,10 +117,6 @@ run "the_dashboard_shows_what_it_has_to" {
     condition     = length(regexall(":0[,}]", google_monitoring_dashboard.shop.dashboard_json)) == 0
     error_message = "Cloud Monitoring leaves zeros out, and each plan would put them back."
   }
-}
-
-run "the_uptime_check_asks_graphql" {
-  command = plan
 
   assert {
     condition = (
@@ -158,10 +125,6 @@ run "the_uptime_check_asks_graphql" {
     )
     error_message = "The uptime check asks somebody else."
   }
-}
-
-run "no_budget_unless_asked_for" {
-  command = plan
 
   assert {
     condition     = length(google_billing_budget.monthly) == 0
@@ -169,12 +132,18 @@ run "no_budget_unless_asked_for" {
   }
 }
 
-run "a_budget" {
+run "an_alert_address_and_a_budget" {
   command = plan
 
   variables {
+    alert_email     = "on-call@example.com"
     billing_account = "012345-6789AB-CDEF01"
     monthly_budget  = 120.5
+  }
+
+  assert {
+    condition     = google_monitoring_notification_channel.email.labels.email_address == "on-call@example.com"
+    error_message = "alert_email is not told."
   }
 
   assert {

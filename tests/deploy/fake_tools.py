@@ -1,11 +1,14 @@
 """gcloud and terraform as scripts/deploy sees them, with a small cloud behind them: what has been made, in one JSON file.
 
-Run under either name. `fail` in the file: the beginning of a command, such as "gcloud builds submit", which fails once.
+Run under either name. In the file, `fail`: the beginning of a command, such as "gcloud builds submit", which fails once;
+`slow`: of one that goes on until it is interrupted, and then takes a second to end well.
 """
 
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,19 @@ def run(cloud: Json, name: str, arguments: list[str]) -> str:
     if cloud["fail"] and said.startswith(cloud["fail"]):
         cloud["fail"] = ""
         raise Refused(f"{said} failed, as it was told to")
+    if cloud["slow"] and said.startswith(cloud["slow"]):
+        cloud["slow"] = ""
+        end_well_when_interrupted(cloud)
     return gcloud(cloud, said, arguments) if name == "gcloud" else terraform(cloud, said, arguments)
+
+
+def end_well_when_interrupted(cloud: Json) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    Path(os.environ["FAKE_CLOUD"]).with_suffix(".busy").touch()
+    signal.sigwait([signal.SIGINT])
+    time.sleep(1)
+    cloud["ended_well"] = True
+    raise Refused("Interrupt received. Gracefully shutting down...")
 
 
 def gcloud(cloud: Json, said: str, arguments: list[str]) -> str:

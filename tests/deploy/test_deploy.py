@@ -3,13 +3,16 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -26,6 +29,8 @@ PROJECT = "shop-test-1"
 NEW: dict[str, Any] = {
     "calls": [],
     "fail": "",
+    "slow": "",
+    "ended_well": False,
     "signed_in": True,
     "account": "ann@example.com",
     "projects": [PROJECT],
@@ -64,8 +69,9 @@ class Google(BaseHTTPRequestHandler):
 
 @dataclass
 class Cloud:
-    """What is in the project, and a way to deploy into it."""
+    """What is in the project, and a way to deploy into it from a copy of the repository."""
 
+    root: Path
     file: Path
     bin: Path
     google: type[Google]
@@ -77,18 +83,20 @@ class Cloud:
     def set(self, **changes: Any) -> None:
         self.file.write_text(json.dumps(json.loads(self.file.read_text()) | changes))
 
-    def deploy(self, *arguments: str, typed: str | None = None, path: str = "") -> "subprocess.CompletedProcess[str]":
-        """`typed`: what is answered to each question; None is nobody."""
-        environment = os.environ | {
+    def environment(self, path: str = "") -> dict[str, str]:
+        return os.environ | {
             "PATH": path or f"{self.bin}:{os.environ['PATH']}",
             "FAKE_CLOUD": str(self.file),
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{self.address}/",
         }
+
+    def deploy(self, *arguments: str, typed: str | None = None, path: str = "") -> "subprocess.CompletedProcess[str]":
+        """`typed`: what is answered to each question; None is nobody."""
         self.set(calls=[])
         return subprocess.run(
-            [sys.executable, ROOT / "scripts" / "deploy", PROJECT, *arguments],
+            [sys.executable, self.root / "scripts" / "deploy", PROJECT, *arguments],
             input=typed or "",
-            env=environment,
+            env=self.environment(path),
             capture_output=True,
             text=True,
             timeout=120,
@@ -110,7 +118,10 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
     with ThreadingHTTPServer(("127.0.0.1", 0), google) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        made = Cloud(tmp_path / "cloud.json", tmp_path / "bin", google, f"http://127.0.0.1:{server.server_port}")
+        address = f"http://127.0.0.1:{server.server_port}"
+        made = Cloud(tmp_path / "shop", tmp_path / "cloud.json", tmp_path / "bin", google, address)
+        copy_sources(made.root)
+        copytree(ROOT / "terraform", made.root / "terraform")
         made.bin.mkdir()
         for tool in ("gcloud", "terraform"):
             (made.bin / tool).write_text(f"#!{sys.executable} -IS\n{Path(fake_tools.__file__).read_text()}")
@@ -204,6 +215,21 @@ def test_a_failed_migration_leaves_the_old_code_serving(cloud: Cloud) -> None:
     assert failed.returncode == 1
     assert "no new code answers yet" in failed.stderr
     assert cloud["applied"][SERVICE] == old != cloud["applied"][MIGRATION]
+
+
+def test_terraform_is_left_to_end_well_when_somebody_interrupts(cloud: Cloud) -> None:
+    cloud.set(slow="terraform apply")
+    command = [sys.executable, str(cloud.root / "scripts" / "deploy"), PROJECT, "--yes"]
+    with subprocess.Popen(command, env=cloud.environment(), start_new_session=True, stderr=subprocess.PIPE) as running:
+        while not cloud.file.with_suffix(".busy").exists():
+            assert running.poll() is None
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+        _, told = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert b"run this again" in told
+    assert cloud["ended_well"]
+    assert cloud.deploy("--yes").returncode == 0
 
 
 def test_nothing_is_done_before_everything_that_is_missing_is_said(cloud: Cloud, tmp_path: Path) -> None:
@@ -348,13 +374,13 @@ def test_data_goes_only_for_the_right_words(cloud: Cloud) -> None:
     done = cloud.deploy("--destroy", "--with-data", typed=f"delete all data of {PROJECT}\n")
     assert done.returncode == 0, done.stdout + done.stderr
     assert cloud["applied"] == {}
-    assert not OVERRIDE.exists()
+    assert not (cloud.root / OVERRIDE.relative_to(ROOT)).exists()
 
 
 def test_what_is_left_of_erasing_makes_no_later_deployment_dangerous(cloud: Cloud) -> None:
-    OVERRIDE.write_text("# left by somebody who was killed")
+    (cloud.root / OVERRIDE.relative_to(ROOT)).write_text("# left by somebody who was killed")
     assert cloud.deploy("--yes").returncode == 0
-    assert not OVERRIDE.exists()
+    assert not (cloud.root / OVERRIDE.relative_to(ROOT)).exists()
 
 
 def test_where_there_is_no_shop_there_is_nothing_to_take_down(cloud: Cloud) -> None:
