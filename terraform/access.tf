@@ -1,5 +1,5 @@
 # Which function may do what. Each has an account of its own, and nothing that isn't said here. Grants are on the resource
-# itself wherever Google has such grants; where it has them for the whole project only, a condition names the resource.
+# itself wherever Google has such grants.
 
 resource "google_service_account" "function" {
   for_each = local.functions
@@ -82,7 +82,8 @@ resource "google_pubsub_topic_iam_member" "publishes" {
   member = "serviceAccount:${google_service_account.function[each.value.function].email}"
 }
 
-# Signs in to PostgreSQL; what it may do there is PostgreSQL's to say.
+# Signs in to PostgreSQL. Google grants this on projects only; it opens no instance that has no user for the account, and
+# what the user may do there is PostgreSQL's to say.
 resource "google_project_iam_member" "signs_in_to_postgres" {
   for_each = merge(
     { for name in keys(local.on_postgres) : name => google_service_account.function[name].email },
@@ -92,14 +93,9 @@ resource "google_project_iam_member" "signs_in_to_postgres" {
   project = var.project_id
   role    = "roles/cloudsql.instanceUser"
   member  = "serviceAccount:${each.value}"
-
-  condition {
-    title      = "only the shop's"
-    expression = "resource.type == 'sqladmin.googleapis.com/Instance' && resource.name == 'projects/${var.project_id}/instances/${google_sql_database_instance.postgres.name}'"
-  }
 }
 
-# Projections keep the read models; whoever else uses Firestore only looks.
+# Projections keep the read models; whoever else uses Firestore only looks. The condition names the one database.
 resource "google_project_iam_member" "uses_read_models" {
   for_each = local.on_firestore
 
