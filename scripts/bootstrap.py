@@ -17,10 +17,7 @@ _STAMP = VENV / ".installed"
 
 def ready() -> Path:
     """The environment's Python, after installing what is missing. Exits with what to do when it can't."""
-    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have an older one
-        sys.exit(
-            f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}. Try: python3.11 {' '.join(sys.argv)}"
-        )
+    _require_python()
     if not _installed():
         with (ROOT / ".venv.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # two first starts at once: the second waits and finds it done
@@ -31,7 +28,23 @@ def ready() -> Path:
 
 def run_module(module: str, arguments: list[str]) -> None:
     """Become `python -m module` in the environment, from the repository's root."""
-    python = ready()
+    _become(ready(), module, arguments)
+
+
+def run_plainly(module: str, arguments: list[str]) -> None:
+    """Likewise, but with the Python that is there: for what needs no package, and shall work with nothing installed."""
+    _require_python()
+    _become(Path(sys.executable), module, arguments)
+
+
+def _require_python() -> None:
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have an older one
+        sys.exit(
+            f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}. Try: python3.11 {' '.join(sys.argv)}"
+        )
+
+
+def _become(python: Path, module: str, arguments: list[str]) -> None:
     os.chdir(ROOT)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     os.execve(python, [str(python), "-m", module, *arguments], environment)

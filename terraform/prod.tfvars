@@ -1,7 +1,7 @@
 # A shop that people use: always one warm instance for them, a standby for the database.
-environment   = "prod"
-admin_email   = "admin@example.com"
-alert_email   = "on-call@example.com"
+environment = "prod"
+admin_email = "admin@example.com"
+# alert_email = "on-call@example.com"   # the admin otherwise
 functions     = { graphql = { min_instances = 1 }, create_order = { min_instances = 1 } }
 database_tier = "db-custom-2-8192"
 # payment_url  = "https://payments.example.com/charges"   # until both are set, the sandbox pretends

@@ -1,8 +1,9 @@
-"""Write the README's tables: of functions, from the manifest and their docstrings; and of metrics, from theirs."""
+"""Write the README's tables: of functions and metrics, from what the code says of them; and of what it all costs."""
 
 import ast
 import sys
 
+from scripts.local.cost import report
 from shared.observability.metrics import LABELS, METRICS, Metric
 from shared.runtime.manifest import ROOT, Function, manifest
 
@@ -44,7 +45,7 @@ def _metric_row(metric: Metric) -> str:
 
 def with_tables(readme: str) -> str:
     """The README with the tables as they should be."""
-    for what, rows in (("functions", table()), ("metrics", metrics_table())):
+    for what, rows in (("functions", table()), ("metrics", metrics_table()), ("cost", f"{report('prod', 1e6)}\n")):
         begin, end = f"<!-- {what}: written by scripts/readme -->\n", f"<!-- end of {what} -->\n"
         before, _, rest = readme.partition(begin)
         _, _, after = rest.partition(end)

@@ -1,0 +1,170 @@
+"""Put the whole system into a Google Cloud project, step by step; each step finds what an earlier run has done."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Set
+from dataclasses import replace
+
+from scripts.local.deploy_checks import check
+from scripts.local.deploy_destroy import erase, take_down
+from scripts.local.deploy_health import wait_until_ready
+from scripts.local.deploy_image import built
+from scripts.local.deploy_options import bucket, options, region, variables
+from scripts.local.deploy_shell import Shell, Stop
+from scripts.local.deploy_terraform import Change, Terraform, targets
+
+# What Terraform itself needs; it enables all others.
+_APIS = ["cloudresourcemanager", "serviceusage", "storage", "iam"]
+_FOR_THE_BUILD = [
+    "google_artifact_registry_repository_iam_member.build_pushes",
+    "google_storage_bucket_iam_member.build_reads_and_logs",
+]
+_FOR_THE_MIGRATION = ["google_cloud_run_v2_job.migrate"]
+# What a dry run makes up.
+_EXAMPLES = {
+    "graphql_url": "https://shop-graphql-NUMBER.REGION.run.app",
+    "dashboard_url": "https://console.cloud.google.com",
+}
+
+
+def main(arguments: list[str]) -> int:
+    chosen = options(arguments)
+    shell = Shell(chosen.dry_run)
+    try:
+        account = check(shell, chosen.project)
+        if chosen.destroy:
+            (erase if chosen.with_data else take_down)(shell, _terraform(shell, chosen, account))
+        else:
+            _prepare(shell, chosen)
+            deploy(shell, chosen, _terraform(shell, chosen, account))
+        shell.tell("\nThis was a dry run: nothing was done." if shell.dry else "")
+    except Stop as stop:
+        print(f"\n{stop}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. What is done is done; run this again to go on.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def deploy(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> None:
+    """Raises Stop where it can't go on."""
+    shell.step("What the build needs")
+    terraform.apply(terraform.plan("build", *targets(_FOR_THE_BUILD)))
+    shell.step("The image")
+    where = terraform.outputs(_made_up(terraform.variables))
+    image = built(shell, terraform.variables["region"], where)
+    terraform = replace(terraform, variables={**terraform.variables, "image": image})
+    shell.step("What will change")
+    agreed = terraform.changes(terraform.plan("everything"))
+    _agree(shell, chosen, bool(agreed) or shell.dry)
+    shell.step("The databases, before any new code answers")
+    _apply(chosen, terraform, agreed, _FOR_THE_MIGRATION)
+    _run_job(terraform, "shop-migrate", "The migration failed, and no new code answers yet.")
+    shell.step("Everything else")
+    _apply(chosen, terraform, agreed, [])
+    _finish(shell, chosen, terraform)
+
+
+def _prepare(shell: Shell, chosen: argparse.Namespace) -> None:
+    """What has to be there before Terraform is: it keeps its state in a bucket, and enables the other APIs."""
+    shell.step("A place for Terraform's state")
+    url, project = f"gs://{bucket(chosen)}", f"--project={chosen.project}"
+    shell.do(
+        ["gcloud", "services", "enable", *(f"{name}.googleapis.com" for name in _APIS), project],
+        "The APIs could not be enabled; gcloud's message above says why.",
+    )
+    if not _has_bucket(shell, chosen) or shell.dry:
+        private = [f"--location={region(chosen)}", "--uniform-bucket-level-access", "--public-access-prevention"]
+        shell.do(
+            ["gcloud", "storage", "buckets", "create", url, project, *private],
+            f"{url} could not be made. If somebody else has a bucket of that name, choose another: --state-bucket",
+        )
+    shell.do(
+        ["gcloud", "storage", "buckets", "update", url, project, "--versioning"],
+        f"{url} could not be told to keep old versions; gcloud's message above says why.",
+    )
+
+
+def _has_bucket(shell: Shell, chosen: argparse.Namespace) -> bool:
+    """Of its own: somebody else's of the same name would get to read the state. Raises Stop."""
+    name = bucket(chosen)
+    look = ["gcloud", "storage", "buckets", "list", f"--project={chosen.project}", f"--filter=name={name}"]
+    listed = shell.ask([*look, "--format=value(name)"], name)
+    if not listed.ok:
+        raise Stop(f"The buckets of {chosen.project} can't be seen: {listed.error}")
+    return listed.text == name
+
+
+def _terraform(shell: Shell, chosen: argparse.Namespace, account: str) -> Terraform:
+    """With its state at hand, and knowing what is deployed already. Raises Stop."""
+    shell.step("What is there")
+    if not _has_bucket(shell, chosen):
+        raise Stop(f"There is no shop in {chosen.project}: it has no bucket {bucket(chosen)} with Terraform's state.")
+    terraform = Terraform(shell, chosen.project)
+    terraform.init(bucket(chosen))
+    return replace(terraform, variables=variables(chosen, account, terraform.outputs({})))
+
+
+def _made_up(variables: Mapping[str, str]) -> dict[str, str]:
+    """What a dry run takes for Terraform's outputs."""
+    project, region = variables["project_id"], variables["region"]
+    return {
+        "artifact_registry": f"{region}-docker.pkg.dev/{project}/shop",
+        "builds_bucket": f"{project}-shop-builds",
+        "build_service_account": f"projects/{project}/serviceAccounts/shop-build@{project}.iam.gserviceaccount.com",
+        "graphql_url": f"https://shop-graphql-NUMBER.{region}.run.app",
+        "dashboard_url": f"https://console.cloud.google.com/monitoring/dashboards?project={project}",
+    }
+
+
+def _apply(chosen: argparse.Namespace, terraform: Terraform, agreed: Set[Change], only: list[str]) -> None:
+    """Part of what was agreed to, planned anew: an earlier part may have changed what is left."""
+    plan = terraform.plan("part", *targets(only))
+    if more := terraform.changes(plan) - agreed:
+        terraform.shell.tell("More would change now than you have agreed to:")
+        terraform.shell.tell("\n".join(f"  {address}: {did}" for address, did in sorted(more)))
+        _agree(terraform.shell, chosen, True)
+    terraform.apply(plan)
+
+
+def _agree(shell: Shell, chosen: argparse.Namespace, needed: bool) -> None:
+    if not needed:
+        shell.tell("Nothing differs from what is there.")
+    elif shell.dry:
+        shell.tell("(here it asks, unless --yes is given)")
+    elif not chosen.yes and shell.answer("Do this? Only `yes` is taken for it: ") != "yes":
+        raise Stop("Not done, then.")
+
+
+def _run_job(terraform: Terraform, job: str, failed: str) -> None:
+    where = [f"--region={terraform.variables['region']}", f"--project={terraform.project}"]
+    log = f'resource.type="cloud_run_job" resource.labels.job_name="{job}"'
+    terraform.shell.do(
+        ["gcloud", "run", "jobs", "execute", job, "--wait", *where, "--quiet"],
+        f"{failed} Its log: gcloud logging read '{log}' --project={terraform.project} --limit=30\n"
+        "Mend it and run this again.",
+    )
+
+
+def _finish(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> None:
+    shell.step("Does it work?")
+    found = terraform.outputs(_made_up(terraform.variables))
+    wait_until_ready(shell, found["graphql_url"])
+    if chosen.smoke or (chosen.smoke is None and terraform.variables["environment"] != "prod"):
+        _run_job(terraform, "shop-smoke", "All is deployed, but an order does not go through.")
+    else:
+        shell.tell("  No order was placed; --smoke places one, which stays in the shop's history.")
+    shell.step("There it is")
+    shell.tell(f"GraphQL:   {found['graphql_url']}/graphql")
+    shell.tell(f"Admin:     {terraform.variables['admin_email']}, signed in with that address verified")
+    shell.tell(f"Dashboard: {found['dashboard_url']}")
+    shell.tell(f"Logs:      https://console.cloud.google.com/logs/query?project={chosen.project}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,105 @@
+"""Terraform, as a deployment uses it: its state in the project's bucket, a plan in a file, and only what was agreed to."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.local.deploy_shell import ROOT, Shell, Stop
+
+FOLDER = ROOT / "terraform"
+OVERRIDE = FOLDER / "erase_override.tf"
+"""While it is there, Terraform may delete data."""
+_LOCKED = (
+    "Terraform's message above says why; what it has made so far is in its state, so mend it and run this again. If it says"
+    " that the state is locked and nobody else is deploying: terraform -chdir=terraform force-unlock ID"
+)
+Change = tuple[str, str]
+"""The address of a resource, and what happens to it."""
+
+
+@dataclass(frozen=True)
+class Terraform:
+    """`variables`: of every plan; those in terraform/ENVIRONMENT.tfvars and, where it is there, terraform/PROJECT.tfvars
+    count less."""
+
+    shell: Shell
+    project: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def init(self, bucket: str) -> None:
+        if not self.shell.dry:
+            OVERRIDE.unlink(missing_ok=True)  # left by somebody who was stopped while erasing
+        self.shell.do(
+            self._terraform("init", "-input=false", "-reconfigure", f"-backend-config=bucket={bucket}"),
+            "Terraform could not begin; its message above says why.",
+        )
+
+    def outputs(self, examples: Mapping[str, str]) -> dict[str, str]:
+        """What is deployed says of itself; nothing before it is. In a dry run the examples."""
+        answer = self.shell.ask(
+            self._terraform("output", "-json"), json.dumps({name: {"value": value} for name, value in examples.items()})
+        )
+        if not answer.ok:
+            raise Stop(f"Terraform can't read its state: {answer.error}")
+        return {name: one["value"] for name, one in answer.json.items() if isinstance(one["value"], str)}
+
+    def plan(self, name: str, *options: str) -> Path:
+        """The file that the plan is in."""
+        file = ROOT / ".dev" / "deploy" / f"{self.project}-{name}.tfplan"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        plan = [*self._terraform("plan", "-input=false", "-lock-timeout=5m", f"-out={file}"), *options, *self._given()]
+        self.shell.do(plan, _LOCKED)
+        return file
+
+    def apply(self, plan: Path) -> None:
+        try:
+            self.shell.do(self._terraform("apply", "-input=false", "-lock-timeout=5m", str(plan)), _LOCKED)
+        finally:
+            plan.unlink(missing_ok=True)  # it holds what the state holds, and can't be applied twice
+
+    def changes(self, plan: Path) -> set[Change]:
+        answer = self.shell.ask(self._terraform("show", "-json", str(plan)))
+        if not answer.ok:
+            raise Stop(f"Terraform can't read its own plan: {answer.error}")
+        return {(one["address"], did) for one in answer.json.get("resource_changes", []) if (did := _done(one))}
+
+    def resources(self) -> list[str]:
+        """The addresses of what is there, without the keys of each."""
+        answer = self.shell.ask(self._terraform("state", "list"), "google_cloud_run_v2_service.function")
+        if not answer.ok:
+            raise Stop(f"Terraform can't read its state: {answer.error}")
+        found = [line.partition("[")[0] for line in answer.text.splitlines()]
+        return [one for one in dict.fromkeys(found) if not one.startswith("data.")]
+
+    def _given(self) -> list[str]:
+        files = [tfvars(self.variables["environment"]), tfvars(self.project)]
+        return [
+            *(f"-var-file={file.name}" for file in files if file.exists()),
+            *(f"-var={name}={value}" for name, value in self.variables.items()),
+        ]
+
+    def _terraform(self, *arguments: str) -> list[str]:
+        return ["terraform", f"-chdir={FOLDER.relative_to(ROOT)}", *arguments]
+
+
+def _done(one: Mapping[str, Any]) -> str:
+    """Empty when nothing is."""
+    return "" if one["change"]["actions"] in (["no-op"], ["read"]) else " and ".join(one["change"]["actions"])
+
+
+def targets(addresses: Iterable[str]) -> Sequence[str]:
+    return [f"-target={address}" for address in addresses]
+
+
+def tfvars(name: str) -> Path:
+    """Where the settings of an environment, or of a project that wants others, are kept."""
+    return FOLDER / f"{name}.tfvars"
+
+
+def said_in(file: Path, variable: str) -> str | None:
+    """The text that a tfvars file gives a variable; None where it says nothing of it."""
+    found = re.search(rf'^\s*{variable}\s*=\s*"([^"]*)"', file.read_text(), re.MULTILINE) if file.exists() else None
+    return found[1] if found else None

@@ -1,0 +1,143 @@
+"""Order something of the deployed shop as a client would, see it confirmed, and clear away what it was made of.
+
+It runs as a Cloud Run job, whose account may sign for itself (iam.serviceAccounts.signBlob); so who deploys needs no right
+to pass for anybody. What stays is the order, and what happened, in the shop's history.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+USER = "smoke-test"
+_NAME = "Smoke test"
+_PATIENCE = 180.0
+_ENDED = ("CONFIRMED", "CANCELLED", "FAILED")
+_LEFT_BEHIND = timedelta(hours=1)  # after which no other run can be at it
+
+_CATEGORY = "mutation ($input: CreateCategoryInput!) { createCategory(input: $input) { id } }"
+_PRODUCT = "mutation ($input: CreateProductInput!) { createProduct(input: $input) { id } }"
+_ORDER = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { order { id } } }"
+_STATUS = "query ($id: ID!) { order(id: $id) { status reason } }"
+_FIND = "query ($name: String!) { searchCategories(searchTerm: $name) { id createdAt products { id } } }"
+_DELETE_PRODUCT = "mutation ($id: ID!) { deleteProduct(id: $id) { success } }"
+_DELETE_CATEGORY = "mutation ($id: ID!) { deleteCategory(id: $id) { success } }"
+
+Fields = dict[str, Any]
+
+
+class NotWell(Exception):
+    """What the shop did instead."""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """`url`: of its GraphQL. `token`: of an admin."""
+
+    url: str
+    token: str
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """The only field of the answer. Raises NotWell."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        body = {"query": query, "variables": variables}
+        try:
+            answer = httpx.post(self.url, json=body, headers=headers, timeout=60)
+            data: Fields = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise NotWell(f"{self.url} does not answer: {error or type(error).__name__}") from error
+        if data.get("errors") or not data.get("data"):
+            raise NotWell(f"{self.url} answered {answer.status_code} {answer.text[:1000]}")
+        (field,) = data["data"].values()
+        return field
+
+
+def smoke(shop: Shop, patience: float = _PATIENCE) -> str:
+    """The id of the order, which was confirmed. Raises NotWell."""
+    clear_away(shop, older_than=datetime.now(UTC) - _LEFT_BEHIND)
+    name = f"{_NAME} {datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
+    category = shop.ask(_CATEGORY, input={"name": name})["id"]
+    with _deleted(shop, _DELETE_CATEGORY, category):
+        product = {"name": name, "price": "1", "stockQuantity": 1, "categoryId": category}
+        product["id"] = shop.ask(_PRODUCT, input=product)["id"]
+        with _deleted(shop, _DELETE_PRODUCT, product["id"]):
+            return _ordered(shop, product, patience)
+
+
+def _ordered(shop: Shop, product: Fields, patience: float) -> str:
+    line = {"productId": product["id"], "productName": product["name"], "quantity": 1, "unitPrice": product["price"]}
+    order: str = shop.ask(_ORDER, input={"userId": USER, "items": [line]})["order"]["id"]
+    until, seen = time.monotonic() + patience, None
+    while time.monotonic() < until:
+        seen = shop.ask(_STATUS, id=order)
+        if seen and seen["status"] in _ENDED:
+            break
+        time.sleep(1)
+    if not seen or seen["status"] != "CONFIRMED":
+        raise NotWell(f"order {order} is not confirmed after {patience:.0f} s: {seen or 'its read model is not there'}")
+    return order
+
+
+def clear_away(shop: Shop, older_than: datetime) -> None:
+    """What runs that were killed have left."""
+    for category in shop.ask(_FIND, name=_NAME):
+        if datetime.fromisoformat(category["createdAt"]) < older_than:
+            for product in category["products"]:
+                shop.ask(_DELETE_PRODUCT, id=product["id"])
+            shop.ask(_DELETE_CATEGORY, id=category["id"])
+
+
+@contextmanager
+def _deleted(shop: Shop, deletion: str, thing: str) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        shop.ask(deletion, id=thing)
+
+
+@contextmanager
+def signed_in(project_id: str, api_key: str) -> Iterator[str]:
+    """The ID token of an admin whom Identity Platform knows only meanwhile. Raises NotWell."""
+    import firebase_admin  # it takes its time
+    from firebase_admin import auth
+
+    app = firebase_admin.initialize_app(options={"projectId": project_id}, name="smoke")
+    custom = auth.create_custom_token(USER, {"role": "admin"}, app).decode()
+    token = _identity("signInWithCustomToken", api_key, {"token": custom, "returnSecureToken": True})["idToken"]
+    try:
+        yield token
+    finally:
+        _identity("delete", api_key, {"idToken": token})
+        firebase_admin.delete_app(app)
+
+
+def _identity(method: str, api_key: str, body: Fields) -> Fields:
+    emulator = os.environ.get("FIREBASE_AUTH_EMULATOR_HOST")
+    address = f"http://{emulator}/" if emulator else "https://"
+    url = f"{address}identitytoolkit.googleapis.com/v1/accounts:{method}"
+    answer = httpx.post(url, params={"key": api_key}, json=body, timeout=30)
+    if answer.is_error:
+        raise NotWell(f"Identity Platform refused to {method}: {answer.text[:500]}")
+    found: Fields = answer.json()
+    return found
+
+
+def main() -> int:
+    try:
+        with signed_in(os.environ["PROJECT_ID"], os.environ["WEB_API_KEY"]) as token:
+            order = smoke(Shop(os.environ["GRAPHQL_URL"], token))
+    except NotWell as reason:
+        print(reason, file=sys.stderr)
+        return 1
+    print(f"order {order} was confirmed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,302 @@
+# What a person is told of, and what to do first about it. Each text names a command or a query that is there.
+
+locals {
+  ask = "as an admin, at ${google_cloud_run_v2_service.function["graphql"].uri}/graphql"
+
+  # The log of one function, newest first.
+  log_of = {
+    for name, function in local.functions : name => join(" ", [
+      "gcloud logging read 'resource.type=\"cloud_run_revision\" resource.labels.service_name=\"${function.service_name}\" severity>=WARNING'",
+      "--project ${var.project_id} --freshness 1h --limit 20",
+    ])
+  }
+  dead_letters = "scripts/dead-letters list --status pending --url ${google_cloud_run_v2_service.function["graphql"].uri}/graphql"
+
+  # `above`: tell when the value is greater for as long as `lasting`. All series of one kind are one value, but for `by`.
+  thresholds = {
+    dead_letters = {
+      title    = "Messages that nobody could deliver wait for a person"
+      severity = "WARNING"
+      filter   = local.of_shop["dead_letters_pending"]
+      above    = 0
+      lasting  = "0s"
+      reducer  = "REDUCE_MAX"
+      by       = []
+      first    = <<-EOT
+        `${local.dead_letters}` shows who could not take what, and why (SHOP_TOKEN: an admin's ID token). Nothing else waits
+        for them, but what they would have done is not done. Mend the cause, then `scripts/dead-letters retry-all --source SOURCE`.
+      EOT
+    }
+    unacked = {
+      title    = "A message waits for ten minutes"
+      severity = "ERROR"
+      filter   = local.of_subscriptions["oldest_unacked_message_age"]
+      above    = 600
+      lasting  = "60s"
+      reducer  = "REDUCE_MAX"
+      by       = ["resource.label.subscription_id"]
+      first    = <<-EOT
+        A message that fails is a dead letter after about nine minutes, so this one is not even given up. The subscription's name
+        is its consumer and its topic: is that function there and does it answer? Its log, for instance:
+
+            ${local.log_of["order_saga"]}
+
+        403 there, or nothing at all: the push account's `run.invoker` or Pub/Sub's rights on the dead-letter topic are gone;
+        `terraform plan` in terraform/ shows what differs. 429: the function is at its `max_instances`.
+      EOT
+    }
+    outbox_age = {
+      title    = "Messages are not published"
+      severity = "CRITICAL"
+      filter   = local.of_shop["outbox_oldest_age_seconds"]
+      above    = 180
+      lasting  = "60s"
+      reducer  = "REDUCE_MAX"
+      by       = ["metric.label.outbox"]
+      first    = <<-EOT
+        Orders are taken but nothing happens to them. relay_outbox publishes, every minute, what was left; see why it does not:
+
+            ${local.log_of["relay_outbox"]}
+            gcloud scheduler jobs list --location ${var.region} --project ${var.project_id}
+
+        Nothing is lost: all of it is published when the cause is mended.
+      EOT
+    }
+    stuck_saga = {
+      title    = "A saga is stuck"
+      severity = "ERROR"
+      filter   = "${local.of_shop["sagas"]} AND metric.labels.status=\"STUCK\""
+      above    = 0
+      lasting  = "0s"
+      reducer  = "REDUCE_MAX"
+      by       = []
+      first    = <<-EOT
+        A compensation was never answered, and the order keeps what it has, perhaps the customer's money. Ask, ${local.ask}:
+        `{ sagas(status: "STUCK") { id state } }`. Mend the cause (`${local.dead_letters}` has what its step could
+        not do), then `mutation { retrySaga(id: "ID") { status } }` for each.
+      EOT
+    }
+    overdue_sagas = {
+      title    = "Deadlines of sagas are not fired"
+      severity = "ERROR"
+      filter   = local.of_shop["sagas_overdue"]
+      above    = 0
+      lasting  = "180s"
+      reducer  = "REDUCE_MAX"
+      by       = []
+      first    = <<-EOT
+        sweep_sagas fires them every minute; see why it does not:
+
+            ${local.log_of["sweep_sagas"]}
+            gcloud scheduler jobs list --location ${var.region} --project ${var.project_id}
+      EOT
+    }
+    projection_lag = {
+      title    = "What was written is not seen"
+      severity = "ERROR"
+      filter   = local.of_shop["projection_lag_seconds"]
+      above    = 300
+      lasting  = "120s"
+      reducer  = "REDUCE_MAX"
+      by       = ["metric.label.read_model"]
+      first    = <<-EOT
+        The projection of that read model (project_categories, project_products or project_orders) fails or is too slow. Its log says
+        which, for instance:
+
+            ${local.log_of["project_orders"]}
+
+        No line there: does Firestore answer? Ask, ${local.ask}: `{ health { checks { name status message } } }`.
+        Any later event of the same stream brings the document up to date, as does retrying the dead letter.
+      EOT
+    }
+    connections = {
+      title    = "Database connections run out"
+      severity = "ERROR"
+      filter   = local.of_database["postgresql/num_backends"]
+      above    = floor(0.8 * var.database_max_connections)
+      lasting  = "120s"
+      reducer  = "REDUCE_SUM"
+      by       = []
+      first    = <<-EOT
+        More than 80 % of ${var.database_max_connections} are in use; past the limit functions answer SERVICE_UNAVAILABLE. See whose they are:
+
+            gcloud sql connect ${google_sql_database_instance.postgres.name} --project ${var.project_id}
+            SELECT usename, state, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC;
+
+        Many `idle in transaction`: a function hangs, see its log. Else there are more instances than planned (something beside the
+        shop?): lower `max_instances` or `pool_size` in functions/manifest.yaml, or take a greater tier.
+      EOT
+    }
+    disk = {
+      title    = "The database's disk fills up"
+      severity = "WARNING"
+      filter   = local.of_database["disk/utilization"]
+      above    = 0.9
+      lasting  = "600s"
+      reducer  = "REDUCE_MAX"
+      by       = []
+      first    = <<-EOT
+        The disk grows by itself, so it has reached its limit or can't grow. See what it holds and how large it may become:
+
+            gcloud sql instances describe ${google_sql_database_instance.postgres.name} --project ${var.project_id} --format 'value(settings.dataDiskSizeGb, settings.storageAutoResizeLimit)'
+      EOT
+    }
+  }
+}
+
+resource "google_monitoring_alert_policy" "threshold" {
+  for_each = local.thresholds
+
+  display_name          = each.value.title
+  severity              = each.value.severity
+  combiner              = "OR"
+  notification_channels = [google_monitoring_notification_channel.email.id]
+  user_labels           = local.labels
+
+  conditions {
+    display_name = each.value.title
+    condition_threshold {
+      filter          = each.value.filter
+      comparison      = "COMPARISON_GT"
+      threshold_value = each.value.above
+      duration        = each.value.lasting
+
+      aggregations {
+        alignment_period     = "120s" # what is written every minute may be a few seconds late
+        per_series_aligner   = "ALIGN_MAX"
+        cross_series_reducer = each.value.reducer
+        group_by_fields      = each.value.by
+      }
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = "**First:** ${each.value.first}"
+  }
+
+  alert_strategy {
+    auto_close = "86400s"
+  }
+}
+
+# A ratio alone would call one failure at night a catastrophe, so there must be some, too.
+resource "google_monitoring_alert_policy" "errors" {
+  display_name          = "A function fails"
+  severity              = "ERROR"
+  combiner              = "OR"
+  notification_channels = [google_monitoring_notification_channel.email.id]
+  user_labels           = local.labels
+
+  conditions {
+    display_name = "More than 5 of 100 requests of one function fail, and more than 5 in five minutes"
+    condition_prometheus_query_language {
+      query = replace(<<-EOT
+        sum by (service_name) (increase(run_googleapis_com:request_count{SHOP,response_code_class="5xx"}[5m])) > 5
+        and
+        sum by (service_name) (increase(run_googleapis_com:request_count{SHOP,response_code_class="5xx"}[5m]))
+          / sum by (service_name) (increase(run_googleapis_com:request_count{SHOP}[5m])) > 0.05
+      EOT
+      , "SHOP", "monitored_resource=\"cloud_run_revision\",service_name=~\"shop-.+\"")
+      duration            = "120s"
+      evaluation_interval = "60s"
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = <<-EOT
+      **First:** its log says why; put the function's name, which the incident shows, in the place of shop-create-order:
+
+          ${local.log_of["create_order"]}
+
+      Messages are delivered again and become dead letters at last, so nothing of theirs is lost. If it began with a deployment:
+      `gcloud run services update-traffic SERVICE --to-revisions REVISION=100 --region ${var.region} --project ${var.project_id}`.
+    EOT
+  }
+
+  alert_strategy {
+    auto_close = "86400s"
+  }
+}
+
+# All the alerts on the shop's own metrics say nothing while nobody measures.
+resource "google_monitoring_alert_policy" "silence" {
+  display_name          = "Nobody measures the shop"
+  severity              = "ERROR"
+  combiner              = "OR"
+  notification_channels = [google_monitoring_notification_channel.email.id]
+  user_labels           = local.labels
+
+  conditions {
+    display_name = "report_metrics has written nothing for ten minutes"
+    condition_absent {
+      filter   = local.of_shop["sagas_overdue"]
+      duration = "600s"
+
+      aggregations {
+        alignment_period   = "60s"
+        per_series_aligner = "ALIGN_MAX"
+      }
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = <<-EOT
+      **First:** see why report_metrics does not write; until it does, no alert on outboxes, sagas, dead letters and projections can come:
+
+          ${local.log_of["report_metrics"]}
+          gcloud scheduler jobs list --location ${var.region} --project ${var.project_id}
+
+      If it can't read one store, the metrics of that one are missing and its log says which; this metric is the command database's.
+    EOT
+  }
+
+  alert_strategy {
+    auto_close = "86400s"
+  }
+}
+
+resource "google_monitoring_alert_policy" "unreachable" {
+  display_name          = "Clients can't reach the shop"
+  severity              = "CRITICAL"
+  combiner              = "OR"
+  notification_channels = [google_monitoring_notification_channel.email.id]
+  user_labels           = local.labels
+
+  conditions {
+    display_name = "${google_monitoring_uptime_check_config.graphql.display_name}: fails from two places"
+    condition_threshold {
+      filter = join(" AND ", [
+        "metric.type=\"monitoring.googleapis.com/uptime_check/check_passed\"",
+        "resource.type=\"uptime_url\"",
+        "metric.labels.check_id=\"${google_monitoring_uptime_check_config.graphql.uptime_check_id}\"",
+      ])
+      comparison      = "COMPARISON_GT"
+      threshold_value = 1
+      duration        = "60s"
+
+      aggregations {
+        alignment_period     = "1200s"
+        per_series_aligner   = "ALIGN_NEXT_OLDER"
+        cross_series_reducer = "REDUCE_COUNT_FALSE"
+        group_by_fields      = ["resource.label.host"]
+      }
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = <<-EOT
+      **First:** `curl -i ${google_cloud_run_v2_service.function["graphql"].uri}/health/ready` says which store does not answer. No answer at all:
+
+          ${local.log_of["graphql"]}
+          gcloud run services describe ${local.functions["graphql"].service_name} --region ${var.region} --project ${var.project_id}
+    EOT
+  }
+
+  alert_strategy {
+    auto_close = "86400s"
+  }
+}

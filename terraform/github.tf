@@ -1,0 +1,152 @@
+# GitHub Actions may deploy, where github_repository says which repository: no key anywhere, a token of the one workflow run is
+# exchanged for one of Google's. Whoever can deploy can do what the shop can do, so the door is narrow: one repository, its main
+# branch, and the GitHub environment of this system's name, whose reviewers and branches GitHub checks before it gives the token.
+
+variable "github_repository" {
+  description = "The repository on GitHub whose deploy workflow may deploy here, such as owner/name; null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_repository == null || can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
+    error_message = "github_repository is owner/name, such as octocat/shop, without https://github.com/."
+  }
+}
+
+locals {
+  github = var.github_repository == null ? 0 : 1
+
+  # One for each kind of thing that Terraform makes here, the same as scripts/deploy asks of a person (deploy_checks.py). On the
+  # project, because it makes things that aren't there yet.
+  deployer_roles = toset([
+    "roles/artifactregistry.admin",         # the registry, and who may push
+    "roles/cloudbuild.builds.editor",       # starts a build
+    "roles/cloudscheduler.admin",           # schedules
+    "roles/cloudsql.admin",                 # the instance, its databases and users
+    "roles/compute.networkAdmin",           # the network
+    "roles/datastore.owner",                # the database, indexes
+    "roles/dns.admin",                      # the functions' addresses inside the network
+    "roles/firebaserules.admin",            # the rules that deny clients Firestore
+    "roles/iam.serviceAccountAdmin",        # an account for each function
+    "roles/iam.serviceAccountUser",         # lets functions run as them
+    "roles/identityplatform.admin",         # sign-in
+    "roles/monitoring.admin",               # metrics, alerts, the dashboard
+    "roles/pubsub.admin",                   # topics, subscriptions, and who may use them
+    "roles/run.admin",                      # functions, jobs, and who may call them
+    "roles/secretmanager.admin",            # who may read a provider's key
+    "roles/serviceusage.apiKeysAdmin",      # the key that web pages sign in with
+    "roles/serviceusage.serviceUsageAdmin", # APIs
+    "roles/storage.admin",                  # the buckets of builds and of the state
+  ])
+
+  # All that Terraform grants on the project to functions. Nothing else can be granted by the deployer, so it can make nobody,
+  # itself included, an owner.
+  roles_it_may_grant = [
+    "roles/cloudsql.instanceUser", "roles/cloudtrace.agent", "roles/datastore.user", "roles/datastore.viewer", "roles/monitoring.metricWriter", "roles/monitoring.viewer",
+  ]
+}
+
+resource "google_project_service" "federation" {
+  for_each = var.github_repository == null ? toset([]) : toset(["sts.googleapis.com"])
+
+  service            = each.key
+  disable_on_destroy = false # others in the project may use it
+}
+
+resource "google_iam_workload_identity_pool" "github" {
+  count = local.github
+
+  workload_identity_pool_id = join("-", compact(["shop-github", var.suffix]))
+  display_name              = "GitHub Actions"
+
+  depends_on = [google_project_service.api, google_project_service.federation]
+}
+
+resource "google_iam_workload_identity_pool_provider" "github" {
+  count = local.github
+
+  workload_identity_pool_id          = google_iam_workload_identity_pool.github[0].workload_identity_pool_id
+  workload_identity_pool_provider_id = "github"
+  display_name                       = "GitHub Actions"
+
+  attribute_mapping = {
+    "google.subject"       = "assertion.sub"
+    "attribute.repository" = "assertion.repository"
+  }
+  attribute_condition = join(" && ", [
+    "assertion.repository == '${var.github_repository}'",
+    "assertion.ref == 'refs/heads/main'",
+    "assertion.environment == '${var.environment}'",
+  ])
+
+  oidc {
+    issuer_uri = "https://token.actions.githubusercontent.com"
+  }
+}
+
+resource "google_service_account" "deployer" {
+  count = local.github
+
+  account_id   = "shop-deployer"
+  display_name = "Deploys the shop from GitHub Actions"
+
+  depends_on = [google_project_service.api]
+}
+
+# The workflow passes for it.
+resource "google_service_account_iam_member" "github_deploys" {
+  count = local.github
+
+  service_account_id = google_service_account.deployer[0].name
+  role               = "roles/iam.workloadIdentityUser"
+  member             = "principalSet://iam.googleapis.com/${google_iam_workload_identity_pool.github[0].name}/attribute.repository/${var.github_repository}"
+}
+
+resource "google_project_iam_member" "deployer" {
+  for_each = var.github_repository == null ? toset([]) : local.deployer_roles
+
+  project = var.project_id
+  role    = each.key
+  member  = "serviceAccount:${google_service_account.deployer[0].email}"
+}
+
+# Functions' grants, and no others.
+resource "google_project_iam_member" "deployer_grants" {
+  count = local.github
+
+  project = var.project_id
+  role    = "roles/resourcemanager.projectIamAdmin"
+  member  = "serviceAccount:${google_service_account.deployer[0].email}"
+
+  condition {
+    title      = "only what functions need"
+    expression = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly([${join(", ", [for role in local.roles_it_may_grant : "'${role}'"])}])"
+  }
+}
+
+# Sees that what it may not change is as it should be: the door itself, by which it came in.
+resource "google_project_iam_member" "deployer_sees_the_door" {
+  count = local.github
+
+  project = var.project_id
+  role    = "roles/iam.workloadIdentityPoolViewer"
+  member  = "serviceAccount:${google_service_account.deployer[0].email}"
+}
+
+# The budget is the billing account's.
+resource "google_billing_account_iam_member" "deployer_budgets" {
+  count = var.github_repository != null && var.billing_account != null ? 1 : 0
+
+  billing_account_id = var.billing_account
+  role               = "roles/billing.costsManager"
+  member             = "serviceAccount:${google_service_account.deployer[0].email}"
+}
+
+output "github_variables" {
+  description = "The variables that the GitHub environment needs, named like environment, for the workflow that deploys."
+  value = var.github_repository == null ? null : {
+    PROJECT_ID                 = var.project_id
+    WORKLOAD_IDENTITY_PROVIDER = google_iam_workload_identity_pool_provider.github[0].name
+    DEPLOYER                   = google_service_account.deployer[0].email
+  }
+}

@@ -1,0 +1,193 @@
+"""gcloud and terraform as scripts/deploy sees them, with a small cloud behind them: what has been made, in one JSON file.
+
+Run under either name. In the file, `fail`: the beginning of a command, such as "gcloud builds submit", which fails once;
+`slow`: of one that goes on until it is interrupted, and then takes a second to end well.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+
+BUILD = [
+    "google_artifact_registry_repository_iam_member.build_pushes",
+    "google_storage_bucket_iam_member.build_reads_and_logs",
+]
+DATA = [
+    "google_sql_database_instance.postgres",
+    "google_firestore_database.read_models",
+    "google_service_account.function",
+]
+MIGRATION = "google_cloud_run_v2_job.migrate"
+SERVICE = "google_cloud_run_v2_service.function"
+ALL = [*BUILD, *DATA, MIGRATION, SERVICE]
+NEEDED = {MIGRATION: [*DATA, MIGRATION]}
+"""What a target brings along."""
+
+
+class Refused(Exception):
+    pass
+
+
+def run(cloud: Json, name: str, arguments: list[str]) -> str:
+    """What the command prints. Raises Refused."""
+    said = " ".join([name, *(one for one in arguments if not one.startswith("-"))])
+    cloud["calls"].append(" ".join([name, *arguments]))
+    if cloud["fail"] and said.startswith(cloud["fail"]):
+        cloud["fail"] = ""
+        raise Refused(f"{said} failed, as it was told to")
+    if cloud["slow"] and said.startswith(cloud["slow"]):
+        cloud["slow"] = ""
+        end_well_when_interrupted(cloud)
+    return gcloud(cloud, said, arguments) if name == "gcloud" else terraform(cloud, said, arguments)
+
+
+def end_well_when_interrupted(cloud: Json) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    Path(os.environ["FAKE_CLOUD"]).with_suffix(".busy").touch()
+    signal.sigwait([signal.SIGINT])
+    time.sleep(1)
+    cloud["ended_well"] = True
+    raise Refused("Interrupt received. Gracefully shutting down...")
+
+
+def gcloud(cloud: Json, said: str, arguments: list[str]) -> str:
+    bucket = next((one.removeprefix("gs://") for one in arguments if one.startswith("gs://")), "")
+    match said.split()[1:]:
+        case ["auth", *_, "print-access-token"]:
+            return require(cloud["signed_in"], "token", "You do not currently have an active account selected.")
+        case ["config", "get", "account"]:
+            return str(cloud["account"])
+        case ["projects", "describe", project]:
+            return require(project in cloud["projects"], "ACTIVE", "NOT_FOUND")
+        case ["billing", "projects", "describe", _]:
+            return "True" if cloud["billing"] else "False"
+        case ["storage", "buckets", "list"]:
+            return option(arguments, "--filter").removeprefix("name=") if cloud["bucket"] else ""
+        case ["storage", "buckets", "create", _]:
+            require(not cloud["bucket"], "", "409")
+            cloud["bucket"] = {"name": bucket, "versioned": False}
+        case ["storage", "buckets", "update", _]:
+            cloud["bucket"]["versioned"] = "--versioning" in arguments
+        case ["artifacts", "docker", "images", "describe", image]:
+            return require(image in cloud["images"], cloud["images"].get(image, ""), "Image not found")
+        case ["builds", "submit", copy]:
+            build(cloud, Path(copy), option(arguments, "--pack"))
+        case ["run", "jobs", "execute", job]:
+            return execute(cloud, job)
+        case _:
+            require("services enable" in said, "", f"what is {said}?")
+    return ""
+
+
+def build(cloud: Json, copy: Path, pack: str) -> None:
+    files = {str(file.relative_to(copy)) for file in copy.rglob("*") if file.is_file()}
+    require(
+        {"functions/graphql/main.py", "shared/runtime/settings.py", "Procfile", "requirements.txt"} <= files, "", "?"
+    )
+    require(not any(file.startswith(("tests/", ".venv/", "terraform/")) for file in files), "", "too much")
+    require(all(one in cloud["applied"] for one in BUILD), "", "PERMISSION_DENIED")
+    image = pack.removeprefix("image=").partition(",")[0]
+    cloud["images"][image] = f"sha256:{len(cloud['images']):064x}"
+
+
+def execute(cloud: Json, job: str) -> str:
+    applied = cloud["applied"]
+    cloud["executed"].append({"job": job, "image": applied[MIGRATION], "serving": applied.get(SERVICE)})
+    return require(job in ("shop-migrate", "shop-smoke"), "", "no such job")
+
+
+def terraform(cloud: Json, said: str, arguments: list[str]) -> str:
+    """Every resource is but its image, or `there` where it has none."""
+    match said.split()[1:]:
+        case ["version"]:
+            return json.dumps({"terraform_version": cloud["terraform"]})
+        case ["init"]:
+            require(cloud["bucket"]["versioned"], "", "no bucket")
+        case ["plan"]:
+            planned(cloud, arguments)
+        case ["show", plan]:
+            return json.dumps({"resource_changes": changes(cloud, json.loads(Path(plan).read_text()))})
+        case ["apply", plan]:
+            wanted = json.loads(Path(plan).read_text())
+            cloud["applied"] = {name: at for name, at in ({**cloud["applied"], **wanted}).items() if at}
+        case ["output"]:
+            return json.dumps({name: {"value": value} for name, value in outputs(cloud).items()})
+        case ["state", "list"]:
+            return "\n".join(f'{name}["x"]' if name == SERVICE else name for name in cloud["applied"])
+        case _:
+            require(False, "", f"what is {said}?")
+    return ""
+
+
+def planned(cloud: Json, arguments: list[str]) -> None:
+    variables = dict(one.removeprefix("-var=").split("=", 1) for one in arguments if one.startswith("-var="))
+    require(
+        {"project_id", "region", "environment", "admin_email"} <= {*variables}, "", "No value for required variable"
+    )
+    only = [one.removeprefix("-target=") for one in arguments if one.startswith("-target=")]
+    names = [needed for one in only for needed in NEEDED.get(one, [one])] or ALL
+    image = variables.get("image", "")
+    require(image or not {MIGRATION, SERVICE} & {*names} or "-destroy" in arguments, "", "There is no image yet")
+    wanted = {name: image if name in (MIGRATION, SERVICE) else "there" for name in names}
+    if "-destroy" in arguments:
+        wanted = dict.fromkeys([*(only or cloud["applied"]), *(DATA if cloud["careless"] else [])], "")
+        unlocked = Path("terraform/erase_override.tf").exists() and variables.get("deletion_protection") == "false"
+        require(cloud["careless"] or unlocked or not {*DATA} & {*wanted}, "", "Instance cannot be destroyed")
+    elif only and {*only} <= {*DATA}:
+        require({*only} <= {*cloud["applied"]}, "", "it would be made anew")
+    Path(option(arguments, "-out")).write_text(json.dumps(wanted))
+    cloud["variables"] = variables
+
+
+def changes(cloud: Json, wanted: Json) -> list[Json]:
+    def action(name: str) -> str:
+        at = cloud["applied"].get(name)
+        return "no-op" if at == wanted[name] else "delete" if not wanted[name] else "update" if at else "create"
+
+    return [{"address": name, "change": {"actions": [action(name)]}} for name in wanted]
+
+
+def outputs(cloud: Json) -> Json:
+    project, region = cloud["variables"].get("project_id"), cloud["variables"].get("region")
+    found: Json = {}
+    if BUILD[0] in cloud["applied"]:
+        account = f"projects/{project}/serviceAccounts/shop-build@{project}.iam.gserviceaccount.com"
+        found |= {"artifact_registry": f"{region}-docker.pkg.dev/{project}/shop", "build_service_account": account}
+        found |= {"builds_bucket": f"{project}-shop-builds"}
+    if SERVICE in cloud["applied"]:
+        found |= {name: cloud["variables"][name] for name in ("region", "environment", "admin_email")}
+        found |= {"graphql_url": cloud["url"], "dashboard_url": "https://console.example/dashboard", "urls": {}}
+    return found
+
+
+def option(arguments: list[str], name: str) -> str:
+    return next(one.partition("=")[2] for one in arguments if one.startswith(f"{name}="))
+
+
+def require(condition: object, answer: str, otherwise: str) -> str:
+    if not condition:
+        raise Refused(otherwise)
+    return answer
+
+
+def main() -> int:
+    file = Path(os.environ["FAKE_CLOUD"])
+    cloud = json.loads(file.read_text())
+    try:
+        sys.stdout.write(run(cloud, Path(sys.argv[0]).name, sys.argv[1:]))
+    except Refused as refusal:
+        sys.stderr.write(str(refusal))
+        return 1
+    finally:
+        file.write_text(json.dumps(cloud))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

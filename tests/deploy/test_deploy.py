@@ -1,0 +1,417 @@
+"""scripts/deploy as a person runs it, with a gcloud and a terraform that are made up."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+
+from scripts.local.deploy_checks import RIGHTS
+from scripts.local.deploy_image import copy_sources, tag
+from scripts.local.deploy_options import _DEFAULTS
+from scripts.local.deploy_terraform import OVERRIDE
+from shared.runtime.manifest import ROOT
+from tests.deploy import fake_tools
+from tests.deploy.fake_tools import BUILD, DATA, MIGRATION, SERVICE
+
+PROJECT = "shop-test-1"
+NEW: dict[str, Any] = {
+    "calls": [],
+    "fail": "",
+    "slow": "",
+    "ended_well": False,
+    "signed_in": True,
+    "account": "ann@example.com",
+    "projects": [PROJECT],
+    "billing": True,
+    "terraform": "1.11.4",
+    "bucket": None,
+    "images": {},
+    "applied": {},
+    "executed": [],
+    "variables": {},
+    "careless": False,
+}
+
+
+class Google(BaseHTTPRequestHandler):
+    """Says what rights somebody has, and answers for the deployed shop. `rights`, `ready`: as a test wants them."""
+
+    rights: list[str]
+    ready: int
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["permissions"]
+        self.answer(200, {"permissions": [one for one in asked if one in self.rights]})
+
+    def do_GET(self) -> None:
+        self.answer(self.ready if self.path == "/health/ready" else 404, {"status": "UNHEALTHY"})
+
+    def answer(self, status: int, body: object) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@dataclass
+class Cloud:
+    """What is in the project, and a way to deploy into it from a copy of the repository."""
+
+    root: Path
+    file: Path
+    bin: Path
+    google: type[Google]
+    address: str
+
+    def __getitem__(self, name: str) -> Any:
+        return json.loads(self.file.read_text())[name]
+
+    def set(self, **changes: Any) -> None:
+        self.file.write_text(json.dumps(json.loads(self.file.read_text()) | changes))
+
+    def environment(self, path: str = "") -> dict[str, str]:
+        return os.environ | {
+            "PATH": path or f"{self.bin}:{os.environ['PATH']}",
+            "FAKE_CLOUD": str(self.file),
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{self.address}/",
+        }
+
+    def deploy(self, *arguments: str, typed: str | None = None, path: str = "") -> "subprocess.CompletedProcess[str]":
+        """`typed`: what is answered to each question; None is nobody."""
+        self.set(calls=[])
+        return subprocess.run(
+            [sys.executable, self.root / "scripts" / "deploy", PROJECT, *arguments],
+            input=typed or "",
+            env=self.environment(path),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def called(self, *beginnings: str) -> list[str]:
+        """Which of these were called, in their order."""
+        return [found for call in self["calls"] for found in beginnings if plainly(call).startswith(found)]
+
+
+def plainly(call: str) -> str:
+    return " ".join(word for word in call.split() if not word.startswith("-"))
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    google = type("Google", (Google,), {"rights": [*RIGHTS], "ready": 200})
+    with ThreadingHTTPServer(("127.0.0.1", 0), google) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        made = Cloud(tmp_path / "shop", tmp_path / "cloud.json", tmp_path / "bin", google, address)
+        copy_sources(made.root)
+        copytree(ROOT / "terraform", made.root / "terraform")
+        made.bin.mkdir()
+        for tool in ("gcloud", "terraform"):
+            (made.bin / tool).write_text(f"#!{sys.executable} -IS\n{Path(fake_tools.__file__).read_text()}")
+            (made.bin / tool).chmod(0o755)
+        made.file.write_text(json.dumps(NEW | {"url": made.address}))
+        yield made
+        server.shutdown()
+        thread.join()
+
+
+STEPS = (
+    "gcloud services enable",
+    "gcloud storage buckets create",
+    "terraform init",
+    "gcloud builds submit",
+    "terraform apply",
+    "gcloud run jobs execute",
+)
+
+
+def test_an_empty_project_gets_the_whole_system_in_order(cloud: Cloud) -> None:
+    done = cloud.deploy("--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    enable, bucket, init, build, apply, job = STEPS
+    assert cloud.called(*STEPS) == [enable, bucket, init, apply, build, apply, job, apply, job]
+    assert cloud["bucket"] == {"name": f"{PROJECT}-terraform-state", "versioned": True}
+    assert cloud["variables"]["admin_email"] == "ann@example.com"
+    assert re.fullmatch(r".*/functions@sha256:[0-9a-f]{64}", cloud["applied"][SERVICE])
+    assert f"{cloud.address}/graphql" in done.stdout
+
+
+def test_the_databases_are_migrated_with_the_new_code_while_the_old_one_serves(
+    cloud: Cloud,
+) -> None:
+    assert cloud.deploy("--yes").returncode == 0
+    old = cloud["applied"][SERVICE]
+    cloud.set(images={"another": ""}, executed=[])  # as after a change of the code
+    done = cloud.deploy("--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    migrated, smoked = cloud["executed"]
+    assert (migrated["job"], migrated["serving"]) == ("shop-migrate", old)
+    assert migrated["image"] != old
+    assert (smoked["job"], smoked["serving"]) == ("shop-smoke", migrated["image"])
+
+
+def test_a_second_run_builds_nothing_and_changes_nothing(cloud: Cloud) -> None:
+    assert cloud.deploy("--yes").returncode == 0
+    before = cloud["applied"]
+    done = cloud.deploy()  # nobody is asked, because nothing would change
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not cloud.called("gcloud builds submit", "gcloud storage buckets create")
+    assert "nothing to build" in done.stdout
+    assert "Nothing differs" in done.stdout
+    assert cloud["applied"] == before
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        "gcloud services enable",
+        "gcloud storage buckets list",
+        "gcloud storage buckets create",
+        "gcloud storage buckets update",
+        "terraform init",
+        "terraform output",
+        "terraform plan",
+        "terraform show",
+        "terraform apply",
+        "gcloud builds submit",
+        "gcloud run jobs execute shop-migrate",
+        "gcloud run jobs execute shop-smoke",
+    ],
+)
+def test_after_a_failure_at_any_step_it_says_what_to_do_and_the_next_run_finishes(cloud: Cloud, failing: str) -> None:
+    cloud.set(fail=failing)
+    failed = cloud.deploy("--yes")
+    assert failed.returncode == 1
+    assert failed.stderr.strip()
+    assert "Traceback" not in failed.stderr
+    again = cloud.deploy("--yes")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert cloud["applied"][SERVICE] == cloud["applied"][MIGRATION]
+    assert cloud["bucket"]["versioned"]
+
+
+def test_a_failed_migration_leaves_the_old_code_serving(cloud: Cloud) -> None:
+    assert cloud.deploy("--yes").returncode == 0
+    old = cloud["applied"][SERVICE]
+    cloud.set(images={"another": ""}, fail="gcloud run jobs execute shop-migrate")
+    failed = cloud.deploy("--yes")
+    assert failed.returncode == 1
+    assert "no new code answers yet" in failed.stderr
+    assert cloud["applied"][SERVICE] == old != cloud["applied"][MIGRATION]
+
+
+def test_terraform_is_left_to_end_well_when_somebody_interrupts(cloud: Cloud) -> None:
+    cloud.set(slow="terraform apply")
+    command = [sys.executable, str(cloud.root / "scripts" / "deploy"), PROJECT, "--yes"]
+    with subprocess.Popen(command, env=cloud.environment(), start_new_session=True, stderr=subprocess.PIPE) as running:
+        while not cloud.file.with_suffix(".busy").exists():
+            assert running.poll() is None
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+        _, told = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert b"run this again" in told
+    assert cloud["ended_well"]
+    assert cloud.deploy("--yes").returncode == 0
+
+
+def test_nothing_is_done_before_everything_that_is_missing_is_said(cloud: Cloud, tmp_path: Path) -> None:
+    nowhere = tmp_path / "empty"
+    nowhere.mkdir()
+    done = cloud.deploy("--yes", path=str(nowhere))
+    assert done.returncode == 1
+    assert "gcloud is not installed. Get it from https://" in done.stderr
+    assert "terraform is not installed. Get it from https://" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"signed_in": False}, "gcloud auth login"),
+        ({"signed_in": False}, "gcloud auth application-default login"),
+        ({"projects": []}, f"gcloud projects create {PROJECT}"),
+        ({"billing": False}, f"gcloud billing projects link {PROJECT}"),
+        ({"terraform": "1.8.5"}, "terraform is 1.8, and 1.9 is needed"),
+        ({"account": ""}, "--admin-email"),
+        ({"account": "ci@shop-test-1.iam.gserviceaccount.com"}, "--admin-email"),
+    ],
+)
+def test_what_is_missing_is_said_with_the_command_that_mends_it(cloud: Cloud, change: Any, told: str) -> None:
+    cloud.set(**change)
+    done = cloud.deploy("--yes")
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert not cloud["applied"]
+
+
+def test_rights_that_are_missing_are_said_with_the_roles_that_have_them(cloud: Cloud) -> None:
+    cloud.google.rights = [one for one in RIGHTS if one not in ("run.services.create", "run.jobs.run")]
+    done = cloud.deploy("--yes")
+    assert done.returncode == 1
+    assert "run.services.create, run.jobs.run" in done.stderr
+    binding = f"gcloud projects add-iam-policy-binding {PROJECT} --member=user:ann@example.com --role=roles/run.admin"
+    assert done.stderr.count(binding) == 1
+    assert not cloud.called("gcloud services enable")
+
+
+def test_it_asks_before_it_changes_anything_and_takes_only_yes(cloud: Cloud) -> None:
+    for typed in ("no\n", "y\n", "\n", None):
+        assert cloud.deploy(typed=typed).returncode == 1
+        assert set(cloud["applied"]) == set(BUILD)
+    assert cloud.deploy(typed="yes\n").returncode == 0
+    assert SERVICE in cloud["applied"]
+
+
+def test_in_prod_no_order_is_placed_unless_asked_for(cloud: Cloud) -> None:
+    assert cloud.deploy("--yes", "--environment", "prod").returncode == 0
+    assert [one["job"] for one in cloud["executed"]] == ["shop-migrate"]
+    assert cloud.deploy("--yes", "--smoke").returncode == 0  # what is deployed is prod, still
+    assert cloud["variables"]["environment"] == "prod"
+    assert [one["job"] for one in cloud["executed"]][-1] == "shop-smoke"
+
+
+def test_what_was_said_once_need_not_be_said_again(cloud: Cloud) -> None:
+    said = ("--region", "europe-west1", "--environment", "prod", "--admin-email", "boss@example.com")
+    assert cloud.deploy("--yes", *said).returncode == 0
+    cloud.set(account="ci@shop-test-1.iam.gserviceaccount.com")
+    assert cloud.deploy("--yes").returncode == 0
+    known = {name: cloud["variables"][name] for name in ("region", "environment", "admin_email")}
+    assert known == {"region": "europe-west1", "environment": "prod", "admin_email": "boss@example.com"}
+
+
+@pytest.mark.parametrize("failing", ["gcloud builds submit", "nothing"])
+def test_a_shop_does_not_move_to_another_region_by_accident(cloud: Cloud, failing: str) -> None:
+    cloud.set(fail=failing)
+    cloud.deploy("--yes", "--region", "europe-west1")
+    done = cloud.deploy("--yes", "--region", "us-central1")
+    assert done.returncode == 1
+    assert "has its shop in europe-west1" in done.stderr
+    assert cloud.deploy("--yes").returncode == 0
+    assert cloud["variables"]["region"] == "europe-west1"
+
+
+def test_a_dry_run_prints_every_command_and_calls_none(cloud: Cloud, tmp_path: Path) -> None:
+    done = cloud.deploy("--dry-run", path=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert cloud["calls"] == []
+    printed = [plainly(line.removeprefix("$ ")) for line in done.stdout.splitlines() if line.startswith("$ ")]
+    found = [step for line in printed for step in STEPS if line.startswith(step)]
+    enable, bucket, init, build, apply, job = STEPS
+    assert found == [enable, bucket, init, apply, build, apply, job, apply, job]
+    assert "nothing was done" in done.stdout
+    assert "missing here: gcloud is not installed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--region", "asia-northeast1-a"), ("--admin-email", "ann"), ("--environment", "test"), ("--with-data",)],
+)
+def test_what_makes_no_sense_is_refused_before_anything_else(cloud: Cloud, arguments: tuple[str, ...]) -> None:
+    done = cloud.deploy("--dry-run", *arguments)
+    assert done.returncode == 2
+    assert "error: " in done.stderr
+    assert cloud["calls"] == []
+
+
+def test_a_shop_that_does_not_get_well_is_told(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPLOY_PATIENCE_SECONDS", "1")
+    cloud.google.ready = 503
+    done = cloud.deploy("--yes")
+    assert done.returncode == 1
+    assert "/health/ready is not well" in done.stderr
+    assert "UNHEALTHY" in done.stderr
+
+
+def test_taking_it_down_needs_the_projects_name_and_leaves_the_data(cloud: Cloud) -> None:
+    assert cloud.deploy("--yes").returncode == 0
+    before = cloud["applied"]
+    for typed in ("yes\n", "shop\n", "\n", None):
+        done = cloud.deploy("--destroy", "--yes", typed=typed)
+        assert done.returncode == 1
+        assert cloud["applied"] == before
+    done = cloud.deploy("--destroy", typed=f"{PROJECT}\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(cloud["applied"]) == set(DATA)
+    assert cloud.deploy("--yes").returncode == 0
+    assert cloud["applied"] == before
+
+
+def test_a_plan_that_would_take_data_along_is_not_carried_out(cloud: Cloud) -> None:
+    assert cloud.deploy("--yes").returncode == 0
+    before = cloud["applied"]
+    cloud.set(careless=True)
+    done = cloud.deploy("--destroy", typed=f"{PROJECT}\n")
+    assert done.returncode == 1
+    assert "google_sql_database_instance.postgres" in done.stderr
+    assert cloud["applied"] == before
+
+
+def test_data_goes_only_for_the_right_words(cloud: Cloud) -> None:
+    assert cloud.deploy("--yes").returncode == 0
+    before = cloud["applied"]
+    for typed in (f"{PROJECT}\n", "yes\n", None):
+        assert cloud.deploy("--destroy", "--with-data", "--yes", typed=typed).returncode == 1
+        assert cloud["applied"] == before
+    cloud.set(fail="terraform apply")
+    assert cloud.deploy("--destroy", "--with-data", typed=f"delete all data of {PROJECT}\n").returncode == 1
+    done = cloud.deploy("--destroy", "--with-data", typed=f"delete all data of {PROJECT}\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cloud["applied"] == {}
+    assert not (cloud.root / OVERRIDE.relative_to(ROOT)).exists()
+
+
+def test_what_is_left_of_erasing_makes_no_later_deployment_dangerous(cloud: Cloud) -> None:
+    (cloud.root / OVERRIDE.relative_to(ROOT)).write_text("# left by somebody who was killed")
+    assert cloud.deploy("--yes").returncode == 0
+    assert not (cloud.root / OVERRIDE.relative_to(ROOT)).exists()
+
+
+def test_where_there_is_no_shop_there_is_nothing_to_take_down(cloud: Cloud) -> None:
+    done = cloud.deploy("--destroy", typed=f"{PROJECT}\n")
+    assert done.returncode == 1
+    assert "There is no shop" in done.stderr
+    assert cloud["bucket"] is None
+
+
+def test_an_image_is_named_after_what_is_in_it(tmp_path: Path) -> None:
+    copy_sources(tmp_path)
+    assert tag(tmp_path) == tag(ROOT)
+    (tmp_path / "shared" / "__pycache__").mkdir()
+    (tmp_path / "shared" / "__pycache__" / "settings.pyc").write_bytes(b"made by Python")
+    assert tag(tmp_path) == tag(ROOT)
+    (tmp_path / "functions" / "graphql" / "main.py").write_text("changed")
+    assert tag(tmp_path) != tag(ROOT)
+
+
+def test_what_terraform_is_asked_to_make_first_is_there() -> None:
+    declared = "".join(file.read_text() for file in (ROOT / "terraform").glob("*.tf"))
+    for target in [*BUILD, MIGRATION]:
+        kind, _, name = target.partition(".")
+        assert f'resource "{kind}" "{name}"' in declared
+    for output in ("artifact_registry", "builds_bucket", "build_service_account", "graphql_url", "dashboard_url"):
+        assert f'output "{output}"' in declared
+    for job in ("shop-migrate", "shop-smoke"):
+        assert re.search(rf'name += "{job}"', declared)
+
+
+def test_terraform_and_the_script_take_the_same_region_by_default() -> None:
+    variables = (ROOT / "terraform" / "variables.tf").read_text()
+    (region,) = re.findall(r'variable "region" \{.*?default += "(.*?)"', variables, re.DOTALL)
+    assert region == _DEFAULTS["region"]
