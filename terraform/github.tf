@@ -42,7 +42,7 @@ locals {
   # All that Terraform grants on the project to functions. Nothing else can be granted by the deployer, so it can make nobody,
   # itself included, an owner.
   roles_it_may_grant = [
-    "roles/cloudsql.instanceUser", "roles/cloudtrace.agent", "roles/datastore.user", "roles/datastore.viewer", "roles/monitoring.metricWriter", "roles/monitoring.viewer",
+    "roles/cloudsql.client", "roles/cloudsql.instanceUser", "roles/cloudtrace.agent", "roles/datastore.user", "roles/datastore.viewer", "roles/monitoring.metricWriter", "roles/monitoring.viewer",
   ]
 }
 
