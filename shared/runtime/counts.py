@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 from shared.messaging.dead_letter_store import MemoryDeadLetters
 from shared.resilience.postgres import unavailable_when_down
 from shared.runtime.execution_store import Kind, MemoryExecutions
-from shared.sagas.store import MemorySagaStore
+from shared.sagas.memory import MemorySagaStore
 
 WINDOW = timedelta(minutes=5)
 """What counts as lately."""

@@ -17,8 +17,9 @@ from shared.runtime.engines import Engines
 from shared.runtime.execution_store import Executions, MemoryExecutions
 from shared.runtime.manifest import Database, manifest
 from shared.runtime.settings import Settings, url_of
-from shared.sagas.log import MemorySagaLog, SagaLog
-from shared.sagas.store import MemorySagaStore, SagaStore
+from shared.sagas.log import SagaLog
+from shared.sagas.memory import MemorySagaLog, MemorySagaStore
+from shared.sagas.store import SagaStore
 
 
 class PostgresEngines(Engines):

@@ -4,7 +4,6 @@ they were sent.
 It reaches as far back as histories are kept; what was sent is counted for good.
 """
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import LiteralString, Protocol
@@ -21,7 +20,6 @@ from shared.sagas.store import (
     ENTRIES,
     HistoryEntry,
     ListedSaga,
-    MemorySagaStore,
     SagaEntry,
     StoredSaga,
     count_commands,
@@ -135,27 +133,3 @@ def _entry(row: TupleRow) -> SagaEntry:
     version, progress, kind, correlation_id, created_at, history = row[9:]
     saga = StoredSaga(kind, _PROGRESS.validate_python(progress), version, correlation_id)
     return SagaEntry(place, saga_id, at, entry, ListedSaga(saga, created_at, at, ENTRIES.validate_python(history)))
-
-
-class MemorySagaLog:
-    def __init__(self, store: MemorySagaStore) -> None:
-        self._store = store
-
-    def read_all(self, after: Checkpoint, limit: int) -> list[SagaEntry]:
-        entries = self._store.entries
-        start = bisect_right(entries, after, key=lambda entry: entry.checkpoint)
-        return entries[start : start + limit]
-
-    def end(self) -> Checkpoint:
-        return self._store.end
-
-    def sent(self, commands: Sequence[str], after: datetime | None, limit: int) -> list[SagaEntry]:
-        wanted = [one for one in self._store.entries if one.entry.message and one.entry.name in commands]
-        wanted.sort(key=lambda one: (one.at, one.checkpoint), reverse=after is None)
-        return [one for one in wanted if after is None or one.at > after][:limit]
-
-    def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        lately = [one.entry.name for one in self._store.entries if one.entry.message and since < one.at <= until]
-        return {
-            name: Traffic(all_of.count, lately.count(name), all_of.last_at) for name, all_of in self._store.sent.items()
-        }

@@ -39,7 +39,8 @@ from shared.runtime.counts import (
 from shared.runtime.execution_store import Execution, Executions, Kind, MemoryExecutions, PostgresExecutions
 from shared.runtime.executions import Recorder
 from shared.sagas.definition import Progress, Status
-from shared.sagas.store import HistoryEntry, MemorySagaStore, PostgresSagaStore, SagaStore, StoredSaga
+from shared.sagas.memory import MemorySagaStore
+from shared.sagas.store import HistoryEntry, PostgresSagaStore, SagaStore, StoredSaga
 from tests.contracts.test_migrations import empty_database  # noqa: F401
 from tests.contracts.test_saga_store import new_saga
 

@@ -14,7 +14,7 @@ from shared.messaging.dead_letter_store import MemoryDeadLetters
 from shared.runtime.counts import MemoryCounts
 from shared.runtime.execution_store import Execution, Executions, MemoryExecutions, PostgresExecutions, Wanted
 from shared.runtime.executions import Recorder
-from shared.sagas.store import MemorySagaStore
+from shared.sagas.memory import MemorySagaStore
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 

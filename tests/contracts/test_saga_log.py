@@ -25,8 +25,9 @@ from shared.event_store.protocol import Checkpoint
 from shared.messaging.outbox import Traffic
 from shared.resilience.postgres import COMMAND_DATABASE, connect, migrate
 from shared.sagas.definition import Progress, Status
-from shared.sagas.log import LAST_SENT, LATELY, READ_ALL, SENT_AFTER, MemorySagaLog, PostgresSagaLog, SagaLog
-from shared.sagas.store import HistoryEntry, MemorySagaStore, PostgresSagaStore, SagaEntry, SagaStore, StoredSaga
+from shared.sagas.log import LAST_SENT, LATELY, READ_ALL, SENT_AFTER, PostgresSagaLog, SagaLog
+from shared.sagas.memory import MemorySagaLog, MemorySagaStore
+from shared.sagas.store import HistoryEntry, PostgresSagaStore, SagaEntry, SagaStore, StoredSaga
 from tests.contracts.test_event_log import nodes
 
 Both = tuple[SagaStore, SagaLog]

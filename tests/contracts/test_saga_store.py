@@ -17,10 +17,10 @@ from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
 from shared.observability.context import Context
 from shared.sagas.definition import Progress, Status
+from shared.sagas.memory import MemorySagaStore
 from shared.sagas.store import (
     COUNTS,
     HistoryEntry,
-    MemorySagaStore,
     PostgresSagaStore,
     SagaBacklog,
     SagaCount,

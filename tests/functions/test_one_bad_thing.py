@@ -23,8 +23,9 @@ from shared.runtime import engines as process
 from shared.runtime.coordinate import Coordinator, SweepIncomplete
 from shared.runtime.memory_engines import MemoryEngines
 from shared.sagas.definition import Progress, Status
+from shared.sagas.memory import MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.store import MemorySagaStore, StoredSaga
+from shared.sagas.store import StoredSaga
 from tests.shop_in_memory import ShopInMemory
 
 
