@@ -45,6 +45,11 @@ QUERIES = {
     "commandExecutions": "{ commandExecutions { id eventsGenerated } }",
     "queryExecutions": "{ queryExecutions { id } }",
     "order as of now, timeline": '{ order(id: "ORDER", asOf: "NOW") { timeline { kind } } }',
+    "pubsubMessages": "{ pubsubMessages { id payload } }",
+    "pubsubStats": "{ pubsubStats { topic messageCount messagesPerMinute } }",
+    "systemStatistics": "{ systemStatistics { eventStore { totalRecords } commandDb { totalRecords } } }",
+    "projectionStatus": "{ projectionStatus { name position lagEvents } }",
+    "dashboardStats": "{ dashboardStats { totalEvents eventsPerMinute totalCommands } }",
     "health": "{ health { status } }",
 }
 """What a person who watches the shop asks for, with the limits that apply when none is given."""
@@ -79,6 +84,7 @@ def shop(folder: Path, orders: int) -> Iterator[Shop]:
             _multiply(command_database, copy, made.order, orders - 1)
         yield made
     finally:
+        engines.recorder.close()
         engines.broker.close()
         stop()
 
@@ -124,8 +130,10 @@ SELECT new::uuid, type, version, status, deadline_at, replace(progress::text, %(
 FROM copies, sagas
 """  # noqa: S608 - put together of constants only
 _HISTORIES: LiteralString = """
-INSERT INTO saga_history (saga_id, version, entry, kind, name, data, recorded_at)
-SELECT s.id, h.version, h.entry, h.kind, h.name, replace(h.data::text, %(order)s, s.id::text)::jsonb, s.updated_at
+INSERT INTO saga_history (saga_id, version, entry, kind, name, data, message, progress, recorded_at)
+SELECT s.id, h.version, h.entry, h.kind, h.name, replace(h.data::text, %(order)s, s.id::text)::jsonb,
+    CASE WHEN h.message IS NOT NULL THEN gen_random_uuid() END,
+    replace(h.progress::text, %(order)s, s.id::text)::jsonb, s.updated_at
 FROM saga_history h, sagas s WHERE h.saga_id = %(order)s::uuid AND s.id <> h.saga_id
 """
 _EXECUTIONS: LiteralString = f"""{_COPIES}

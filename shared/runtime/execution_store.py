@@ -66,7 +66,10 @@ INSERT INTO executions ({_COLUMNS}) SELECT {_COLUMNS} FROM json_to_recordset(%s)
 ) ON CONFLICT DO NOTHING
 """  # noqa: S608 - put together of constants only
 _EXPIRE = """
-DELETE FROM executions WHERE id IN (SELECT id FROM executions WHERE recorded_at < %s ORDER BY recorded_at LIMIT %s)
+DELETE FROM executions WHERE id IN (
+    SELECT id FROM executions WHERE recorded_at AT TIME ZONE 'UTC' < %s AT TIME ZONE 'UTC'
+    ORDER BY recorded_at AT TIME ZONE 'UTC' LIMIT %s
+)
 """
 
 

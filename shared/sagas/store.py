@@ -148,9 +148,10 @@ ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
 _FORGET = """
 DELETE FROM saga_history WHERE (saga_id, version, entry) IN (
     SELECT saga_id, h.version, entry FROM saga_history h JOIN sagas s ON s.id = saga_id
-    WHERE h.recorded_at < %(before)s AND s.updated_at < %(before)s AND s.status IN ('COMPLETED', 'FAILED')
+    WHERE h.recorded_at AT TIME ZONE 'UTC' < %(before)s AT TIME ZONE 'UTC'
+      AND s.updated_at < %(before)s AND s.status IN ('COMPLETED', 'FAILED')
       AND (h.epoch, h.transaction_id, h.position) <= (SELECT epoch, transaction_id, position FROM saga_commands_counted)
-    ORDER BY h.recorded_at, h.position LIMIT %(limit)s
+    ORDER BY h.recorded_at AT TIME ZONE 'UTC', h.position LIMIT %(limit)s
 )
 """
 _BATCH = 20_000
