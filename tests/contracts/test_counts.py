@@ -272,7 +272,7 @@ def test_what_was_there_before_anybody_counted_is_counted_by_the_migration(
     tmp_path: Path,
 ) -> None:
     folder = shutil.copytree(COMMAND_DATABASE, tmp_path / "sql")
-    for file in [*folder.glob("000[6-9]*"), *folder.glob("00[1-9]*")]:
+    for file in [*folder.glob("000[6-9]*"), *folder.glob("00[1-9]*"), *folder.glob("always_*")]:
         file.unlink()
     migrate(empty_database, folder)
     with psycopg.connect(empty_database) as connection:

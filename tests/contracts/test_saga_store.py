@@ -191,7 +191,7 @@ def test_sagas_are_listed_newest_first_with_their_histories(sagas: SagaStore) ->
         HistoryEntry("event", "OrderCreated", {}),  # an event may hold personal data
         HistoryEntry("command", "ReserveInventory", {"orderId": "1"}),
     ]
-    assert all(abs(at - NOW) < timedelta(minutes=5) for at, _ in one.history)
+    assert all(abs(at - datetime.now(UTC)) < timedelta(minutes=5) for at, _ in one.history)
     assert sagas.listed(uuid7()) is None
 
 

@@ -365,7 +365,9 @@ def test_a_compensation_that_keeps_failing_leaves_the_saga_stuck_until_it_is_ret
     given_up = letters(shop, source="refund-payment.refund-payment")
     assert {letter["error"] for letter in given_up} == {"the payment provider refuses DELETE"}
     mend()
-    assert shop.ask(RETRY_SAGA, id=order_id)["retrySaga"] == {"id": order_id, "status": "COMPENSATING"}
+    retried = shop.ask(RETRY_SAGA, id=order_id)["retrySaga"]
+    assert retried["id"] == order_id
+    assert retried["status"] in ("COMPENSATING", "FAILED")  # as it is when the answer is made, perhaps undone by then
     shop.settle()
     assert shop.ask(SAGA, id=order_id)["saga"]["status"] == "FAILED"
     order = shop.ask("query ($id: ID!) { order(id: $id) { status sagaStatus } }", id=order_id)["order"]
