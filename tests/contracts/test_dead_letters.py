@@ -101,7 +101,7 @@ def test_a_letter_says_what_it_was_where_it_failed_and_why(letters: DeadLetters)
     assert (found.attempts, found.error, found.status) == (10, "no such product", "PENDING")
     assert (found.traceparent, found.correlation_id, found.attributes["colour"]) == ("00-1-2-01", "c", "緑 🍵")
     assert found.data == "e30="
-    assert abs(found.recorded_at - NOW) < timedelta(minutes=5)
+    assert abs(found.recorded_at - datetime.now(UTC)) < timedelta(minutes=5)
     (entry,) = found.history
     assert (entry.kind, entry.attempts, entry.reason, entry.by) == ("FAILED", 10, "no such product", None)
 
