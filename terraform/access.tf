@@ -89,16 +89,21 @@ locals {
   )
 }
 
-# Reaches PostgreSQL's machine through its volume. Google grants this, and the next, on projects only.
+# Reaches PostgreSQL's machine through its volume. Google grants this on projects only; the condition names the one instance.
 resource "google_project_iam_member" "reaches_postgres" {
   for_each = local.reaches_postgres
 
   project = var.project_id
   role    = "roles/cloudsql.client"
   member  = "serviceAccount:${each.value}"
+
+  condition {
+    title      = "only the shop's instance"
+    expression = "resource.name == 'projects/${var.project_id}/instances/${google_sql_database_instance.postgres.name}' && resource.type == 'sqladmin.googleapis.com/Instance'"
+  }
 }
 
-# Signs in there. It opens no instance that has no user for the account, and what the user may do is PostgreSQL's to say.
+# Signs in there. Google grants this on projects only, too. It opens no instance that has no user for the account, and what the user may do is PostgreSQL's to say.
 resource "google_project_iam_member" "signs_in_to_postgres" {
   for_each = local.reaches_postgres
 

@@ -83,6 +83,12 @@ resource "google_cloud_run_v2_service" "function" {
     max_instance_count = each.value.max_instances
   }
 
+  # Or a person who has gone back to an old revision would keep it there through every later deployment.
+  traffic {
+    type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
+    percent = 100
+  }
+
   template {
     labels                           = local.labels
     service_account                  = google_service_account.function[each.key].email

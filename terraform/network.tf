@@ -32,8 +32,10 @@ resource "google_service_networking_connection" "databases" {
   service                 = "servicenetworking.googleapis.com"
   reserved_peering_ranges = [google_compute_global_address.databases.name]
 
-  # Google gives it back days after the last database is deleted; deleting it earlier fails.
-  deletion_policy = "ABANDON"
+  # Google gives it back days after the last database is deleted; deleting it earlier fails. Should the shop be put up again
+  # meanwhile, what is left of it is taken over.
+  deletion_policy         = "ABANDON"
+  update_on_creation_fail = true
 }
 
 # One function calls another over this network, or `ingress = internal` would turn it away: a function's own way out, straight

@@ -44,7 +44,7 @@ resource "google_pubsub_subscription" "push" {
   topic                      = google_pubsub_topic.topic[each.value.topic].id
   labels                     = local.labels
   ack_deadline_seconds       = local.delivery.ack_deadline_seconds # also how long a push may take
-  message_retention_duration = "604800s"                           # 7 days, the most
+  message_retention_duration = "604800s"                           # 7 days
 
   push_config {
     push_endpoint = local.urls[each.value.function]

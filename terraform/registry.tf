@@ -70,3 +70,10 @@ resource "google_storage_bucket_iam_member" "build_reads_and_logs" {
   role   = "roles/storage.objectUser"
   member = "serviceAccount:${google_service_account.build.email}"
 }
+
+# Sees that the bucket is there, which a build makes sure of before it logs.
+resource "google_storage_bucket_iam_member" "build_sees_its_bucket" {
+  bucket = google_storage_bucket.builds.name
+  role   = "roles/storage.legacyBucketReader"
+  member = "serviceAccount:${google_service_account.build.email}"
+}

@@ -34,8 +34,8 @@ resource "google_cloud_run_v2_job" "smoke" {
 
     template {
       service_account = google_service_account.smoke.email
-      max_retries     = 0 # whoever runs it wants to know
-      timeout         = "600s"
+      max_retries     = 0       # whoever runs it wants to know
+      timeout         = "1200s" # on the first day it waits for its rights
 
       containers {
         image   = var.image

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
+from scripts.local.deploy_adopt import adopt_sign_in
 from scripts.local.deploy_checks import check
 from scripts.local.deploy_destroy import erase, take_down
-from scripts.local.deploy_health import wait_until_ready
+from scripts.local.deploy_health import require_newest, wait_until_ready
 from scripts.local.deploy_image import built
 from scripts.local.deploy_options import bucket, options, region, variables
 from scripts.local.deploy_shell import Shell, Stop
@@ -19,8 +20,15 @@ _APIS = ["cloudresourcemanager", "serviceusage", "storage", "iam"]
 _FOR_THE_BUILD = [
     "google_artifact_registry_repository_iam_member.build_pushes",
     "google_storage_bucket_iam_member.build_reads_and_logs",
+    "google_storage_bucket_iam_member.build_sees_its_bucket",
 ]
-_FOR_THE_MIGRATION = ["google_cloud_run_v2_job.migrate"]
+# And what Google takes some minutes to make known, while PostgreSQL is made.
+_FOR_THE_MIGRATION = [
+    "google_cloud_run_v2_job.migrate",
+    "google_apikeys_key.web",
+    "google_monitoring_metric_descriptor.shop",
+    "google_service_account_iam_member.smoke_signs",
+]
 # What a dry run makes up.
 _EXAMPLES = {
     "graphql_url": "https://shop-graphql-NUMBER.REGION.run.app",
@@ -57,8 +65,9 @@ def deploy(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> No
     terraform.apply(terraform.plan("build", *targets(_FOR_THE_BUILD)))
     shell.step("The image")
     where = terraform.outputs(_made_up(terraform.variables))
-    image = built(shell, terraform.variables["region"], where)
+    image = built(shell, where)
     terraform = replace(terraform, variables={**terraform.variables, "image": image})
+    adopt_sign_in(shell, terraform)
     shell.step("What will change")
     agreed = terraform.changes(terraform.plan("everything"))
     _agree(shell, chosen, bool(agreed) or shell.dry)
@@ -154,6 +163,7 @@ def _run_job(terraform: Terraform, job: str, failed: str) -> None:
 def _finish(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> None:
     shell.step("Does it work?")
     found = terraform.outputs(_made_up(terraform.variables))
+    require_newest(shell, terraform.project, terraform.variables["region"])
     wait_until_ready(shell, found["graphql_url"])
     if chosen.smoke or (chosen.smoke is None and terraform.variables["environment"] != "prod"):
         _run_job(terraform, "shop-smoke", "All is deployed, but an order does not go through.")

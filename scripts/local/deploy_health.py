@@ -27,6 +27,26 @@ def wait_until_ready(shell: Shell, url: str) -> None:
     shell.tell("  ready")
 
 
+def require_newest(shell: Shell, project: str, region: str) -> None:
+    """Raises Stop naming the functions whose newest code did not start: the old one goes on serving, and to Terraform all is
+    as it should be."""
+    revisions = "metadata.name,status.latestCreatedRevisionName,status.latestReadyRevisionName"
+    of_the_shop = ["--filter=metadata.labels.app=shop", f"--format=csv[no-heading]({revisions})"]
+    listed = shell.ask(
+        ["gcloud", "run", "services", "list", f"--region={region}", f"--project={project}", *of_the_shop]
+    )
+    if not listed.ok:
+        raise Stop(f"Whether the new code runs can't be seen: {listed.error}")
+    services = [line.split(",") for line in listed.text.splitlines()]
+    behind = [name for name, newest, ready in services if newest != ready]
+    if behind:
+        raise Stop(
+            f"The newest code of {', '.join(behind)} did not start; what was there before still serves. Why, says\n"
+            f"gcloud run services describe {behind[0]} --region={region} --project={project}\n"
+            "Mend it and run this again."
+        )
+
+
 def _answer(url: str) -> str | None:
     """What is wrong; None when it is well."""
     try:

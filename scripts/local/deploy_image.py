@@ -16,7 +16,7 @@ ADDED = {"Procfile": "web: functions-framework\n", ".python-version": "3.13\n"}
 _NO_DIGEST = "sha256:" + "0" * 64
 
 
-def built(shell: Shell, region: str, where: Mapping[str, str]) -> str:
+def built(shell: Shell, where: Mapping[str, str]) -> str:
     """The image by its digest. What has been built of the same sources before is not built again. Raises Stop.
 
     `where`: what Terraform says of the registry, the bucket and the account that builds are done with.
@@ -27,7 +27,7 @@ def built(shell: Shell, region: str, where: Mapping[str, str]) -> str:
     if digest and not shell.dry:
         shell.tell(f"  {tagged} is there; nothing to build")
     else:
-        _build(shell, tagged, region, where)
+        _build(shell, tagged, where)
         digest = _digest(shell, tagged)
     if not digest:
         raise Stop(f"{tagged} was built, but can't be found. Run this again.")
@@ -61,7 +61,7 @@ def _digest(shell: Shell, tagged: str) -> str:
     return answer.text if answer.ok else ""
 
 
-def _build(shell: Shell, tagged: str, region: str, where: Mapping[str, str]) -> None:
+def _build(shell: Shell, tagged: str, where: Mapping[str, str]) -> None:
     account, bucket = where["build_service_account"], f"gs://{where['builds_bucket']}"
     with TemporaryDirectory(prefix="shop-image-") as copy:
         copy_sources(Path(copy))
@@ -69,12 +69,8 @@ def _build(shell: Shell, tagged: str, region: str, where: Mapping[str, str]) -> 
             [
                 *["gcloud", "builds", "submit", copy, f"--pack=image={tagged},builder={BUILDER}"],
                 *[f"--gcs-source-staging-dir={bucket}/source", f"--gcs-log-dir={bucket}/log"],
-                *[
-                    f"--service-account={account}",
-                    f"--project={account.split('/')[1]}",
-                    f"--region={region}",
-                    "--quiet",
-                ],
+                # Nowhere in particular: in most regions new projects may not build.
+                *[f"--service-account={account}", f"--project={account.split('/')[1]}", "--quiet"],
             ],
             "The build failed; what it printed says why. If it may not read or write something, its rights are new and"
             " take a minute to be known: run this again.",

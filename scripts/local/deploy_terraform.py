@@ -54,6 +54,11 @@ class Terraform:
         self.shell.do(plan, _LOCKED)
         return file
 
+    def take_over(self, address: str, id: str) -> None:
+        """From now on Terraform takes care of what somebody else has made."""
+        taken = self._terraform("import", "-input=false", "-lock-timeout=5m")
+        self.shell.do([*taken, *self._given(), address, id], _LOCKED)
+
     def apply(self, plan: Path) -> None:
         try:
             self.shell.do(self._terraform("apply", "-input=false", "-lock-timeout=5m", str(plan)), _LOCKED)

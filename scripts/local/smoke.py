@@ -7,7 +7,7 @@ to pass for anybody. What stays is the order, and what happened, in the shop's h
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ import httpx
 
 USER = "smoke-test"
 _NAME = "Smoke test"
+_NEW = "600"
 _PATIENCE = 180.0
 _ENDED = ("CONFIRMED", "CANCELLED", "FAILED")
 _LEFT_BEHIND = timedelta(hours=1)  # after which no other run can be at it
@@ -108,13 +109,34 @@ def signed_in(project_id: str, api_key: str) -> Iterator[str]:
     from firebase_admin import auth
 
     app = firebase_admin.initialize_app(options={"projectId": project_id}, name="smoke")
-    custom = auth.create_custom_token(USER, {"role": "admin"}, app).decode()
-    token = _identity("signInWithCustomToken", api_key, {"token": custom, "returnSecureToken": True})["idToken"]
+
+    def sign_in() -> str:
+        custom = auth.create_custom_token(USER, {"role": "admin"}, app).decode()
+        found = _identity("signInWithCustomToken", api_key, {"token": custom, "returnSecureToken": True})
+        return str(found["idToken"])
+
+    token = _once_known(sign_in)
     try:
         yield token
     finally:
         _identity("delete", api_key, {"idToken": token})
         firebase_admin.delete_app(app)
+
+
+def _once_known(sign_in: Callable[[], str]) -> str:
+    """On the day of the first deployment, the key and the right to sign are so new that Google may not know of them yet."""
+    from firebase_admin.exceptions import FirebaseError
+    from google.auth.exceptions import GoogleAuthError
+
+    until = time.monotonic() + float(os.environ.get("SMOKE_SIGN_IN_SECONDS", _NEW))
+    while True:
+        try:
+            return sign_in()
+        except (NotWell, FirebaseError, GoogleAuthError, ValueError) as error:
+            if time.monotonic() > until:
+                raise NotWell(f"nobody can be signed in: {error}") from error
+            print(f"not yet: {error}", file=sys.stderr, flush=True)
+        time.sleep(10)
 
 
 def _identity(method: str, api_key: str, body: Fields) -> Fields:

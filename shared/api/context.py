@@ -126,7 +126,8 @@ Token = Mapping[str, int]
 """The version that each stream has at least."""
 
 _STREAM = re.compile(r"(category|product|order)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):([0-9]{1,9})")
-MAX_STREAMS = 20
+MAX_STREAMS = 100
+"""More than one request can write, or a token of ours could be too long for us."""
 
 
 def written(token: Token) -> str:

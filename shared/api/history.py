@@ -29,6 +29,8 @@ PERSONAL = frozenset({"user_id", "payment_id", "shipping_id", "payment_method", 
 _MASKED = PERSONAL | {to_camel(name) for name in PERSONAL}  # commands have them in camel case
 _KEPT = 10_000
 """Owners of orders."""
+_MOST_EVENTS = 5
+"""That one command records on one stream."""
 
 
 async def events(
@@ -222,12 +224,13 @@ def _execution(one: Execution, info: Info) -> Fields:
 
 
 def _generated(info: Info, found: Sequence[Execution]) -> dict[str, list[str]]:
-    """The types of the events that each command made, by its causation id, in one read for all."""
-    streams = sorted({one.subject for one in found if one.subject})
+    """The types of the events that each command made, by its causation id, in one read for all: they are the last before the
+    version that it left."""
+    left = {(one.subject, one.data["version"]) for one in found if one.subject and one.data.get("version")}
+    places = {(stream, version - back) for stream, version in left for back in range(min(version, _MOST_EVENTS))}
     made: dict[str, list[str]] = {}
-    if streams:
-        for seen in info.context.engines.event_log.of_streams(streams, [], 0, 10_000):
-            made.setdefault(seen.event.metadata.causation_id, []).append(seen.event.type)
+    for seen in info.context.engines.event_log.of_places(sorted(places)) if places else ():
+        made.setdefault(seen.event.metadata.causation_id, []).append(seen.event.type)
     return made
 
 

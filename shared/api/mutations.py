@@ -89,7 +89,7 @@ async def send(info: Info, function: str, command: dict[str, Any], context: Cont
     name = function.title().replace("_", "")  # create_order is CreateOrder
     with watched(request.engines.recorder, "command", name, context, command) as watch:
         answer = await request.commands.send(function, command, context, request.actor)
-        watch.subject = answer.get("stream")
+        watch.subject, watch.version = answer.get("stream"), answer.get("version")
     return answer
 
 

@@ -30,6 +30,8 @@ HEARTBEAT = b":\n\n"
 _WRITE_SECONDS = 30.0
 """For a client to take what is written before it counts as gone."""
 
+_MOST = Checkpoint(2**15 - 1, 2**64 - 1, 2**63 - 1)
+"""What PostgreSQL has room for."""
 _CHECKPOINT = re.compile(r"(\d{1,5})\.(\d{1,20})\.(\d{1,19})", re.ASCII)
 
 _log = structlog.get_logger()
@@ -52,11 +54,13 @@ def last_seen(info: Info, logs: int = 1) -> Place | None:
     if not given:
         return None
     found = [_CHECKPOINT.fullmatch(part) for part in given.split("-", logs)]
-    if not all(found) or len(found) != logs:
+    places = tuple(Checkpoint(*map(int, one.groups())) for one in found if one)
+    possible = all(number <= most for place in places for number, most in zip(place, _MOST, strict=True))
+    if len(places) != logs or len(found) != logs or not possible:
         raise Invalid(
             f"Last-Event-ID must be the id of an event of this subscription, not {given!r:.60}", ("Last-Event-ID",)
         )
-    return tuple(Checkpoint(*map(int, one.groups())) for one in found if one)
+    return places
 
 
 def require_known(seen: Place | None, ends: Place) -> None:

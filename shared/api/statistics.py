@@ -15,7 +15,7 @@ from shared.event_store.log import Seen
 from shared.messaging.dead_letter_store import Trouble
 from shared.observability.report import EVENT_TYPES
 from shared.read_models.project import FED_BY, LOOKED_AT, Lag, lag
-from shared.read_models.protocol import Extent, Fields
+from shared.read_models.protocol import Extent, Fields, Queries
 from shared.runtime.counts import Asked, Records, Tally
 from shared.runtime.engines import Engines
 from shared.runtime.manifest import Function, manifest
@@ -30,15 +30,17 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 async def system_statistics(_: Any, info: Info) -> Fields:
-    engines = info.context.engines
-    return await engines.kept.get("the statistics", _KEPT, partial(_statistics, engines))
+    engines, queries = info.context.engines, info.context.queries
+    if queries is not engines.queries:  # which wait for what the client has written
+        return await _statistics(engines, queries)
+    return await engines.kept.get("the statistics", _KEPT, partial(_statistics, engines, queries))
 
 
-async def _statistics(engines: Engines) -> Fields:
+async def _statistics(engines: Engines, queries: Queries) -> Fields:
     events, records, extents = await asyncio.gather(
         from_stores(engines.event_log.counts),
         from_stores(engines.counts.records),
-        asyncio.gather(*(engines.queries.extent(name) for name in FED_BY)),
+        asyncio.gather(*(queries.extent(name) for name in FED_BY)),
     )
     held = {"sagas": sum(records.sagas.values()), **records.others}
     return {
@@ -118,15 +120,17 @@ async def _looked_at(engines: Engines) -> Fields:
 
 
 async def projection_status(_: Any, info: Info) -> Sequence[Fields]:
+    engines, queries = info.context.engines, info.context.queries
+    found = await (projections(engines) if queries is engines.queries else _projections(engines, queries))
     hidden = {} if info.context.actor.may(Permission.ADMIN) else {"last_error": None}
-    return [one | hidden for one in await projections(info.context.engines)]
+    return [one | hidden for one in found]
 
 
 async def projections(engines: Engines) -> Sequence[Fields]:
-    return await engines.kept.get("the projections", _PROJECTIONS_KEPT, partial(_projections, engines))
+    return await engines.kept.get("the projections", _PROJECTIONS_KEPT, partial(_projections, engines, engines.queries))
 
 
-async def _projections(engines: Engines) -> Sequence[Fields]:
+async def _projections(engines: Engines, queries: Queries) -> Sequence[Fields]:
     """The events are counted first: what is recorded and applied meanwhile is not taken for a backlog."""
     functions = [one for one in manifest().functions.values() if one.group == "projections"]
     names = [name for one in functions for name in _subscriptions(one)]
@@ -139,7 +143,7 @@ async def _projections(engines: Engines) -> Sequence[Fields]:
     def newest(source: str) -> Coroutine[Any, Any, Sequence[Seen]]:
         return from_stores(engines.event_log.recent, LOOKED_AT, EVENT_TYPES[source])
 
-    behind = await asyncio.gather(*(lag(engines.queries, _read_model(one), events, newest) for one in functions))
+    behind = await asyncio.gather(*(lag(queries, _read_model(one), events, newest) for one in functions))
     return [_projection(one, far, asked, troubles) for one, far in zip(functions, behind, strict=True)]
 
 

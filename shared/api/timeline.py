@@ -55,15 +55,26 @@ def _told(engines: Engines, order_id: UUID) -> list[Entry]:
     saga = engines.sagas.listed(order_id)
     own = [_recorded(event) for event in events]
     own += _sent(saga, events) if saga else []
-    done = [_executed(one) for one in engines.executions.of_correlation(events[0].metadata.correlation_id, _MOST)]
-    return in_causal_order([*own, *_of_others(engines, own, done), *done])
+    requests = sorted({event.metadata.correlation_id for event in events})  # whoever cancelled it made one of their own
+    done = [_executed(one) for request in requests for one in engines.executions.of_correlation(request, _MOST)]
+    own += _of_others(engines, own, done)
+    return in_causal_order([*own, *(one for one in done if _belongs(one, own, stream))])
 
 
 def _of_others(engines: Engines, own: Sequence[Entry], done: Sequence[Entry]) -> list[Entry]:
-    """Events of other streams that were delivered in the same story, such as those of the products' stock."""
+    """Events of other streams that came of the same causes as the order's, such as those of the products' stock."""
     brought = {one.causation_id for one in done if one.kind == "DELIVERY" and one.causation_id}
     unknown = brought - {one.id for one in own}
-    return [_recorded(seen.event) for seen in engines.event_log.of_ids([UUID(one) for one in unknown])]
+    causes = {one.causation_id for one in own if one.kind == "EVENT"}
+    found = [seen.event for seen in engines.event_log.of_ids([UUID(one) for one in unknown])]
+    return [_recorded(event) for event in found if event.metadata.causation_id in causes]
+
+
+def _belongs(done: Entry, own: Sequence[Entry], stream: str) -> bool:
+    """One request may have made several orders."""
+    if done.kind == "DELIVERY":
+        return done.causation_id in {one.id for one in own}
+    return done.subject == stream or done.causation_id in {one.causation_id for one in own if one.kind == "EVENT"}
 
 
 def _recorded(event: EventRecord) -> Entry:

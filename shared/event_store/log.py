@@ -55,6 +55,9 @@ class EventLog(Protocol):
 
     def of_ids(self, ids: Sequence[UUID]) -> list[Seen]: ...
 
+    def of_places(self, places: Sequence[tuple[str, int]]) -> list[Seen]:
+        """By stream and version."""
+
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]: ...
 
     def everything(self, after: int, limit: int) -> list[Seen]: ...
@@ -72,13 +75,16 @@ class EventLog(Protocol):
         """By aggregate. Lately is after `since`, up to `until`."""
 
 
-# "After an event" means after its place in the log's order, which its position alone does not say. And nothing is shown
+# "After an event" means after its place in the log's order, which its position alone does not say; after a number that is no
+# event's, after the last one before it. And nothing is shown
 # in front of which something may still appear.
 _AFTER = """
 WITH place AS (
     SELECT coalesce(max(epoch), 0::smallint) AS epoch, coalesce(max(transaction_id), '0'::xid8) AS transaction_id,
-        %(after)s::bigint AS position
-    FROM events WHERE position = %(after)s
+        coalesce(max(position), 0) AS position
+    FROM (
+        SELECT epoch, transaction_id, position FROM events WHERE position <= %(after)s ORDER BY position DESC LIMIT 1
+    ) AS event
 )
 """
 _IN_ORDER = """
@@ -103,6 +109,11 @@ ORDER BY position LIMIT %(limit)s
 OF_IDS: LiteralString = """
 SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
 FROM events WHERE id = ANY(%(ids)s) ORDER BY epoch, transaction_id, position
+"""
+OF_PLACES: LiteralString = """
+SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
+FROM events JOIN unnest(%(streams)s::text[], %(versions)s::integer[]) AS place (stream, version) USING (stream, version)
+ORDER BY epoch, transaction_id, position
 """
 RECENT: LiteralString = """
 SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
@@ -157,6 +168,10 @@ class PostgresEventLog:
     def of_ids(self, ids: Sequence[UUID]) -> list[Seen]:
         return self._find(OF_IDS, ids=list(ids))
 
+    def of_places(self, places: Sequence[tuple[str, int]]) -> list[Seen]:
+        streams, versions = [stream for stream, _ in places], [version for _, version in places]
+        return self._find(OF_PLACES, streams=streams, versions=versions)
+
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]:
         return self._find(OF_TYPES, types=list(types), after=after, limit=limit)
 
@@ -206,6 +221,9 @@ class MemoryEventLog:
 
     def of_ids(self, ids: Sequence[UUID]) -> list[Seen]:
         return [one for one in self._after(0) if one.event.id in ids]
+
+    def of_places(self, places: Sequence[tuple[str, int]]) -> list[Seen]:
+        return [one for one in self._after(0) if (one.event.stream, one.event.version) in places]
 
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]:
         return [one for one in self._after(after) if one.event.type in types][:limit]

@@ -53,7 +53,11 @@ def access_line(function: str, method: str, path: str) -> Iterator[None]:
             yield
         finally:
             context = remarks.pop("context", None)
-            about = {"function": function, "method": method[:20], "path": quote(path[:200], errors="replace")}
+            about = {
+                "function": function,
+                "method": method[:20],
+                "path": quote(path[:200], safe="/@", errors="replace"),
+            }
             taken = round((time.perf_counter() - began) * 1000, 1)
             with within(context) if context else nullcontext():
                 _log.info("request", **about, **({"status": 500} | remarks), milliseconds=taken)

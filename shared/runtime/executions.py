@@ -32,9 +32,11 @@ _LONGEST = 5000  # characters of what was asked
 
 @dataclass
 class Watch:
-    """What is found out meanwhile. `results`: how many things a query answered with."""
+    """What is found out meanwhile. `version`: of the subject's stream after a command. `results`: how many things a query
+    answered with."""
 
     subject: str | None = None
+    version: int | None = None
     results: int | None = None
 
 
@@ -51,7 +53,12 @@ def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data:
         raise
     finally:
         took = round((time.perf_counter() - started) * 1000)
-        about = {"asked": _short(data), "causationId": context.causation_id, "results": watch.results}
+        about = {
+            "asked": _short(data),
+            "causationId": context.causation_id,
+            "results": watch.results,
+            "version": watch.version,
+        }
         recorder.record(Execution(kind, name, status, took, context.correlation_id, why, watch.subject, about))
 
 

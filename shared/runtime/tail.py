@@ -6,7 +6,7 @@ what was the last they saw and goes on from there.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import Any, Generic, Protocol, TypeVar
@@ -185,16 +185,24 @@ class Tail(Generic[E]):
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _page(self, place: Checkpoint) -> Sequence[E]:
-        async with self._turns:
-            return await self.patiently(self._log.read_all, place, PAGE)
+        """Somebody else's turn comes between two tries."""
+
+        async def read() -> Sequence[E]:
+            async with self._turns:
+                return await asyncio.to_thread(self._log.read_all, place, PAGE)
+
+        return await self._until_it_answers(read)
 
     async def patiently(self, call: Callable[..., T], *arguments: Any) -> T:
         """What the log answers, however long that takes."""
+        return await self._until_it_answers(lambda: asyncio.to_thread(call, *arguments))
+
+    async def _until_it_answers(self, ask: Callable[[], Awaitable[T]]) -> T:
         pause = POLL_SECONDS
         while True:
             try:
                 with span("tail", parent=UNTRACED):
-                    return await asyncio.to_thread(call, *arguments)
+                    return await ask()
             except Exception as error:
                 _log.warning("the log is not read", exc_info=None if isinstance(error, ShopError) else error)
             await asyncio.sleep(pause)

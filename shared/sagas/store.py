@@ -139,12 +139,14 @@ SELECT type, progress, version, correlation_id, created_at, updated_at, (
         'kind', kind, 'name', name, 'data', CASE kind WHEN 'event' THEN '{}' ELSE data END, 'message', message
     )) ORDER BY h.version, entry) FROM saga_history h WHERE saga_id = s.id
 )
-FROM sagas s
 """
-_NEWEST = f"""{_LISTED}
-WHERE (%(status)s::text IS NULL OR status = %(status)s) AND (%(type)s::text IS NULL OR type = %(type)s)
-ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
-"""
+_NEWEST: LiteralString = f"""{_LISTED}
+FROM (
+    SELECT * FROM sagas
+    WHERE (%(status)s::text IS NULL OR status = %(status)s) AND (%(type)s::text IS NULL OR type = %(type)s)
+    ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
+) AS s ORDER BY created_at DESC, id DESC
+"""  # noqa: S608 - put together of constants only
 _FORGET = """
 DELETE FROM saga_history WHERE (saga_id, version, entry) IN (
     SELECT saga_id, h.version, entry FROM saga_history h JOIN sagas s ON s.id = saga_id
@@ -217,7 +219,7 @@ class PostgresSagaStore:
         return self._listed(_NEWEST, wanted | {"limit": limit, "offset": offset})
 
     def listed(self, saga_id: UUID) -> ListedSaga | None:
-        return next(iter(self._listed(f"{_LISTED} WHERE id = %(id)s", {"id": saga_id})), None)
+        return next(iter(self._listed(f"{_LISTED} FROM sagas s WHERE id = %(id)s", {"id": saga_id})), None)
 
     def _listed(self, query: LiteralString, values: Mapping[str, Any]) -> list[ListedSaga]:
         with unavailable_when_down("the saga store"), self._pool.connection() as connection:

@@ -351,6 +351,47 @@ def test_a_timelines_causes_come_first_whatever_the_clocks_say(shop: ShopInMemor
         assert steps.index(cause) < steps.index(effect)
 
 
+def test_a_timeline_has_the_cancellation_and_what_followed(shop: ShopInMemory) -> None:
+    line = {"productId": shop.new_product(), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
+    create = "mutation ($i: CreateOrderInput!) { createOrder(input: $i) { order { id } } }"
+    shop.deliver = lambda subscription, body: (
+        503 if "payment" in subscription.name else shop.hand_over(subscription, body)
+    )
+    made = shop.ask(create, i={"userId": "hanako", "items": [line]})
+    order_id = made["createOrder"]["order"]["id"]
+    shop.ask("mutation ($id: ID!) { cancelOrder(id: $id) { success } }", id=order_id)
+    shop.deliver = shop.hand_over
+    shop.settle()
+    told = story(shop, order_id)
+    names = [one["name"] for one in told]
+    assert names.index("CancelOrder") < names.index("OrderCancellationRequested") < names.index("OrderCancelled")
+    assert {"refund-payment.refund-payment", "fail-order.fail-order"} <= {*names}
+    for event in (one for one in told if one["kind"] == "EVENT"):
+        before = told[: told.index(event)]
+        assert [why for why in before if event["causationId"] in (why["id"], why["causationId"])], event
+
+
+def test_a_timeline_has_nothing_of_another_order_of_the_same_request(shop: ShopInMemory) -> None:
+    line = {"productId": shop.new_product(), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
+    create = """mutation ($a: CreateOrderInput!, $b: CreateOrderInput!) {
+        a: createOrder(input: $a) { order { id } } b: createOrder(input: $b) { order { id } } }"""
+    made = shop.ask(create, a={"userId": "hanako", "items": [line]}, b={"userId": "taro", "items": [line]})
+    shop.settle()
+    first, second = (story(shop, made[name]["order"]["id"]) for name in "ab")
+    assert {one["id"] for one in first}.isdisjoint({one["id"] for one in second})
+    assert len(first) == len(second)
+    assert [one["name"] for one in first if one["kind"] == "COMMAND"] == ["CreateOrder"]
+
+
+def test_what_commands_generated_is_told_however_long_the_life_of_their_product_is(shop: ShopInMemory) -> None:
+    product = shop.new_product()
+    for _ in range(12):
+        shop.ask("mutation ($id: ID!) { adjustStock(id: $id, delta: 1) { id } }", id=product)
+    shop.engines.recorder.flush()
+    found = shop.ask('{ commandExecutions(commandType: "AdjustStock", limit: 5) { eventsGenerated } }')
+    assert [one["eventsGenerated"] for one in found["commandExecutions"]] == [["StockAdjusted"]] * 5
+
+
 def test_a_timeline_loses_nothing_where_causes_make_no_sense() -> None:
     now = datetime.now(UTC)
     circle = [Entry(now, "DELIVERY", "d", id="1", causation_id="e"), Entry(now, "EVENT", "e", id="e", causation_id="e")]

@@ -21,6 +21,7 @@ from shared.event_store.log import (
     LATELY,
     MADE_AFTER,
     OF_IDS,
+    OF_PLACES,
     OF_STREAMS,
     OF_TYPES,
     RECENT,
@@ -212,6 +213,23 @@ def test_events_are_found_by_their_ids(both: Both) -> None:
     assert log.of_ids([]) == []
 
 
+def test_events_are_found_by_their_places(both: Both) -> None:
+    store, log = both
+    events = written(store)
+    wanted = [(events[7].stream, events[7].version), (events[2].stream, events[2].version), ("s-0", 99)]
+    assert [seen.event for seen in log.of_places(wanted)] == [events[2], events[7]]
+    assert log.of_places([]) == []
+
+
+def test_after_a_number_that_is_no_events_comes_what_is_beyond_it(both: Both) -> None:
+    store, log = both
+    written(store)
+    last = log.recent(1)[0].position
+    for number in (last + 1, 999_999_999, 2**62):
+        assert log.everything(number, 10) == log.of_types(["Made"], number, 10) == []
+    assert len(log.everything(0, 100)) == 12
+
+
 @pytest.fixture
 def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
     """A log of a hundred thousand events; plans are chosen by cost, so they are those of a million too."""
@@ -233,6 +251,7 @@ def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
         (EVERYTHING, {"after": 0, "limit": 100}),
         (OF_TYPES, {"types": ["Type3", "Type4", "Nothing"], "after": 90_000, "limit": 100}),
         (OF_STREAMS, {"streams": ["order-7", "product-7"], "types": [], "after": 0, "limit": 100}),
+        (OF_PLACES, {"streams": ["order-7"] * 50, "versions": [*range(1, 51)]}),
         (OF_IDS, {"ids": [uuid7() for _ in range(100)]}),
         (LAST_MINUTE, {}),
         (RECENT, {"limit": 50}),

@@ -17,7 +17,14 @@ Json = dict[str, Any]
 BUILD = [
     "google_artifact_registry_repository_iam_member.build_pushes",
     "google_storage_bucket_iam_member.build_reads_and_logs",
+    "google_storage_bucket_iam_member.build_sees_its_bucket",
 ]
+EARLY = [
+    "google_apikeys_key.web",
+    "google_monitoring_metric_descriptor.shop",
+    "google_service_account_iam_member.smoke_signs",
+]
+SIGN_IN = "google_identity_platform_config.sign_in"
 DATA = [
     "google_sql_database_instance.postgres",
     "google_firestore_database.read_models",
@@ -25,7 +32,7 @@ DATA = [
 ]
 MIGRATION = "google_cloud_run_v2_job.migrate"
 SERVICE = "google_cloud_run_v2_service.function"
-ALL = [*BUILD, *DATA, MIGRATION, SERVICE]
+ALL = [*BUILD, *DATA, SIGN_IN, *EARLY, MIGRATION, SERVICE]
 NEEDED = {MIGRATION: [*DATA, MIGRATION]}
 """What a target brings along."""
 
@@ -78,6 +85,10 @@ def gcloud(cloud: Json, said: str, arguments: list[str]) -> str:
             return require(image in cloud["images"], cloud["images"].get(image, ""), "Image not found")
         case ["builds", "submit", copy]:
             build(cloud, Path(copy), option(arguments, "--pack"))
+        case ["run", "services", "list"]:
+            return "\n".join(
+                f"{name},{name}-2,{name}-{1 if name in cloud['stale'] else 2}" for name in cloud["services"]
+            )
         case ["run", "jobs", "execute", job]:
             return execute(cloud, job)
         case _:
@@ -115,7 +126,14 @@ def terraform(cloud: Json, said: str, arguments: list[str]) -> str:
             return json.dumps({"resource_changes": changes(cloud, json.loads(Path(plan).read_text()))})
         case ["apply", plan]:
             wanted = json.loads(Path(plan).read_text())
+            anew = wanted.get(SIGN_IN) and SIGN_IN not in cloud["applied"]
+            require(
+                not (anew and cloud["sign_in"]), "", "INVALID_PROJECT_ID : Identity Platform has already been enabled"
+            )
             cloud["applied"] = {name: at for name, at in ({**cloud["applied"], **wanted}).items() if at}
+        case ["import", address, _]:
+            require(address not in cloud["applied"], "", "Resource already managed by Terraform")
+            cloud["applied"][address] = "there"
         case ["output"]:
             return json.dumps({name: {"value": value} for name, value in outputs(cloud).items()})
         case ["state", "list"]:

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from scripts.local.deploy import _FOR_THE_BUILD, _FOR_THE_MIGRATION
+from scripts.local.deploy_adopt import SIGN_IN
 from scripts.local.deploy_checks import RIGHTS
 from scripts.local.deploy_image import copy_sources, tag
 from scripts.local.deploy_options import _DEFAULTS
@@ -42,6 +44,9 @@ NEW: dict[str, Any] = {
     "executed": [],
     "variables": {},
     "careless": False,
+    "sign_in": False,
+    "services": ["shop-graphql", "shop-create-order"],
+    "stale": [],
 }
 
 
@@ -50,13 +55,15 @@ class Google(BaseHTTPRequestHandler):
 
     rights: list[str]
     ready: int
+    sign_in = 404
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["permissions"]
         self.answer(200, {"permissions": [one for one in asked if one in self.rights]})
 
     def do_GET(self) -> None:
-        self.answer(self.ready if self.path == "/health/ready" else 404, {"status": "UNHEALTHY"})
+        known = {"/health/ready": self.ready, f"/v2/projects/{PROJECT}/config": self.sign_in}
+        self.answer(known.get(self.path, 404), {"status": "UNHEALTHY"})
 
     def answer(self, status: int, body: object) -> None:
         self.send_response(status)
@@ -88,6 +95,7 @@ class Cloud:
             "PATH": path or f"{self.bin}:{os.environ['PATH']}",
             "FAKE_CLOUD": str(self.file),
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{self.address}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_IDENTITYTOOLKIT": f"{self.address}/",
         }
 
     def deploy(self, *arguments: str, typed: str | None = None, path: str = "") -> "subprocess.CompletedProcess[str]":
@@ -339,6 +347,27 @@ def test_a_shop_that_does_not_get_well_is_told(cloud: Cloud, monkeypatch: pytest
     assert "UNHEALTHY" in done.stderr
 
 
+def test_code_that_did_not_start_is_told_although_terraform_sees_nothing(cloud: Cloud) -> None:
+    cloud.set(stale=["shop-create-order"])
+    for _ in range(2):
+        done = cloud.deploy("--yes")
+        assert done.returncode == 1
+        assert "The newest code of shop-create-order did not start" in done.stderr
+        assert "gcloud run services describe shop-create-order" in done.stderr
+    cloud.set(stale=[])
+    assert cloud.deploy("--yes").returncode == 0
+
+
+def test_sign_in_that_the_project_has_had_before_is_taken_over(cloud: Cloud) -> None:
+    cloud.set(sign_in=True)
+    cloud.google.sign_in = 200
+    done = cloud.deploy("--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cloud.called("terraform import") == ["terraform import"]
+    assert cloud.deploy().returncode == 0
+    assert cloud.called("terraform import") == []
+
+
 def test_taking_it_down_needs_the_projects_name_and_leaves_the_data(cloud: Cloud) -> None:
     assert cloud.deploy("--yes").returncode == 0
     before = cloud["applied"]
@@ -402,7 +431,7 @@ def test_an_image_is_named_after_what_is_in_it(tmp_path: Path) -> None:
 
 def test_what_terraform_is_asked_to_make_first_is_there() -> None:
     declared = "".join(file.read_text() for file in (ROOT / "terraform").glob("*.tf"))
-    for target in [*BUILD, MIGRATION]:
+    for target in [*_FOR_THE_BUILD, *_FOR_THE_MIGRATION, SIGN_IN]:
         kind, _, name = target.partition(".")
         assert f'resource "{kind}" "{name}"' in declared
     for output in ("artifact_registry", "builds_bucket", "build_service_account", "graphql_url", "dashboard_url"):

@@ -109,6 +109,7 @@ def test_a_graphql_request_has_one_access_line(shop: ShopInMemory) -> None:
         (lambda shop: shop.graphql("{ nothing }"), {"status": 200, "errors": ["INVALID_INPUT"]}),
         (lambda shop: shop.http("PUT"), {"status": 405, "errors": ["INVALID_INPUT"]}),
         (lambda shop: shop.http("GET", "/%E3%81%8A%1b"), {"status": 404}),
+        (lambda shop: shop.http("GET", "/ann@example.com"), {"status": 404, "path": "/ann@example.com"}),
         (lambda shop: shop.call("create_order", b"{}"), {"function": "create_order", "status": 422}),
         (lambda shop: shop.call("create_order", b"", method="GET"), {"function": "create_order", "status": 405}),
         (lambda shop: shop.push("order_saga", {}), {"function": "order_saga", "status": 422}),
