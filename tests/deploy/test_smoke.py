@@ -62,6 +62,7 @@ def url(shop: ShopInMemory) -> Iterator[str]:
 
 
 def environment(monkeypatch: pytest.MonkeyPatch, url: str, key: str = "the-key") -> None:
+    monkeypatch.setenv("SMOKE_SIGN_IN_SECONDS", "0")
     for name, value in {"PROJECT_ID": "shop-local", "WEB_API_KEY": key, "GRAPHQL_URL": url}.items():
         monkeypatch.setenv(name, value)
 
