@@ -377,7 +377,7 @@ def test_taking_it_down_needs_the_projects_name_and_leaves_the_data(cloud: Cloud
         assert cloud["applied"] == before
     done = cloud.deploy("--destroy", typed=f"{PROJECT}\n")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert set(cloud["applied"]) == set(DATA)
+    assert set(cloud["applied"]) == {*DATA, SIGN_IN, "google_apikeys_key.web"}
     assert cloud.deploy("--yes").returncode == 0
     assert cloud["applied"] == before
 
