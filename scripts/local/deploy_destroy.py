@@ -39,7 +39,7 @@ def take_down(shell: Shell, terraform: Terraform) -> None:
     if lost:
         raise Stop(f"Nothing was done, because the data would go too: {', '.join(sorted(lost))}")
     shell.tell("\nThe databases, the read models, and who may sign in stay, and cost what they cost.")
-    shell.tell("Messages on their way go: what they would have done to a read model is made up for by its stream's next event.")
+    shell.tell("Messages on their way go; what a read model misses, its stream's next event brings.")
     _confirm(shell, terraform.project, "take down all of this")
     terraform.apply(plan)
     shell.tell(
