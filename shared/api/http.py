@@ -17,7 +17,7 @@ from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, 
 from shared.auth.permissions import DEVELOPER
 from shared.domain.errors import Invalid, TimedOut, Unavailable, classify
 from shared.domain.values import parse_json
-from shared.observability.context import remark
+from shared.observability.context import describe, remark
 from shared.observability.metrics import count
 from shared.resilience.calls import time_left
 from shared.runtime.tail import TooSlow
@@ -83,10 +83,11 @@ async def answer(request: Request, context: Callable[[], RequestContext], wait: 
 
 
 def _name(document: DocumentNode, asked: Asked) -> None:
-    """For the log."""
+    """For the log and the trace."""
     if operation := get_operation_ast(document, asked.operation_name):
-        name = operation.name.value[:100] if operation.name else None
-        remark(operation=operation.operation.value, **({"name": name} if name else {}))
+        kind, name = operation.operation.value, operation.name.value[:100] if operation.name else None
+        remark(operation=kind, **({"name": name} if name else {}))
+        describe({"graphql.operation.type": kind, **({"graphql.operation.name": name} if name else {})})
 
 
 def _is_subscription(document: DocumentNode, asked: Asked) -> bool:

@@ -104,6 +104,7 @@ def sending(topics: Sequence[str], count: int) -> AbstractContextManager[Span]:
     about: dict[str, str | int] = {
         "messaging.system": "gcp_pubsub",
         "messaging.operation.type": "send",
+        "messaging.operation.name": "send",
         "messaging.destination.name": ",".join(topics),
         "messaging.batch.message_count": count,
     }

@@ -182,6 +182,11 @@ def span(
             raise
 
 
+def describe(attributes: Attributes) -> None:
+    """What has been found out about the current span, if one is made."""
+    trace.get_current_span().set_attributes(dict(attributes))
+
+
 def traceparent() -> str | None:
     """Of the current span; None where none is made."""
     carrier: dict[str, str] = {}

@@ -83,7 +83,7 @@ def subscriber(handle: Callable[[Message, Engines], None]) -> HttpFunction:
             asked = {"messageId": push.message.message_id, "type": message.type}
             with (
                 watched(engines.recorder, "delivery", push.subscription_id, context, asked) as watch,
-                handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push)),
+                handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push, message.topic)),
             ):
                 watch.subject = message.subject
                 handle(message, engines)
@@ -91,10 +91,12 @@ def subscriber(handle: Callable[[Message, Engines], None]) -> HttpFunction:
     return raw_subscriber(decoded)
 
 
-def _about(push: Push) -> dict[str, str]:
+def _about(push: Push, topic: str) -> dict[str, str]:
     return {
         "messaging.system": "gcp_pubsub",
         "messaging.operation.type": "process",
+        "messaging.operation.name": "process",
+        "messaging.destination.name": topic,
         "messaging.message.id": push.message.message_id,
         "messaging.destination.subscription.name": push.subscription_id,
     }

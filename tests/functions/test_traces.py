@@ -99,6 +99,11 @@ def test_spans_follow_the_conventions(shop: ShopInMemory, spans: InMemorySpanExp
     order(shop)
     kinds = {one.name: one.kind for one in trace_of(spans, "graphql")}
     assert kinds["graphql"] is SpanKind.SERVER
+    about = {one.name: dict(one.attributes or {}) for one in trace_of(spans, "graphql")}
+    asked = {"graphql.operation.type": "mutation", "graphql.operation.name": "Buy"}
+    assert asked.items() <= about["graphql"].items()
+    took = {"messaging.operation.name": "process", "messaging.destination.name": "order-events"}
+    assert took.items() <= about["process order-events"].items()
     assert kinds["POST create_order"] is SpanKind.CLIENT
     assert kinds["create_order"] is SpanKind.SERVER
     assert kinds["send order-events"] is SpanKind.PRODUCER
@@ -107,6 +112,7 @@ def test_spans_follow_the_conventions(shop: ShopInMemory, spans: InMemorySpanExp
     assert dict(sent.attributes or {}) == {
         "messaging.system": "gcp_pubsub",
         "messaging.operation.type": "send",
+        "messaging.operation.name": "send",
         "messaging.destination.name": "order-events",
         "messaging.batch.message_count": 1,
     }
