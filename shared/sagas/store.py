@@ -140,13 +140,6 @@ SELECT type, progress, version, correlation_id, created_at, updated_at, (
     )) ORDER BY h.version, entry) FROM saga_history h WHERE saga_id = s.id
 )
 """
-_NEWEST: LiteralString = f"""{_LISTED}
-FROM (
-    SELECT * FROM sagas
-    WHERE (%(status)s::text IS NULL OR status = %(status)s) AND (%(type)s::text IS NULL OR type = %(type)s)
-    ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
-) AS s ORDER BY created_at DESC, id DESC
-"""  # noqa: S608 - put together of constants only
 _FORGET = """
 DELETE FROM saga_history WHERE (saga_id, version, entry) IN (
     SELECT saga_id, h.version, entry FROM saga_history h JOIN sagas s ON s.id = saga_id
@@ -216,7 +209,7 @@ class PostgresSagaStore:
 
     def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]:
         wanted = {"status": which.status.value if which.status else None, "type": which.type}
-        return self._listed(_NEWEST, wanted | {"limit": limit, "offset": offset})
+        return self._listed(newest(which), wanted | {"limit": limit, "offset": offset})
 
     def listed(self, saga_id: UUID) -> ListedSaga | None:
         return next(iter(self._listed(f"{_LISTED} FROM sagas s WHERE id = %(id)s", {"id": saga_id})), None)
@@ -230,6 +223,17 @@ class PostgresSagaStore:
         with unavailable_when_down("the saga store"), self._pool.connection() as connection:
             count_commands(connection)
             return connection.execute(_FORGET, {"before": before, "limit": limit}).rowcount
+
+
+def newest(which: Sagas) -> LiteralString:
+    """Only what is wanted is in the query, or one plan would have to serve a rare status and a frequent one alike."""
+    conditions: list[LiteralString] = ["status = %(status)s"] if which.status else []
+    conditions += ["type = %(type)s"] if which.type else []
+    where: LiteralString = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"""{_LISTED}
+FROM (SELECT * FROM sagas {where} ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s) AS s
+ORDER BY created_at DESC, id DESC
+"""  # noqa: S608 - put together of constants only
 
 
 def count_commands(connection: Connection[TupleRow]) -> None:
