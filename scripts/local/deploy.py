@@ -29,11 +29,6 @@ _FOR_THE_MIGRATION = [
     "google_monitoring_metric_descriptor.shop",
     "google_service_account_iam_member.smoke_signs",
 ]
-# What a dry run makes up.
-_EXAMPLES = {
-    "graphql_url": "https://shop-graphql-NUMBER.REGION.run.app",
-    "dashboard_url": "https://console.cloud.google.com",
-}
 
 
 def main(arguments: list[str]) -> int:
