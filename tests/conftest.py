@@ -10,13 +10,12 @@ from typing import NoReturn
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from psycopg_pool import ConnectionPool
 
 from scripts.local.emulators import Emulators, find_emulators, start_postgres
 from scripts.local.ports import busy
 from scripts.local.processes import Processes
 from shared.domain.errors import Unavailable
-from shared.resilience.postgres import COMMAND_DATABASE, EVENT_STORE, connect, migrate
+from shared.resilience.postgres import COMMAND_DATABASE, EVENT_STORE, Pool, connect, migrate
 
 _numbers = itertools.count(os.getpid() % 700)  # another run on the same machine counts from elsewhere
 
@@ -54,13 +53,13 @@ def command_url(postgres: str) -> str:
 
 
 @pytest.fixture
-def event_store_pool(event_store_url: str) -> Iterator[ConnectionPool]:
+def event_store_pool(event_store_url: str) -> Iterator[Pool]:
     with connect(event_store_url, 10) as pool:
         yield pool
 
 
 @pytest.fixture
-def command_pool(command_url: str) -> Iterator[ConnectionPool]:
+def command_pool(command_url: str) -> Iterator[Pool]:
     with connect(command_url, 10) as pool:
         yield pool
 

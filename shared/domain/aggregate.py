@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, Generic, TypeVar, get_args
 from uuid import UUID
 
@@ -67,6 +67,6 @@ class Ref(Generic[State]):
     aggregate: Aggregate[State]
     id: UUID
 
-    @property
+    @cached_property
     def stream(self) -> str:
         return self.aggregate.stream(self.id)

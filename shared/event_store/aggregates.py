@@ -11,7 +11,7 @@ import structlog
 from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
-from shared.domain.aggregate import Ref, topic_of
+from shared.domain.aggregate import Aggregate, Ref, topic_of
 from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid
 from shared.domain.events import Event
@@ -102,11 +102,10 @@ def _snapshot(after: Loaded[Any]) -> Snapshot:
 def records(loaded: Sequence[Loaded[Any]], events: Sequence[Any], context: Context) -> list[EventRecord]:
     """Give new events their place: each at the end of its own stream among `loaded`."""
     versions = {one.ref.stream: one.version for one in loaded}
-    aggregates = {kind: one.ref.aggregate for one in loaded for kind in one.ref.aggregate.event_types}
     now = datetime.now(UTC)
     placed = []
     for event in events:
-        stream = aggregates[type(event)].stream_of(event)
+        stream = _AGGREGATES[type(event)].stream_of(event)
         versions[stream] += 1
         name, schema_version, data = CODEC.encode(event)
         placed.append(EventRecord(uuid7(), stream, versions[stream], name, schema_version, data, context, now))
@@ -144,8 +143,8 @@ class Codec:
     def encode(self, event: object) -> tuple[str, int, Data]:
         """Name, schema version and JSON data of an event."""
         name = type(event).__name__
-        data = self._adapters[name].dump_python(event, mode="json")
-        return name, _schema_version(type(event)), cast(Data, data)
+        data: Data = self._adapters[name].dump_python(event, mode="json")
+        return name, _schema_version(type(event)), data
 
     def decode(self, record: EventRecord) -> Event:
         """Raises UnknownEvent rather than skip what it can't read."""
@@ -166,7 +165,10 @@ def _schema_version(event_type: type[Any]) -> int:
     return getattr(event_type, "schema_version", 1)
 
 
-CODEC = Codec((*CATEGORY.event_types, *PRODUCT.event_types, *ORDER.event_types), UPCASTERS)
+_AGGREGATES: Mapping[type[Any], Aggregate[Any]] = {
+    event_type: aggregate for aggregate in (CATEGORY, PRODUCT, ORDER) for event_type in aggregate.event_types
+}
+CODEC = Codec(_AGGREGATES, UPCASTERS)
 
 
 def announcement(event: EventRecord) -> Message:

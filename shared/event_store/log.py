@@ -12,8 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import LiteralString, Protocol
 from uuid import UUID
 
-from psycopg_pool import ConnectionPool
-
 from shared.domain.errors import Unavailable
 from shared.event_store.aggregates import announcement
 from shared.event_store.memory import MemoryEventStore
@@ -21,7 +19,7 @@ from shared.event_store.postgres import event_from
 from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.messaging.envelope import Message
 from shared.messaging.outbox import LEASE_SECONDS, Backlog, Traffic, added_up
-from shared.resilience.postgres import unavailable_when_down
+from shared.resilience.postgres import Pool
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ _COUNTING = 8.0
 
 
 class PostgresEventLog:
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
@@ -190,13 +188,13 @@ class PostgresEventLog:
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         counted = self.counts().events
         wanted = {"types": [kind for kind, _ in counted], "since": since, "until": until}
-        with unavailable_when_down("the event store"), self._pool.connection() as connection:
+        with self._pool.use("the event store") as connection:
             lately = {kind: (number, last) for kind, number, last in connection.execute(LATELY, wanted)}
         return added_up((name, Traffic(count, *lately[kind])) for (kind, name), count in counted.items())
 
     def counts(self) -> Counts:
         until = time.monotonic() + _COUNTING
-        with unavailable_when_down("the event store"), self._pool.connection() as connection:
+        with self._pool.use("the event store") as connection:
             while connection.execute("SELECT count_events(%s)", (_BATCH,)).fetchone() == (_BATCH,):
                 if time.monotonic() > until:
                     raise Unavailable("the events are still being counted; ask again in a moment")
@@ -207,7 +205,7 @@ class PostgresEventLog:
         return Counts(events, position, recorded_at, counted_to, lately)
 
     def _find(self, query: LiteralString, **values: object) -> list[Seen]:
-        with unavailable_when_down("the event store"), self._pool.connection() as connection:
+        with self._pool.use("the event store") as connection:
             return [Seen(row[0], event_from(row[1:9])) for row in connection.execute(query, values)]
 
 
@@ -274,20 +272,20 @@ _DELETE = "DELETE FROM outbox USING events WHERE outbox.position = events.positi
 
 
 class PostgresEventOutbox:
-    def __init__(self, pool: ConnectionPool, lease_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(self, pool: Pool, lease_seconds: float = LEASE_SECONDS) -> None:
         self._pool = pool
         self._lease_seconds = lease_seconds
 
     def claim(self, limit: int) -> list[Message]:
-        with unavailable_when_down("the outbox"), self._pool.connection() as connection:
+        with self._pool.use("the outbox") as connection:
             rows = connection.execute(_CLAIM, (self._lease_seconds, limit))
             return [announcement(event_from(row)) for row in rows]
 
     def delete(self, ids: Sequence[UUID]) -> None:
-        with unavailable_when_down("the outbox"), self._pool.connection() as connection:
+        with self._pool.use("the outbox") as connection:
             connection.execute(_DELETE, (list(ids),))
 
     def backlog(self) -> Backlog:
         query = "SELECT count(*), min(recorded_at) FROM outbox JOIN events USING (position)"
-        with unavailable_when_down("the outbox"), self._pool.connection() as connection:
+        with self._pool.use("the outbox") as connection:
             return Backlog(*(connection.execute(query).fetchone() or (0, None)))

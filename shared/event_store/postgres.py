@@ -1,15 +1,16 @@
 """The event store on PostgreSQL: every append is one statement."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any
 
-from psycopg import Connection, errors
+import psycopg
+from psycopg import errors
 from psycopg.rows import TupleRow
 from psycopg.types.json import Json
-from psycopg_pool import ConnectionPool
+from pydantic_core import to_json
 
 from shared.domain.errors import (
     CircularParent,
@@ -34,7 +35,7 @@ from shared.event_store.protocol import (
 )
 from shared.messaging.outbox import AfterCommit
 from shared.observability.context import stored_context
-from shared.resilience.postgres import unavailable_when_down
+from shared.resilience.postgres import Pool, Session
 
 _READ = """
 SELECT id, stream, version, type, schema_version, data, metadata, recorded_at
@@ -71,7 +72,7 @@ FROM events WHERE stream = %s AND version > %s ORDER BY version LIMIT %s
 
 # The same as `append_events` in sql/ does, for a single event without rules: half as long without the function's detour.
 # No row is written when the version before it is missing.
-_APPEND_ONE = """
+_APPEND_ONE = b"""
 WITH inserted AS (
     INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)
     SELECT * FROM (VALUES (%s, %s, %s, %s, %s::smallint, %s::jsonb, %s::jsonb, %s)) AS e (id, stream, version)
@@ -106,9 +107,7 @@ class PostgresEventStore:
     """`pool`: connections in autocommit mode. `after_commit`: publishes what an append left in the
     outbox; without it that waits for the relay. `keys_kept`: how long an idempotency key is known."""
 
-    def __init__(
-        self, pool: ConnectionPool, after_commit: AfterCommit | None = None, keys_kept: timedelta = KEYS_KEPT
-    ) -> None:
+    def __init__(self, pool: Pool, after_commit: AfterCommit | None = None, keys_kept: timedelta = KEYS_KEPT) -> None:
         self._pool = pool
         self._after_commit = after_commit
         self._keys_kept = keys_kept.total_seconds()
@@ -116,9 +115,13 @@ class PostgresEventStore:
     def append(self, append: Append) -> None:
         simple = len(append.events) == 1 and not append.placements and append.record is None
         statement, values = _append_one(append.events[0]) if simple else _append_many(append, self._keys_kept)
-        with self._connection() as connection, _conflicts_as_ours(append):
-            if connection.execute(statement, values).rowcount == 0:
-                raise ConcurrencyError("somebody else changed it at the same moment; try again")
+        with self._connection() as connection:
+            try:
+                written = connection.writer.execute(statement, values).rowcount
+            except (errors.IntegrityError, errors.DeadlockDetected, errors.SerializationFailure) as error:
+                raise _as_ours(error, append) from error
+        if written == 0:
+            raise ConcurrencyError("somebody else changed it at the same moment; try again")
         if self._after_commit:
             self._after_commit([announcement(event) for event in append.events])
 
@@ -164,10 +167,8 @@ class PostgresEventStore:
         with self._connection() as connection:
             return connection.execute(_FORGET_KEYS, {"before": before, "limit": limit}).rowcount
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection[TupleRow]]:
-        with unavailable_when_down("the event store"), self._pool.connection() as connection:
-            yield connection
+    def _connection(self) -> AbstractContextManager[Session]:
+        return self._pool.use("the event store")
 
 
 _OURS: dict[str, Callable[[Append], ShopError]] = {
@@ -180,18 +181,12 @@ _OURS: dict[str, Callable[[Append], ShopError]] = {
 }
 
 
-@contextmanager
-def _conflicts_as_ours(append: Append) -> Iterator[None]:
-    """Recognise a broken rule by the name of the constraint that holds it."""
-    try:
-        yield
-    except (errors.DeadlockDetected, errors.SerializationFailure) as error:
-        raise ConcurrencyError("two changes got in each other's way; try again") from error
-    except errors.IntegrityError as error:
-        ours = _OURS.get(error.diag.constraint_name or "")
-        if ours is None:
-            raise
-        raise ours(append) from error
+def _as_ours(error: psycopg.Error, append: Append) -> Exception:
+    """A broken rule is recognised by the name of the constraint that holds it; what breaks none stays as it is."""
+    if not isinstance(error, errors.IntegrityError):
+        return ConcurrencyError("two changes got in each other's way; try again")
+    ours = _OURS.get(error.diag.constraint_name or "")
+    return ours(append) if ours else error
 
 
 def _parent_error(placements: Sequence[Placement]) -> Rejected:
@@ -200,13 +195,13 @@ def _parent_error(placements: Sequence[Placement]) -> Rejected:
     return ParentMissing("the category it would belong to has just been deleted")
 
 
-def _append_one(event: EventRecord) -> tuple[LiteralString, Sequence[Any]]:
-    data, metadata = json.dumps(event.data), json.dumps(vars(event.metadata))
+def _append_one(event: EventRecord) -> tuple[psycopg.abc.QueryNoTemplate, Sequence[Any]]:
+    data, metadata = to_json(event.data).decode(), to_json(vars(event.metadata)).decode()
     head = (event.id, event.stream, event.version, event.type, event.schema_version)
     return _APPEND_ONE, (*head, data, metadata, event.recorded_at)
 
 
-def _append_many(append: Append, keys_kept: float) -> tuple[LiteralString, Sequence[Any]]:
+def _append_many(append: Append, keys_kept: float) -> tuple[psycopg.abc.QueryNoTemplate, Sequence[Any]]:
     rules = (_placements_json(append.placements), _record_json(append.record, keys_kept))
     return "SELECT append_events(%s, %s, %s)", (_events_json(append.events), *rules)
 

@@ -14,12 +14,11 @@ from uuid import UUID
 
 import structlog
 from opentelemetry.trace import Span
-from psycopg_pool import ConnectionPool
 
 from shared.domain.errors import TimedOut, Unavailable
 from shared.messaging.envelope import Message, Publishable, decode_stored
 from shared.observability.context import SpanKind, span
-from shared.resilience.postgres import unavailable_when_down
+from shared.resilience.postgres import Pool
 
 _log = structlog.get_logger()
 
@@ -145,19 +144,19 @@ RETURNING message
 
 
 class PostgresOutbox:
-    def __init__(self, pool: ConnectionPool, lease_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(self, pool: Pool, lease_seconds: float = LEASE_SECONDS) -> None:
         self._pool = pool
         self._lease_seconds = lease_seconds
 
     def claim(self, limit: int) -> list[Message]:
-        with unavailable_when_down("the outbox"), self._pool.connection() as connection:
+        with self._pool.use("the outbox") as connection:
             return [decode_stored(row[0]) for row in connection.execute(_CLAIM, (self._lease_seconds, limit))]
 
     def delete(self, ids: Sequence[UUID]) -> None:
-        with unavailable_when_down("the outbox"), self._pool.connection() as connection:
+        with self._pool.use("the outbox") as connection:
             connection.execute("DELETE FROM outbox WHERE id = ANY(%s)", (list(ids),))
 
     def backlog(self) -> Backlog:
         query = "SELECT count(*), min((message ->> 'time')::timestamptz) FROM outbox"
-        with unavailable_when_down("the outbox"), self._pool.connection() as connection:
+        with self._pool.use("the outbox") as connection:
             return Backlog(*(connection.execute(query).fetchone() or (0, None)))

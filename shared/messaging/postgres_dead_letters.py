@@ -7,13 +7,12 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import ConnectionPool
 
 from shared.domain.values import adapter
 from shared.messaging.dead_letter_store import Trouble, Wanted
 from shared.messaging.dead_letters import LEASE_SECONDS, SHOWN, DeadLetter, Entry, GivenUp, Status, storable
 from shared.messaging.outbox import Traffic
-from shared.resilience.postgres import unavailable_when_down
+from shared.resilience.postgres import Pool
 
 _SELECT: LiteralString = """
 SELECT id, source, topic, type, subject, attributes, substring(data FROM 1 FOR %(shown)s) AS data, attempts, error,
@@ -86,7 +85,7 @@ _ALL = 2**31 - 1
 
 
 class PostgresDeadLetters:
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def note_failure(self, subscription: str, message: str, error: str) -> None:
@@ -112,23 +111,23 @@ class PostgresDeadLetters:
     def pending(self, source: str | None = None) -> int:
         query = """SELECT count(*) FROM dead_letters
                    WHERE status = 'PENDING' AND (%(source)s::text IS NULL OR source = %(source)s)"""
-        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
+        with self._pool.use("the dead letters") as connection:
             row = connection.execute(query, {"source": source}).fetchone()
             return row[0] if row else 0
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
+        with self._pool.use("the dead letters") as connection:
             found = connection.execute(_LATELY, {"since": since, "until": until})
             return {source: Traffic(*traffic) for source, *traffic in found}
 
     def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]:
-        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
+        with self._pool.use("the dead letters") as connection:
             rows = connection.execute(TROUBLES, {"subscriptions": list(subscriptions)})
             return {row[0]: Trouble(*row[1:]) for row in rows}
 
     def claim(self, wanted: Wanted, limit: int) -> list[DeadLetter]:
         given = {**wanted._asdict(), "without": list(wanted.without), "limit": limit, "lease": LEASE_SECONDS}
-        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
+        with self._pool.use("the dead letters") as connection:
             ids = [row[0] for row in connection.execute(_CLAIM, given)]
         return self._letters(_CLAIMED, {"ids": ids, "shown": _ALL})
 
@@ -151,11 +150,11 @@ class PostgresDeadLetters:
 
     def _execute(self, statement: LiteralString, values: Sequence[Any] | Mapping[str, Any]) -> int:
         """How many rows it met."""
-        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
+        with self._pool.use("the dead letters") as connection:
             return connection.execute(statement, values).rowcount
 
     def _letters(self, query: LiteralString, values: Mapping[str, Any]) -> list[DeadLetter]:
-        with unavailable_when_down("the dead letters"), self._pool.connection() as connection:
+        with self._pool.use("the dead letters") as connection:
             return [_letter(row) for row in connection.cursor(row_factory=dict_row).execute(query, values)]
 
 

@@ -9,7 +9,7 @@ from where it goes on after minutes or days.
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -21,7 +21,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, TraceIdRatioBased
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from uuid_utils.compat import uuid7
 
@@ -102,6 +102,7 @@ Attributes = Mapping[str, str | int] | Mapping[str, str]
 UNTRACED = f"00-{'1' * 32}-{'1' * 16}-00"
 """As a parent: no spans are made within. For what repeats without end and would be nothing but noise."""
 
+_NO_SPAN = nullcontext(INVALID_SPAN)
 _PROPAGATOR = TraceContextTextMapPropagator()
 _provider: TracerProvider | None = None
 _sampler = TraceIdRatioBased(1.0)
@@ -160,15 +161,17 @@ def handling(context: Context, name: str, kind: SpanKind, attributes: Attributes
             yield inner
 
 
-@contextmanager
 def span(
     name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None, parent: str | None = None
-) -> Iterator[Span]:
+) -> AbstractContextManager[Span]:
     """`parent`: a traceparent; without it the current span. What is raised is recorded by its type, never its text."""
-    if _provider is None:
-        yield INVALID_SPAN
-        return
-    tracer = _provider.get_tracer("shop")
+    return _span(_provider.get_tracer("shop"), name, kind, attributes, parent) if _provider else _NO_SPAN
+
+
+@contextmanager
+def _span(
+    tracer: Tracer, name: str, kind: SpanKind, attributes: Attributes | None, parent: str | None
+) -> Iterator[Span]:
     with tracer.start_as_current_span(
         name, _parent(parent), kind, attributes, record_exception=False, set_status_on_exception=False
     ) as made:

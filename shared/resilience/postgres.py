@@ -4,11 +4,12 @@ order; `always_*` files every time."""
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import Connection, InterfaceError, OperationalError, errors
+from psycopg import Connection, Cursor, InterfaceError, OperationalError, errors
 from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -20,6 +21,8 @@ from shared.resilience.calls import time_left
 RV = TypeVar("RV")
 Password = Callable[[], str]
 """Asked for every connection: it may be a token that expires. Sessions outlive it."""
+
+_SYSTEM = {"db.system.name": "postgresql"}
 
 STATEMENT_SECONDS = 15.0
 """For one statement, or less when the request has less left."""
@@ -36,8 +39,14 @@ class TooSlow(OperationalError):
     """A statement took longer than the caller could wait. It may have happened."""
 
 
-class _Bounded(Connection[TupleRow]):
+class Session(Connection[TupleRow]):
     """Waits for the server no longer than there is time: one that hangs keeps its connections open and says nothing."""
+
+    @cached_property
+    def writer(self) -> Cursor[TupleRow]:
+        """For statements that return no rows. It is kept: making a cursor and finding out anew how each parameter is sent
+        takes the processor half as long as a small statement does."""
+        return self.cursor()
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         try:
@@ -54,13 +63,26 @@ def _patience() -> float:
         return 0.1  # for ending what was begun in time
 
 
-class Pool(ConnectionPool):
-    """Hands out a connection in the time that is left, or raises TimedOut or psycopg's PoolTimeout."""
+class Pool(ConnectionPool[Session]):
+    """Of connections in autocommit mode."""
 
     @contextmanager
-    def connection(self, timeout: float | None = None) -> Iterator[Connection[TupleRow]]:
-        with super().connection(time_left(self.timeout if timeout is None else timeout)) as connection:
-            yield connection
+    def use(self, what: str) -> Iterator[Session]:
+        """A connection, in the time that is left. `what` it is used for is in spans and errors: Unavailable for lost
+        connections and an exhausted pool, TimedOut for statements that ran out of time."""
+        try:
+            with span(what, SpanKind.CLIENT, _SYSTEM):
+                connection = self.getconn(time_left(self.timeout))
+                try:
+                    yield connection
+                finally:
+                    self.putconn(connection)
+        except (errors.DeadlockDetected, errors.SerializationFailure):
+            raise
+        except (TooSlow, errors.QueryCanceled) as error:
+            raise TimedOut(f"{what} did not answer in time; it may have happened") from error
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            raise Unavailable(f"{what} does not answer; try again in a moment") from error
 
 
 def connect(conninfo: str, size: int, password: Password | None = None) -> Pool:
@@ -69,7 +91,7 @@ def connect(conninfo: str, size: int, password: Password | None = None) -> Pool:
     options |= {"connect_timeout": int(_CONNECT_SECONDS), **_KEEPALIVE}
     return Pool(
         conninfo,
-        connection_class=_Bounded,
+        connection_class=Session,
         min_size=0,
         max_size=size,
         timeout=_CONNECT_SECONDS,
@@ -77,20 +99,6 @@ def connect(conninfo: str, size: int, password: Password | None = None) -> Pool:
         kwargs=(lambda: options | {"password": password()}) if password else options,
         open=True,
     )
-
-
-@contextmanager
-def unavailable_when_down(what: str) -> Iterator[None]:
-    """Raise Unavailable for lost connections and exhausted pools, TimedOut for statements that ran out of time."""
-    try:
-        with span(what, SpanKind.CLIENT, {"db.system.name": "postgresql"}):
-            yield
-    except (errors.DeadlockDetected, errors.SerializationFailure):
-        raise
-    except (TooSlow, errors.QueryCanceled) as error:
-        raise TimedOut(f"{what} did not answer in time; it may have happened") from error
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise Unavailable(f"{what} does not answer; try again in a moment") from error
 
 
 _SHARED = Path(__file__).resolve().parents[1]

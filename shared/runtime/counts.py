@@ -13,10 +13,8 @@ from threading import Lock
 from typing import LiteralString, Protocol
 from uuid import UUID
 
-from psycopg_pool import ConnectionPool
-
 from shared.messaging.dead_letter_store import MemoryDeadLetters
-from shared.resilience.postgres import unavailable_when_down
+from shared.resilience.postgres import Pool
 from shared.runtime.execution_store import Kind, MemoryExecutions
 from shared.sagas.memory import MemorySagaStore
 
@@ -121,7 +119,7 @@ DELETE FROM execution_counters WHERE at < %(before)s AND id IN (
 
 
 class PostgresCounts:
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def add(self, batch: Batch) -> None:
@@ -129,16 +127,16 @@ class PostgresCounts:
             {"kind": kind, "name": name, "count": one.count, "errors": one.errors, "milliseconds": one.milliseconds}
             for (kind, name), one in batch.tallies.items()
         ]
-        with unavailable_when_down("the counts"), self._pool.connection() as connection:
+        with self._pool.use("the counts") as connection:
             connection.execute("SELECT count_executions(%s, %s, %s)", (batch.counter, batch.number, json.dumps(rows)))
 
     def asked(self) -> Asked:
-        with unavailable_when_down("the counts"), self._pool.connection() as connection:
+        with self._pool.use("the counts") as connection:
             ever = {(row[0], row[1]): Tally(*row[2:]) for row in connection.execute(EVER)}
             return Asked(ever, {row[0]: Tally(*row[1:]) for row in connection.execute(LATELY, (WINDOW,))})
 
     def records(self) -> Records:
-        with unavailable_when_down("the counts"), self._pool.connection() as connection:
+        with self._pool.use("the counts") as connection:
             rows = connection.execute(RECORDS).fetchall()
         sagas = {status: number for relation, status, number, _ in rows if relation == "sagas"}
         others = {relation: number for relation, _, number, _ in rows if relation != "sagas"}
@@ -146,7 +144,7 @@ class PostgresCounts:
 
     def forget_minutes(self, before: datetime, limit: int) -> int:
         values = {"before": before, "limit": limit}
-        with unavailable_when_down("the counts"), self._pool.connection() as connection:
+        with self._pool.use("the counts") as connection:
             return sum(connection.execute(query, values).rowcount for query in (_FORGET_MINUTES, _FORGET_COUNTERS))
 
 

@@ -5,8 +5,6 @@ from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from psycopg_pool import ConnectionPool
-
 from shared.auth.identity import refuse_emulator_in_the_cloud
 from shared.domain.order import ORDER
 from shared.event_store.log import EventLog, PostgresEventLog, PostgresEventOutbox
@@ -22,7 +20,7 @@ from shared.observability.context import configure, exporter_of_the_environment
 from shared.read_models.protocol import Queries, ReadModels
 from shared.resilience.calls import Breakers, Kept
 from shared.resilience.login import login_token
-from shared.resilience.postgres import FOLDERS, connect, missing, unavailable_when_down
+from shared.resilience.postgres import FOLDERS, Pool, connect, missing
 from shared.runtime.coordinate import Coordinator
 from shared.runtime.counts import Counts, PostgresCounts
 from shared.runtime.execution_store import Executions, PostgresExecutions
@@ -101,7 +99,7 @@ class Engines:
     def missing_migrations(self, database: Database) -> list[str]:
         """Files that have not been applied to it. Raises Unavailable."""
         pool = self._event_store_pool if database == "event_store" else self._command_pool
-        with unavailable_when_down("the database"), pool.connection() as connection:
+        with pool.use("the database") as connection:
             return missing(connection, FOLDERS[database])
 
     @cached_property
@@ -158,14 +156,14 @@ class Engines:
         return Coordinator(saga, ORDER, self.event_store, self.sagas)
 
     @cached_property
-    def _event_store_pool(self) -> ConnectionPool:
+    def _event_store_pool(self) -> Pool:
         return self._pool(self.settings.event_store_url)
 
     @cached_property
-    def _command_pool(self) -> ConnectionPool:
+    def _command_pool(self) -> Pool:
         return self._pool(self.settings.command_database_url)
 
-    def _pool(self, url: str) -> ConnectionPool:
+    def _pool(self, url: str) -> Pool:
         return connect(url, self.settings.pool_size, login_token if self.settings.database_iam else None)
 
 

@@ -8,10 +8,9 @@ from threading import Lock
 from typing import Any, Literal, LiteralString, Protocol
 from uuid import UUID
 
-from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
-from shared.resilience.postgres import unavailable_when_down
+from shared.resilience.postgres import Pool
 
 Kind = Literal["command", "query", "delivery"]
 
@@ -74,13 +73,13 @@ DELETE FROM executions WHERE id IN (
 
 
 class PostgresExecutions:
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def write(self, executions: Sequence[Execution]) -> None:
         rows = json.dumps([vars(one) for one in executions], default=str, ensure_ascii=False)
         storable = rows.replace("\\u0000", "\ufffd").encode("utf-8", "replace").decode()
-        with unavailable_when_down("the history of executions"), self._pool.connection() as connection:
+        with self._pool.use("the history of executions") as connection:
             connection.execute(_WRITE, (storable,))
 
     def find(self, wanted: Wanted) -> list[Execution]:
@@ -96,12 +95,12 @@ class PostgresExecutions:
         return self._rows("correlation_id = %(correlation_id)s", "recorded_at, id", values)
 
     def expire(self, before: datetime, limit: int) -> int:
-        with unavailable_when_down("the history of executions"), self._pool.connection() as connection:
+        with self._pool.use("the history of executions") as connection:
             return connection.execute(_EXPIRE, (before, limit)).rowcount
 
     def _rows(self, where: LiteralString, order: LiteralString, values: Mapping[str, Any]) -> list[Execution]:
         query: LiteralString = f"SELECT {_COLUMNS} FROM executions WHERE {where} ORDER BY {order} LIMIT %(limit)s"  # noqa: S608
-        with unavailable_when_down("the history of executions"), self._pool.connection() as connection:
+        with self._pool.use("the history of executions") as connection:
             return [Execution(*row) for row in connection.execute(query, values)]
 
 

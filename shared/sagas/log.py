@@ -9,12 +9,11 @@ from datetime import datetime
 from typing import LiteralString, Protocol
 
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool
 from pydantic import TypeAdapter
 
 from shared.event_store.protocol import Checkpoint
 from shared.messaging.outbox import Traffic
-from shared.resilience.postgres import unavailable_when_down
+from shared.resilience.postgres import Pool
 from shared.sagas.definition import Progress
 from shared.sagas.store import (
     ENTRIES,
@@ -100,7 +99,7 @@ FROM saga_command_counts c
 
 
 class PostgresSagaLog:
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def read_all(self, after: Checkpoint, limit: int) -> list[SagaEntry]:
@@ -108,7 +107,7 @@ class PostgresSagaLog:
         return self._find(READ_ALL, limit=limit, **place)
 
     def end(self) -> Checkpoint:
-        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+        with self._pool.use("the saga store") as connection:
             return Checkpoint(*(connection.execute(_END).fetchone() or ()))
 
     def sent(self, commands: Sequence[str], after: datetime | None, limit: int) -> list[SagaEntry]:
@@ -116,13 +115,13 @@ class PostgresSagaLog:
         return self._find(query, commands=list(commands), after=after, limit=limit)
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+        with self._pool.use("the saga store") as connection:
             count_commands(connection)
             found = connection.execute(LATELY, {"since": since, "until": until})
             return {name: Traffic(*traffic) for name, *traffic in found}
 
     def _find(self, query: LiteralString, **values: object) -> list[SagaEntry]:
-        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+        with self._pool.use("the saga store") as connection:
             return [_entry(row) for row in connection.execute(query, values)]
 
 

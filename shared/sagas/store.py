@@ -11,14 +11,13 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool
 from pydantic import TypeAdapter
 
 from shared.domain.errors import ConcurrencyError
 from shared.event_store.protocol import Checkpoint
 from shared.messaging.envelope import Message, encode_stored
 from shared.messaging.outbox import AfterCommit
-from shared.resilience.postgres import unavailable_when_down
+from shared.resilience.postgres import Pool
 from shared.sagas.definition import Progress, Status
 
 _PROGRESS = TypeAdapter(Progress)
@@ -155,13 +154,13 @@ COUNTS: LiteralString = "SELECT status, count(*), min(created_at) FROM sagas GRO
 
 
 class PostgresSagaStore:
-    def __init__(self, pool: ConnectionPool, after_commit: AfterCommit | None = None) -> None:
+    def __init__(self, pool: Pool, after_commit: AfterCommit | None = None) -> None:
         self._pool = pool
         self._after_commit = after_commit
 
     def load(self, saga_id: UUID) -> StoredSaga | None:
         query = "SELECT type, progress, version, correlation_id FROM sagas WHERE id = %s"
-        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+        with self._pool.use("the saga store") as connection:
             row = connection.execute(query, (saga_id,)).fetchone()
         return StoredSaga(row[0], _PROGRESS.validate_python(row[1]), row[2], row[3]) if row else None
 
@@ -178,7 +177,7 @@ class PostgresSagaStore:
         entries = json.dumps([vars(entry) for entry in history], default=str)
         outgoing = "[" + ",".join(encode_stored(message) for message in messages) + "]"
         try:
-            with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+            with self._pool.use("the saga store") as connection:
                 connection.execute(
                     "SELECT save_saga(%s, %s, %s, %s)", (json.dumps(row), saga.version, entries, outgoing)
                 )
@@ -189,22 +188,22 @@ class PostgresSagaStore:
 
     def due(self, now: datetime, limit: int) -> list[UUID]:
         query = "SELECT id FROM sagas WHERE deadline_at <= %s ORDER BY deadline_at LIMIT %s"
-        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+        with self._pool.use("the saga store") as connection:
             return [row[0] for row in connection.execute(query, (now, limit))]
 
     def backlog(self, since: datetime) -> SagaBacklog:
         query = """SELECT (SELECT count(*) FROM sagas WHERE deadline_at <= %s),
                           (SELECT count(*) FROM sagas WHERE status = 'STUCK')"""
-        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+        with self._pool.use("the saga store") as connection:
             return SagaBacklog(*(connection.execute(query, (since,)).fetchone() or (0, 0)))
 
     def counts(self) -> Mapping[Status, SagaCount]:
-        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+        with self._pool.use("the saga store") as connection:
             return {Status(row[0]): SagaCount(row[1], row[2]) for row in connection.execute(COUNTS)}
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
         query = "SELECT kind, name, data, message FROM saga_history WHERE saga_id = %s ORDER BY version, entry"
-        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+        with self._pool.use("the saga store") as connection:
             return [HistoryEntry(*row) for row in connection.execute(query, (saga_id,))]
 
     def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]:
@@ -215,12 +214,12 @@ class PostgresSagaStore:
         return next(iter(self._listed(f"{_LISTED} FROM sagas s WHERE id = %(id)s", {"id": saga_id})), None)
 
     def _listed(self, query: LiteralString, values: Mapping[str, Any]) -> list[ListedSaga]:
-        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+        with self._pool.use("the saga store") as connection:
             return [_listed_saga(row) for row in connection.execute(query, values)]
 
     def forget_histories(self, before: datetime, limit: int) -> int:
         """What has not been counted yet stays."""
-        with unavailable_when_down("the saga store"), self._pool.connection() as connection:
+        with self._pool.use("the saga store") as connection:
             count_commands(connection)
             return connection.execute(_FORGET, {"before": before, "limit": limit}).rowcount
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import pytest
-from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
@@ -20,6 +19,7 @@ from shared.messaging.memory import Subscription
 from shared.observability.context import fresh
 from shared.read_models import project
 from shared.read_models.project import FED_BY
+from shared.resilience.postgres import Pool
 from shared.runtime.engines import use
 from shared.runtime.manifest import manifest
 from shared.runtime.memory_engines import PostgresEngines
@@ -480,7 +480,7 @@ async def test_many_who_watch_cost_as_much_as_one(
 
 @pytest.fixture
 def on_postgres(
-    shop: ShopInMemory, event_store_url: str, command_url: str, event_store_pool: ConnectionPool
+    shop: ShopInMemory, event_store_url: str, command_url: str, event_store_pool: Pool
 ) -> Iterator[Callable[[], Json]]:
     """Asks for all of it where PostgreSQL answers, as in the profile `postgres`."""
     settings = replace(shop.engines.settings, event_store_url=event_store_url, command_database_url=command_url)

@@ -22,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 from shared.domain.errors import Unavailable
 from shared.gateways.providers import HttpPayments
 from shared.resilience.calls import Breaker, deadline
-from shared.resilience.postgres import connect, unavailable_when_down
+from shared.resilience.postgres import connect
 from shared.runtime.manifest import ROOT
 from shared.runtime.settings import url_of
 
@@ -168,8 +168,7 @@ def test_without_a_token_the_database_is_unavailable(event_store_url: str) -> No
         connect(event_store_url, 1, none) as pool,
         deadline(0.5),
         pytest.raises(Unavailable),
-        unavailable_when_down("the event store"),
-        pool.connection(),
+        pool.use("the event store"),
     ):
         pass
 

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
-from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from shared.domain.aggregate import Lifecycle
@@ -20,6 +19,7 @@ from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord, EventStore
 from shared.observability.context import Context
+from shared.resilience.postgres import Pool
 from shared.runtime.execute import execute
 
 CONTEXT = Context("correlation", "causation")
@@ -29,7 +29,7 @@ CONTEXT = Context("correlation", "causation")
 def store(request: pytest.FixtureRequest) -> EventStore:
     if request.param == "memory":
         return MemoryEventStore()
-    pool: ConnectionPool = request.getfixturevalue("event_store_pool")
+    pool: Pool = request.getfixturevalue("event_store_pool")
     return PostgresEventStore(pool)
 
 

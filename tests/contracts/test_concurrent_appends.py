@@ -8,14 +8,13 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 
 import psycopg
-from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import ConcurrencyError
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.observability.context import Context
-from shared.resilience.postgres import connect
+from shared.resilience.postgres import Pool, connect
 
 WRITERS, APPENDS, SHARED_STREAMS = 8, 150, 3
 CONTEXT = Context("correlation", "causation")
@@ -47,7 +46,7 @@ def write(url: str, writer: int) -> list[str]:
 
 
 def test_a_reader_that_follows_the_log_sees_every_event_once_and_every_stream_in_order(
-    event_store_url: str, event_store_pool: ConnectionPool
+    event_store_url: str, event_store_pool: Pool
 ) -> None:
     store = PostgresEventStore(event_store_pool)
     read: list[EventRecord] = []
@@ -67,7 +66,7 @@ def test_a_reader_that_follows_the_log_sees_every_event_once_and_every_stream_in
     assert len(recorded) > WRITERS * APPENDS
 
 
-def test_what_commits_late_is_not_skipped(event_store_url: str, event_store_pool: ConnectionPool) -> None:
+def test_what_commits_late_is_not_skipped(event_store_url: str, event_store_pool: Pool) -> None:
     """The case that a scalar position loses: an earlier position that becomes visible after a later one was read."""
     store = PostgresEventStore(event_store_pool)
     with psycopg.connect(event_store_url) as slow:
@@ -81,7 +80,7 @@ def test_what_commits_late_is_not_skipped(event_store_url: str, event_store_pool
 
 
 def test_a_lower_transaction_with_a_higher_position_is_not_skipped(
-    event_store_url: str, event_store_pool: ConnectionPool
+    event_store_url: str, event_store_pool: Pool
 ) -> None:
     store = PostgresEventStore(event_store_pool)
     with psycopg.connect(event_store_url) as early:
@@ -95,7 +94,7 @@ def test_a_lower_transaction_with_a_higher_position_is_not_skipped(
     assert entries[0].checkpoint.position > entries[1].checkpoint.position
 
 
-def test_an_abandoned_transaction_holds_the_log_back_only_for_a_while(event_store_pool: ConnectionPool) -> None:
+def test_an_abandoned_transaction_holds_the_log_back_only_for_a_while(event_store_pool: Pool) -> None:
     with event_store_pool.connection() as connection:
         limits = [connection.execute(f"SHOW {name}_timeout".encode()).fetchone() for name in _LIMITED]
     assert all(limit is not None and limit[0] not in ("0", "0s") for limit in limits)
@@ -112,7 +111,7 @@ def _insert(connection: psycopg.Connection, one: EventRecord) -> None:
     )
 
 
-def test_a_reader_that_waits_is_not_kept_by_readers(event_store_url: str, event_store_pool: ConnectionPool) -> None:
+def test_a_reader_that_waits_is_not_kept_by_readers(event_store_url: str, event_store_pool: Pool) -> None:
     """Transactions that only read get no id, so they hold nobody back."""
     store = PostgresEventStore(event_store_pool)
     with psycopg.connect(event_store_url) as reader:

@@ -11,7 +11,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Unavailable
@@ -23,7 +22,7 @@ from shared.messaging.dead_letters import given_up
 from shared.messaging.envelope import Push, PushedMessage
 from shared.messaging.postgres_dead_letters import PostgresDeadLetters
 from shared.observability.context import fresh
-from shared.resilience.postgres import COMMAND_DATABASE, migrate
+from shared.resilience.postgres import COMMAND_DATABASE, Pool, migrate
 from shared.runtime.counts import (
     EVER,
     LATELY,
@@ -62,7 +61,7 @@ def stores(request: pytest.FixtureRequest) -> Stores:
     if request.param == "memory":
         memory = MemorySagaStore(), MemoryDeadLetters(), MemoryExecutions()
         return Stores(*memory, MemoryCounts(*memory))
-    pool: ConnectionPool = request.getfixturevalue("command_pool")
+    pool: Pool = request.getfixturevalue("command_pool")
     return Stores(PostgresSagaStore(pool), PostgresDeadLetters(pool), PostgresExecutions(pool), PostgresCounts(pool))
 
 
@@ -126,7 +125,7 @@ def test_minutes_and_counters_are_forgotten_and_what_there_was_ever_is_not(count
     assert plain(counts.asked().ever) == {("command", "CreateOrder"): Tally(3, 1, 30)}
 
 
-def test_lately_is_this_minute_and_the_four_before(command_pool: ConnectionPool) -> None:
+def test_lately_is_this_minute_and_the_four_before(command_pool: Pool) -> None:
     counts = PostgresCounts(command_pool)
     with command_pool.connection() as connection:
         connection.execute(
@@ -136,7 +135,7 @@ def test_lately_is_this_minute_and_the_four_before(command_pool: ConnectionPool)
     assert counts.asked().lately == {"query": Tally(5, 0, 50)}
 
 
-def test_processes_that_count_at_once_lose_nothing_and_wait_for_nobody(command_pool: ConnectionPool) -> None:
+def test_processes_that_count_at_once_lose_nothing_and_wait_for_nobody(command_pool: Pool) -> None:
     counts, names = PostgresCounts(command_pool), ["a", "b", "c", "d"]
 
     def process(number: int) -> None:
@@ -240,7 +239,7 @@ def test_records_are_counted_as_they_come_change_and_go(stores: Stores) -> None:
     }  # fmt: skip
 
 
-def test_whoever_writes_at_once_all_of_it_is_counted(command_pool: ConnectionPool) -> None:
+def test_whoever_writes_at_once_all_of_it_is_counted(command_pool: Pool) -> None:
     sagas, letters = PostgresSagaStore(command_pool), PostgresDeadLetters(command_pool)
     stores = Stores(sagas, letters, PostgresExecutions(command_pool), PostgresCounts(command_pool))
 
@@ -282,7 +281,7 @@ def test_what_was_there_before_anybody_counted_is_counted_by_the_migration(
             entries = json.dumps([{"kind": "command", "name": command, "data": {}}])
             connection.execute("SELECT save_saga(%s, 0, %s, '[]')", (saga, entries))
     migrate(empty_database, COMMAND_DATABASE)
-    with ConnectionPool(empty_database, open=True) as pool:
+    with Pool(empty_database, open=True) as pool:
         records = PostgresCounts(pool).records()
     assert records.sagas == {"FAILED": 1, "COMPENSATED": 1, "STARTED": 1}
     assert records.others == {"saga_history": 3}
@@ -290,7 +289,7 @@ def test_what_was_there_before_anybody_counted_is_counted_by_the_migration(
 
 
 @pytest.fixture
-def reader(event_store_url: str, command_url: str) -> Iterator[tuple[ConnectionPool, ConnectionPool]]:
+def reader(event_store_url: str, command_url: str) -> Iterator[tuple[Pool, Pool]]:
     """Both databases as one sees them who may only read, and add to the history of executions."""
     name = f"reader_{uuid7().hex}"
     for url in (event_store_url, command_url):
@@ -300,13 +299,11 @@ def reader(event_store_url: str, command_url: str) -> Iterator[tuple[ConnectionP
             if url == command_url:
                 connection.execute(f"GRANT INSERT ON executions TO {name}".encode())
     as_reader = {"kwargs": {"options": f"-c role={name}", "autocommit": True}}
-    with ConnectionPool(event_store_url, **as_reader) as events, ConnectionPool(command_url, **as_reader) as command:  # type: ignore[arg-type]
+    with Pool(event_store_url, **as_reader) as events, Pool(command_url, **as_reader) as command:  # type: ignore[arg-type]
         yield events, command
 
 
-def test_who_may_only_read_may_have_things_counted(
-    reader: tuple[ConnectionPool, ConnectionPool], event_store_pool: ConnectionPool
-) -> None:
+def test_who_may_only_read_may_have_things_counted(reader: tuple[Pool, Pool], event_store_pool: Pool) -> None:
     events, command = reader
     made = EventRecord(uuid7(), "order-1", 1, "Happened", 1, {}, fresh(), datetime.now(UTC))
     PostgresEventStore(event_store_pool).append(Append([made]))

@@ -10,7 +10,6 @@ from itertools import count
 from typing import Any
 
 import pytest
-from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from shared.messaging import dead_letter_store, postgres_dead_letters
@@ -18,6 +17,7 @@ from shared.messaging.dead_letter_store import DeadLetters, MemoryDeadLetters, T
 from shared.messaging.dead_letters import Again, DeadLetter, GivenUp, described, given_up, original, recognised
 from shared.messaging.envelope import ONLY_FOR, Push, PushedMessage, decode_push
 from shared.messaging.postgres_dead_letters import TROUBLES, PostgresDeadLetters
+from shared.resilience.postgres import Pool
 
 SOURCE = "project-orders.order-events"
 NOW = datetime.now(UTC)
@@ -30,7 +30,7 @@ def letters(request: pytest.FixtureRequest) -> Iterator[DeadLetters]:
     if request.param == "memory":
         yield MemoryDeadLetters()
         return
-    pool: ConnectionPool = request.getfixturevalue("command_pool")
+    pool: Pool = request.getfixturevalue("command_pool")
     yield PostgresDeadLetters(pool)
 
 
@@ -322,7 +322,7 @@ def test_one_that_was_killed_could_not_say_why(letters: DeadLetters) -> None:
     assert trouble.at is not None
 
 
-def test_of_many_failures_only_the_last_is_read(command_pool: ConnectionPool) -> None:
+def test_of_many_failures_only_the_last_is_read(command_pool: Pool) -> None:
     with command_pool.connection() as connection:
         connection.execute(
             """INSERT INTO delivery_failures (subscription, message, error, last_at)

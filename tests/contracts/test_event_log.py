@@ -10,7 +10,6 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Unavailable
@@ -35,6 +34,7 @@ from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord, EventStore
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context
+from shared.resilience.postgres import Pool
 
 NOW = datetime.now(UTC)
 Both = tuple[EventStore, EventLog]
@@ -45,7 +45,7 @@ def both(request: pytest.FixtureRequest) -> Both:
     if request.param == "memory":
         store = MemoryEventStore()
         return store, MemoryEventLog(store)
-    pool: ConnectionPool = request.getfixturevalue("event_store_pool")
+    pool: Pool = request.getfixturevalue("event_store_pool")
     return PostgresEventStore(pool), PostgresEventLog(pool)
 
 
@@ -169,7 +169,7 @@ def test_what_was_recorded_in_the_last_minute_is_counted_apart(both: Both) -> No
     assert log.counts().of("s") == 6
 
 
-def test_the_seconds_that_events_were_recorded_in_are_forgotten(event_store_pool: ConnectionPool) -> None:
+def test_the_seconds_that_events_were_recorded_in_are_forgotten(event_store_pool: Pool) -> None:
     store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
     with event_store_pool.connection() as connection:
         connection.execute("INSERT INTO event_seconds SELECT now() - interval '3 minutes', 7")
@@ -179,7 +179,7 @@ def test_the_seconds_that_events_were_recorded_in_are_forgotten(event_store_pool
 
 
 def test_while_there_is_more_to_count_than_there_is_time_for_no_number_is_told(
-    event_store_pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+    event_store_pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
     store.append(Append([event("s-1", version) for version in range(1, 8)]))
@@ -191,7 +191,7 @@ def test_while_there_is_more_to_count_than_there_is_time_for_no_number_is_told(
     assert log.counts().of("s") == 7
 
 
-def test_counting_while_others_write_counts_everything_once(event_store_pool: ConnectionPool) -> None:
+def test_counting_while_others_write_counts_everything_once(event_store_pool: Pool) -> None:
     store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
 
     def write(n: int) -> None:

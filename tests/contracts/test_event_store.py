@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
@@ -31,6 +30,7 @@ from shared.event_store.protocol import (
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, Outbox
 from shared.observability.context import Context
+from shared.resilience.postgres import Pool
 
 CONTEXT = Context("correlation", "causation", "hanako", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 
@@ -39,7 +39,7 @@ CONTEXT = Context("correlation", "causation", "hanako", "00-0af7651916cd43dd8448
 def store(request: pytest.FixtureRequest) -> EventStore:
     if request.param == "memory":
         return MemoryEventStore()
-    pool: ConnectionPool = request.getfixturevalue("event_store_pool")
+    pool: Pool = request.getfixturevalue("event_store_pool")
     return PostgresEventStore(pool)
 
 
@@ -313,7 +313,7 @@ def with_outbox(request: pytest.FixtureRequest) -> tuple[EventStore, Outbox, lis
     if request.param == "memory":
         outbox = MemoryOutbox(lease_seconds=0)
         return MemoryEventStore(outbox, hand_over), outbox, handed
-    pool: ConnectionPool = request.getfixturevalue("event_store_pool")
+    pool: Pool = request.getfixturevalue("event_store_pool")
     return PostgresEventStore(pool, hand_over), PostgresEventOutbox(pool, lease_seconds=0), handed
 
 

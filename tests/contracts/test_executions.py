@@ -7,10 +7,10 @@ from threading import Event
 
 import psycopg
 import pytest
-from psycopg_pool import ConnectionPool
 
 from shared.domain.errors import Unavailable
 from shared.messaging.dead_letter_store import MemoryDeadLetters
+from shared.resilience.postgres import Pool
 from shared.runtime.counts import MemoryCounts
 from shared.runtime.execution_store import Execution, Executions, MemoryExecutions, PostgresExecutions, Wanted
 from shared.runtime.executions import Recorder
@@ -23,7 +23,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 def executions(request: pytest.FixtureRequest) -> Executions:
     if request.param == "memory":
         return MemoryExecutions()
-    pool: ConnectionPool = request.getfixturevalue("command_pool")
+    pool: Pool = request.getfixturevalue("command_pool")
     return PostgresExecutions(pool)
 
 
@@ -72,7 +72,7 @@ def test_what_is_old_is_deleted_a_few_at_a_time(executions: Executions) -> None:
     assert [one.recorded_at for one in executions.find(Wanted("command"))] == [NOW + timedelta(0, 4), before]
 
 
-def test_whatever_was_asked_can_be_kept(command_pool: ConnectionPool) -> None:
+def test_whatever_was_asked_can_be_kept(command_pool: Pool) -> None:
     store = PostgresExecutions(command_pool)
     store.write([Execution("query", "a\0b", "success", 1, "c\0", "e\0", data={"term\0": "\0 \ud800 🍵"})])
     (found,) = store.find(Wanted("query"))
@@ -151,7 +151,7 @@ def test_of_successes_only_a_sample_is_kept_and_of_failures_all() -> None:
     ],
 )
 def test_a_history_of_a_hundred_thousand_is_not_read_for_a_page_of_it(
-    command_url: str, command_pool: ConnectionPool, wanted: Wanted
+    command_url: str, command_pool: Pool, wanted: Wanted
 ) -> None:
     with psycopg.connect(command_url, autocommit=True) as connection:
         connection.execute(

@@ -8,14 +8,13 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.messaging.postgres_dead_letters import PostgresDeadLetters
 from shared.observability.context import Context
-from shared.resilience.postgres import COMMAND_DATABASE, EVENT_STORE, ChangedMigration, connect, migrate, missing
+from shared.resilience.postgres import COMMAND_DATABASE, EVENT_STORE, ChangedMigration, Pool, connect, migrate, missing
 
 
 @pytest.fixture
@@ -91,7 +90,7 @@ def test_a_failing_migration_leaves_nothing_behind(empty_database: str, tmp_path
 
 
 def test_the_log_goes_on_in_a_new_epoch_after_a_restore_to_another_cluster(
-    event_store_url: str, event_store_pool: ConnectionPool
+    event_store_url: str, event_store_pool: Pool
 ) -> None:
     """Transaction ids start anew there, so events written before carry ids that lie in its future."""
     store = PostgresEventStore(event_store_pool)

@@ -5,21 +5,19 @@ import signal
 import time
 
 import pytest
-from psycopg_pool import ConnectionPool
 
 from shared.domain.errors import TimedOut, Unavailable
 from shared.event_store.postgres import PostgresEventStore
 from shared.resilience.calls import deadline
-from shared.resilience.postgres import connect, unavailable_when_down
+from shared.resilience.postgres import Pool, connect
 
 
-def test_a_statement_takes_no_longer_than_the_request_has(event_store_pool: ConnectionPool) -> None:
+def test_a_statement_takes_no_longer_than_the_request_has(event_store_pool: Pool) -> None:
     started = time.monotonic()
     with (
         pytest.raises(TimedOut, match="the store did not answer in time"),
         deadline(0.3),
-        unavailable_when_down("the store"),
-        event_store_pool.connection() as connection,
+        event_store_pool.use("the store") as connection,
     ):
         connection.execute("SELECT pg_sleep(20)")
     assert time.monotonic() - started < 2
@@ -42,7 +40,7 @@ def test_a_server_process_that_hangs_is_given_up(event_store_url: str) -> None:
             os.kill(backend, signal.SIGCONT)
 
 
-def test_when_the_time_is_up_the_database_is_not_asked(event_store_pool: ConnectionPool) -> None:
+def test_when_the_time_is_up_the_database_is_not_asked(event_store_pool: Pool) -> None:
     with deadline(0.01):
         time.sleep(0.02)
         with pytest.raises(TimedOut, match="the time for this request is up"):
@@ -50,7 +48,7 @@ def test_when_the_time_is_up_the_database_is_not_asked(event_store_pool: Connect
 
 
 def test_a_pool_that_is_exhausted_is_waited_for_no_longer_than_the_request_has(event_store_url: str) -> None:
-    with connect(event_store_url, 1) as pool, pool.connection():
+    with connect(event_store_url, 1) as pool, pool.use("the store"):
         started = time.monotonic()
         with pytest.raises(Unavailable), deadline(0.3):
             PostgresEventStore(pool).read(["a"])

@@ -17,13 +17,12 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import ConcurrencyError
 from shared.event_store.protocol import Checkpoint
 from shared.messaging.outbox import Traffic
-from shared.resilience.postgres import COMMAND_DATABASE, connect, migrate
+from shared.resilience.postgres import COMMAND_DATABASE, Pool, connect, migrate
 from shared.sagas.definition import Progress, Status
 from shared.sagas.log import LAST_SENT, LATELY, READ_ALL, SENT_AFTER, PostgresSagaLog, SagaLog
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
@@ -39,7 +38,7 @@ def both(request: pytest.FixtureRequest) -> Both:
     if request.param == "memory":
         store = MemorySagaStore()
         return store, MemorySagaLog(store)
-    pool: ConnectionPool = request.getfixturevalue("command_pool")
+    pool: Pool = request.getfixturevalue("command_pool")
     return PostgresSagaStore(pool), PostgresSagaLog(pool)
 
 
@@ -195,7 +194,7 @@ def write(url: str, writer: int, shared: list[UUID]) -> list[tuple[str, int]]:
 
 
 def test_a_reader_that_follows_the_log_sees_every_version_once_and_in_order_while_many_write(
-    command_url: str, command_pool: ConnectionPool
+    command_url: str, command_pool: Pool
 ) -> None:
     log, shared = PostgresSagaLog(command_pool), [uuid7() for _ in range(SHARED)]
     read: list[SagaEntry] = []
@@ -224,7 +223,7 @@ def test_a_reader_that_follows_the_log_sees_every_version_once_and_in_order_whil
             assert entry.saga.history[-1][1].name == entry.entry.name
 
 
-def test_what_commits_late_is_not_skipped(command_url: str, command_pool: ConnectionPool) -> None:
+def test_what_commits_late_is_not_skipped(command_url: str, command_pool: Pool) -> None:
     store, log = PostgresSagaStore(command_pool), PostgresSagaLog(command_pool)
     slow_id, fast_id = uuid7(), uuid7()
     with psycopg.connect(command_url) as slow:
@@ -247,7 +246,7 @@ def test_what_commits_late_is_not_skipped(command_url: str, command_pool: Connec
     assert {name: one.count for name, one in log.traffic(soon, soon).items()} == {"Slow": 1, "ReserveInventory": 1}
 
 
-def test_what_can_not_be_counted_yet_is_not_forgotten(command_url: str, command_pool: ConnectionPool) -> None:
+def test_what_can_not_be_counted_yet_is_not_forgotten(command_url: str, command_pool: Pool) -> None:
     store, log = PostgresSagaStore(command_pool), PostgresSagaLog(command_pool)
     soon = datetime.now(UTC) + timedelta(minutes=1)
     with psycopg.connect(command_url) as slow:
@@ -258,7 +257,7 @@ def test_what_can_not_be_counted_yet_is_not_forgotten(command_url: str, command_
     assert log.traffic(soon, soon)["ReserveInventory"].count == 1
 
 
-def test_who_may_only_read_may_have_commands_counted(command_url: str, command_pool: ConnectionPool) -> None:
+def test_who_may_only_read_may_have_commands_counted(command_url: str, command_pool: Pool) -> None:
     store, role = PostgresSagaStore(command_pool), f"reader_{uuid7().hex}"
     moved(store, uuid7(), [heard(), command()])
     with psycopg.connect(command_url) as connection:
@@ -271,7 +270,7 @@ def test_who_may_only_read_may_have_commands_counted(command_url: str, command_p
 
 
 def test_the_log_goes_on_in_a_new_epoch_after_a_restore_to_another_cluster(
-    command_url: str, command_pool: ConnectionPool
+    command_url: str, command_pool: Pool
 ) -> None:
     store, log = PostgresSagaStore(command_pool), PostgresSagaLog(command_pool)
     before, after = uuid7(), uuid7()
@@ -286,7 +285,7 @@ def test_the_log_goes_on_in_a_new_epoch_after_a_restore_to_another_cluster(
     assert [entry.saga_id for entry in log.read_all(place._replace(transaction_id=4_000_000_000), 10)] == [after]
 
 
-def test_code_of_before_there_was_a_log_may_still_be_running(command_url: str, command_pool: ConnectionPool) -> None:
+def test_code_of_before_there_was_a_log_may_still_be_running(command_url: str, command_pool: Pool) -> None:
     log, saga_id, ids = PostgresSagaLog(command_pool), str(uuid7()), [uuid7(), uuid7()]
     row = {
         "id": saga_id,

@@ -8,7 +8,6 @@ from uuid import UUID
 
 import pytest
 from psycopg import Connection
-from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import ConcurrencyError
@@ -16,6 +15,7 @@ from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
 from shared.observability.context import Context
+from shared.resilience.postgres import Pool
 from shared.sagas.definition import Progress, Status
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.store import (
@@ -37,7 +37,7 @@ def stores(request: pytest.FixtureRequest) -> tuple[SagaStore, Outbox]:
     if request.param == "memory":
         memory = MemoryOutbox(lease_seconds=-1)
         return MemorySagaStore(memory), memory
-    pool: ConnectionPool = request.getfixturevalue("command_pool")
+    pool: Pool = request.getfixturevalue("command_pool")
     return PostgresSagaStore(pool), PostgresOutbox(pool)
 
 
@@ -140,7 +140,7 @@ def test_sagas_are_counted_by_status_and_by_when_the_first_of_them_began(sagas: 
     }
 
 
-def test_sagas_are_counted_from_the_index_alone(command_pool: ConnectionPool) -> None:
+def test_sagas_are_counted_from_the_index_alone(command_pool: Pool) -> None:
     with command_pool.connection() as connection:
         connection.execute(
             """INSERT INTO sagas (id, type, version, status, progress, correlation_id)
@@ -206,7 +206,7 @@ def test_histories_of_ended_sagas_are_forgotten_and_the_sagas_are_not(sagas: Sag
     assert sagas.load(ended.progress.saga_id) is not None
 
 
-def test_listing_sagas_takes_one_statement(command_pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_sagas_takes_one_statement(command_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     sagas, statements = PostgresSagaStore(command_pool), []
     for _ in range(5):
         moved(sagas, Status.FAILED)

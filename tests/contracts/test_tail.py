@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
-from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord, EventStore, LogEntry
 from shared.observability.context import fresh
+from shared.resilience.postgres import Pool
 from shared.runtime import tail as module
 from shared.runtime.tail import Seats, Tail, TooSlow
 
@@ -21,7 +21,7 @@ from shared.runtime.tail import Seats, Tail, TooSlow
 def store(request: pytest.FixtureRequest) -> EventStore:
     if request.param == "memory":
         return MemoryEventStore()
-    pool: ConnectionPool = request.getfixturevalue("event_store_pool")
+    pool: Pool = request.getfixturevalue("event_store_pool")
     return PostgresEventStore(pool)
 
 
@@ -78,9 +78,7 @@ def test_who_comes_again_finds_the_tail_running_or_starts_it(store: EventStore) 
         assert [one.version for one in asyncio.run(taken(tail, 1))] == [1]
 
 
-def test_what_commits_late_is_not_skipped_by_who_is_subscribed(
-    event_store_url: str, event_store_pool: ConnectionPool
-) -> None:
+def test_what_commits_late_is_not_skipped_by_who_is_subscribed(event_store_url: str, event_store_pool: Pool) -> None:
     store = PostgresEventStore(event_store_pool)
 
     async def follow() -> list[EventRecord]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from psycopg_pool import ConnectionPool
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -18,6 +17,7 @@ from scripts.local.console import build_console
 from scripts.local.shop import CONSOLE
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append
+from shared.resilience.postgres import Pool
 from tests.end_to_end.test_live_updates import Server, event
 
 _FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
@@ -77,9 +77,7 @@ def answer(browser: Chrome) -> str:
     return " ".join(shown[0].text.split()) if shown else ""
 
 
-def test_the_console_shows_what_happens_as_it_happens(
-    address: Server, browser: Chrome, event_store_pool: ConnectionPool
-) -> None:
+def test_the_console_shows_what_happens_as_it_happens(address: Server, browser: Chrome, event_store_pool: Pool) -> None:
     store = PostgresEventStore(event_store_pool)
 
     def happens(version: int) -> None:

@@ -17,7 +17,6 @@ from uuid import UUID
 
 import httpx
 import pytest
-from psycopg_pool import ConnectionPool
 from uuid_utils.compat import uuid7
 
 from scripts.local.processes import Processes
@@ -25,6 +24,7 @@ from shared.domain.aggregate import topic_of
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.observability.context import fresh
+from shared.resilience.postgres import Pool
 from shared.runtime.manifest import ROOT
 from shared.sagas.definition import Progress
 from shared.sagas.log import PostgresSagaLog
@@ -89,7 +89,7 @@ def server(tmp_path: Path, event_store_url: str, command_url: str) -> Iterator[S
 
 
 @pytest.fixture
-def store(event_store_pool: ConnectionPool) -> PostgresEventStore:
+def store(event_store_pool: Pool) -> PostgresEventStore:
     return PostgresEventStore(event_store_pool)
 
 
@@ -234,7 +234,7 @@ def test_a_restart_loses_nothing_and_repeats_nothing(server: Server, store: Post
 
 
 def test_a_restart_loses_and_repeats_no_message_and_no_move_of_a_saga(
-    server: Server, store: PostgresEventStore, command_pool: ConnectionPool
+    server: Server, store: PostgresEventStore, command_pool: Pool
 ) -> None:
     sagas, log = PostgresSagaStore(command_pool), PostgresSagaLog(command_pool)
 
@@ -335,7 +335,7 @@ def test_the_client_of_graphql_sse_follows_through_a_restart(
 
 
 def test_the_client_of_graphql_sse_follows_two_logs_at_once(
-    server: Server, store: PostgresEventStore, command_pool: ConnectionPool, graphql_sse: Path
+    server: Server, store: PostgresEventStore, command_pool: Pool, graphql_sse: Path
 ) -> None:
     sagas = PostgresSagaStore(command_pool)
 
