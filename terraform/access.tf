@@ -63,6 +63,7 @@ locals {
     coordination   = setsubtract(local.consumed_topics, local.event_topics)
     relay          = local.consumed_topics
     administration = local.consumed_topics
+    rebuilding     = local.event_topics
   }
 
   publishers = merge([

@@ -184,8 +184,10 @@ class ShopInMemory:
 @cache
 def _commands() -> CommandClient:
     """How the graphql function reaches the command functions: over ASGI, in this process. It takes long to make."""
-    client = CommandClient("http://command/{function}", Settings.command_timeout_seconds, Breakers(10, 5))
-    client._client = httpx.AsyncClient(transport=httpx.ASGITransport(service_app("command")))
+    settings = Settings(command_url="http://command/{function}", query_url="http://query/{function}")
+    client = CommandClient(settings, Breakers(10, 5))
+    services = {f"http://{name}": httpx.ASGITransport(service_app(name)) for name in ("command", "query")}
+    client._client = httpx.AsyncClient(mounts=services)
     return client
 
 

@@ -16,6 +16,7 @@ from shared.api.context import Info, from_stores
 from shared.api.mutations import keyed, send
 from shared.api.queries import page_of, uuid
 from shared.api.sse import Place, Shown, last_seen, require_known
+from shared.api.statistics import projection_named
 from shared.auth.permissions import Permission, Role, require
 from shared.domain.errors import Invalid, NotFound
 from shared.messaging.dead_letters import DeadLetter
@@ -131,6 +132,23 @@ async def retry_saga(_: Any, info: Info, id: str) -> Fields:
     return await saga(_, info, id)
 
 
+async def rebuild_projection(_: Any, info: Info, name: str) -> Fields:
+    return await _generation(info, name, "REBUILD")
+
+
+async def switch_projection(_: Any, info: Info, name: str) -> Fields:
+    return await _generation(info, name, "SWITCH")
+
+
+async def drop_projection_generation(_: Any, info: Info, name: str) -> Fields:
+    return await _generation(info, name, "DROP")
+
+
+async def _generation(info: Info, name: str, action: str) -> Fields:
+    await _command(info, "rebuild_projection", {"name": name, "action": action})
+    return await projection_named(info, name)
+
+
 QUERIES: Mapping[str, Resolver] = {
     "sagas": sagas,
     "saga": saga,
@@ -142,6 +160,9 @@ MUTATIONS: Mapping[str, Resolver] = {
     "retryDeadLetters": retry_dead_letters,
     "discardDeadLetter": discard_dead_letter,
     "retrySaga": retry_saga,
+    "rebuildProjection": rebuild_projection,
+    "switchProjection": switch_projection,
+    "dropProjectionGeneration": drop_projection_generation,
 }
 
 

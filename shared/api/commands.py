@@ -15,7 +15,8 @@ from shared.auth.permissions import Actor
 from shared.domain.errors import ANSWERS, ShopError, TimedOut, Unavailable
 from shared.observability.context import Context, SpanKind, current, span, traceparent
 from shared.resilience.calls import BreakerOpen, Breakers, OutOfTime, time_left
-from shared.runtime.settings import url_of
+from shared.runtime.manifest import manifest
+from shared.runtime.settings import Settings
 
 _ERRORS: dict[str, type[ShopError]] = {code: kind for kind, (_, code) in ANSWERS.items() if issubclass(kind, ShopError)}
 
@@ -24,13 +25,11 @@ _MARGIN = 0.5
 
 
 class CommandClient:
-    """`url`: of a command function, as the setting `command_url`. `timeout`: seconds for one call."""
-
-    def __init__(self, url: str, timeout: float, breakers: Breakers) -> None:
-        self._url = url
-        self._timeout = timeout
+    def __init__(self, settings: Settings, breakers: Breakers) -> None:
+        self._settings = settings
+        self._timeout = settings.command_timeout_seconds
         self._breakers = breakers
-        self._client = httpx.AsyncClient(timeout=timeout, limits=httpx.Limits(max_connections=100))
+        self._client = httpx.AsyncClient(timeout=self._timeout, limits=httpx.Limits(max_connections=100))
 
     async def send(self, function: str, command: dict[str, Any], context: Context, actor: Actor) -> dict[str, Any]:
         """The command's answer, `{stream, version, entity}`. `context.causation_id` is the idempotency key.
@@ -70,7 +69,7 @@ class CommandClient:
         return answer
 
     async def _call(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any] | Exception:
-        url, left = url_of(self._url, function), time_left(self._timeout)
+        url, left = manifest().functions[function].url(self._settings), time_left(self._timeout)
         bounded = headers | {"X-Timeout": f"{max(_MARGIN, left - _MARGIN):.3f}"}
         if trace := traceparent() or current().traceparent:
             bounded["traceparent"] = trace

@@ -127,7 +127,7 @@ def _context(request: Request, engines: Engines, actor: Actor, context: Context)
 @lru_cache
 def _commands(engines: Engines) -> CommandClient:
     settings = engines.settings
-    return CommandClient(settings.command_url, settings.command_timeout_seconds, engines.breakers)
+    return CommandClient(settings, engines.breakers)
 
 
 class Rates:

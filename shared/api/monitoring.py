@@ -24,7 +24,6 @@ from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
 from shared.runtime.health import SWEEPS_MISSED, Check, Finding, Report, Status, dependencies
 from shared.runtime.manifest import Function, manifest
-from shared.runtime.settings import url_of
 
 _LATE, _LOST = timedelta(minutes=1), timedelta(minutes=10)
 _MEGABYTE = 1_000_000
@@ -73,8 +72,7 @@ def _answering_for_itself(engines: Engines, function: Function) -> Finding:
 
 
 def _asked(engines: Engines, function: Function) -> Finding:
-    urls = {"command": engines.settings.command_url, "query": engines.settings.query_url}
-    url = url_of(urls[function.service], function.name)
+    url = function.url(engines.settings)
     try:
         headers = asyncio.run(authorization(url))
         with _one_at_a_time:

@@ -158,7 +158,9 @@ _RESULTS = {
     "ProjectionStatus": {
         *("name", "read_model", "status", "position", "lag_events", "lag_seconds", "processed_count"),
         *("last_processed_at", "deliveries", "failed_deliveries", "dead_letters", "last_error", "last_error_at"),
+        "generations",
     },
+    "Generations": {"live", "other", "state", "since", "passes", "checked", "streams", "behind"},
     "SystemTopologyNode": {
         *("service_name", "node_name", "group", "status", "uptime_seconds", "memory_usage_mb", "cpu_usage_percent"),
         *("message_queue_size", "connections"),

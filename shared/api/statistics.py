@@ -11,14 +11,16 @@ from shared.api.context import Info, from_stores
 from shared.api.monitoring import of_the_shop
 from shared.auth.permissions import Permission
 from shared.domain.errors import ShopError
-from shared.event_store.log import Seen
+from shared.event_store.log import Counts, Seen
 from shared.messaging.dead_letter_store import Trouble
 from shared.observability.report import EVENT_TYPES
+from shared.read_models.generations import Generations
 from shared.read_models.project import FED_BY, LOOKED_AT, Lag, lag
 from shared.read_models.protocol import Extent, Fields, Queries
+from shared.read_models.rebuild import CREATED
 from shared.runtime.counts import Asked, Records, Tally
 from shared.runtime.engines import Engines
-from shared.runtime.manifest import Function, manifest
+from shared.runtime.manifest import Function, manifest, projection
 
 _KEPT, _PROJECTIONS_KEPT = 1.0, 2.0
 """Seconds."""
@@ -126,6 +128,14 @@ async def projection_status(_: Any, info: Info) -> Sequence[Fields]:
     return [one | hidden for one in found]
 
 
+async def projection_named(info: Info, name: str) -> Fields:
+    """As it is now. Raises NotFound."""
+    engines = info.context.engines
+    wanted = projection(name)
+    (found,) = [one for one in await _projections(engines, engines.queries) if one["name"] == wanted.name]
+    return found
+
+
 async def projections(engines: Engines) -> Sequence[Fields]:
     return await engines.kept.get("the projections", _PROJECTIONS_KEPT, partial(_projections, engines, engines.queries))
 
@@ -134,21 +144,21 @@ async def _projections(engines: Engines, queries: Queries) -> Sequence[Fields]:
     """The events are counted first: what is recorded and applied meanwhile is not taken for a backlog."""
     functions = [one for one in manifest().functions.values() if one.group == "projections"]
     names = [name for one in functions for name in _subscriptions(one)]
-    events, asked, troubles = await asyncio.gather(
+    events, asked, troubles, generations = await asyncio.gather(
         from_stores(engines.event_log.counts),
         from_stores(engines.counts.asked),
         from_stores(engines.dead_letters.troubles, names),
+        engines.queries.generations(),
     )
 
     def newest(source: str) -> Coroutine[Any, Any, Sequence[Seen]]:
         return from_stores(engines.event_log.recent, LOOKED_AT, EVENT_TYPES[source])
 
-    behind = await asyncio.gather(*(lag(queries, _read_model(one), events, newest) for one in functions))
-    return [_projection(one, far, asked, troubles) for one, far in zip(functions, behind, strict=True)]
-
-
-def _read_model(projection: Function) -> str:
-    return projection.name.removeprefix("project_")
+    behind = await asyncio.gather(*(lag(queries, one.read_model, events, newest) for one in functions))
+    return [
+        _projection(one, far, asked, troubles) | {"generations": _generations(one.read_model, generations, events)}
+        for one, far in zip(functions, behind, strict=True)
+    ]
 
 
 def _subscriptions(projection: Function) -> list[str]:
@@ -161,7 +171,7 @@ def _projection(function: Function, behind: Lag, asked: Asked, troubles: Mapping
     last = max((troubles[name] for name in names), key=lambda trouble: trouble.at or _NEVER)
     return {
         "name": function.name,
-        "read_model": _read_model(function),
+        "read_model": function.read_model,
         "status": _status(behind, last.at),
         "position": behind.position,
         "lag_events": behind.events,
@@ -174,6 +184,11 @@ def _projection(function: Function, behind: Lag, asked: Asked, troubles: Mapping
         "last_error": last.error,
         "last_error_at": last.at,
     }
+
+
+def _generations(read_model: str, known: Mapping[str, Generations], events: Counts) -> Fields:
+    streams = sum(events.events.get((CREATED[kind], kind), 0) for kind, _ in FED_BY[read_model])
+    return vars(known[read_model]) | {"streams": streams}
 
 
 def _status(behind: Lag, failed_at: datetime | None) -> str:

@@ -1,7 +1,7 @@
 """What can be asked of the shop. Decoded once, at the edge, from JSON with camelCase names; unknown fields are refused."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BeforeValidator, ConfigDict, Field, Strict, with_config
@@ -199,3 +199,12 @@ class DiscardDeadLetter:
 @dataclass(frozen=True)
 class RetrySaga:
     id: UUID
+
+
+@at_the_edge
+@dataclass(frozen=True)
+class RebuildProjection:
+    """`name`: the function's. REBUILD: begin a new generation of its read model; SWITCH: read the other one; DROP that."""
+
+    name: Token
+    action: Literal["REBUILD", "SWITCH", "DROP"]

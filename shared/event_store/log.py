@@ -56,6 +56,9 @@ class EventLog(Protocol):
     def of_places(self, places: Sequence[tuple[str, int]]) -> list[Seen]:
         """By stream and version."""
 
+    def last_of(self, streams: Sequence[str], before: datetime) -> list[Seen]:
+        """The last event of each stream that was recorded before a moment."""
+
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]: ...
 
     def everything(self, after: int, limit: int) -> list[Seen]: ...
@@ -112,6 +115,12 @@ OF_PLACES: LiteralString = """
 SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
 FROM events JOIN unnest(%(streams)s::text[], %(versions)s::integer[]) AS place (stream, version) USING (stream, version)
 ORDER BY epoch, transaction_id, position
+"""
+LAST_OF: LiteralString = """
+SELECT found.* FROM unnest(%(streams)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
+    SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
+    FROM events WHERE stream = wanted.name AND recorded_at < %(before)s ORDER BY version DESC LIMIT 1
+) AS found
 """
 RECENT: LiteralString = """
 SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
@@ -170,6 +179,9 @@ class PostgresEventLog:
         streams, versions = [stream for stream, _ in places], [version for _, version in places]
         return self._find(OF_PLACES, streams=streams, versions=versions)
 
+    def last_of(self, streams: Sequence[str], before: datetime) -> list[Seen]:
+        return self._find(LAST_OF, streams=list(streams), before=before)
+
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]:
         return self._find(OF_TYPES, types=list(types), after=after, limit=limit)
 
@@ -222,6 +234,10 @@ class MemoryEventLog:
 
     def of_places(self, places: Sequence[tuple[str, int]]) -> list[Seen]:
         return [one for one in self._after(0) if (one.event.stream, one.event.version) in places]
+
+    def last_of(self, streams: Sequence[str], before: datetime) -> list[Seen]:
+        settled = [one for one in self._after(0) if one.event.stream in streams and one.event.recorded_at < before]
+        return list({one.event.stream: one for one in settled}.values())
 
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]:
         return [one for one in self._after(after) if one.event.type in types][:limit]

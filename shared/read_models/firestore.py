@@ -74,6 +74,19 @@ class FirestoreReadModels:
             time.sleep(random.uniform(0, 0.01 * 2**attempt))
         raise Unavailable(f"too many write {collection}/{key} at the same moment; try again")
 
+    def delete(self, collection: str, limit: int) -> int:
+        with _one_call(self._breaker) as bounds:
+            doomed = [
+                one.reference for one in self._client.collection(collection).select([]).limit(limit).get(**bounds)
+            ]
+        batch = self._client.batch()
+        for reference in doomed:
+            batch.delete(reference)
+        if doomed:
+            with _one_call(self._breaker) as bounds:
+                batch.commit(**bounds)
+        return len(doomed)
+
     def _written(self, snapshot: firestore.DocumentSnapshot[Any], made: Change) -> bool:
         """Whether it is; False when somebody else wrote the document meanwhile."""
         batch = self._client.batch()

@@ -3,6 +3,7 @@ engine in memory, for tests and for `scripts/dev --memory`."""
 
 import copy
 import operator
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +37,9 @@ class ReadModels(Protocol):
 
         `change` may be called again when somebody else wrote meanwhile. Raises Unavailable.
         """
+
+    def delete(self, collection: str, limit: int) -> int:
+        """Delete up to so many documents, whichever; how many there were. Raises Unavailable."""
 
 
 Operator = Literal["==", ">=", "<=", "in", "array_contains"]
@@ -91,12 +95,12 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 class MemoryReadModels:
-    """Both sides at once. `reads` counts the round trips of queries."""
+    """Both sides at once. `reads` counts the round trips of queries, by collection."""
 
     def __init__(self) -> None:
         self._lock = RLock()
         self._collections: dict[str, dict[str, Fields]] = {}
-        self.reads = 0
+        self.reads = Counter[str]()
 
     def update(self, collection: str, key: str, change: Callable[[Fields | None], Change | None]) -> None:
         with self._lock:
@@ -108,18 +112,26 @@ class MemoryReadModels:
                 other = self._document(step.collection, step.key)
                 other[step.field] = other.get(step.field, 0) + step.amount
 
+    def delete(self, collection: str, limit: int) -> int:
+        with self._lock:
+            there = self._collections.get(collection, {})
+            doomed = list(there)[:limit]
+            for key in doomed:
+                del there[key]
+            return len(doomed)
+
     def _document(self, collection: str, key: str) -> Fields:
         return self._collections.setdefault(collection, {}).setdefault(key, {})
 
     async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
         with self._lock:
-            self.reads += 1
+            self.reads[collection] += 1
             there = self._collections.get(collection, {})
             return {key: copy.deepcopy(there[key]) for key in keys if key in there}
 
     async def find(self, find: Find) -> Sequence[Fields]:
         with self._lock:
-            self.reads += 1
+            self.reads[find.collection] += 1
             documents = self._collections.get(find.collection, {}).items()
             found = [
                 (key, fields) for key, fields in documents if find.order_by in fields and _fits(fields, find.where)
@@ -129,7 +141,7 @@ class MemoryReadModels:
 
     async def extent(self, collection: str) -> Extent:
         with self._lock:
-            self.reads += 1
+            self.reads[collection] += 1
             there = [fields for fields in self._collections.get(collection, {}).values() if "version" in fields]
             updated_at = max((fields["updated_at"] for fields in there), default=None)
             return Extent(len(there), sum(fields["version"] for fields in there), updated_at)

@@ -17,7 +17,8 @@ from shared.messaging.outbox import Outbox, PostgresOutbox, Publisher, publish_a
 from shared.messaging.postgres_dead_letters import PostgresDeadLetters
 from shared.observability import logs
 from shared.observability.context import configure, exporter_of_the_environment
-from shared.read_models.protocol import Queries, ReadModels
+from shared.read_models.generations import EveryGeneration, LiveGeneration
+from shared.read_models.protocol import ReadModels
 from shared.resilience.calls import Breakers, Kept
 from shared.resilience.login import login_token
 from shared.resilience.postgres import FOLDERS, Pool, connect, missing
@@ -128,13 +129,13 @@ class Engines:
     def read_models(self) -> ReadModels:
         from shared.read_models.firestore import FirestoreReadModels
 
-        return FirestoreReadModels(self.settings.project_id, self.breakers["Firestore"])
+        return EveryGeneration(FirestoreReadModels(self.settings.project_id, self.breakers["Firestore"]))
 
     @cached_property
-    def queries(self) -> Queries:
+    def queries(self) -> LiveGeneration:
         from shared.read_models.firestore import FirestoreQueries
 
-        return FirestoreQueries(self.settings.project_id, self.breakers["Firestore"])
+        return LiveGeneration(FirestoreQueries(self.settings.project_id, self.breakers["Firestore"]))
 
     @cached_property
     def payments(self) -> PaymentGateway:

@@ -9,13 +9,15 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict, TypeAdapter, with_config
 
+from shared.domain.errors import NotFound
 from shared.messaging.memory import Subscription
+from shared.runtime.settings import Settings, url_of
 
 ROOT = Path(__file__).resolve().parents[2]
 Database = Literal["event_store", "command_database"]
 Dependency = Literal[Database, "firestore", "pubsub"]
 Group = Literal["graphql", "commands", "projections", "sagas", "operations"]
-Access = Literal["coordination", "relay", "recording", "administration", "expiry", "reporting"]
+Access = Literal["coordination", "relay", "recording", "administration", "expiry", "reporting", "rebuilding"]
 strict = with_config(ConfigDict(extra="forbid"))
 
 
@@ -60,6 +62,15 @@ class Function:
         """The file that the functions framework loads."""
         folder = ROOT / "functions" / self.group
         return (folder if self.group == self.name else folder / self.name) / "main.py"
+
+    def url(self, settings: Settings) -> str:
+        """Where it is called."""
+        return url_of(settings.query_url if self.service == "query" else settings.command_url, self.name)
+
+    @property
+    def read_model(self) -> str:
+        """Of a projection."""
+        return self.name.removeprefix("project_")
 
     @property
     def trigger(self) -> str:
@@ -116,7 +127,7 @@ class Manifest:
                     yield self._subscription(recorder, consumer.dead_letter_topic, dead_letter=False)
 
     def _subscription(self, function: Function, topic: str, dead_letter: bool = True) -> Subscription:
-        name = f"{function.name.replace('_', '-')}.{topic}"
+        name = subscription_of(function.name, topic)
         delivery = self.subscriptions
         return Subscription(
             name=name,
@@ -129,6 +140,18 @@ class Manifest:
             ack_deadline=delivery.ack_deadline_seconds,
             dead_letter_topic=f"{name}.dead" if dead_letter else None,
         )
+
+
+def subscription_of(function: str, topic: str) -> str:
+    return f"{function.replace('_', '-')}.{topic}"
+
+
+def projection(name: str) -> Function:
+    """Raises NotFound, which names those there are."""
+    known = {one.name: one for one in manifest().functions.values() if one.group == "projections"}
+    if name not in known:
+        raise NotFound(f"no projection is called {name!r:.60}; there are {', '.join(known)}", ("name",))
+    return known[name]
 
 
 @lru_cache

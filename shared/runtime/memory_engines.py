@@ -11,7 +11,8 @@ from shared.event_store.protocol import EventStore
 from shared.messaging.dead_letter_store import DeadLetters, MemoryDeadLetters
 from shared.messaging.memory import Deliver, MemoryBroker, MemoryOutbox, Subscription
 from shared.messaging.outbox import Outbox, Publisher, publish_after_commit
-from shared.read_models.protocol import MemoryReadModels, Queries, ReadModels
+from shared.read_models.generations import EveryGeneration, LiveGeneration
+from shared.read_models.protocol import MemoryReadModels, ReadModels
 from shared.runtime.counts import Counts, MemoryCounts
 from shared.runtime.engines import Engines
 from shared.runtime.execution_store import Executions, MemoryExecutions
@@ -50,11 +51,11 @@ class PostgresEngines(Engines):
 
     @cached_property
     def read_models(self) -> ReadModels:
-        return self._models
+        return EveryGeneration(self._models)
 
     @cached_property
-    def queries(self) -> Queries:
-        return self._models
+    def queries(self) -> LiveGeneration:
+        return LiveGeneration(self._models)
 
 
 class MemoryEngines(PostgresEngines):

@@ -15,6 +15,7 @@ from graphql import build_client_schema, get_introspection_query
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import ConcurrencyError, Unavailable
+from shared.read_models.generations import LiveGeneration
 from shared.read_models.protocol import Extent, Fields, Find, Queries
 from shared.runtime.manifest import ROOT
 from shared.runtime.settings import Settings
@@ -607,7 +608,7 @@ class Broken:
 
 
 def asked_of(shop: ShopInMemory, queries: Queries) -> httpx.Response:
-    shop.engines.queries = queries
+    shop.engines.queries = LiveGeneration(queries)
     return post(shop, {"query": f'{{ categories {{ id }} product(id: "{NOBODY}") {{ id }} }}'})
 
 

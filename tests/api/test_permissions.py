@@ -15,6 +15,8 @@ from shared.auth.identity import without_sign_in
 from shared.auth.permissions import DEVELOPER, NOBODY
 from shared.messaging.dead_letters import given_up
 from shared.messaging.envelope import Push, PushedMessage
+from shared.read_models.generations import Generations, change_generations, generations_of
+from shared.read_models.project import FED_BY
 from tests.shop_in_memory import Json, ShopInMemory
 
 ACTORS: Mapping[str, Mapping[str, str]] = {
@@ -45,12 +47,18 @@ EXPECTED: Mapping[str, Mapping[str, str | None]] = {
     "retryDeadLetters": ADMINS_ONLY,
     "discardDeadLetter": ADMINS_ONLY,
     "retrySaga": ADMINS_ONLY,
+    "rebuildProjection": ADMINS_ONLY,
+    "switchProjection": ADMINS_ONLY,
+    "dropProjectionGeneration": ADMINS_ONLY,
 }
 ADMINISTRATION = {
     "retryDeadLetter": "retry_dead_letters",
     "retryDeadLetters": "retry_dead_letters",
     "discardDeadLetter": "discard_dead_letter",
     "retrySaga": "retry_saga",
+    "rebuildProjection": "rebuild_projection",
+    "switchProjection": "rebuild_projection",
+    "dropProjectionGeneration": "rebuild_projection",
 }
 """Functions whose effect is no event."""
 
@@ -120,6 +128,9 @@ def request(shop: ShopInMemory, mutation: str) -> str:
         "retryDeadLetter": f'(id: "{letter(shop)}") {{ id }}',
         "retryDeadLetters": " { retried }",
         "discardDeadLetter": f'(id: "{letter(shop)}", reason: "test") {{ id }}',
+        "rebuildProjection": '(name: "project_products") { name }',
+        "switchProjection": f'(name: "{with_two_generations(shop)}") {{ name }}',
+        "dropProjectionGeneration": f'(name: "{with_two_generations(shop)}") {{ name }}',
         "retrySaga": f'(id: "{order_without_saga(shop, product_id)}") {{ id }}',
     }
     return f"mutation {{ {mutation}{arguments[mutation]} }}"
@@ -138,9 +149,16 @@ def order_without_saga(shop: ShopInMemory, product_id: str) -> str:
     return shop.new_order(product_id, userId="owner")
 
 
-def everything(shop: ShopInMemory) -> tuple[int, object, object]:
+def with_two_generations(shop: ShopInMemory) -> str:
+    """A projection whose read model has one to switch to or to drop."""
+    change_generations(shop.engines.read_models, "orders", lambda _: Generations(1, 2, "KEPT", 2))
+    return "project_orders"
+
+
+def everything(shop: ShopInMemory) -> tuple[object, ...]:
     """What a mutation may change."""
-    return len(shop.log()), shop.engines.dead_letters.latest(1000), shop.engines.sagas.newest(1000)
+    generations = [generations_of(shop.engines.read_models, name) for name in FED_BY]
+    return len(shop.log()), shop.engines.dead_letters.latest(1000), shop.engines.sagas.newest(1000), generations
 
 
 @pytest.mark.parametrize("actor", ACTORS)

@@ -17,6 +17,7 @@ from shared.event_store.log import (
     EVERYTHING,
     LAST_MADE,
     LAST_MINUTE,
+    LAST_OF,
     LATELY,
     MADE_AFTER,
     OF_IDS,
@@ -88,6 +89,17 @@ def test_a_stream_is_read_by_version_and_type(both: Both) -> None:
     assert [one.event for one in found] == of_one
     assert [one.event for one in log.of_streams(["s-1"], [], found[1].position, 1)] == of_one[2:3]
     assert [one.event for one in log.of_streams(["s-1"], ["Sold"], 0, 100)] == [o for o in of_one if o.type == "Sold"]
+
+
+def test_the_last_event_of_each_stream_before_a_moment_is_found(both: Both) -> None:
+    store, log = both
+    events = written(store)
+    last = {one.stream: one for one in events}
+    wanted = [*last, "other-1"]
+    assert {one.event.stream: one.event for one in log.last_of(wanted, datetime.now(UTC))} == last
+    before = {one.stream: one for one in events[:7]}
+    assert {one.event.stream: one.event for one in log.last_of(wanted, events[7].recorded_at)} == before
+    assert log.last_of(wanted, events[0].recorded_at) == log.last_of([], datetime.now(UTC)) == []
 
 
 def test_the_newest_come_first_when_asked_for(both: Both) -> None:
@@ -259,6 +271,7 @@ def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
         (MADE_AFTER, {"types": ["Type3", "Type4"], "after": NOW - timedelta(days=1), "limit": 100}),
         (LATELY, {"types": ["Type3", "Type4"], "since": NOW - timedelta(minutes=5), "until": NOW}),
         (RECENT_OF_TYPES, {"types": ["Type3", "Type4", "Nothing"], "limit": 100}),
+        (LAST_OF, {"streams": [f"order-{n}" for n in range(200)], "before": NOW}),
     ],
 )
 def test_no_query_reads_the_whole_log(large: psycopg.Connection[TupleRow], query: str, values: dict[str, Any]) -> None:

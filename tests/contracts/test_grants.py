@@ -7,8 +7,10 @@ import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property
 from typing import Any, cast
+from unittest.mock import patch
 from uuid import UUID
 
 import flask
@@ -27,7 +29,9 @@ from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Publishable
 from shared.messaging.memory import dead_letter_attributes
 from shared.messaging.outbox import Publisher
-from shared.read_models.protocol import MemoryReadModels, Queries, ReadModels
+from shared.read_models import generations, rebuild
+from shared.read_models.generations import EveryGeneration, LiveGeneration
+from shared.read_models.protocol import MemoryReadModels, ReadModels
 from shared.runtime.engines import Engines, use
 from shared.runtime.manifest import manifest
 from shared.runtime.settings import Settings, service_name
@@ -124,11 +128,11 @@ class OwnEngines(Engines):
 
     @cached_property
     def read_models(self) -> ReadModels:
-        return self._models
+        return EveryGeneration(self._models)
 
     @cached_property
-    def queries(self) -> Queries:
-        return self._models
+    def queries(self) -> LiveGeneration:
+        return LiveGeneration(self._models)
 
     def close(self) -> None:
         for name in ("recorder", "_event_store_pool", "_command_pool"):
@@ -223,7 +227,7 @@ def may_publish(function: str, topic: str) -> bool:
     """As terraform/access.tf grants it."""
     access: Sequence[str] = FUNCTIONS[function].access or [FUNCTIONS[function].group]
     if topic.endswith("-events"):
-        return bool({*access} & {"commands", "sagas", "relay", "administration"})
+        return bool({*access} & {"commands", "sagas", "relay", "administration", "rebuilding"})
     return bool({*access} & {"coordination", "relay", "administration"})
 
 
@@ -281,6 +285,11 @@ def operations(shop: Shop, servers: Servers) -> None:
     assert {topic for topic, _ in shop.broker.waiting} >= {"order-events", "reserve-inventory"}
     expiry(shop, servers)
     assert shop.call("report_metrics", method="GET").status_code == 200
+    shop.broker.waiting.clear()
+    shop.done("rebuild_projection", name="project_products", action="REBUILD")
+    with patch.object(generations, "SETTLED", timedelta(0)), patch.object(rebuild, "SETTLED", timedelta(0)):
+        shop.done("continue_rebuilds")
+    assert {topic for topic, _ in shop.broker.waiting} == {"product-events"}
 
 
 def expiry(shop: Shop, servers: Servers) -> None:
@@ -398,6 +407,7 @@ MAY_WRITE: dict[str, dict[str, set[str]]] = {
         "command_database": {"outbox UPDATE", "outbox DELETE"},
     },
     "report_metrics": {"event_store": set(), "command_database": set()},
+    "continue_rebuilds": {"event_store": set()},
 }  # fmt: skip
 
 

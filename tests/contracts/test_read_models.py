@@ -154,6 +154,22 @@ def test_documents_and_the_events_they_have_applied_are_counted_where_they_are(e
     assert engine.extent().events == 14
 
 
+def test_documents_are_deleted_so_many_at_a_time(engine: Engine) -> None:
+    for number in range(5):
+        engine.put(f"{number}", key=f"{number}")
+    assert [engine.models.delete(engine.collection, 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert engine.get(*"01234") == {}
+
+
+def test_a_collection_may_lie_below_a_document_that_is_not_there(engine: Engine) -> None:
+    top, engine.collection = engine.collection, f"generations/2/{engine.collection}"
+    engine.put("a", key="a", version=1, updated_at=datetime(2026, 4, 1, tzinfo=UTC))
+    assert engine.find("key") == ["a"]
+    assert engine.extent().documents == 1
+    engine.collection = top
+    assert (engine.find("key"), engine.extent().documents) == ([], 0)
+
+
 def test_what_lacks_the_field_it_is_sorted_by_is_not_found(catalogue: Engine) -> None:
     catalogue.put("e", key="e")
     assert "e" not in catalogue.find()

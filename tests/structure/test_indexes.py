@@ -10,6 +10,7 @@ from graphql import GraphQLArgument, GraphQLField, get_named_type, get_nullable_
 
 from shared.api.queries import CATEGORY_SORT, PRODUCT_SORT
 from shared.api.schema import schema
+from shared.read_models.generations import LiveGeneration
 from shared.read_models.protocol import Fields, Find
 from shared.runtime.manifest import ROOT
 from tests.shop_in_memory import ShopInMemory, plain_logs, provider, shop, shop_settings
@@ -83,8 +84,8 @@ def _values(name: str, argument: GraphQLArgument) -> list[str | None]:
 def test_terraform_makes_the_indexes_that_the_queries_need_and_no_other(shop: ShopInMemory) -> None:
     shop.new_product()
     shop.settle()
-    watched = Watched(shop.engines.queries)
-    shop.engines.queries = watched
+    watched = Watched(shop.engines.queries.queries)
+    shop.engines.queries = LiveGeneration(watched)
 
     for query in every_query():
         answer = shop.graphql(query)

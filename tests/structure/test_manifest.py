@@ -99,5 +99,5 @@ def test_the_readmes_tables_are_up_to_date() -> None:
 
 def test_the_code_stays_small_enough_to_be_read() -> None:
     files = [*(ROOT / "functions").rglob("*.py"), *(ROOT / "shared").rglob("*.py")]
-    assert len(files) <= 107
+    assert len(files) <= 111
     assert all(len(file.read_text().splitlines()) <= 50 for file in (ROOT / "functions").rglob("*.py"))

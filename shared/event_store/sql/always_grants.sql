@@ -3,7 +3,7 @@
 -- (scripts/local/migrate.py); on a developer's machine all are the owner, and no role matters.
 DO $$
 DECLARE
-    roles text[] := '{graphql,commands,projections,sagas,coordination,relay,administration,expiry,reporting}';
+    roles text[] := '{graphql,commands,projections,sagas,coordination,relay,administration,expiry,reporting,rebuilding}';
     kind text;
 BEGIN
     FOREACH kind IN ARRAY roles LOOP
@@ -29,7 +29,8 @@ BEGIN
     REVOKE SELECT ON idempotency FROM shop_graphql;
 
     -- Nobody may change an event or delete one.
-    GRANT SELECT ON events TO shop_commands, shop_sagas, shop_projections, shop_coordination, shop_relay, shop_reporting;
+    GRANT SELECT ON events TO shop_commands, shop_sagas, shop_projections, shop_coordination, shop_relay, shop_reporting,
+        shop_rebuilding;
     GRANT INSERT ON events TO shop_commands, shop_sagas;
     GRANT SELECT, INSERT, UPDATE ON snapshots TO shop_commands, shop_sagas;
     GRANT SELECT, INSERT, DELETE ON outbox TO shop_commands, shop_sagas;
@@ -39,5 +40,6 @@ BEGIN
     GRANT SELECT, DELETE ON idempotency TO shop_expiry;
 
     GRANT SELECT ON epochs, outbox, event_counts, events_counted, event_seconds TO shop_reporting;
+    GRANT SELECT ON epochs TO shop_rebuilding;
 END
 $$;

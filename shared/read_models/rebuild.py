@@ -1,0 +1,133 @@
+"""Filling a new generation, while the shop goes on.
+
+From SETTLED after its beginning every process writes into both generations, so only what was recorded before is missing. A
+pass looks at every stream, page by page, and where the new generation's document has not come as far as the stream had
+SETTLED ago, announces the stream's last event once more, to this projection only: the version rule reads all that is
+missing. When a pass has found nothing missing, the generations are switched. A pass that dies goes on where it was; a page
+done twice does no harm.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from shared.domain.category import CATEGORY
+from shared.domain.errors import Unavailable
+from shared.domain.order import ORDER
+from shared.domain.product import PRODUCT
+from shared.event_store.aggregates import announcement
+from shared.event_store.log import EventLog, Seen
+from shared.event_store.protocol import EventRecord
+from shared.messaging.envelope import ONLY_FOR, Message
+from shared.messaging.outbox import Publisher
+from shared.read_models.generations import (
+    SETTLED,
+    Generations,
+    OneGeneration,
+    change_generations,
+    generations_of,
+    place,
+    switched,
+)
+from shared.read_models.project import FED_BY, not_yet_in
+from shared.read_models.protocol import Queries, ReadModels
+from shared.resilience.calls import awaited
+
+PAGE = 200
+"""Streams."""
+_SECONDS = 10.0
+
+CREATED: Mapping[str, str] = {one.name: one.event_types[0].__name__ for one in (CATEGORY, PRODUCT, ORDER)}
+"""The event that begins each kind of stream."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """A stream's last event, announced once more to one subscription."""
+
+    message: Message
+    only_for: str
+
+    @property
+    def id(self) -> UUID:
+        return self.message.id
+
+    @property
+    def topic(self) -> str:
+        return self.message.topic
+
+    def body(self) -> bytes:
+        return self.message.body()
+
+    def attributes(self) -> dict[str, str]:
+        return self.message.attributes() | {ONLY_FOR: self.only_for}
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """Of one read model. `subscription`: the projection's, by topic."""
+
+    read_model: str
+    log: EventLog
+    models: ReadModels
+    queries: Queries
+    publisher: Publisher
+    subscription: Callable[[str], str]
+
+    def go_on(self, seconds: float) -> int:
+        """For so long, or until there is nothing to do for now; how many streams were announced or documents deleted."""
+        until, done = time.monotonic() + seconds, 0
+        while time.monotonic() < until:
+            now = generations_of(self.models, self.read_model)
+            if now.state not in ("BUILDING", "DROPPED") or not now.settled:
+                break
+            done += self._delete(now) if now.state == "DROPPED" else self._page(now)
+        return done
+
+    def _page(self, now: Generations) -> int:
+        """Look at the next streams; at the end of a pass, switch or begin another."""
+        assert now.other is not None
+        for kind, collection in FED_BY[self.read_model]:
+            begun = self.log.of_types([CREATED[kind]], now.places.get(kind, 0), PAGE)
+            if begun:
+                missing = self._missing(collection, now.other, [seen.event.stream for seen in begun])
+                self._announce(missing)
+                self._save(now, _after(now, kind, begun, len(missing)))
+                return len(missing)
+        self._save(now, _next_pass(now) if now.behind else switched(replace(now, state="KEPT")))
+        return 0
+
+    def _missing(self, collection: str, generation: int, streams: Sequence[str]) -> list[EventRecord]:
+        """The last events of those streams whose documents have not come so far."""
+        last = [seen.event for seen in self.log.last_of(streams, datetime.now(UTC) - SETTLED)]
+        return awaited(not_yet_in(OneGeneration(self.queries, generation), collection, last), _SECONDS)
+
+    def _announce(self, events: Sequence[EventRecord]) -> None:
+        """Raises Unavailable when not all are accepted: then the page is done again."""
+        messages = [announcement(event) for event in events]
+        again = [Again(message, self.subscription(message.topic)) for message in messages]
+        if again and len(self.publisher.publish(again)) < len(again):
+            raise Unavailable("not everything could be announced; the page will be done again")
+
+    def _save(self, before: Generations, after: Generations) -> None:
+        """Unless somebody else has gone on meanwhile, or dropped it."""
+        change_generations(self.models, self.read_model, lambda now: after if now == before else None)
+
+    def _delete(self, now: Generations) -> int:
+        assert now.other is not None
+        for _, collection in FED_BY[self.read_model]:
+            if deleted := self.models.delete(place(collection, now.other), PAGE):
+                return deleted
+        self._save(now, Generations(now.live, newest=now.newest))
+        return 0
+
+
+def _after(now: Generations, kind: str, begun: Sequence[Seen], missing: int) -> Generations:
+    places = {**now.places, kind: begun[-1].position}
+    return replace(now, places=places, checked=now.checked + len(begun), behind=now.behind + missing)
+
+
+def _next_pass(now: Generations) -> Generations:
+    return replace(now, since=datetime.now(UTC), places={}, checked=0, behind=0, passes=now.passes + 1)

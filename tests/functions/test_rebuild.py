@@ -1,0 +1,300 @@
+"""A read model is rebuilt beside the one that is read, while the shop goes on."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.messaging.envelope import ONLY_FOR
+from shared.read_models import generations, rebuild
+from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
+from shared.read_models.generations import EveryGeneration, Generations, LiveGeneration, generations_of, place
+from shared.read_models.project import FED_BY
+from shared.read_models.protocol import Fields
+from shared.resilience.calls import Breaker
+from tests.shop_in_memory import ShopInMemory
+
+PRODUCTS = "{ products(limit: 1000) { id name stockQuantity reservedQuantity } }"
+STATUS = "{ projectionStatus { name lagEvents generations { live other state passes checked streams behind } } }"
+NEW = "mutation ($name: String!) { rebuildProjection(name: $name) { generations { live other state } } }"
+SWITCH = "mutation ($name: String!) { switchProjection(name: $name) { generations { live other state } } }"
+DROP = "mutation ($name: String!) { dropProjectionGeneration(name: $name) { generations { live other state } } }"
+
+Documents = Mapping[str, Fields]
+SOON = 0.1
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody remembers for long which generations there are, so nobody has to be waited for."""
+    monkeypatch.setattr(generations, "KNOWN_SECONDS", 0.0)
+    for module in (generations, rebuild):
+        monkeypatch.setattr(module, "SETTLED", timedelta(seconds=SOON))
+
+
+@pytest.fixture
+def busy_shop(shop: ShopInMemory) -> ShopInMemory:
+    """Seven products in three categories, some of them changed, and five orders."""
+    categories = [shop.new_category() for _ in range(3)]
+    products = [shop.new_product(categories[n % 3]) for n in range(7)]
+    for product in products[:4]:
+        shop.command("adjust_stock", {"productId": product, "delta": 5})
+    for product in products[:5]:
+        shop.new_order(product, shippingMethod="refuse" if product == products[0] else "standard")
+    shop.command("delete_product", {"productId": products[6]})
+    shop.settle()
+    return shop
+
+
+def documents(shop: ShopInMemory, collection: str, generation: int) -> Documents:
+    found: Documents = shop.engines._models._collections.get(place(collection, generation), {})
+    return found
+
+
+def run(shop: ShopInMemory, times: int = 4) -> list[int]:
+    """What each run of the schedule says that it has done."""
+    done = []
+    for _ in range(times):
+        time.sleep(SOON)
+        response = shop.call("continue_rebuilds")
+        assert response.status_code == 200, response.text
+        done.append(response.json()["done"])
+        shop.settle()
+    return done
+
+
+def known(shop: ShopInMemory, read_model: str) -> Generations:
+    return generations_of(shop.engines.read_models, read_model)
+
+
+@pytest.mark.parametrize("read_model", FED_BY)
+def test_a_new_generation_is_the_same_as_the_old_one(busy_shop: ShopInMemory, read_model: str) -> None:
+    name = f"project_{read_model}"
+    begun = busy_shop.ask(NEW, name=name)["rebuildProjection"]["generations"]
+    assert begun == {"live": 1, "other": 2, "state": "BUILDING"}
+    run(busy_shop)
+    found = known(busy_shop, read_model)
+    assert (found.live, found.other, found.state) == (2, 1, "KEPT")
+    for _, collection in FED_BY[read_model]:
+        assert documents(busy_shop, collection, 2) == documents(busy_shop, collection, 1) != {}
+
+
+def test_what_was_lost_from_a_read_model_is_there_again(busy_shop: ShopInMemory) -> None:
+    before = busy_shop.ask(PRODUCTS)
+    busy_shop.engines.read_models.delete("products", 1000)
+    assert busy_shop.ask(PRODUCTS) == {"products": []}
+    busy_shop.ask(NEW, name="project_products")
+    run(busy_shop)
+    assert busy_shop.ask(PRODUCTS) == before
+
+
+def test_a_projection_that_has_been_changed_gets_documents_that_it_would_have_made(
+    busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the generation that is read stay as they are until the new ones take their place."""
+    old = dict(documents(busy_shop, "products", 1))
+    for stored in busy_shop.engines._models._collections["products"].values():
+        stored["name"] = "made by code that was wrong"
+    busy_shop.ask(NEW, name="project_products")
+    assert {one["name"] for one in busy_shop.ask(PRODUCTS)["products"]} == {"made by code that was wrong"}
+    run(busy_shop)
+    assert {one["name"] for one in busy_shop.ask(PRODUCTS)["products"]} == {"Tea"}
+    assert documents(busy_shop, "products", 2).keys() == old.keys()
+
+
+def test_what_happens_meanwhile_is_in_both(busy_shop: ShopInMemory) -> None:
+    busy_shop.ask(NEW, name="project_products")
+    during = busy_shop.new_product(name="during")
+    busy_shop.settle()
+    assert during in documents(busy_shop, "products", 2)
+    run(busy_shop)
+    after = busy_shop.new_product(name="after")
+    busy_shop.settle()
+    assert {during, after} <= {one["id"] for one in busy_shop.ask(PRODUCTS)["products"]}
+    back = busy_shop.ask(SWITCH, name="project_products")["switchProjection"]["generations"]
+    assert back == {"live": 1, "other": 2, "state": "KEPT"}
+    assert {during, after} <= {one["id"] for one in busy_shop.ask(PRODUCTS)["products"]}
+    assert documents(busy_shop, "products", 2) == documents(busy_shop, "products", 1)
+
+
+def test_categories_are_counted_once_in_each_generation(busy_shop: ShopInMemory) -> None:
+    query = "{ categories(limit: 100) { id productCount } }"
+    before = busy_shop.ask(query)
+    busy_shop.ask(NEW, name="project_categories")
+    busy_shop.new_product(before["categories"][0]["id"])
+    run(busy_shop)
+    counted = {one["id"]: one["productCount"] for one in busy_shop.ask(query)["categories"]}
+    there = {one["id"]: one["productCount"] for one in before["categories"]}
+    assert counted == there | {before["categories"][0]["id"]: before["categories"][0]["productCount"] + 1}
+
+
+def test_only_this_projection_is_told_again(busy_shop: ShopInMemory) -> None:
+    events = len(busy_shop.log())
+    sagas = busy_shop.engines.sagas.newest(100)
+    told = len(busy_shop.pushed("project_orders"))
+    busy_shop.ask(NEW, name="project_orders")
+    run(busy_shop)
+    again = busy_shop.pushed("project_orders")[told:]
+    assert len(again) == 5
+    assert {one.body["message"]["attributes"][ONLY_FOR] for one in again} == {"project-orders.order-events"}
+    assert (len(busy_shop.log()), busy_shop.engines.sagas.newest(100)) == (events, sagas)
+
+
+def test_it_is_not_read_before_it_is_complete(busy_shop: ShopInMemory) -> None:
+    deliver = busy_shop.deliver
+    busy_shop.deliver = lambda to, body: 204  # everything is lost
+    busy_shop.ask(NEW, name="project_products")
+    run(busy_shop, 2)
+    found = known(busy_shop, "products")
+    assert (found.live, found.state, documents(busy_shop, "products", 2)) == (1, "BUILDING", {})
+    assert found.passes >= 1
+    assert len(busy_shop.ask(PRODUCTS)["products"]) == 6
+    busy_shop.deliver = deliver
+    run(busy_shop)
+    assert known(busy_shop, "products").live == 2
+    assert known(busy_shop, "products").live == 2
+
+
+def test_a_pass_tells_how_far_it_is(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild, "PAGE", 3)
+    busy_shop.ask(NEW, name="project_products")
+    stop_after(busy_shop, 2, monkeypatch)
+    time.sleep(SOON)
+    assert busy_shop.call("continue_rebuilds").status_code == 503
+    (told,) = [one for one in busy_shop.ask(STATUS)["projectionStatus"] if one["name"] == "project_products"]
+    found = told["generations"]
+    assert (found["checked"], found["streams"], found["behind"]) == (6, 7, 6)
+
+
+def stop_after(shop: ShopInMemory, pages: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From then on nothing can be published, as far as rebuilding is concerned."""
+    publish, left = shop.engines.publisher.publish, iter(range(pages))
+
+    def stopping(messages: Any) -> Any:
+        if any(ONLY_FOR in one.attributes() for one in messages) and next(left, None) is None:
+            return []
+        return publish(messages)
+
+    monkeypatch.setattr(shop.engines.publisher, "publish", stopping)
+
+
+def test_a_run_that_died_is_gone_on_with_where_it_was(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild, "PAGE", 2)
+    busy_shop.ask(NEW, name="project_products")
+    with monkeypatch.context() as patch:
+        stop_after(busy_shop, 1, patch)
+        time.sleep(SOON)
+        assert busy_shop.call("continue_rebuilds").status_code == 503
+    busy_shop.settle()
+    assert len(documents(busy_shop, "products", 2)) == 2
+    told = len(busy_shop.pushed("project_products"))
+    run(busy_shop)
+    assert len(busy_shop.pushed("project_products")) - told == 5  # the two are not told again
+    assert known(busy_shop, "products").live == 2
+
+
+def test_two_runs_at_once_do_no_harm(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild, "PAGE", 1)
+    busy_shop.ask(NEW, name="project_categories")
+    time.sleep(SOON)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: busy_shop.call("continue_rebuilds").status_code, range(4)))
+    assert answers == [200] * 4
+    busy_shop.settle()
+    run(busy_shop)
+    assert known(busy_shop, "categories").live == 2
+    assert documents(busy_shop, "categories", 2) == documents(busy_shop, "categories", 1)
+
+
+def test_one_that_is_dropped_is_deleted_and_no_longer_written(busy_shop: ShopInMemory) -> None:
+    busy_shop.ask(NEW, name="project_categories")
+    run(busy_shop)
+    gone = busy_shop.ask(DROP, name="project_categories")["dropProjectionGeneration"]["generations"]
+    assert gone == {"live": 2, "other": 1, "state": "DROPPED"}
+    assert busy_shop.ask(DROP, name="project_categories")["dropProjectionGeneration"]["generations"] == gone
+    busy_shop.new_product()
+    run(busy_shop)
+    assert documents(busy_shop, "categories", 1) == documents(busy_shop, "category_members", 1) == {}
+    assert known(busy_shop, "categories") == Generations(2, newest=2)
+    assert len(documents(busy_shop, "categories", 2)) == 4
+    third = busy_shop.ask(NEW, name="project_categories")["rebuildProjection"]["generations"]
+    assert third == {"live": 2, "other": 3, "state": "BUILDING"}
+
+
+def test_one_that_is_being_built_can_be_given_up(busy_shop: ShopInMemory) -> None:
+    busy_shop.ask(NEW, name="project_products")
+    busy_shop.new_product()
+    busy_shop.settle()
+    assert documents(busy_shop, "products", 2)
+    busy_shop.ask(DROP, name="project_products")
+    run(busy_shop)
+    assert not documents(busy_shop, "products", 2)
+    assert known(busy_shop, "products") == Generations(1, newest=2)
+
+
+def test_asking_twice_begins_one(busy_shop: ShopInMemory) -> None:
+    first, second = (busy_shop.ask(NEW, name="project_orders") for _ in range(2))
+    assert first == second
+
+
+def test_what_can_not_be_done_is_refused(busy_shop: ShopInMemory) -> None:
+    rejected = {"code": "BUSINESS_RULE_VIOLATION", "field": ["name"]}
+    assert busy_shop.refusal(SWITCH, name="project_orders") == rejected
+    busy_shop.ask(NEW, name="project_orders")
+    assert busy_shop.refusal(SWITCH, name="project_orders") == rejected
+    run(busy_shop)
+    assert busy_shop.refusal(NEW, name="project_orders") == rejected  # the old one is still there
+    busy_shop.ask(DROP, name="project_orders")
+    assert busy_shop.refusal(NEW, name="project_orders") == rejected
+    assert busy_shop.refusal(SWITCH, name="project_orders") == rejected
+    for query in (NEW, SWITCH, DROP):
+        for name in ("project_nothing", "create_order", "orders"):
+            assert busy_shop.refusal(query, name=name) == {"code": "NOT_FOUND", "field": ["name"]}
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "🍵" * 400])
+def test_a_name_that_is_none_is_refused(shop: ShopInMemory, name: str) -> None:
+    assert shop.refusal(NEW, name=name)["code"] in ("INVALID_INPUT", "NOT_FOUND")
+    assert shop.command("rebuild_projection", {"name": name, "action": "REBUILD"}).status_code in (404, 422)
+    assert shop.command("rebuild_projection", {"name": "project_orders", "action": "DELETE"}).status_code == 422
+
+
+def test_an_empty_read_model_is_complete_at_once(shop: ShopInMemory) -> None:
+    shop.ask(NEW, name="project_orders")
+    run(shop, 1)
+    assert known(shop, "orders").live == 2
+
+
+def test_nobody_is_announced_again_before_everybody_knows(
+    busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generations, "SETTLED", timedelta(minutes=1))
+    busy_shop.ask(NEW, name="project_products")
+    assert run(busy_shop, 2) == [0, 0]
+    assert known(busy_shop, "products").checked == 0
+
+
+def test_on_firestore_too(busy_shop: ShopInMemory, firestore: object) -> None:
+    """With the collections, conditions and deletions of the real one."""
+    models = FirestoreReadModels("rebuilding", Breaker("Firestore", 10, 5))
+    shop = busy_shop
+    shop.engines.read_models = EveryGeneration(models)
+    shop.engines.queries = LiveGeneration(FirestoreQueries("rebuilding", Breaker("Firestore", 10, 5)))
+    shop.command("rebuild_projection", {"name": "project_categories", "action": "REBUILD"})
+    run(shop)
+    assert generations_of(models, "categories").live == 2
+
+    def there(generation: int) -> int:
+        queries = FirestoreQueries("rebuilding", Breaker("Firestore", 10, 5))
+        return asyncio.run(queries.extent(place("categories", generation))).documents
+
+    assert (there(1), there(2)) == (3, 3)  # what is announced again mends the old one too
+    shop.command("rebuild_projection", {"name": "project_categories", "action": "SWITCH"})
+    shop.command("rebuild_projection", {"name": "project_categories", "action": "DROP"})
+    run(shop)
+    assert generations_of(models, "categories") == Generations(1, newest=2)
+    assert (there(1), there(2)) == (3, 0)
