@@ -132,11 +132,11 @@ class EveryGeneration:
         read_model = _READ_MODELS.get(collection)
         if read_model is None:
             return [1]
-        at, known = self._known.get(read_model, (0.0, Generations()))
-        if time.monotonic() - at >= KNOWN_SECONDS or not at:
-            at, known = time.monotonic(), generations_of(self.models, read_model)
-            self._known[read_model] = at, known
-        return known.written
+        known = self._known.get(read_model)
+        if known is None or time.monotonic() - known[0] >= KNOWN_SECONDS:
+            known = time.monotonic(), generations_of(self.models, read_model)
+            self._known[read_model] = known
+        return known[1].written
 
 
 def _in_generation(

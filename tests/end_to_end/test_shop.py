@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from shared.read_models.generations import KNOWN_SECONDS
 from shared.read_models.protocol import Fields
 from shared.runtime.manifest import manifest
 from tests.end_to_end.running_shop import ENDED, RunningShop, wait_until
@@ -160,6 +161,26 @@ def test_the_numbers_for_those_who_watch_agree_with_each_other(shop: RunningShop
     assert models["products"] <= by_aggregate["product"] and models["categories"] == by_aggregate["category"]
     assert seen["dashboardStats"]["totalCommands"] >= models["categories"] + models["products"] + models["orders"]
     assert seen["dashboardStats"]["totalQueries"] > 0
+
+
+def test_a_read_model_is_rebuilt_while_orders_come_in(shop: RunningShop) -> None:
+    everything = "{ orders(limit: 1000) { id status totalAmount items { quantity } reason } }"
+    shop.data('mutation { rebuildProjection(name: "project_orders") { name } }')
+    product, placed = shop.product(stock=100), []
+
+    def rebuilt() -> bool:
+        placed.append(shop.order(product))
+        projections = shop.data("{ projectionStatus { name generations { live } } }")["projectionStatus"]
+        return {"name": "project_orders", "generations": {"live": 2}} in projections
+
+    wait_until(rebuilt, 90, every=1)
+    for order_id in placed:
+        assert shop.until_ended(order_id)[0]["status"] == "CONFIRMED"
+    new = shop.data(everything)
+    shop.data('mutation { switchProjection(name: "project_orders") { name } }')
+    time.sleep(KNOWN_SECONDS + 0.5)
+    assert shop.data(everything) == new
+    assert {one["id"] for one in new["orders"]} >= set(placed)
 
 
 def test_every_function_says_how_it_does(shop: RunningShop) -> None:
