@@ -17,7 +17,7 @@ from shared.event_store.log import PostgresEventOutbox
 from shared.event_store.postgres import PostgresEventStore
 from shared.messaging.outbox import PostgresOutbox
 from shared.messaging.pubsub import PubSubPublisher
-from shared.read_models.firestore import FirestoreReadModels
+from shared.read_models.generations import EveryGeneration
 from shared.sagas.store import PostgresSagaStore
 
 MOMENTS: dict[str, tuple[str, list[tuple[type[Any], str]]]] = {
@@ -27,7 +27,7 @@ MOMENTS: dict[str, tuple[str, list[tuple[type[Any], str]]]] = {
     "before appending": ("before", [(PostgresEventStore, "append")]),
     "after appending": ("after", [(PostgresEventStore, "append")]),
     "after saving the saga": ("after", [(PostgresSagaStore, "save")]),
-    "after writing the read model": ("after", [(FirestoreReadModels, "update")]),
+    "after writing the read model": ("after", [(EveryGeneration, "update")]),
 }
 
 
