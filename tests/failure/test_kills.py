@@ -16,7 +16,7 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import PROJECT
-from tests.end_to_end.running_shop import Fields
+from tests.end_to_end.running_shop import Fields, wait_until
 from tests.failure.books import comes_to_rest, open_books, read_log
 from tests.failure.breakable_shop import BreakableShop
 
@@ -195,3 +195,18 @@ def test_an_order_whose_every_compensation_dies_after_its_effect_is_undone_once(
     assert open_books(shop).happened(order_id) == [*FULFILLED[:3], *undone]
     assert shop.stock(product) == (10, 0)
     assert shop.ledger("payments")[order_id] == "undone"
+
+
+def test_a_rebuild_that_dies_before_it_has_noted_how_far_it_is_goes_on(shop: BreakableShop, product: Fields) -> None:
+    comes_to_rest(shop)
+    begin_dying(shop, "query", ("after publishing", "only_for='project-products"))
+    shop.data('mutation { rebuildProjection(name: "project_products") { name } }')
+    dies_of(shop, "query", [("after publishing", "only_for='project-products")])
+
+    def live() -> list[int]:
+        found = shop.data("{ projectionStatus { name generations { live } } }")["projectionStatus"]
+        return [one["generations"]["live"] for one in found if one["name"] == "project_products"]
+
+    wait_until(lambda: live() == [2], 90, every=1)
+    assert shop.stock(product) == (10, 0)
+    comes_to_rest(shop)
