@@ -1,6 +1,7 @@
 """One run of the shop on this machine: its engines, its three services, its clock."""
 
 import fcntl
+import logging
 import os
 import shutil
 import sys
@@ -124,6 +125,13 @@ class Shop:
         }
         self.home.mkdir(parents=True, exist_ok=True)
 
+    def _log_to_a_file(self) -> None:
+        """What this process logs, where the others' logs are: in one process an order takes twenty lines."""
+        engines()  # which say how lines look
+        handler = logging.FileHandler(self.home / "logs" / "dev.log")
+        handler.setFormatter(logging.getLogger().handlers[0].formatter)
+        logging.getLogger().handlers = [handler]
+
     def _start_postgres(self) -> None:
         self.say("PostgreSQL")
         event_store, command_database, stop = start_postgres(self.home / "postgres")
@@ -159,6 +167,7 @@ class Shop:
         for service, port in self.ports.services.items():
             self.processes.start(service, [sys.executable, "-m", "scripts.local.services", service, str(port)])
         self._wait_for_services()
+        self._log_to_a_file()
 
     def _describe_memory(self, missing: str) -> None:
         if self.memory:
@@ -169,6 +178,7 @@ class Shop:
     def _serve_here(self) -> None:
         self.say("the three services, in this process")
         settings.cache_clear()
+        self._log_to_a_file()
         for server in serve_in_threads(self.ports.services):
             self._stack.callback(setattr, server, "should_exit", True)
         self._wait_for_services()

@@ -109,6 +109,17 @@ def test_without_the_emulators_it_says_so_in_one_line_and_works(data: Path) -> N
     assert again.close() == 0
 
 
+def test_the_screen_stays_as_it_is_while_the_shop_works(data: Path) -> None:
+    shop = RunningShop(data, "--memory").open()
+    lines = [line for line in shop.screen.splitlines() if line.strip()]
+    assert len(lines) < 25
+    order_id = shop.order(shop.product(stock=3))
+    assert shop.until_ended(order_id)[0]["status"] == "CONFIRMED"
+    assert [line for line in shop.screen.splitlines() if line.strip()] == lines
+    assert order_id in (data / "logs" / "dev.log").read_text()
+    assert shop.close() == 0
+
+
 def test_an_answer_that_never_comes_is_given_up_and_undone(data: Path) -> None:
     shop = RunningShop(data, "--memory", "--no-seed", SAGA_PACE="0.05").open()
     product = shop.product(stock=3)
