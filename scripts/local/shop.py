@@ -56,8 +56,8 @@ class Shop:
         emulators = [] if self.memory else [self.ports.pubsub, self.ports.firestore]
         wanted = [*self.ports.services.values(), *emulators, *([self.ports.prometheus] if self.observed else [])]
         if taken := busy(wanted):
-            ports = " and ".join(map(str, taken))
-            raise CannotStart(f"Port {ports} is in use by another program. Stop it, or start with --port N.")
+            ports = ", ".join(map(str, taken))
+            raise CannotStart(f"In use by another program: port {ports}. Stop it, or start with --port N.")
         if self.memory:
             return
         self.home.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,9 @@ class Shop:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CannotStart(f"Another scripts/dev uses {self.home}. Stop it, or start with --memory.") from None
+            raise CannotStart(
+                f"Another scripts/dev uses {self.home}. Stop it, or start with --data DIR or --memory."
+            ) from None
 
     def erase(self) -> None:
         """The data of earlier runs, and nothing else that may lie in the folder."""

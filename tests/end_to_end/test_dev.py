@@ -93,6 +93,7 @@ def test_two_runs_do_not_share_their_data(data: Path) -> None:
     other = RunningShop(data, "--reset")
     assert other.process.wait(30) == 1
     assert "Another scripts/dev" in other.screen
+    assert "--data" in other.screen
     assert shop.data("{ products { id } }") == {"products": []}
     assert shop.close() == 0
 
