@@ -90,13 +90,13 @@ def screen(shop: Shop) -> str:
         f"  {service:22}{shop.ports.url(service)}  (functions: {counted[service]})" for service in shop.ports.services
     )
     engines = "\n".join(f"  {what:22}{where}" for what, where in shop.engines.items())
-    logs = "" if shop.memory else f"\n  {'logs':22}{shop.home / 'logs'}"
     return f"""
 The shop is open.
 
   GraphQL               {shop.url}  (in a browser: GraphiQL)
 {services}
-{engines}{logs}
+{engines}
+  {"logs":22}{shop.home / "logs"}
 
 Order something:
 

@@ -1,6 +1,7 @@
 """One run of the shop on this machine: its engines, its three services, its clock."""
 
 import fcntl
+import logging
 import os
 import shutil
 import sys
@@ -55,8 +56,8 @@ class Shop:
         emulators = [] if self.memory else [self.ports.pubsub, self.ports.firestore]
         wanted = [*self.ports.services.values(), *emulators, *([self.ports.prometheus] if self.observed else [])]
         if taken := busy(wanted):
-            ports = " and ".join(map(str, taken))
-            raise CannotStart(f"Port {ports} is in use by another program. Stop it, or start with --port N.")
+            ports = ", ".join(map(str, taken))
+            raise CannotStart(f"In use by another program: port {ports}. Stop it, or start with --port N.")
         if self.memory:
             return
         self.home.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,9 @@ class Shop:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CannotStart(f"Another scripts/dev uses {self.home}. Stop it, or start with --memory.") from None
+            raise CannotStart(
+                f"Another scripts/dev uses {self.home}. Stop it, or start with --data DIR or --memory."
+            ) from None
 
     def erase(self) -> None:
         """The data of earlier runs, and nothing else that may lie in the folder."""
@@ -124,6 +127,13 @@ class Shop:
         }
         self.home.mkdir(parents=True, exist_ok=True)
 
+    def _log_to_a_file(self) -> None:
+        """What this process logs, where the others' logs are: in one process an order takes twenty lines."""
+        engines()  # which say how lines look
+        handler = logging.FileHandler(self.home / "logs" / "dev.log")
+        handler.setFormatter(logging.getLogger().handlers[0].formatter)
+        logging.getLogger().handlers = [handler]
+
     def _start_postgres(self) -> None:
         self.say("PostgreSQL")
         event_store, command_database, stop = start_postgres(self.home / "postgres")
@@ -159,6 +169,7 @@ class Shop:
         for service, port in self.ports.services.items():
             self.processes.start(service, [sys.executable, "-m", "scripts.local.services", service, str(port)])
         self._wait_for_services()
+        self._log_to_a_file()
 
     def _describe_memory(self, missing: str) -> None:
         if self.memory:
@@ -169,6 +180,7 @@ class Shop:
     def _serve_here(self) -> None:
         self.say("the three services, in this process")
         settings.cache_clear()
+        self._log_to_a_file()
         for server in serve_in_threads(self.ports.services):
             self._stack.callback(setattr, server, "should_exit", True)
         self._wait_for_services()

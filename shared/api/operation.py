@@ -1,5 +1,6 @@
 """One GraphQL operation: parsed and validated, refused or executed, its errors told without what happened inside."""
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -144,7 +145,8 @@ def formatted(error: GraphQLError) -> dict[str, Any]:
             "extensions": {"code": "INVALID_INPUT"},
         }
     if original is None or isinstance(original, GraphQLError):
-        return plain | {"extensions": {"code": "INVALID_INPUT"} | dict(error.extensions or {})}
+        code_and_field = {"code": "INVALID_INPUT"} | _in_a_variable(error.message)
+        return plain | {"extensions": code_and_field | dict(error.extensions or {})}
     _, code = classify(original)
     if not isinstance(original, ShopError):
         _log.error("failed", path=error.path, exc_info=original)
@@ -152,3 +154,16 @@ def formatted(error: GraphQLError) -> dict[str, Any]:
     field = {"field": list(original.field)} if original.field else {}
     wait = {"retryAfter": original.retry_after} if isinstance(original, Unavailable) else {}
     return plain | {"message": original.message, "extensions": {"code": code} | field | wait}
+
+
+_VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ((?:\.\w+|\[\d+\])+))?: ")
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+
+
+def _in_a_variable(message: str) -> dict[str, Any]:
+    """Where the fault lies in the variables: graphql-core says it in words only."""
+    found = _VARIABLE.match(message)
+    if found is None:
+        return {}
+    steps = (name or int(index) for name, index in _STEP.findall(found[2] or ""))
+    return {"field": [found[1], *steps]}

@@ -156,7 +156,8 @@ def _found(fields: Fields | None, kind: str, id: str) -> Fields:
 
 
 def _bounded(price: Decimal) -> Decimal:
-    return max(min(price, MAX_AMOUNT), -MAX_AMOUNT)
+    """Beyond every price there can be, but not so far that it can't be stored."""
+    return max(min(price, MAX_AMOUNT + 1), -MAX_AMOUNT)
 
 
 Sort = tuple[Mapping[str, str], str | None, str | None]
@@ -167,7 +168,7 @@ async def _page(
 ) -> Sequence[Fields]:
     limit, offset = page_of(page, request.engines.settings)
     allowed, by, direction = sort
-    by = by or next(iter(allowed))
+    by = next(iter(allowed)) if by is None else by
     if by not in allowed:
         raise Invalid(f"sortBy must be one of {', '.join(allowed)}, not {by!r:.60}", ("sortBy",))
     if limit == 0:

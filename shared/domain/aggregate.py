@@ -7,6 +7,8 @@ from functools import cached_property, reduce
 from typing import Any, Generic, TypeVar, get_args
 from uuid import UUID
 
+from shared.domain.errors import Invalid, Path
+
 State = TypeVar("State")
 
 
@@ -30,12 +32,15 @@ class Aggregate(Generic[State]):
     def stream(self, aggregate_id: UUID) -> str:
         return f"{self.name}-{aggregate_id}"
 
-    def id_of(self, stream: str) -> UUID:
-        """The inverse of `stream`. Raises ValueError for the stream of something else."""
-        prefix, found, rest = stream.partition("-")
-        if not found or prefix != self.name or str(UUID(rest)) != rest:
-            raise ValueError(f"{stream!r:.100} is no stream of a {self.name}")
-        return UUID(rest)
+    def id_of(self, stream: str, field: Path = ()) -> UUID:
+        """The inverse of `stream`. The stream of something else is `Invalid` at `field`."""
+        try:
+            aggregate_id = UUID(stream.removeprefix(f"{self.name}-"))
+        except ValueError:
+            aggregate_id = None
+        if aggregate_id is None or self.stream(aggregate_id) != stream:
+            raise Invalid(f"{stream!r:.100} is no stream of a {self.name}", field)
+        return aggregate_id
 
     def stream_of(self, event: object) -> str:
         return self.stream(getattr(event, f"{self.name}_id"))

@@ -23,8 +23,13 @@ T = TypeVar("T")
 _EXPONENTS: Mapping[str, int] = {c.code.upper(): c.exponent for c in IsoCurrency if c.exponent is not None}
 
 
+def _normalised(value: str, longest: int) -> str:
+    """After NFC and trimming, unless it is far too long anyhow: nobody needs a novel normalised."""
+    return unicodedata.normalize("NFC", value).strip() if len(value) <= longest else value
+
+
 def _name(value: str) -> str:
-    text = unicodedata.normalize("NFC", value).strip()
+    text = _normalised(value, 1000)
     if not 1 <= len(text) <= 200:
         raise ValueError("must have 1 to 200 characters")
     if any(unicodedata.category(c) in _NOT_IN_NAMES for c in text):
@@ -35,7 +40,7 @@ def _name(value: str) -> str:
 
 
 def _text(value: str) -> str:
-    text = unicodedata.normalize("NFC", value).strip()
+    text = _normalised(value, 10_000)
     if len(text) > 2000:
         raise ValueError("must have at most 2,000 characters")
     if any(unicodedata.category(c) in _CONTROLS and c not in "\n\r\t" for c in text):
@@ -73,11 +78,11 @@ _NOT_IN_NAMES = _CONTROLS | {"Zl", "Zp"}
 _INVISIBLE = _NOT_IN_NAMES | {"Zs", "Cf", "Mn", "Me"}  # not Cn: an emoji newer than this Python's tables
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")  # letters and symbols that show nothing
 
-Name = Annotated[str, Field(max_length=1000), AfterValidator(_name)]
-"""1 to 200 characters after NFC and trimming, no control characters. The outer bound spares normalising a novel."""
-Text = Annotated[str, Field(max_length=10_000), AfterValidator(_text)]
+Name = Annotated[str, AfterValidator(_name)]
+"""1 to 200 characters after NFC and trimming, no control characters."""
+Text = Annotated[str, AfterValidator(_text)]
 """Up to 2,000 characters after NFC and trimming; line breaks are allowed."""
-Reason = Annotated[str, Field(max_length=10_000), AfterValidator(_reason)]
+Reason = Annotated[str, AfterValidator(_reason)]
 """1 to 2,000 characters on one line."""
 Token = Annotated[str, Field(max_length=128), AfterValidator(_token)]
 """An identifier from elsewhere (user, payment method): up to 128 characters, taken as it is."""

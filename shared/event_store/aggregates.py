@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Generic, TypeVar, cast
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import structlog
-from pydantic import TypeAdapter
+from pydantic import AwareDatetime, Field, Strict, TypeAdapter, ValidationError
 from uuid_utils.compat import uuid7
 
 from shared.domain.aggregate import Aggregate, Ref, topic_of
@@ -189,19 +189,28 @@ def announcement(event: EventRecord) -> Message:
     )
 
 
+@dataclass(frozen=True)
+class _Announced:
+    version: Annotated[int, Strict(), Field(ge=1)]
+    schema_version: Annotated[int, Strict(), Field(ge=1)]
+    data: Data
+    recorded_at: AwareDatetime
+
+
 def announced(message: Message) -> EventRecord:
     """The event that a message announces. Raises Invalid when it announces none."""
-    data = message.data
     try:
-        return EventRecord(
-            message.id,
-            message.subject,
-            data["version"],
-            message.type,
-            data["schema_version"],
-            data["data"],
-            message.context,
-            datetime.fromisoformat(data["recorded_at"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise Invalid(f"announces no event: {type(error).__name__}: {error}", ("message", "data")) from error
+        said = adapter(_Announced).validate_python(message.data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Invalid(f"announces no event: {first['msg']}", ("message", "data", *first["loc"])) from error
+    return EventRecord(
+        message.id,
+        message.subject,
+        said.version,
+        message.type,
+        said.schema_version,
+        said.data,
+        message.context,
+        said.recorded_at,
+    )

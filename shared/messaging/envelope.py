@@ -64,6 +64,10 @@ class Message:
         return attributes | ({"traceparent": self.context.traceparent} if self.context.traceparent else {})
 
 
+SUBJECT = ("message", "attributes", "ce-subject")
+TYPE = ("message", "attributes", "ce-type")
+"""Where in a push they are."""
+
 ONLY_FOR = "only-for"
 """The attribute that names the subscription which a message was published again for."""
 
@@ -162,7 +166,7 @@ def command_message(command: Any, subject: str, context: Context) -> Message:
 def command_from(message: Message, command_type: type[Any]) -> Any:
     """Raises Invalid when the message is not this command."""
     if message.type != command_type.__name__:
-        raise Invalid(f"a {message.type!r:.100}, not a {command_type.__name__}", ("message", "attributes", "ce-type"))
+        raise Invalid(f"a {message.type!r:.100}, not a {command_type.__name__}", TYPE)
     try:
         return adapter(command_type).validate_python(message.data)
     except ValidationError as error:

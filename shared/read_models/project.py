@@ -13,11 +13,12 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from shared.domain.aggregate import Aggregate
-from shared.domain.errors import Invalid, Unavailable
+from shared.domain.errors import Unavailable
 from shared.domain.values import adapter
 from shared.event_store.aggregates import CODEC
 from shared.event_store.log import Counts, Seen
 from shared.event_store.protocol import EventRecord
+from shared.messaging.envelope import SUBJECT
 from shared.read_models.protocol import Change, Fields, Increment, Queries, ReadModels
 
 Document = TypeVar("Document")
@@ -53,10 +54,7 @@ class Projection(Generic[Document]):
 
 def project(models: ReadModels, projection: Projection[Any], event: EventRecord, read_missing: ReadMissing) -> None:
     """Bring the event's document to the event's version or beyond. Raises Invalid for the stream of something else."""
-    try:
-        key = str(projection.aggregate.id_of(event.stream))
-    except ValueError as error:
-        raise Invalid(f"{event.stream!r:.100} is no stream of a {projection.aggregate.name}", ("message",)) from error
+    key = str(projection.aggregate.id_of(event.stream, SUBJECT))
 
     def change(stored: Fields | None) -> Change | None:
         version = (stored or {}).get("version", 0)

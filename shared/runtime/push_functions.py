@@ -15,9 +15,10 @@ import flask
 import structlog
 
 from shared.domain.aggregate import Aggregate
+from shared.domain.errors import Invalid
 from shared.event_store.aggregates import announced
 from shared.messaging.dead_letters import described, recognised
-from shared.messaging.envelope import Message, Push, command_from, decode_message, decode_push
+from shared.messaging.envelope import TYPE, Message, Push, command_from, decode_message, decode_push
 from shared.observability.context import SpanKind, caused_by, fresh, handling, remark
 from shared.read_models.project import Projection, project
 from shared.read_models.protocol import Fields
@@ -163,6 +164,8 @@ def projection(
         @wraps(apply)
         def update(message: Message, engines: Engines) -> None:
             event = announced(message)
+            if event.type not in by_name:
+                raise Invalid(f"{event.type!r:.100} is no event for {apply.__name__}", TYPE)
             project(engines.read_models, by_name[event.type], event, _missing(engines))
 
         by_name = {kind.__name__: one for kind, one in by_type.items()}

@@ -563,6 +563,25 @@ def test_an_error_says_which_argument_is_wrong(
     assert shop.log() == before
 
 
+UNREADABLE: list[tuple[str, Json, list[str | int]]] = [
+    (ORDER, order_of({}, {"quantity": 2**31}), ["input", "items", 1, "quantity"]),
+    (ORDER, order_of({"quantity": 1.5}), ["input", "items", 0, "quantity"]),
+    (ORDER, order_of({"unitPrice": "NaN"}), ["input", "items", 0, "unitPrice"]),
+    (ORDER, order_of({"surprise": "has invalid value at .else: "}), ["input", "items", 0]),
+    (CATEGORY, {"input": {"name": 5}}, ["input", "name"]),
+    (CHANGE_PRICE, {"id": NOBODY, "price": "Infinity"}, ["price"]),
+]
+
+
+@pytest.mark.parametrize(("mutation", "variables", "field"), UNREADABLE)
+def test_an_error_says_what_in_the_variables_can_not_be_read(
+    shop: ShopInMemory, mutation: str, variables: Json, field: list[str | int]
+) -> None:
+    (error,) = post(shop, {"query": mutation, "variables": variables}).json()["errors"]
+    assert error["extensions"] == {"code": "INVALID_INPUT", "field": field}
+    assert shop.log() == []
+
+
 @pytest.mark.parametrize("line", ["null", "{}", "5", '{"productId": "x"}', '{"surprise": 1}'])
 def test_a_line_that_is_none_is_refused(shop: ShopInMemory, line: str) -> None:
     body = json.dumps({"query": ORDER, "variables": {"input": {"userId": "ann", "items": ["LINE"]}}})

@@ -76,7 +76,7 @@ def test_what_changed_last_is_last(priced: ShopInMemory) -> None:
 
 
 @pytest.mark.parametrize("query", [CATEGORIES, PRODUCTS])
-@pytest.mark.parametrize("by", ["nope", "created_at", "price_rank", "grams", "__name__", "x" * 1000, "\0"])
+@pytest.mark.parametrize("by", ["nope", "created_at", "price_rank", "grams", "__name__", "x" * 1000, "\0", ""])
 def test_an_unknown_order_is_refused_with_the_known_ones(shop: ShopInMemory, query: str, by: str) -> None:
     (error,) = shop.graphql(query, {"sortBy": by})["errors"]
     assert error["extensions"] == {"code": "INVALID_INPUT", "field": ["sortBy"]}
@@ -155,6 +155,13 @@ def test_what_is_free_costs_no_less_than_nothing(shop: ShopInMemory) -> None:
     shop.settle()
     assert names(shop, PRODUCTS, min=0, max=0) == names(shop, PRODUCTS, max="0.00001") == ["Tea"]
     assert names(shop, PRODUCTS, max="-0.00001") == names(shop, PRODUCTS, min="0.00001") == []
+
+
+def test_the_highest_price_lies_below_a_higher_bound(shop: ShopInMemory) -> None:
+    shop.new_product(price="1000000000000")
+    shop.settle()
+    assert names(shop, PRODUCTS, min="1e12") == ["Tea"]
+    assert names(shop, PRODUCTS, min="1000000000001") == names(shop, PRODUCTS, min="1e400") == []
 
 
 def test_a_list_can_be_of_one_category(shop: ShopInMemory) -> None:

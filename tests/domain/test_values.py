@@ -146,6 +146,12 @@ def test_a_text_has_up_to_2000_characters(length: int) -> None:
     assert _refused(CreateCategory, CATEGORY | {"description": "x" * length}) == ("description",)
 
 
+@pytest.mark.parametrize(("field", "allowed"), [("name", "1 to 200"), ("description", "at most 2,000")])
+def test_what_is_far_too_long_is_told_the_limit_that_it_has_to_keep(field: str, allowed: str) -> None:
+    with pytest.raises(Invalid, match=f"must have {allowed} characters"):
+        decode(CreateCategory, CATEGORY | {field: "x" * 100_000})
+
+
 def test_a_text_is_counted_after_composing_it() -> None:
     assert _text("\u0958" * 1000) == "\u0915\u093c" * 1000
     assert _refused(CreateCategory, CATEGORY | {"description": "\u0958" * 1001}) == ("description",)

@@ -93,6 +93,7 @@ def test_two_runs_do_not_share_their_data(data: Path) -> None:
     other = RunningShop(data, "--reset")
     assert other.process.wait(30) == 1
     assert "Another scripts/dev" in other.screen
+    assert "--data" in other.screen
     assert shop.data("{ products { id } }") == {"products": []}
     assert shop.close() == 0
 
@@ -107,6 +108,17 @@ def test_without_the_emulators_it_says_so_in_one_line_and_works(data: Path) -> N
     again = RunningShop(data, PATH="/usr/bin/nowhere").open()
     wait_until(lambda: again.read_order(order_id).get("status") == "CONFIRMED", 20)
     assert again.close() == 0
+
+
+def test_the_screen_stays_as_it_is_while_the_shop_works(data: Path) -> None:
+    shop = RunningShop(data, "--memory").open()
+    lines = [line for line in shop.screen.splitlines() if line.strip()]
+    assert len(lines) < 25
+    order_id = shop.order(shop.product(stock=3))
+    assert shop.until_ended(order_id)[0]["status"] == "CONFIRMED"
+    assert [line for line in shop.screen.splitlines() if line.strip()] == lines
+    assert order_id in (data / "logs" / "dev.log").read_text()
+    assert shop.close() == 0
 
 
 def test_an_answer_that_never_comes_is_given_up_and_undone(data: Path) -> None:

@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -48,6 +49,14 @@ def _answers(url: str) -> bool:
     return True
 
 
+def _sent_before_it_listens(url: str, body: bytes) -> int:
+    """The status that a client gets which, unlike httpx, reads nothing before all has been sent, and keeps no connection."""
+    with closing(HTTPConnection(url.removeprefix("http://"), timeout=20)) as connection:
+        connection.request("POST", "/", body, {"Content-Type": "application/json", "Connection": "close"})
+        with connection.getresponse() as response:
+            return response.status
+
+
 def test_a_command_runs_alone() -> None:
     with alone("create_category") as url:
         made = httpx.post(url, json={"categoryId": str(uuid7()), "name": "お茶"}, headers=ADMIN)
@@ -60,6 +69,7 @@ def test_a_command_runs_alone() -> None:
 def test_graphql_runs_alone() -> None:
     with alone("graphql", FIREBASE_AUTH_EMULATOR_HOST="127.0.0.1:9099") as url:
         assert httpx.post(url, json={"query": "{ products { id } }"}).json() == {"data": {"products": []}}
+        assert _sent_before_it_listens(url, b"x" * 10_000_000) == 413
         ask = {"query": 'mutation { deleteProduct(id: "x") { success } }'}
         signed_in = {"Authorization": f"Bearer {emulator_token('a@example.com', role='admin')}"}
         down = httpx.post(url, json=ask, headers=signed_in, timeout=30).json()

@@ -47,6 +47,11 @@ def push(data: bytes, **attributes: str) -> Json:
     return {"message": message, "subscription": "projects/p/subscriptions/s"}
 
 
+def announcement(**changes: Any) -> bytes:
+    fields = {"version": 1, "schema_version": 1, "data": {}, "recorded_at": "2026-01-01T00:00:00+00:00"}
+    return json.dumps(fields | changes).encode()
+
+
 def with_message(**changes: Any) -> Json:
     body = push(b"{}")
     return body | {"message": body["message"] | changes}
@@ -77,7 +82,11 @@ NOT_OURS: dict[str, object] = {
 NO_EVENTS_NOR_COMMANDS: dict[str, object] = {
     "an empty object": push(b"{}"),
     "an unknown type": push(b'{"version": 1, "schema_version": 1, "data": {}}', ce_type="OrderEaten"),
-    "a version that is none": push(b'{"version": "x", "schema_version": 1, "data": {}, "recorded_at": "x"}'),
+    "a version that is none": push(announcement(version="x")),
+    "a version before the first": push(announcement(version=0)),
+    "a schema version that is none": push(announcement(schema_version="1")),
+    "a time without a zone": push(announcement(recorded_at="2026-01-01")),
+    "an unknown type of event": push(announcement(), ce_type="OrderEaten"),
 }
 
 
@@ -101,6 +110,7 @@ def test_what_is_no_push_is_refused(shop: ShopInMemory, function: str, name: str
 @pytest.mark.parametrize("name", NOT_OURS)
 def test_a_message_that_is_not_ours_is_refused(shop: ShopInMemory, function: str, name: str) -> None:
     assert_refused_so_that_it_is_tried_again(shop, function, NOT_OURS[name])
+    assert shop.push(function, NOT_OURS[name]).json()["code"] == "INVALID_INPUT"
     assert_nothing_was_written(shop)
 
 
@@ -108,6 +118,7 @@ def test_a_message_that_is_not_ours_is_refused(shop: ShopInMemory, function: str
 @pytest.mark.parametrize("name", NO_EVENTS_NOR_COMMANDS)
 def test_a_message_that_is_neither_event_nor_command_is_refused(shop: ShopInMemory, function: str, name: str) -> None:
     assert_refused_so_that_it_is_tried_again(shop, function, NO_EVENTS_NOR_COMMANDS[name])
+    assert shop.push(function, NO_EVENTS_NOR_COMMANDS[name]).json()["code"] == "INVALID_INPUT"
     assert_nothing_was_written(shop)
 
 
