@@ -81,7 +81,8 @@ class _Counter(Visitor):
 class Meter:
     """Measures one operation. Each fragment is measured once, so that fragments can't make measuring expensive.
 
-    `longest_list`: what no list exceeds; a greater limit is refused by the field itself, which says so better.
+    `variables`: as the operation will see them, its own defaults included. `longest_list`: what no list exceeds; a greater
+    limit is refused by the field itself, which says so better.
     """
 
     def __init__(
