@@ -130,6 +130,21 @@ def test_introspection_can_be_switched_off_even_for_a_query_that_was_answered_be
     assert problem(limited(shop, introspection=True).graphql(query)) == ""
 
 
+def test_the_whole_schema_may_be_asked_for_but_not_any_number_of_times(shop: ShopInMemory) -> None:
+    """A few kilobytes would be answered with tens of megabytes, and everybody else would wait for them."""
+    whole = get_introspection_query(schema_description=True, input_value_deprecation=True, directive_is_repeatable=True)
+    assert problem(shop.graphql(whole)) == ""
+
+    body, fragments = (
+        whole[whole.index("__schema") : whole.index("fragment")].strip()[:-1],
+        whole[whole.index("fragment") :],
+    )
+    seven = " ".join(f"a{n}: {body}" for n in range(7))
+    assert "cost is" in problem(shop.graphql(f"{{ {seven} }} {fragments}"))
+    many = " ".join(f"a{n}: fields {{ name }}" for n in range(51))
+    assert "number of aliases is 51" in problem(shop.graphql(f"{{ __schema {{ types {{ {many} }} }} }}"))
+
+
 def test_without_introspection_errors_do_not_tell_names_either(shop: ShopInMemory) -> None:
     assert "categories" in problem(shop.graphql("{ categoriez { id } }"))
     assert problem(limited(shop, introspection=False).graphql("{ categoriez { id } }")).endswith("on type 'Query'.")
