@@ -17,8 +17,10 @@ from graphql import (
     InlineFragmentNode,
     IntValueNode,
     OperationDefinitionNode,
+    SchemaMetaFieldDef,
     SelectionNode,
     SelectionSetNode,
+    TypeMetaFieldDef,
     VariableNode,
     Visitor,
     get_named_type,
@@ -29,6 +31,8 @@ from graphql import (
 from shared.runtime.settings import Settings
 
 _UNBOUNDED_LIST = 10  # assumed length of a list that has no argument `limit`
+_INTROSPECTED_LIST = 5  # the same in introspection, so that a tool's usual query is about a sixth of what is allowed
+_META_FIELDS = {"__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef}
 
 
 class Measure(NamedTuple):
@@ -81,7 +85,8 @@ class _Counter(Visitor):
 class Meter:
     """Measures one operation. Each fragment is measured once, so that fragments can't make measuring expensive.
 
-    `longest_list`: what no list exceeds; a greater limit is refused by the field itself, which says so better.
+    `variables`: as the operation will see them, its own defaults included. `longest_list`: what no list exceeds; a greater
+    limit is refused by the field itself, which says so better.
     """
 
     def __init__(
@@ -123,19 +128,21 @@ class Meter:
         return self._measured[name]
 
     def _field(self, node: FieldNode, parent: object) -> Measure:
-        """Introspection is free: how deep it is, is the schema's doing."""
+        """How deep introspection is, is the schema's doing; how often it is asked for in one query, the client's."""
         name = node.name.value
-        if name.startswith("__") or not isinstance(parent, GraphQLObjectType | GraphQLInterfaceType):
+        if name == "__typename" or not isinstance(parent, GraphQLObjectType | GraphQLInterfaceType):
             return Measure()
-        field = parent.fields[name]
+        field = _META_FIELDS.get(name) or parent.fields[name]
         inner = self._selections(node.selection_set, get_named_type(field.type))
-        aliases = inner.aliases + (1 if node.alias else 0)
-        return Measure(inner.depth + 1, aliases, 1 + self._length(node, field) * inner.cost)
+        aliases, cost = inner.aliases + (1 if node.alias else 0), 1 + self._length(node, field) * inner.cost
+        return Measure(0 if name in _META_FIELDS else inner.depth + 1, aliases, cost)
 
     def _length(self, node: FieldNode, field: GraphQLField) -> int:
         """How often the field's selections are answered."""
         if not isinstance(get_nullable_type(field.type), GraphQLList):
             return 1
+        if get_named_type(field.type).name.startswith("__"):
+            return _INTROSPECTED_LIST
         given: Any = next((a.value for a in node.arguments or () if a.name.value == "limit"), None)
         if isinstance(given, IntValueNode):
             return min(max(0, int(given.value)), self._longest_list)

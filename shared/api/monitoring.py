@@ -97,13 +97,12 @@ def _client() -> httpx.Client:
 
 
 def _backlogs(engines: Engines) -> list[Check]:
-    """What has piled up. The breakers are this process's own; the others are the shop's."""
+    """What has piled up in the whole shop."""
     looks: Mapping[str, Callable[[], Finding]] = {
         "event_outbox": lambda: _outbox(engines.outboxes[0]),
         "saga_outbox": lambda: _outbox(engines.outboxes[1]),
         "sagas": lambda: _sagas(engines),
         "dead_letters": lambda: _dead_letters(engines),
-        "breakers": lambda: _breakers(engines),
     }
     return [Check(name, look, engines.settings.health_check_seconds) for name, look in looks.items()]
 
@@ -134,15 +133,6 @@ def _dead_letters(engines: Engines) -> Finding:
     if pending:
         return Finding(Status.DEGRADED, "messages that could not be delivered wait for somebody", {"pending": pending})
     return Finding(Status.HEALTHY, "none waits", {"pending": 0})
-
-
-def _breakers(engines: Engines) -> Finding:
-    states = engines.breakers.states()
-    open_ones = [f"{name} is {state}" for name, state in states.items() if state != "closed"]
-    details = {"breakers": dict(states)}
-    if open_ones:
-        return Finding(Status.DEGRADED, f"{', '.join(open_ones)} (in this process)", details)
-    return Finding(Status.HEALTHY, "none is open (in this process)", details)
 
 
 async def memory_info(_: Any, info: Info) -> Fields:

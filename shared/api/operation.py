@@ -16,6 +16,7 @@ from graphql import (
     NoSchemaIntrospectionCustomRule,
     execute,
     get_operation_ast,
+    get_variable_values,
     parse,
     specified_rules,
     validate,
@@ -87,8 +88,11 @@ def _too_much(document: DocumentNode, asked: Asked, settings: Settings) -> Graph
     operation = get_operation_ast(document, asked.operation_name)
     if operation is None:
         return None
+    variables = get_variable_values(schema(), operation.variable_definitions or (), asked.variables)
+    if isinstance(variables, list):
+        return None  # nothing will run, and the executor says what is wrong with them
     try:
-        measured = Meter(schema(), document, asked.variables, settings.max_list_limit).operation(operation)
+        measured = Meter(schema(), document, variables.coerced, settings.max_list_limit).operation(operation)
         require_affordable(measured, settings)
     except GraphQLError as error:
         return error

@@ -132,7 +132,8 @@ class _Logged(pybreaker.CircuitBreakerListener):
         new_state: pybreaker.CircuitBreakerState,
     ) -> None:
         before = old_state.name if old_state else None
-        _log.warning("circuit breaker", dependency=cb.name, before=before, now=new_state.name)
+        if before != new_state.name:  # calls that were under way when it opened open it again
+            _log.warning("circuit breaker", dependency=cb.name, before=before, now=new_state.name)
 
 
 def _is_no_failure(error: BaseException) -> bool:

@@ -196,9 +196,11 @@ class Checkup:
 
 
 def dependencies(engines: Engines, function: str) -> list[Check]:
-    """Of one function, as its entry in the manifest says."""
+    """Of one function, as its entry in the manifest says, and the breakers of its process: who calls the providers is the
+    only one that knows of theirs."""
     limit = engines.settings.health_check_seconds
-    return [Check(name, _looking(engines, name), limit) for name in manifest().functions[function].uses]
+    checks = [Check(name, _looking(engines, name), limit) for name in manifest().functions[function].uses]
+    return [*checks, Check("breakers", lambda: _breakers(engines), limit)]
 
 
 def _looking(engines: Engines, name: Dependency) -> Callable[[], Finding]:
@@ -227,3 +229,12 @@ def _pubsub(engines: Engines) -> Finding:
     if engines.publisher.has_topic(manifest().topics[0]):
         return Finding(Status.HEALTHY, "answers")
     return Finding(Status.UNHEALTHY, "answers, but lacks the shop's topics")
+
+
+def _breakers(engines: Engines) -> Finding:
+    states = engines.breakers.states()
+    open_ones = [f"{name} is {state}" for name, state in states.items() if state != "closed"]
+    details = {"breakers": dict(states)}
+    if open_ones:
+        return Finding(Status.DEGRADED, f"{', '.join(open_ones)} (in this process)", details)
+    return Finding(Status.HEALTHY, "none is open (in this process)", details)

@@ -77,6 +77,20 @@ def test_a_query_at_a_limit_is_answered_and_one_beyond_it_is_told_the_limit(shop
     assert message in problem(shop.graphql(query(bound + 1)))
 
 
+@pytest.mark.parametrize(
+    ("declared", "given"),
+    [("$n: Int", {"n": 1000}), ("$n: Int = 1000", {}), ("$n: Int = 1, $m: Int = 1000", {"n": 1000})],
+)
+def test_a_limit_costs_the_same_wherever_it_is_written(shop: ShopInMemory, declared: str, given: Json) -> None:
+    last = "$m" if "$m" in declared else "$n"
+    query = f"query ({declared}) {{ categories(limit: $n) {{ products(limit: {last}) {{ id }} }} }}"
+    assert "cost is 1001001" in problem(shop.graphql(query, given))
+
+
+def test_variables_that_can_not_be_read_are_told_of_and_not_what_they_would_cost(shop: ShopInMemory) -> None:
+    assert "Variable '$n'" in problem(shop.graphql("query ($n: Int) { categories(limit: $n) { id } }", {"n": "x"}))
+
+
 def test_every_limit_has_a_test_or_is_none_of_a_query() -> None:
     others = {"max_body_bytes", "max_search_documents", "max_subscribers", "max_subscriptions_per_client"}
     assert {one.name for one in fields(Settings) if one.name.startswith("max_")} == others | set(AT_THE_BOUND)
@@ -114,6 +128,21 @@ def test_introspection_can_be_switched_off_even_for_a_query_that_was_answered_be
     assert problem(shop.graphql(query)) == ""
     assert "introspection" in problem(limited(shop, introspection=False).graphql(query))
     assert problem(limited(shop, introspection=True).graphql(query)) == ""
+
+
+def test_the_whole_schema_may_be_asked_for_but_not_any_number_of_times(shop: ShopInMemory) -> None:
+    """A few kilobytes would be answered with tens of megabytes, and everybody else would wait for them."""
+    whole = get_introspection_query(schema_description=True, input_value_deprecation=True, directive_is_repeatable=True)
+    assert problem(shop.graphql(whole)) == ""
+
+    body, fragments = (
+        whole[whole.index("__schema") : whole.index("fragment")].strip()[:-1],
+        whole[whole.index("fragment") :],
+    )
+    seven = " ".join(f"a{n}: {body}" for n in range(7))
+    assert "cost is" in problem(shop.graphql(f"{{ {seven} }} {fragments}"))
+    many = " ".join(f"a{n}: fields {{ name }}" for n in range(51))
+    assert "number of aliases is 51" in problem(shop.graphql(f"{{ __schema {{ types {{ {many} }} }} }}"))
 
 
 def test_without_introspection_errors_do_not_tell_names_either(shop: ShopInMemory) -> None:

@@ -2,9 +2,11 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Barrier, Event
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.domain.errors import Rejected, TimedOut, Unavailable
 from shared.resilience.calls import Breaker, Breakers, deadline, time_left
@@ -106,6 +108,19 @@ def test_calls_run_at_the_same_time(breaker: Breaker) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(call, range(4))) == [0, 1, 2, 3]
+
+
+def test_it_is_told_to_have_opened_once_however_many_calls_fail_together(breaker: Breaker) -> None:
+    together = Barrier(3 * FAIL_MAX)
+
+    def call(_: int) -> None:
+        with suppress(Unavailable), breaker.guard():
+            together.wait(5)
+            raise Unavailable("down")
+
+    with capture_logs() as told, ThreadPoolExecutor(3 * FAIL_MAX) as pool:
+        list(pool.map(call, range(3 * FAIL_MAX)))
+    assert [(one["before"], one["now"]) for one in told] == [("closed", "open")]
 
 
 def test_each_dependency_has_one_of_its_own() -> None:

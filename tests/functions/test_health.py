@@ -48,7 +48,7 @@ def test_every_function_tells_that_it_lives_and_that_it_is_ready(shop: ShopInMem
     assert (alive.status_code, ready.status_code) == (200, 200)
     assert (alive.json()["status"], alive.json()["checks"]) == ("HEALTHY", [])
     assert ready.json()["status"] == "HEALTHY"
-    assert list(by_name(ready.json())) == list(function.uses)
+    assert list(by_name(ready.json())) == [*function.uses, "breakers"]
     for answer in (alive, ready):
         assert answer.headers["content-type"].startswith("application/json")
         assert answer.headers["cache-control"] == "no-store"
@@ -76,6 +76,16 @@ def test_a_function_of_a_service_has_its_health_below_its_name(shop: ShopInMemor
             below = "" if service == "client" else f"/{function.name}"
             for path in PATHS:
                 assert httpx.get(f"{url}{below}{path}").json()["status"] == "HEALTHY"
+
+
+def test_who_calls_a_provider_says_that_it_is_left_alone(shop: ShopInMemory) -> None:
+    breaker = shop.engines.breakers["the payment provider"]
+    for _ in range(shop.engines.settings.breaker_fail_max):
+        with pytest.raises(Unavailable), breaker.guard():
+            raise Unavailable("down")
+    answer = got(shop, "process_payment", "/health/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "DEGRADED")
+    assert "the payment provider is open" in by_name(answer.json())["breakers"]["message"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -166,7 +176,7 @@ def test_what_hangs_is_reported_within_the_bound_and_keeps_no_other_waiting(
     assert (report[name]["status"], report[name]["message"]) == ("UNHEALTHY", "did not answer within 0.3 seconds")
     assert report[name]["durationMs"] >= 290
     assert {check: found["status"] for check, found in report.items() if check != name} == dict.fromkeys(
-        set(DEPENDENCIES) - {name}, "HEALTHY"
+        {*DEPENDENCIES, "breakers"} - {name}, "HEALTHY"
     )
 
 
@@ -284,7 +294,7 @@ def test_on_real_engines_a_function_is_ready(real: Engines, function: str) -> No
     wait_until(lambda: ready(function)[0] == 200, 60)  # Google's libraries take seconds to wake up on a busy machine
     status, report = ready(function)
     assert (status, report["status"]) == (200, "HEALTHY"), report
-    assert list(by_name(report)) == list(manifest().functions[function].uses)
+    assert list(by_name(report)) == [*manifest().functions[function].uses, "breakers"]
 
 
 def test_a_database_that_was_not_migrated_is_not_ready(real: Engines, event_store_url: str) -> None:
@@ -314,6 +324,6 @@ def test_when_every_engine_is_down_each_is_named_within_the_bound(monkeypatch: p
         for function in ("order_saga", "project_orders"):
             status, report = ready(function)
             assert status == 503
-            assert {check["status"] for check in report["checks"]} == {"UNHEALTHY"}
+            assert {check["status"] for check in report["checks"] if check["name"] != "breakers"} == {"UNHEALTHY"}
             assert "hunter2" not in str(report) and "127.0.0.1" not in str(report)
     assert time.monotonic() - began < 8
