@@ -49,13 +49,15 @@ class CommandClient:
             return await self._once(function, body, headers)
         except (BreakerOpen, OutOfTime):
             raise
-        except (Unavailable, TimedOut):
+        except (Unavailable, TimedOut) as error:
+            first = error
             await asyncio.sleep(0.1)
         try:
             return await self._once(function, body, headers)
         except (Unavailable, TimedOut) as error:
-            error.message += "; it may have happened: ask again under the same Idempotency-Key, or look"
-            raise
+            told = first if isinstance(first, TimedOut) else error  # what hangs has no room for the next either
+            told.message += "; it may have happened: ask again under the same Idempotency-Key, or look"
+            raise told from None
 
     async def _once(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
         """A fault of the function is no reason to stop calling it: it may lie in what this one client asked."""

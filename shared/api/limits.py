@@ -32,11 +32,12 @@ from shared.runtime.settings import Settings
 
 _UNBOUNDED_LIST = 10  # assumed length of a list that has no argument `limit`
 _INTROSPECTED_LIST = 5  # the same in introspection, so that a tool's usual query is about a sixth of what is allowed
+_LOOKED_PAST_FOR_ONE = 10  # documents that are read and not shown, which cost as much as one field
 _META_FIELDS = {"__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef}
 
 
 class Measure(NamedTuple):
-    """`cost`: fields in the answer, every list as long as its limit allows."""
+    """`cost`: fields in the answer, every list as long as its limit allows, and what is read on the way to them."""
 
     depth: int = 0
     aliases: int = 0
@@ -85,15 +86,15 @@ class _Counter(Visitor):
 class Meter:
     """Measures one operation. Each fragment is measured once, so that fragments can't make measuring expensive.
 
-    `variables`: as the operation will see them, its own defaults included. `longest_list`: what no list exceeds; a greater
-    limit is refused by the field itself, which says so better.
+    `variables`: as the operation will see them, its own defaults included. A limit or offset beyond what `settings` allow
+    counts as what they allow; it is refused by the field itself, which says so better.
     """
 
     def __init__(
-        self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any], longest_list: int
+        self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any], settings: Settings
     ) -> None:
         self._schema = schema
-        self._longest_list = longest_list
+        self._settings = settings
         self._variables = variables
         self._fragments = {n.name.value: n for n in document.definitions if isinstance(n, FragmentDefinitionNode)}
         self._measured: dict[str, Measure] = {}
@@ -134,7 +135,8 @@ class Meter:
             return Measure()
         field = _META_FIELDS.get(name) or parent.fields[name]
         inner = self._selections(node.selection_set, get_named_type(field.type))
-        aliases, cost = inner.aliases + (1 if node.alias else 0), 1 + self._length(node, field) * inner.cost
+        aliases = inner.aliases + (1 if node.alias else 0)
+        cost = 1 + self._length(node, field) * inner.cost + self._looked_past(node, field) // _LOOKED_PAST_FOR_ONE
         return Measure(0 if name in _META_FIELDS else inner.depth + 1, aliases, cost)
 
     def _length(self, node: FieldNode, field: GraphQLField) -> int:
@@ -143,11 +145,21 @@ class Meter:
             return 1
         if get_named_type(field.type).name.startswith("__"):
             return _INTROSPECTED_LIST
-        given: Any = next((a.value for a in node.arguments or () if a.name.value == "limit"), None)
+        limit = self._number(node, field, "limit")
+        return _UNBOUNDED_LIST if limit is None else min(limit, self._settings.max_list_limit)
+
+    def _looked_past(self, node: FieldNode, field: GraphQLField) -> int:
+        """Documents that the database reads without their being shown."""
+        searched = self._settings.max_search_documents if "searchTerm" in field.args else 0
+        return searched + min(self._number(node, field, "offset") or 0, self._settings.max_list_offset)
+
+    def _number(self, node: FieldNode, field: GraphQLField, name: str) -> int | None:
+        """An argument that is at least 0, or its default; None where it has neither."""
+        given: Any = next((a.value for a in node.arguments or () if a.name.value == name), None)
         if isinstance(given, IntValueNode):
-            return min(max(0, int(given.value)), self._longest_list)
+            return max(0, int(given.value))
         if isinstance(given, VariableNode) and isinstance(value := self._variables.get(given.name.value), int):
-            return min(max(0, value), self._longest_list)
-        argument = field.args.get("limit")
+            return max(0, value)
+        argument = field.args.get(name)
         default = argument.ast_node.default_value if argument and argument.ast_node else None
-        return int(default.value) if isinstance(default, IntValueNode) else _UNBOUNDED_LIST
+        return int(default.value) if isinstance(default, IntValueNode) else None

@@ -92,7 +92,7 @@ def _too_much(document: DocumentNode, asked: Asked, settings: Settings) -> Graph
     if isinstance(variables, list):
         return None  # nothing will run, and the executor says what is wrong with them
     try:
-        measured = Meter(schema(), document, variables.coerced, settings.max_list_limit).operation(operation)
+        measured = Meter(schema(), document, variables.coerced, settings).operation(operation)
         require_affordable(measured, settings)
     except GraphQLError as error:
         return error

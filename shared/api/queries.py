@@ -8,6 +8,8 @@ from typing import Any
 from unicodedata import category as kind
 from uuid import UUID
 
+from graphql import OperationType
+
 from shared.api.context import Info, RequestContext, from_stores
 from shared.domain.aggregate import Aggregate
 from shared.domain.category import CATEGORY
@@ -16,7 +18,8 @@ from shared.domain.order import ORDER
 from shared.domain.placement import comparable
 from shared.domain.product import PRODUCT
 from shared.domain.values import MAX_AMOUNT
-from shared.event_store.aggregates import Loaded, history
+from shared.event_store.aggregates import Loaded, history, load
+from shared.event_store.protocol import EventStore
 from shared.read_models.documents import RANKS_PER_UNIT, matches
 from shared.read_models.protocol import Fields, Find, Where
 from shared.runtime.execute import entity
@@ -115,7 +118,15 @@ async def product_count(category: Fields, info: Info) -> int | None:
 
 
 async def category_of_product(product: Fields, info: Info) -> Fields | None:
+    """After a mutation from the write side, as the product itself: the category may have been made a moment ago."""
+    if info.operation.operation is OperationType.MUTATION:
+        return await from_stores(_written, info.context.engines.event_store, UUID(product["category_id"]))
     return await info.context.loaders.categories.load(product["category_id"])
+
+
+def _written(store: EventStore, category_id: UUID) -> Fields | None:
+    (found,) = load(store, [CATEGORY.ref(category_id)])
+    return entity(found) if found.version else None
 
 
 def _as_of(info: Info, aggregate: Aggregate[Any], id: str, moment: datetime) -> Fields | None:

@@ -148,7 +148,7 @@ _adapters: dict[Any, TypeAdapter[Any]] = {}
 def parse_json(body: bytes | str) -> Any:
     """JSON with exact decimals. Raises Invalid for anything else, NaN and Infinity included."""
     try:
-        return json.loads(body, parse_float=_decimal, parse_constant=_no_constant)
+        return json.loads(body, parse_float=_decimal, parse_int=_integer, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"the body is not JSON: {error}") from error
 
@@ -160,8 +160,24 @@ def _decimal(text: str) -> Decimal:
         raise ValueError(f"{text[:50]} is not a number we can hold") from None
 
 
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text[:50]}... is not a number we can hold") from None
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number")
+
+
+_WORDS = {
+    "dataclass_type": "must be a JSON object",
+    "tuple_type": "must be a JSON list",
+    "too_long": "must have at most {max_length} items, not {actual_length}",
+    "too_short": "must have at least {min_length} items, not {actual_length}",
+}
+"""For what pydantic says in Python's words."""
 
 
 def decode(kind: type[T], value: Any) -> T:
@@ -171,7 +187,9 @@ def decode(kind: type[T], value: Any) -> T:
         return decoded
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise Invalid(first["msg"].removeprefix("Value error, "), first["loc"]) from error
+        ours = _WORDS.get(first["type"])
+        words = ours.format(**first.get("ctx", {})) if ours else first["msg"].removeprefix("Value error, ")
+        raise Invalid(words, first["loc"]) from error
 
 
 def adapter(kind: Any) -> TypeAdapter[Any]:

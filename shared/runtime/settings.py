@@ -40,7 +40,8 @@ class Settings:
     Limits for clients; the README's table says what happens beyond each. `max_body_bytes`: of one request.
     `max_query_characters`, `..._tokens`, `..._fields`, `..._fragments` (spreads): of a document as it is written.
     `max_query_depth`, `..._aliases`, `..._cost`: of the operation that runs, fragments written out; its cost is the
-    number of fields that the answer may have, every list counted as long as its limit. `max_list_limit`,
+    number of fields that the answer may have, every list counted as long as its limit, and a tenth of the
+    documents that an offset skips or a search may look at. `max_list_limit`,
     `max_list_offset`: the greatest arguments `limit` (which schema.graphql lets be 100 when left out) and `offset`.
     `max_search_characters`: of a search term; `max_search_documents`: looked at for one search. `introspection`:
     whether the schema may be asked for. `rate_limit_signed_in`: GraphQL requests per minute and user,

@@ -87,6 +87,20 @@ def test_a_limit_costs_the_same_wherever_it_is_written(shop: ShopInMemory, decla
     assert "cost is 1001001" in problem(shop.graphql(query, given))
 
 
+def test_what_is_read_on_the_way_costs_too(shop: ShopInMemory) -> None:
+    """Skipped documents and those that a search looks at are read, and paid for, as well."""
+    far = " ".join(f"a{n}: products(offset: 100000, limit: 1) {{ id }}" for n in range(5))
+    assert "cost is 50010" in problem(shop.graphql(f"{{ {far} }}"))
+    assert "cost is 10002" in problem(
+        limited(shop, max_query_cost=10_001).graphql(
+            "query ($n: Int) { products(offset: $n, limit: 1) { id } }", {"n": 100_000}
+        )
+    )
+    search = '{ searchProducts(searchTerm: "x", limit: 1) { id } }'
+    assert problem(limited(shop, max_query_cost=202).graphql(search)) == ""
+    assert "cost is 202" in problem(limited(shop, max_query_cost=201).graphql(search))
+
+
 def test_variables_that_can_not_be_read_are_told_of_and_not_what_they_would_cost(shop: ShopInMemory) -> None:
     assert "Variable '$n'" in problem(shop.graphql("query ($n: Int) { categories(limit: $n) { id } }", {"n": "x"}))
 

@@ -484,6 +484,16 @@ def test_a_mutation_answers_with_what_it_just_wrote(shop: ShopInMemory) -> None:
     assert shop.ask(adjust, id=made["id"])["adjustStock"] == expected | stock | after
 
 
+def test_a_mutation_s_answer_knows_a_category_that_no_read_model_has_yet(shop: ShopInMemory) -> None:
+    shop.deliver = lambda to, body: 204  # nothing reaches the read models
+    category_id = shop.new_category("お茶")
+    made = shop.ask(
+        "mutation ($input: CreateProductInput!) { createProduct(input: $input) { category { id name productCount } } }",
+        input={"name": "Tea", "price": 500, "categoryId": category_id},
+    )["createProduct"]
+    assert made["category"] == {"id": category_id, "name": "お茶", "productCount": 0}
+
+
 @pytest.fixture
 def ordered(shop: ShopInMemory) -> list[str]:
     """Ids of orders, the oldest first: of ann, bob, ann, and one of ann's that failed."""

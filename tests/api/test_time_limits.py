@@ -69,6 +69,20 @@ def test_a_hung_command_makes_a_timeout_in_the_time_of_the_whole_request(shop: S
     assert len({request.headers["Idempotency-Key"] for request in asked}) == 1
 
 
+def test_what_hung_is_a_timeout_even_if_it_has_no_room_for_the_second_attempt(shop: ShopInMemory) -> None:
+    """A database that hangs keeps its connections: whoever asks next is told that there is none."""
+    answers = iter([error("TIMEOUT", 504), error("SERVICE_UNAVAILABLE", 503)])
+
+    async def first_slow(_: httpx.Request) -> httpx.Response:
+        return next(answers)
+
+    asked = answer_with(shop, first_slow)
+    answer = shop.graphql(CREATE)["errors"][0]
+    assert answer["extensions"]["code"] == "TIMEOUT"
+    assert "it may have happened" in answer["message"]
+    assert len(asked) == 2
+
+
 def test_many_hung_commands_of_one_request_share_its_time(shop: ShopInMemory) -> None:
     answer_with(shop, hang)
     fields = " ".join(f'm{n}: createCategory(input: {{name: "{n}"}}) {{ id }}' for n in range(20))

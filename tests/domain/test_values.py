@@ -289,6 +289,20 @@ def test_an_order_without_lines_or_with_too_many_is_refused(items: object) -> No
 
 
 @pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([], "must be a JSON object"),
+        (ORDER | {"items": [LINE] * 101}, "must have at most 100 items, not 101"),
+        (ORDER | {"items": []}, "must have at least 1 items, not 0"),
+        (ORDER | {"items": "{0}"}, "must be a JSON list"),
+    ],
+)
+def test_what_is_wrong_is_told_in_the_words_of_who_sends_json(value: object, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        decode(CreateOrder, value)
+
+
+@pytest.mark.parametrize(
     ("kind", "given"),
     [
         (CreateCategory, CATEGORY),
@@ -395,8 +409,9 @@ def test_a_number_in_json_is_exact() -> None:
 
 @pytest.mark.parametrize("body", ["", "[", "{'a': 1}", "[" * 100_000, b"\xff", "9" * 5000], ids=range(6))
 def test_what_is_not_json_is_refused(body: bytes | str) -> None:
-    with pytest.raises(Invalid, match="not JSON"):
+    with pytest.raises(Invalid, match="not JSON") as refused:
         parse_json(body)
+    assert "sys." not in str(refused.value)  # such as how to raise Python's own limits
 
 
 def test_half_a_surrogate_pair_in_json_is_refused() -> None:
