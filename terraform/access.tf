@@ -113,13 +113,17 @@ resource "google_project_iam_member" "signs_in_to_postgres" {
   member  = "serviceAccount:${each.value}"
 }
 
-# Projections keep the read models; whoever else uses Firestore only looks. The condition names the one database.
+# Projections keep the read models, and whoever rebuilds them says which generations there are; whoever else uses Firestore
+# only looks. The condition names the one database.
 resource "google_project_iam_member" "uses_read_models" {
   for_each = local.on_firestore
 
   project = var.project_id
-  role    = each.value.group == "projections" ? "roles/datastore.user" : "roles/datastore.viewer"
-  member  = "serviceAccount:${google_service_account.function[each.key].email}"
+  role = (
+    each.value.group == "projections" || contains(each.value.access, "rebuilding")
+    ? "roles/datastore.user" : "roles/datastore.viewer"
+  )
+  member = "serviceAccount:${google_service_account.function[each.key].email}"
 
   condition {
     title      = "only the read models"

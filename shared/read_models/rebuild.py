@@ -35,8 +35,8 @@ from shared.read_models.project import FED_BY, not_yet_in
 from shared.read_models.protocol import Queries, ReadModels
 from shared.resilience.calls import awaited
 
-PAGE = 200
-"""Streams."""
+PAGE = 500
+"""Streams; and documents to delete, of which Firestore takes so many at once."""
 _SECONDS = 10.0
 
 CREATED: Mapping[str, str] = {one.name: one.event_types[0].__name__ for one in (CATEGORY, PRODUCT, ORDER)}
@@ -76,12 +76,16 @@ class Rebuild:
     publisher: Publisher
     subscription: Callable[[str], str]
 
+    @property
+    def is_due(self) -> bool:
+        return _is_due(generations_of(self.models, self.read_model))
+
     def go_on(self, seconds: float) -> int:
         """For so long, or until there is nothing to do for now; how many streams were announced or documents deleted."""
         until, done = time.monotonic() + seconds, 0
         while time.monotonic() < until:
             now = generations_of(self.models, self.read_model)
-            if now.state not in ("BUILDING", "DROPPED") or not now.settled:
+            if not _is_due(now):
                 break
             done += self._delete(now) if now.state == "DROPPED" else self._page(now)
         return done
@@ -122,6 +126,10 @@ class Rebuild:
                 return deleted
         self._save(now, Generations(now.live, newest=now.newest))
         return 0
+
+
+def _is_due(now: Generations) -> bool:
+    return now.state in ("BUILDING", "DROPPED") and now.settled
 
 
 def _after(now: Generations, kind: str, begun: Sequence[Seen], missing: int) -> Generations:

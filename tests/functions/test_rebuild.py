@@ -197,6 +197,22 @@ def test_a_run_that_died_is_gone_on_with_where_it_was(busy_shop: ShopInMemory, m
     assert known(busy_shop, "products").live == 2
 
 
+def test_one_that_fails_keeps_no_other_waiting(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = busy_shop.engines.publisher.publish
+    monkeypatch.setattr(
+        busy_shop.engines.publisher,
+        "publish",
+        lambda messages: [] if messages[0].topic == "product-events" else publish(messages),
+    )
+    for name in ("project_products", "project_orders"):
+        busy_shop.ask(NEW, name=name)
+    for _ in range(2):
+        time.sleep(SOON)
+        assert busy_shop.call("continue_rebuilds").status_code == 503
+        busy_shop.settle()
+    assert (known(busy_shop, "products").live, known(busy_shop, "orders").live) == (1, 2)
+
+
 def test_two_runs_at_once_do_no_harm(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rebuild, "PAGE", 1)
     busy_shop.ask(NEW, name="project_categories")
