@@ -113,12 +113,12 @@ resource "google_project_iam_member" "signs_in_to_postgres" {
   member  = "serviceAccount:${each.value}"
 }
 
-# Projections keep the read models; whoever else uses Firestore only looks. The condition names the one database.
+# Projections keep the read models, and rebuilding makes new ones; whoever else uses Firestore only looks. The condition names the one database.
 resource "google_project_iam_member" "uses_read_models" {
   for_each = local.on_firestore
 
   project = var.project_id
-  role    = each.value.group == "projections" ? "roles/datastore.user" : "roles/datastore.viewer"
+  role    = length(setintersection(each.value.access, ["projections", "rebuilding"])) > 0 ? "roles/datastore.user" : "roles/datastore.viewer"
   member  = "serviceAccount:${google_service_account.function[each.key].email}"
 
   condition {
