@@ -122,8 +122,14 @@ class EveryGeneration:
         self._known: dict[str, tuple[float, Generations]] = {}
 
     def update(self, collection: str, key: str, change: Callable[[Fields | None], Change | None]) -> None:
+        failed: list[Exception] = []
         for generation in self._written(collection):
-            self.models.update(place(collection, generation), key, _in_generation(generation, change))
+            try:
+                self.models.update(place(collection, generation), key, _in_generation(generation, change))
+            except Exception as error:  # a document that is wrong must not keep the next generation from being made
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def delete(self, collection: str, limit: int) -> int:
         return self.models.delete(collection, limit)

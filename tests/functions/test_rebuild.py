@@ -106,6 +106,16 @@ def test_a_projection_that_has_been_changed_gets_documents_that_it_would_have_ma
     assert documents(busy_shop, "products", 2).keys() == old.keys()
 
 
+def test_a_document_that_nothing_can_be_applied_to_is_made_anew(busy_shop: ShopInMemory) -> None:
+    spoiled, *_ = busy_shop.engines._models._collections["products"]
+    busy_shop.engines._models._collections["products"][spoiled].pop("name")  # as if another version had written it
+    busy_shop.ask(NEW, name="project_products")
+    busy_shop.command("adjust_stock", {"productId": spoiled, "delta": 5})
+    run(busy_shop)
+    assert known(busy_shop, "products").live == 2
+    assert documents(busy_shop, "products", 2)[spoiled]["name"] == "Tea"
+
+
 def test_what_happens_meanwhile_is_in_both(busy_shop: ShopInMemory) -> None:
     busy_shop.ask(NEW, name="project_products")
     during = busy_shop.new_product(name="during")
