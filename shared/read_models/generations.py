@@ -64,13 +64,15 @@ def rebuilt(now: Generations) -> Generations:
     return Generations(now.live, now.newest + 1, "BUILDING", now.newest + 1, datetime.now(UTC))
 
 
-def switched(now: Generations) -> Generations:
-    """With the other generation live: forward once it is built, and back, and forward again."""
-    if now.other is None or now.state == "DROPPED":
-        raise Rejected("there is no other generation to switch to", ("name",))
+def switched(now: Generations, to: int) -> Generations:
+    """With that generation live: forward once it is built, and back, and forward again. Asking twice is asking once."""
+    if to == now.live:
+        return now
+    if to != now.other or now.state == "DROPPED":
+        raise Rejected(f"there is no generation {to} to switch to", ("to",))
     if now.state == "BUILDING":
-        raise Rejected(f"generation {now.other} is still being built; it is switched to when it is complete", ("name",))
-    return Generations(now.other, now.live, "KEPT", now.newest, datetime.now(UTC))
+        raise Rejected(f"generation {to} is still being built; it is switched to when it is complete", ("to",))
+    return Generations(to, now.live, "KEPT", now.newest, datetime.now(UTC))
 
 
 def dropped(now: Generations) -> Generations:
