@@ -50,7 +50,8 @@ class Generations:
 
     @property
     def settled(self) -> bool:
-        return self.since is None or datetime.now(UTC) - self.since >= SETTLED
+        """So that what was recorded until everybody knew is SETTLED old, and looked at."""
+        return self.since is None or datetime.now(UTC) - self.since >= SETTLED + timedelta(seconds=KNOWN_SECONDS)
 
 
 def rebuilt(now: Generations) -> Generations:
@@ -196,9 +197,10 @@ class LiveGeneration:
 
     async def generations(self) -> Mapping[str, Generations]:
         """Of each read model, as they are now."""
+        asked_at = time.monotonic()
         stored = await self.queries.get_many(GENERATIONS, list(FED_BY))
         known = {name: _from(stored.get(name)) for name in FED_BY}
-        self._known = time.monotonic(), known
+        self._known = asked_at, known
         return known
 
     async def _live(self, collection: str) -> OneGeneration:

@@ -307,6 +307,22 @@ def test_an_empty_read_model_is_complete_at_once(shop: ShopInMemory) -> None:
     assert known(shop, "orders").live == 2
 
 
+def test_what_was_written_before_everybody_knew_is_looked_at_too(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generations, "KNOWN_SECONDS", 0.5)
+    monkeypatch.setattr(shop.engines.read_models, "_known", {"categories": (time.monotonic(), Generations())})
+    shop.command("rebuild_projection", {"name": "project_categories", "action": "REBUILD"})
+    time.sleep(0.05)
+    shop.new_category()
+    shop.settle()
+    until = time.monotonic() + 10
+    while known(shop, "categories").live == 1 and time.monotonic() < until:
+        shop.call("continue_rebuilds")
+        time.sleep(0.01)
+    assert documents(shop, "categories", 2) == documents(shop, "categories", 1) != {}
+
+
 def test_nobody_is_announced_again_before_everybody_knows(
     busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
