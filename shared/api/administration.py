@@ -136,16 +136,16 @@ async def rebuild_projection(_: Any, info: Info, name: str) -> Fields:
     return await _generation(info, name, "REBUILD")
 
 
-async def switch_projection(_: Any, info: Info, name: str) -> Fields:
-    return await _generation(info, name, "SWITCH")
+async def switch_projection(_: Any, info: Info, name: str, to: int) -> Fields:
+    return await _generation(info, name, "SWITCH", to=to)
 
 
 async def drop_projection_generation(_: Any, info: Info, name: str) -> Fields:
     return await _generation(info, name, "DROP")
 
 
-async def _generation(info: Info, name: str, action: str) -> Fields:
-    await _command(info, "rebuild_projection", {"name": name, "action": action})
+async def _generation(info: Info, name: str, action: str, **more: int) -> Fields:
+    await _command(info, "rebuild_projection", {"name": name, "action": action, **more})
     return await projection_named(info, name)
 
 

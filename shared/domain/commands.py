@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BeforeValidator, ConfigDict, Field, Strict, with_config
 from pydantic.alias_generators import to_camel
 
+from shared.domain.errors import Invalid
 from shared.domain.values import (
     MAX_LINES,
     Amount,
@@ -204,7 +205,13 @@ class RetrySaga:
 @at_the_edge
 @dataclass(frozen=True)
 class RebuildProjection:
-    """`name`: the function's. REBUILD: begin a new generation of its read model; SWITCH: read the other one; DROP that."""
+    """`name`: the function's. REBUILD: begin a new generation of its read model; SWITCH: read generation `to`,
+    which goes with nothing else; DROP: delete the one that isn't read."""
 
     name: Token
     action: Literal["REBUILD", "SWITCH", "DROP"]
+    to: Annotated[int, Strict()] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.action == "SWITCH") != (self.to is not None):
+            raise Invalid("to goes with SWITCH, and SWITCH with to", ("to",))

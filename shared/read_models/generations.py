@@ -50,7 +50,8 @@ class Generations:
 
     @property
     def settled(self) -> bool:
-        return self.since is None or datetime.now(UTC) - self.since >= SETTLED
+        """So that what was recorded until everybody knew is SETTLED old, and looked at."""
+        return self.since is None or datetime.now(UTC) - self.since >= SETTLED + timedelta(seconds=KNOWN_SECONDS)
 
 
 def rebuilt(now: Generations) -> Generations:
@@ -64,13 +65,15 @@ def rebuilt(now: Generations) -> Generations:
     return Generations(now.live, now.newest + 1, "BUILDING", now.newest + 1, datetime.now(UTC))
 
 
-def switched(now: Generations) -> Generations:
-    """With the other generation live: forward once it is built, and back, and forward again."""
-    if now.other is None or now.state == "DROPPED":
-        raise Rejected("there is no other generation to switch to", ("name",))
+def switched(now: Generations, to: int) -> Generations:
+    """With that generation live: forward once it is built, and back, and forward again. Asking twice is asking once."""
+    if to == now.live:
+        return now
+    if to != now.other or now.state == "DROPPED":
+        raise Rejected(f"there is no generation {to} to switch to", ("to",))
     if now.state == "BUILDING":
-        raise Rejected(f"generation {now.other} is still being built; it is switched to when it is complete", ("name",))
-    return Generations(now.other, now.live, "KEPT", now.newest, datetime.now(UTC))
+        raise Rejected(f"generation {to} is still being built; it is switched to when it is complete", ("to",))
+    return Generations(to, now.live, "KEPT", now.newest, datetime.now(UTC))
 
 
 def dropped(now: Generations) -> Generations:
@@ -122,8 +125,14 @@ class EveryGeneration:
         self._known: dict[str, tuple[float, Generations]] = {}
 
     def update(self, collection: str, key: str, change: Callable[[Fields | None], Change | None]) -> None:
+        failed: list[Exception] = []
         for generation in self._written(collection):
-            self.models.update(place(collection, generation), key, _in_generation(generation, change))
+            try:
+                self.models.update(place(collection, generation), key, _in_generation(generation, change))
+            except Exception as error:  # a document that is wrong must not keep the next generation from being made
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def delete(self, collection: str, limit: int) -> int:
         return self.models.delete(collection, limit)
@@ -188,9 +197,10 @@ class LiveGeneration:
 
     async def generations(self) -> Mapping[str, Generations]:
         """Of each read model, as they are now."""
+        asked_at = time.monotonic()
         stored = await self.queries.get_many(GENERATIONS, list(FED_BY))
         known = {name: _from(stored.get(name)) for name in FED_BY}
-        self._known = time.monotonic(), known
+        self._known = asked_at, known
         return known
 
     async def _live(self, collection: str) -> OneGeneration:

@@ -100,7 +100,7 @@ class Rebuild:
                 self._announce(missing)
                 self._save(now, _after(now, kind, begun, len(missing)))
                 return len(missing)
-        self._save(now, _next_pass(now) if now.behind else switched(replace(now, state="KEPT")))
+        self._save(now, _next_pass(now) if now.behind else switched(replace(now, state="KEPT"), now.other))
         return 0
 
     def _missing(self, collection: str, generation: int, streams: Sequence[str]) -> list[EventRecord]:

@@ -282,7 +282,7 @@ run "functions_publish_only_what_they_have_to_tell" {
   }
   assert {
     condition     = { for name, grant in google_project_iam_member.uses_read_models : name => grant.role if grant.role == "roles/datastore.user" } == { for name, function in local.manifest.functions : name => "roles/datastore.user" if function.group == "projections" || contains(["rebuild_projection", "continue_rebuilds"], name) }
-    error_message = "only projections write read models"
+    error_message = "projections write read models, and what rebuilds them; nobody else"
   }
 }
 

@@ -129,7 +129,7 @@ def request(shop: ShopInMemory, mutation: str) -> str:
         "retryDeadLetters": " { retried }",
         "discardDeadLetter": f'(id: "{letter(shop)}", reason: "test") {{ id }}',
         "rebuildProjection": '(name: "project_products") { name }',
-        "switchProjection": f'(name: "{with_two_generations(shop)}") {{ name }}',
+        "switchProjection": f'(name: "{with_two_generations(shop)}", to: 2) {{ name }}',
         "dropProjectionGeneration": f'(name: "{with_two_generations(shop)}") {{ name }}',
         "retrySaga": f'(id: "{order_without_saga(shop, product_id)}") {{ id }}',
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain.errors import Unavailable
 from shared.messaging.envelope import ONLY_FOR
 from shared.read_models import generations, rebuild
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
@@ -21,7 +22,9 @@ from tests.shop_in_memory import ShopInMemory
 PRODUCTS = "{ products(limit: 1000) { id name stockQuantity reservedQuantity } }"
 STATUS = "{ projectionStatus { name lagEvents generations { live other state passes checked streams behind } } }"
 NEW = "mutation ($name: String!) { rebuildProjection(name: $name) { generations { live other state } } }"
-SWITCH = "mutation ($name: String!) { switchProjection(name: $name) { generations { live other state } } }"
+SWITCH = (
+    "mutation ($name: String!, $to: Int!) { switchProjection(name: $name, to: $to) { generations { live other state }}}"
+)
 DROP = "mutation ($name: String!) { dropProjectionGeneration(name: $name) { generations { live other state } } }"
 
 Documents = Mapping[str, Fields]
@@ -106,6 +109,16 @@ def test_a_projection_that_has_been_changed_gets_documents_that_it_would_have_ma
     assert documents(busy_shop, "products", 2).keys() == old.keys()
 
 
+def test_a_document_that_nothing_can_be_applied_to_is_made_anew(busy_shop: ShopInMemory) -> None:
+    spoiled, *_ = busy_shop.engines._models._collections["products"]
+    busy_shop.engines._models._collections["products"][spoiled].pop("name")  # as if another version had written it
+    busy_shop.ask(NEW, name="project_products")
+    busy_shop.command("adjust_stock", {"productId": spoiled, "delta": 5})
+    run(busy_shop)
+    assert known(busy_shop, "products").live == 2
+    assert documents(busy_shop, "products", 2)[spoiled]["name"] == "Tea"
+
+
 def test_what_happens_meanwhile_is_in_both(busy_shop: ShopInMemory) -> None:
     busy_shop.ask(NEW, name="project_products")
     during = busy_shop.new_product(name="during")
@@ -115,7 +128,7 @@ def test_what_happens_meanwhile_is_in_both(busy_shop: ShopInMemory) -> None:
     after = busy_shop.new_product(name="after")
     busy_shop.settle()
     assert {during, after} <= {one["id"] for one in busy_shop.ask(PRODUCTS)["products"]}
-    back = busy_shop.ask(SWITCH, name="project_products")["switchProjection"]["generations"]
+    back = busy_shop.ask(SWITCH, name="project_products", to=1)["switchProjection"]["generations"]
     assert back == {"live": 1, "other": 2, "state": "KEPT"}
     assert {during, after} <= {one["id"] for one in busy_shop.ask(PRODUCTS)["products"]}
     assert documents(busy_shop, "products", 2) == documents(busy_shop, "products", 1)
@@ -257,19 +270,39 @@ def test_asking_twice_begins_one(busy_shop: ShopInMemory) -> None:
     assert first == second
 
 
+def test_a_switch_that_is_asked_for_again_because_its_answer_was_lost_does_not_go_back(
+    busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy_shop.ask(NEW, name="project_products")
+    run(busy_shop)
+    append, failing = busy_shop.engines.event_store.append, iter([Unavailable("down")])
+
+    def unreliable(what: Any) -> Any:
+        if error := next(failing, None):
+            raise error
+        return append(what)
+
+    monkeypatch.setattr(busy_shop.engines.event_store, "append", unreliable)
+    told = busy_shop.ask(SWITCH, name="project_products", to=1)["switchProjection"]["generations"]
+    assert told == {"live": 1, "other": 2, "state": "KEPT"}
+    assert next(failing, None) is None
+
+
 def test_what_can_not_be_done_is_refused(busy_shop: ShopInMemory) -> None:
     rejected = {"code": "BUSINESS_RULE_VIOLATION", "field": ["name"]}
-    assert busy_shop.refusal(SWITCH, name="project_orders") == rejected
+    no_such = rejected | {"field": ["to"]}
+    assert busy_shop.refusal(SWITCH, name="project_orders", to=2) == no_such
     busy_shop.ask(NEW, name="project_orders")
-    assert busy_shop.refusal(SWITCH, name="project_orders") == rejected
+    assert busy_shop.refusal(SWITCH, name="project_orders", to=2) == no_such
     run(busy_shop)
     assert busy_shop.refusal(NEW, name="project_orders") == rejected  # the old one is still there
     busy_shop.ask(DROP, name="project_orders")
     assert busy_shop.refusal(NEW, name="project_orders") == rejected
-    assert busy_shop.refusal(SWITCH, name="project_orders") == rejected
-    for query in (NEW, SWITCH, DROP):
+    assert busy_shop.refusal(SWITCH, name="project_orders", to=1) == no_such
+    assert busy_shop.refusal(SWITCH, name="project_orders", to=3) == no_such
+    for query, more in ((NEW, {}), (SWITCH, {"to": 2}), (DROP, {})):
         for name in ("project_nothing", "create_order", "orders"):
-            assert busy_shop.refusal(query, name=name) == {"code": "NOT_FOUND", "field": ["name"]}
+            assert busy_shop.refusal(query, name=name, **more) == {"code": "NOT_FOUND", "field": ["name"]}
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "🍵" * 400])
@@ -279,10 +312,31 @@ def test_a_name_that_is_none_is_refused(shop: ShopInMemory, name: str) -> None:
     assert shop.command("rebuild_projection", {"name": "project_orders", "action": "DELETE"}).status_code == 422
 
 
+@pytest.mark.parametrize("given", [{"action": "SWITCH"}, {"action": "DROP", "to": 1}, {"action": "SWITCH", "to": "1"}])
+def test_where_to_switch_is_said(shop: ShopInMemory, given: dict[str, Any]) -> None:
+    assert shop.command("rebuild_projection", {"name": "project_orders", **given}).status_code == 422
+
+
 def test_an_empty_read_model_is_complete_at_once(shop: ShopInMemory) -> None:
     shop.ask(NEW, name="project_orders")
     run(shop, 1)
     assert known(shop, "orders").live == 2
+
+
+def test_what_was_written_before_everybody_knew_is_looked_at_too(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generations, "KNOWN_SECONDS", 0.5)
+    monkeypatch.setattr(shop.engines.read_models, "_known", {"categories": (time.monotonic(), Generations())})
+    shop.command("rebuild_projection", {"name": "project_categories", "action": "REBUILD"})
+    time.sleep(0.05)
+    shop.new_category()
+    shop.settle()
+    until = time.monotonic() + 10
+    while known(shop, "categories").live == 1 and time.monotonic() < until:
+        shop.call("continue_rebuilds")
+        time.sleep(0.01)
+    assert documents(shop, "categories", 2) == documents(shop, "categories", 1) != {}
 
 
 def test_nobody_is_announced_again_before_everybody_knows(
@@ -309,7 +363,7 @@ def test_on_firestore_too(busy_shop: ShopInMemory, firestore: object) -> None:
         return asyncio.run(queries.extent(place("categories", generation))).documents
 
     assert (there(1), there(2)) == (3, 3)  # what is announced again mends the old one too
-    shop.command("rebuild_projection", {"name": "project_categories", "action": "SWITCH"})
+    shop.command("rebuild_projection", {"name": "project_categories", "action": "SWITCH", "to": 1})
     shop.command("rebuild_projection", {"name": "project_categories", "action": "DROP"})
     run(shop)
     assert generations_of(models, "categories") == Generations(1, newest=2)

@@ -1,15 +1,25 @@
 """Rebuild a projection's read model beside the one that is read, go back to the one before, or drop that."""
 
+from functools import partial
+
 from shared.domain.commands import RebuildProjection
-from shared.read_models.generations import change_generations, dropped, rebuilt, switched
+from shared.read_models.generations import Generations, change_generations, dropped, rebuilt, switched
 from shared.runtime.commands import administrative
 from shared.runtime.engines import Engines
 from shared.runtime.manifest import projection
 
-STEPS = {"REBUILD": rebuilt, "SWITCH": switched, "DROP": dropped}
-
 
 @administrative(RebuildProjection)
 def rebuild_projection(request: RebuildProjection, engines: Engines) -> dict[str, int]:
-    after = change_generations(engines.read_models, projection(request.name).read_model, STEPS[request.action])
+    after = change_generations(engines.read_models, projection(request.name).read_model, partial(_step, request))
     return {"live": after.live}
+
+
+def _step(request: RebuildProjection, now: Generations) -> Generations:
+    match request:
+        case RebuildProjection(to=int(to)):
+            return switched(now, to)
+        case RebuildProjection(action="REBUILD"):
+            return rebuilt(now)
+        case _:
+            return dropped(now)
