@@ -31,17 +31,20 @@ class Generations:
     """`live`: the one that is read. `other`, BUILDING: being filled; KEPT: holds as much as the live one; DROPPED: no longer
     written, and being deleted. `since`: when that began, or the present pass over all streams did, UTC.
 
-    Of that pass, `places`: how far it has come for each kind of stream, as the number of an event; `checked`: streams so
-    far; `behind`: how many of these were not there yet as far as they should be. `passes`: how many it has made."""
+    Of that pass, `wanted`: the streams it looks at, empty: all; `places`: how far it has come for each kind of stream, as
+    the number of an event; `checked`: streams so far; `behind`: how many of these had not come as far as they should, and
+    `late`: which, while they are few. `passes`: how many there have been that found any."""
 
     live: int = 1
     other: int | None = None
     state: State | None = None
     newest: int = 1
     since: datetime | None = None
+    wanted: tuple[str, ...] = ()
     places: Mapping[str, int] = field(default_factory=dict)
     checked: int = 0
     behind: int = 0
+    late: tuple[str, ...] = ()
     passes: int = 0
 
     @property

@@ -23,7 +23,7 @@ from shared.read_models.protocol import Change, Fields, Increment, Queries, Read
 
 Document = TypeVar("Document")
 ReadMissing = Callable[[str, int], Sequence[EventRecord]]
-"""The events of a stream above a version, from the event store."""
+"""The next events of a stream above a version, from the event store; at least one where there is any."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,24 @@ def project(models: ReadModels, projection: Projection[Any], event: EventRecord,
     """Bring the event's document to the event's version or beyond. Raises Invalid for the stream of something else."""
     key = str(projection.aggregate.id_of(event.stream, SUBJECT))
 
+    comes_short = True
+
     def change(stored: Fields | None) -> Change | None:
+        nonlocal comes_short
         version = (stored or {}).get("version", 0)
         if version >= event.version:
             return None
         events = [event] if version == event.version - 1 else read_missing(event.stream, version)
         if not events:
             raise Unavailable(f"{event.stream} {event.version} was announced, but the event store does not have it")
+        comes_short |= events[-1].version < event.version
         return _change(projection, stored or {}, events)
 
-    models.update(projection.collection, key, change)
+    while (
+        comes_short
+    ):  # a long history is applied page by page, so that it neither has to fit into memory nor begins anew
+        comes_short = False
+        models.update(projection.collection, key, change)
 
 
 def _change(projection: Projection[Any], stored: Fields, events: Sequence[EventRecord]) -> Change:

@@ -3,8 +3,9 @@
 From SETTLED after its beginning every process writes into both generations, so only what was recorded before is missing. A
 pass looks at every stream, page by page, and where the new generation's document has not come as far as the stream had
 SETTLED ago, announces the stream's last event once more, to this projection only: the version rule reads all that is
-missing. When a pass has found nothing missing, the generations are switched. A pass that dies goes on where it was; a page
-done twice does no harm.
+missing. What is complete stays so, since everything is written into both; so once only a few are missing, the next pass
+looks at these alone. When a pass has found nothing missing, the generations are switched. A pass that dies goes on where it
+was; a page done twice does no harm.
 """
 
 import time
@@ -91,22 +92,38 @@ class Rebuild:
         return done
 
     def _page(self, now: Generations) -> int:
-        """Look at the next streams; at the end of a pass, switch or begin another."""
-        assert now.other is not None
-        for kind, collection in FED_BY[self.read_model]:
-            begun = self.log.of_types([CREATED[kind]], now.places.get(kind, 0), PAGE)
-            if begun:
-                missing = self._missing(collection, now.other, [seen.event.stream for seen in begun])
+        """Look at the next streams."""
+        for kind, _ in FED_BY[self.read_model] if not now.wanted else ():
+            if begun := self.log.of_types([CREATED[kind]], now.places.get(kind, 0), PAGE):
+                missing = self._missing(now, [seen.event.stream for seen in begun])
                 self._announce(missing)
-                self._save(now, _after(now, kind, begun, len(missing)))
+                self._save(now, _with(_after(now, kind, begun), missing))
                 return len(missing)
-        self._save(now, _next_pass(now) if now.behind else switched(replace(now, state="KEPT"), now.other))
-        return 0
+        return self._end(now)
 
-    def _missing(self, collection: str, generation: int, streams: Sequence[str]) -> list[EventRecord]:
+    def _end(self, now: Generations) -> int:
+        """Begin another pass, or switch. Before that the newest streams are looked at by themselves: a transaction that has
+        been running for long hides them from whoever reads the log in order."""
+        assert now.other is not None
+        missing = [] if now.behind else self._missing(now, now.wanted or self._newest())
+        self._announce(missing)
+        found = _with(now, missing)
+        self._save(now, _next_pass(found) if found.behind else switched(replace(now, state="KEPT"), now.other))
+        return len(missing)
+
+    def _newest(self) -> list[str]:
+        kinds = [CREATED[kind] for kind, _ in FED_BY[self.read_model]]
+        return [seen.event.stream for seen in self.log.recent(PAGE, kinds)]
+
+    def _missing(self, now: Generations, streams: Sequence[str]) -> list[EventRecord]:
         """The last events of those streams whose documents have not come so far."""
+        assert now.other is not None
         last = [seen.event for seen in self.log.last_of(streams, datetime.now(UTC) - SETTLED)]
-        return awaited(not_yet_in(OneGeneration(self.queries, generation), collection, last), _SECONDS)
+        there, missing = OneGeneration(self.queries, now.other), list[EventRecord]()
+        for kind, collection in FED_BY[self.read_model]:
+            of_kind = [event for event in last if event.stream.startswith(f"{kind}-")]
+            missing += awaited(not_yet_in(there, collection, of_kind), _SECONDS)
+        return missing
 
     def _announce(self, events: Sequence[EventRecord]) -> None:
         """Raises Unavailable when not all are accepted: then the page is done again."""
@@ -132,10 +149,17 @@ def _is_due(now: Generations) -> bool:
     return now.state in ("BUILDING", "DROPPED") and now.settled
 
 
-def _after(now: Generations, kind: str, begun: Sequence[Seen], missing: int) -> Generations:
-    places = {**now.places, kind: begun[-1].position}
-    return replace(now, places=places, checked=now.checked + len(begun), behind=now.behind + missing)
+def _after(now: Generations, kind: str, begun: Sequence[Seen]) -> Generations:
+    return replace(now, places={**now.places, kind: begun[-1].position}, checked=now.checked + len(begun))
+
+
+def _with(now: Generations, missing: Sequence[EventRecord]) -> Generations:
+    behind = now.behind + len(missing)
+    few = behind <= PAGE and len(now.late) == now.behind
+    late = (*now.late, *(event.stream for event in missing)) if few else ()
+    return replace(now, behind=behind, late=late)
 
 
 def _next_pass(now: Generations) -> Generations:
-    return replace(now, since=datetime.now(UTC), places={}, checked=0, behind=0, passes=now.passes + 1)
+    begun = replace(now, since=datetime.now(UTC), wanted=now.late, passes=now.passes + 1)
+    return replace(begun, places={}, checked=0, behind=0, late=())

@@ -44,6 +44,9 @@ _log = structlog.get_logger()
 _NOTING_SECONDS = 1.0
 _noting = ThreadPoolExecutor(2, thread_name_prefix="noting")
 
+_PAGE = 500
+"""Events of a history that are in memory at one time."""
+
 _MAX_PUSH = 20_000_000
 """Bytes: the largest Pub/Sub message, in base64, with its attributes."""
 
@@ -175,7 +178,7 @@ def projection(
 
 
 def _missing(engines: Engines) -> Callable[[str, int], Sequence[Any]]:
-    return lambda stream, after: engines.event_store.read([stream], {stream: after})[stream]
+    return lambda stream, after: [entry.event for entry in engines.event_store.read_stream(stream, after, _PAGE)]
 
 
 def scheduled(handle: Callable[[Engines], int]) -> HttpFunction:

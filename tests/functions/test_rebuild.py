@@ -17,7 +17,8 @@ from shared.read_models.generations import EveryGeneration, Generations, LiveGen
 from shared.read_models.project import FED_BY
 from shared.read_models.protocol import Fields
 from shared.resilience.calls import Breaker
-from tests.shop_in_memory import ShopInMemory
+from shared.runtime import push_functions
+from tests.shop_in_memory import Json, ShopInMemory
 
 PRODUCTS = "{ products(limit: 1000) { id name stockQuantity reservedQuantity } }"
 STATUS = "{ projectionStatus { name lagEvents generations { live other state passes checked streams behind } } }"
@@ -224,6 +225,53 @@ def test_one_that_fails_keeps_no_other_waiting(busy_shop: ShopInMemory, monkeypa
         assert busy_shop.call("continue_rebuilds").status_code == 503
         busy_shop.settle()
     assert (known(busy_shop, "products").live, known(busy_shop, "orders").live) == (1, 2)
+
+
+def test_once_few_are_missing_only_these_are_looked_at_again(busy_shop: ShopInMemory) -> None:
+    lost = {busy_shop.new_product() for _ in range(2)}
+    busy_shop.settle()
+    deliver = busy_shop.deliver
+    busy_shop.deliver = lambda to, body: 204 if about(body) in lost else deliver(to, body)
+    busy_shop.ask(NEW, name="project_products")
+    run(busy_shop, 2)
+    streams = {f"product-{product_id}" for product_id in lost}
+    assert (known(busy_shop, "products").live, set(known(busy_shop, "products").wanted)) == (1, streams)
+    busy_shop.deliver = deliver
+    told = len(busy_shop.pushed("project_products"))
+    run(busy_shop)
+    looked = [about(one.body) for one in busy_shop.pushed("project_products")[told:]]
+    assert (known(busy_shop, "products").live, set(looked)) == (2, lost)
+
+
+def about(body: Json) -> str:
+    subject: str = body["message"]["attributes"]["ce-subject"]
+    return subject.removeprefix("product-")
+
+
+def test_what_a_running_transaction_hides_from_the_log_is_not_forgotten(
+    busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(busy_shop.engines.event_log, "of_types", lambda *_: [])
+    busy_shop.ask(NEW, name="project_products")
+    run(busy_shop)
+    assert known(busy_shop, "products").live == 2
+    assert documents(busy_shop, "products", 2) == documents(busy_shop, "products", 1) != {}
+
+
+def test_a_history_is_applied_page_by_page(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push_functions, "_PAGE", 2)
+    changes, update = list[str](), busy_shop.engines._models.update
+
+    def noted(collection: str, *given: Any) -> None:
+        changes.append(collection)
+        update(collection, *given)
+
+    monkeypatch.setattr(busy_shop.engines._models, "update", noted)
+    busy_shop.ask(NEW, name="project_orders")
+    run(busy_shop)
+    assert known(busy_shop, "orders").live == 2
+    assert documents(busy_shop, "orders", 2) == documents(busy_shop, "orders", 1) != {}
+    assert changes.count(place("orders", 2)) > 2 * len(documents(busy_shop, "orders", 2))
 
 
 def test_two_runs_at_once_do_no_harm(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
