@@ -287,7 +287,11 @@ def operations(shop: Shop, servers: Servers) -> None:
     assert shop.call("report_metrics", method="GET").status_code == 200
     shop.broker.waiting.clear()
     shop.done("rebuild_projection", name="project_products", action="REBUILD")
-    with patch.object(generations, "SETTLED", timedelta(0)), patch.object(rebuild, "SETTLED", timedelta(0)):
+    with (
+        patch.object(generations, "KNOWN_SECONDS", 0.0),
+        patch.object(generations, "SETTLED", timedelta(0)),
+        patch.object(rebuild, "SETTLED", timedelta(0)),
+    ):
         shop.done("continue_rebuilds")
     assert {topic for topic, _ in shop.broker.waiting} == {"product-events"}
 
