@@ -52,9 +52,11 @@ class Generations:
         return [self.live] if self.other is None or self.state == "DROPPED" else [self.live, self.other]
 
     @property
-    def settled(self) -> bool:
-        """So that what was recorded until everybody knew is SETTLED old, and looked at."""
-        return self.since is None or datetime.now(UTC) - self.since >= SETTLED + timedelta(seconds=KNOWN_SECONDS)
+    def is_due(self) -> bool:
+        """To be gone on with: what was recorded until everybody knew is SETTLED old by now, and so is looked at."""
+        if self.since is None or self.state not in ("BUILDING", "DROPPED"):
+            return False
+        return datetime.now(UTC) - self.since >= SETTLED + timedelta(seconds=KNOWN_SECONDS)
 
 
 def rebuilt(now: Generations) -> Generations:

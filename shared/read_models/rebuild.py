@@ -79,14 +79,14 @@ class Rebuild:
 
     @property
     def is_due(self) -> bool:
-        return _is_due(generations_of(self.models, self.read_model))
+        return generations_of(self.models, self.read_model).is_due
 
     def go_on(self, seconds: float) -> int:
         """For so long, or until there is nothing to do for now; how many streams were announced or documents deleted."""
         until, done = time.monotonic() + seconds, 0
         while time.monotonic() < until:
             now = generations_of(self.models, self.read_model)
-            if not _is_due(now):
+            if not now.is_due:
                 break
             done += self._delete(now) if now.state == "DROPPED" else self._page(now)
         return done
@@ -143,10 +143,6 @@ class Rebuild:
                 return deleted
         self._save(now, Generations(now.live, newest=now.newest))
         return 0
-
-
-def _is_due(now: Generations) -> bool:
-    return now.state in ("BUILDING", "DROPPED") and now.settled
 
 
 def _after(now: Generations, kind: str, begun: Sequence[Seen]) -> Generations:

@@ -16,10 +16,11 @@ def rebuild_projection(request: RebuildProjection, engines: Engines) -> dict[str
 
 
 def _step(request: RebuildProjection, now: Generations) -> Generations:
-    match request:
-        case RebuildProjection(to=int(to)):
-            return switched(now, to)
-        case RebuildProjection(action="REBUILD"):
+    match request.action:
+        case "REBUILD":
             return rebuilt(now)
-        case _:
+        case "SWITCH":
+            assert request.to is not None
+            return switched(now, request.to)
+        case "DROP":
             return dropped(now)
