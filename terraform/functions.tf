@@ -14,7 +14,7 @@ locals {
   payment_url  = coalesce(var.payment_url, "${replace(local.url_of_services, "{service}", "sandbox-provider")}/payments")
   shipping_url = coalesce(var.shipping_url, "${replace(local.url_of_services, "{service}", "sandbox-provider")}/shipments")
 
-  # The settings of shared/runtime/settings.py; those not named here are as they are there.
+  # The settings of shared/config/settings.py; those not named here are as they are there.
   settings = {
     for name, function in local.functions : name => merge(
       {

@@ -1,5 +1,5 @@
 # functions/manifest.yaml is the one list of functions. Everything here follows from it, as it does for the code
-# (shared/runtime/manifest.py); nothing repeats it.
+# (shared/config/manifest.py); nothing repeats it.
 locals {
   manifest = yamldecode(file("${path.module}/../functions/manifest.yaml"))
 

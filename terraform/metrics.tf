@@ -6,7 +6,7 @@
 locals {
   metric_table = regexall(
     "(?m)^shop_(\\w+) +(counter|gauge) +(1|s) +stores *(.*)\\n    (.*)$",
-    file("${path.module}/../shared/observability/metrics.py"),
+    file("${path.module}/../shared/monitoring/metrics.py"),
   )
   metrics = {
     for one in local.metric_table : one[0] => {

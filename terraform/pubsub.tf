@@ -1,5 +1,5 @@
 # Topics, and a push subscription for every consumer of each. What a consumer could not take goes to a topic of its own,
-# from where the recorder takes it. Names and numbers: as shared/runtime/manifest.py has them.
+# from where the recorder takes it. Names and numbers: as shared/config/manifest.py has them.
 
 locals {
   consumers = merge([

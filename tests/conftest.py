@@ -15,7 +15,8 @@ from scripts.local.emulators import Emulators, find_emulators, start_postgres
 from scripts.local.ports import busy
 from scripts.local.processes import Processes
 from shared.domain.errors import Unavailable
-from shared.resilience.postgres import COMMAND_DATABASE, EVENT_STORE, Pool, connect, migrate
+from shared.postgres.migrations import COMMAND_DATABASE, EVENT_STORE, migrate
+from shared.postgres.pool import Pool, connect
 
 _numbers = itertools.count(os.getpid() % 700)  # another run on the same machine counts from elsewhere
 

@@ -22,14 +22,14 @@ from uuid_utils.compat import uuid7
 
 from scripts.local.services import serve_in_threads, service_app
 from scripts.local.token import emulator_token
-from shared.api.commands import CommandClient
+from shared.api.command_client import CommandClient
+from shared.config.manifest import Subscription, manifest
+from shared.config.settings import Settings
 from shared.event_store.protocol import Checkpoint, EventRecord
-from shared.messaging.memory import Deliver, Subscription
+from shared.messaging.memory import Deliver
 from shared.resilience.calls import Breakers
 from shared.runtime.engines import use
-from shared.runtime.manifest import manifest
 from shared.runtime.memory_engines import MemoryEngines
-from shared.runtime.settings import Settings
 from tests.conftest import free_port
 
 T = TypeVar("T")
@@ -244,6 +244,6 @@ def shop(shop_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     monkeypatch.setattr("shared.runtime.engines._engines", None)  # put back afterwards
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
     shop = ShopInMemory(shop_settings)
-    monkeypatch.setattr("shared.api.door._commands", lambda _: shop.commands)
+    monkeypatch.setattr("shared.api.app._commands", lambda _: shop.commands)
     yield shop
     shop.close()

@@ -4,7 +4,7 @@ import functions_framework.aio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.api.door import enter
+from shared.api.app import enter
 from shared.auth.identity import refuse_emulator_in_the_cloud
 
 refuse_emulator_in_the_cloud()

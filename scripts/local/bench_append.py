@@ -25,7 +25,8 @@ from shared.event_store.aggregates import Loaded, records
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append
 from shared.observability.context import fresh
-from shared.resilience.postgres import EVENT_STORE, connect, migrate
+from shared.postgres.migrations import EVENT_STORE, migrate
+from shared.postgres.pool import connect
 
 Rates = dict[tuple[str, int], list[float]]
 """Appends per second, one a round, by contender and number of clients."""

@@ -21,17 +21,17 @@ from starlette.applications import Starlette
 
 from scripts.local.emulators import start_postgres
 from scripts.local.migrate import migrate_all
+from shared.config.manifest import manifest
+from shared.config.settings import Settings
 from shared.domain import events as happened
 from shared.domain.order import ORDER
 from shared.domain.values import Money
 from shared.event_store.aggregates import Loaded, records
 from shared.event_store.protocol import Append
+from shared.monitoring.executions import Execution
 from shared.observability.context import fresh
 from shared.runtime.engines import Engines, use
-from shared.runtime.execution_store import Execution
-from shared.runtime.manifest import manifest
 from shared.runtime.memory_engines import PostgresEngines
-from shared.runtime.settings import Settings
 
 QUERIES = {
     "events": "{ events(limit: 100) { id eventData } }",

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from shared.observability.metrics import METRICS
-from shared.runtime.manifest import ROOT, Function, manifest
+from shared.config.manifest import ROOT, Function, manifest
+from shared.monitoring.metrics import METRICS
 
 Usage = Mapping[str, float]
 """How much of each thing that has a price, in a month."""

@@ -15,7 +15,7 @@ from scripts.local.processes import CannotStart
 from scripts.local.seed import ask, seed
 from scripts.local.shop import CONSOLE, HOME, Shop
 from scripts.local.token import ADMIN_EMAIL, emulator_token
-from shared.runtime.manifest import manifest
+from shared.config.manifest import manifest
 
 
 def arguments() -> argparse.Namespace:

@@ -7,10 +7,10 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
-from shared.resilience.login import login_token
-from shared.resilience.postgres import COMMAND_DATABASE, EVENT_STORE, Password, migrate
-from shared.runtime.manifest import Function, manifest
-from shared.runtime.settings import Settings, service_name, settings
+from shared.config.manifest import Function, manifest
+from shared.config.settings import Settings, service_name, settings
+from shared.postgres.migrations import COMMAND_DATABASE, EVENT_STORE, migrate
+from shared.postgres.pool import Password, login_token
 
 _OURS = """
 SELECT role.rolname FROM pg_auth_members JOIN pg_roles role ON role.oid = roleid

@@ -4,8 +4,8 @@ import ast
 import sys
 
 from scripts.local.cost import report
-from shared.observability.metrics import LABELS, METRICS, Metric
-from shared.runtime.manifest import ROOT, Function, manifest
+from shared.config.manifest import ROOT, Function, manifest
+from shared.monitoring.metrics import LABELS, METRICS, Metric
 
 README = ROOT / "README.md"
 _UNITS = {"1": "number", "s": "seconds"}

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.runtime.manifest import Function, manifest
+from shared.config.manifest import Function, manifest
 
 _THREADS = 16  # per function
 

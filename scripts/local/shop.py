@@ -22,11 +22,11 @@ from scripts.local.processes import CannotStart, Processes
 from scripts.local.replay import replay
 from scripts.local.services import serve_in_threads
 from scripts.local.token import ADMIN_EMAIL, PROJECT
+from shared.config.manifest import ROOT, manifest
+from shared.config.settings import settings
 from shared.event_store.protocol import Checkpoint
-from shared.resilience.postgres import ChangedMigration
+from shared.postgres.migrations import ChangedMigration
 from shared.runtime.engines import engines
-from shared.runtime.manifest import ROOT, manifest
-from shared.runtime.settings import settings
 
 _log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from google.api_core.exceptions import AlreadyExists
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 
-from shared.messaging.memory import Subscription
+from shared.config.manifest import Subscription
 
 _ATTEMPTS = 60
 

@@ -18,9 +18,9 @@ from shared.api.queries import page_of, uuid
 from shared.api.sse import Place, Shown, last_seen, require_known
 from shared.api.statistics import projection_named
 from shared.auth.permissions import Permission, Role, require
+from shared.dead_letters.protocol import DeadLetter
+from shared.dead_letters.protocol import Status as LetterStatus
 from shared.domain.errors import Invalid, NotFound
-from shared.messaging.dead_letters import DeadLetter
-from shared.messaging.dead_letters import Status as LetterStatus
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 from shared.sagas.definition import Progress, Status

@@ -9,21 +9,21 @@ in the whole log could not: that some event has been projected says nothing of t
 import asyncio
 import contextvars
 import re
-import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from aiodataloader import DataLoader
 from graphql import GraphQLResolveInfo
 
-from shared.api.commands import CommandClient
+from shared.api.command_client import CommandClient
 from shared.auth.permissions import Actor
 from shared.domain.errors import Invalid, TimedOut
 from shared.observability.context import Context
 from shared.read_models.project import FED_BY
 from shared.read_models.protocol import Extent, Fields, Find, Queries, Where
+from shared.resilience import clock
 from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
 
@@ -34,7 +34,7 @@ _IN_LIMIT = 30  # values that Firestore takes in one `in`
 _BATCH = 1000  # documents read for one batch of categories before they are asked for one by one
 
 
-_STORES = ThreadPoolExecutor(16, thread_name_prefix="stores")
+_STORES = clock.executor(16, "stores")
 
 
 async def in_thread(executor: Executor, call: Callable[..., T], *args: Any) -> T:
@@ -192,14 +192,14 @@ class ConsistentQueries:
         }
         if not missing:
             return True
-        started, pause = time.monotonic(), 0.01
+        started, pause = clock.monotonic(), 0.01
         while missing := await self._still(missing):
-            left = self._patience - (time.monotonic() - started)
+            left = self._patience - (clock.monotonic() - started)
             if left <= 0:
                 break
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.5, 0.25)
-        self.waited = max(self.waited, time.monotonic() - started)
+        self.waited = max(self.waited, clock.monotonic() - started)
         return not missing
 
     async def _still(self, missing: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, str], int]:

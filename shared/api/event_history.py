@@ -13,8 +13,7 @@ from shared.api.queries import page_of, uuid
 from shared.domain.aggregate import Ref
 from shared.domain.errors import Invalid, NotFound
 from shared.event_store.aggregates import Loaded, history
-from shared.event_store.log import Seen
-from shared.event_store.protocol import EventStore
+from shared.event_store.protocol import EventStore, Seen
 from shared.read_models.protocol import Fields
 from shared.runtime.execute import entity
 

@@ -10,18 +10,18 @@ from pydantic.alias_generators import to_camel
 from shared.api.context import Info, from_stores
 from shared.api.queries import page_of, uuid
 from shared.auth.permissions import Role
+from shared.dead_letters.protocol import storable
 from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid
 from shared.domain.events import OrderCreated
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import CODEC
-from shared.event_store.log import EventLog, Seen
-from shared.messaging.dead_letters import storable
+from shared.event_store.protocol import EventLog, Seen
+from shared.monitoring.executions import Execution, Kind, Wanted
+from shared.monitoring.recorder import watched
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
-from shared.runtime.execution_store import Execution, Kind, Wanted
-from shared.runtime.executions import watched
 
 AGGREGATES = {aggregate.name: aggregate for aggregate in (CATEGORY, PRODUCT, ORDER)}
 PERSONAL = frozenset({"user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason"})

@@ -15,12 +15,12 @@ from shared.api.context import RequestContext, told
 from shared.api.operation import Asked, Results, carried_out, formatted, parsed, subscribed
 from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, Frame, dumped, frame
 from shared.auth.permissions import DEVELOPER
-from shared.domain.errors import Invalid, TimedOut, Unavailable, classify
-from shared.domain.values import parse_json
-from shared.observability.context import describe, remark
-from shared.observability.metrics import count
+from shared.domain.errors import Invalid, TimedOut, Unavailable
+from shared.event_store.tail import TooSlow
+from shared.monitoring.metrics import count
+from shared.observability.context import classify, describe, remark
 from shared.resilience.calls import time_left
-from shared.runtime.tail import TooSlow
+from shared.runtime.http import parse_json
 
 RESPONSE_JSON = "application/graphql-response+json"
 PLAIN_JSON = "application/json"

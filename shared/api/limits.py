@@ -28,7 +28,7 @@ from graphql import (
     visit,
 )
 
-from shared.runtime.settings import Settings
+from shared.config.settings import Settings
 
 _UNBOUNDED_LIST = 10  # assumed length of a list that has no argument `limit`
 _INTROSPECTED_LIST = 5  # the same in introspection, so that a tool's usual query is about a sixth of what is allowed

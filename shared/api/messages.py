@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from shared.api.context import Info, from_stores
 from shared.api.history import masked, seen_through
 from shared.api.queries import page_of
 from shared.api.sse import Place, Shown, last_seen, require_known
+from shared.config.manifest import manifest
 from shared.domain.aggregate import topic_of
 from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid
@@ -20,8 +21,8 @@ from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.messaging.envelope import topic as topic_of_command
 from shared.messaging.outbox import Traffic
 from shared.read_models.protocol import Fields
+from shared.resilience import clock
 from shared.runtime.engines import Engines
-from shared.runtime.manifest import manifest
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.store import SagaEntry
 
@@ -80,7 +81,7 @@ def _whole_moments(found: Sequence[Published], length: int) -> Sequence[Publishe
 
 
 async def pubsub_stats(_: Any, info: Info) -> Sequence[Fields]:
-    engines, until = info.context.engines, datetime.now(UTC)
+    engines, until = info.context.engines, clock.now()
     traffic = (engines.event_log.traffic, engines.saga_log.traffic, engines.dead_letters.traffic)
     events, commands, letters = await asyncio.gather(*(from_stores(one, until - _LATELY, until) for one in traffic))
     of_topic = {topic_of(aggregate): one for aggregate, one in events.items()}

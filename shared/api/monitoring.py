@@ -3,9 +3,8 @@
 import asyncio
 import gc
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from threading import Lock
 from types import FunctionType, ModuleType
@@ -17,13 +16,14 @@ import psutil
 from shared.api.context import Info
 from shared.auth.identity import authorization
 from shared.auth.permissions import Permission
+from shared.config.manifest import Function, manifest
 from shared.domain.errors import NotFound, Unavailable
 from shared.messaging.outbox import Outbox
+from shared.monitoring.health import SWEEPS_MISSED, Check, Finding, Report, Status, dependencies
 from shared.read_models.protocol import Fields
+from shared.resilience import clock
 from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
-from shared.runtime.health import SWEEPS_MISSED, Check, Finding, Report, Status, dependencies
-from shared.runtime.manifest import Function, manifest
 
 _LATE, _LOST = timedelta(minutes=1), timedelta(minutes=10)
 _MEGABYTE = 1_000_000
@@ -109,7 +109,7 @@ def _backlogs(engines: Engines) -> list[Check]:
 
 def _outbox(outbox: Outbox) -> Finding:
     backlog = outbox.backlog()
-    age = datetime.now(UTC) - backlog.oldest if backlog.oldest else timedelta()
+    age = clock.now() - backlog.oldest if backlog.oldest else timedelta()
     details = {"waiting": backlog.waiting, "oldestSeconds": max(0, round(age.total_seconds()))}
     if age >= _LOST:
         return Finding(Status.UNHEALTHY, "messages have not been published for 10 minutes or more", details)
@@ -119,7 +119,7 @@ def _outbox(outbox: Outbox) -> Finding:
 
 
 def _sagas(engines: Engines) -> Finding:
-    backlog = engines.sagas.backlog(datetime.now(UTC) - SWEEPS_MISSED)
+    backlog = engines.sagas.backlog(clock.now() - SWEEPS_MISSED)
     details = {"overdue": backlog.overdue, "stuck": backlog.stuck}
     if backlog.stuck:
         return Finding(Status.DEGRADED, "some sagas are stuck: a step could not be undone", details)
@@ -136,7 +136,7 @@ def _dead_letters(engines: Engines) -> Finding:
 
 
 async def memory_info(_: Any, info: Info) -> Fields:
-    return await asyncio.to_thread(_measured, info.context.engines, int(time.monotonic()))
+    return await asyncio.to_thread(_measured, info.context.engines, int(clock.monotonic()))
 
 
 @lru_cache(maxsize=1)

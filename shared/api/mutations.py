@@ -6,14 +6,14 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from graphql.pyutils import Path as ResponsePath
-from uuid_utils.compat import uuid7
 
 from shared.api.context import Info
 from shared.auth.permissions import Permission, require
 from shared.domain.errors import Invalid, Path, ShopError
+from shared.monitoring.recorder import watched
 from shared.observability.context import Context, caused_by
 from shared.read_models.protocol import Fields
-from shared.runtime.executions import watched
+from shared.resilience import clock
 
 _KEYS = UUID("5f0c2f6e-52f5-4c2e-9a2e-0d9c2a5b7d11")
 """The namespace of keys made from clients' keys."""
@@ -96,7 +96,7 @@ async def send(info: Info, function: str, command: dict[str, Any], context: Cont
 def _key(given: str | None, path: ResponsePath) -> str:
     """A request may hold several mutations, each under a key of its own, made of the client's and its response path."""
     if given is None:
-        return str(uuid7())
+        return str(clock.new_id())
     if not (0 < len(given) <= 200 and given.isascii() and given.isprintable()):
         raise Invalid("the header Idempotency-Key must be 1 to 200 printable ASCII characters", ("Idempotency-Key",))
     return str(uuid5(_KEYS, "/".join([*map(str, path.as_list()), given])))

@@ -27,8 +27,9 @@ from shared.api.context import Loaders, RequestContext
 from shared.api.limits import Meter, require_affordable, require_modest
 from shared.api.schema import schema
 from shared.api.sse import Place, Shown
-from shared.domain.errors import ShopError, Unavailable, classify
-from shared.runtime.settings import Settings
+from shared.config.settings import Settings
+from shared.domain.errors import ShopError, Unavailable
+from shared.observability.context import classify
 
 _KEEP_UP_TO = 4_000
 

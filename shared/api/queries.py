@@ -11,6 +11,7 @@ from uuid import UUID
 from graphql import OperationType
 
 from shared.api.context import Info, RequestContext, from_stores
+from shared.config.settings import Settings
 from shared.domain.aggregate import Aggregate
 from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid, NotFound
@@ -23,7 +24,6 @@ from shared.event_store.protocol import EventStore
 from shared.read_models.documents import RANKS_PER_UNIT, matches
 from shared.read_models.protocol import Fields, Find, Where
 from shared.runtime.execute import entity
-from shared.runtime.settings import Settings
 
 _SEARCH_PAGE = 500
 

@@ -35,10 +35,10 @@ from shared.api import (
 )
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
-from shared.messaging.dead_letters import DeadLetter, Entry
+from shared.config.manifest import ROOT
+from shared.dead_letters.protocol import DeadLetter, Entry
 from shared.read_models.documents import CategoryDocument, ItemDocument, OrderDocument, ProductDocument
 from shared.read_models.protocol import Fields
-from shared.runtime.manifest import ROOT
 
 _STEPS = {
     "PENDING": "reserve_inventory",

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, Literal, NamedTuple
@@ -13,11 +12,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from shared.api.context import Info
+from shared.config.settings import Settings
 from shared.domain.errors import Invalid
 from shared.event_store.protocol import Checkpoint
+from shared.monitoring.metrics import count
 from shared.observability.context import UNTRACED, span
-from shared.observability.metrics import count
-from shared.runtime.settings import Settings
+from shared.resilience import clock
 
 EVENT_STREAM = "text/event-stream"
 STREAM_HEADERS = {
@@ -129,7 +129,7 @@ class EventStream(Response):
                 await send({"type": "http.response.body", "body": chunk, "more_body": more})
 
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        ends = time.monotonic() + self._seconds
+        ends = clock.monotonic() + self._seconds
         with span("subscription", parent=UNTRACED):
             async with aclosing(self._paced(ends)) as chunks:
                 async for chunk in chunks:
@@ -141,7 +141,7 @@ class EventStream(Response):
         async with aclosing(self._frames):
             coming = asyncio.ensure_future(anext(self._frames, None))
             try:
-                while (left := ends - time.monotonic()) > 0:
+                while (left := ends - clock.monotonic()) > 0:
                     await asyncio.wait({coming}, timeout=min(left, self._pause))
                     if not coming.done():
                         yield HEARTBEAT

@@ -10,17 +10,18 @@ from typing import Any
 from shared.api.context import Info, from_stores
 from shared.api.monitoring import of_the_shop
 from shared.auth.permissions import Permission
+from shared.config.manifest import Function, manifest
+from shared.dead_letters.protocol import Trouble
 from shared.domain.errors import ShopError
-from shared.event_store.log import Counts, Seen
-from shared.messaging.dead_letter_store import Trouble
-from shared.observability.report import EVENT_TYPES
+from shared.event_store.protocol import Counts, Seen
+from shared.monitoring.counts import Asked, Records, Tally
+from shared.monitoring.lag import LOOKED_AT, Lag, lag
+from shared.monitoring.reports import EVENT_TYPES
 from shared.read_models.generations import Generations
-from shared.read_models.project import FED_BY, LOOKED_AT, Lag, lag
+from shared.read_models.project import FED_BY
 from shared.read_models.protocol import Extent, Fields, Queries
 from shared.read_models.rebuild import CREATED
-from shared.runtime.counts import Asked, Records, Tally
 from shared.runtime.engines import Engines
-from shared.runtime.manifest import Function, manifest
 
 _KEPT, _PROJECTIONS_KEPT = 1.0, 2.0
 """Seconds."""

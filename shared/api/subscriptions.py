@@ -19,12 +19,11 @@ from shared.domain.errors import Invalid, NotFound
 from shared.domain.order import ORDER, Order, Status
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import Loaded, load
-from shared.event_store.log import Seen
-from shared.event_store.protocol import Checkpoint
+from shared.event_store.protocol import Checkpoint, Seen
+from shared.event_store.tail import PAGE
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 from shared.runtime.execute import entity
-from shared.runtime.tail import PAGE
 
 _ENDED = {Status.CONFIRMED, Status.CANCELLED, Status.FAILED}
 

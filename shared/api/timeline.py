@@ -11,9 +11,9 @@ from shared.api.context import Info, from_stores
 from shared.domain.errors import Invalid
 from shared.domain.order import ORDER
 from shared.event_store.protocol import EventRecord
+from shared.monitoring.executions import Execution
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
-from shared.runtime.execution_store import Execution
 from shared.sagas.store import ListedSaga
 
 _MOST = 1000

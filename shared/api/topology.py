@@ -5,7 +5,6 @@ waits for one that has to start first: it is UNKNOWN until it has answered.
 """
 
 import asyncio
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,14 +15,15 @@ from shared.api.context import Info, from_stores
 from shared.api.monitoring import asking
 from shared.api.statistics import projections
 from shared.auth.identity import in_the_cloud
+from shared.config.manifest import Function, manifest
+from shared.config.settings import Settings
 from shared.domain.errors import ShopError, TimedOut
-from shared.observability.report import monitoring_client, refusals_told
+from shared.monitoring.health import Result
+from shared.monitoring.reports import monitoring_client, refusals_told
 from shared.read_models.protocol import Fields
+from shared.resilience import clock
 from shared.resilience.calls import deadline, time_left
 from shared.runtime.engines import Engines
-from shared.runtime.health import Result
-from shared.runtime.manifest import Function, manifest
-from shared.runtime.settings import Settings
 
 _UNKNOWN = "UNKNOWN"
 _QUEUES_KEPT = 15.0  # seconds; Cloud Monitoring has a new value every minute
@@ -161,7 +161,7 @@ def _undelivered(engines: Engines) -> Mapping[str, int] | None:
 
 def _monitored(settings: Settings) -> Mapping[str, int]:
     """As Cloud Monitoring has it, which is a minute or a few behind. Raises Unavailable."""
-    now = int(time.time())
+    now = int(clock.now().timestamp())
     wanted = {
         "name": f"projects/{settings.project_id}",
         "filter": f'metric.type = "{_UNDELIVERED}"',

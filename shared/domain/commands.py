@@ -1,20 +1,18 @@
 """What can be asked of the shop. Decoded once, at the edge, from JSON with camelCase names; unknown fields are refused."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import BeforeValidator, ConfigDict, Field, Strict, with_config
+from pydantic import BeforeValidator, ConfigDict, Field, with_config
 from pydantic.alias_generators import to_camel
 
-from shared.domain.errors import Invalid
 from shared.domain.values import (
     MAX_LINES,
     Amount,
     Currency,
     Name,
     Quantity,
-    Reason,
     Stock,
     StockDelta,
     Text,
@@ -177,41 +175,3 @@ class FailOrder:
 
     order_id: UUID
     reason: str
-
-
-@at_the_edge
-@dataclass(frozen=True)
-class RetryDeadLetters:
-    """The one with this id; without an id, the oldest pending ones, perhaps of one source only."""
-
-    id: UUID | None = None
-    source: Token | None = None
-    limit: Annotated[int, Strict(), Field(ge=1, le=1000)] = 100
-
-
-@at_the_edge
-@dataclass(frozen=True)
-class DiscardDeadLetter:
-    id: UUID
-    reason: Reason
-
-
-@at_the_edge
-@dataclass(frozen=True)
-class RetrySaga:
-    id: UUID
-
-
-@at_the_edge
-@dataclass(frozen=True)
-class RebuildProjection:
-    """`name`: the function's. REBUILD: begin a new generation of its read model; SWITCH: read generation `to`,
-    which goes with nothing else; DROP: delete the one that isn't read."""
-
-    name: Token
-    action: Literal["REBUILD", "SWITCH", "DROP"]
-    to: Annotated[int, Strict()] | None = None
-
-    def __post_init__(self) -> None:
-        if (self.action == "SWITCH") != (self.to is not None):
-            raise Invalid("to goes with SWITCH, and SWITCH with to", ("to",))

@@ -71,22 +71,3 @@ class Forbidden(ShopError):
 
 class TimedOut(ShopError):
     """No answer in time. It may have happened all the same: ask again under the same idempotency key."""
-
-
-ANSWERS: dict[type[Exception], tuple[int, str]] = {
-    Invalid: (422, "INVALID_INPUT"),
-    NotFound: (404, "NOT_FOUND"),
-    Rejected: (409, "BUSINESS_RULE_VIOLATION"),
-    Conflict: (409, "CONFLICT"),
-    Unavailable: (503, "SERVICE_UNAVAILABLE"),
-    Unauthenticated: (401, "UNAUTHENTICATED"),
-    Forbidden: (403, "FORBIDDEN"),
-    TimedOut: (504, "TIMEOUT"),
-}
-"""Status and code by error, subclasses included."""
-
-
-def classify(error: BaseException) -> tuple[int, str]:
-    """Status and code of an error. What is not in the table is a fault of ours."""
-    known = (ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
-    return next(known, (500, "INTERNAL_ERROR"))

@@ -1,14 +1,13 @@
 """Value types: Money, annotations that the edge enforces, and the decoding of JSON that enforces them, once."""
 
-import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeVar, get_args
 
 from iso4217 import Currency as IsoCurrency
-from pydantic import AfterValidator, Field, GetCoreSchemaHandler, Strict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, Strict, TypeAdapter
 from pydantic_core import CoreSchema, core_schema
 
 from shared.domain.errors import Invalid, Path
@@ -143,53 +142,6 @@ class To(Generic[T]):
 
 
 _adapters: dict[Any, TypeAdapter[Any]] = {}
-
-
-def parse_json(body: bytes | str) -> Any:
-    """JSON with exact decimals. Raises Invalid for anything else, NaN and Infinity included."""
-    try:
-        return json.loads(body, parse_float=_decimal, parse_int=_integer, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise Invalid(f"the body is not JSON: {error}") from error
-
-
-def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"{text[:50]} is not a number we can hold") from None
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{text[:50]}... is not a number we can hold") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number")
-
-
-_WORDS = {
-    "dataclass_type": "must be a JSON object",
-    "tuple_type": "must be a JSON list",
-    "too_long": "must have at most {max_length} items, not {actual_length}",
-    "too_short": "must have at least {min_length} items, not {actual_length}",
-}
-"""For what pydantic says in Python's words."""
-
-
-def decode(kind: type[T], value: Any) -> T:
-    """A strict dataclass from a value whose fields are named in camelCase. Raises Invalid naming the first fault."""
-    try:
-        decoded: T = adapter(kind).validate_python(value, by_alias=True, by_name=False)
-        return decoded
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        ours = _WORDS.get(first["type"])
-        words = ours.format(**first.get("ctx", {})) if ours else first["msg"].removeprefix("Value error, ")
-        raise Invalid(words, first["loc"]) from error
 
 
 def adapter(kind: Any) -> TypeAdapter[Any]:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 
 import structlog
 from pydantic import AwareDatetime, Field, Strict, TypeAdapter, ValidationError
-from uuid_utils.compat import uuid7
 
 from shared.domain.aggregate import Aggregate, Ref, topic_of
 from shared.domain.category import CATEGORY
@@ -21,6 +20,7 @@ from shared.domain.values import adapter
 from shared.event_store.protocol import EventRecord, EventStore, LogEntry, Snapshot
 from shared.messaging.envelope import Message
 from shared.observability.context import Context
+from shared.resilience import clock
 
 State = TypeVar("State")
 
@@ -102,13 +102,13 @@ def _snapshot(after: Loaded[Any]) -> Snapshot:
 def records(loaded: Sequence[Loaded[Any]], events: Sequence[Any], context: Context) -> list[EventRecord]:
     """Give new events their place: each at the end of its own stream among `loaded`."""
     versions = {one.ref.stream: one.version for one in loaded}
-    now = datetime.now(UTC)
+    now = clock.now()
     placed = []
     for event in events:
         stream = _AGGREGATES[type(event)].stream_of(event)
         versions[stream] += 1
         name, schema_version, data = CODEC.encode(event)
-        placed.append(EventRecord(uuid7(), stream, versions[stream], name, schema_version, data, context, now))
+        placed.append(EventRecord(clock.new_id(), stream, versions[stream], name, schema_version, data, context, now))
     return placed
 
 

@@ -4,77 +4,19 @@ many there are of each.
 What people see is not needed to run the shop. It is answered from indexes, so it stays quick with millions of events.
 """
 
-import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import LiteralString, Protocol
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import LiteralString
 from uuid import UUID
 
 from shared.domain.errors import Unavailable
 from shared.event_store.aggregates import announcement
-from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import event_from
-from shared.event_store.protocol import Checkpoint, EventRecord
+from shared.event_store.protocol import Counts, Seen
 from shared.messaging.envelope import Message
 from shared.messaging.outbox import LEASE_SECONDS, Backlog, Traffic, added_up
-from shared.resilience.postgres import Pool
-
-
-@dataclass(frozen=True)
-class Seen:
-    """`position`: the event's number in the whole log. Numbers go up within a stream; not every number is used."""
-
-    position: int
-    event: EventRecord
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many events there are, by type and aggregate, and the newest one's number and time. `counted_to`: the number of
-    the last that was counted, in the log's order. `last_minute`: how many were recorded in the last 60 seconds."""
-
-    events: Mapping[tuple[str, str], int]
-    last_position: int
-    last_recorded_at: datetime | None
-    counted_to: int = 0
-    last_minute: int = 0
-
-    def of(self, aggregate: str) -> int:
-        return sum(number for (_, name), number in self.events.items() if name == aggregate)
-
-
-class EventLog(Protocol):
-    """All in the log's order. `after`: the number of the event after which to begin. Raise Unavailable and TimedOut."""
-
-    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
-        """Only those of `types`, where any are given."""
-
-    def of_ids(self, ids: Sequence[UUID]) -> list[Seen]: ...
-
-    def of_places(self, places: Sequence[tuple[str, int]]) -> list[Seen]:
-        """By stream and version."""
-
-    def last_of(self, streams: Sequence[str], before: datetime) -> list[Seen]:
-        """The last event of each stream that was recorded before a moment."""
-
-    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]: ...
-
-    def everything(self, after: int, limit: int) -> list[Seen]: ...
-
-    def recent(self, limit: int, types: Sequence[str] = ()) -> list[Seen]:
-        """The newest first; only those of `types`, where any are given."""
-
-    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[Seen]:
-        """Of these types by when they were recorded: the newest first, or after a moment the oldest first."""
-
-    def counts(self) -> Counts:
-        """Of all there is, or of none: raises Unavailable while so many have never been counted that it takes longer."""
-
-    def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        """By aggregate. Lately is after `since`, up to `until`."""
-
+from shared.postgres.pool import Pool
+from shared.resilience import clock
 
 # "After an event" means after its place in the log's order, which its position alone does not say; after a number that is no
 # event's, after the last one before it. And nothing is shown
@@ -205,10 +147,10 @@ class PostgresEventLog:
         return added_up((name, Traffic(count, *lately[kind])) for (kind, name), count in counted.items())
 
     def counts(self) -> Counts:
-        until = time.monotonic() + _COUNTING
+        until = clock.monotonic() + _COUNTING
         with self._pool.use("the event store") as connection:
             while connection.execute("SELECT count_events(%s)", (_BATCH,)).fetchone() == (_BATCH,):
-                if time.monotonic() > until:
+                if clock.monotonic() > until:
                     raise Unavailable("the events are still being counted; ask again in a moment")
             counted = connection.execute("SELECT type, aggregate, count FROM event_counts").fetchall()
             counted_to, lately = connection.execute(LAST_MINUTE).fetchone() or (0, 0)
@@ -219,56 +161,6 @@ class PostgresEventLog:
     def _find(self, query: LiteralString, **values: object) -> list[Seen]:
         with self._pool.use("the event store") as connection:
             return [Seen(row[0], event_from(row[1:9])) for row in connection.execute(query, values)]
-
-
-class MemoryEventLog:
-    def __init__(self, store: MemoryEventStore) -> None:
-        self._store = store
-
-    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
-        wanted = (one for one in self._after(after) if one.event.stream in streams)
-        return [one for one in wanted if not types or one.event.type in types][:limit]
-
-    def of_ids(self, ids: Sequence[UUID]) -> list[Seen]:
-        return [one for one in self._after(0) if one.event.id in ids]
-
-    def of_places(self, places: Sequence[tuple[str, int]]) -> list[Seen]:
-        return [one for one in self._after(0) if (one.event.stream, one.event.version) in places]
-
-    def last_of(self, streams: Sequence[str], before: datetime) -> list[Seen]:
-        settled = [one for one in self._after(0) if one.event.stream in streams and one.event.recorded_at < before]
-        return list({one.event.stream: one for one in settled}.values())
-
-    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]:
-        return [one for one in self._after(after) if one.event.type in types][:limit]
-
-    def everything(self, after: int, limit: int) -> list[Seen]:
-        return list(self._after(after))[:limit]
-
-    def recent(self, limit: int, types: Sequence[str] = ()) -> list[Seen]:
-        return [one for one in list(self._after(0))[::-1] if not types or one.event.type in types][:limit]
-
-    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[Seen]:
-        wanted = [one for one in self._after(0) if one.event.type in types]
-        wanted.sort(key=lambda one: (one.event.recorded_at, one.position), reverse=after is None)
-        return [one for one in wanted if after is None or one.event.recorded_at > after][:limit]
-
-    def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        events = [seen.event for seen in self._after(0)]
-        return added_up((e.stream.partition("-")[0], Traffic.of_one(e.recorded_at, since, until)) for e in events)
-
-    def counts(self) -> Counts:
-        log = list(self._after(0))
-        counted = Counter((one.event.type, one.event.stream.partition("-")[0]) for one in log)
-        now, minute = datetime.now(UTC), timedelta(minutes=1)
-        lately = sum(now - minute < one.event.recorded_at <= now for one in log)
-        if not log:
-            return Counts({}, 0, None)
-        return Counts(counted, log[-1].position, log[-1].event.recorded_at, log[-1].position, lately)
-
-    def _after(self, after: int) -> Iterable[Seen]:
-        entries = self._store.read_all(Checkpoint(1, after, after), 10**9)
-        return (Seen(entry.checkpoint.position, entry.event) for entry in entries)
 
 
 _CLAIM = """

@@ -1,8 +1,10 @@
 """The event store in memory: for tests and for `scripts/dev --memory`. Same rules, same errors, nothing survives."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import RLock
+from uuid import UUID
 
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
 from shared.domain.placement import Place, Placement, Remove
@@ -12,13 +14,16 @@ from shared.event_store.protocol import (
     AlreadyRecorded,
     Append,
     Checkpoint,
+    Counts,
     EventRecord,
     IdempotencyRecord,
     LogEntry,
+    Seen,
     Snapshot,
 )
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import AfterCommit
+from shared.messaging.outbox import AfterCommit, Traffic, added_up
+from shared.resilience import clock
 
 
 class MemoryEventStore:
@@ -51,7 +56,7 @@ class MemoryEventStore:
                 self._streams.setdefault(event.stream, []).append(event)
             self._log.extend(events)
             if append.record:
-                self._records[append.record.key] = datetime.now(UTC), append.record
+                self._records[append.record.key] = clock.now(), append.record
             announcements = [announcement(event) for event in append.events]
             self._outbox.add(announcements)
         if self._after_commit:
@@ -102,7 +107,7 @@ class MemoryEventStore:
     def recorded(self, key: str) -> IdempotencyRecord | None:
         with self._lock:
             recorded_at, record = self._records.get(key, (datetime.min.replace(tzinfo=UTC), None))
-            return record if datetime.now(UTC) - recorded_at < self._keys_kept else None
+            return record if clock.now() - recorded_at < self._keys_kept else None
 
     def forget_keys(self, before: datetime, limit: int) -> int:
         with self._lock:
@@ -140,3 +145,53 @@ def _require_place(tree: dict[str, Place], new: Place) -> None:
         if above == new.stream:
             raise CircularParent("a category can't be moved below itself", ("parentId",))
         above = tree[above].parent
+
+
+class MemoryEventLog:
+    def __init__(self, store: MemoryEventStore) -> None:
+        self._store = store
+
+    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
+        wanted = (one for one in self._after(after) if one.event.stream in streams)
+        return [one for one in wanted if not types or one.event.type in types][:limit]
+
+    def of_ids(self, ids: Sequence[UUID]) -> list[Seen]:
+        return [one for one in self._after(0) if one.event.id in ids]
+
+    def of_places(self, places: Sequence[tuple[str, int]]) -> list[Seen]:
+        return [one for one in self._after(0) if (one.event.stream, one.event.version) in places]
+
+    def last_of(self, streams: Sequence[str], before: datetime) -> list[Seen]:
+        settled = [one for one in self._after(0) if one.event.stream in streams and one.event.recorded_at < before]
+        return list({one.event.stream: one for one in settled}.values())
+
+    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]:
+        return [one for one in self._after(after) if one.event.type in types][:limit]
+
+    def everything(self, after: int, limit: int) -> list[Seen]:
+        return list(self._after(after))[:limit]
+
+    def recent(self, limit: int, types: Sequence[str] = ()) -> list[Seen]:
+        return [one for one in list(self._after(0))[::-1] if not types or one.event.type in types][:limit]
+
+    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[Seen]:
+        wanted = [one for one in self._after(0) if one.event.type in types]
+        wanted.sort(key=lambda one: (one.event.recorded_at, one.position), reverse=after is None)
+        return [one for one in wanted if after is None or one.event.recorded_at > after][:limit]
+
+    def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
+        events = [seen.event for seen in self._after(0)]
+        return added_up((e.stream.partition("-")[0], Traffic.of_one(e.recorded_at, since, until)) for e in events)
+
+    def counts(self) -> Counts:
+        log = list(self._after(0))
+        counted = Counter((one.event.type, one.event.stream.partition("-")[0]) for one in log)
+        now, minute = clock.now(), timedelta(minutes=1)
+        lately = sum(now - minute < one.event.recorded_at <= now for one in log)
+        if not log:
+            return Counts({}, 0, None)
+        return Counts(counted, log[-1].position, log[-1].event.recorded_at, log[-1].position, lately)
+
+    def _after(self, after: int) -> Iterable[Seen]:
+        entries = self._store.read_all(Checkpoint(1, after, after), 10**9)
+        return (Seen(entry.checkpoint.position, entry.event) for entry in entries)

@@ -35,7 +35,7 @@ from shared.event_store.protocol import (
 )
 from shared.messaging.outbox import AfterCommit
 from shared.observability.context import stored_context
-from shared.resilience.postgres import Pool, Session
+from shared.postgres.pool import Pool, Session
 
 _READ = """
 SELECT id, stream, version, type, schema_version, data, metadata, recorded_at

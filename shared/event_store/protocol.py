@@ -1,6 +1,6 @@
 """What an event store does, whichever engine is below it. One contract suite runs on every implementation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from shared.domain.errors import ConcurrencyError
 from shared.domain.placement import Placement
+from shared.messaging.outbox import Traffic
 from shared.observability.context import Context
 
 
@@ -112,3 +113,57 @@ class EventStore(Protocol):
 
     def forget_keys(self, before: datetime, limit: int) -> int:
         """Delete idempotency records made before; how many."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """`position`: the event's number in the whole log. Numbers go up within a stream; not every number is used."""
+
+    position: int
+    event: EventRecord
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many events there are, by type and aggregate, and the newest one's number and time. `counted_to`: the number of
+    the last that was counted, in the log's order. `last_minute`: how many were recorded in the last 60 seconds."""
+
+    events: Mapping[tuple[str, str], int]
+    last_position: int
+    last_recorded_at: datetime | None
+    counted_to: int = 0
+    last_minute: int = 0
+
+    def of(self, aggregate: str) -> int:
+        return sum(number for (_, name), number in self.events.items() if name == aggregate)
+
+
+class EventLog(Protocol):
+    """All in the log's order. `after`: the number of the event after which to begin. Raise Unavailable and TimedOut."""
+
+    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
+        """Only those of `types`, where any are given."""
+
+    def of_ids(self, ids: Sequence[UUID]) -> list[Seen]: ...
+
+    def of_places(self, places: Sequence[tuple[str, int]]) -> list[Seen]:
+        """By stream and version."""
+
+    def last_of(self, streams: Sequence[str], before: datetime) -> list[Seen]:
+        """The last event of each stream that was recorded before a moment."""
+
+    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]: ...
+
+    def everything(self, after: int, limit: int) -> list[Seen]: ...
+
+    def recent(self, limit: int, types: Sequence[str] = ()) -> list[Seen]:
+        """The newest first; only those of `types`, where any are given."""
+
+    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[Seen]:
+        """Of these types by when they were recorded: the newest first, or after a moment the oldest first."""
+
+    def counts(self) -> Counts:
+        """Of all there is, or of none: raises Unavailable while so many have never been counted that it takes longer."""
+
+    def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
+        """By aggregate. Lately is after `since`, up to `until`."""

@@ -10,14 +10,13 @@ Amounts and shipments are kept in SQLite, in the file named by SANDBOX_DATABASE,
 
 import re
 import sqlite3
-import time
 from dataclasses import dataclass
 from decimal import Decimal
 from threading import Lock
 from typing import Any
-from uuid import uuid4
 
 from shared.domain.errors import Unavailable
+from shared.resilience import clock
 
 TOO_LATE = 8.0
 """Seconds that `time-out` takes: more than any gateway waits."""
@@ -57,7 +56,7 @@ class Sandbox:
                 entry = self._decide(kind, key, ask, entry["failures"] if entry else 0)
                 self._keep(entry)
         if ask.method == "time-out":
-            time.sleep(TOO_LATE)
+            clock.sleep(TOO_LATE)
         if entry["status"] == "failing":
             raise Unavailable(f"the sandbox was told to fail {ask.method.removeprefix('fail-')} times")
         if entry["status"] == "undone":
@@ -83,7 +82,7 @@ class Sandbox:
         if failing and failures < int(failing[1]):
             return self._entry(kind, key, "failing", failures=failures + 1)
         if method in ("approve", "standard", "time-out") or failing:
-            return self._entry(kind, key, "accepted", reference=f"sandbox-{uuid4()}", amount=str(ask.amount))
+            return self._entry(kind, key, "accepted", reference=f"sandbox-{clock.new_id()}", amount=str(ask.amount))
         reason = (
             f"the sandbox was told to {method}" if method in ("decline", "refuse") else f"unknown method {method!r}"
         )

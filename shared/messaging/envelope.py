@@ -6,17 +6,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from pydantic.alias_generators import to_camel
-from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Invalid
 from shared.domain.values import adapter
 from shared.observability.context import Context
+from shared.resilience import clock
 
 
 class Publishable(Protocol):
@@ -42,8 +42,8 @@ class Message:
     subject: str
     data: dict[str, Any]
     context: Context
-    id: UUID = field(default_factory=uuid7)
-    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    id: UUID = field(default_factory=clock.new_id)
+    time: datetime = field(default_factory=clock.now)
 
     def body(self) -> bytes:
         return json.dumps(self.data, ensure_ascii=False).encode()

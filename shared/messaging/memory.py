@@ -2,40 +2,21 @@
 
 import base64
 import heapq
-import random
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Condition, Thread
+from threading import Condition
 from typing import Any
 from uuid import UUID
 
 import structlog
 
+from shared.config.manifest import Subscription
 from shared.messaging.envelope import Message, Publishable
 from shared.messaging.outbox import LEASE_SECONDS, Backlog
+from shared.resilience import clock
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Subscription:
-    """One consumer of one topic; derived from the manifest, never written twice.
-
-    `endpoint`: the function it pushes to. `min_backoff`, `max_backoff`: seconds between attempts. After
-    `max_attempts` a message moves to `dead_letter_topic`; without one it is tried for ever."""
-
-    name: str
-    topic: str
-    endpoint: str
-    service: str
-    min_backoff: float
-    max_backoff: float
-    max_attempts: int
-    ack_deadline: int
-    dead_letter_topic: str | None
 
 
 def dead_letter_attributes(subscription: Subscription, attempts: int) -> dict[str, str]:
@@ -63,12 +44,12 @@ class MemoryOutbox:
         with self._lock:
             for message in messages:
                 self._messages[message.id] = message
-                self._leased_until[message.id] = time.monotonic() + self._lease_seconds
+                self._leased_until[message.id] = clock.monotonic() + self._lease_seconds
 
     def claim(self, limit: int) -> list[Message]:
         with self._lock:
-            free = [m for i, m in sorted(self._messages.items()) if self._leased_until[i] < time.monotonic()][:limit]
-            self._leased_until |= {message.id: time.monotonic() + self._lease_seconds for message in free}
+            free = [m for i, m in sorted(self._messages.items()) if self._leased_until[i] < clock.monotonic()][:limit]
+            self._leased_until |= {message.id: clock.monotonic() + self._lease_seconds for message in free}
             return free
 
     def delete(self, ids: Sequence[UUID]) -> None:
@@ -101,13 +82,12 @@ class MemoryBroker:
         self._changed = Condition()
         self._in_flight = 0
         self._closed = False
-        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="broker")
-        self._clock = Thread(target=self._run, name="broker-clock", daemon=True)
+        self._workers = clock.executor(workers, "broker")
         self.published: Counter[str] = Counter()
         self._undelivered: Counter[str] = Counter()
 
     def start(self) -> None:
-        self._clock.start()
+        clock.thread(self._run, "broker-clock")
 
     def close(self) -> None:
         with self._changed:
@@ -126,13 +106,13 @@ class MemoryBroker:
     def publish_raw(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
         self.published[topic] += 1
         message = {
-            "messageId": f"{random.getrandbits(63)}",
+            "messageId": f"{int(clock.random() * 2**63)}",
             "data": base64.b64encode(data).decode(),
             "attributes": attributes,
         }
         for subscription in self._subscriptions:
             if subscription.topic == topic:
-                self._schedule(_Delivery(time.monotonic(), random.random(), subscription, message, 1))
+                self._schedule(_Delivery(clock.monotonic(), clock.random(), subscription, message, 1))
 
     def undelivered(self) -> dict[str, int]:
         """Messages that each subscription has not acknowledged yet, those being delivered included."""
@@ -153,8 +133,8 @@ class MemoryBroker:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._closed and not (self._due and self._due[0].due <= time.monotonic()):
-                    self._changed.wait(max(0.0, self._due[0].due - time.monotonic()) if self._due else None)
+                while not self._closed and not (self._due and self._due[0].due <= clock.monotonic()):
+                    self._changed.wait(max(0.0, self._due[0].due - clock.monotonic()) if self._due else None)
                 if self._closed:
                     return
                 delivery = heapq.heappop(self._due)
@@ -184,8 +164,8 @@ class MemoryBroker:
             self._done(failed)
             return
         wait = min(subscription.max_backoff, subscription.min_backoff * 2 ** min(failed.attempt - 1, 30))
-        due = time.monotonic() + wait * random.uniform(0.9, 1.1)
-        self._schedule(_Delivery(due, random.random(), subscription, failed.message, failed.attempt + 1))
+        due = clock.monotonic() + wait * clock.uniform(0.9, 1.1)
+        self._schedule(_Delivery(due, clock.random(), subscription, failed.message, failed.attempt + 1))
 
     def _done(self, delivery: _Delivery) -> None:
         with self._changed:

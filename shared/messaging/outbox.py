@@ -4,7 +4,6 @@ Publishing before the commit tells of things that may not happen; publishing aft
 happened when the process dies in between. A message may be published twice, never not at all.
 """
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from opentelemetry.trace import Span
 from shared.domain.errors import TimedOut, Unavailable
 from shared.messaging.envelope import Message, Publishable, decode_stored
 from shared.observability.context import SpanKind, span
-from shared.resilience.postgres import Pool
+from shared.postgres.pool import Pool
+from shared.resilience import clock
 
 _log = structlog.get_logger()
 
@@ -118,8 +118,8 @@ def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
     """
     relayed = 0
     refusal: Unavailable | None = None
-    until = time.monotonic() + _RELAY_SECONDS
-    while time.monotonic() < until and (messages := outbox.claim(batch)):
+    until = clock.monotonic() + _RELAY_SECONDS
+    while clock.monotonic() < until and (messages := outbox.claim(batch)):
         try:
             with sending(sorted({message.topic for message in messages}), len(messages)):
                 published = publisher.publish(messages)

@@ -1,6 +1,5 @@
 """Publishing to Pub/Sub. With PUBSUB_EMULATOR_HOST set, the client library talks to the emulator."""
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -15,6 +14,7 @@ from google.pubsub_v1 import PublisherClient as GeneratedClient
 
 from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Publishable
+from shared.resilience import clock
 from shared.resilience.calls import Breaker, time_left
 
 _log = structlog.get_logger()
@@ -65,12 +65,12 @@ class PubSubPublisher:
 
     def _accepted(self, messages: Sequence[Publishable]) -> tuple[list[UUID], Exception | None]:
         """Those that were, and why the last of the others wasn't."""
-        deadline = time.monotonic() + time_left(_DEADLINE)
+        deadline = clock.monotonic() + time_left(_DEADLINE)
         futures = [(message, self._sent(message)) for message in messages]
         accepted, failure = [], None
         for message, future in futures:
             try:
-                future.result(timeout=max(0.0, deadline - time.monotonic()))
+                future.result(timeout=max(0.0, deadline - clock.monotonic()))
                 accepted.append(message.id)
             except (exceptions.GoogleAPIError, FutureTimeout, MessageTooLargeError) as error:
                 failure = error

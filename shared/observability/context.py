@@ -23,9 +23,18 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from uuid_utils.compat import uuid7
 
-from shared.domain.errors import classify
+from shared.domain.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Rejected,
+    TimedOut,
+    Unauthenticated,
+    Unavailable,
+)
+from shared.resilience import clock
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,7 @@ def current_or_none() -> Context | None:
 
 
 def fresh(actor: str = "system") -> Context:
-    new_id = str(uuid7())
+    new_id = str(clock.new_id())
     return Context(correlation_id=new_id, causation_id=new_id, actor=actor)
 
 
@@ -199,3 +208,22 @@ def traceparent() -> str | None:
 
 def _parent(given: str | None) -> SpanContext | None:
     return _PROPAGATOR.extract({"traceparent": given}, SpanContext()) if given else None
+
+
+ANSWERS: dict[type[Exception], tuple[int, str]] = {
+    Invalid: (422, "INVALID_INPUT"),
+    NotFound: (404, "NOT_FOUND"),
+    Rejected: (409, "BUSINESS_RULE_VIOLATION"),
+    Conflict: (409, "CONFLICT"),
+    Unavailable: (503, "SERVICE_UNAVAILABLE"),
+    Unauthenticated: (401, "UNAUTHENTICATED"),
+    Forbidden: (403, "FORBIDDEN"),
+    TimedOut: (504, "TIMEOUT"),
+}
+"""Status and code by error, subclasses included."""
+
+
+def classify(error: BaseException) -> tuple[int, str]:
+    """Status and code of an error. What is not in the table is a fault of ours."""
+    known = (ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
+    return next(known, (500, "INTERNAL_ERROR"))

@@ -4,7 +4,6 @@ import logging
 import os
 import re
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -15,6 +14,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from shared.observability.context import current_or_none, remarking, traceparent, within
+from shared.resilience import clock
 
 _log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ def configure(project_id: str) -> None:
 def access_line(function: str, method: str, path: str) -> Iterator[None]:
     """One line for the request that is answered inside, once it has been, whatever became of it. `status` and all else
     that is remarked are part of it."""
-    began = time.perf_counter()
+    began = clock.monotonic()
     with remarking() as remarks:
         try:
             yield
@@ -58,7 +58,7 @@ def access_line(function: str, method: str, path: str) -> Iterator[None]:
                 "method": method[:20],
                 "path": quote(path[:200], safe="/@", errors="replace"),
             }
-            taken = round((time.perf_counter() - began) * 1000, 1)
+            taken = round((clock.monotonic() - began) * 1000, 1)
             with within(context) if context else nullcontext():
                 _log.info("request", **about, **({"status": 500} | remarks), milliseconds=taken)
 

@@ -1,8 +1,6 @@
 """The query database on Firestore. With FIRESTORE_EMULATOR_HOST set, the client libraries talk to the emulator."""
 
 import asyncio
-import random
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -16,6 +14,7 @@ from google.cloud.firestore_v1.base_query import FieldFilter
 from shared.domain.errors import TimedOut, Unavailable
 from shared.observability.context import SpanKind, span
 from shared.read_models.protocol import Change, Extent, Fields, Find
+from shared.resilience import clock
 from shared.resilience.calls import Breaker, time_left
 
 _DEADLINE = 10.0
@@ -71,7 +70,7 @@ class FirestoreReadModels:
             made = change(snapshot.to_dict())
             if made is None or self._written(snapshot, made):
                 return
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))
+            clock.sleep(clock.uniform(0, 0.01 * 2**attempt))
         raise Unavailable(f"too many write {collection}/{key} at the same moment; try again")
 
     def delete(self, collection: str, limit: int) -> int:

@@ -5,16 +5,19 @@ one is written as well; every process looks at it again after KNOWN_SECONDS. Whi
 into both, so either can be read at any moment: going back is a matter of one document.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
 
-from shared.domain.errors import Rejected
-from shared.domain.values import adapter
+from pydantic import Strict
+
+from shared.domain.commands import at_the_edge
+from shared.domain.errors import Invalid, Rejected
+from shared.domain.values import Token, adapter
 from shared.read_models.project import FED_BY
 from shared.read_models.protocol import Change, Extent, Fields, Find, Queries, ReadModels
+from shared.resilience import clock
 
 GENERATIONS = "generations"
 """The collection of those documents, by read model."""
@@ -56,7 +59,7 @@ class Generations:
         """To be gone on with: what was recorded until everybody knew is SETTLED old by now, and so is looked at."""
         if self.since is None or self.state not in ("BUILDING", "DROPPED"):
             return False
-        return datetime.now(UTC) - self.since >= SETTLED + timedelta(seconds=KNOWN_SECONDS)
+        return clock.now() - self.since >= SETTLED + timedelta(seconds=KNOWN_SECONDS)
 
 
 def rebuilt(now: Generations) -> Generations:
@@ -67,7 +70,7 @@ def rebuilt(now: Generations) -> Generations:
         raise Rejected(f"generation {now.other} is still kept and written; drop it first", ("name",))
     if now.state == "DROPPED":
         raise Rejected(f"generation {now.other} is still being deleted; try again in a minute", ("name",))
-    return Generations(now.live, now.newest + 1, "BUILDING", now.newest + 1, datetime.now(UTC))
+    return Generations(now.live, now.newest + 1, "BUILDING", now.newest + 1, clock.now())
 
 
 def switched(now: Generations, to: int) -> Generations:
@@ -78,14 +81,14 @@ def switched(now: Generations, to: int) -> Generations:
         raise Rejected(f"there is no generation {to} to switch to", ("to",))
     if now.state == "BUILDING":
         raise Rejected(f"generation {to} is still being built; it is switched to when it is complete", ("to",))
-    return Generations(to, now.live, "KEPT", now.newest, datetime.now(UTC))
+    return Generations(to, now.live, "KEPT", now.newest, clock.now())
 
 
 def dropped(now: Generations) -> Generations:
     """Without the other generation, whether it was complete or not."""
     if now.other is None or now.state == "DROPPED":
         return now
-    return Generations(now.live, now.other, "DROPPED", now.newest, datetime.now(UTC))
+    return Generations(now.live, now.other, "DROPPED", now.newest, clock.now())
 
 
 def place(collection: str, generation: int) -> str:
@@ -147,8 +150,8 @@ class EveryGeneration:
         if read_model is None:
             return [1]
         known = self._known.get(read_model)
-        if known is None or time.monotonic() - known[0] >= KNOWN_SECONDS:
-            known = time.monotonic(), generations_of(self.models, read_model)
+        if known is None or clock.monotonic() - known[0] >= KNOWN_SECONDS:
+            known = clock.monotonic(), generations_of(self.models, read_model)
             self._known[read_model] = known
         return known[1].written
 
@@ -202,7 +205,7 @@ class LiveGeneration:
 
     async def generations(self) -> Mapping[str, Generations]:
         """Of each read model, as they are now."""
-        asked_at = time.monotonic()
+        asked_at = clock.monotonic()
         stored = await self.queries.get_many(GENERATIONS, list(FED_BY))
         known = {name: _from(stored.get(name)) for name in FED_BY}
         self._known = asked_at, known
@@ -210,7 +213,22 @@ class LiveGeneration:
 
     async def _live(self, collection: str) -> OneGeneration:
         known = self._known
-        if known is None or time.monotonic() - known[0] >= KNOWN_SECONDS:
-            known = time.monotonic(), await self.generations()
+        if known is None or clock.monotonic() - known[0] >= KNOWN_SECONDS:
+            known = clock.monotonic(), await self.generations()
         read_model = _READ_MODELS.get(collection)
         return OneGeneration(self.queries, known[1][read_model].live if read_model else 1)
+
+
+@at_the_edge
+@dataclass(frozen=True)
+class RebuildProjection:
+    """`name`: the function's. REBUILD: begin a new generation of its read model; SWITCH: read generation `to`,
+    which goes with nothing else; DROP: delete the one that isn't read."""
+
+    name: Token
+    action: Literal["REBUILD", "SWITCH", "DROP"]
+    to: Annotated[int, Strict()] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.action == "SWITCH") != (self.to is not None):
+            raise Invalid("to goes with SWITCH, and SWITCH with to", ("to",))

@@ -8,10 +8,8 @@ looks at these alone. When a pass has found nothing missing, the generations are
 was; a page done twice does no harm.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from uuid import UUID
 
 from shared.domain.category import CATEGORY
@@ -19,8 +17,7 @@ from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import announcement
-from shared.event_store.log import EventLog, Seen
-from shared.event_store.protocol import EventRecord
+from shared.event_store.protocol import EventLog, EventRecord, Seen
 from shared.messaging.envelope import ONLY_FOR, Message
 from shared.messaging.outbox import Publisher
 from shared.read_models.generations import (
@@ -34,6 +31,7 @@ from shared.read_models.generations import (
 )
 from shared.read_models.project import FED_BY, not_yet_in
 from shared.read_models.protocol import Queries, ReadModels
+from shared.resilience import clock
 from shared.resilience.calls import awaited
 
 PAGE = 500
@@ -83,8 +81,8 @@ class Rebuild:
 
     def go_on(self, seconds: float) -> int:
         """For so long, or until there is nothing to do for now; how many streams were announced or documents deleted."""
-        until, done = time.monotonic() + seconds, 0
-        while time.monotonic() < until:
+        until, done = clock.monotonic() + seconds, 0
+        while clock.monotonic() < until:
             now = generations_of(self.models, self.read_model)
             if not now.is_due:
                 break
@@ -118,7 +116,7 @@ class Rebuild:
     def _missing(self, now: Generations, streams: Sequence[str]) -> list[EventRecord]:
         """The last events of those streams whose documents have not come so far."""
         assert now.other is not None
-        last = [seen.event for seen in self.log.last_of(streams, datetime.now(UTC) - SETTLED)]
+        last = [seen.event for seen in self.log.last_of(streams, clock.now() - SETTLED)]
         there, missing = OneGeneration(self.queries, now.other), list[EventRecord]()
         for kind, collection in FED_BY[self.read_model]:
             of_kind = [event for event in last if event.stream.startswith(f"{kind}-")]
@@ -157,5 +155,5 @@ def _with(now: Generations, missing: Sequence[EventRecord]) -> Generations:
 
 
 def _next_pass(now: Generations) -> Generations:
-    begun = replace(now, since=datetime.now(UTC), wanted=now.late, passes=now.passes + 1)
+    begun = replace(now, since=clock.now(), wanted=now.late, passes=now.passes + 1)
     return replace(begun, places={}, checked=0, behind=0, late=())

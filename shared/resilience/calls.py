@@ -4,19 +4,18 @@ A deadline covers everything done for one request: whoever is called next gets w
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
-from datetime import UTC, datetime
 from functools import lru_cache
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any, TypeVar
 
 import pybreaker
 import structlog
 
 from shared.domain.errors import TimedOut, Unavailable
+from shared.resilience import clock
 
 T = TypeVar("T")
 
@@ -30,7 +29,7 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """What is done inside has so many seconds, or fewer where a deadline is set already."""
-    ends, earlier = time.monotonic() + seconds, _deadline.get()
+    ends, earlier = clock.monotonic() + seconds, _deadline.get()
     token = _deadline.set(ends if earlier is None else min(ends, earlier))
     try:
         yield
@@ -41,7 +40,7 @@ def deadline(seconds: float) -> Iterator[None]:
 def time_left(at_most: float) -> float:
     """Seconds that the next call may take, above 0. Raises OutOfTime when none is left."""
     ends = _deadline.get()
-    left = at_most if ends is None else min(at_most, ends - time.monotonic())
+    left = at_most if ends is None else min(at_most, ends - clock.monotonic())
     if left <= 0:
         raise OutOfTime("the time for this request is up")
     return left
@@ -99,7 +98,7 @@ class Breaker:
 
     def _refusal(self) -> BreakerOpen:
         opened_at = self._breaker._state_storage.opened_at
-        waited = (datetime.now(UTC) - opened_at).total_seconds() if opened_at else 0.0
+        waited = (clock.now() - opened_at).total_seconds() if opened_at else 0.0
         wait = max(1.0, self._breaker.reset_timeout - waited)
         return BreakerOpen(f"{self.name} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
 
@@ -153,10 +152,10 @@ class Kept:
     async def get(self, what: str, seconds: float, find: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Raises TimedOut when there is no answer in the time that the caller has, at most _KEPT_WAIT."""
         began, task = self._found.get(what, (0.0, None))
-        if task is None or (task.done() and (_failed(task) or time.monotonic() - began >= seconds)):
+        if task is None or (task.done() and (_failed(task) or clock.monotonic() - began >= seconds)):
             task = asyncio.get_running_loop().create_task(find(), name=what, context=Context())
             task.add_done_callback(_told)
-            self._found[what] = time.monotonic(), task
+            self._found[what] = clock.monotonic(), task
         try:
             async with asyncio.timeout(time_left(_KEPT_WAIT)):
                 found: T = await asyncio.shield(task)
@@ -188,5 +187,5 @@ def awaited(coroutine: Coroutine[Any, Any, T], at_most: float) -> T:
 @lru_cache
 def _loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
-    Thread(target=loop.run_forever, name="coroutines of threads", daemon=True).start()
+    clock.thread(loop.run_forever, "coroutines of threads")
     return loop

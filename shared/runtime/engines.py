@@ -3,38 +3,35 @@
 from collections.abc import Mapping
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from shared.auth.identity import refuse_emulator_in_the_cloud
+from shared.config.manifest import Database
+from shared.config.settings import Settings, settings
+from shared.dead_letters.postgres import PostgresDeadLetters
+from shared.dead_letters.protocol import DeadLetters
 from shared.domain.order import ORDER
-from shared.event_store.log import EventLog, PostgresEventLog, PostgresEventOutbox
+from shared.event_store.log import PostgresEventLog, PostgresEventOutbox
 from shared.event_store.postgres import PostgresEventStore
-from shared.event_store.protocol import EventStore, LogEntry
+from shared.event_store.protocol import EventLog, EventStore, LogEntry
+from shared.event_store.tail import Seats, Tail
 from shared.gateways.providers import HttpPayments, HttpShipping, PaymentGateway, ShippingGateway
 from shared.gateways.sandbox import Sandbox
-from shared.messaging.dead_letter_store import DeadLetters
 from shared.messaging.outbox import Outbox, PostgresOutbox, Publisher, publish_after_commit
-from shared.messaging.postgres_dead_letters import PostgresDeadLetters
+from shared.monitoring.counts import Counts, PostgresCounts
+from shared.monitoring.executions import Executions, PostgresExecutions
+from shared.monitoring.health import Checkup
+from shared.monitoring.recorder import Recorder
 from shared.observability import logs
 from shared.observability.context import configure, exporter_of_the_environment
+from shared.postgres.migrations import FOLDERS, missing
+from shared.postgres.pool import Pool, connect, login_token
 from shared.read_models.generations import EveryGeneration, LiveGeneration
 from shared.read_models.protocol import ReadModels
 from shared.resilience.calls import Breakers, Kept
-from shared.resilience.login import login_token
-from shared.resilience.postgres import FOLDERS, Pool, connect, missing
-from shared.runtime.coordinate import Coordinator
-from shared.runtime.counts import Counts, PostgresCounts
-from shared.runtime.execution_store import Executions, PostgresExecutions
-from shared.runtime.executions import Recorder
-from shared.runtime.manifest import Database
-from shared.runtime.settings import Settings, settings
-from shared.runtime.tail import Seats, Tail
-from shared.sagas.log import PostgresSagaLog, SagaLog
+from shared.sagas.coordinate import Coordinator
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.store import PostgresSagaStore, SagaEntry, SagaStore
-
-if TYPE_CHECKING:
-    from shared.runtime.health import Checkup
+from shared.sagas.postgres import PostgresSagaLog, PostgresSagaStore
+from shared.sagas.store import SagaEntry, SagaLog, SagaStore
 
 
 class Engines:
@@ -104,10 +101,8 @@ class Engines:
             return missing(connection, FOLDERS[database])
 
     @cached_property
-    def checkup(self) -> "Checkup":
+    def checkup(self) -> Checkup:
         """What the health checks of this process have found."""
-        from shared.runtime.health import Checkup  # which looks at engines
-
         return Checkup()
 
     @cached_property

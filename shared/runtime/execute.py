@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,6 +17,7 @@ from shared.event_store.aggregates import Loaded, load, records, snapshot_if_due
 from shared.event_store.protocol import AlreadyRecorded, Append, EventStore, IdempotencyRecord
 from shared.observability.context import current
 from shared.read_models.documents import document
+from shared.resilience import clock
 from shared.resilience.calls import time_left
 
 Command = TypeVar("Command")
@@ -68,7 +67,7 @@ def execute(
         except ConcurrencyError:
             if attempt == ATTEMPTS - 1:
                 raise
-            time.sleep(time_left(random.uniform(0.0001, 0.002 * 2 ** min(attempt, 6))))
+            clock.sleep(time_left(clock.uniform(0.0001, 0.002 * 2 ** min(attempt, 6))))
     raise AssertionError("unreachable")
 
 

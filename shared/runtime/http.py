@@ -1,28 +1,32 @@
 """HTTP in and out of a function: its health and metrics, bounded bodies, and errors as answers."""
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from functools import wraps
 from http import HTTPStatus
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flask
 import functions_framework
 import structlog
 from flask.typing import ResponseReturnValue
+from pydantic import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.auth.identity import refuse_emulator_in_the_cloud
-from shared.domain.errors import Invalid, ShopError, Unavailable, classify
-from shared.observability.context import flush, remark
+from shared.domain.errors import Invalid, ShopError, Unavailable
+from shared.domain.values import adapter
+from shared.event_store.tail import T
+from shared.monitoring.health import Check, Checkup, Finding, Report, Status, dependencies
+from shared.monitoring.metrics import LABELS, TEXT, Sample, count, exposition, observe
+from shared.observability.context import classify, flush, remark
 from shared.observability.logs import access_line
-from shared.observability.metrics import LABELS, TEXT, Sample, count, exposition, observe
+from shared.resilience import clock
 from shared.runtime.engines import engines
-from shared.runtime.health import Check, Checkup, Finding, Report, Status, dependencies
 
 _log = structlog.get_logger()
 
@@ -177,7 +181,7 @@ class Piece:
 @contextmanager
 def measured(work: Work, function: str) -> Iterator[Piece]:
     """Count what is done inside, and as an error of the function what it raises."""
-    piece, began, code = Piece(function), time.perf_counter(), "OK"
+    piece, began, code = Piece(function), clock.monotonic(), "OK"
     try:
         yield piece
     except BaseException as error:
@@ -187,4 +191,51 @@ def measured(work: Work, function: str) -> Iterator[Piece]:
     finally:
         count(work.total, piece.label, code)
         if work.seconds:
-            observe(work.seconds, time.perf_counter() - began, piece.label)
+            observe(work.seconds, clock.monotonic() - began, piece.label)
+
+
+def parse_json(body: bytes | str) -> Any:
+    """JSON with exact decimals. Raises Invalid for anything else, NaN and Infinity included."""
+    try:
+        return json.loads(body, parse_float=_decimal, parse_int=_integer, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"the body is not JSON: {error}") from error
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text[:50]} is not a number we can hold") from None
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text[:50]}... is not a number we can hold") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number")
+
+
+_WORDS = {
+    "dataclass_type": "must be a JSON object",
+    "tuple_type": "must be a JSON list",
+    "too_long": "must have at most {max_length} items, not {actual_length}",
+    "too_short": "must have at least {min_length} items, not {actual_length}",
+}
+"""For what pydantic says in Python's words."""
+
+
+def decode(kind: type[T], value: Any) -> T:
+    """A strict dataclass from a value whose fields are named in camelCase. Raises Invalid naming the first fault."""
+    try:
+        decoded: T = adapter(kind).validate_python(value, by_alias=True, by_name=False)
+        return decoded
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        ours = _WORDS.get(first["type"])
+        words = ours.format(**first.get("ctx", {})) if ours else first["msg"].removeprefix("Value error, ")
+        raise Invalid(words, first["loc"]) from error

@@ -5,22 +5,22 @@ from functools import cached_property
 
 import httpx
 
-from shared.event_store.log import EventLog, MemoryEventLog
-from shared.event_store.memory import MemoryEventStore
-from shared.event_store.protocol import EventStore
-from shared.messaging.dead_letter_store import DeadLetters, MemoryDeadLetters
-from shared.messaging.memory import Deliver, MemoryBroker, MemoryOutbox, Subscription
+from shared.config.manifest import Database, Subscription, manifest
+from shared.config.settings import Settings, url_of
+from shared.dead_letters.memory import MemoryDeadLetters
+from shared.dead_letters.protocol import DeadLetters
+from shared.event_store.memory import MemoryEventLog, MemoryEventStore
+from shared.event_store.protocol import EventLog, EventStore
+from shared.messaging.memory import Deliver, MemoryBroker, MemoryOutbox
 from shared.messaging.outbox import Outbox, Publisher, publish_after_commit
+from shared.monitoring.counts import Counts, MemoryCounts
+from shared.monitoring.executions import Executions, MemoryExecutions
 from shared.read_models.generations import EveryGeneration, LiveGeneration
-from shared.read_models.protocol import MemoryReadModels, ReadModels
-from shared.runtime.counts import Counts, MemoryCounts
+from shared.read_models.memory import MemoryReadModels
+from shared.read_models.protocol import ReadModels
 from shared.runtime.engines import Engines
-from shared.runtime.execution_store import Executions, MemoryExecutions
-from shared.runtime.manifest import Database, manifest
-from shared.runtime.settings import Settings, url_of
-from shared.sagas.log import SagaLog
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
-from shared.sagas.store import SagaStore
+from shared.sagas.store import SagaLog, SagaStore
 
 
 class PostgresEngines(Engines):

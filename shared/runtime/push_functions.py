@@ -5,7 +5,6 @@ dead-letter topic.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import wraps
 from http import HTTPStatus
@@ -14,17 +13,18 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import flask
 import structlog
 
+from shared.dead_letters.protocol import described, recognised
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import Invalid
 from shared.event_store.aggregates import announced
-from shared.messaging.dead_letters import described, recognised
 from shared.messaging.envelope import TYPE, Message, Push, command_from, decode_message, decode_push
+from shared.monitoring.recorder import watched
 from shared.observability.context import SpanKind, caused_by, fresh, handling, remark
 from shared.read_models.project import Projection, project
 from shared.read_models.protocol import Fields
+from shared.resilience import clock
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
-from shared.runtime.executions import watched
 from shared.runtime.http import (
     DELIVERIES,
     RUNS,
@@ -42,7 +42,7 @@ Document = TypeVar("Document")
 _log = structlog.get_logger()
 
 _NOTING_SECONDS = 1.0
-_noting = ThreadPoolExecutor(2, thread_name_prefix="noting")
+_noting = clock.executor(2, "noting")
 
 _PAGE = 500
 """Events of a history that are in memory at one time."""

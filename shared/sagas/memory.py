@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from threading import RLock
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from shared.event_store.protocol import Checkpoint
 from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import AfterCommit, Traffic, added_up
+from shared.resilience import clock
 from shared.sagas.definition import Status
 from shared.sagas.store import (
     ALL,
@@ -52,7 +53,7 @@ class MemorySagaStore:
             if (there.version if there else 0) != saga.version:
                 raise ConcurrencyError("the saga moved at the same moment")
             self._sagas[saga_id] = StoredSaga(saga.type, saga.progress, saga.version + 1, saga.correlation_id)
-            now = datetime.now(UTC)
+            now = clock.now()
             self._times[saga_id] = self._times.get(saga_id, (now, now))[0], now
             self._history.setdefault(saga_id, []).extend((now, entry) for entry in history)
             self._log(saga_id, now, history)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.runtime.settings import Settings
+from shared.config.settings import Settings
 from tests.shop_in_memory import Json, ShopInMemory
 
 CATEGORY = 'mutation { createCategory(input: {name: "お茶"}) { id } }'

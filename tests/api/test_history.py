@@ -11,7 +11,7 @@ import pytest
 from scripts.local.token import emulator_token
 from shared.api.timeline import Entry, in_causal_order
 from shared.event_store.protocol import EventRecord
-from shared.runtime.execution_store import Execution, Wanted
+from shared.monitoring.executions import Execution, Wanted
 from tests.shop_in_memory import Json, ShopInMemory
 
 EVENT = "id aggregateId aggregateType eventType eventData eventVersion globalSequence metadata insertedAt"

@@ -14,11 +14,11 @@ import pytest
 from graphql import build_client_schema, get_introspection_query
 from uuid_utils.compat import uuid7
 
+from shared.config.manifest import ROOT
+from shared.config.settings import Settings
 from shared.domain.errors import ConcurrencyError, Unavailable
 from shared.read_models.generations import LiveGeneration
 from shared.read_models.protocol import Extent, Fields, Find, Queries
-from shared.runtime.manifest import ROOT
-from shared.runtime.settings import Settings
 from tests.shop_in_memory import Json, ShopInMemory, served
 
 PLAIN = "application/json"

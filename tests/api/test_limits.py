@@ -14,9 +14,9 @@ from starlette.applications import Starlette
 
 from scripts.local.token import emulator_token
 from shared.api.operation import parsed
-from shared.runtime import settings as configured
-from shared.runtime.manifest import ROOT
-from shared.runtime.settings import Settings
+from shared.config import settings as configured
+from shared.config.manifest import ROOT
+from shared.config.settings import Settings
 from tests.shop_in_memory import Json, ShopInMemory, app
 
 QUERY = "{ categories { id } }"
@@ -398,9 +398,9 @@ def test_what_can_not_be_parsed_counts_too(clients: Clients) -> None:
 
 
 def test_counters_are_bounded_in_number(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.api.door._CLIENTS", 10)
+    monkeypatch.setattr("shared.api.app._CLIENTS", 10)
     for number in range(40):
         clients.taken(1, f"192.0.2.{number}")
-    from shared.api.door import _rates
+    from shared.api.app import _rates
 
     assert len(_rates(clients.shop.engines)._counters["address"].expirations) <= 11

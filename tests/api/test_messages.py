@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
+from shared.config.manifest import manifest
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.observability.context import fresh
-from shared.runtime.manifest import manifest
 from tests.api.test_history import NOBODY, signed_in
 from tests.api.test_subscriptions import concurrent, going_on, in_thread, with_settings
 from tests.shop_in_memory import Json, ShopInMemory
@@ -461,7 +461,7 @@ async def test_the_reason_of_a_saga_is_for_admins(
 
 @concurrent
 async def test_one_asks_each_log_for_all(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.runtime.tail.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("shared.event_store.tail.POLL_SECONDS", 0.1)
     reads: list[Checkpoint] = []
     log = shop.engines.saga_log
     read_all = log.read_all

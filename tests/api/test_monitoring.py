@@ -15,15 +15,15 @@ from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
 from shared.api import monitoring
+from shared.config.manifest import manifest
+from shared.config.settings import Settings
+from shared.dead_letters.protocol import given_up
 from shared.domain.errors import Unavailable
-from shared.messaging.dead_letters import given_up
 from shared.messaging.envelope import Message, Push, PushedMessage
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog
 from shared.observability.context import fresh
 from shared.runtime.engines import Engines
-from shared.runtime.manifest import manifest
-from shared.runtime.settings import Settings
 from shared.sagas.definition import Progress, Status
 from shared.sagas.store import StoredSaga
 from tests.shop_in_memory import Json, ShopInMemory, served
@@ -41,7 +41,7 @@ SECRET = "host=10.1.2.3 password=hunter2"
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.runtime.health._KEEP_SECONDS", 0.0)
+    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 0.0)
 
 
 def health(shop: ShopInMemory) -> Json:
@@ -188,7 +188,7 @@ def test_a_part_that_hangs_is_named_in_time_and_keeps_no_other_waiting(
 def test_asking_for_health_many_times_in_one_query_looks_once(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.runtime.health._KEEP_SECONDS", 1.0)
+    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 1.0)
     looks: list[int] = []
 
     def look() -> Backlog:

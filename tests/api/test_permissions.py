@@ -13,7 +13,7 @@ from scripts.local.token import emulator_token
 from shared.api.schema import schema
 from shared.auth.identity import without_sign_in
 from shared.auth.permissions import DEVELOPER, NOBODY
-from shared.messaging.dead_letters import given_up
+from shared.dead_letters.protocol import given_up
 from shared.messaging.envelope import Push, PushedMessage
 from shared.read_models.generations import Generations, change_generations, generations_of
 from shared.read_models.project import FED_BY

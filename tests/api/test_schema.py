@@ -15,7 +15,7 @@ from graphql import (
 
 from shared.api import schema as binding
 from shared.api.schema import RESOLVERS, UnboundField, schema, snake_case
-from shared.runtime.manifest import ROOT
+from shared.config.manifest import ROOT
 
 CONTRACT = Path(__file__).with_name("contract.graphql")
 

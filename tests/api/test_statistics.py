@@ -12,16 +12,14 @@ from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
 from shared.api import statistics
+from shared.config.manifest import Subscription, manifest
 from shared.domain.errors import Unavailable
-from shared.event_store.log import Counts
-from shared.event_store.protocol import Append, EventRecord
-from shared.messaging.memory import Subscription
+from shared.event_store.protocol import Append, Counts, EventRecord
 from shared.observability.context import fresh
+from shared.postgres.pool import Pool
 from shared.read_models import project
 from shared.read_models.project import FED_BY
-from shared.resilience.postgres import Pool
 from shared.runtime.engines import use
-from shared.runtime.manifest import manifest
 from shared.runtime.memory_engines import PostgresEngines
 from shared.sagas.definition import Progress, Status
 from shared.sagas.store import StoredSaga
@@ -47,7 +45,7 @@ WRITER = {"Authorization": f"Bearer {emulator_token('bob@example.com', role='wri
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.runtime.health._KEEP_SECONDS", 0.0)
+    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 0.0)
     monkeypatch.setattr(statistics, "_KEPT", 0.0)
     monkeypatch.setattr(statistics, "_PROJECTIONS_KEPT", 0.0)
 

@@ -18,9 +18,9 @@ from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
 from shared.domain.errors import Unavailable
+from shared.event_store import tail
 from shared.event_store.protocol import Append, Checkpoint, EventRecord, LogEntry
 from shared.observability.context import fresh
-from shared.runtime import tail
 from shared.runtime.engines import use
 from tests.api.test_history import personal
 from tests.functions.test_metrics import now

@@ -10,11 +10,11 @@ from threading import Thread
 import httpx
 import pytest
 
+from shared.config.settings import Settings
 from shared.domain.errors import TimedOut, Unavailable
 from shared.gateways import providers
 from shared.gateways.providers import HttpPayments
 from shared.resilience.calls import Breaker, deadline
-from shared.runtime.settings import Settings
 from tests.conftest import free_port
 from tests.shop_in_memory import ShopInMemory
 

@@ -15,11 +15,11 @@ import pytest
 from google.cloud.monitoring_v3.types import ListTimeSeriesRequest, ListTimeSeriesResponse, TimeSeries
 
 from shared.api import monitoring
+from shared.config.manifest import Subscription, manifest
 from shared.messaging.envelope import Message
-from shared.messaging.memory import MemoryOutbox, Subscription
-from shared.observability import report
+from shared.messaging.memory import MemoryOutbox
+from shared.monitoring import reports as report
 from shared.observability.context import fresh
-from shared.runtime.manifest import manifest
 from tests.api.test_monitoring import as_nobody, services  # noqa: F401
 from tests.shop_in_memory import Json, ShopInMemory
 

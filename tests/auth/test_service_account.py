@@ -19,12 +19,12 @@ import pytest
 from google.auth.exceptions import TransportError
 from psycopg.conninfo import make_conninfo
 
+from shared.config.manifest import ROOT
+from shared.config.settings import url_of
 from shared.domain.errors import Unavailable
 from shared.gateways.providers import HttpPayments
+from shared.postgres.pool import connect
 from shared.resilience.calls import Breaker, deadline
-from shared.resilience.postgres import connect
-from shared.runtime.manifest import ROOT
-from shared.runtime.settings import url_of
 
 NUMBER = "https://shop-{service}-123456789012.asia-northeast1.run.app"
 
@@ -94,7 +94,7 @@ def metadata() -> Iterator[Metadata]:
     server.server_close()
 
 
-LOGIN = "from shared.resilience.login import login_token; print(login_token(), login_token())"
+LOGIN = "from shared.postgres.pool import login_token; print(login_token(), login_token())"
 
 
 def test_the_token_for_postgresql_is_good_for_nothing_else_and_is_kept(metadata: Metadata, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord, EventStore
 from shared.observability.context import Context
-from shared.resilience.postgres import Pool
+from shared.postgres.pool import Pool
 from shared.runtime.execute import execute
 
 CONTEXT = Context("correlation", "causation")

@@ -12,10 +12,11 @@ import httpx
 import pytest
 
 from scripts.local.topology import create_topology
+from shared.config.manifest import Subscription
+from shared.dead_letters.protocol import Again, given_up
 from shared.domain.errors import Unavailable
-from shared.messaging.dead_letters import Again, given_up
 from shared.messaging.envelope import Message, Push, PushedMessage, decode_message, decode_push
-from shared.messaging.memory import MemoryBroker, Subscription
+from shared.messaging.memory import MemoryBroker
 from shared.messaging.outbox import Publisher
 from shared.messaging.pubsub import PubSubPublisher
 from shared.observability.context import Context

@@ -14,7 +14,7 @@ from shared.domain.errors import ConcurrencyError
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.observability.context import Context
-from shared.resilience.postgres import Pool, connect
+from shared.postgres.pool import Pool, connect
 
 WRITERS, APPENDS, SHARED_STREAMS = 8, 150, 3
 CONTEXT = Context("correlation", "causation")

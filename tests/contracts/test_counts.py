@@ -13,17 +13,15 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from shared.dead_letters.memory import MemoryDeadLetters
+from shared.dead_letters.postgres import PostgresDeadLetters
+from shared.dead_letters.protocol import DeadLetters, Wanted, given_up
 from shared.domain.errors import Unavailable
 from shared.event_store.log import PostgresEventLog
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord
-from shared.messaging.dead_letter_store import DeadLetters, MemoryDeadLetters, Wanted
-from shared.messaging.dead_letters import given_up
 from shared.messaging.envelope import Push, PushedMessage
-from shared.messaging.postgres_dead_letters import PostgresDeadLetters
-from shared.observability.context import fresh
-from shared.resilience.postgres import COMMAND_DATABASE, Pool, migrate
-from shared.runtime.counts import (
+from shared.monitoring.counts import (
     EVER,
     LATELY,
     RECORDS,
@@ -35,11 +33,15 @@ from shared.runtime.counts import (
     Tallies,
     Tally,
 )
-from shared.runtime.execution_store import Execution, Executions, Kind, MemoryExecutions, PostgresExecutions
-from shared.runtime.executions import Recorder
+from shared.monitoring.executions import Execution, Executions, Kind, MemoryExecutions, PostgresExecutions
+from shared.monitoring.recorder import Recorder
+from shared.observability.context import fresh
+from shared.postgres.migrations import COMMAND_DATABASE, migrate
+from shared.postgres.pool import Pool
 from shared.sagas.definition import Progress, Status
 from shared.sagas.memory import MemorySagaStore
-from shared.sagas.store import HistoryEntry, PostgresSagaStore, SagaStore, StoredSaga
+from shared.sagas.postgres import PostgresSagaStore
+from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 from tests.contracts.test_migrations import empty_database  # noqa: F401
 from tests.contracts.test_saga_store import new_saga
 

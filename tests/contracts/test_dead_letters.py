@@ -12,12 +12,23 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.messaging import dead_letter_store, postgres_dead_letters
-from shared.messaging.dead_letter_store import DeadLetters, MemoryDeadLetters, Trouble, Wanted
-from shared.messaging.dead_letters import Again, DeadLetter, GivenUp, described, given_up, original, recognised
+from shared.dead_letters import memory, postgres
+from shared.dead_letters.memory import MemoryDeadLetters
+from shared.dead_letters.postgres import TROUBLES, PostgresDeadLetters
+from shared.dead_letters.protocol import (
+    Again,
+    DeadLetter,
+    DeadLetters,
+    GivenUp,
+    Trouble,
+    Wanted,
+    described,
+    given_up,
+    original,
+    recognised,
+)
 from shared.messaging.envelope import ONLY_FOR, Push, PushedMessage, decode_push
-from shared.messaging.postgres_dead_letters import TROUBLES, PostgresDeadLetters
-from shared.resilience.postgres import Pool
+from shared.postgres.pool import Pool
 
 SOURCE = "project-orders.order-events"
 NOW = datetime.now(UTC)
@@ -235,7 +246,7 @@ def test_the_oldest_pending_are_claimed_first_and_by_one_only(letters: DeadLette
 
 
 def test_a_claim_runs_out(letters: DeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (dead_letter_store, postgres_dead_letters):
+    for module in (memory, postgres):
         monkeypatch.setattr(module, "LEASE_SECONDS", -1.0)
     one = recorded(letters, ours())
     assert [found.id for found in letters.claim(Wanted(), 1)] == [one.id]

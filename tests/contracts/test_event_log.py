@@ -26,16 +26,14 @@ from shared.event_store.log import (
     OF_TYPES,
     RECENT,
     RECENT_OF_TYPES,
-    EventLog,
-    MemoryEventLog,
     PostgresEventLog,
 )
-from shared.event_store.memory import MemoryEventStore
+from shared.event_store.memory import MemoryEventLog, MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
-from shared.event_store.protocol import Append, EventRecord, EventStore
+from shared.event_store.protocol import Append, EventLog, EventRecord, EventStore
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context
-from shared.resilience.postgres import Pool
+from shared.postgres.pool import Pool
 
 NOW = datetime.now(UTC)
 Both = tuple[EventStore, EventLog]

@@ -30,7 +30,7 @@ from shared.event_store.protocol import (
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, Outbox
 from shared.observability.context import Context
-from shared.resilience.postgres import Pool
+from shared.postgres.pool import Pool
 
 CONTEXT = Context("correlation", "causation", "hanako", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 

@@ -8,12 +8,12 @@ from threading import Event
 import psycopg
 import pytest
 
+from shared.dead_letters.memory import MemoryDeadLetters
 from shared.domain.errors import Unavailable
-from shared.messaging.dead_letter_store import MemoryDeadLetters
-from shared.resilience.postgres import Pool
-from shared.runtime.counts import MemoryCounts
-from shared.runtime.execution_store import Execution, Executions, MemoryExecutions, PostgresExecutions, Wanted
-from shared.runtime.executions import Recorder
+from shared.monitoring.counts import MemoryCounts
+from shared.monitoring.executions import Execution, Executions, MemoryExecutions, PostgresExecutions, Wanted
+from shared.monitoring.recorder import Recorder
+from shared.postgres.pool import Pool
 from shared.sagas.memory import MemorySagaStore
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -25,16 +25,17 @@ from uuid_utils.compat import uuid7
 from scripts.local.emulators import start_postgres
 from scripts.local.migrate import NoSuchUser, give_roles, migrate_all
 from shared.api.schema import schema
+from shared.config.manifest import manifest
+from shared.config.settings import Settings, service_name
 from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Publishable
 from shared.messaging.memory import dead_letter_attributes
 from shared.messaging.outbox import Publisher
 from shared.read_models import generations, rebuild
 from shared.read_models.generations import EveryGeneration, LiveGeneration
-from shared.read_models.protocol import MemoryReadModels, ReadModels
+from shared.read_models.memory import MemoryReadModels
+from shared.read_models.protocol import ReadModels
 from shared.runtime.engines import Engines, use
-from shared.runtime.manifest import manifest
-from shared.runtime.settings import Settings, service_name
 from tests.shop_in_memory import Json, ShopInMemory, app, plain_logs, provider
 
 __all__ = ["plain_logs", "provider"]

@@ -10,11 +10,12 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from uuid_utils.compat import uuid7
 
+from shared.dead_letters.postgres import PostgresDeadLetters
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
-from shared.messaging.postgres_dead_letters import PostgresDeadLetters
 from shared.observability.context import Context
-from shared.resilience.postgres import COMMAND_DATABASE, EVENT_STORE, ChangedMigration, Pool, connect, migrate, missing
+from shared.postgres.migrations import COMMAND_DATABASE, EVENT_STORE, ChangedMigration, migrate, missing
+from shared.postgres.pool import Pool, connect
 
 
 @pytest.fixture

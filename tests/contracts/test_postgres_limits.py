@@ -8,8 +8,8 @@ import pytest
 
 from shared.domain.errors import TimedOut, Unavailable
 from shared.event_store.postgres import PostgresEventStore
+from shared.postgres.pool import Pool, connect
 from shared.resilience.calls import deadline
-from shared.resilience.postgres import Pool, connect
 
 
 def test_a_statement_takes_no_longer_than_the_request_has(event_store_pool: Pool) -> None:

@@ -22,11 +22,12 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import ConcurrencyError
 from shared.event_store.protocol import Checkpoint
 from shared.messaging.outbox import Traffic
-from shared.resilience.postgres import COMMAND_DATABASE, Pool, connect, migrate
+from shared.postgres.migrations import COMMAND_DATABASE, migrate
+from shared.postgres.pool import Pool, connect
 from shared.sagas.definition import Progress, Status
-from shared.sagas.log import LAST_SENT, LATELY, READ_ALL, SENT_AFTER, PostgresSagaLog, SagaLog
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
-from shared.sagas.store import HistoryEntry, PostgresSagaStore, SagaEntry, Sagas, SagaStore, StoredSaga, newest
+from shared.sagas.postgres import LAST_SENT, LATELY, READ_ALL, SENT_AFTER, PostgresSagaLog, PostgresSagaStore, newest
+from shared.sagas.store import HistoryEntry, SagaEntry, SagaLog, Sagas, SagaStore, StoredSaga
 from tests.contracts.test_event_log import nodes
 
 Both = tuple[SagaStore, SagaLog]

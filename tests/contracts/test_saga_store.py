@@ -15,19 +15,11 @@ from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
 from shared.observability.context import Context
-from shared.resilience.postgres import Pool
+from shared.postgres.pool import Pool
 from shared.sagas.definition import Progress, Status
 from shared.sagas.memory import MemorySagaStore
-from shared.sagas.store import (
-    COUNTS,
-    HistoryEntry,
-    PostgresSagaStore,
-    SagaBacklog,
-    SagaCount,
-    Sagas,
-    SagaStore,
-    StoredSaga,
-)
+from shared.sagas.postgres import COUNTS, PostgresSagaStore
+from shared.sagas.store import HistoryEntry, SagaBacklog, SagaCount, Sagas, SagaStore, StoredSaga
 
 NOW = datetime.now(UTC)
 

@@ -8,13 +8,13 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from shared.event_store import tail as module
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord, EventStore, LogEntry
+from shared.event_store.tail import Seats, Tail, TooSlow
 from shared.observability.context import fresh
-from shared.resilience.postgres import Pool
-from shared.runtime import tail as module
-from shared.runtime.tail import Seats, Tail, TooSlow
+from shared.postgres.pool import Pool
 
 
 @pytest.fixture(params=["memory", "postgres"])

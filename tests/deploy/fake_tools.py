@@ -99,7 +99,7 @@ def gcloud(cloud: Json, said: str, arguments: list[str]) -> str:
 def build(cloud: Json, copy: Path, pack: str) -> None:
     files = {str(file.relative_to(copy)) for file in copy.rglob("*") if file.is_file()}
     require(
-        {"functions/graphql/main.py", "shared/runtime/settings.py", "Procfile", "requirements.txt"} <= files, "", "?"
+        {"functions/graphql/main.py", "shared/config/settings.py", "Procfile", "requirements.txt"} <= files, "", "?"
     )
     require(not any(file.startswith(("tests/", ".venv/", "terraform/")) for file in files), "", "too much")
     require(all(one in cloud["applied"] for one in BUILD), "", "PERMISSION_DENIED")

@@ -12,8 +12,8 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from scripts.local.cost import added, cost, data, idle, main, of_orders, system
+from shared.config.manifest import ROOT, manifest
 from shared.observability import context as tracing
-from shared.runtime.manifest import ROOT, manifest
 from tests.shop_in_memory import Json, ShopInMemory
 
 PROD, STAGING = system("prod"), system("staging")

@@ -23,7 +23,7 @@ from scripts.local.deploy_checks import RIGHTS
 from scripts.local.deploy_image import copy_sources, tag
 from scripts.local.deploy_options import _DEFAULTS
 from scripts.local.deploy_terraform import OVERRIDE
-from shared.runtime.manifest import ROOT
+from shared.config.manifest import ROOT
 from tests.deploy import fake_tools
 from tests.deploy.fake_tools import BUILD, DATA, MIGRATION, SERVICE
 

@@ -13,7 +13,7 @@ import pytest
 from scripts.local import smoke
 from scripts.local.smoke import USER, NotWell, Shop, clear_away
 from scripts.local.token import emulator_token
-from shared.messaging.memory import Subscription
+from shared.config.manifest import Subscription
 from tests.shop_in_memory import ShopInMemory, served
 
 Json = dict[str, Any]

@@ -19,7 +19,8 @@ from shared.domain.commands import (
     UpdateProduct,
 )
 from shared.domain.errors import Invalid
-from shared.domain.values import MAX_AMOUNT, MAX_LINES, MAX_QUANTITY, MAX_STOCK, Money, To, decode, parse_json
+from shared.domain.values import MAX_AMOUNT, MAX_LINES, MAX_QUANTITY, MAX_STOCK, Money, To
+from shared.runtime.http import decode, parse_json
 from tests.specification import CUP_ID, DRINKS_ID, KITCHEN_ID, ORDER_ID, yen
 
 CATEGORY = {"categoryId": str(DRINKS_ID), "name": "飲み物"}

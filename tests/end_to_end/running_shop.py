@@ -14,7 +14,7 @@ import httpx
 import psutil
 
 from scripts.local.token import emulator_token
-from shared.runtime.manifest import ROOT
+from shared.config.manifest import ROOT
 from tests.conftest import free_port
 
 Fields = dict[str, Any]

@@ -17,7 +17,7 @@ from scripts.local.console import build_console
 from scripts.local.shop import CONSOLE
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append
-from shared.resilience.postgres import Pool
+from shared.postgres.pool import Pool
 from tests.end_to_end.test_live_updates import Server, event
 
 _FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking

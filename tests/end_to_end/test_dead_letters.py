@@ -10,7 +10,7 @@ import pytest
 
 from scripts.local.dead_letters import table, width
 from scripts.local.token import emulator_token
-from shared.runtime.manifest import ROOT
+from shared.config.manifest import ROOT
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import RunningShop, wait_until
 

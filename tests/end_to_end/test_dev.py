@@ -15,7 +15,7 @@ from scripts.local import observe
 from scripts.local.emulators import Emulators
 from scripts.local.ports import busy
 from scripts.local.readme import README
-from shared.observability.metrics import METRICS
+from shared.monitoring.metrics import METRICS
 from tests.end_to_end.running_shop import RunningShop, wait_until
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shared.runtime.manifest import ROOT
+from shared.config.manifest import ROOT
 
 
 def test_of_two_first_starts_one_makes_the_environment(tmp_path: Path) -> None:

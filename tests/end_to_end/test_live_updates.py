@@ -20,15 +20,15 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from scripts.local.processes import Processes
+from shared.config.manifest import ROOT
 from shared.domain.aggregate import topic_of
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.observability.context import fresh
-from shared.resilience.postgres import Pool
-from shared.runtime.manifest import ROOT
+from shared.postgres.pool import Pool
 from shared.sagas.definition import Progress
-from shared.sagas.log import PostgresSagaLog
-from shared.sagas.store import HistoryEntry, PostgresSagaStore, StoredSaga
+from shared.sagas.postgres import PostgresSagaLog, PostgresSagaStore
+from shared.sagas.store import HistoryEntry, StoredSaga
 from tests.conftest import free_port
 from tests.streams import EVENT_STREAM, Event, Parser
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from shared.config.manifest import manifest
 from shared.read_models.generations import KNOWN_SECONDS
 from shared.read_models.protocol import Fields
-from shared.runtime.manifest import manifest
 from tests.end_to_end.running_shop import ENDED, RunningShop, wait_until
 from tests.streams import EVENT_STREAM
 

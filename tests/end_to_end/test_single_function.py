@@ -13,7 +13,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
-from shared.runtime.manifest import ROOT, manifest
+from shared.config.manifest import ROOT, manifest
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import wait_until
 

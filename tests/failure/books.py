@@ -26,7 +26,7 @@ from shared.domain.values import adapter
 from shared.event_store.aggregates import CODEC
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Checkpoint, EventRecord
-from shared.resilience.postgres import connect
+from shared.postgres.pool import connect
 from tests.failure.breakable_shop import BreakableShop
 
 Fields = dict[str, Any]

@@ -21,8 +21,8 @@ from scripts.local.ports import Ports
 from scripts.local.processes import CannotStart, Processes
 from scripts.local.token import ADMIN_EMAIL, PROJECT
 from scripts.local.topology import create_topology, patient
-from shared.resilience.postgres import COMMAND_DATABASE, EVENT_STORE, migrate
-from shared.runtime.manifest import manifest
+from shared.config.manifest import manifest
+from shared.postgres.migrations import COMMAND_DATABASE, EVENT_STORE, migrate
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import Client, Fields
 from tests.failure.proxy import Proxy

@@ -16,14 +16,14 @@ import psycopg
 from psycopg.rows import TupleRow
 from uuid_utils.compat import uuid7
 
+from shared.config.manifest import manifest
 from shared.domain import commands
 from shared.event_store.aggregates import announcement
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Checkpoint
 from shared.messaging.envelope import Message, topic
 from shared.observability.context import fresh
-from shared.resilience.postgres import connect
-from shared.runtime.manifest import manifest
+from shared.postgres.pool import connect
 from tests.end_to_end.running_shop import CREATE_ORDER, Fields
 from tests.failure.breakable_shop import BreakableShop
 

@@ -18,7 +18,7 @@ from shared.event_store.postgres import PostgresEventStore
 from shared.messaging.outbox import PostgresOutbox
 from shared.messaging.pubsub import PubSubPublisher
 from shared.read_models.generations import EveryGeneration
-from shared.sagas.store import PostgresSagaStore
+from shared.sagas.postgres import PostgresSagaStore
 
 MOMENTS: dict[str, tuple[str, list[tuple[type[Any], str]]]] = {
     "before publishing": ("before", [(PubSubPublisher, "publish")]),

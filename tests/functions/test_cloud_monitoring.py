@@ -20,9 +20,9 @@ from google.cloud.monitoring_v3 import (
 )
 from google.protobuf.empty_pb2 import Empty
 
-from shared.observability import report
-from shared.observability.metrics import METRICS, Sample
-from shared.observability.report import collected, descriptor
+from shared.monitoring import reports as report
+from shared.monitoring.metrics import METRICS, Sample
+from shared.monitoring.reports import collected, descriptor
 from tests.shop_in_memory import ShopInMemory
 
 PROJECT = "projects/shop-local"
@@ -142,7 +142,7 @@ def cloud(shop: ShopInMemory) -> Iterator[CloudMonitoring]:
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.runtime.health._KEEP_SECONDS", 0.0)
+    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 0.0)
 
 
 def test_what_the_stores_know_is_written_to_cloud_monitoring(shop: ShopInMemory, cloud: CloudMonitoring) -> None:

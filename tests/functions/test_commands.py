@@ -12,7 +12,7 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.runtime.manifest import manifest
+from shared.config.manifest import manifest
 from tests.shop_in_memory import Json, ShopInMemory, together
 
 Body = Callable[[ShopInMemory], Json]

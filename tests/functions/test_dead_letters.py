@@ -13,11 +13,11 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
+from shared.config.manifest import Subscription
 from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
 from shared.messaging.envelope import ONLY_FOR
-from shared.messaging.memory import Subscription
-from shared.runtime.coordinate import Coordinator
+from shared.sagas.coordinate import Coordinator
 from shared.sagas.definition import Retries
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.shop_in_memory import Json, ShopInMemory

@@ -15,13 +15,13 @@ import psycopg
 import pytest
 
 from scripts.local.topology import create_topology
+from shared.config.manifest import Function, manifest
+from shared.config.settings import Settings
 from shared.domain.errors import Unavailable
+from shared.monitoring.health import Check, Checkup, Finding, Report, Status
 from shared.runtime import engines as process
 from shared.runtime import http
 from shared.runtime.engines import Engines, use
-from shared.runtime.health import Check, Checkup, Finding, Report, Status
-from shared.runtime.manifest import Function, manifest
-from shared.runtime.settings import Settings
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import wait_until
 from tests.shop_in_memory import Json, ShopInMemory, app, served
@@ -195,7 +195,7 @@ def test_asking_again_while_a_check_hangs_answers_at_once_and_starts_no_thread(
 
 
 def test_a_check_that_has_ended_late_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.runtime.health._KEEP_SECONDS", 0.0)
+    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 0.0)
     over, looks = Event(), []
 
     def look() -> Finding:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
+from shared.config.manifest import ROOT
 from shared.observability.logs import _masked
-from shared.runtime.manifest import ROOT
 from tests.shop_in_memory import Json, ShopInMemory
 
 PROGRAM = """

@@ -18,19 +18,19 @@ from uuid_utils.compat import uuid7
 
 from scripts.local.readme import README, metrics_table
 from scripts.local.token import emulator_token
+from shared.config.manifest import Function, manifest
+from shared.config.settings import Settings
+from shared.dead_letters.protocol import given_up
 from shared.domain.errors import Unavailable
 from shared.event_store.protocol import Append, EventRecord
-from shared.messaging.dead_letters import given_up
 from shared.messaging.envelope import Message, Publishable, Push, PushedMessage
+from shared.monitoring.metrics import LABELS, METRICS, TEXT, Sample, count, exposition, observe
+from shared.monitoring.reports import collected, collectors
 from shared.observability.context import fresh
-from shared.observability.metrics import LABELS, METRICS, TEXT, Sample, count, exposition, observe
-from shared.observability.report import collected, collectors
 from shared.read_models.protocol import Change
 from shared.runtime import engines as process
 from shared.runtime.engines import Engines, use
-from shared.runtime.manifest import Function, manifest
 from shared.runtime.memory_engines import PostgresEngines
-from shared.runtime.settings import Settings
 from shared.sagas.definition import Progress, Status
 from shared.sagas.store import StoredSaga
 from tests.conftest import free_port
@@ -44,7 +44,7 @@ Values = dict[str, dict[tuple[str, ...], float]]
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.runtime.health._KEEP_SECONDS", 0.0)
+    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 0.0)
 
 
 def values(text: str) -> Values:
@@ -457,7 +457,7 @@ def test_what_hangs_is_given_up_and_keeps_nothing_else_waiting(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over = Event()
-    monkeypatch.setattr("shared.observability.report._SECONDS", 0.3)
+    monkeypatch.setattr("shared.monitoring.reports._SECONDS", 0.3)
     monkeypatch.setattr(shop.engines.sagas, "counts", lambda: over.wait(60) and {})
     counted, began = Counted(shop), time.monotonic()
     for _ in range(3):

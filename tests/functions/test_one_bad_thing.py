@@ -20,8 +20,8 @@ from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, publish_after_commit, relay
 from shared.observability.context import Context, fresh, stored_context
 from shared.runtime import engines as process
-from shared.runtime.coordinate import Coordinator, SweepIncomplete
 from shared.runtime.memory_engines import MemoryEngines
+from shared.sagas.coordinate import Coordinator, SweepIncomplete
 from shared.sagas.definition import Progress, Status
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT

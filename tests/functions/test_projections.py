@@ -19,7 +19,8 @@ from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
 from shared.read_models.documents import document
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
-from shared.read_models.protocol import Fields, MemoryReadModels, Queries, ReadModels
+from shared.read_models.memory import MemoryReadModels
+from shared.read_models.protocol import Fields, Queries, ReadModels
 from shared.resilience.calls import Breaker
 from tests.shop_in_memory import Json, Pushed, ShopInMemory
 

@@ -14,14 +14,14 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
+from shared.config.manifest import Subscription, manifest
 from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
 from shared.messaging.envelope import Message
-from shared.messaging.memory import ACKNOWLEDGED, Subscription
-from shared.runtime.coordinate import Coordinator
-from shared.runtime.manifest import manifest
+from shared.messaging.memory import ACKNOWLEDGED
+from shared.sagas.coordinate import Coordinator
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.shop_in_memory import PATIENCE, Json, Pushed, ShopInMemory, together
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.messaging.memory import Subscription
+from shared.config.manifest import Subscription
 from tests.shop_in_memory import PATIENCE, Json, ShopInMemory
 
 CREATE_CATEGORY = "mutation ($input: CreateCategoryInput!) { createCategory(input: $input) { id } }"

@@ -10,9 +10,9 @@ from graphql import GraphQLArgument, GraphQLField, get_named_type, get_nullable_
 
 from shared.api.queries import CATEGORY_SORT, PRODUCT_SORT
 from shared.api.schema import schema
+from shared.config.manifest import ROOT
 from shared.read_models.generations import LiveGeneration
 from shared.read_models.protocol import Fields, Find
-from shared.runtime.manifest import ROOT
 from tests.shop_in_memory import ShopInMemory, plain_logs, provider, shop, shop_settings
 
 __all__ = ["plain_logs", "provider", "shop", "shop_settings"]

@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from scripts.local.readme import README, purpose, with_tables
+from shared.config.manifest import ROOT, Function, manifest
 from shared.domain.aggregate import Aggregate
 from shared.domain.category import CATEGORY
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.messaging.envelope import topic
-from shared.runtime.manifest import ROOT, Function, manifest
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 
 FUNCTIONS = list(manifest().functions.values())

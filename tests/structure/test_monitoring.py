@@ -7,9 +7,9 @@ import pytest
 from google.api.metric_pb2 import MetricDescriptor
 from graphql import build_schema, parse, validate
 
-from shared.observability.metrics import METRICS
-from shared.observability.report import descriptor
-from shared.runtime.manifest import ROOT, manifest
+from shared.config.manifest import ROOT, manifest
+from shared.monitoring.metrics import METRICS
+from shared.monitoring.reports import descriptor
 
 KIND, VALUE = MetricDescriptor.MetricKind, MetricDescriptor.ValueType
 TERRAFORM = ROOT / "terraform"

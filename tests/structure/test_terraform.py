@@ -5,8 +5,8 @@ from dataclasses import fields
 
 import pytest
 
-from shared.runtime.manifest import ROOT, Function, manifest
-from shared.runtime.settings import Settings
+from shared.config.manifest import ROOT, Function, manifest
+from shared.config.settings import Settings
 
 FOLDER = ROOT / "terraform"
 FILES = {file.name: file.read_text() for file in FOLDER.glob("*.tf")}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from scripts.local.deploy_checks import RIGHTS
-from shared.runtime.manifest import ROOT
+from shared.config.manifest import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
 TERRAFORM = ROOT / "terraform"

@@ -5,7 +5,7 @@ from shared.domain.commands import DeleteProduct
 from shared.domain.product import PRODUCT, Product, delete
 from shared.event_store.aggregates import Loaded
 from shared.event_store.protocol import EventStore
-from shared.runtime.commands import command
+from shared.runtime.command import command
 from shared.runtime.execute import execute
 
 

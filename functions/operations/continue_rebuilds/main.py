@@ -2,10 +2,10 @@
 
 from functools import partial
 
+from shared.config.manifest import subscription_of
 from shared.read_models.project import FED_BY
 from shared.read_models.rebuild import Rebuild
 from shared.runtime.engines import Engines
-from shared.runtime.manifest import subscription_of
 from shared.runtime.push_functions import scheduled
 
 _SECONDS = 36.0  # in equal parts, so that none keeps the others waiting

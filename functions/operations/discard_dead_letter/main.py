@@ -1,9 +1,8 @@
 """Put a dead letter aside that nobody needs any more, saying why."""
 
-from shared.domain.commands import DiscardDeadLetter
-from shared.messaging.dead_letter_store import refuse
+from shared.dead_letters.protocol import DiscardDeadLetter, refuse
 from shared.observability.context import current
-from shared.runtime.commands import administrative
+from shared.runtime.command import administrative
 from shared.runtime.engines import Engines
 
 

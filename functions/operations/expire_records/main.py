@@ -1,11 +1,11 @@
 """Delete what nobody will ask for any more: old idempotency keys, noted failures, settled dead letters, sagas' histories."""
 
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
+from shared.resilience import clock
 from shared.runtime.engines import Engines
 from shared.runtime.push_functions import scheduled
 
@@ -16,7 +16,7 @@ _log = structlog.get_logger()
 
 @scheduled
 def expire_records(engines: Engines) -> int:
-    now, history = datetime.now(UTC), timedelta(days=engines.settings.keep_history_days)
+    now, history = clock.now(), timedelta(days=engines.settings.keep_history_days)
     done, failures = 0, list[Exception]()
     for forget, age in (
         (engines.event_store.forget_keys, timedelta(hours=24)),
@@ -38,8 +38,8 @@ def expire_records(engines: Engines) -> int:
 
 def _all(forget: Callable[[datetime, int], int], before: datetime) -> int:
     """Batch by batch, so that no transaction is long."""
-    done, until = 0, time.monotonic() + _SECONDS
-    while time.monotonic() < until:
+    done, until = 0, clock.monotonic() + _SECONDS
+    while clock.monotonic() < until:
         deleted = forget(before, _BATCH)
         done += deleted
         if deleted < _BATCH:

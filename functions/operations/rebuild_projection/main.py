@@ -2,11 +2,17 @@
 
 from functools import partial
 
-from shared.domain.commands import RebuildProjection
-from shared.read_models.generations import Generations, change_generations, dropped, rebuilt, switched
-from shared.runtime.commands import administrative
+from shared.config.manifest import projection
+from shared.read_models.generations import (
+    Generations,
+    RebuildProjection,
+    change_generations,
+    dropped,
+    rebuilt,
+    switched,
+)
+from shared.runtime.command import administrative
 from shared.runtime.engines import Engines
-from shared.runtime.manifest import projection
 
 
 @administrative(RebuildProjection)

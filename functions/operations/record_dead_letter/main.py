@@ -2,10 +2,10 @@
 
 import structlog
 
-from shared.messaging.dead_letters import given_up, source_of
+from shared.config.manifest import manifest
+from shared.dead_letters.protocol import given_up, source_of
 from shared.messaging.envelope import Push
 from shared.runtime.engines import Engines
-from shared.runtime.manifest import manifest
 from shared.runtime.push_functions import raw_subscriber
 
 

@@ -5,7 +5,7 @@ from functools import partial
 import flask
 from flask.typing import ResponseReturnValue
 
-from shared.observability.report import collected, reported
+from shared.monitoring.reports import collected, reported
 from shared.runtime.engines import engines
 from shared.runtime.http import answering, http_function, metrics_reply
 from shared.runtime.push_functions import ran

@@ -1,15 +1,14 @@
 """Publish dead letters again, each for the one consumer that gave it up."""
 
-import time
 from uuid import UUID
 
-from shared.domain.commands import RetryDeadLetters
+from shared.config.manifest import manifest
+from shared.dead_letters.protocol import RetryDeadLetters, Wanted, publish_again, refuse
 from shared.domain.errors import ConcurrencyError, Rejected
-from shared.messaging.dead_letter_store import Wanted, publish_again, refuse
 from shared.observability.context import current
-from shared.runtime.commands import administrative
+from shared.resilience import clock
+from shared.runtime.command import administrative
 from shared.runtime.engines import Engines
-from shared.runtime.manifest import manifest
 
 _BATCH, _SECONDS = 10, 6.0  # a message may have 10 MB, and whoever asks waits for ten seconds
 
@@ -19,8 +18,8 @@ def retry_dead_letters(request: RetryDeadLetters, engines: Engines) -> dict[str,
     """`left`: how many are still pending, also those whose turn has not come in the time there is."""
     if request.id:
         return {"retried": _one(request.id, engines)}
-    retried, tried, until = 0, list[UUID](), time.monotonic() + _SECONDS
-    while retried < request.limit and time.monotonic() < until:
+    retried, tried, until = 0, list[UUID](), clock.monotonic() + _SECONDS
+    while retried < request.limit and clock.monotonic() < until:
         published, claimed = _some(Wanted(None, request.source, tried), min(_BATCH, request.limit - retried), engines)
         if not claimed:
             break

@@ -1,9 +1,9 @@
 """Resume a stuck saga, or start the one of an order that never got any."""
 
-from shared.domain.commands import RetrySaga
 from shared.observability.context import current
-from shared.runtime.commands import administrative
+from shared.runtime.command import administrative
 from shared.runtime.engines import Engines
+from shared.sagas.store import RetrySaga
 
 
 @administrative(RetrySaga)

@@ -5,10 +5,9 @@ import json
 import flask
 
 from shared.domain.errors import NotFound
-from shared.domain.values import decode, parse_json
 from shared.gateways.sandbox import Ask
 from shared.runtime.engines import engines
-from shared.runtime.http import answering, body_of, http_function, json_response
+from shared.runtime.http import answering, body_of, decode, http_function, json_response, parse_json
 
 
 @http_function

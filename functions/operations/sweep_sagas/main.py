@@ -1,11 +1,10 @@
 """Fire the deadlines of sagas that have waited too long."""
 
-from datetime import UTC, datetime
-
+from shared.resilience import clock
 from shared.runtime.engines import Engines
 from shared.runtime.push_functions import scheduled
 
 
 @scheduled
 def sweep_sagas(engines: Engines) -> int:
-    return engines.order_saga.sweep(datetime.now(UTC))
+    return engines.order_saga.sweep(clock.now())

@@ -7,23 +7,21 @@ likewise, of all, kept or not, and again until it is taken.
 
 import atexit
 import json
-import random
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from queue import Empty, Full, Queue
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 from typing import Any
 
 import structlog
-from uuid_utils.compat import uuid7
 
-from shared.domain.errors import ShopError, classify
-from shared.observability.context import Context
-from shared.runtime.counts import Batch, Counts, Tally
-from shared.runtime.execution_store import Execution, Executions, Kind
-from shared.runtime.manifest import manifest
+from shared.config.manifest import manifest
+from shared.domain.errors import ShopError
+from shared.monitoring.counts import Batch, Counts, Tally
+from shared.monitoring.executions import Execution, Executions, Kind
+from shared.observability.context import Context, classify
+from shared.resilience import clock
 
 _log = structlog.get_logger()
 
@@ -43,7 +41,7 @@ class Watch:
 @contextmanager
 def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data: Mapping[str, Any]) -> Iterator[Watch]:
     """Record how what is done inside went, and how long it took."""
-    watch, started = Watch(), time.perf_counter()
+    watch, started = Watch(), clock.monotonic()
     status, why = "success", None
     try:
         yield watch
@@ -52,7 +50,7 @@ def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data:
         why = error.message if isinstance(error, ShopError) else type(error).__name__
         raise
     finally:
-        took = round((time.perf_counter() - started) * 1000)
+        took = round((clock.monotonic() - started) * 1000)
         about = {
             "asked": _short(data),
             "causationId": context.causation_id,
@@ -87,14 +85,14 @@ class Recorder:
         self._counts = counts
         self._tallies: dict[tuple[Kind, str], Tally] = {}
         self._tallying = Lock()
-        self._unsent = Batch(uuid7(), 0, {})
+        self._unsent = Batch(clock.new_id(), 0, {})
         self._sample = sample
         self._every = every
         self._waiting: Queue[Execution] = Queue(room)
         self._dropped = 0
         self._closing = Event()
         self._writing = Lock()
-        self._thread: Thread | None = None
+        self._thread: clock.Joinable | None = None
 
     def record(self, execution: Execution) -> None:
         """Never waits, never fails."""
@@ -104,7 +102,7 @@ class Recorder:
             self._tallies[what] = self._tallies.get(what, Tally()) + one
         if self._thread is None:
             self._start()
-        if execution.status == "success" and random.random() >= self._sample:
+        if execution.status == "success" and clock.random() >= self._sample:
             return
         try:
             self._waiting.put_nowait(execution)
@@ -114,8 +112,7 @@ class Recorder:
     def _start(self) -> None:
         with self._writing:
             if self._thread is None:
-                self._thread = Thread(target=self._run, name="executions", daemon=True)
-                self._thread.start()
+                self._thread = clock.thread(self._run, "executions")
                 atexit.register(self.close)
 
     def flush(self) -> None:

@@ -10,15 +10,14 @@ from unicodedata import category
 from urllib.parse import unquote
 
 import flask
-from uuid_utils.compat import uuid7
 
 from shared.auth.identity import require_caller, without_sign_in
 from shared.auth.permissions import Actor, Permission, Role, acting, require
 from shared.domain.errors import Invalid
-from shared.domain.values import decode, parse_json
 from shared.event_store.aggregates import Loaded
 from shared.event_store.protocol import Append, EventStore, IdempotencyRecord
 from shared.observability.context import Context, SpanKind, fresh, handling
+from shared.resilience import clock
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
 from shared.runtime.execute import Request, answer, earlier_answer, fingerprint, recording
@@ -27,10 +26,12 @@ from shared.runtime.http import (
     HttpFunction,
     answering,
     body_of,
+    decode,
     header,
     http_function,
     json_response,
     measured,
+    parse_json,
 )
 
 Command = TypeVar("Command")
@@ -55,7 +56,7 @@ def command(
     def decoded(body: bytes) -> Command:
         given = parse_json(body)
         if new and isinstance(given, dict):
-            given.setdefault(new, str(uuid7()))
+            given.setdefault(new, str(clock.new_id()))
         return decode(kind, given)
 
     def decorate(handle: Handler[Command]) -> HttpFunction:

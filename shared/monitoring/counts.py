@@ -8,14 +8,15 @@ killed takes with it what it has counted in the last second.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from threading import Lock
 from typing import LiteralString, Protocol
 from uuid import UUID
 
-from shared.messaging.dead_letter_store import MemoryDeadLetters
-from shared.resilience.postgres import Pool
-from shared.runtime.execution_store import Kind, MemoryExecutions
+from shared.dead_letters.memory import MemoryDeadLetters
+from shared.monitoring.executions import Kind, MemoryExecutions
+from shared.postgres.pool import Pool
+from shared.resilience import clock
 from shared.sagas.memory import MemorySagaStore
 
 WINDOW = timedelta(minutes=5)
@@ -159,7 +160,7 @@ class MemoryCounts:
         self._batches: dict[UUID, int] = {}
 
     def add(self, batch: Batch) -> None:
-        now = datetime.now(UTC)
+        now = clock.now()
         with self._lock:
             if self._batches.get(batch.counter, 0) >= batch.number:
                 return
@@ -171,7 +172,7 @@ class MemoryCounts:
                 self._minutes[minute] = self._minutes.get(minute, Tally()) + one
 
     def asked(self) -> Asked:
-        since, lately = datetime.now(UTC) - WINDOW, dict[Kind, Tally]()
+        since, lately = clock.now() - WINDOW, dict[Kind, Tally]()
         with self._lock:
             for (minute, kind), one in self._minutes.items():
                 if minute > since:

@@ -16,12 +16,12 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from shared.config.manifest import manifest
 from shared.domain.category import CATEGORY
-from shared.domain.errors import ANSWERS
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
+from shared.observability.context import ANSWERS
 from shared.read_models.project import FED_BY
-from shared.runtime.manifest import manifest
 from shared.sagas.definition import Status
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"

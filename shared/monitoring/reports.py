@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shared.auth.identity import in_the_cloud
+from shared.config.settings import Settings
 from shared.domain.category import CATEGORY
 from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.messaging.outbox import Outbox
-from shared.observability.metrics import METRICS, Metric, Sample, added_up, count
+from shared.monitoring.health import SWEEPS_MISSED, Check, Finding, Status, Stores
+from shared.monitoring.metrics import METRICS, Metric, Sample, added_up, count
 from shared.read_models.project import FED_BY, not_yet_in
+from shared.resilience import clock
 from shared.resilience.calls import awaited, time_left
-from shared.runtime.engines import Engines
-from shared.runtime.health import SWEEPS_MISSED, Check, Finding, Status
-from shared.runtime.settings import Settings
 from shared.sagas.definition import Status as SagaStatus
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ EVENT_TYPES = {one.name: [kind.__name__ for kind in one.event_types] for one in 
 _log = structlog.get_logger()
 
 
-def collectors(engines: Engines) -> Mapping[str, Callable[[], Iterator[Sample]]]:
+def collectors(engines: Stores) -> Mapping[str, Callable[[], Iterator[Sample]]]:
     """By name; each may hang and may raise."""
     return {
         "events": lambda: _events(engines),
@@ -52,7 +52,7 @@ def collectors(engines: Engines) -> Mapping[str, Callable[[], Iterator[Sample]]]
     } | {name: partial(_lag, engines, name) for name in FED_BY}
 
 
-def collected(engines: Engines) -> list[Sample]:
+def collected(engines: Stores) -> list[Sample]:
     """What can be read."""
     reads = collectors(engines)
     checks = [Check(f"metrics of {name}", partial(_found, read), _SECONDS) for name, read in reads.items()]
@@ -69,7 +69,7 @@ def _found(read: Callable[[], Iterator[Sample]]) -> Finding:
     return Finding(Status.HEALTHY, "read", {"samples": list(read())})
 
 
-def _events(engines: Engines) -> Iterator[Sample]:
+def _events(engines: Stores) -> Iterator[Sample]:
     counted = engines.event_log.counts().events.items()
     return (Sample("shop_events_total", (kind,), number) for (kind, _), number in counted)
 
@@ -80,17 +80,17 @@ def _outbox(name: str, outbox: Outbox) -> Iterator[Sample]:
     yield Sample("shop_outbox_oldest_age_seconds", (name,), _age(backlog.oldest))
 
 
-def _sagas(engines: Engines) -> Iterator[Sample]:
+def _sagas(engines: Stores) -> Iterator[Sample]:
     counts = engines.sagas.counts()
     for status in SagaStatus:
         there = counts.get(status)
         yield Sample("shop_sagas", (status.value,), there.sagas if there else 0)
         if status in _UNFINISHED:
             yield Sample("shop_saga_oldest_age_seconds", (status.value,), _age(there.oldest if there else None))
-    yield Sample("shop_sagas_overdue", (), engines.sagas.backlog(datetime.now(UTC) - SWEEPS_MISSED).overdue)
+    yield Sample("shop_sagas_overdue", (), engines.sagas.backlog(clock.now() - SWEEPS_MISSED).overdue)
 
 
-def _lag(engines: Engines, read_model: str) -> Iterator[Sample]:
+def _lag(engines: Stores, read_model: str) -> Iterator[Sample]:
     """Of the newest events only, so that it costs the same however long the log is. One that was given up long before
     them is seen as a dead letter."""
     late = []
@@ -102,14 +102,14 @@ def _lag(engines: Engines, read_model: str) -> Iterator[Sample]:
 
 
 def _age(since: datetime | None) -> float:
-    return max(0.0, (datetime.now(UTC) - since).total_seconds()) if since else 0.0
+    return max(0.0, (clock.now() - since).total_seconds()) if since else 0.0
 
 
 _TYPE = "custom.googleapis.com/shop/"
 _BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)  # the log has been counted from its first event on, and never starts anew
 
 
-def reported(engines: Engines) -> int:
+def reported(engines: Stores) -> int:
     """Read the stores, and send what they say in the cloud; how many samples. Raises Unavailable."""
     samples = collected(engines)
     if in_the_cloud() or engines.settings.monitoring_endpoint:
@@ -118,7 +118,7 @@ def reported(engines: Engines) -> int:
 
 
 def _send(settings: Settings, samples: Sequence[Sample]) -> None:
-    project, now = f"projects/{settings.project_id}", datetime.now(UTC)
+    project, now = f"projects/{settings.project_id}", clock.now()
     series = [_series(settings.project_id, sample, now) for sample in samples]
     with refusals_told("write", "report_metrics", "roles/monitoring.metricWriter"):
         client = monitoring_client(settings.monitoring_endpoint)

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from threading import Lock
 from typing import Any, Literal, LiteralString, Protocol
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
-
-from shared.resilience.postgres import Pool
+from shared.postgres.pool import Pool
+from shared.resilience import clock
 
 Kind = Literal["command", "query", "delivery"]
 
@@ -27,8 +26,8 @@ class Execution:
     error: str | None = None
     subject: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
-    id: UUID = field(default_factory=uuid7)
-    recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    id: UUID = field(default_factory=clock.new_id)
+    recorded_at: datetime = field(default_factory=clock.now)
 
 
 @dataclass(frozen=True)

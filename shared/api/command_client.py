@@ -12,11 +12,11 @@ from google.auth.exceptions import GoogleAuthError
 
 from shared.auth.identity import authorization
 from shared.auth.permissions import Actor
-from shared.domain.errors import ANSWERS, ShopError, TimedOut, Unavailable
-from shared.observability.context import Context, SpanKind, current, span, traceparent
+from shared.config.manifest import manifest
+from shared.config.settings import Settings
+from shared.domain.errors import ShopError, TimedOut, Unavailable
+from shared.observability.context import ANSWERS, Context, SpanKind, current, span, traceparent
 from shared.resilience.calls import BreakerOpen, Breakers, OutOfTime, time_left
-from shared.runtime.manifest import manifest
-from shared.runtime.settings import Settings
 
 _ERRORS: dict[str, type[ShopError]] = {code: kind for kind, (_, code) in ANSWERS.items() if issubclass(kind, ShopError)}
 

@@ -9,9 +9,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict, TypeAdapter, with_config
 
+from shared.config.settings import Settings, url_of
 from shared.domain.errors import NotFound
-from shared.messaging.memory import Subscription
-from shared.runtime.settings import Settings, url_of
 
 ROOT = Path(__file__).resolve().parents[2]
 Database = Literal["event_store", "command_database"]
@@ -19,6 +18,24 @@ Dependency = Literal[Database, "firestore", "pubsub"]
 Group = Literal["graphql", "commands", "projections", "sagas", "operations"]
 Access = Literal["coordination", "relay", "recording", "administration", "expiry", "reporting", "rebuilding"]
 strict = with_config(ConfigDict(extra="forbid"))
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """One consumer of one topic; derived from the manifest, never written twice.
+
+    `endpoint`: the function it pushes to. `min_backoff`, `max_backoff`: seconds between attempts. After
+    `max_attempts` a message moves to `dead_letter_topic`; without one it is tried for ever."""
+
+    name: str
+    topic: str
+    endpoint: str
+    service: str
+    min_backoff: float
+    max_backoff: float
+    max_attempts: int
+    ack_deadline: int
+    dead_letter_topic: str | None
 
 
 @strict

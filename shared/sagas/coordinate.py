@@ -6,7 +6,7 @@ duplicates, late and reordered messages change nothing, and the last message tha
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import Message, command_message
 from shared.observability.context import Context, caused_by, current, span, traceparent
+from shared.resilience import clock
 from shared.sagas.definition import DeadlinePassed, Progress, Saga, Status, advance, begin, resume
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 
@@ -108,7 +109,7 @@ class _Run:
         if self._progress and record.version <= self._progress.seen:
             return
         event = CODEC.decode(record)
-        saga, now = self._coordinator.saga, datetime.now(UTC)
+        saga, now = self._coordinator.saga, clock.now()
         if self._progress is None:
             if not isinstance(event, saga.starts_on):
                 return
@@ -120,7 +121,7 @@ class _Run:
         self._moved(replace(progress, seen=record.version), commands, caused_by(record.metadata, str(record.id)))
 
     def look_at_the_clock(self) -> None:
-        now = datetime.now(UTC)
+        now = clock.now()
         if self._progress is None or self._progress.deadline_at is None or self._progress.deadline_at > now:
             return
         progress, commands = advance(self._coordinator.saga, self._progress, DeadlinePassed(), now)
@@ -139,7 +140,7 @@ class _Run:
         if self._found not in (None, Status.STUCK):
             raise Rejected(f"the saga is {self._found.value}; only one that is STUCK can be retried", ("id",))
         if self._progress.status is Status.STUCK:
-            progress, commands = resume(self._coordinator.saga, self._progress, datetime.now(UTC))
+            progress, commands = resume(self._coordinator.saga, self._progress, clock.now())
             self._history.append(HistoryEntry("retry", "Retried", {"actor": actor}))
             self._moved(progress, commands, Context(self._correlation_id, current().causation_id))
 

@@ -1,9 +1,7 @@
 """The way in: what the graphql function answers at which path, to whom, and how often."""
 
 import re
-import time
 from asyncio import to_thread
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -16,23 +14,24 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
-from shared.api.commands import CommandClient
+from shared.api.command_client import CommandClient
 from shared.api.context import ConsistentQueries, Loaders, RequestContext, in_thread, parsed
 from shared.api.http import answer, unavailable
 from shared.auth.identity import identify, in_the_cloud, without_sign_in
 from shared.auth.permissions import Actor, Permission, require
-from shared.domain.errors import ShopError, TimedOut, Unavailable, classify
-from shared.observability.context import Context, SpanKind, flush, fresh, handling, remark, sampled
+from shared.config.settings import Settings
+from shared.domain.errors import ShopError, TimedOut, Unavailable
+from shared.monitoring.health import Report
+from shared.monitoring.metrics import observe
+from shared.observability.context import Context, SpanKind, classify, flush, fresh, handling, remark, sampled
 from shared.observability.logs import access_line
-from shared.observability.metrics import observe
+from shared.resilience import clock
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
-from shared.runtime.health import Report
 from shared.runtime.http import NOT_GOT, examination, health_reply, metrics_reply
-from shared.runtime.settings import Settings
 
 _CONSOLE = "/graphql/console/"
-_VERIFYING = ThreadPoolExecutor(8, thread_name_prefix="tokens")
+_VERIFYING = clock.executor(8, "tokens")
 _CLIENTS = 10_000
 _FILE_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 
@@ -79,10 +78,10 @@ async def _asked(request: Request) -> Response:
     wait = _rates(engines()).wait(actor, request)
     asked = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
     about = {"http.request.method": request.method, "url.path": request.url.path}
-    began = time.perf_counter()
+    began = clock.monotonic()
     with handling(asked, "graphql", SpanKind.SERVER, about) as context:
         response = await answer(request, lambda: _context(request, engines(), actor, context), wait)
-    observe("shop_graphql_duration_seconds", time.perf_counter() - began)
+    observe("shop_graphql_duration_seconds", clock.monotonic() - began)
     await to_thread(flush)
     return response
 

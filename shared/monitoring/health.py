@@ -12,18 +12,24 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum
-from threading import Lock, Thread
-from typing import Any
+from threading import Lock
+from typing import Any, Protocol
 
 import psutil
 import structlog
 
+from shared.config.manifest import ROOT, Database, Dependency, manifest
+from shared.config.settings import Settings
+from shared.dead_letters.protocol import DeadLetters
 from shared.domain.errors import ShopError
-from shared.resilience.calls import deadline
-from shared.runtime.engines import Engines
-from shared.runtime.manifest import ROOT, Database, Dependency, manifest
+from shared.event_store.protocol import EventLog
+from shared.messaging.outbox import Outbox, Publisher
+from shared.read_models.protocol import Queries, ReadModels
+from shared.resilience import clock
+from shared.resilience.calls import Breakers, deadline
+from shared.sagas.store import SagaStore
 
 SWEEPS_MISSED = timedelta(minutes=2)
 """After which a saga's deadline that nobody has fired is overdue: sweep_sagas runs every minute."""
@@ -71,11 +77,11 @@ class _Vitals:
 
     def __init__(self) -> None:
         self._process, self._lock = psutil.Process(), Lock()
-        self._began = time.monotonic() - (time.time() - self._process.create_time())
+        self._began = clock.monotonic() - (time.time() - self._process.create_time())
         self._since, self._used, self._percent = self._began, 0.0, 0.0
 
     def read(self) -> Mapping[str, Any]:
-        now = time.monotonic()
+        now = clock.monotonic()
         with self._lock:
             if self._used == 0 or now - self._since >= _CPU_SECONDS:
                 times = self._process.cpu_times()
@@ -99,7 +105,7 @@ class Report:
     process: Mapping[str, Any] = field(default_factory=_VITALS.read)
     version: str = _VERSION
     node: str = field(default_factory=lambda: os.environ.get("K_REVISION") or socket.gethostname())
-    timestamp: datetime = field(default_factory=lambda: datetime.now(UTC))
+    timestamp: datetime = field(default_factory=clock.now)
 
     @property
     def status(self) -> Status:
@@ -128,10 +134,10 @@ class _Run:
 
     def __init__(self, check: Check) -> None:
         self._check = check
-        self._started = time.monotonic()
+        self._started = clock.monotonic()
         self._result: Future[Result] = Future()
         self._result.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
-        Thread(target=self._look, name=f"check {check.name}", daemon=True).start()
+        clock.thread(self._look, f"check {check.name}")
 
     @property
     def current(self) -> bool:
@@ -139,7 +145,7 @@ class _Run:
 
     @property
     def _age(self) -> float:
-        return time.monotonic() - self._started
+        return clock.monotonic() - self._started
 
     @property
     def _late(self) -> Finding:
@@ -195,7 +201,35 @@ class Checkup:
             return [self._runs[check.name] for check in checks]
 
 
-def dependencies(engines: Engines, function: str) -> list[Check]:
+class Stores(Protocol):
+    """The parts of a process's engines that are watched."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def breakers(self) -> Breakers: ...
+    @property
+    def checkup(self) -> Checkup: ...
+    @property
+    def event_log(self) -> EventLog: ...
+    @property
+    def sagas(self) -> SagaStore: ...
+    @property
+    def outboxes(self) -> Sequence[Outbox]: ...
+    @property
+    def dead_letters(self) -> DeadLetters: ...
+    @property
+    def publisher(self) -> Publisher: ...
+    @property
+    def read_models(self) -> ReadModels: ...
+    @property
+    def queries(self) -> Queries: ...
+
+    def missing_migrations(self, database: Database) -> list[str]:
+        """Return the names of the migrations that the database lacks. Raises Unavailable."""
+
+
+def dependencies(engines: Stores, function: str) -> list[Check]:
     """Of one function, as its entry in the manifest says, and the breakers of its process: who calls the providers is the
     only one that knows of theirs."""
     limit = engines.settings.health_check_seconds
@@ -203,7 +237,7 @@ def dependencies(engines: Engines, function: str) -> list[Check]:
     return [*checks, Check("breakers", lambda: _breakers(engines), limit)]
 
 
-def _looking(engines: Engines, name: Dependency) -> Callable[[], Finding]:
+def _looking(engines: Stores, name: Dependency) -> Callable[[], Finding]:
     match name:
         case "event_store" | "command_database":
             return lambda: _database(engines, name)
@@ -213,25 +247,25 @@ def _looking(engines: Engines, name: Dependency) -> Callable[[], Finding]:
             return lambda: _pubsub(engines)
 
 
-def _database(engines: Engines, name: Database) -> Finding:
+def _database(engines: Stores, name: Database) -> Finding:
     if missing := engines.missing_migrations(name):
         return Finding(Status.UNHEALTHY, "is not up to date; run scripts/migrate", {"missingMigrations": len(missing)})
     return Finding(Status.HEALTHY, "answers and is up to date")
 
 
-def _firestore(engines: Engines) -> Finding:
+def _firestore(engines: Stores) -> Finding:
     engines.read_models.update("health", "probe", lambda _: None)  # changes nothing, so it is but a read
     return Finding(Status.HEALTHY, "answers")
 
 
-def _pubsub(engines: Engines) -> Finding:
+def _pubsub(engines: Stores) -> Finding:
     """One topic stands for all: they are made together."""
     if engines.publisher.has_topic(manifest().topics[0]):
         return Finding(Status.HEALTHY, "answers")
     return Finding(Status.UNHEALTHY, "answers, but lacks the shop's topics")
 
 
-def _breakers(engines: Engines) -> Finding:
+def _breakers(engines: Stores) -> Finding:
     states = engines.breakers.states()
     open_ones = [f"{name} is {state}" for name, state in states.items() if state != "closed"]
     details = {"breakers": dict(states)}

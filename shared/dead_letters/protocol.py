@@ -5,12 +5,18 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from datetime import datetime
+from typing import Annotated, Literal, NamedTuple, Protocol
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from shared.domain.errors import ShopError
+from pydantic import Field, Strict
+
+from shared.domain.commands import at_the_edge
+from shared.domain.errors import ConcurrencyError, NotFound, Rejected, ShopError
+from shared.domain.values import Reason, Token
 from shared.messaging.envelope import ONLY_FOR, Push, PushedMessage
+from shared.messaging.outbox import Publisher, Traffic
+from shared.resilience import clock
 
 Status = Literal["PENDING", "RETRIED", "DISCARDED"]
 
@@ -105,7 +111,7 @@ def given_up(push: Push, topic: str) -> GivenUp:
 
     A message has one letter for each source. It is recognised by the id of its CloudEvent, a foreign one by Pub/Sub's; one
     that was published again names its letter."""
-    given, now = push.message.attributes, datetime.now(UTC)
+    given, now = push.message.attributes, clock.now()
     source, own = storable(source_of(push)), original(given)
     attempts = given.get(f"{_BY_PUBSUB}SourceDeliveryCount", "")
     name = f"{source}\n{own.get('ce-id', push.message.message_id)}"
@@ -161,3 +167,106 @@ def described(error: Exception) -> str:
 def storable(text: str) -> str:
     """Without what PostgreSQL's text can't hold."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+@at_the_edge
+@dataclass(frozen=True)
+class RetryDeadLetters:
+    """The one with this id; without an id, the oldest pending ones, perhaps of one source only."""
+
+    id: UUID | None = None
+    source: Token | None = None
+    limit: Annotated[int, Strict(), Field(ge=1, le=1000)] = 100
+
+
+@at_the_edge
+@dataclass(frozen=True)
+class DiscardDeadLetter:
+    id: UUID
+    reason: Reason
+
+
+def refuse(letter: DeadLetter | None, wanted: Status) -> int:
+    """Say why a letter could not be brought to a status, or 0 when it has it already."""
+    if letter is None:
+        raise NotFound("there is no dead letter with this id", ("id",))
+    if letter.status == wanted:
+        return 0
+    if letter.status != "PENDING":
+        raise Rejected(f"the dead letter has been {letter.status.lower()} already", ("id",))
+    raise ConcurrencyError("somebody is retrying it at this moment; look at it again in a few seconds", ("id",))
+
+
+class Wanted(NamedTuple):
+    """Which pending letters to claim. `without`: those that have had their turn."""
+
+    id: UUID | None = None
+    source: str | None = None
+    without: Sequence[UUID] = ()
+
+
+class Trouble(NamedTuple):
+    """With one subscription. `pending`: its dead letters that wait for somebody. `at`: when an attempt last failed, of those
+    that are not long ago, UTC; `error`: why, None when nobody could say."""
+
+    pending: int = 0
+    at: datetime | None = None
+    error: str | None = None
+
+
+class DeadLetters(Protocol):
+    """All methods raise Unavailable or TimedOut when the engine doesn't answer."""
+
+    def note_failure(self, subscription: str, message: str, error: str) -> None:
+        """Keep why the last attempt to deliver a message failed. `message`: as `recognised` has it."""
+
+    def record(self, given_up: GivenUp) -> None:
+        """Keep it, pending, with the error that was noted: once, however often it is delivered. A letter that is there
+        already gets one more failure."""
+
+    def load(self, letter_id: UUID) -> DeadLetter | None: ...
+
+    def latest(
+        self, limit: int, offset: int = 0, status: Status | None = None, source: str | None = None
+    ) -> list[DeadLetter]:
+        """The newest first, each with the beginning of its data."""
+
+    def pending(self, source: str | None = None) -> int:
+        """How many there are."""
+
+    def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
+        """What was recorded, by source, also what has been deleted since. Lately is after `since`, up to `until`."""
+
+    def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]:
+        """Of each."""
+
+    def claim(self, wanted: Wanted, limit: int) -> list[DeadLetter]:
+        """Lease pending letters that nobody else has claimed, the oldest first."""
+
+    def release(self, letters: Sequence[DeadLetter]) -> None: ...
+
+    def settle(self, letters: Sequence[DeadLetter], at: datetime, by: str) -> None:
+        """Claimed letters have been published. One that has been given up again since it was claimed stays pending."""
+
+    def discard(self, letter_id: UUID, reason: str, by: str) -> bool:
+        """Whether there was such a pending letter that nobody had claimed."""
+
+    def forget_settled(self, before: datetime, limit: int) -> int:
+        """Delete letters that were retried or discarded before; how many."""
+
+    def forget_failures(self, before: datetime, limit: int) -> int:
+        """Delete what was noted before; how many."""
+
+
+def publish_again(
+    letters: DeadLetters, publisher: Publisher, claimed: Sequence[DeadLetter], ready: Sequence[DeadLetter], by: str
+) -> int:
+    """Publish those of the claimed letters that are ready; how many were accepted. The others are pending again at once;
+    all of them are, later, if this is killed."""
+    at, accepted = clock.now(), set[UUID]()
+    try:
+        accepted |= {*publisher.publish([Again(letter) for letter in ready])}
+        letters.settle([letter for letter in claimed if letter.id in accepted], at, by)
+    finally:
+        letters.release([letter for letter in claimed if letter.id not in accepted])
+    return len(accepted)

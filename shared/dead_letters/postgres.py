@@ -8,11 +8,20 @@ from uuid import UUID
 
 from psycopg.rows import DictRow, dict_row
 
+from shared.dead_letters.protocol import (
+    LEASE_SECONDS,
+    SHOWN,
+    DeadLetter,
+    Entry,
+    GivenUp,
+    Status,
+    Trouble,
+    Wanted,
+    storable,
+)
 from shared.domain.values import adapter
-from shared.messaging.dead_letter_store import Trouble, Wanted
-from shared.messaging.dead_letters import LEASE_SECONDS, SHOWN, DeadLetter, Entry, GivenUp, Status, storable
 from shared.messaging.outbox import Traffic
-from shared.resilience.postgres import Pool
+from shared.postgres.pool import Pool
 
 _SELECT: LiteralString = """
 SELECT id, source, topic, type, subject, attributes, substring(data FROM 1 FOR %(shown)s) AS data, attempts, error,

@@ -1,0 +1,75 @@
+"""The query database in memory, for tests and for `scripts/dev --memory`: both sides at once."""
+
+import copy
+import operator
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from threading import RLock
+from typing import Any
+
+from shared.read_models.protocol import Change, Extent, Fields, Find, Where
+
+_OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    ">=": operator.ge,
+    "<=": operator.le,
+    "in": lambda value, among: value in among,
+    "array_contains": lambda values, value: value in values,
+}
+
+
+class MemoryReadModels:
+    """Both sides at once. `reads` counts the round trips of queries, by collection."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._collections: dict[str, dict[str, Fields]] = {}
+        self.reads = Counter[str]()
+
+    def update(self, collection: str, key: str, change: Callable[[Fields | None], Change | None]) -> None:
+        with self._lock:
+            made = change(copy.deepcopy(self._collections.get(collection, {}).get(key)))
+            if made is None:
+                return
+            self._document(collection, key).update(copy.deepcopy(made.fields))
+            for step in made.increments:
+                other = self._document(step.collection, step.key)
+                other[step.field] = other.get(step.field, 0) + step.amount
+
+    def delete(self, collection: str, limit: int) -> int:
+        with self._lock:
+            there = self._collections.get(collection, {})
+            doomed = list(there)[:limit]
+            for key in doomed:
+                del there[key]
+            return len(doomed)
+
+    def _document(self, collection: str, key: str) -> Fields:
+        return self._collections.setdefault(collection, {}).setdefault(key, {})
+
+    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
+        with self._lock:
+            self.reads[collection] += 1
+            there = self._collections.get(collection, {})
+            return {key: copy.deepcopy(there[key]) for key in keys if key in there}
+
+    async def find(self, find: Find) -> Sequence[Fields]:
+        with self._lock:
+            self.reads[find.collection] += 1
+            documents = self._collections.get(find.collection, {}).items()
+            found = [
+                (key, fields) for key, fields in documents if find.order_by in fields and _fits(fields, find.where)
+            ]
+            found.sort(key=lambda item: (item[1][find.order_by], item[0]), reverse=find.descending)
+            return [copy.deepcopy(fields) for _, fields in found[find.offset : find.offset + find.limit]]
+
+    async def extent(self, collection: str) -> Extent:
+        with self._lock:
+            self.reads[collection] += 1
+            there = [fields for fields in self._collections.get(collection, {}).values() if "version" in fields]
+            updated_at = max((fields["updated_at"] for fields in there), default=None)
+            return Extent(len(there), sum(fields["version"] for fields in there), updated_at)
+
+
+def _fits(fields: Fields, where: Sequence[Where]) -> bool:
+    return all(w.field in fields and _OPERATORS[w.operator](fields[w.field], w.value) for w in where)

@@ -1,0 +1,122 @@
+"""Time, ids, randomness and threads: the one module through which the shop reaches them.
+
+Nothing else in shared/ or functions/ asks the operating system for the time, sleeps, draws a random number,
+makes an id or starts a thread. A simulation replaces all of it at once with `use`.
+"""
+
+import random as _random
+import time as _time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import Thread
+from typing import Protocol
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+
+class Joinable(Protocol):
+    """A running thread."""
+
+    def join(self, timeout: float | None = None) -> None: ...
+
+
+class World(Protocol):
+    """What the shop takes from the machine it runs on."""
+
+    def now(self) -> datetime:
+        """Return the wall clock's time in UTC. It may jump; use `monotonic` to measure."""
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary moment; never goes back."""
+
+    def sleep(self, seconds: float) -> None:
+        """Block the calling thread."""
+
+    def new_id(self) -> UUID:
+        """Return a new UUIDv7, so that ids sort by when they were made."""
+
+    def random(self) -> float:
+        """Return a number in [0, 1)."""
+
+    def thread(self, target: Callable[[], object], name: str) -> Joinable:
+        """Start `target` in a daemon thread of its own."""
+
+    def executor(self, workers: int, name: str) -> Executor:
+        """Return a pool of at most `workers` threads."""
+
+
+class Machine:
+    """The real machine."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return _time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        _time.sleep(seconds)
+
+    def new_id(self) -> UUID:
+        return uuid7()
+
+    def random(self) -> float:
+        return _random.random()
+
+    def thread(self, target: Callable[[], object], name: str) -> Joinable:
+        started = Thread(target=target, name=name, daemon=True)
+        started.start()
+        return started
+
+    def executor(self, workers: int, name: str) -> Executor:
+        return ThreadPoolExecutor(workers, thread_name_prefix=name)
+
+
+_world: World = Machine()
+
+
+@contextmanager
+def use(world: World) -> Iterator[None]:
+    """Replace the machine inside the block, for every thread of this process."""
+    global _world
+    before, _world = _world, world
+    try:
+        yield
+    finally:
+        _world = before
+
+
+def now() -> datetime:
+    return _world.now()
+
+
+def monotonic() -> float:
+    return _world.monotonic()
+
+
+def sleep(seconds: float) -> None:
+    _world.sleep(seconds)
+
+
+def new_id() -> UUID:
+    return _world.new_id()
+
+
+def random() -> float:
+    return _world.random()
+
+
+def uniform(low: float, high: float) -> float:
+    """Return a random number between `low` and `high`."""
+    return low + (high - low) * _world.random()
+
+
+def thread(target: Callable[[], object], name: str) -> Joinable:
+    return _world.thread(target, name)
+
+
+def executor(workers: int, name: str) -> Executor:
+    return _world.executor(workers, name)
