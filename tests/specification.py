@@ -33,7 +33,7 @@ from shared.domain.events import (
     ProductEvent,
     ShippingArranged,
 )
-from shared.domain.order import ORDER, Order, Status
+from shared.domain.order import ORDER, Order, OrderStatus
 from shared.domain.product import PRODUCT, Product
 from shared.domain.values import Money
 
@@ -129,13 +129,13 @@ DECLINED = PaymentFailed(ORDER_ID, "declined")
 RELEASED = InventoryReleased(ORDER_ID)
 CANCELLATION = OrderCancellationRequested(ORDER_ID, "changed my mind")
 
-ORDER_THAT_IS: dict[Status, list[OrderEvent]] = {
-    Status.ABSENT: [],
-    Status.PENDING: [CREATED],
-    Status.INVENTORY_RESERVED: [CREATED, RESERVED],
-    Status.PAYMENT_PROCESSED: [CREATED, RESERVED, PAID],
-    Status.SHIPPED: [CREATED, RESERVED, PAID, SHIPPED],
-    Status.CONFIRMED: [CREATED, RESERVED, PAID, SHIPPED, OrderConfirmed(ORDER_ID)],
-    Status.CANCELLED: [CREATED, CANCELLATION, RELEASED, OrderCancelled(ORDER_ID, "changed my mind")],
-    Status.FAILED: [CREATED, RESERVED, DECLINED, RELEASED, OrderFailed(ORDER_ID, "declined")],
+ORDER_THAT_IS: dict[OrderStatus, list[OrderEvent]] = {
+    OrderStatus.ABSENT: [],
+    OrderStatus.PENDING: [CREATED],
+    OrderStatus.INVENTORY_RESERVED: [CREATED, RESERVED],
+    OrderStatus.PAYMENT_PROCESSED: [CREATED, RESERVED, PAID],
+    OrderStatus.SHIPPED: [CREATED, RESERVED, PAID, SHIPPED],
+    OrderStatus.CONFIRMED: [CREATED, RESERVED, PAID, SHIPPED, OrderConfirmed(ORDER_ID)],
+    OrderStatus.CANCELLED: [CREATED, CANCELLATION, RELEASED, OrderCancelled(ORDER_ID, "changed my mind")],
+    OrderStatus.FAILED: [CREATED, RESERVED, DECLINED, RELEASED, OrderFailed(ORDER_ID, "declined")],
 }

@@ -18,12 +18,11 @@ from shared.api.queries import page_of, uuid
 from shared.api.sse import Place, Shown, last_seen, require_known
 from shared.api.statistics import projection_named
 from shared.auth.permissions import Permission, Role, require
-from shared.dead_letters.protocol import DeadLetter
-from shared.dead_letters.protocol import Status as LetterStatus
+from shared.dead_letters.protocol import DeadLetter, LetterStatus
 from shared.domain.errors import Invalid, NotFound
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
-from shared.sagas.definition import Progress, Status
+from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.store import ListedSaga, SagaEntry, Sagas
 
@@ -173,10 +172,10 @@ async def _command(info: Info, function: str, command: Fields) -> Fields:
     return await send(info, function, command, keyed(info))
 
 
-def _saga_status(status: str | None) -> Status | None:
-    if status is not None and status not in Status.__members__:
-        raise Invalid(f"status must be one of {', '.join(Status.__members__)}, not {status!r:.60}", ("status",))
-    return Status[status] if status else None
+def _saga_status(status: str | None) -> SagaStatus | None:
+    if status is not None and status not in SagaStatus.__members__:
+        raise Invalid(f"status must be one of {', '.join(SagaStatus.__members__)}, not {status!r:.60}", ("status",))
+    return SagaStatus[status] if status else None
 
 
 def _plain(text: str | None, argument: str) -> str | None:

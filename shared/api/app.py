@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from shared.api.command_client import CommandClient
-from shared.api.context import ConsistentQueries, Loaders, RequestContext, in_thread, parsed
+from shared.api.context import ConsistentQueries, Loaders, RequestContext, decode_token, in_thread
 from shared.api.http import answer, unavailable
 from shared.auth.identity import identify, in_the_cloud, without_sign_in
 from shared.auth.permissions import Actor, Permission, require
@@ -23,12 +23,12 @@ from shared.config.settings import Settings
 from shared.domain.errors import ShopError, TimedOut, Unavailable
 from shared.monitoring.health import Report
 from shared.monitoring.metrics import observe
-from shared.observability.context import Context, SpanKind, classify, flush, fresh, handling, remark, sampled
+from shared.observability.context import Context, SpanKind, annotate, classify, flush, fresh, handling, sampled
 from shared.observability.logs import access_line
 from shared.resilience import clock
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
-from shared.runtime.http import NOT_GOT, examination, health_reply, metrics_reply
+from shared.runtime.http import METHOD_NOT_ALLOWED, examination, health_reply, metrics_reply
 
 _CONSOLE = "/graphql/console/"
 _VERIFYING = clock.executor(8, "tokens")
@@ -54,7 +54,7 @@ async def enter(request: Request) -> Response:
         return await _metrics(request)
     with access_line("graphql", request.method, path):
         response = await _answer(request, path)
-        remark(status=response.status_code)
+        annotate(status=response.status_code)
         return response
 
 
@@ -88,7 +88,7 @@ async def _asked(request: Request) -> Response:
 
 async def _health(path: str, method: str) -> Response:
     if method not in ("GET", "HEAD"):
-        return Response(*NOT_GOT)
+        return Response(*METHOD_NOT_ALLOWED)
     if path == "/health/live":
         return Response(*health_reply(Report()))
     checkup, checks = examination("graphql")
@@ -98,7 +98,7 @@ async def _health(path: str, method: str) -> Response:
 async def _metrics(request: Request) -> Response:
     """For admins: unlike all other functions this one can be reached by anybody."""
     if request.method not in ("GET", "HEAD"):
-        return Response(*NOT_GOT)
+        return Response(*METHOD_NOT_ALLOWED)
     try:
         require(Permission.ADMIN, await _actor(request, engines().settings))
     except ShopError as error:
@@ -116,7 +116,7 @@ async def _actor(request: Request, settings: Settings) -> Actor:
 def _context(request: Request, engines: Engines, actor: Actor, context: Context) -> RequestContext:
     key, token = request.headers.get("idempotency-key"), request.headers.get("consistency")
     patience = engines.settings.consistency_wait_seconds
-    queries = engines.queries if token is None else ConsistentQueries(engines.queries, parsed(token), patience)
+    queries = engines.queries if token is None else ConsistentQueries(engines.queries, decode_token(token), patience)
     last_event_id = request.headers.get("last-event-id")
     client = " ".join(_client(actor, request, engines.settings))
     given = (context, actor, key, last_event_id, client)

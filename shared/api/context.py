@@ -122,7 +122,7 @@ class RequestContext:
 Info = GraphQLResolveInfo[RequestContext]
 
 
-Token = Mapping[str, int]
+ConsistencyToken = Mapping[str, int]
 """The version that each stream has at least."""
 
 _STREAM = re.compile(r"(category|product|order)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):([0-9]{1,9})")
@@ -130,12 +130,12 @@ MAX_STREAMS = 100
 """More than one request can write, or a token of ours could be too long for us."""
 
 
-def written(token: Token) -> str:
+def encode_token(token: ConsistencyToken) -> str:
     """`product-<id>:3,order-<id>:1`"""
     return ",".join(f"{stream}:{version}" for stream, version in token.items())
 
 
-def parsed(text: str) -> Token:
+def decode_token(text: str) -> ConsistencyToken:
     """Raises Invalid."""
     parts = [part.strip() for part in text.split(",")]
     found = [_STREAM.fullmatch(part) for part in parts]
@@ -157,7 +157,7 @@ class ConsistentQueries:
     `waited`: seconds so far. `consistent`: whether everything that was read had come as far as the token says.
     """
 
-    def __init__(self, queries: Queries, token: Token, patience: float) -> None:
+    def __init__(self, queries: Queries, token: ConsistencyToken, patience: float) -> None:
         self._queries = queries
         self._token = token
         self._patience = patience
@@ -212,12 +212,12 @@ class ConsistentQueries:
         return {place: version for place, version in missing.items() if there.get(place, 0) < version}
 
 
-def told(queries: Queries, written_now: Token) -> dict[str, Any]:
+def consistency_extensions(queries: Queries, written_now: ConsistencyToken) -> dict[str, Any]:
     """What an answer says of consistency in its extensions; empty when there is nothing to say."""
     said: dict[str, Any] = {}
     if isinstance(queries, ConsistentQueries):
         said = {"consistent": queries.consistent, "waitedMs": round(queries.waited * 1000)}
     if written_now:
         stream, version = list(written_now.items())[-1]
-        said |= {"stream": stream, "version": version, "token": written(written_now)}
+        said |= {"stream": stream, "version": version, "token": encode_token(written_now)}
     return said

@@ -13,7 +13,7 @@ from shared.api.queries import page_of, uuid
 from shared.domain.aggregate import Ref
 from shared.domain.errors import Invalid, NotFound
 from shared.event_store.aggregates import Loaded, history
-from shared.event_store.protocol import EventStore, Seen
+from shared.event_store.protocol import EventStore, PositionedEvent
 from shared.read_models.protocol import Fields
 from shared.runtime.execute import entity
 
@@ -22,7 +22,7 @@ _TIMES = {"created_at", "updated_at"}
 
 
 class Step(NamedTuple):
-    seen: Seen
+    seen: PositionedEvent
     before: Fields
     after: Fields
 
@@ -53,7 +53,7 @@ def _steps(store: EventStore, aggregate_id: UUID, name: str) -> Iterator[Step]:
     ref: Ref[Any] = AGGREGATES[name].ref(aggregate_id)
     for entry, loaded in history(store, ref):
         after = _state(loaded)
-        yield Step(Seen(entry.checkpoint.position, entry.event), before, after)
+        yield Step(PositionedEvent(entry.checkpoint.position, entry.event), before, after)
         before = after
 
 

@@ -17,8 +17,8 @@ from shared.domain.events import OrderCreated
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import CODEC
-from shared.event_store.protocol import EventLog, Seen
-from shared.monitoring.executions import Execution, Kind, Wanted
+from shared.event_store.protocol import EventLog, PositionedEvent
+from shared.monitoring.executions import Execution, ExecutionFilter, Kind
 from shared.monitoring.recorder import watched
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
@@ -93,7 +93,7 @@ def types_of(aggregate_type: str | None, event_type: str | None) -> list[str] | 
     return known if aggregate_type is not None else None
 
 
-async def shown(info: Info, found: Sequence[Seen]) -> Sequence[Fields]:
+async def shown(info: Info, found: Sequence[PositionedEvent]) -> Sequence[Fields]:
     """Events as this actor may see them: personal data is for admins and for the owner of the order."""
     personal = await seen_through({seen.event.stream for seen in found}, info)
     return [_fields(seen, seen.event.stream in personal) for seen in found]
@@ -142,7 +142,7 @@ def _owners_known(engines: Engines) -> Owners:
     return Owners(engines.event_log)
 
 
-def _fields(seen: Seen, personal: bool) -> Fields:
+def _fields(seen: PositionedEvent, personal: bool) -> Fields:
     event = seen.event
     aggregate, _, aggregate_id = event.stream.partition("-")
     return {
@@ -209,7 +209,7 @@ async def _executions(
 ) -> list[Execution]:
     limit, _offset = page_of({"limit": page.get("limit")}, info.context.engines.settings, default=100)
     after = page.get("afterTimestamp")
-    wanted = Wanted(kind, storable(name) if name else None, storable(status) if status else None, after, limit)
+    wanted = ExecutionFilter(kind, storable(name) if name else None, storable(status) if status else None, after, limit)
     return await from_stores(info.context.engines.executions.find, wanted) if limit else []
 
 

@@ -11,14 +11,14 @@ from graphql import DocumentNode, ExecutionResult, OperationType, get_operation_
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.api.context import RequestContext, told
-from shared.api.operation import Asked, Results, carried_out, formatted, parsed, subscribed
+from shared.api.context import RequestContext, consistency_extensions
+from shared.api.operation import GraphQLRequest, Results, carried_out, formatted, parsed, subscribed
 from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, Frame, dumped, frame
 from shared.auth.permissions import DEVELOPER
 from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.event_store.tail import TooSlow
 from shared.monitoring.metrics import count
-from shared.observability.context import classify, describe, remark
+from shared.observability.context import annotate, classify, describe
 from shared.resilience.calls import time_left
 from shared.runtime.http import parse_json
 
@@ -30,7 +30,7 @@ _READ_AT_MOST = 32_000_000
 """Bytes of one request, which is what Cloud Run lets through."""
 
 
-class Refused(Exception):
+class HttpRefusal(Exception):
     """The request is answered with `status` and never becomes an operation."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
@@ -41,7 +41,7 @@ class Refused(Exception):
         self.extensions: Mapping[str, Any] = {"code": "INVALID_INPUT"}
 
 
-class NotNow(Refused):
+class RetryLater(HttpRefusal):
     """The same request may be taken after `wait` seconds."""
 
     def __init__(self, status: int, message: str, wait: int, code: str = "SERVICE_UNAVAILABLE") -> None:
@@ -52,7 +52,7 @@ class NotNow(Refused):
 def unavailable(error: Unavailable | TimedOut) -> Response:
     """It could not even be found out who asks."""
     wait = ceil(error.retry_after) if isinstance(error, Unavailable) else 1
-    return _refusal(NotNow(503, error.message, wait, classify(error)[1]), PLAIN_JSON)
+    return _refusal(RetryLater(503, error.message, wait, classify(error)[1]), PLAIN_JSON)
 
 
 async def answer(request: Request, context: Callable[[], RequestContext], wait: int) -> Response:
@@ -63,11 +63,11 @@ async def answer(request: Request, context: Callable[[], RequestContext], wait: 
     accept = request.headers.get("accept", "*/*")
     try:
         media_type = accepted(accept)
-    except Refused as refused:
+    except HttpRefusal as refused:
         return _refusal(refused, PLAIN_JSON)
     try:
         if wait:
-            raise NotNow(429, f"too many requests; try again in {wait} seconds", wait)
+            raise RetryLater(429, f"too many requests; try again in {wait} seconds", wait)
         made = _made(context)
         settings = made.engines.settings
         asked = await _asked(request, settings.max_body_bytes)
@@ -79,25 +79,25 @@ async def answer(request: Request, context: Callable[[], RequestContext], wait: 
         if document is not None and request.method == "GET":
             _require_query(document, asked.operation_name)
         result = ExecutionResult(None, list(faults)) if document is None else await carried_out(document, asked, made)
-    except Refused as refused:
+    except HttpRefusal as refused:
         return _refusal(refused, media_type)
-    return _response(result, media_type, told(made.queries, made.written))
+    return _response(result, media_type, consistency_extensions(made.queries, made.written))
 
 
-def _name(document: DocumentNode, asked: Asked) -> None:
+def _name(document: DocumentNode, asked: GraphQLRequest) -> None:
     """For the log and the trace."""
     if operation := get_operation_ast(document, asked.operation_name):
         kind, name = operation.operation.value, operation.name.value[:100] if operation.name else None
-        remark(operation=kind, **({"name": name} if name else {}))
+        annotate(operation=kind, **({"name": name} if name else {}))
         describe({"graphql.operation.type": kind, **({"graphql.operation.name": name} if name else {})})
 
 
-def _is_subscription(document: DocumentNode, asked: Asked) -> bool:
+def _is_subscription(document: DocumentNode, asked: GraphQLRequest) -> bool:
     operation = get_operation_ast(document, asked.operation_name)
     return operation is not None and operation.operation is OperationType.SUBSCRIPTION
 
 
-async def _subscription(document: DocumentNode, asked: Asked, made: RequestContext, accept: str) -> Response:
+async def _subscription(document: DocumentNode, asked: GraphQLRequest, made: RequestContext, accept: str) -> Response:
     with ExitStack() as leaving:
         leaving.callback(_seat(made, accept))
         results = await subscribed(document, asked, made)
@@ -112,18 +112,18 @@ def _seat(made: RequestContext, accept: str) -> Callable[[], None]:
     if refused := _no_seat(made, accept):
         count("shop_subscriptions_total", "REFUSED")
         raise refused
-    return made.engines.seats.take(made.client)
+    return made.engines.subscription_quota.take(made.client)
 
 
-def _no_seat(made: RequestContext, accept: str) -> Refused | None:
+def _no_seat(made: RequestContext, accept: str) -> HttpRefusal | None:
     """Why not. All who don't sign in on a developer's machine are one client, so there only the seats count."""
-    seats, most = made.engines.seats, made.engines.settings.max_subscriptions_per_client
+    quota, most = made.engines.subscription_quota, made.engines.settings.max_subscriptions_per_client
     if EVENT_STREAM not in _ranges(accept):
-        return Refused(406, f"a subscription is answered as {EVENT_STREAM}: send the header Accept: {EVENT_STREAM}")
-    if seats.full:
-        return NotNow(503, "there are too many subscribers; try again in 5 seconds", 5)
-    if seats.enough_of(made.client) and made.actor != DEVELOPER:
-        return NotNow(429, f"you have {most} subscriptions open, as many as you may; end one of them first", 5)
+        return HttpRefusal(406, f"a subscription is answered as {EVENT_STREAM}: send the header Accept: {EVENT_STREAM}")
+    if quota.full:
+        return RetryLater(503, "there are too many subscribers; try again in 5 seconds", 5)
+    if quota.enough_of(made.client) and made.actor != DEVELOPER:
+        return RetryLater(429, f"you have {most} subscriptions open, as many as you may; end one of them first", 5)
     return None
 
 
@@ -142,7 +142,7 @@ def _made(context: Callable[[], RequestContext]) -> RequestContext:
     try:
         return context()
     except Invalid as error:
-        raise Refused(400, error.message) from error
+        raise HttpRefusal(400, error.message) from error
 
 
 def accepted(accept: str) -> str:
@@ -153,14 +153,14 @@ def accepted(accept: str) -> str:
             return wanted
     if {"*/*", "application/*", ""} & set(ranges):
         return PLAIN_JSON
-    raise Refused(406, f"this endpoint answers with {RESPONSE_JSON}, {PLAIN_JSON} or {EVENT_STREAM}")
+    raise HttpRefusal(406, f"this endpoint answers with {RESPONSE_JSON}, {PLAIN_JSON} or {EVENT_STREAM}")
 
 
 def _ranges(accept: str) -> list[str]:
     return [part.partition(";")[0].strip().lower() for part in accept.split(",")]
 
 
-async def _asked(request: Request, max_body: int) -> Asked:
+async def _asked(request: Request, max_body: int) -> GraphQLRequest:
     match request.method:
         case "GET":
             given = dict(request.query_params)
@@ -168,10 +168,10 @@ async def _asked(request: Request, max_body: int) -> Asked:
         case "POST":
             content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if content_type != PLAIN_JSON:
-                raise Refused(415, f"send the query as {PLAIN_JSON}")
+                raise HttpRefusal(415, f"send the query as {PLAIN_JSON}")
             return _decoded(_parsed(await _body(request, max_body)))
         case _:
-            raise Refused(405, "use POST, or GET for queries", {"Allow": "GET, POST"})
+            raise HttpRefusal(405, "use POST, or GET for queries", {"Allow": "GET, POST"})
 
 
 async def _body(request: Request, max_body: int) -> bytes:
@@ -186,9 +186,9 @@ async def _body(request: Request, max_body: int) -> bytes:
                 if read <= max_body:
                     body += chunk
     except TimeoutError:
-        raise Refused(408, "the body did not arrive in time", {"Connection": "close"}) from None
+        raise HttpRefusal(408, "the body did not arrive in time", {"Connection": "close"}) from None
     if read > max_body:
-        raise Refused(413, f"the body is larger than {max_body} bytes")
+        raise HttpRefusal(413, f"the body is larger than {max_body} bytes")
     return bytes(body)
 
 
@@ -196,30 +196,30 @@ def _parsed(text: str | bytes) -> Any:
     try:
         return parse_json(text)
     except Invalid as error:
-        raise Refused(400, error.message) from error
+        raise HttpRefusal(400, error.message) from error
 
 
-def _decoded(given: Any) -> Asked:
+def _decoded(given: Any) -> GraphQLRequest:
     if isinstance(given, list):
-        raise Refused(400, "a list of requests (a batch) is not taken; send one JSON object for each request")
+        raise HttpRefusal(400, "a list of requests (a batch) is not taken; send one JSON object for each request")
     if not isinstance(given, dict):
-        raise Refused(400, "send one JSON object with `query`, and `variables` and `operationName` as needed")
+        raise HttpRefusal(400, "send one JSON object with `query`, and `variables` and `operationName` as needed")
     query, variables, name = given.get("query"), given.get("variables"), given.get("operationName")
     if not isinstance(query, str) or not query:
-        raise Refused(400, "`query` must be a string")
+        raise HttpRefusal(400, "`query` must be a string")
     if not isinstance(variables, dict | None):
-        raise Refused(400, "`variables` must be an object")
+        raise HttpRefusal(400, "`variables` must be an object")
     if not isinstance(name, str | None):
-        raise Refused(400, "`operationName` must be a string")
+        raise HttpRefusal(400, "`operationName` must be a string")
     if not isinstance(given.get("extensions"), dict | None):
-        raise Refused(400, "`extensions` must be an object")
-    return Asked(query, variables or {}, name or None)
+        raise HttpRefusal(400, "`extensions` must be an object")
+    return GraphQLRequest(query, variables or {}, name or None)
 
 
 def _require_query(document: DocumentNode, operation_name: str | None) -> None:
     operation = get_operation_ast(document, operation_name)
     if operation is not None and operation.operation is not OperationType.QUERY:
-        raise Refused(405, "GET is for queries; POST anything else", {"Allow": "POST"})
+        raise HttpRefusal(405, "GET is for queries; POST anything else", {"Allow": "POST"})
 
 
 def _response(result: ExecutionResult, media_type: str, consistency: Mapping[str, Any]) -> Response:
@@ -243,7 +243,7 @@ def _content(result: ExecutionResult) -> dict[str, Any]:
     return body
 
 
-def _refusal(refused: Refused, media_type: str) -> Response:
+def _refusal(refused: HttpRefusal, media_type: str) -> Response:
     error = {"message": refused.message, "extensions": refused.extensions}
     kind = PLAIN_JSON if media_type == EVENT_STREAM else media_type
     _count({"errors": [error]})
@@ -257,7 +257,7 @@ def _count(body: Mapping[str, Any]) -> None:
     for code in codes:
         count("shop_errors_total", "graphql", code)
     if codes:
-        remark(errors=sorted(set(codes)))
+        annotate(errors=sorted(set(codes)))
 
 
 def _json(body: Any, status: int, media_type: str, headers: Mapping[str, str] | None = None) -> Response:

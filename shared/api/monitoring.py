@@ -19,7 +19,7 @@ from shared.auth.permissions import Permission
 from shared.config.manifest import Function, manifest
 from shared.domain.errors import NotFound, Unavailable
 from shared.messaging.outbox import Outbox
-from shared.monitoring.health import SWEEPS_MISSED, Check, Finding, Report, Status, dependencies
+from shared.monitoring.health import SWEEPS_MISSED, Check, Finding, HealthStatus, Report, dependencies
 from shared.read_models.protocol import Fields
 from shared.resilience import clock
 from shared.resilience.calls import time_left
@@ -85,9 +85,9 @@ def _asked(engines: Engines, function: Function) -> Finding:
 
 def _summary(report: Fields) -> Finding:
     """One check out of a function's whole report, which stays in the details."""
-    ill = [check["name"] for check in report["checks"] if check["status"] != Status.HEALTHY.name]
+    ill = [check["name"] for check in report["checks"] if check["status"] != HealthStatus.HEALTHY.name]
     message = f"not well: {', '.join(ill)}" if ill else "ready"
-    return Finding(Status[report["status"]], message, report)
+    return Finding(HealthStatus[report["status"]], message, report)
 
 
 @lru_cache
@@ -112,27 +112,31 @@ def _outbox(outbox: Outbox) -> Finding:
     age = clock.now() - backlog.oldest if backlog.oldest else timedelta()
     details = {"waiting": backlog.waiting, "oldestSeconds": max(0, round(age.total_seconds()))}
     if age >= _LOST:
-        return Finding(Status.UNHEALTHY, "messages have not been published for 10 minutes or more", details)
+        return Finding(HealthStatus.UNHEALTHY, "messages have not been published for 10 minutes or more", details)
     if age >= _LATE:
-        return Finding(Status.DEGRADED, "messages have not been published for a minute or more", details)
-    return Finding(Status.HEALTHY, "messages are published in time", details)
+        return Finding(HealthStatus.DEGRADED, "messages have not been published for a minute or more", details)
+    return Finding(HealthStatus.HEALTHY, "messages are published in time", details)
 
 
 def _sagas(engines: Engines) -> Finding:
     backlog = engines.sagas.backlog(clock.now() - SWEEPS_MISSED)
     details = {"overdue": backlog.overdue, "stuck": backlog.stuck}
     if backlog.stuck:
-        return Finding(Status.DEGRADED, "some sagas are stuck: a step could not be undone", details)
+        return Finding(HealthStatus.DEGRADED, "some sagas are stuck: a step could not be undone", details)
     if backlog.overdue:
-        return Finding(Status.DEGRADED, "deadlines of sagas passed two minutes ago and have not been fired", details)
-    return Finding(Status.HEALTHY, "none is stuck or overdue", details)
+        return Finding(
+            HealthStatus.DEGRADED, "deadlines of sagas passed two minutes ago and have not been fired", details
+        )
+    return Finding(HealthStatus.HEALTHY, "none is stuck or overdue", details)
 
 
 def _dead_letters(engines: Engines) -> Finding:
     pending = engines.dead_letters.pending()
     if pending:
-        return Finding(Status.DEGRADED, "messages that could not be delivered wait for somebody", {"pending": pending})
-    return Finding(Status.HEALTHY, "none waits", {"pending": 0})
+        return Finding(
+            HealthStatus.DEGRADED, "messages that could not be delivered wait for somebody", {"pending": pending}
+        )
+    return Finding(HealthStatus.HEALTHY, "none waits", {"pending": 0})
 
 
 async def memory_info(_: Any, info: Info) -> Fields:

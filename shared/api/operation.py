@@ -37,7 +37,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Asked:
+class GraphQLRequest:
     query: str
     variables: dict[str, Any]
     operation_name: str | None
@@ -69,7 +69,7 @@ def _validated(query: str, settings: Settings) -> tuple[DocumentNode | None, tup
     return (None, tuple(faults)) if faults else (document, ())
 
 
-async def carried_out(document: DocumentNode, asked: Asked, context: RequestContext) -> ExecutionResult:
+async def carried_out(document: DocumentNode, asked: GraphQLRequest, context: RequestContext) -> ExecutionResult:
     """The result of the operation, unless it would cost more than it may."""
     settings = context.engines.settings
     if too_much := _too_much(document, asked, settings):
@@ -85,7 +85,7 @@ async def carried_out(document: DocumentNode, asked: Asked, context: RequestCont
     return await result if isawaitable(result) else result
 
 
-def _too_much(document: DocumentNode, asked: Asked, settings: Settings) -> GraphQLError | None:
+def _too_much(document: DocumentNode, asked: GraphQLRequest, settings: Settings) -> GraphQLError | None:
     operation = get_operation_ast(document, asked.operation_name)
     if operation is None:
         return None
@@ -104,7 +104,9 @@ Results = AsyncGenerator[tuple[Place | None, ExecutionResult | None]]
 """Of a subscription, each with the place after which to go on, where there is one. A place may come without a result."""
 
 
-async def subscribed(document: DocumentNode, asked: Asked, context: RequestContext) -> ExecutionResult | Results:
+async def subscribed(
+    document: DocumentNode, asked: GraphQLRequest, context: RequestContext
+) -> ExecutionResult | Results:
     """The results of a subscription as they come, or why there will be none."""
     settings = context.engines.settings
     if too_much := _too_much(document, asked, settings):

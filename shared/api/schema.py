@@ -36,7 +36,7 @@ from shared.api import (
 from shared.api.context import Info
 from shared.api.mutations import MUTATIONS, resolver
 from shared.config.manifest import ROOT
-from shared.dead_letters.protocol import DeadLetter, Entry
+from shared.dead_letters.protocol import DeadLetter, LetterEntry
 from shared.read_models.documents import CategoryDocument, ItemDocument, OrderDocument, ProductDocument
 from shared.read_models.protocol import Fields
 
@@ -118,9 +118,9 @@ _DOCUMENTS: Mapping[str, type[Any]] = {
     "Order": OrderDocument,
     "OrderItem": ItemDocument,
     "DeadLetter": DeadLetter,
-    "DeadLetterEntry": Entry,
+    "DeadLetterEntry": LetterEntry,
     "SagaDetail": administration.SagaDetail,
-    "TimelineEntry": timeline.Entry,
+    "TimelineEntry": timeline.TimelineEntry,
     "SagaCommand": administration.SagaCommand,
 }
 _TIMES = {"created_at", "updated_at"}

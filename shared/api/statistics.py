@@ -13,8 +13,8 @@ from shared.auth.permissions import Permission
 from shared.config.manifest import Function, manifest
 from shared.dead_letters.protocol import Trouble
 from shared.domain.errors import ShopError
-from shared.event_store.protocol import Counts, Seen
-from shared.monitoring.counts import Asked, Records, Tally
+from shared.event_store.protocol import EventCounts, PositionedEvent
+from shared.monitoring.counts import ExecutionTotals, Records, Tally
 from shared.monitoring.lag import LOOKED_AT, Lag, lag
 from shared.monitoring.reports import EVENT_TYPES
 from shared.read_models.generations import Generations
@@ -36,7 +36,7 @@ async def system_statistics(_: Any, info: Info) -> Fields:
     engines, queries = info.context.engines, info.context.queries
     if queries is not engines.queries:  # which wait for what the client has written
         return await _statistics(engines, queries)
-    return await engines.kept.get("the statistics", _KEPT, partial(_statistics, engines, queries))
+    return await engines.cache.get("the statistics", _KEPT, partial(_statistics, engines, queries))
 
 
 async def _statistics(engines: Engines, queries: Queries) -> Fields:
@@ -99,7 +99,7 @@ async def dashboard_changes(engines: Engines) -> AsyncGenerator[Fields]:
 
 
 async def _dashboard(engines: Engines) -> Fields:
-    return await engines.kept.get("the dashboard", _KEPT, partial(_looked_at, engines))
+    return await engines.cache.get("the dashboard", _KEPT, partial(_looked_at, engines))
 
 
 async def _looked_at(engines: Engines) -> Fields:
@@ -137,7 +137,9 @@ async def projection_named(info: Info, name: str) -> Fields:
 
 
 async def projections(engines: Engines) -> Sequence[Fields]:
-    return await engines.kept.get("the projections", _PROJECTIONS_KEPT, partial(_projections, engines, engines.queries))
+    return await engines.cache.get(
+        "the projections", _PROJECTIONS_KEPT, partial(_projections, engines, engines.queries)
+    )
 
 
 async def _projections(engines: Engines, queries: Queries) -> Sequence[Fields]:
@@ -151,7 +153,7 @@ async def _projections(engines: Engines, queries: Queries) -> Sequence[Fields]:
         engines.queries.generations(),
     )
 
-    def newest(source: str) -> Coroutine[Any, Any, Sequence[Seen]]:
+    def newest(source: str) -> Coroutine[Any, Any, Sequence[PositionedEvent]]:
         return from_stores(engines.event_log.recent, LOOKED_AT, EVENT_TYPES[source])
 
     behind = await asyncio.gather(*(lag(queries, one.read_model, events, newest) for one in functions))
@@ -165,7 +167,7 @@ def _subscriptions(projection: Function) -> list[str]:
     return [one.name for one in manifest().all_subscriptions if one.endpoint == projection.name]
 
 
-def _projection(function: Function, behind: Lag, asked: Asked, troubles: Mapping[str, Trouble]) -> Fields:
+def _projection(function: Function, behind: Lag, asked: ExecutionTotals, troubles: Mapping[str, Trouble]) -> Fields:
     names = _subscriptions(function)
     delivered = sum((asked.ever.get(("delivery", name), Tally()) for name in names), Tally())
     last = max((troubles[name] for name in names), key=lambda trouble: trouble.at or _NEVER)
@@ -186,7 +188,7 @@ def _projection(function: Function, behind: Lag, asked: Asked, troubles: Mapping
     }
 
 
-def _generations(read_model: str, known: Mapping[str, Generations], events: Counts) -> Fields:
+def _generations(read_model: str, known: Mapping[str, Generations], events: EventCounts) -> Fields:
     streams = sum(events.events.get((CREATED[kind], kind), 0) for kind, _ in FED_BY[read_model])
     return vars(known[read_model]) | {"streams": streams}
 

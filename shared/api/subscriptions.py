@@ -16,16 +16,16 @@ from shared.api.sse import Place, Shown, last_seen, require_known
 from shared.api.statistics import dashboard_changes
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import Invalid, NotFound
-from shared.domain.order import ORDER, Order, Status
+from shared.domain.order import ORDER, Order, OrderStatus
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import Loaded, load
-from shared.event_store.protocol import Checkpoint, Seen
+from shared.event_store.protocol import Checkpoint, PositionedEvent
 from shared.event_store.tail import PAGE
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 from shared.runtime.execute import entity
 
-_ENDED = {Status.CONFIRMED, Status.CANCELLED, Status.FAILED}
+_ENDED = {OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED}
 
 Source = Callable[..., Coroutine[Any, Any, AsyncGenerator[Shown]]]
 
@@ -70,10 +70,10 @@ async def _events(engines: Engines, place: Place, types: frozenset[str]) -> Asyn
     yield Shown(place, None)  # who is cut off before the first event goes on from here
     async with aclosing(engines.tail.after(place[0], lambda entry: not types or entry.event.type in types)) as entries:
         async for entry in entries:
-            yield Shown((entry.checkpoint,), Seen(entry.checkpoint.position, entry.event))
+            yield Shown((entry.checkpoint,), PositionedEvent(entry.checkpoint.position, entry.event))
 
 
-async def _event(seen: Seen, info: Info, **_: Any) -> Fields:
+async def _event(seen: PositionedEvent, info: Info, **_: Any) -> Fields:
     (one,) = await shown(info, [seen])
     return one
 

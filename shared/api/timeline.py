@@ -23,7 +23,7 @@ _ORDER: list[Kind] = ["COMMAND", "EVENT", "DELIVERY", "SAGA"]  # of what has the
 
 
 @dataclass(frozen=True)
-class Entry:
+class TimelineEntry:
     """`at`: when it began, by the clock of whoever did it. `causation_id`: of a delivery, the message that it brought; of an
     event, the message or command that led to it; of what a saga sent, the event that made it do so. `subject`: a stream."""
 
@@ -47,7 +47,7 @@ async def timeline(order: Fields, info: Info) -> list[Fields]:
     return [vars(entry) | hidden for entry in found]
 
 
-def _told(engines: Engines, order_id: UUID) -> list[Entry]:
+def _told(engines: Engines, order_id: UUID) -> list[TimelineEntry]:
     stream = ORDER.stream(order_id)
     events = engines.event_store.read([stream])[stream]
     if not events:
@@ -61,7 +61,7 @@ def _told(engines: Engines, order_id: UUID) -> list[Entry]:
     return in_causal_order([*own, *(one for one in done if _belongs(one, own, stream))])
 
 
-def _of_others(engines: Engines, own: Sequence[Entry], done: Sequence[Entry]) -> list[Entry]:
+def _of_others(engines: Engines, own: Sequence[TimelineEntry], done: Sequence[TimelineEntry]) -> list[TimelineEntry]:
     """Events of other streams that came of the same causes as the order's, such as those of the products' stock."""
     brought = {one.causation_id for one in done if one.kind == "DELIVERY" and one.causation_id}
     unknown = brought - {one.id for one in own}
@@ -70,19 +70,19 @@ def _of_others(engines: Engines, own: Sequence[Entry], done: Sequence[Entry]) ->
     return [_recorded(event) for event in found if event.metadata.causation_id in causes]
 
 
-def _belongs(done: Entry, own: Sequence[Entry], stream: str) -> bool:
+def _belongs(done: TimelineEntry, own: Sequence[TimelineEntry], stream: str) -> bool:
     """One request may have made several orders."""
     if done.kind == "DELIVERY":
         return done.causation_id in {one.id for one in own}
     return done.subject == stream or done.causation_id in {one.causation_id for one in own if one.kind == "EVENT"}
 
 
-def _recorded(event: EventRecord) -> Entry:
+def _recorded(event: EventRecord) -> TimelineEntry:
     causation = event.metadata.causation_id
-    return Entry(event.recorded_at, "EVENT", event.type, None, None, event.stream, str(event.id), causation)
+    return TimelineEntry(event.recorded_at, "EVENT", event.type, None, None, event.stream, str(event.id), causation)
 
 
-def _sent(saga: ListedSaga, events: Sequence[EventRecord]) -> Iterator[Entry]:
+def _sent(saga: ListedSaga, events: Sequence[EventRecord]) -> Iterator[TimelineEntry]:
     """A saga sees every event of its stream, in order, and what it does next is because of the one it saw last."""
     unseen, cause = iter(events), None
     for at, entry in saga.history:
@@ -91,17 +91,19 @@ def _sent(saga: ListedSaga, events: Sequence[EventRecord]) -> Iterator[Entry]:
         else:
             cause = cause if entry.kind == "command" else None  # a clock or a person moved it
             sent = str(entry.message) if entry.message else None
-            yield Entry(at, "SAGA", entry.name, None, None, None, sent, cause)
+            yield TimelineEntry(at, "SAGA", entry.name, None, None, None, sent, cause)
 
 
-def _executed(one: Execution) -> Entry:
+def _executed(one: Execution) -> TimelineEntry:
     began = one.recorded_at - timedelta(milliseconds=one.milliseconds)
     kind: Kind = "DELIVERY" if one.kind == "delivery" else "COMMAND"
     causation: str | None = one.data.get("causationId")
-    return Entry(began, kind, one.name, one.status, one.milliseconds, one.subject, str(one.id), causation, one.error)
+    return TimelineEntry(
+        began, kind, one.name, one.status, one.milliseconds, one.subject, str(one.id), causation, one.error
+    )
 
 
-def in_causal_order(entries: Sequence[Entry]) -> list[Entry]:
+def in_causal_order(entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
     """By the time each began, but never before what caused it. Events, and what the saga did, are given in their order."""
     causes = _causes(entries)
     ordered: dict[int, None] = {}
@@ -116,7 +118,7 @@ def in_causal_order(entries: Sequence[Entry]) -> list[Entry]:
     return [entries[index] for index in ordered]
 
 
-def _causes(entries: Sequence[Entry]) -> list[list[int]]:
+def _causes(entries: Sequence[TimelineEntry]) -> list[list[int]]:
     """The indices of each entry's causes: what came before it in the same sequence, and what it names."""
     messages: dict[str | None, int] = {
         one.id: index for index, one in enumerate(entries) if one.kind in ("EVENT", "SAGA") and one.id

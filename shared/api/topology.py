@@ -57,7 +57,7 @@ async def _answer(engines: Engines, function: Function) -> Result:
         (result,) = await engines.checkup.run_async([asking(engines, function)])
         return result
 
-    return await engines.kept.get(f"how {function.name} does", engines.settings.topology_seconds, ask)
+    return await engines.cache.get(f"how {function.name} does", engines.settings.topology_seconds, ask)
 
 
 def _node(function: Function, answers: Answers, queues: Mapping[str, int]) -> Fields:
@@ -114,7 +114,7 @@ async def _queues(engines: Engines) -> Mapping[str, int]:
     """Messages that wait for each function; without those for which nobody knows, or not in time."""
     try:
         with deadline(engines.settings.health_check_seconds):
-            return await engines.kept.get(
+            return await engines.cache.get(
                 "the queues", _QUEUES_KEPT if in_the_cloud() else 1.0, partial(_counted, engines)
             )
     except TimedOut:

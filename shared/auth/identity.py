@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from shared.auth.permissions import DEVELOPER, NOBODY, SYSTEM, Actor, Role
+from shared.auth.permissions import ANONYMOUS, DEVELOPER, SYSTEM, Actor, Role
 from shared.domain.errors import Forbidden, Unavailable
 
 _log = structlog.get_logger()
 
-_RESERVED = frozenset({NOBODY.name, DEVELOPER.name, SYSTEM.name})  # or a user would pass for the shop itself
+_RESERVED = frozenset({ANONYMOUS.name, DEVELOPER.name, SYSTEM.name})  # or a user would pass for the shop itself
 _CLOCK_SKEW = 10  # seconds between Google's clock and ours
 
 
@@ -41,7 +41,7 @@ def identify(authorization: str | None, project_id: str, admin_email: str) -> Ac
     May ask Google for its public keys, which are cached as long as Google says; so call it off the event loop.
     """
     if not authorization:
-        return NOBODY
+        return ANONYMOUS
     from firebase_admin import auth
 
     scheme, _, token = authorization.partition(" ")
@@ -84,7 +84,7 @@ def in_the_cloud(environment: Mapping[str, str] = os.environ) -> bool:
 
 def without_sign_in(required: bool) -> Actor:
     """Who a request without any identity comes from. In the cloud that is nobody, whatever the settings say."""
-    return NOBODY if required or in_the_cloud() else DEVELOPER
+    return ANONYMOUS if required or in_the_cloud() else DEVELOPER
 
 
 class EmulatorInTheCloud(Exception):

@@ -49,7 +49,7 @@ class Actor:
         return self.role is Role.ADMIN or (self.uid is not None and self.uid == owner)
 
 
-NOBODY = Actor()
+ANONYMOUS = Actor()
 DEVELOPER = Actor("developer", Role.ADMIN)
 """Who doesn't sign in, on a machine where that isn't asked for."""
 SYSTEM = Actor("system", Role.ADMIN)

@@ -7,7 +7,16 @@ from threading import RLock
 from typing import Any
 from uuid import UUID
 
-from shared.dead_letters.protocol import LEASE_SECONDS, SHOWN, DeadLetter, Entry, GivenUp, Status, Trouble, Wanted
+from shared.dead_letters.protocol import (
+    LEASE_SECONDS,
+    SHOWN,
+    DeadLetter,
+    GivenUp,
+    LetterEntry,
+    LetterFilter,
+    LetterStatus,
+    Trouble,
+)
 from shared.messaging.outbox import Traffic, added_up
 from shared.resilience import clock
 
@@ -23,7 +32,7 @@ class _Kept:
     def free(self) -> bool:
         return self.letter.status == "PENDING" and self.leased_until < clock.now()
 
-    def change(self, *entries: Entry, **fields: Any) -> None:
+    def change(self, *entries: LetterEntry, **fields: Any) -> None:
         history = sorted((*self.letter.history, *entries), key=lambda entry: entry.at)
         self.letter = replace(self.letter, history=history, **fields)
 
@@ -50,7 +59,7 @@ class MemoryDeadLetters:
             kept.leased_until = _LONG_AGO
             _, why = self._failures.pop((new.source, message), (None, None))
             version, attempts = kept.letter.version + 1, kept.letter.attempts + new.attempts
-            entry = Entry("FAILED", new.updated_at, None, new.attempts, why)
+            entry = LetterEntry("FAILED", new.updated_at, None, new.attempts, why)
             kept.change(
                 entry, status="PENDING", error=why, version=version, attempts=attempts, updated_at=new.updated_at
             )
@@ -60,7 +69,7 @@ class MemoryDeadLetters:
             return self._kept[letter_id].letter if letter_id in self._kept else None
 
     def latest(
-        self, limit: int, offset: int = 0, status: Status | None = None, source: str | None = None
+        self, limit: int, offset: int = 0, status: LetterStatus | None = None, source: str | None = None
     ) -> list[DeadLetter]:
         newest = [kept.letter for kept in self._found(source) if status in (None, kept.letter.status)][::-1]
         return [replace(letter, data=letter.data[:SHOWN]) for letter in newest[offset : offset + limit]]
@@ -84,7 +93,7 @@ class MemoryDeadLetters:
         noted += [(letter.updated_at, letter.error) for letter in waiting]
         return Trouble(len(waiting), *max(noted, key=lambda one: one[0], default=(None, None)))
 
-    def claim(self, wanted: Wanted, limit: int) -> list[DeadLetter]:
+    def claim(self, wanted: LetterFilter, limit: int) -> list[DeadLetter]:
         with self._lock:
             free = [k for k in self._found(wanted.source) if k.free() and k.letter.id not in wanted.without]
             claimed = [kept for kept in free if wanted.id in (None, kept.letter.id)][:limit]
@@ -101,7 +110,7 @@ class MemoryDeadLetters:
         with self._lock:
             for letter in letters:
                 kept = self._kept[letter.id]
-                kept.change(Entry("RETRIED", at, by))
+                kept.change(LetterEntry("RETRIED", at, by))
                 if (kept.letter.version, kept.letter.status) == (letter.version, "PENDING"):
                     kept.change(status="RETRIED", updated_at=clock.now())
 
@@ -111,7 +120,7 @@ class MemoryDeadLetters:
             if kept is None or not kept.free():
                 return False
             now = clock.now()
-            kept.change(Entry("DISCARDED", now, by, None, reason), status="DISCARDED", updated_at=now)
+            kept.change(LetterEntry("DISCARDED", now, by, None, reason), status="DISCARDED", updated_at=now)
             return True
 
     def forget_settled(self, before: datetime, limit: int) -> int:

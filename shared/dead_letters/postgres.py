@@ -12,11 +12,11 @@ from shared.dead_letters.protocol import (
     LEASE_SECONDS,
     SHOWN,
     DeadLetter,
-    Entry,
     GivenUp,
-    Status,
+    LetterEntry,
+    LetterFilter,
+    LetterStatus,
     Trouble,
-    Wanted,
     storable,
 )
 from shared.domain.values import adapter
@@ -112,7 +112,7 @@ class PostgresDeadLetters:
         return next(iter(self._letters(f"{_SELECT} WHERE id = %(id)s", {"id": letter_id, "shown": _ALL})), None)
 
     def latest(
-        self, limit: int, offset: int = 0, status: Status | None = None, source: str | None = None
+        self, limit: int, offset: int = 0, status: LetterStatus | None = None, source: str | None = None
     ) -> list[DeadLetter]:
         page = {"limit": limit, "offset": offset, "status": status, "source": source, "shown": SHOWN}
         return self._letters(_LATEST, page)
@@ -134,7 +134,7 @@ class PostgresDeadLetters:
             rows = connection.execute(TROUBLES, {"subscriptions": list(subscriptions)})
             return {row[0]: Trouble(*row[1:]) for row in rows}
 
-    def claim(self, wanted: Wanted, limit: int) -> list[DeadLetter]:
+    def claim(self, wanted: LetterFilter, limit: int) -> list[DeadLetter]:
         given = {**wanted._asdict(), "without": list(wanted.without), "limit": limit, "lease": LEASE_SECONDS}
         with self._pool.use("the dead letters") as connection:
             ids = [row[0] for row in connection.execute(_CLAIM, given)]
@@ -168,5 +168,5 @@ class PostgresDeadLetters:
 
 
 def _letter(row: DictRow) -> DeadLetter:
-    history = adapter(list[Entry]).validate_python(row["history"] or [])
+    history = adapter(list[LetterEntry]).validate_python(row["history"] or [])
     return DeadLetter(**row | {"data": row["data"].decode(errors="replace"), "history": history})

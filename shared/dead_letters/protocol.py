@@ -18,7 +18,7 @@ from shared.messaging.envelope import ONLY_FOR, Push, PushedMessage
 from shared.messaging.outbox import Publisher, Traffic
 from shared.resilience import clock
 
-Status = Literal["PENDING", "RETRIED", "DISCARDED"]
+LetterStatus = Literal["PENDING", "RETRIED", "DISCARDED"]
 
 LETTER = "dead-letter"
 """The attribute of a message that is published again: the id of its letter."""
@@ -31,7 +31,7 @@ _BY_PUBSUB = "CloudPubSubDeadLetter"
 
 
 @dataclass(frozen=True)
-class Entry:
+class LetterEntry:
     """What happened to a letter. `by`: the admin's id. `reason`: the error of a failure, or why it was discarded."""
 
     kind: Literal["FAILED", "RETRIED", "DISCARDED"]
@@ -57,11 +57,11 @@ class DeadLetter:
     error: str | None
     traceparent: str | None
     correlation_id: str | None
-    status: Status
+    status: LetterStatus
     version: int
     recorded_at: datetime
     updated_at: datetime
-    history: Sequence[Entry] = ()
+    history: Sequence[LetterEntry] = ()
 
     @property
     def publishable(self) -> bool:
@@ -186,7 +186,7 @@ class DiscardDeadLetter:
     reason: Reason
 
 
-def refuse(letter: DeadLetter | None, wanted: Status) -> int:
+def refuse(letter: DeadLetter | None, wanted: LetterStatus) -> int:
     """Say why a letter could not be brought to a status, or 0 when it has it already."""
     if letter is None:
         raise NotFound("there is no dead letter with this id", ("id",))
@@ -197,7 +197,7 @@ def refuse(letter: DeadLetter | None, wanted: Status) -> int:
     raise ConcurrencyError("somebody is retrying it at this moment; look at it again in a few seconds", ("id",))
 
 
-class Wanted(NamedTuple):
+class LetterFilter(NamedTuple):
     """Which pending letters to claim. `without`: those that have had their turn."""
 
     id: UUID | None = None
@@ -227,7 +227,7 @@ class DeadLetters(Protocol):
     def load(self, letter_id: UUID) -> DeadLetter | None: ...
 
     def latest(
-        self, limit: int, offset: int = 0, status: Status | None = None, source: str | None = None
+        self, limit: int, offset: int = 0, status: LetterStatus | None = None, source: str | None = None
     ) -> list[DeadLetter]:
         """The newest first, each with the beginning of its data."""
 
@@ -240,7 +240,7 @@ class DeadLetters(Protocol):
     def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]:
         """Of each."""
 
-    def claim(self, wanted: Wanted, limit: int) -> list[DeadLetter]:
+    def claim(self, wanted: LetterFilter, limit: int) -> list[DeadLetter]:
         """Lease pending letters that nobody else has claimed, the oldest first."""
 
     def release(self, letters: Sequence[DeadLetter]) -> None: ...

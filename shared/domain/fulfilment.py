@@ -35,12 +35,12 @@ from shared.domain.events import (
     ShippingCancelled,
     ShippingFailed,
 )
-from shared.domain.order import Order, Outcome, Status
+from shared.domain.order import Order, OrderStatus, Outcome
 from shared.domain.product import Product
 
 
 def _may_begin(order: Order, step: Outcome) -> bool:
-    return step is Outcome.OPEN and not order.closing and order.status is not Status.ABSENT
+    return step is Outcome.OPEN and not order.closing and order.status is not OrderStatus.ABSENT
 
 
 def _may_end(step: Outcome, before: Outcome) -> bool:
@@ -90,13 +90,13 @@ def record_payment_failure(reason: str, command: ProcessPayment, order: Order) -
 
 def stop(command: RefundPayment | CancelShipping, order: Order) -> list[OrderEvent]:
     """Fence the order before an effect outside is undone: from here on it can't be confirmed any more."""
-    beyond = order.status in (Status.ABSENT, Status.CONFIRMED)
+    beyond = order.status in (OrderStatus.ABSENT, OrderStatus.CONFIRMED)
     return [] if order.closing or beyond else [FulfilmentStopped(command.order_id)]
 
 
 def wants_undoing(order: Order, step: Outcome) -> bool:
     """Whether a compensation still has something to do; a confirmed order has passed the point of no return."""
-    return step is not Outcome.UNDONE and order.status not in (Status.ABSENT, Status.CONFIRMED)
+    return step is not Outcome.UNDONE and order.status not in (OrderStatus.ABSENT, OrderStatus.CONFIRMED)
 
 
 def record_refund(command: RefundPayment, order: Order) -> list[OrderEvent]:
@@ -123,7 +123,7 @@ def record_shipping_cancellation(command: CancelShipping, order: Order) -> list[
 
 def confirm(command: ConfirmOrder, order: Order, products: Sequence[Product]) -> list[Event]:
     """The point of no return: the order is confirmed and its units leave the shelf in one append."""
-    if order.status is not Status.SHIPPED or order.closing:
+    if order.status is not OrderStatus.SHIPPED or order.closing:
         return []
     shipped = [event for product in products for event in products_of.ship(product, command.order_id)]
     return [OrderConfirmed(command.order_id), *shipped]
@@ -131,7 +131,7 @@ def confirm(command: ConfirmOrder, order: Order, products: Sequence[Product]) ->
 
 def fail(command: FailOrder, order: Order) -> list[OrderEvent]:
     """End an order whose steps have been undone; an order that has ended stays as it is."""
-    if order.status in (Status.ABSENT, Status.CONFIRMED, Status.CANCELLED, Status.FAILED):
+    if order.status in (OrderStatus.ABSENT, OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED):
         return []
     ended = OrderCancelled if order.cancelled_by_customer else OrderFailed
     return [ended(command.order_id, order.reason or command.reason)]

@@ -31,7 +31,7 @@ from shared.domain.product import Product, require_on_sale
 from shared.domain.values import Money
 
 
-class Status(Enum):
+class OrderStatus(Enum):
     ABSENT = "ABSENT"
     PENDING = "PENDING"
     INVENTORY_RESERVED = "INVENTORY_RESERVED"
@@ -61,7 +61,7 @@ class Order:
     total: Money | None = None
     payment_method: str = ""
     shipping_method: str = ""
-    status: Status = Status.ABSENT
+    status: OrderStatus = OrderStatus.ABSENT
     inventory: Outcome = Outcome.OPEN
     payment: Outcome = Outcome.OPEN
     shipping: Outcome = Outcome.OPEN
@@ -75,19 +75,19 @@ class Order:
 def evolve(order: Order, event: OrderEvent) -> Order:
     match event:
         case OrderCreated(order_id, user_id, items, total, payment, shipping):
-            return Order(order_id, user_id, items, total, payment, shipping, Status.PENDING)
+            return Order(order_id, user_id, items, total, payment, shipping, OrderStatus.PENDING)
         case OrderCancellationRequested(_, reason):
             return replace(order, closing=True, cancelled_by_customer=True, reason=reason)
         case InventoryReserved():
-            return replace(order, inventory=Outcome.DONE, status=Status.INVENTORY_RESERVED)
+            return replace(order, inventory=Outcome.DONE, status=OrderStatus.INVENTORY_RESERVED)
         case PaymentProcessed(_, payment_id):
-            return replace(order, payment=Outcome.DONE, payment_id=payment_id, status=Status.PAYMENT_PROCESSED)
+            return replace(order, payment=Outcome.DONE, payment_id=payment_id, status=OrderStatus.PAYMENT_PROCESSED)
         case ShippingArranged(_, shipping_id):
-            return replace(order, shipping=Outcome.DONE, shipping_id=shipping_id, status=Status.SHIPPED)
+            return replace(order, shipping=Outcome.DONE, shipping_id=shipping_id, status=OrderStatus.SHIPPED)
         case FulfilmentStopped():
             return replace(order, closing=True)
         case OrderConfirmed():
-            return replace(order, status=Status.CONFIRMED)
+            return replace(order, status=OrderStatus.CONFIRMED)
         case _:
             return _evolve_ending(order, event)
 
@@ -117,9 +117,9 @@ def _evolve_ending(
         case ShippingCancelled():
             return replace(order, shipping=Outcome.UNDONE, closing=True)
         case OrderCancelled(_, reason):
-            return replace(order, status=Status.CANCELLED, closing=True, reason=reason)
+            return replace(order, status=OrderStatus.CANCELLED, closing=True, reason=reason)
         case OrderFailed(_, reason):
-            return replace(order, status=Status.FAILED, closing=True, reason=reason)
+            return replace(order, status=OrderStatus.FAILED, closing=True, reason=reason)
 
 
 def _first(order: Order, reason: str) -> str | None:
@@ -133,7 +133,7 @@ ORDER = Aggregate("order", Order(), evolve, OrderEvent)
 def create(command: CreateOrder, order: Order, products: Sequence[Product]) -> list[OrderEvent]:
     """`products`: the state of each line's product, in the order of the lines. Stock is not looked at here: reserving
     it is the first step of the order's saga."""
-    if order.status is not Status.ABSENT:
+    if order.status is not OrderStatus.ABSENT:
         raise Rejected(f"order {command.order_id} exists already", ("orderId",))
     _require_distinct(command.items)
     items = [
@@ -175,11 +175,11 @@ def cancel(command: CancelOrder, order: Order) -> list[OrderEvent]:
     if order.closing:
         return []
     match order.status:
-        case Status.PENDING | Status.INVENTORY_RESERVED | Status.PAYMENT_PROCESSED:
+        case OrderStatus.PENDING | OrderStatus.INVENTORY_RESERVED | OrderStatus.PAYMENT_PROCESSED:
             return [OrderCancellationRequested(command.order_id, command.reason or "cancelled by the customer")]
-        case Status.CANCELLED | Status.FAILED:
+        case OrderStatus.CANCELLED | OrderStatus.FAILED:
             return []
-        case Status.ABSENT:
+        case OrderStatus.ABSENT:
             raise NotFound(f"order {command.order_id} does not exist", ("id",))
-        case Status.SHIPPED | Status.CONFIRMED:
+        case OrderStatus.SHIPPED | OrderStatus.CONFIRMED:
             raise Rejected(f"an order that is {order.status.value} can't be cancelled", ("id",))

@@ -12,7 +12,7 @@ from uuid import UUID
 from shared.domain.errors import Unavailable
 from shared.event_store.aggregates import announcement
 from shared.event_store.postgres import event_from
-from shared.event_store.protocol import Counts, Seen
+from shared.event_store.protocol import EventCounts, PositionedEvent
 from shared.messaging.envelope import Message
 from shared.messaging.outbox import LEASE_SECONDS, Backlog, Traffic, added_up
 from shared.postgres.pool import Pool
@@ -111,31 +111,31 @@ class PostgresEventLog:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
+    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
         return self._find(OF_STREAMS, streams=list(streams), types=list(types), after=after, limit=limit)
 
-    def of_ids(self, ids: Sequence[UUID]) -> list[Seen]:
+    def of_ids(self, ids: Sequence[UUID]) -> list[PositionedEvent]:
         return self._find(OF_IDS, ids=list(ids))
 
-    def of_places(self, places: Sequence[tuple[str, int]]) -> list[Seen]:
+    def of_places(self, places: Sequence[tuple[str, int]]) -> list[PositionedEvent]:
         streams, versions = [stream for stream, _ in places], [version for _, version in places]
         return self._find(OF_PLACES, streams=streams, versions=versions)
 
-    def last_of(self, streams: Sequence[str], before: datetime) -> list[Seen]:
+    def last_of(self, streams: Sequence[str], before: datetime) -> list[PositionedEvent]:
         return self._find(LAST_OF, streams=list(streams), before=before)
 
-    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]:
+    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
         return self._find(OF_TYPES, types=list(types), after=after, limit=limit)
 
-    def everything(self, after: int, limit: int) -> list[Seen]:
+    def everything(self, after: int, limit: int) -> list[PositionedEvent]:
         return self._find(EVERYTHING, after=after, limit=limit)
 
-    def recent(self, limit: int, types: Sequence[str] = ()) -> list[Seen]:
+    def recent(self, limit: int, types: Sequence[str] = ()) -> list[PositionedEvent]:
         if types:
             return self._find(RECENT_OF_TYPES, types=list(types), limit=limit)
         return self._find(RECENT, limit=limit)
 
-    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[Seen]:
+    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[PositionedEvent]:
         query = LAST_MADE if after is None else MADE_AFTER
         return self._find(query, types=list(types), after=after, limit=limit)
 
@@ -146,7 +146,7 @@ class PostgresEventLog:
             lately = {kind: (number, last) for kind, number, last in connection.execute(LATELY, wanted)}
         return added_up((name, Traffic(count, *lately[kind])) for (kind, name), count in counted.items())
 
-    def counts(self) -> Counts:
+    def counts(self) -> EventCounts:
         until = clock.monotonic() + _COUNTING
         with self._pool.use("the event store") as connection:
             while connection.execute("SELECT count_events(%s)", (_BATCH,)).fetchone() == (_BATCH,):
@@ -156,11 +156,11 @@ class PostgresEventLog:
             counted_to, lately = connection.execute(LAST_MINUTE).fetchone() or (0, 0)
             position, recorded_at = connection.execute(_NEWEST).fetchone() or (0, None)
         events = {(kind, aggregate): number for kind, aggregate, number in counted}
-        return Counts(events, position, recorded_at, counted_to, lately)
+        return EventCounts(events, position, recorded_at, counted_to, lately)
 
-    def _find(self, query: LiteralString, **values: object) -> list[Seen]:
+    def _find(self, query: LiteralString, **values: object) -> list[PositionedEvent]:
         with self._pool.use("the event store") as connection:
-            return [Seen(row[0], event_from(row[1:9])) for row in connection.execute(query, values)]
+            return [PositionedEvent(row[0], event_from(row[1:9])) for row in connection.execute(query, values)]
 
 
 _CLAIM = """

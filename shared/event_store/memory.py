@@ -14,11 +14,11 @@ from shared.event_store.protocol import (
     AlreadyRecorded,
     Append,
     Checkpoint,
-    Counts,
+    EventCounts,
     EventRecord,
     IdempotencyRecord,
     LogEntry,
-    Seen,
+    PositionedEvent,
     Snapshot,
 )
 from shared.messaging.memory import MemoryOutbox
@@ -151,30 +151,30 @@ class MemoryEventLog:
     def __init__(self, store: MemoryEventStore) -> None:
         self._store = store
 
-    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
+    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
         wanted = (one for one in self._after(after) if one.event.stream in streams)
         return [one for one in wanted if not types or one.event.type in types][:limit]
 
-    def of_ids(self, ids: Sequence[UUID]) -> list[Seen]:
+    def of_ids(self, ids: Sequence[UUID]) -> list[PositionedEvent]:
         return [one for one in self._after(0) if one.event.id in ids]
 
-    def of_places(self, places: Sequence[tuple[str, int]]) -> list[Seen]:
+    def of_places(self, places: Sequence[tuple[str, int]]) -> list[PositionedEvent]:
         return [one for one in self._after(0) if (one.event.stream, one.event.version) in places]
 
-    def last_of(self, streams: Sequence[str], before: datetime) -> list[Seen]:
+    def last_of(self, streams: Sequence[str], before: datetime) -> list[PositionedEvent]:
         settled = [one for one in self._after(0) if one.event.stream in streams and one.event.recorded_at < before]
         return list({one.event.stream: one for one in settled}.values())
 
-    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]:
+    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
         return [one for one in self._after(after) if one.event.type in types][:limit]
 
-    def everything(self, after: int, limit: int) -> list[Seen]:
+    def everything(self, after: int, limit: int) -> list[PositionedEvent]:
         return list(self._after(after))[:limit]
 
-    def recent(self, limit: int, types: Sequence[str] = ()) -> list[Seen]:
+    def recent(self, limit: int, types: Sequence[str] = ()) -> list[PositionedEvent]:
         return [one for one in list(self._after(0))[::-1] if not types or one.event.type in types][:limit]
 
-    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[Seen]:
+    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[PositionedEvent]:
         wanted = [one for one in self._after(0) if one.event.type in types]
         wanted.sort(key=lambda one: (one.event.recorded_at, one.position), reverse=after is None)
         return [one for one in wanted if after is None or one.event.recorded_at > after][:limit]
@@ -183,15 +183,15 @@ class MemoryEventLog:
         events = [seen.event for seen in self._after(0)]
         return added_up((e.stream.partition("-")[0], Traffic.of_one(e.recorded_at, since, until)) for e in events)
 
-    def counts(self) -> Counts:
+    def counts(self) -> EventCounts:
         log = list(self._after(0))
         counted = Counter((one.event.type, one.event.stream.partition("-")[0]) for one in log)
         now, minute = clock.now(), timedelta(minutes=1)
         lately = sum(now - minute < one.event.recorded_at <= now for one in log)
         if not log:
-            return Counts({}, 0, None)
-        return Counts(counted, log[-1].position, log[-1].event.recorded_at, log[-1].position, lately)
+            return EventCounts({}, 0, None)
+        return EventCounts(counted, log[-1].position, log[-1].event.recorded_at, log[-1].position, lately)
 
-    def _after(self, after: int) -> Iterable[Seen]:
+    def _after(self, after: int) -> Iterable[PositionedEvent]:
         entries = self._store.read_all(Checkpoint(1, after, after), 10**9)
-        return (Seen(entry.checkpoint.position, entry.event) for entry in entries)
+        return (PositionedEvent(entry.checkpoint.position, entry.event) for entry in entries)

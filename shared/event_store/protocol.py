@@ -116,7 +116,7 @@ class EventStore(Protocol):
 
 
 @dataclass(frozen=True)
-class Seen:
+class PositionedEvent:
     """`position`: the event's number in the whole log. Numbers go up within a stream; not every number is used."""
 
     position: int
@@ -124,7 +124,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Counts:
+class EventCounts:
     """How many events there are, by type and aggregate, and the newest one's number and time. `counted_to`: the number of
     the last that was counted, in the log's order. `last_minute`: how many were recorded in the last 60 seconds."""
 
@@ -141,28 +141,28 @@ class Counts:
 class EventLog(Protocol):
     """All in the log's order. `after`: the number of the event after which to begin. Raise Unavailable and TimedOut."""
 
-    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[Seen]:
+    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
         """Only those of `types`, where any are given."""
 
-    def of_ids(self, ids: Sequence[UUID]) -> list[Seen]: ...
+    def of_ids(self, ids: Sequence[UUID]) -> list[PositionedEvent]: ...
 
-    def of_places(self, places: Sequence[tuple[str, int]]) -> list[Seen]:
+    def of_places(self, places: Sequence[tuple[str, int]]) -> list[PositionedEvent]:
         """By stream and version."""
 
-    def last_of(self, streams: Sequence[str], before: datetime) -> list[Seen]:
+    def last_of(self, streams: Sequence[str], before: datetime) -> list[PositionedEvent]:
         """The last event of each stream that was recorded before a moment."""
 
-    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[Seen]: ...
+    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]: ...
 
-    def everything(self, after: int, limit: int) -> list[Seen]: ...
+    def everything(self, after: int, limit: int) -> list[PositionedEvent]: ...
 
-    def recent(self, limit: int, types: Sequence[str] = ()) -> list[Seen]:
+    def recent(self, limit: int, types: Sequence[str] = ()) -> list[PositionedEvent]:
         """The newest first; only those of `types`, where any are given."""
 
-    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[Seen]:
+    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[PositionedEvent]:
         """Of these types by when they were recorded: the newest first, or after a moment the oldest first."""
 
-    def counts(self) -> Counts:
+    def counts(self) -> EventCounts:
         """Of all there is, or of none: raises Unavailable while so many have never been counted that it takes longer."""
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:

@@ -54,7 +54,7 @@ class TooSlow(Unavailable):
     """The subscriber takes less than happens."""
 
 
-class Seats:
+class SubscriptionQuota:
     """The subscriptions that are open in this process, at most `most`, and `each` of one client (0: any number)."""
 
     def __init__(self, most: int, each: int) -> None:
@@ -84,7 +84,7 @@ class Seats:
         return leave
 
 
-class Waiting(Generic[E]):
+class SubscriberQueue(Generic[E]):
     """Entries that one subscriber has not taken yet, at most `room`; with one more it gets none of them."""
 
     def __init__(self, wants: Callable[[E], bool], room: int) -> None:
@@ -121,7 +121,7 @@ class Tail(Generic[E]):
         self._log = log
         self._room = room
         self._subscribers = 0
-        self._waiting: set[Waiting[E]] = set()
+        self._waiting: set[SubscriberQueue[E]] = set()
         self._place: Checkpoint | None = None
 
     async def after(self, place: Checkpoint, wants: Callable[[E], bool]) -> AsyncGenerator[E]:
@@ -139,7 +139,7 @@ class Tail(Generic[E]):
                     place = entry.checkpoint
                 far = len(entries) == PAGE
             await self._begun.wait()
-            waiting, joined = Waiting(wants, self._room), self._place or Checkpoint()
+            waiting, joined = SubscriberQueue(wants, self._room), self._place or Checkpoint()
             self._waiting.add(waiting)
             try:
                 while place < joined:

@@ -29,14 +29,14 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class Refused:
+class Declined:
     """A business answer that asking again will not change."""
 
     reason: str
 
 
 class PaymentGateway(Protocol):
-    def charge(self, key: str, amount: Money, method: str) -> Accepted | Refused:
+    def charge(self, key: str, amount: Money, method: str) -> Accepted | Declined:
         """Raises Unavailable or TimedOut when the outcome is unknown."""
 
     def refund(self, key: str) -> None:
@@ -44,7 +44,7 @@ class PaymentGateway(Protocol):
 
 
 class ShippingGateway(Protocol):
-    def arrange(self, key: str, method: str) -> Accepted | Refused:
+    def arrange(self, key: str, method: str) -> Accepted | Declined:
         """Raises Unavailable or TimedOut when the outcome is unknown."""
 
     def cancel(self, key: str) -> None:
@@ -80,9 +80,9 @@ class HttpProvider:
         self._authorization = authorization.strip()  # a secret's file often ends in a new line
         self._client = httpx.Client()
 
-    def make(self, key: str, body: dict[str, str]) -> Accepted | Refused:
+    def make(self, key: str, body: dict[str, str]) -> Accepted | Declined:
         answer = self._call("PUT", key, body)
-        return Accepted(answer.reference) if answer.status == "accepted" else Refused(answer.reason)
+        return Accepted(answer.reference) if answer.status == "accepted" else Declined(answer.reason)
 
     def undo(self, key: str) -> None:
         self._call("DELETE", key, None)
@@ -133,7 +133,7 @@ class HttpPayments:
     def __init__(self, url: str, breaker: Breaker, authorization: str = "") -> None:
         self._provider = HttpProvider(url, breaker, authorization)
 
-    def charge(self, key: str, amount: Money, method: str) -> Accepted | Refused:
+    def charge(self, key: str, amount: Money, method: str) -> Accepted | Declined:
         return self._provider.make(key, {"amount": str(amount.amount), "currency": amount.currency, "method": method})
 
     def refund(self, key: str) -> None:
@@ -144,7 +144,7 @@ class HttpShipping:
     def __init__(self, url: str, breaker: Breaker, authorization: str = "") -> None:
         self._provider = HttpProvider(url, breaker, authorization)
 
-    def arrange(self, key: str, method: str) -> Accepted | Refused:
+    def arrange(self, key: str, method: str) -> Accepted | Declined:
         return self._provider.make(key, {"method": method})
 
     def cancel(self, key: str) -> None:

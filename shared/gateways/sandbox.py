@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS ledger (
 )
 """
 
-Entry = dict[str, Any]
+LedgerEntry = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Sandbox:
         self._db.row_factory = sqlite3.Row
         self._db.execute(_SCHEMA)
 
-    def make(self, kind: str, key: str, ask: Ask) -> Entry:
+    def make(self, kind: str, key: str, ask: Ask) -> LedgerEntry:
         """The same key gives the same answer. Raises Unavailable where the method says so."""
         with self._lock:
             entry = self._find(kind, key)
@@ -63,7 +63,7 @@ class Sandbox:
             return entry | {"status": "refused", "reason": "it has been undone already"}
         return entry
 
-    def undo(self, kind: str, key: str) -> Entry:
+    def undo(self, kind: str, key: str) -> LedgerEntry:
         """Undo it, or forbid it if it was never made."""
         with self._lock:
             entry = self._find(kind, key) or self._entry(kind, key, "undone")
@@ -71,12 +71,12 @@ class Sandbox:
             self._keep(entry)
         return entry | {"status": "undone"}
 
-    def ledger(self, kind: str) -> list[Entry]:
+    def ledger(self, kind: str) -> list[LedgerEntry]:
         """All that was ever asked for, for looking at and for adding up."""
         with self._lock:
             return [dict(row) for row in self._db.execute("SELECT * FROM ledger WHERE kind = ?", (kind,))]
 
-    def _decide(self, kind: str, key: str, ask: Ask, failures: int) -> Entry:
+    def _decide(self, kind: str, key: str, ask: Ask, failures: int) -> LedgerEntry:
         method = ask.method
         failing = re.fullmatch(r"fail-(\d{1,4})", method)
         if failing and failures < int(failing[1]):
@@ -88,15 +88,15 @@ class Sandbox:
         )
         return self._entry(kind, key, "refused", reason=reason)
 
-    def _entry(self, kind: str, key: str, status: str, **more: Any) -> Entry:
+    def _entry(self, kind: str, key: str, status: str, **more: Any) -> LedgerEntry:
         blank = {"reference": "", "reason": "", "amount": "0", "failures": 0}
         return {"kind": kind, "key": key, "status": status} | blank | more
 
-    def _find(self, kind: str, key: str) -> Entry | None:
+    def _find(self, kind: str, key: str) -> LedgerEntry | None:
         row = self._db.execute("SELECT * FROM ledger WHERE kind = ? AND key = ?", (kind, key)).fetchone()
         return dict(row) if row else None
 
-    def _keep(self, entry: Entry) -> None:
+    def _keep(self, entry: LedgerEntry) -> None:
         self._db.execute(
             "INSERT OR REPLACE INTO ledger (kind, key, status, reference, reason, amount, failures)"
             " VALUES (:kind, :key, :status, :reference, :reason, :amount, :failures)",

@@ -57,7 +57,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ExecutionTotals:
     """`ever`: since counting began. `lately`: by kind, in this minute and the four before."""
 
     ever: Tallies = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Counts(Protocol):
     def add(self, batch: Batch) -> None:
         """Once, however often the same batch is added; each counter's in order."""
 
-    def asked(self) -> Asked: ...
+    def asked(self) -> ExecutionTotals: ...
 
     def records(self) -> Records: ...
 
@@ -131,10 +131,10 @@ class PostgresCounts:
         with self._pool.use("the counts") as connection:
             connection.execute("SELECT count_executions(%s, %s, %s)", (batch.counter, batch.number, json.dumps(rows)))
 
-    def asked(self) -> Asked:
+    def asked(self) -> ExecutionTotals:
         with self._pool.use("the counts") as connection:
             ever = {(row[0], row[1]): Tally(*row[2:]) for row in connection.execute(EVER)}
-            return Asked(ever, {row[0]: Tally(*row[1:]) for row in connection.execute(LATELY, (WINDOW,))})
+            return ExecutionTotals(ever, {row[0]: Tally(*row[1:]) for row in connection.execute(LATELY, (WINDOW,))})
 
     def records(self) -> Records:
         with self._pool.use("the counts") as connection:
@@ -171,13 +171,13 @@ class MemoryCounts:
                 self._ever[kind, name] = self._ever.get((kind, name), Tally()) + one
                 self._minutes[minute] = self._minutes.get(minute, Tally()) + one
 
-    def asked(self) -> Asked:
+    def asked(self) -> ExecutionTotals:
         since, lately = clock.now() - WINDOW, dict[Kind, Tally]()
         with self._lock:
             for (minute, kind), one in self._minutes.items():
                 if minute > since:
                     lately[kind] = lately.get(kind, Tally()) + one
-            return Asked(dict(self._ever), lately)
+            return ExecutionTotals(dict(self._ever), lately)
 
     def records(self) -> Records:
         sagas, (letters, lettered_at), (executions, executed_at) = (

@@ -31,7 +31,7 @@ class Execution:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExecutionFilter:
     """Which executions: all of `kind`, or only those of a name, with a status, after a moment."""
 
     kind: Kind
@@ -45,7 +45,7 @@ class Executions(Protocol):
     def write(self, executions: Sequence[Execution]) -> None:
         """Raises Unavailable and TimedOut."""
 
-    def find(self, wanted: Wanted) -> list[Execution]:
+    def find(self, wanted: ExecutionFilter) -> list[Execution]:
         """The newest first; those after a moment the oldest first, so that one can go on from the last."""
 
     def of_correlation(self, correlation_id: str, limit: int) -> list[Execution]:
@@ -81,7 +81,7 @@ class PostgresExecutions:
         with self._pool.use("the history of executions") as connection:
             connection.execute(_WRITE, (storable,))
 
-    def find(self, wanted: Wanted) -> list[Execution]:
+    def find(self, wanted: ExecutionFilter) -> list[Execution]:
         conditions: list[LiteralString] = ["kind = %(kind)s"]
         conditions += ["name = %(name)s"] if wanted.name else []
         conditions += ["status = %(status)s"] if wanted.status else []
@@ -116,7 +116,7 @@ class MemoryExecutions:
             for oldest in list(self._kept)[:-10_000]:
                 del self._kept[oldest]
 
-    def find(self, wanted: Wanted) -> list[Execution]:
+    def find(self, wanted: ExecutionFilter) -> list[Execution]:
         found = [
             one
             for one in self._sorted()

@@ -40,7 +40,7 @@ _VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
 _log = structlog.get_logger()
 
 
-class Status(Enum):
+class HealthStatus(Enum):
     HEALTHY = 0
     DEGRADED = 1
     UNHEALTHY = 2
@@ -50,7 +50,7 @@ class Status(Enum):
 class Finding:
     """`message`: for everybody. `details`: numbers and reasons, for admins only."""
 
-    status: Status
+    status: HealthStatus
     message: str
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -108,8 +108,8 @@ class Report:
     timestamp: datetime = field(default_factory=clock.now)
 
     @property
-    def status(self) -> Status:
-        return max((result.found.status for result in self.checks), key=lambda s: s.value, default=Status.HEALTHY)
+    def status(self) -> HealthStatus:
+        return max((result.found.status for result in self.checks), key=lambda s: s.value, default=HealthStatus.HEALTHY)
 
     def fields(self, everything: bool) -> dict[str, Any]:
         """As JSON. `everything`: the details too."""
@@ -149,7 +149,7 @@ class _Run:
 
     @property
     def _late(self) -> Finding:
-        return Finding(Status.UNHEALTHY, f"did not answer within {self._check.seconds:g} seconds")
+        return Finding(HealthStatus.UNHEALTHY, f"did not answer within {self._check.seconds:g} seconds")
 
     def wait(self) -> Result:
         try:
@@ -170,10 +170,10 @@ class _Run:
             with deadline(self._check.seconds):
                 found = self._check.look()
         except ShopError as error:
-            found = Finding(Status.UNHEALTHY, error.message, {"error": repr(error.__cause__ or error)})
+            found = Finding(HealthStatus.UNHEALTHY, error.message, {"error": repr(error.__cause__ or error)})
         except Exception as error:  # whatever it is, it is a finding
             _log.exception("a health check failed", check=self._check.name)
-            found = Finding(Status.UNHEALTHY, "failed; the log says why", {"error": repr(error)})
+            found = Finding(HealthStatus.UNHEALTHY, "failed; the log says why", {"error": repr(error)})
         took = self._age
         self._result.set_result(
             Result(self._check.name, found if took <= self._check.seconds else self._late, int(took * 1000))
@@ -249,20 +249,22 @@ def _looking(engines: Stores, name: Dependency) -> Callable[[], Finding]:
 
 def _database(engines: Stores, name: Database) -> Finding:
     if missing := engines.missing_migrations(name):
-        return Finding(Status.UNHEALTHY, "is not up to date; run scripts/migrate", {"missingMigrations": len(missing)})
-    return Finding(Status.HEALTHY, "answers and is up to date")
+        return Finding(
+            HealthStatus.UNHEALTHY, "is not up to date; run scripts/migrate", {"missingMigrations": len(missing)}
+        )
+    return Finding(HealthStatus.HEALTHY, "answers and is up to date")
 
 
 def _firestore(engines: Stores) -> Finding:
     engines.read_models.update("health", "probe", lambda _: None)  # changes nothing, so it is but a read
-    return Finding(Status.HEALTHY, "answers")
+    return Finding(HealthStatus.HEALTHY, "answers")
 
 
 def _pubsub(engines: Stores) -> Finding:
     """One topic stands for all: they are made together."""
     if engines.publisher.has_topic(manifest().topics[0]):
-        return Finding(Status.HEALTHY, "answers")
-    return Finding(Status.UNHEALTHY, "answers, but lacks the shop's topics")
+        return Finding(HealthStatus.HEALTHY, "answers")
+    return Finding(HealthStatus.UNHEALTHY, "answers, but lacks the shop's topics")
 
 
 def _breakers(engines: Stores) -> Finding:
@@ -270,5 +272,5 @@ def _breakers(engines: Stores) -> Finding:
     open_ones = [f"{name} is {state}" for name, state in states.items() if state != "closed"]
     details = {"breakers": dict(states)}
     if open_ones:
-        return Finding(Status.DEGRADED, f"{', '.join(open_ones)} (in this process)", details)
-    return Finding(Status.HEALTHY, "none is open (in this process)", details)
+        return Finding(HealthStatus.DEGRADED, f"{', '.join(open_ones)} (in this process)", details)
+    return Finding(HealthStatus.HEALTHY, "none is open (in this process)", details)

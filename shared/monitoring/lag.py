@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from shared.event_store.protocol import Counts, Seen
+from shared.event_store.protocol import EventCounts, PositionedEvent
 from shared.read_models.project import FED_BY, not_yet_in
 from shared.read_models.protocol import Queries
 from shared.resilience import clock
@@ -35,11 +35,11 @@ LOOKED_AT = 500
 """The newest events of each kind that are looked at when a read model is behind."""
 
 
-Newest = Callable[[str], Coroutine[Any, Any, Sequence[Seen]]]
+Newest = Callable[[str], Coroutine[Any, Any, Sequence[PositionedEvent]]]
 """The newest events of one kind of stream, so many or all that there are, the newest first."""
 
 
-async def lag(queries: Queries, read_model: str, counts: Counts, newest: Newest) -> Lag:
+async def lag(queries: Queries, read_model: str, counts: EventCounts, newest: Newest) -> Lag:
     """`counts`: made before, so that what is recorded and applied meanwhile is not taken for a backlog.
 
     Each event adds one to the version that its stream's document has when it is applied. So what the sum of all versions
@@ -55,7 +55,7 @@ async def lag(queries: Queries, read_model: str, counts: Counts, newest: Newest)
     )
 
 
-async def _lag_of(queries: Queries, source: tuple[str, str], counts: Counts, newest: Newest) -> Lag:
+async def _lag_of(queries: Queries, source: tuple[str, str], counts: EventCounts, newest: Newest) -> Lag:
     kind, collection = source
     applied = (await queries.extent(collection)).events
     missing = max(0, counts.of(kind) - applied)
@@ -67,7 +67,7 @@ async def _lag_of(queries: Queries, source: tuple[str, str], counts: Counts, new
     return Lag(applied, missing, since, _before(looked_at, late) if len(late) >= missing else None)
 
 
-def _before(newest: Sequence[Seen], late: set[UUID]) -> int | None:
+def _before(newest: Sequence[PositionedEvent], late: set[UUID]) -> int | None:
     """The number of the event before the first that is late, 0 when that is the first of all."""
     first = max(index for index, seen in enumerate(newest) if seen.event.id in late)
     if first + 1 < len(newest):

@@ -22,7 +22,7 @@ from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.observability.context import ANSWERS
 from shared.read_models.project import FED_BY
-from shared.sagas.definition import Status
+from shared.sagas.definition import SagaStatus
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 """The media type of what `exposition` gives."""
@@ -88,7 +88,7 @@ LABELS: Mapping[str, Set[str]] = {
     "collector": {"breakers", "events", "event_outbox", "saga_outbox", "sagas", "dead_letters", *FED_BY},
     "type": {kind.__name__ for one in (CATEGORY, PRODUCT, ORDER) for kind in one.event_types},
     "outbox": {"events", "sagas"},
-    "status": {status.value for status in Status},
+    "status": {status.value for status in SagaStatus},
     "read_model": set(FED_BY),
 }
 """All values that each label may have: never an id, nor what a client chooses. Whatever else comes counts as `other`."""

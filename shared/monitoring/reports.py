@@ -22,12 +22,12 @@ from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.messaging.outbox import Outbox
-from shared.monitoring.health import SWEEPS_MISSED, Check, Finding, Status, Stores
+from shared.monitoring.health import SWEEPS_MISSED, Check, Finding, HealthStatus, Stores
 from shared.monitoring.metrics import METRICS, Metric, Sample, added_up, count
 from shared.read_models.project import FED_BY, not_yet_in
 from shared.resilience import clock
 from shared.resilience.calls import awaited, time_left
-from shared.sagas.definition import Status as SagaStatus
+from shared.sagas.definition import SagaStatus
 
 if TYPE_CHECKING:
     from google.api.metric_pb2 import MetricDescriptor
@@ -58,7 +58,7 @@ def collected(engines: Stores) -> list[Sample]:
     checks = [Check(f"metrics of {name}", partial(_found, read), _SECONDS) for name, read in reads.items()]
     samples: list[Sample] = []
     for name, result in zip(reads, engines.checkup.run(checks), strict=True):
-        if result.found.status is not Status.HEALTHY:
+        if result.found.status is not HealthStatus.HEALTHY:
             count("shop_scrape_errors_total", name)
             _log.warning("could not read for metrics", collector=name, reason=result.found.message)
         samples += result.found.details.get("samples", ())
@@ -66,7 +66,7 @@ def collected(engines: Stores) -> list[Sample]:
 
 
 def _found(read: Callable[[], Iterator[Sample]]) -> Finding:
-    return Finding(Status.HEALTHY, "read", {"samples": list(read())})
+    return Finding(HealthStatus.HEALTHY, "read", {"samples": list(read())})
 
 
 def _events(engines: Stores) -> Iterator[Sample]:

@@ -89,7 +89,7 @@ _remarks: ContextVar[dict[str, Any]] = ContextVar("remarks")
 
 
 @contextmanager
-def remarking() -> Iterator[dict[str, Any]]:
+def annotations() -> Iterator[dict[str, Any]]:
     """Collects what is remarked inside."""
     remarks: dict[str, Any] = {}
     token = _remarks.set(remarks)
@@ -99,7 +99,7 @@ def remarking() -> Iterator[dict[str, Any]]:
         _remarks.reset(token)
 
 
-def remark(**found: Any) -> None:
+def annotate(**found: Any) -> None:
     """Something that the line in the log about the request in hand should say."""
     _remarks.get({}).update(found)
 
@@ -165,7 +165,7 @@ def handling(context: Context, name: str, kind: SpanKind, attributes: Attributes
     about = {"shop.correlation_id": context.correlation_id, "shop.causation_id": context.causation_id, **attributes}
     with span(name, kind, about, context.traceparent):
         inner = replace(context, traceparent=traceparent() or context.traceparent)
-        remark(context=inner)
+        annotate(context=inner)
         with within(inner):
             yield inner
 

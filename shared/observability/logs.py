@@ -13,7 +13,7 @@ from urllib.parse import quote
 import structlog
 from structlog.typing import EventDict, Processor
 
-from shared.observability.context import current_or_none, remarking, traceparent, within
+from shared.observability.context import annotations, current_or_none, traceparent, within
 from shared.resilience import clock
 
 _log = structlog.get_logger()
@@ -48,7 +48,7 @@ def access_line(function: str, method: str, path: str) -> Iterator[None]:
     """One line for the request that is answered inside, once it has been, whatever became of it. `status` and all else
     that is remarked are part of it."""
     began = clock.monotonic()
-    with remarking() as remarks:
+    with annotations() as remarks:
         try:
             yield
         finally:

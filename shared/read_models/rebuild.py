@@ -17,7 +17,7 @@ from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import announcement
-from shared.event_store.protocol import EventLog, EventRecord, Seen
+from shared.event_store.protocol import EventLog, EventRecord, PositionedEvent
 from shared.messaging.envelope import ONLY_FOR, Message
 from shared.messaging.outbox import Publisher
 from shared.read_models.generations import (
@@ -143,7 +143,7 @@ class Rebuild:
         return 0
 
 
-def _after(now: Generations, kind: str, begun: Sequence[Seen]) -> Generations:
+def _after(now: Generations, kind: str, begun: Sequence[PositionedEvent]) -> Generations:
     return replace(now, places={**now.places, kind: begun[-1].position}, checked=now.checked + len(begun))
 
 

@@ -141,7 +141,7 @@ def _is_no_failure(error: BaseException) -> bool:
     return not isinstance(error, Unavailable | TimedOut) or isinstance(error, OutOfTime)
 
 
-class Kept:
+class SingleFlightCache:
     """What is found out once for all who ask within so many seconds; who comes meanwhile waits for the same answer. It is
     nobody's request: it has neither the deadline nor the trace of who asks first. A failure is told to those who wait for
     it and logged once; who comes next tries again."""

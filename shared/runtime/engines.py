@@ -13,7 +13,7 @@ from shared.domain.order import ORDER
 from shared.event_store.log import PostgresEventLog, PostgresEventOutbox
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import EventLog, EventStore, LogEntry
-from shared.event_store.tail import Seats, Tail
+from shared.event_store.tail import SubscriptionQuota, Tail
 from shared.gateways.providers import HttpPayments, HttpShipping, PaymentGateway, ShippingGateway
 from shared.gateways.sandbox import Sandbox
 from shared.messaging.outbox import Outbox, PostgresOutbox, Publisher, publish_after_commit
@@ -27,7 +27,7 @@ from shared.postgres.migrations import FOLDERS, missing
 from shared.postgres.pool import Pool, connect, login_token
 from shared.read_models.generations import EveryGeneration, LiveGeneration
 from shared.read_models.protocol import ReadModels
-from shared.resilience.calls import Breakers, Kept
+from shared.resilience.calls import Breakers, SingleFlightCache
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.postgres import PostgresSagaLog, PostgresSagaStore
@@ -66,8 +66,8 @@ class Engines:
         return PostgresCounts(self._command_pool)
 
     @cached_property
-    def seats(self) -> Seats:
-        return Seats(self.settings.max_subscribers, self.settings.max_subscriptions_per_client)
+    def subscription_quota(self) -> SubscriptionQuota:
+        return SubscriptionQuota(self.settings.max_subscribers, self.settings.max_subscriptions_per_client)
 
     @cached_property
     def tail(self) -> Tail[LogEntry]:
@@ -106,9 +106,9 @@ class Engines:
         return Checkup()
 
     @cached_property
-    def kept(self) -> Kept:
+    def cache(self) -> SingleFlightCache:
         """What this process has found out lately for those who watch the shop."""
-        return Kept()
+        return SingleFlightCache()
 
     def undelivered(self) -> Mapping[str, int] | None:
         """Messages that wait for each subscription, by its name; None where the broker does not say."""

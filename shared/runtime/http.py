@@ -21,9 +21,9 @@ from shared.auth.identity import refuse_emulator_in_the_cloud
 from shared.domain.errors import Invalid, ShopError, Unavailable
 from shared.domain.values import adapter
 from shared.event_store.tail import T
-from shared.monitoring.health import Check, Checkup, Finding, Report, Status, dependencies
+from shared.monitoring.health import Check, Checkup, Finding, HealthStatus, Report, dependencies
 from shared.monitoring.metrics import LABELS, TEXT, Sample, count, exposition, observe
-from shared.observability.context import classify, flush, remark
+from shared.observability.context import annotate, classify, flush
 from shared.observability.logs import access_line
 from shared.resilience import clock
 from shared.runtime.engines import engines
@@ -36,7 +36,7 @@ HttpFunction = Callable[[flask.Request], ResponseReturnValue]
 Reply = tuple[str, int, dict[str, str]]
 """Body, status, headers."""
 
-NOT_GOT: Reply = ("", 405, {"Allow": "GET, HEAD"})
+METHOD_NOT_ALLOWED: Reply = ("", 405, {"Allow": "GET, HEAD"})
 _NO_STORE = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
 
@@ -49,7 +49,7 @@ def metrics_reply(samples: Iterable[Sample] = ()) -> Reply:
 def _of_the_process() -> list[Sample]:
     """The subscriptions that are open; and for each breaker that has been used each of its states."""
     try:
-        states, subscriptions = engines().breakers.states(), engines().seats.open
+        states, subscriptions = engines().breakers.states(), engines().subscription_quota.open
     except Exception as error:  # such as a malformed setting, which /health/ready reports
         count("shop_scrape_errors_total", "breakers")
         _log.warning("could not read for metrics", collector="breakers", reason=repr(error))
@@ -82,11 +82,11 @@ def http_function(handle: HttpFunction, metrics: Callable[[], ResponseReturnValu
             case "/metrics", "GET" | "HEAD":
                 return metrics()
             case "/health/live" | "/health/ready" | "/metrics", _:
-                return NOT_GOT
+                return METHOD_NOT_ALLOWED
             case _:
                 with access_line(handle.__name__, request.method, request.path):
                     response = flask.make_response(handle(request))
-                    remark(status=response.status_code)
+                    annotate(status=response.status_code)
                     return response
 
     return function
@@ -102,13 +102,13 @@ def examination(function: str) -> tuple[Checkup, list[Check]]:
 
 def _configured() -> Finding:
     engines()
-    return Finding(Status.HEALTHY, "valid")
+    return Finding(HealthStatus.HEALTHY, "valid")
 
 
 def health_reply(report: Report) -> Reply:
     """200 unless it is unhealthy. Details are for admins, who ask through GraphQL."""
     body = json.dumps(report.fields(everything=False), ensure_ascii=False)
-    return body, 503 if report.status is Status.UNHEALTHY else 200, _NO_STORE
+    return body, 503 if report.status is HealthStatus.UNHEALTHY else 200, _NO_STORE
 
 
 def answering(handle: Callable[[], flask.Response]) -> flask.Response:

@@ -19,7 +19,7 @@ from shared.domain.errors import Invalid
 from shared.event_store.aggregates import announced
 from shared.messaging.envelope import TYPE, Message, Push, command_from, decode_message, decode_push
 from shared.monitoring.recorder import watched
-from shared.observability.context import SpanKind, caused_by, fresh, handling, remark
+from shared.observability.context import SpanKind, annotate, caused_by, fresh, handling
 from shared.read_models.project import Projection, project
 from shared.read_models.protocol import Fields
 from shared.resilience import clock
@@ -64,7 +64,7 @@ def raw_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
             ):
                 push = decode_push(body_of(request, _MAX_PUSH))
                 delivery.label = push.subscription_id
-                remark(subscription=push.subscription_id)
+                annotate(subscription=push.subscription_id)
                 handle(push, engines())
             return flask.Response(status=HTTPStatus.NO_CONTENT)
 
@@ -82,7 +82,7 @@ def subscriber(handle: Callable[[Message, Engines], None]) -> HttpFunction:
             return
         with _failures_noted(push, engines):
             message = decode_message(push)
-            remark(message=message.type, subject=message.subject)
+            annotate(message=message.type, subject=message.subject)
             context = caused_by(message.context, str(message.id))
             asked = {"messageId": push.message.message_id, "type": message.type}
             with (

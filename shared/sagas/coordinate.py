@@ -19,7 +19,7 @@ from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import Message, command_message
 from shared.observability.context import Context, caused_by, current, span, traceparent
 from shared.resilience import clock
-from shared.sagas.definition import DeadlinePassed, Progress, Saga, Status, advance, begin, resume
+from shared.sagas.definition import DeadlinePassed, Progress, Saga, SagaStatus, advance, begin, resume
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 
 ATTEMPTS = 10
@@ -135,11 +135,11 @@ class _Run:
         """An answer that came late may have moved it already."""
         if self._progress is None:
             raise NotFound("there is neither a saga nor an order with this id", ("id",))
-        if self._found is Status.COMPENSATING:  # somebody has just retried it
+        if self._found is SagaStatus.COMPENSATING:  # somebody has just retried it
             return
-        if self._found not in (None, Status.STUCK):
+        if self._found not in (None, SagaStatus.STUCK):
             raise Rejected(f"the saga is {self._found.value}; only one that is STUCK can be retried", ("id",))
-        if self._progress.status is Status.STUCK:
+        if self._progress.status is SagaStatus.STUCK:
             progress, commands = resume(self._coordinator.saga, self._progress, clock.now())
             self._history.append(HistoryEntry("retry", "Retried", {"actor": actor}))
             self._moved(progress, commands, Context(self._correlation_id, current().causation_id))
@@ -157,6 +157,6 @@ class _Run:
             return
         saga = StoredSaga(self._coordinator.saga.name, self._progress, self._version, self._correlation_id)
         self._coordinator.sagas.save(saga, self._history, self._messages)
-        if self._progress.status is Status.STUCK:
+        if self._progress.status is SagaStatus.STUCK:
             reason = f"step {self._progress.step} is not undone: {self._progress.reason}"
             _log.error("a saga is stuck", saga_id=str(self._progress.saga_id), reason=reason)

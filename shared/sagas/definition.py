@@ -64,7 +64,7 @@ class Saga:
         return replace(self, steps=steps, undo_within=self.undo_within * factor)
 
 
-class Status(Enum):
+class SagaStatus(Enum):
     STARTED = "STARTED"
     COMPENSATING = "COMPENSATING"
     STUCK = "STUCK"  # a compensation was never answered: it needs a person, or its late answer
@@ -82,7 +82,7 @@ class Progress:
     """
 
     saga_id: UUID
-    status: Status = Status.STARTED
+    status: SagaStatus = SagaStatus.STARTED
     step: int = 0
     attempts: int = 0
     deadline_at: datetime | None = None
@@ -92,7 +92,7 @@ class Progress:
 
     @property
     def ended(self) -> bool:
-        return self.status in (Status.COMPLETED, Status.FAILED)
+        return self.status in (SagaStatus.COMPLETED, SagaStatus.FAILED)
 
 
 @dataclass(frozen=True)
@@ -110,17 +110,17 @@ def begin(saga: Saga, saga_id: UUID, now: datetime) -> Advance:
 def advance(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
     """An event that means nothing in this state changes nothing."""
     match progress.status:
-        case Status.STARTED:
+        case SagaStatus.STARTED:
             return _while_going_forward(saga, progress, event, now)
-        case Status.COMPENSATING | Status.STUCK:
+        case SagaStatus.COMPENSATING | SagaStatus.STUCK:
             return _while_compensating(saga, progress, event, now)
-        case Status.COMPLETED | Status.FAILED:
+        case SagaStatus.COMPLETED | SagaStatus.FAILED:
             return progress, []
 
 
 def resume(saga: Saga, progress: Progress, now: datetime) -> Advance:
     """Send a stuck saga's compensation again, as patiently as the first time."""
-    again = replace(progress, status=Status.COMPENSATING, attempts=0)
+    again = replace(progress, status=SagaStatus.COMPENSATING, attempts=0)
     return _send(again, _undoing(saga, again), saga.undo_within, now)
 
 
@@ -142,9 +142,9 @@ def _while_going_forward(saga: Saga, progress: Progress, event: object, now: dat
 
 def _while_compensating(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
     if isinstance(event, saga.steps[-1].until):  # the last step won the race with its deadline: nothing was undone
-        return _ended(progress, Status.COMPLETED)
+        return _ended(progress, SagaStatus.COMPLETED)
     if isinstance(event, saga.given_up):
-        return _ended(progress, Status.FAILED)
+        return _ended(progress, SagaStatus.FAILED)
     undone = saga.steps[progress.step].undone if progress.step >= 0 else None
     if undone and isinstance(event, undone):
         return _backward(saga, progress, progress.step - 1, now)
@@ -153,13 +153,13 @@ def _while_compensating(saga: Saga, progress: Progress, event: object, now: date
             return _send(
                 progress, _undoing(saga, progress), _patience(saga.undo_within, saga.undo_retries, progress), now
             )
-        return replace(progress, status=Status.STUCK, deadline_at=None), []
+        return replace(progress, status=SagaStatus.STUCK, deadline_at=None), []
     return progress, []
 
 
 def _forward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advance:
     if index == len(saga.steps):
-        return _ended(progress, Status.COMPLETED)
+        return _ended(progress, SagaStatus.COMPLETED)
     step = saga.steps[index]
     there = replace(progress, step=index, attempts=0)
     return _send(there, step.send(progress.saga_id), step.within, now)
@@ -170,7 +170,7 @@ def _backward(saga: Saga, progress: Progress, index: int, now: datetime) -> Adva
     while index >= 0 and not saga.steps[index].undo:
         index -= 1
     compensated = progress.compensated or index >= 0
-    there = replace(progress, status=Status.COMPENSATING, step=index, attempts=0, compensated=compensated)
+    there = replace(progress, status=SagaStatus.COMPENSATING, step=index, attempts=0, compensated=compensated)
     return _send(there, _undoing(saga, there), saga.undo_within, now)
 
 
@@ -194,5 +194,5 @@ def _because(progress: Progress, event: object) -> Progress:
     return replace(progress, reason=getattr(event, "reason", None) or type(event).__name__)
 
 
-def _ended(progress: Progress, status: Status) -> Advance:
+def _ended(progress: Progress, status: SagaStatus) -> Advance:
     return replace(progress, status=status, deadline_at=None), []

@@ -14,7 +14,7 @@ from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import AfterCommit, Traffic, added_up
 from shared.resilience import clock
-from shared.sagas.definition import Status
+from shared.sagas.definition import SagaStatus
 from shared.sagas.store import (
     ALL,
     HistoryEntry,
@@ -79,10 +79,10 @@ class MemorySagaStore:
         with self._lock:
             all_of_them = [saga.progress for saga in self._sagas.values()]
         overdue = sum(one.deadline_at is not None and one.deadline_at <= since for one in all_of_them)
-        return SagaBacklog(overdue, sum(one.status is Status.STUCK for one in all_of_them))
+        return SagaBacklog(overdue, sum(one.status is SagaStatus.STUCK for one in all_of_them))
 
-    def counts(self) -> Mapping[Status, SagaCount]:
-        begun: dict[Status, list[datetime]] = {}
+    def counts(self) -> Mapping[SagaStatus, SagaCount]:
+        begun: dict[SagaStatus, list[datetime]] = {}
         with self._lock:
             for saga_id, saga in self._sagas.items():
                 begun.setdefault(saga.progress.status, []).append(self._times[saga_id][0])
@@ -114,7 +114,7 @@ class MemorySagaStore:
             all_of_them = [saga.progress for saga in self._sagas.values()]
             entries = sum(map(len, self._history.values()))
             updated_at = max((updated for _, updated in self._times.values()), default=None)
-        failed = (one.status is Status.FAILED and one.compensated for one in all_of_them)
+        failed = (one.status is SagaStatus.FAILED and one.compensated for one in all_of_them)
         named = ("COMPENSATED" if undone else one.status.value for one, undone in zip(all_of_them, failed, strict=True))
         return SagaExtent(Counter(named), entries, updated_at)
 

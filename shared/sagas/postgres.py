@@ -21,7 +21,7 @@ from shared.messaging.envelope import Message, encode_stored
 from shared.messaging.outbox import AfterCommit, Traffic
 from shared.postgres.pool import Pool
 from shared.resilience import clock
-from shared.sagas.definition import Progress, Status
+from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import (
     ALL,
     ENTRIES,
@@ -199,9 +199,9 @@ class PostgresSagaStore:
         with self._pool.use("the saga store") as connection:
             return SagaBacklog(*(connection.execute(query, (since,)).fetchone() or (0, 0)))
 
-    def counts(self) -> Mapping[Status, SagaCount]:
+    def counts(self) -> Mapping[SagaStatus, SagaCount]:
         with self._pool.use("the saga store") as connection:
-            return {Status(row[0]): SagaCount(row[1], row[2]) for row in connection.execute(COUNTS)}
+            return {SagaStatus(row[0]): SagaCount(row[1], row[2]) for row in connection.execute(COUNTS)}
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
         query = "SELECT kind, name, data, message FROM saga_history WHERE saga_id = %s ORDER BY version, entry"

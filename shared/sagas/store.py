@@ -12,7 +12,7 @@ from shared.domain.commands import at_the_edge
 from shared.event_store.protocol import Checkpoint
 from shared.messaging.envelope import Message
 from shared.messaging.outbox import Traffic
-from shared.sagas.definition import Progress, Status
+from shared.sagas.definition import Progress, SagaStatus
 
 _PROGRESS = TypeAdapter(Progress)
 
@@ -69,7 +69,7 @@ ENTRIES = TypeAdapter(list[tuple[datetime, HistoryEntry]])
 class Sagas(NamedTuple):
     """Which to list; None: whatever it is."""
 
-    status: Status | None = None
+    status: SagaStatus | None = None
     type: str | None = None
 
 
@@ -113,7 +113,7 @@ class SagaStore(Protocol):
     def backlog(self, since: datetime) -> SagaBacklog:
         """`since`: a deadline that passed before it is overdue. Raises Unavailable."""
 
-    def counts(self) -> Mapping[Status, SagaCount]:
+    def counts(self) -> Mapping[SagaStatus, SagaCount]:
         """Of each status that any has. Raises Unavailable."""
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]: ...

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from scripts.local.token import emulator_token
-from shared.api.timeline import Entry, in_causal_order
+from shared.api.timeline import TimelineEntry, in_causal_order
 from shared.event_store.protocol import EventRecord
-from shared.monitoring.executions import Execution, Wanted
+from shared.monitoring.executions import Execution, ExecutionFilter
 from tests.shop_in_memory import Json, ShopInMemory
 
 EVENT = "id aggregateId aggregateType eventType eventData eventVersion globalSequence metadata insertedAt"
@@ -234,7 +234,7 @@ def test_deliveries_are_remembered_with_their_failures(shop: ShopInMemory) -> No
     shop.new_order(shop.new_product(), paymentMethod="fail-1")
     shop.settle()
     shop.engines.recorder.flush()
-    found = shop.engines.executions.find(Wanted("delivery", name="process-payment.process-payment"))
+    found = shop.engines.executions.find(ExecutionFilter("delivery", name="process-payment.process-payment"))
     assert [one.status for one in found] == ["success", "SERVICE_UNAVAILABLE"]
     assert len({(one.correlation_id, one.subject) for one in found}) == 1
 
@@ -244,7 +244,7 @@ def test_the_history_expires(shop: ShopInMemory) -> None:
     new = Execution("query", "new", "success", 1, "c", recorded_at=datetime.now(UTC) - timedelta(days=13))
     shop.engines.executions.write([old, new])
     assert shop.call("expire_records").status_code == 200
-    assert [one.name for one in shop.engines.executions.find(Wanted("query"))] == ["new"]
+    assert [one.name for one in shop.engines.executions.find(ExecutionFilter("query"))] == ["new"]
 
 
 def at(shop: ShopInMemory, query: str, moment: datetime) -> Any:
@@ -331,7 +331,7 @@ def test_a_timelines_causes_come_first_whatever_the_clocks_say(shop: ShopInMemor
     shop.settle()
     told = [(one["kind"], one["name"], one["id"]) for one in story(shop, order_id)]
     late, early = timedelta(hours=1), timedelta(hours=-1)
-    kept = shop.engines.executions.find(Wanted("delivery", limit=1000))
+    kept = shop.engines.executions.find(ExecutionFilter("delivery", limit=1000))
     shop.engines.executions.write(  # each function has a clock of its own
         [replace(one, recorded_at=one.recorded_at + (late if "saga" in one.name else early)) for one in kept]
     )
@@ -394,7 +394,10 @@ def test_what_commands_generated_is_told_however_long_the_life_of_their_product_
 
 def test_a_timeline_loses_nothing_where_causes_make_no_sense() -> None:
     now = datetime.now(UTC)
-    circle = [Entry(now, "DELIVERY", "d", id="1", causation_id="e"), Entry(now, "EVENT", "e", id="e", causation_id="e")]
+    circle = [
+        TimelineEntry(now, "DELIVERY", "d", id="1", causation_id="e"),
+        TimelineEntry(now, "EVENT", "e", id="e", causation_id="e"),
+    ]
     assert sorted(in_causal_order(circle), key=str) == sorted(circle, key=str)
     assert in_causal_order([]) == []
 

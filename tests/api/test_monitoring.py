@@ -24,7 +24,7 @@ from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog
 from shared.observability.context import fresh
 from shared.runtime.engines import Engines
-from shared.sagas.definition import Progress, Status
+from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.shop_in_memory import Json, ShopInMemory, served
 
@@ -95,7 +95,7 @@ def test_an_outbox_is_as_well_as_its_oldest_message(shop: ShopInMemory, name: st
     assert abs(found["details"]["oldestSeconds"] - age) <= 2
 
 
-def saga(shop: ShopInMemory, status: Status, deadline: timedelta | None) -> None:
+def saga(shop: ShopInMemory, status: SagaStatus, deadline: timedelta | None) -> None:
     ends = datetime.now(UTC) + deadline if deadline is not None else None
     shop.engines.sagas.save(StoredSaga("OrderSaga", Progress(uuid7(), status, deadline_at=ends), 0, "c"), [], [])
 
@@ -103,16 +103,16 @@ def saga(shop: ShopInMemory, status: Status, deadline: timedelta | None) -> None
 @pytest.mark.parametrize(
     ("status", "deadline", "expected", "overdue", "stuck"),
     [
-        (Status.STARTED, timedelta(seconds=5), "HEALTHY", 0, 0),
-        (Status.STARTED, timedelta(seconds=-110), "HEALTHY", 0, 0),
-        (Status.STARTED, timedelta(seconds=-121), "DEGRADED", 1, 0),
-        (Status.COMPENSATING, timedelta(hours=-1), "DEGRADED", 1, 0),
-        (Status.STUCK, None, "DEGRADED", 0, 1),
-        (Status.FAILED, None, "HEALTHY", 0, 0),
+        (SagaStatus.STARTED, timedelta(seconds=5), "HEALTHY", 0, 0),
+        (SagaStatus.STARTED, timedelta(seconds=-110), "HEALTHY", 0, 0),
+        (SagaStatus.STARTED, timedelta(seconds=-121), "DEGRADED", 1, 0),
+        (SagaStatus.COMPENSATING, timedelta(hours=-1), "DEGRADED", 1, 0),
+        (SagaStatus.STUCK, None, "DEGRADED", 0, 1),
+        (SagaStatus.FAILED, None, "HEALTHY", 0, 0),
     ],
 )
 def test_sagas_that_nobody_moves_are_counted(
-    shop: ShopInMemory, status: Status, deadline: timedelta | None, expected: str, overdue: int, stuck: int
+    shop: ShopInMemory, status: SagaStatus, deadline: timedelta | None, expected: str, overdue: int, stuck: int
 ) -> None:
     saga(shop, status, deadline)
     found = check(shop, "sagas")

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from scripts.local.token import emulator_token
 from shared.api.schema import schema
 from shared.auth.identity import without_sign_in
-from shared.auth.permissions import DEVELOPER, NOBODY
+from shared.auth.permissions import ANONYMOUS, DEVELOPER
 from shared.dead_letters.protocol import given_up
 from shared.messaging.envelope import Push, PushedMessage
 from shared.read_models.generations import Generations, change_generations, generations_of
@@ -240,9 +240,9 @@ def test_where_sign_in_is_not_asked_for_everything_is_allowed_without_it_but_not
 
 def test_in_the_cloud_sign_in_is_asked_for_whatever_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
     assert without_sign_in(required=False) == DEVELOPER
-    assert without_sign_in(required=True) == NOBODY
+    assert without_sign_in(required=True) == ANONYMOUS
     monkeypatch.setenv("K_SERVICE", "graphql")
-    assert without_sign_in(required=False) == NOBODY
+    assert without_sign_in(required=False) == ANONYMOUS
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ from scripts.local.token import emulator_token
 from shared.api import statistics
 from shared.config.manifest import Subscription, manifest
 from shared.domain.errors import Unavailable
-from shared.event_store.protocol import Append, Counts, EventRecord
+from shared.event_store.protocol import Append, EventCounts, EventRecord
 from shared.observability.context import fresh
 from shared.postgres.pool import Pool
 from shared.read_models import project
 from shared.read_models.project import FED_BY
 from shared.runtime.engines import use
 from shared.runtime.memory_engines import PostgresEngines
-from shared.sagas.definition import Progress, Status
+from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.api.test_monitoring import as_nobody
 from tests.api.test_subscriptions import concurrent, going_on, in_thread, with_settings
@@ -113,7 +113,7 @@ def test_sagas_are_told_apart_by_how_they_stand(shop: ShopInMemory) -> None:
     for _ in range(2):
         shop.new_order(product, paymentMethod="decline")
     shop.settle()
-    for status in (Status.STARTED, Status.COMPENSATING, Status.STUCK):
+    for status in (SagaStatus.STARTED, SagaStatus.COMPENSATING, SagaStatus.STUCK):
         shop.engines.sagas.save(StoredSaga("OrderSaga", Progress(uuid7(), status), 0, "c"), [], [])
     assert system(shop)["sagas"] == {"active": 3, "completed": 1, "failed": 3, "compensated": 2, "total": 7}
 
@@ -336,7 +336,7 @@ def looks(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """When the log was counted."""
     found, counts = list[float](), shop.engines.event_log.counts
 
-    def counted() -> Counts:
+    def counted() -> EventCounts:
         found.append(time.monotonic())
         time.sleep(0.05)
         return counts()
@@ -419,7 +419,7 @@ async def test_a_dashboard_ends_when_a_subscription_has_to(brisk: ShopInMemory) 
     async with opened(STREAM) as stream:
         await shown(stream)
         await stream.complete()
-    assert not brisk.engines.seats.open
+    assert not brisk.engines.subscription_quota.open
 
 
 @concurrent
@@ -427,7 +427,7 @@ async def test_who_is_one_too_many_is_told_and_who_leaves_makes_room(brisk: Shop
     with_settings(brisk, max_subscribers=2)
     async with opened(STREAM) as one, opened("subscription { eventStream { id } }") as other:
         await shown(one)
-        await other.until(lambda: brisk.engines.seats.full)
+        await other.until(lambda: brisk.engines.subscription_quota.full)
         async with opened(STREAM) as third:
             assert third.status == 503
     async with opened(STREAM) as stream:

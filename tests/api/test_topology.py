@@ -34,7 +34,7 @@ def topology(shop: ShopInMemory) -> dict[str, Json]:
 
 def asked_again(shop: ShopInMemory) -> dict[str, Json]:
     """Without what was kept."""
-    shop.engines.kept._found.clear()
+    shop.engines.cache._found.clear()
     return topology(shop)
 
 

@@ -17,7 +17,7 @@ from google.auth.exceptions import TransportError
 
 from scripts.local.token import emulator_token
 from shared.auth.identity import EmulatorInTheCloud, identify, refuse_emulator_in_the_cloud, require_caller, role_of
-from shared.auth.permissions import NOBODY, Actor, Role
+from shared.auth.permissions import ANONYMOUS, Actor, Role
 from shared.domain.errors import Forbidden, Unavailable
 
 PROJECT, ADMIN, KID = "shop-project", "Owner@Example.com", "key-1"
@@ -77,8 +77,8 @@ def test_a_good_token_is_its_user_and_writes() -> None:
 
 
 def test_nobody_signed_in_reads() -> None:
-    assert identify(None, PROJECT, ADMIN) == NOBODY
-    assert NOBODY.role is Role.READER
+    assert identify(None, PROJECT, ADMIN) == ANONYMOUS
+    assert ANONYMOUS.role is Role.READER
 
 
 def unsigned(**changes: Any) -> str:

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.dead_letters.postgres import PostgresDeadLetters
-from shared.dead_letters.protocol import DeadLetters, Wanted, given_up
+from shared.dead_letters.protocol import DeadLetters, LetterFilter, given_up
 from shared.domain.errors import Unavailable
 from shared.event_store.log import PostgresEventLog
 from shared.event_store.postgres import PostgresEventStore
@@ -38,7 +38,7 @@ from shared.monitoring.recorder import Recorder
 from shared.observability.context import fresh
 from shared.postgres.migrations import COMMAND_DATABASE, migrate
 from shared.postgres.pool import Pool
-from shared.sagas.definition import Progress, Status
+from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.postgres import PostgresSagaStore
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
@@ -197,7 +197,7 @@ def test_everything_is_counted_whatever_is_kept(stores: Stores) -> None:
     }
 
 
-def saved(sagas: SagaStore, status: Status, compensated: bool = False, entries: int = 1) -> StoredSaga:
+def saved(sagas: SagaStore, status: SagaStatus, compensated: bool = False, entries: int = 1) -> StoredSaga:
     saga = new_saga()
     progress = replace(saga.progress, status=status, compensated=compensated)
     sagas.save(replace(saga, progress=progress), [HistoryEntry("event", "Happened", {})] * entries, [])
@@ -206,14 +206,14 @@ def saved(sagas: SagaStore, status: Status, compensated: bool = False, entries: 
 
 def test_records_are_counted_as_they_come_change_and_go(stores: Stores) -> None:
     began = datetime.now(UTC) - timedelta(seconds=1)
-    started = saved(stores.sagas, Status.STARTED)
+    started = saved(stores.sagas, SagaStatus.STARTED)
     for status, compensated in [
-        (Status.STARTED, False),
-        (Status.COMPENSATING, True),
-        (Status.STUCK, True),
-        (Status.COMPLETED, True),
-        (Status.FAILED, False),
-        (Status.FAILED, True),
+        (SagaStatus.STARTED, False),
+        (SagaStatus.COMPENSATING, True),
+        (SagaStatus.STUCK, True),
+        (SagaStatus.COMPLETED, True),
+        (SagaStatus.FAILED, False),
+        (SagaStatus.FAILED, True),
     ]:
         saved(stores.sagas, status, compensated, entries=2)
     for number in (1, 2, 2):
@@ -227,7 +227,7 @@ def test_records_are_counted_as_they_come_change_and_go(stores: Stores) -> None:
     assert (records.sagas, records.others, records.unfinished) == (statuses, others, 4)
     assert records.updated_at and began < records.updated_at < datetime.now(UTC) + timedelta(seconds=1)
 
-    done = replace(started.progress, status=Status.COMPLETED)
+    done = replace(started.progress, status=SagaStatus.COMPLETED)
     stores.sagas.save(replace(started, progress=done), [HistoryEntry("event", "Done", {})], [])
     stores.sagas.forget_histories(datetime.now(UTC) + timedelta(days=1), 3)
     stores.executions.expire(datetime.now(UTC) + timedelta(days=1), 1)
@@ -247,10 +247,10 @@ def test_whoever_writes_at_once_all_of_it_is_counted(command_pool: Pool) -> None
 
     def write(number: int) -> None:
         for n in range(10):
-            saga = saved(sagas, Status.STARTED, entries=2)
-            sagas.save(replace(saga, progress=Progress(saga.progress.saga_id, Status.COMPLETED)), [], [])
+            saga = saved(sagas, SagaStatus.STARTED, entries=2)
+            sagas.save(replace(saga, progress=Progress(saga.progress.saga_id, SagaStatus.COMPLETED)), [], [])
             stores.given_up(n)  # the same letters by all
-            letters.claim(Wanted(), 3)
+            letters.claim(LetterFilter(), 3)
             stores.executions.write([executed()])
             if n % 3 == 0:
                 sagas.forget_histories(datetime.now(UTC) + timedelta(days=1), 5)

@@ -20,8 +20,8 @@ from shared.dead_letters.protocol import (
     DeadLetter,
     DeadLetters,
     GivenUp,
+    LetterFilter,
     Trouble,
-    Wanted,
     described,
     given_up,
     original,
@@ -93,7 +93,7 @@ def loaded(letters: DeadLetters, one: GivenUp | DeadLetter) -> DeadLetter:
 
 def retried(letters: DeadLetters, one: DeadLetter) -> Again:
     """What was published."""
-    (claimed,) = letters.claim(Wanted(one.id), 1)
+    (claimed,) = letters.claim(LetterFilter(one.id), 1)
     letters.settle([claimed], datetime.now(UTC), "ann")
     return Again(claimed)
 
@@ -154,7 +154,7 @@ def test_a_late_duplicate_of_the_first_failure_does_not_wake_a_retried_letter(le
 
 def test_what_fails_again_before_the_retry_is_marked_stays_pending(letters: DeadLetters) -> None:
     one = recorded(letters, ours())
-    (claimed,) = letters.claim(Wanted(one.id), 1)
+    (claimed,) = letters.claim(LetterFilter(one.id), 1)
     at = datetime.now(UTC)
     letters.record(given_up(pushed(Again(claimed).attributes()), "order-events"))
     letters.settle([claimed], at, "ann")
@@ -237,30 +237,30 @@ def test_letters_are_listed_newest_first_by_status_and_source_page_by_page(lette
 def test_the_oldest_pending_are_claimed_first_and_by_one_only(letters: DeadLetters) -> None:
     made = [recorded(letters, ours()) for _ in range(6)]
     letters.discard(made[0].id, "old", "ann")
-    assert [one.id for one in letters.claim(Wanted(without=[made[1].id]), 2)] == [made[2].id, made[3].id]
+    assert [one.id for one in letters.claim(LetterFilter(without=[made[1].id]), 2)] == [made[2].id, made[3].id]
     with ThreadPoolExecutor(4) as pool:
-        claimed = [one.id for some in pool.map(lambda _: letters.claim(Wanted(), 2), range(4)) for one in some]
+        claimed = [one.id for some in pool.map(lambda _: letters.claim(LetterFilter(), 2), range(4)) for one in some]
     assert sorted(claimed) == sorted([made[1].id, made[4].id, made[5].id])
     letters.release([made[1]])
-    assert [one.id for one in letters.claim(Wanted(), 9)] == [made[1].id]
+    assert [one.id for one in letters.claim(LetterFilter(), 9)] == [made[1].id]
 
 
 def test_a_claim_runs_out(letters: DeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (memory, postgres):
         monkeypatch.setattr(module, "LEASE_SECONDS", -1.0)
     one = recorded(letters, ours())
-    assert [found.id for found in letters.claim(Wanted(), 1)] == [one.id]
-    assert [found.id for found in letters.claim(Wanted(one.id), 1)] == [one.id]
+    assert [found.id for found in letters.claim(LetterFilter(), 1)] == [one.id]
+    assert [found.id for found in letters.claim(LetterFilter(one.id), 1)] == [one.id]
 
 
 def test_a_claimed_letter_can_not_be_discarded_and_a_discarded_one_not_claimed(letters: DeadLetters) -> None:
     one = recorded(letters, ours())
-    letters.claim(Wanted(one.id), 1)
+    letters.claim(LetterFilter(one.id), 1)
     assert not letters.discard(one.id, "old", "ann")
     letters.release([one])
     assert letters.discard(one.id, "古い", "ann")
     assert not letters.discard(one.id, "again", "bob")
-    assert letters.claim(Wanted(one.id), 1) == []
+    assert letters.claim(LetterFilter(one.id), 1) == []
     assert [(entry.kind, entry.by, entry.reason) for entry in loaded(letters, one).history][1:] == [
         ("DISCARDED", "ann", "古い")
     ]

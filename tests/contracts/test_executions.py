@@ -11,7 +11,7 @@ import pytest
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.domain.errors import Unavailable
 from shared.monitoring.counts import MemoryCounts
-from shared.monitoring.executions import Execution, Executions, MemoryExecutions, PostgresExecutions, Wanted
+from shared.monitoring.executions import Execution, ExecutionFilter, Executions, MemoryExecutions, PostgresExecutions
 from shared.monitoring.recorder import Recorder
 from shared.postgres.pool import Pool
 from shared.sagas.memory import MemorySagaStore
@@ -46,17 +46,17 @@ def test_what_is_written_is_found_as_it_was_newest_first(executions: Executions)
     written = [executed(n) for n in range(5)]
     executions.write(written)
     executions.write(written)  # again, after an answer that was lost
-    assert executions.find(Wanted("command")) == written[::-1]
-    assert executions.find(Wanted("command", limit=2)) == written[:2:-1]
-    assert executions.find(Wanted("query")) == []
+    assert executions.find(ExecutionFilter("command")) == written[::-1]
+    assert executions.find(ExecutionFilter("command", limit=2)) == written[:2:-1]
+    assert executions.find(ExecutionFilter("query")) == []
 
 
 def test_it_is_narrowed_by_name_status_and_moment(executions: Executions) -> None:
     ordered, failed, cancelled = executed(1), executed(2, status="CONFLICT"), executed(3, "CancelOrder")
     executions.write([ordered, failed, cancelled])
-    assert executions.find(Wanted("command", name="CreateOrder")) == [failed, ordered]
-    assert executions.find(Wanted("command", name="CreateOrder", status="success")) == [ordered]
-    assert executions.find(Wanted("command", after=NOW + timedelta(0, 1))) == [failed, cancelled]
+    assert executions.find(ExecutionFilter("command", name="CreateOrder")) == [failed, ordered]
+    assert executions.find(ExecutionFilter("command", name="CreateOrder", status="success")) == [ordered]
+    assert executions.find(ExecutionFilter("command", after=NOW + timedelta(0, 1))) == [failed, cancelled]
 
 
 def test_all_that_followed_from_one_request_is_found_together(executions: Executions) -> None:
@@ -69,13 +69,13 @@ def test_what_is_old_is_deleted_a_few_at_a_time(executions: Executions) -> None:
     executions.write([executed(n) for n in range(5)])
     before = NOW + timedelta(0, 3)
     assert [executions.expire(before, 2) for _ in range(3)] == [2, 1, 0]
-    assert [one.recorded_at for one in executions.find(Wanted("command"))] == [NOW + timedelta(0, 4), before]
+    assert [one.recorded_at for one in executions.find(ExecutionFilter("command"))] == [NOW + timedelta(0, 4), before]
 
 
 def test_whatever_was_asked_can_be_kept(command_pool: Pool) -> None:
     store = PostgresExecutions(command_pool)
     store.write([Execution("query", "a\0b", "success", 1, "c\0", "e\0", data={"term\0": "\0 \ud800 🍵"})])
-    (found,) = store.find(Wanted("query"))
+    (found,) = store.find(ExecutionFilter("query"))
     assert "\0" not in found.name
 
 
@@ -109,7 +109,7 @@ def test_recording_waits_for_nobody_and_what_is_too_much_is_dropped() -> None:
     assert time.monotonic() - started < 1
     slow.let.set()
     recorder.close()
-    assert 20 <= len(slow.find(Wanted("command", limit=5000))) < 2000
+    assert 20 <= len(slow.find(ExecutionFilter("command", limit=5000))) < 2000
 
 
 def test_a_store_that_is_down_is_tried_again_with_what_comes_next() -> None:
@@ -120,7 +120,7 @@ def test_a_store_that_is_down_is_tried_again_with_what_comes_next() -> None:
     recorder._executions = working = MemoryExecutions()
     recorder.record(executed(2))
     recorder.close()
-    assert [one.recorded_at for one in working.find(Wanted("command"))] == [NOW + timedelta(0, 2)]
+    assert [one.recorded_at for one in working.find(ExecutionFilter("command"))] == [NOW + timedelta(0, 2)]
 
 
 def test_what_waits_is_written_at_the_end() -> None:
@@ -128,7 +128,7 @@ def test_what_waits_is_written_at_the_end() -> None:
     recorder = Recorder(working, counts(), every=60)
     recorder.record(executed(1))
     recorder.close()
-    assert len(working.find(Wanted("command"))) == 1
+    assert len(working.find(ExecutionFilter("command"))) == 1
 
 
 def test_of_successes_only_a_sample_is_kept_and_of_failures_all() -> None:
@@ -137,21 +137,21 @@ def test_of_successes_only_a_sample_is_kept_and_of_failures_all() -> None:
     for status in ("success", "CONFLICT"):
         recorder.record(executed(1, status=status))
     recorder.close()
-    assert [one.status for one in working.find(Wanted("command"))] == ["CONFLICT"]
+    assert [one.status for one in working.find(ExecutionFilter("command"))] == ["CONFLICT"]
 
 
 @pytest.mark.parametrize(
     "wanted",
     [
-        Wanted("command"),
-        Wanted("command", name="Name7"),
-        Wanted("command", status="CONFLICT"),
-        Wanted("command", name="Name7", after=NOW - timedelta(0, 100)),
-        Wanted("command", after=NOW - timedelta(0, 100)),
+        ExecutionFilter("command"),
+        ExecutionFilter("command", name="Name7"),
+        ExecutionFilter("command", status="CONFLICT"),
+        ExecutionFilter("command", name="Name7", after=NOW - timedelta(0, 100)),
+        ExecutionFilter("command", after=NOW - timedelta(0, 100)),
     ],
 )
 def test_a_history_of_a_hundred_thousand_is_not_read_for_a_page_of_it(
-    command_url: str, command_pool: Pool, wanted: Wanted
+    command_url: str, command_pool: Pool, wanted: ExecutionFilter
 ) -> None:
     with psycopg.connect(command_url, autocommit=True) as connection:
         connection.execute(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import TimedOut, Unavailable
-from shared.resilience.calls import Kept, deadline, time_left
+from shared.resilience.calls import SingleFlightCache, deadline, time_left
 
 Test = Callable[..., Coroutine[Any, Any, None]]
 
@@ -40,7 +40,7 @@ class Question:
 
 @concurrent
 async def test_who_asks_meanwhile_or_soon_gets_the_same_answer() -> None:
-    kept, question = Kept(), Question()
+    kept, question = SingleFlightCache(), Question()
     assert await asyncio.gather(*(kept.get("it", 0.3, question.answer) for _ in range(50))) == [1] * 50
     assert await kept.get("it", 0.3, question.answer) == 1
     await asyncio.sleep(0.35)
@@ -50,7 +50,7 @@ async def test_who_asks_meanwhile_or_soon_gets_the_same_answer() -> None:
 
 @concurrent
 async def test_a_failure_is_told_to_those_who_wait_and_not_kept() -> None:
-    kept, question = Kept(), Question()
+    kept, question = SingleFlightCache(), Question()
     question.fails = True
     failed = await asyncio.gather(*(kept.get("it", 9, question.answer) for _ in range(5)), return_exceptions=True)
     assert [type(error) for error in failed] == [Unavailable] * 5
@@ -60,7 +60,7 @@ async def test_a_failure_is_told_to_those_who_wait_and_not_kept() -> None:
 
 @concurrent
 async def test_who_has_less_time_waits_no_longer_and_takes_it_from_nobody() -> None:
-    kept, question = Kept(), Question(0.4)
+    kept, question = SingleFlightCache(), Question(0.4)
     began = time.monotonic()
     with deadline(0.1), pytest.raises(TimedOut):
         await kept.get("it", 9, question.answer)
@@ -70,7 +70,7 @@ async def test_who_has_less_time_waits_no_longer_and_takes_it_from_nobody() -> N
 
 @concurrent
 async def test_the_first_who_asks_may_go_away() -> None:
-    kept, question = Kept(), Question(0.2)
+    kept, question = SingleFlightCache(), Question(0.2)
     first = asyncio.create_task(kept.get("it", 9, question.answer))
     await asyncio.sleep(0.05)
     first.cancel()
@@ -83,11 +83,11 @@ async def test_it_is_found_out_without_the_deadline_of_who_asks() -> None:
         return time_left(60)
 
     with deadline(1):
-        assert await Kept().get("it", 9, left) == 60
+        assert await SingleFlightCache().get("it", 9, left) == 60
 
 
 def test_what_was_cut_off_with_its_loop_is_asked_again() -> None:
-    kept, question = Kept(), Question(5)
+    kept, question = SingleFlightCache(), Question(5)
 
     async def impatient() -> None:
         with deadline(0.05), pytest.raises(TimedOut):

@@ -24,7 +24,7 @@ from shared.event_store.protocol import Checkpoint
 from shared.messaging.outbox import Traffic
 from shared.postgres.migrations import COMMAND_DATABASE, migrate
 from shared.postgres.pool import Pool, connect
-from shared.sagas.definition import Progress, Status
+from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
 from shared.sagas.postgres import LAST_SENT, LATELY, READ_ALL, SENT_AFTER, PostgresSagaLog, PostgresSagaStore, newest
 from shared.sagas.store import HistoryEntry, SagaEntry, SagaLog, Sagas, SagaStore, StoredSaga
@@ -51,7 +51,9 @@ def heard(name: str = "OrderCreated") -> HistoryEntry:
     return HistoryEntry("event", name, {"user_id": "hanako"})
 
 
-def moved(store: SagaStore, saga_id: UUID, entries: list[HistoryEntry], status: Status = Status.STARTED) -> StoredSaga:
+def moved(
+    store: SagaStore, saga_id: UUID, entries: list[HistoryEntry], status: SagaStatus = SagaStatus.STARTED
+) -> StoredSaga:
     """The saga after one more move."""
     there = store.load(saga_id) or StoredSaga("OrderSaga", Progress(saga_id), 0, "correlation")
     progress = replace(there.progress, status=status, seen=there.version + 1)
@@ -99,7 +101,7 @@ def test_the_last_entry_of_a_version_tells_what_the_saga_had_come_to(both: Both)
     store, log = both
     saga_id = uuid7()
     versions, listed = [], []
-    for status, entries in ((Status.STARTED, [heard(), command()]), (Status.FAILED, [heard("OrderFailed")])):
+    for status, entries in ((SagaStatus.STARTED, [heard(), command()]), (SagaStatus.FAILED, [heard("OrderFailed")])):
         versions.append(moved(store, saga_id, entries, status))
         listed.append(store.listed(saga_id))
     found = everything(log)
@@ -129,7 +131,7 @@ def test_what_was_sent_is_counted_for_good(both: Both) -> None:
     soon = datetime.now(UTC) + timedelta(minutes=1)
     assert log.traffic(soon - timedelta(hours=1), soon) == {}
     for name in ("Reserve", "Charge", "Reserve"):
-        moved(store, uuid7(), [heard(), command(name)], Status.COMPLETED)
+        moved(store, uuid7(), [heard(), command(name)], SagaStatus.COMPLETED)
     last = {entry.entry.name: entry.at for entry in everything(log) if entry.entry.message}
     for _ in range(2):
         assert log.traffic(soon - timedelta(hours=1), soon) == {
@@ -139,7 +141,7 @@ def test_what_was_sent_is_counted_for_good(both: Both) -> None:
     charged = last["Charge"]
     assert log.traffic(charged, soon)["Charge"] == Traffic(1, 0, charged)
     assert log.traffic(charged - timedelta(hours=1), charged)["Charge"] == Traffic(1, 1, charged)
-    moved(store, uuid7(), [heard(), command("Charge")], Status.COMPLETED)  # forgotten before anybody has asked
+    moved(store, uuid7(), [heard(), command("Charge")], SagaStatus.COMPLETED)  # forgotten before anybody has asked
     assert store.forget_histories(soon, 100) == 8
     assert everything(log) == log.sent(["Reserve", "Charge"], None, 10) == []
     counts = {name: (one.count, one.lately) for name, one in log.traffic(soon - timedelta(hours=1), soon).items()}
@@ -149,7 +151,7 @@ def test_what_was_sent_is_counted_for_good(both: Both) -> None:
 def test_who_was_far_behind_goes_on_with_what_has_not_been_forgotten(both: Both) -> None:
     store, log = both
     ended, going_on = uuid7(), uuid7()
-    moved(store, ended, [heard(), command()], Status.COMPLETED)
+    moved(store, ended, [heard(), command()], SagaStatus.COMPLETED)
     moved(store, going_on, [heard(), command()])
     entries = everything(log)
     store.forget_histories(datetime.now(UTC) + timedelta(minutes=1), 1)
@@ -167,7 +169,7 @@ def test_who_was_far_behind_goes_on_with_what_has_not_been_forgotten(both: Both)
 def test_the_end_stays_where_it_was_when_all_is_forgotten(both: Both) -> None:
     """Whoever has seen the last of it has not come from beyond the end, and misses nothing that comes."""
     store, log = both
-    moved(store, uuid7(), [heard(), command()], Status.COMPLETED)
+    moved(store, uuid7(), [heard(), command()], SagaStatus.COMPLETED)
     end = log.end()
     assert store.forget_histories(datetime.now(UTC) + timedelta(minutes=1), 100) == 2
     assert (everything(log), log.end()) == ([], end)
@@ -252,7 +254,7 @@ def test_what_can_not_be_counted_yet_is_not_forgotten(command_url: str, command_
     soon = datetime.now(UTC) + timedelta(minutes=1)
     with psycopg.connect(command_url) as slow:
         slow.execute("SELECT pg_current_xact_id()")
-        moved(store, uuid7(), [heard(), command()], Status.COMPLETED)
+        moved(store, uuid7(), [heard(), command()], SagaStatus.COMPLETED)
         assert store.forget_histories(soon, 100) == 0
     assert store.forget_histories(soon, 100) == 2
     assert log.traffic(soon, soon)["ReserveInventory"].count == 1
@@ -376,10 +378,10 @@ MIDDLE = "(SELECT transaction_id::text FROM saga_history LIMIT 1)"
         (LATELY, {"since": NOW - timedelta(minutes=5), "until": NOW}),
         (newest(Sagas()), {"limit": 50, "offset": 100}),
         (
-            newest(Sagas(Status.COMPLETED, "OrderSaga")),
+            newest(Sagas(SagaStatus.COMPLETED, "OrderSaga")),
             {"status": "COMPLETED", "type": "OrderSaga", "limit": 50, "offset": 0},
         ),
-        (newest(Sagas(Status.STUCK)), {"status": "STUCK", "limit": 50, "offset": 0}),
+        (newest(Sagas(SagaStatus.STUCK)), {"status": "STUCK", "limit": 50, "offset": 0}),
     ],
 )
 def test_no_query_reads_the_whole_log(large: psycopg.Connection[TupleRow], query: str, values: dict[str, Any]) -> None:

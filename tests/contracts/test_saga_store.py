@@ -16,7 +16,7 @@ from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
-from shared.sagas.definition import Progress, Status
+from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.postgres import COUNTS, PostgresSagaStore
 from shared.sagas.store import HistoryEntry, SagaBacklog, SagaCount, Sagas, SagaStore, StoredSaga
@@ -39,7 +39,7 @@ def sagas(stores: tuple[SagaStore, Outbox]) -> SagaStore:
 
 
 def new_saga(deadline: datetime | None = NOW, saga_id: UUID | None = None) -> StoredSaga:
-    progress = Progress(saga_id or uuid7(), Status.STARTED, 1, 2, deadline, 7, "すみません 🙏")
+    progress = Progress(saga_id or uuid7(), SagaStatus.STARTED, 1, 2, deadline, 7, "すみません 🙏")
     return StoredSaga("OrderSaga", progress, 0, "correlation")
 
 
@@ -61,7 +61,7 @@ def test_only_the_loaded_version_can_be_moved(sagas: SagaStore) -> None:
     for stale in (0, 2):
         with pytest.raises(ConcurrencyError):
             sagas.save(replace(saga, version=stale), [HistoryEntry("timer", "DeadlinePassed", {})], [])
-    moved = replace(saga, version=1, progress=replace(saga.progress, status=Status.COMPLETED, deadline_at=None))
+    moved = replace(saga, version=1, progress=replace(saga.progress, status=SagaStatus.COMPLETED, deadline_at=None))
     sagas.save(moved, [], [])
     assert sagas.load(saga.progress.saga_id) == replace(moved, version=2)
     assert sagas.history(saga.progress.saga_id) == []
@@ -112,7 +112,7 @@ def test_the_backlog_counts_what_is_overdue_and_what_is_stuck(sagas: SagaStore) 
     assert sagas.backlog(NOW) == SagaBacklog(0, 0)
     for seconds in (-9, -1, 0, 1):
         sagas.save(new_saga(NOW + timedelta(seconds=seconds)), [], [])
-    for status in (Status.STUCK, Status.STUCK, Status.COMPLETED):
+    for status in (SagaStatus.STUCK, SagaStatus.STUCK, SagaStatus.COMPLETED):
         saga = new_saga(None)
         sagas.save(replace(saga, progress=replace(saga.progress, status=status)), [], [])
     assert sagas.backlog(NOW) == SagaBacklog(3, 2)
@@ -121,14 +121,17 @@ def test_the_backlog_counts_what_is_overdue_and_what_is_stuck(sagas: SagaStore) 
 
 def test_sagas_are_counted_by_status_and_by_when_the_first_of_them_began(sagas: SagaStore) -> None:
     assert sagas.counts() == {}
-    first, *others = (moved(sagas, status) for status in (Status.STARTED, Status.STARTED, Status.STUCK, Status.STARTED))
-    done = replace(others[0], version=1, progress=replace(others[0].progress, status=Status.COMPLETED))
+    first, *others = (
+        moved(sagas, status)
+        for status in (SagaStatus.STARTED, SagaStatus.STARTED, SagaStatus.STUCK, SagaStatus.STARTED)
+    )
+    done = replace(others[0], version=1, progress=replace(others[0].progress, status=SagaStatus.COMPLETED))
     sagas.save(done, [], [])
     begun = {one.saga.progress.saga_id: one.created_at for one in sagas.newest(10)}
     assert sagas.counts() == {
-        Status.STARTED: SagaCount(2, begun[first.progress.saga_id]),
-        Status.STUCK: SagaCount(1, begun[others[1].progress.saga_id]),
-        Status.COMPLETED: SagaCount(1, begun[done.progress.saga_id]),
+        SagaStatus.STARTED: SagaCount(2, begun[first.progress.saga_id]),
+        SagaStatus.STUCK: SagaCount(1, begun[others[1].progress.saga_id]),
+        SagaStatus.COMPLETED: SagaCount(1, begun[done.progress.saga_id]),
     }
 
 
@@ -157,7 +160,7 @@ def test_the_outbox_says_how_many_wait_and_since_when(stores: tuple[SagaStore, O
     assert outbox.backlog() == Backlog(2, NOW - timedelta(seconds=5))
 
 
-def moved(sagas: SagaStore, status: Status, history: int = 2) -> StoredSaga:
+def moved(sagas: SagaStore, status: SagaStatus, history: int = 2) -> StoredSaga:
     """A saga that has been saved with so many entries of each kind."""
     saga = new_saga()
     entries = [
@@ -169,11 +172,11 @@ def moved(sagas: SagaStore, status: Status, history: int = 2) -> StoredSaga:
 
 
 def test_sagas_are_listed_newest_first_with_their_histories(sagas: SagaStore) -> None:
-    first, second, third = (moved(sagas, status) for status in (Status.STUCK, Status.FAILED, Status.STUCK))
+    first, second, third = (moved(sagas, status) for status in (SagaStatus.STUCK, SagaStatus.FAILED, SagaStatus.STUCK))
     listed = sagas.newest(10)
     assert [one.saga.progress.saga_id for one in listed] == [one.progress.saga_id for one in (third, second, first)]
     assert [one.saga.progress.saga_id for one in sagas.newest(1, 1)] == [second.progress.saga_id]
-    stuck = sagas.newest(10, 0, Sagas(Status.STUCK, "OrderSaga"))
+    stuck = sagas.newest(10, 0, Sagas(SagaStatus.STUCK, "OrderSaga"))
     assert [one.saga.progress.saga_id for one in stuck] == [third.progress.saga_id, first.progress.saga_id]
     assert sagas.newest(10, 0, Sagas(type="Other")) == []
     one = sagas.listed(first.progress.saga_id)
@@ -188,7 +191,7 @@ def test_sagas_are_listed_newest_first_with_their_histories(sagas: SagaStore) ->
 
 
 def test_histories_of_ended_sagas_are_forgotten_and_the_sagas_are_not(sagas: SagaStore) -> None:
-    ended, stuck = moved(sagas, Status.FAILED, 4), moved(sagas, Status.STUCK)
+    ended, stuck = moved(sagas, SagaStatus.FAILED, 4), moved(sagas, SagaStatus.STUCK)
     assert sagas.forget_histories(NOW - timedelta(days=1), 100) == 0
     assert sagas.forget_histories(datetime.now(UTC) + timedelta(days=1), 3) == 3
     assert sagas.forget_histories(datetime.now(UTC) + timedelta(days=1), 3) == 1
@@ -201,7 +204,7 @@ def test_histories_of_ended_sagas_are_forgotten_and_the_sagas_are_not(sagas: Sag
 def test_listing_sagas_takes_one_statement(command_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     sagas, statements = PostgresSagaStore(command_pool), []
     for _ in range(5):
-        moved(sagas, Status.FAILED)
+        moved(sagas, SagaStatus.FAILED)
     execute = Connection.execute
 
     def counting(connection: Any, statement: Any, *args: Any, **more: Any) -> Any:

@@ -12,7 +12,7 @@ from shared.event_store import tail as module
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord, EventStore, LogEntry
-from shared.event_store.tail import Seats, Tail, TooSlow
+from shared.event_store.tail import SubscriptionQuota, Tail, TooSlow
 from shared.observability.context import fresh
 from shared.postgres.pool import Pool
 
@@ -125,7 +125,7 @@ def test_who_takes_nothing_is_dropped_and_keeps_nothing(store: EventStore) -> No
 
 
 def test_there_are_as_many_seats_as_are_set() -> None:
-    seats = Seats(3, 2)
+    seats = SubscriptionQuota(3, 2)
     leave = [seats.take("ann"), seats.take("ann")]
     assert (seats.open, seats.full, seats.enough_of("ann"), seats.enough_of("bob")) == (2, False, True, False)
     leave.append(seats.take("bob"))
@@ -136,7 +136,7 @@ def test_there_are_as_many_seats_as_are_set() -> None:
 
 
 def test_one_client_may_have_any_number_where_none_is_set() -> None:
-    seats = Seats(100, 0)
+    seats = SubscriptionQuota(100, 0)
     for _ in range(99):
         seats.take("ann")
     assert not seats.enough_of("ann")

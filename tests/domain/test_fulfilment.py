@@ -57,7 +57,7 @@ from shared.domain.fulfilment import (
     wants_shipping,
     wants_undoing,
 )
-from shared.domain.order import ORDER, Order, Outcome, Status
+from shared.domain.order import ORDER, Order, OrderStatus, Outcome
 from shared.domain.product import PRODUCT, Product
 from tests.specification import (
     CANCELLATION,
@@ -115,14 +115,14 @@ STOPPING: Records = {"stop for refund": FulfilmentStopped, "stop for recall": Fu
 CHARGING: Records = {"charge": PaymentProcessed, "decline": PaymentFailed}
 SENDING: Records = {"send": ShippingArranged, "refuse": ShippingFailed}
 
-RECORDED: dict[Status, Records] = {
-    Status.PENDING: UNDOING | STOPPING | {"reserve": InventoryReserved, "fail": OrderFailed},
-    Status.INVENTORY_RESERVED: CHARGING | UNDOING | STOPPING | {"fail": OrderFailed},
-    Status.PAYMENT_PROCESSED: SENDING | UNDOING | STOPPING | {"fail": OrderFailed},
-    Status.SHIPPED: UNDOING | STOPPING | {"confirm": OrderConfirmed, "fail": OrderFailed},
-    Status.CONFIRMED: {},
-    Status.CANCELLED: {"refund": PaymentRefunded, "recall": ShippingCancelled},
-    Status.FAILED: {"refund": PaymentRefunded, "recall": ShippingCancelled},
+RECORDED: dict[OrderStatus, Records] = {
+    OrderStatus.PENDING: UNDOING | STOPPING | {"reserve": InventoryReserved, "fail": OrderFailed},
+    OrderStatus.INVENTORY_RESERVED: CHARGING | UNDOING | STOPPING | {"fail": OrderFailed},
+    OrderStatus.PAYMENT_PROCESSED: SENDING | UNDOING | STOPPING | {"fail": OrderFailed},
+    OrderStatus.SHIPPED: UNDOING | STOPPING | {"confirm": OrderConfirmed, "fail": OrderFailed},
+    OrderStatus.CONFIRMED: {},
+    OrderStatus.CANCELLED: {"refund": PaymentRefunded, "recall": ShippingCancelled},
+    OrderStatus.FAILED: {"refund": PaymentRefunded, "recall": ShippingCancelled},
 }
 """What each decision records on the order's stream, by status; what is not listed records nothing."""
 
@@ -139,7 +139,9 @@ CLOSING: dict[str, list[OrderEvent]] = {
     "refunded": [CREATED, RESERVED, PAID, SHIPPED, STOPPED, RECALLED, REFUNDED],
     "released": [CREATED, RESERVED, PAID, SHIPPED, STOPPED, RECALLED, REFUNDED, RELEASED],
 }
-ENDED = {status.value: ORDER_THAT_IS[status] for status in (Status.CONFIRMED, Status.CANCELLED, Status.FAILED)}
+ENDED = {
+    status.value: ORDER_THAT_IS[status] for status in (OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED)
+}
 HISTORIES = {status.value: ORDER_THAT_IS[status] for status in RECORDED} | CLOSING
 
 closing = pytest.mark.parametrize("history", CLOSING.values(), ids=CLOSING)
@@ -161,7 +163,7 @@ def after(events: Sequence[Event], order: Order, products: Sequence[Product]) ->
 
 @pytest.mark.parametrize("status", RECORDED)
 @pytest.mark.parametrize("decision", DECISIONS)
-def test_what_is_recorded_depends_on_the_status(decision: str, status: Status) -> None:
+def test_what_is_recorded_depends_on_the_status(decision: str, status: OrderStatus) -> None:
     order = ORDER.fold(ORDER_THAT_IS[status])
     recorded = [event for event in DECISIONS[decision](order, products_of(order)) if isinstance(event, OrderEvent)]
     expected = RECORDED[status].get(decision)
@@ -188,7 +190,7 @@ def test_every_step_is_taken_once(decide: Decision, history: list[OrderEvent]) -
 
 @every_decision
 def test_a_confirmed_order_is_not_touched_any_more(decide: Decision) -> None:
-    order = ORDER.fold(ORDER_THAT_IS[Status.CONFIRMED])
+    order = ORDER.fold(ORDER_THAT_IS[OrderStatus.CONFIRMED])
     assert list(decide(order, ON_THE_SHELF)) == []
     assert not any(wants_undoing(order, step) for step in Outcome)
 
@@ -359,7 +361,7 @@ def test_in_whatever_order_decisions_come_units_are_set_aside_exactly_while_the_
     order, products = after([], given(CREATED).state, ON_THE_SHELF)
     for name in names:
         order, products = after(DECISIONS[name](order, products), order, products)
-        sold = order.status is Status.CONFIRMED
+        sold = order.status is OrderStatus.CONFIRMED
         reserved = {ORDER_ID} if order.inventory is Outcome.DONE and not sold else set[UUID]()
         assert [set(product.reserved) for product in products] == [reserved, reserved]
         assert [product.on_hand for product in products] == ([3, 4] if sold else [5, 5])

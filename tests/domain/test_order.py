@@ -23,7 +23,7 @@ from shared.domain.events import (
     ShippingCancelled,
     ShippingFailed,
 )
-from shared.domain.order import ORDER, Order, Outcome, Status, cancel, create
+from shared.domain.order import ORDER, Order, OrderStatus, Outcome, cancel, create
 from shared.domain.product import PRODUCT, Product
 from shared.domain.values import MAX_AMOUNT, MAX_QUANTITY, Money
 from tests.specification import (
@@ -62,12 +62,14 @@ def dollar_product(price: str) -> Product:
     return given(ProductCreated(CUP_ID, "cup", None, KITCHEN_ID, Money(Decimal(price), "USD"), 1)).state
 
 
-def order_that_is(status: Status) -> Given[Order]:
+def order_that_is(status: OrderStatus) -> Given[Order]:
     return Given(ORDER.fold(ORDER_THAT_IS[status]))
 
 
 def test_there_is_a_sample_of_every_status() -> None:
-    assert {status: order_that_is(status).state.status for status in Status} == {status: status for status in Status}
+    assert {status: order_that_is(status).state.status for status in OrderStatus} == {
+        status: status for status in OrderStatus
+    }
 
 
 def test_an_order_is_created_as_asked() -> None:
@@ -111,8 +113,8 @@ def test_stock_is_not_looked_at_yet() -> None:
     assert len(create(order_of(TWO_CUPS), ORDER.initial, [sold_out])) == 1
 
 
-@pytest.mark.parametrize("status", [status for status in Status if status is not Status.ABSENT])
-def test_an_id_is_used_for_one_order(status: Status) -> None:
+@pytest.mark.parametrize("status", [status for status in OrderStatus if status is not OrderStatus.ABSENT])
+def test_an_id_is_used_for_one_order(status: OrderStatus) -> None:
     order_that_is(status).when(create, order_of(TWO_CUPS), [CUP]).then_rejected(Rejected, field=["orderId"])
 
 
@@ -156,18 +158,18 @@ def test_an_order_has_one_currency() -> None:
     )
 
 
-@pytest.mark.parametrize("status", [Status.PENDING, Status.INVENTORY_RESERVED, Status.PAYMENT_PROCESSED])
-def test_an_order_can_be_cancelled_before_shipment(status: Status) -> None:
+@pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.INVENTORY_RESERVED, OrderStatus.PAYMENT_PROCESSED])
+def test_an_order_can_be_cancelled_before_shipment(status: OrderStatus) -> None:
     order_that_is(status).when(cancel, CANCEL).then(CANCELLATION)
 
 
-@pytest.mark.parametrize("status", [Status.SHIPPED, Status.CONFIRMED])
-def test_a_shipped_order_cannot_be_cancelled(status: Status) -> None:
+@pytest.mark.parametrize("status", [OrderStatus.SHIPPED, OrderStatus.CONFIRMED])
+def test_a_shipped_order_cannot_be_cancelled(status: OrderStatus) -> None:
     order_that_is(status).when(cancel, CANCEL).then_rejected(Rejected, match=status.value, field=["id"])
 
 
-@pytest.mark.parametrize("status", [Status.CANCELLED, Status.FAILED])
-def test_cancelling_an_order_that_has_ended_records_nothing(status: Status) -> None:
+@pytest.mark.parametrize("status", [OrderStatus.CANCELLED, OrderStatus.FAILED])
+def test_cancelling_an_order_that_has_ended_records_nothing(status: OrderStatus) -> None:
     order_that_is(status).when(cancel, CANCEL).then_nothing()
 
 
@@ -181,8 +183,8 @@ def test_a_cancellation_always_has_a_reason(reason: str | None) -> None:
     given(CREATED).when(cancel, CancelOrder(ORDER_ID, reason)).then(cancelled)
 
 
-@pytest.mark.parametrize("status", [Status.PENDING, Status.INVENTORY_RESERVED, Status.PAYMENT_PROCESSED])
-def test_cancelling_twice_records_nothing(status: Status) -> None:
+@pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.INVENTORY_RESERVED, OrderStatus.PAYMENT_PROCESSED])
+def test_cancelling_twice_records_nothing(status: OrderStatus) -> None:
     Given(ORDER.fold([*ORDER_THAT_IS[status], CANCELLATION])).when(cancel, CANCEL).then_nothing()
 
 
@@ -210,14 +212,14 @@ def test_cancelling_what_is_failing_already_records_nothing(history: list[OrderE
 def test_a_new_order_is_open() -> None:
     order = given(CREATED).state
     assert (order.status, order.inventory, order.payment, order.shipping, order.closing) == (
-        Status.PENDING,
+        OrderStatus.PENDING,
         *(Outcome.OPEN,) * 3,
         False,
     )
 
 
 def test_a_fulfilled_order_remembers_its_payment_and_its_parcel() -> None:
-    order = order_that_is(Status.CONFIRMED).state
+    order = order_that_is(OrderStatus.CONFIRMED).state
     assert (order.inventory, order.payment, order.shipping) == (Outcome.DONE,) * 3
     assert (order.payment_id, order.shipping_id, order.closing) == ("payment-1", "parcel-1", False)
 
@@ -238,7 +240,7 @@ def test_a_step_that_failed_or_was_undone_closes_the_order(event: OrderEvent, st
     order = given(CREATED, event).state
     steps = {"inventory": order.inventory, "payment": order.payment, "shipping": order.shipping}
     assert steps == dict.fromkeys(steps, Outcome.OPEN) | {step: outcome}
-    assert (order.status, order.closing) == (Status.PENDING, True)
+    assert (order.status, order.closing) == (OrderStatus.PENDING, True)
 
 
 def test_the_first_reason_is_kept_until_the_end_tells_its_own() -> None:
@@ -249,9 +251,9 @@ def test_the_first_reason_is_kept_until_the_end_tells_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("end", "status"),
-    [(OrderCancelled(ORDER_ID, "why"), Status.CANCELLED), (OrderFailed(ORDER_ID, "why"), Status.FAILED)],
+    [(OrderCancelled(ORDER_ID, "why"), OrderStatus.CANCELLED), (OrderFailed(ORDER_ID, "why"), OrderStatus.FAILED)],
     ids=["cancelled", "failed"],
 )
-def test_an_order_ends_closed_and_with_a_reason(end: OrderEvent, status: Status) -> None:
+def test_an_order_ends_closed_and_with_a_reason(end: OrderEvent, status: OrderStatus) -> None:
     order = given(CREATED, end).state
     assert (order.status, order.closing, order.reason) == (status, True, "why")

@@ -20,7 +20,7 @@ from scripts.local.token import PROJECT
 from shared.domain import events as e
 from shared.domain.aggregate import Aggregate, Lifecycle
 from shared.domain.category import CATEGORY
-from shared.domain.order import ORDER, Order, Status
+from shared.domain.order import ORDER, Order, OrderStatus
 from shared.domain.product import PRODUCT, Product
 from shared.domain.values import adapter
 from shared.event_store.aggregates import CODEC
@@ -30,7 +30,7 @@ from shared.postgres.pool import connect
 from tests.failure.breakable_shop import BreakableShop
 
 Fields = dict[str, Any]
-ENDS = (Status.CONFIRMED, Status.CANCELLED, Status.FAILED)
+ENDS = (OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED)
 PROJECTIONS: Mapping[str, tuple[Aggregate[Any], Callable[..., Any]]] = {
     "categories": (CATEGORY, inspect.unwrap(project_categories)),
     "category_members": (PRODUCT, membership),
@@ -59,7 +59,7 @@ class Books:
 
     @property
     def confirmed(self) -> set[str]:
-        return {str(key) for key, order in self.orders.items() if order.status is Status.CONFIRMED}
+        return {str(key) for key, order in self.orders.items() if order.status is OrderStatus.CONFIRMED}
 
     def happened(self, order_id: str) -> list[str]:
         """The names of an order's events."""
@@ -107,7 +107,7 @@ def _orders(books: Books) -> Iterator[str]:
         if order.status not in ENDS:
             yield f"order {order_id} is {order.status.value}: {books.happened(str(order_id))}"
         saga = books.sagas.get(str(order_id))
-        if saga != ("COMPLETED" if order.status is Status.CONFIRMED else "FAILED"):
+        if saga != ("COMPLETED" if order.status is OrderStatus.CONFIRMED else "FAILED"):
             yield f"order {order_id} is {order.status.value}, its saga {saga}"
         twice = [name for name, times in Counter(books.happened(str(order_id))).items() if times > 1]
         if twice:
@@ -118,7 +118,7 @@ def _stock(books: Books) -> Iterator[str]:
     """On hand + sold = initial, and nothing is reserved."""
     sold: Counter[UUID] = Counter()
     for order in books.orders.values():
-        if order.status is Status.CONFIRMED:
+        if order.status is OrderStatus.CONFIRMED:
             sold.update({item.product_id: item.quantity for item in order.items})
     for product_id, product in books.products.items():
         initial = _initial(books.streams[PRODUCT.stream(product_id)])
@@ -141,7 +141,9 @@ def _money(books: Books) -> Iterator[str]:
     if charged.keys() != books.confirmed:
         yield f"charged and not confirmed, or the reverse: {charged.keys() ^ books.confirmed}"
     taken = sum((Decimal(entry["amount"]) for entry in charged.values()), Decimal(0))
-    totals = [order.total.amount for order in books.orders.values() if order.status is Status.CONFIRMED and order.total]
+    totals = [
+        order.total.amount for order in books.orders.values() if order.status is OrderStatus.CONFIRMED and order.total
+    ]
     if taken != sum(totals, Decimal(0)):
         yield f"{taken} were taken for orders worth {sum(totals, Decimal(0))}"
     for key, order in books.orders.items():

@@ -9,7 +9,7 @@ from threading import Event
 
 import structlog
 
-from shared.domain.order import Status
+from shared.domain.order import OrderStatus
 from tests.failure.books import Books, comes_to_rest, faults, open_books
 from tests.failure.breakable_shop import BreakableShop
 from tests.failure.crowd import Client, Postman
@@ -64,7 +64,7 @@ def assert_something_happened(books: Books, clients: list[Client], postman: Post
     assert len(placed) <= len(accepted) + sum(client.unknown for client in clients)
     ends = Counter(order.status for order in books.orders.values())
     _log.info("the orders are", **{status.value: number for status, number in ends.items()})
-    assert ends.keys() == {Status.CONFIRMED, Status.FAILED, Status.CANCELLED}
+    assert ends.keys() == {OrderStatus.CONFIRMED, OrderStatus.FAILED, OrderStatus.CANCELLED}
     assert sum(postman.brought.values()) > 300
     events = Counter(event.type for stream in books.streams.values() for event in stream)
     assert {"PaymentRefunded", "ShippingFailed", "InventoryReleased", "InventoryReservationFailed"} <= events.keys()

@@ -18,7 +18,7 @@ from scripts.local.topology import create_topology
 from shared.config.manifest import Function, manifest
 from shared.config.settings import Settings
 from shared.domain.errors import Unavailable
-from shared.monitoring.health import Check, Checkup, Finding, Report, Status
+from shared.monitoring.health import Check, Checkup, Finding, HealthStatus, Report
 from shared.runtime import engines as process
 from shared.runtime import http
 from shared.runtime.engines import Engines, use
@@ -202,13 +202,13 @@ def test_a_check_that_has_ended_late_is_run_again(monkeypatch: pytest.MonkeyPatc
         looks.append(1)
         if len(looks) == 1:
             over.wait(60)
-        return Finding(Status.HEALTHY, "answers")
+        return Finding(HealthStatus.HEALTHY, "answers")
 
     checkup, check = Checkup(), Check("it", look, 0.05)
-    assert checkup.run([check])[0].found.status is Status.UNHEALTHY
+    assert checkup.run([check])[0].found.status is HealthStatus.UNHEALTHY
     over.set()
     deadline = time.monotonic() + 10
-    while checkup.run([check])[0].found.status is not Status.HEALTHY:
+    while checkup.run([check])[0].found.status is not HealthStatus.HEALTHY:
         assert time.monotonic() < deadline
     assert len(looks) >= 2
 
@@ -239,25 +239,25 @@ def test_those_who_ask_together_share_one_look() -> None:
     def look() -> Finding:
         looks.append(1)
         time.sleep(0.1)
-        return Finding(Status.HEALTHY, "answers")
+        return Finding(HealthStatus.HEALTHY, "answers")
 
     checkup = Checkup()
     with ThreadPoolExecutor(16) as pool:
         results = list(pool.map(lambda _: checkup.run([Check("it", look, 5)]), range(64)))
     assert len(looks) == 1
-    assert all(result[0].found.status is Status.HEALTHY and result[0].duration_ms >= 90 for result in results)
+    assert all(result[0].found.status is HealthStatus.HEALTHY and result[0].duration_ms >= 90 for result in results)
 
 
 @pytest.mark.parametrize(
     ("found", "overall", "status"),
     [
         ([], "HEALTHY", 200),
-        ([Status.HEALTHY, Status.HEALTHY], "HEALTHY", 200),
-        ([Status.HEALTHY, Status.DEGRADED], "DEGRADED", 200),
-        ([Status.UNHEALTHY, Status.DEGRADED, Status.HEALTHY], "UNHEALTHY", 503),
+        ([HealthStatus.HEALTHY, HealthStatus.HEALTHY], "HEALTHY", 200),
+        ([HealthStatus.HEALTHY, HealthStatus.DEGRADED], "DEGRADED", 200),
+        ([HealthStatus.UNHEALTHY, HealthStatus.DEGRADED, HealthStatus.HEALTHY], "UNHEALTHY", 503),
     ],
 )
-def test_a_report_is_as_good_as_its_worst_check(found: list[Status], overall: str, status: int) -> None:
+def test_a_report_is_as_good_as_its_worst_check(found: list[HealthStatus], overall: str, status: int) -> None:
     checks = [Check(str(n), lambda one=one: Finding(one, ""), 5) for n, one in enumerate(found)]  # type: ignore[misc]
     body, code, _ = http.health_reply(Report(Checkup().run(checks)))
     assert (f'"status": "{overall}"' in body, code) == (True, status)

@@ -31,7 +31,7 @@ from shared.read_models.protocol import Change
 from shared.runtime import engines as process
 from shared.runtime.engines import Engines, use
 from shared.runtime.memory_engines import PostgresEngines
-from shared.sagas.definition import Progress, Status
+from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import wait_until
@@ -340,12 +340,12 @@ def test_what_is_not_published_is_counted_and_gets_older(engines: Engines, monke
 
 def test_sagas_are_shown_by_status_with_the_age_of_those_that_have_not_ended(engines: Engines) -> None:
     long_ago = datetime.now(UTC) - timedelta(hours=1)
-    for status in (Status.STARTED, Status.STARTED, Status.STUCK, Status.COMPLETED):
-        progress = Progress(uuid7(), status, deadline_at=long_ago if status is Status.STARTED else None)
+    for status in (SagaStatus.STARTED, SagaStatus.STARTED, SagaStatus.STUCK, SagaStatus.COMPLETED):
+        progress = Progress(uuid7(), status, deadline_at=long_ago if status is SagaStatus.STARTED else None)
         engines.sagas.save(StoredSaga("OrderSaga", progress, 0, "c"), [], [])
     time.sleep(0.2)
     found = read(engines)
-    assert {status.value: found["shop_sagas", status.value] for status in Status} == {
+    assert {status.value: found["shop_sagas", status.value] for status in SagaStatus} == {
         "STARTED": 2,
         "COMPENSATING": 0,
         "STUCK": 1,

@@ -22,7 +22,7 @@ from shared.observability.context import Context, fresh, stored_context
 from shared.runtime import engines as process
 from shared.runtime.memory_engines import MemoryEngines
 from shared.sagas.coordinate import Coordinator, SweepIncomplete
-from shared.sagas.definition import Progress, Status
+from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.store import StoredSaga
@@ -98,7 +98,7 @@ def test_a_saga_that_cannot_be_moved_does_not_hold_up_the_others() -> None:
         Coordinator(ORDER_FULFILMENT, ORDER, events, sagas).sweep(datetime.now(UTC))
     moved = sagas.load(good)
     assert moved is not None
-    assert (moved.version, moved.progress.status, moved.progress.attempts) == (2, Status.STARTED, 2)
+    assert (moved.version, moved.progress.status, moved.progress.attempts) == (2, SagaStatus.STARTED, 2)
     untouched = sagas.load(bad)
     assert untouched is not None
     assert untouched.version == 1

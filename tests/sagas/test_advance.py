@@ -27,7 +27,7 @@ from shared.domain.events import (
     ShippingCancelled,
     ShippingFailed,
 )
-from shared.sagas.definition import DeadlinePassed, Progress, Retries, Saga, Status, Step, advance, begin, resume
+from shared.sagas.definition import DeadlinePassed, Progress, Retries, Saga, SagaStatus, Step, advance, begin, resume
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.specification import CANCELLATION, CREATED, DECLINED, ORDER_ID, PAID, RELEASED, RESERVED, SHIPPED
 
@@ -97,21 +97,21 @@ def fail_order(reason: str) -> FailOrder:
 def test_a_saga_begins_with_its_first_step() -> None:
     run = after()
     assert run.last == (RESERVE,)
-    assert run.progress == Progress(ORDER_ID, Status.STARTED, 0, 1, NOW + ORDER_FULFILMENT.steps[0].within)
+    assert run.progress == Progress(ORDER_ID, SagaStatus.STARTED, 0, 1, NOW + ORDER_FULFILMENT.steps[0].within)
 
 
 @at_every_step
 def test_each_success_sends_the_next_command(step: int) -> None:
     run = after(*SUCCESSES[:step])
     assert run.last == (STEPS[step],)
-    assert (run.progress.status, run.progress.step, run.progress.attempts) == (Status.STARTED, step, 1)
+    assert (run.progress.status, run.progress.step, run.progress.attempts) == (SagaStatus.STARTED, step, 1)
     assert run.patience == ORDER_FULFILMENT.steps[step].within
 
 
 def test_the_last_success_completes_the_saga() -> None:
     run = after(*SUCCESSES)
     assert run.sent == tuple(STEPS)
-    assert (run.progress.status, run.progress.deadline_at) == (Status.COMPLETED, None)
+    assert (run.progress.status, run.progress.deadline_at) == (SagaStatus.COMPLETED, None)
 
 
 @pytest.mark.parametrize(
@@ -128,14 +128,14 @@ def test_a_failure_undoes_the_steps_before_it_in_reverse(
 ) -> None:
     run = after(*events).undone()
     assert run.sent == (*STEPS[: len(events)], *compensations, fail_order(reason))
-    assert run.then(FAILED).progress.status is Status.FAILED
+    assert run.then(FAILED).progress.status is SagaStatus.FAILED
 
 
 @pytest.mark.parametrize("step", range(3))
 def test_a_cancellation_undoes_the_step_in_flight_too(step: int) -> None:
     run = after(*SUCCESSES[:step], CANCELLATION).undone()
     assert run.sent == (*STEPS[: step + 1], *UNDO_ALL[2 - step :], fail_order("changed my mind"))
-    assert run.then(CANCELLED).progress.status is Status.FAILED
+    assert run.then(CANCELLED).progress.status is SagaStatus.FAILED
 
 
 @pytest.mark.parametrize("step", range(3))
@@ -183,7 +183,7 @@ def test_a_step_that_is_never_answered_is_undone_too(step: int) -> None:
 @pytest.mark.parametrize("answered", range(4))
 def test_the_last_success_wins_while_compensating(answered: int) -> None:
     run = given_up_on(3).then(*[RECALLED, REFUNDED, RELEASED][:answered], CONFIRMED)
-    assert (run.progress.status, run.progress.deadline_at, run.last) == (Status.COMPLETED, None, ())
+    assert (run.progress.status, run.progress.deadline_at, run.last) == (SagaStatus.COMPLETED, None, ())
 
 
 @pytest.mark.parametrize("step", range(3))
@@ -199,7 +199,7 @@ def test_a_compensation_is_sent_again_with_growing_patience(answered: int) -> No
     command, waited = run.last, [run.patience]
     for _ in range(ORDER_FULFILMENT.undo_retries.times):
         run = run.then(TICK)
-        assert (run.last, run.progress.status) == (command, Status.COMPENSATING)
+        assert (run.last, run.progress.status) == (command, SagaStatus.COMPENSATING)
         waited.append(run.patience)
     assert waited == [ORDER_FULFILMENT.undo_within * 2**n for n in range(ORDER_FULFILMENT.undo_retries.times + 1)]
 
@@ -212,7 +212,7 @@ def stuck(answered: int) -> Run:
 @pytest.mark.parametrize("answered", range(4))
 def test_a_saga_whose_compensation_is_never_answered_is_stuck(answered: int) -> None:
     run = stuck(answered)
-    assert (run.progress.status, run.progress.deadline_at, run.last) == (Status.STUCK, None, ())
+    assert (run.progress.status, run.progress.deadline_at, run.last) == (SagaStatus.STUCK, None, ())
     assert not run.progress.ended
 
 
@@ -239,18 +239,18 @@ def test_a_stuck_saga_that_is_resumed_sends_its_compensation_again_as_patiently_
 
 
 def test_a_late_end_of_the_order_ends_a_stuck_saga() -> None:
-    assert stuck(3).then(FAILED).progress.status is Status.FAILED
+    assert stuck(3).then(FAILED).progress.status is SagaStatus.FAILED
 
 
 def test_a_late_confirmation_completes_a_stuck_saga() -> None:
-    assert stuck(0).then(CONFIRMED).progress.status is Status.COMPLETED
+    assert stuck(0).then(CONFIRMED).progress.status is SagaStatus.COMPLETED
 
 
 @pytest.mark.parametrize("end", [CANCELLED, FAILED], ids=["cancelled", "failed"])
 @pytest.mark.parametrize("answered", range(4))
 def test_a_saga_ends_when_its_order_has_ended(answered: int, end: OrderEvent) -> None:
     run = given_up_on(3).then(*[RECALLED, REFUNDED, RELEASED][:answered], end)
-    assert (run.progress.status, run.progress.deadline_at, run.last) == (Status.FAILED, None, ())
+    assert (run.progress.status, run.progress.deadline_at, run.last) == (SagaStatus.FAILED, None, ())
 
 
 EVERY_EVENT = [*SUCCESSES, SOLD_OUT, DECLINED, TOO_FAR, CANCELLATION, RECALLED, REFUNDED, RELEASED, CANCELLED, FAILED]
@@ -307,7 +307,7 @@ def test_a_saga_without_compensations_gives_up_at_once() -> None:
 
 def test_a_saga_that_gives_up_undoes_nothing_any_more() -> None:
     saga = replace(ORDER_FULFILMENT, steps=ORDER_FULFILMENT.steps[:3])
-    giving_up = Progress(ORDER_ID, Status.COMPENSATING, step=-1, attempts=1)
+    giving_up = Progress(ORDER_ID, SagaStatus.COMPENSATING, step=-1, attempts=1)
     assert advance(saga, giving_up, RECALLED, NOW) == (giving_up, [])
 
 

@@ -47,15 +47,14 @@ from shared.domain.fulfilment import (
     wants_shipping,
     wants_undoing,
 )
-from shared.domain.order import ORDER, Order, Outcome, Status, cancel
+from shared.domain.order import ORDER, Order, OrderStatus, Outcome, cancel
 from shared.domain.product import PRODUCT, Product
-from shared.sagas.definition import Advance, DeadlinePassed, Progress, Retries, Saga, advance, begin
-from shared.sagas.definition import Status as SagaStatus
+from shared.sagas.definition import Advance, DeadlinePassed, Progress, Retries, Saga, SagaStatus, advance, begin
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.specification import CREATED, ORDER_ID, POT_ID, cup_created, given, pot_created
 
 NOW = datetime(2025, 4, 1, 9, 0, tzinfo=UTC)
-ENDS = (Status.CONFIRMED, Status.CANCELLED, Status.FAILED)
+ENDS = (OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED)
 OwnCommand = ReserveInventory | ReleaseInventory | ConfirmOrder | FailOrder
 """Carried out in one append."""
 OutsideCommand = ProcessPayment | RefundPayment | ArrangeShipping | CancelShipping
@@ -251,7 +250,7 @@ def moves(world: World, at_once: int = 1) -> Iterator[Move]:
         yield f"{call} crashes", partial(world.without, call)
     if world.progress.deadline_at:
         yield "a deadline passes", partial(pass_deadline, world)
-    if not world.order.closing and world.order.status not in (Status.SHIPPED, Status.CONFIRMED):
+    if not world.order.closing and world.order.status not in (OrderStatus.SHIPPED, OrderStatus.CONFIRMED):
         yield "the customer cancels", partial(change_mind, world)
 
 
@@ -286,16 +285,16 @@ def rescued(world: World) -> World:
 def check(world: World) -> None:
     """What holds at any time."""
     order, progress = world.order, world.progress
-    reserved = order.inventory is Outcome.DONE and order.status is not Status.CONFIRMED
+    reserved = order.inventory is Outcome.DONE and order.status is not OrderStatus.CONFIRMED
     for product in world.products:
         assert (ORDER_ID in product.reserved) == reserved
         assert 0 <= sum(product.reserved.values()) <= product.on_hand
-    if order.status is Status.CONFIRMED:
+    if order.status is OrderStatus.CONFIRMED:
         assert world.payments.holds and world.shipping.holds
         assert not order.cancelled_by_customer
     if progress.ended:
         assert order.status in ENDS
-        assert (progress.status is SagaStatus.COMPLETED) == (order.status is Status.CONFIRMED)
+        assert (progress.status is SagaStatus.COMPLETED) == (order.status is OrderStatus.CONFIRMED)
     assert (progress.deadline_at is None) == (progress.ended or progress.status is SagaStatus.STUCK)
 
 
@@ -305,12 +304,12 @@ def check_end(world: World) -> None:
     order = world.order
     assert world.progress.ended, f"left at {world.progress}"
     steps = (order.inventory, order.payment, order.shipping)
-    if order.status is Status.CONFIRMED:
+    if order.status is OrderStatus.CONFIRMED:
         assert steps == (Outcome.DONE,) * 3
     else:
         assert Outcome.DONE not in steps
         assert not world.payments.holds and not world.shipping.holds
-        assert order.cancelled_by_customer == (order.status is Status.CANCELLED)
+        assert order.cancelled_by_customer == (order.status is OrderStatus.CANCELLED)
 
 
 class Story:

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from shared.config.manifest import manifest
-from shared.dead_letters.protocol import RetryDeadLetters, Wanted, publish_again, refuse
+from shared.dead_letters.protocol import LetterFilter, RetryDeadLetters, publish_again, refuse
 from shared.domain.errors import ConcurrencyError, Rejected
 from shared.observability.context import current
 from shared.resilience import clock
@@ -20,7 +20,9 @@ def retry_dead_letters(request: RetryDeadLetters, engines: Engines) -> dict[str,
         return {"retried": _one(request.id, engines)}
     retried, tried, until = 0, list[UUID](), clock.monotonic() + _SECONDS
     while retried < request.limit and clock.monotonic() < until:
-        published, claimed = _some(Wanted(None, request.source, tried), min(_BATCH, request.limit - retried), engines)
+        published, claimed = _some(
+            LetterFilter(None, request.source, tried), min(_BATCH, request.limit - retried), engines
+        )
         if not claimed:
             break
         retried += published
@@ -29,7 +31,7 @@ def retry_dead_letters(request: RetryDeadLetters, engines: Engines) -> dict[str,
 
 
 def _one(letter_id: UUID, engines: Engines) -> int:
-    published, claimed = _some(Wanted(letter_id), 1, engines)
+    published, claimed = _some(LetterFilter(letter_id), 1, engines)
     if claimed and not published:
         raise Rejected("its data is not base64, or its consumer is no more; all one can do is discard it", ("id",))
     try:
@@ -38,7 +40,7 @@ def _one(letter_id: UUID, engines: Engines) -> int:
         return 0
 
 
-def _some(wanted: Wanted, limit: int, engines: Engines) -> tuple[int, list[UUID]]:
+def _some(wanted: LetterFilter, limit: int, engines: Engines) -> tuple[int, list[UUID]]:
     """How many were published, of which."""
     claimed = engines.dead_letters.claim(wanted, limit)
     consumers = {subscription.name for subscription in manifest().all_subscriptions}

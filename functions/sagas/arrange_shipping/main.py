@@ -6,7 +6,7 @@ from shared.domain import fulfilment
 from shared.domain.commands import ArrangeShipping
 from shared.domain.order import ORDER
 from shared.event_store.aggregates import load
-from shared.gateways.providers import Accepted, Refused
+from shared.gateways.providers import Accepted, Declined
 from shared.runtime.engines import Engines
 from shared.runtime.execute import execute
 from shared.runtime.push_functions import saga_step
@@ -21,5 +21,5 @@ def arrange_shipping(request: ArrangeShipping, engines: Engines) -> None:
     match engines.shipping.arrange(str(request.order_id), order.shipping_method):
         case Accepted(reference):
             execute(store, partial(fulfilment.record_shipping, reference), request, ref)
-        case Refused(reason):
+        case Declined(reason):
             execute(store, partial(fulfilment.record_shipping_failure, reason), request, ref)
