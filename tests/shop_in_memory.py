@@ -148,9 +148,7 @@ class ShopInMemory:
 
     def settle(self) -> None:
         """Wait until nothing is being delivered or waits for another attempt."""
-        changed = self.engines.broker._changed
-        with changed:
-            assert changed.wait_for(self.engines.broker.idle, PATIENCE), "the shop doesn't come to rest"
+        assert self.engines.broker.wait_until_idle(PATIENCE), "the shop doesn't come to rest"
 
     def log(self) -> list[EventRecord]:
         """Every event, in order."""

@@ -10,7 +10,6 @@ from pydantic.alias_generators import to_camel
 from shared.api.context import Info, from_stores
 from shared.api.queries import page_of, uuid
 from shared.auth.permissions import Role
-from shared.dead_letters.protocol import storable
 from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid
 from shared.domain.events import OrderCreated
@@ -20,6 +19,7 @@ from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventLog, PositionedEvent
 from shared.monitoring.executions import Execution, ExecutionFilter, Kind
 from shared.monitoring.recorder import watched
+from shared.postgres.pool import storable
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 

@@ -1,4 +1,4 @@
-"""What keeps dead letters until somebody has dealt with them, whichever engine is below it; and the one in memory."""
+"""Dead letters in memory, for tests and for `scripts/dev --memory`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,28 +8,27 @@ from typing import Any
 from uuid import UUID
 
 from shared.dead_letters.protocol import (
-    LEASE_SECONDS,
-    SHOWN,
+    SHOWN_CHARACTERS,
     DeadLetter,
-    GivenUp,
+    DeadLetterDelivery,
     LetterEntry,
     LetterFilter,
     LetterStatus,
     Trouble,
 )
-from shared.messaging.outbox import Traffic, added_up
+from shared.messaging.outbox import LEASE_SECONDS, Traffic, added_up
 from shared.resilience import clock
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass
-class _Kept:
+class _Stored:
     letter: DeadLetter
     deliveries: set[str] = field(default_factory=set)
     leased_until: datetime = _LONG_AGO
 
-    def free(self) -> bool:
+    def is_claimable(self) -> bool:
         return self.letter.status == "PENDING" and self.leased_until < clock.now()
 
     def change(self, *entries: LetterEntry, **fields: Any) -> None:
@@ -38,97 +37,96 @@ class _Kept:
 
 
 class MemoryDeadLetters:
-    def __init__(self) -> None:
+    def __init__(self, lease_seconds: float = LEASE_SECONDS) -> None:
+        self._lease = timedelta(seconds=lease_seconds)
         self._lock = RLock()
-        self._kept: dict[UUID, _Kept] = {}
+        self._stored: dict[UUID, _Stored] = {}
         self._failures: dict[tuple[str, str], tuple[datetime, str]] = {}
         self._recorded: list[tuple[str, datetime]] = []
 
-    def note_failure(self, subscription: str, message: str, error: str) -> None:
+    def note_failure(self, subscription: str, fingerprint: str, error: str) -> None:
         with self._lock:
-            self._failures[subscription, message] = clock.now(), error
+            self._failures[subscription, fingerprint] = clock.now(), error
 
-    def record(self, given_up: GivenUp) -> None:
-        new, delivery, message = given_up
+    def record(self, delivery: DeadLetterDelivery) -> None:
+        new = delivery.letter
         with self._lock:
-            kept = self._kept.setdefault(new.id, _Kept(replace(new, attempts=0, version=0)))
-            if delivery in kept.deliveries:
+            stored = self._stored.setdefault(new.id, _Stored(replace(new, attempts=0, version=0)))
+            if delivery.id in stored.deliveries:
                 return
-            kept.deliveries.add(delivery)
+            stored.deliveries.add(delivery.id)
             self._recorded.append((new.source, new.updated_at))
-            kept.leased_until = _LONG_AGO
-            _, why = self._failures.pop((new.source, message), (None, None))
-            version, attempts = kept.letter.version + 1, kept.letter.attempts + new.attempts
-            entry = LetterEntry("FAILED", new.updated_at, None, new.attempts, why)
-            kept.change(
-                entry, status="PENDING", error=why, version=version, attempts=attempts, updated_at=new.updated_at
-            )
+            stored.leased_until = _LONG_AGO
+            _, error = self._failures.pop((new.source, delivery.fingerprint), (None, None))
+            entry = LetterEntry("FAILED", new.updated_at, None, new.attempts, error)
+            stored.change(entry, status="PENDING", error=error, updated_at=new.updated_at)
+            version, attempts = stored.letter.version + 1, stored.letter.attempts + new.attempts
+            stored.change(version=version, attempts=attempts)
 
     def load(self, letter_id: UUID) -> DeadLetter | None:
         with self._lock:
-            return self._kept[letter_id].letter if letter_id in self._kept else None
+            return self._stored[letter_id].letter if letter_id in self._stored else None
 
     def latest(
         self, limit: int, offset: int = 0, status: LetterStatus | None = None, source: str | None = None
     ) -> list[DeadLetter]:
-        newest = [kept.letter for kept in self._found(source) if status in (None, kept.letter.status)][::-1]
-        return [replace(letter, data=letter.data[:SHOWN]) for letter in newest[offset : offset + limit]]
+        newest = [letter for letter in self._letters(source) if status in (None, letter.status)][::-1]
+        return [replace(letter, data=letter.data[:SHOWN_CHARACTERS]) for letter in newest[offset : offset + limit]]
 
     def pending(self, source: str | None = None) -> int:
-        return sum(kept.letter.status == "PENDING" for kept in self._found(source))
+        return sum(letter.status == "PENDING" for letter in self._letters(source))
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         with self._lock:
             return added_up((source, Traffic.of_one(at, since, until)) for source, at in self._recorded)
 
     def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]:
-        return {one: self._trouble(one) for one in subscriptions}
+        with self._lock:
+            return {subscription: self._trouble(subscription) for subscription in subscriptions}
 
     def _trouble(self, subscription: str) -> Trouble:
-        with self._lock:
-            noted: list[tuple[datetime, str | None]] = [
-                failure for (source, _), failure in self._failures.items() if source == subscription
-            ]
-            waiting = [k.letter for k in self._found(subscription) if k.letter.status == "PENDING"]
-        noted += [(letter.updated_at, letter.error) for letter in waiting]
-        return Trouble(len(waiting), *max(noted, key=lambda one: one[0], default=(None, None)))
+        waiting = [letter for letter in self._letters(subscription) if letter.status == "PENDING"]
+        failures: list[tuple[datetime, str | None]] = [(letter.updated_at, letter.error) for letter in waiting]
+        failures += [failure for (source, _), failure in self._failures.items() if source == subscription]
+        return Trouble(len(waiting), *max(failures, key=lambda failure: failure[0], default=(None, None)))
 
     def claim(self, wanted: LetterFilter, limit: int) -> list[DeadLetter]:
         with self._lock:
-            free = [k for k in self._found(wanted.source) if k.free() and k.letter.id not in wanted.without]
-            claimed = [kept for kept in free if wanted.id in (None, kept.letter.id)][:limit]
-            for kept in claimed:
-                kept.leased_until = clock.now() + timedelta(seconds=LEASE_SECONDS)
-            return [kept.letter for kept in claimed]
+            claimable = [stored for stored in self._stored.values() if stored.is_claimable()]
+            claimed = [stored for stored in claimable if _matches(stored.letter, wanted)][:limit]
+            for stored in claimed:
+                stored.leased_until = clock.now() + self._lease
+            return [stored.letter for stored in claimed]
 
     def release(self, letters: Sequence[DeadLetter]) -> None:
         with self._lock:
             for letter in letters:
-                self._kept[letter.id].leased_until = _LONG_AGO
+                self._stored[letter.id].leased_until = _LONG_AGO
 
     def settle(self, letters: Sequence[DeadLetter], at: datetime, by: str) -> None:
         with self._lock:
             for letter in letters:
-                kept = self._kept[letter.id]
-                kept.change(LetterEntry("RETRIED", at, by))
-                if (kept.letter.version, kept.letter.status) == (letter.version, "PENDING"):
-                    kept.change(status="RETRIED", updated_at=clock.now())
+                stored = self._stored[letter.id]
+                stored.change(LetterEntry("RETRIED", at, by))
+                if (stored.letter.version, stored.letter.status) == (letter.version, "PENDING"):
+                    stored.change(status="RETRIED", updated_at=clock.now())
 
     def discard(self, letter_id: UUID, reason: str, by: str) -> bool:
         with self._lock:
-            kept = self._kept.get(letter_id)
-            if kept is None or not kept.free():
+            stored = self._stored.get(letter_id)
+            if stored is None or not stored.is_claimable():
                 return False
             now = clock.now()
-            kept.change(LetterEntry("DISCARDED", now, by, None, reason), status="DISCARDED", updated_at=now)
+            stored.change(LetterEntry("DISCARDED", now, by, None, reason), status="DISCARDED", updated_at=now)
             return True
 
     def forget_settled(self, before: datetime, limit: int) -> int:
         with self._lock:
-            old = [k.letter for k in self._found(None) if k.letter.status != "PENDING" and k.letter.updated_at < before]
-            for letter in old[:limit]:
-                del self._kept[letter.id]
-            return len(old[:limit])
+            settled = [letter for letter in self._letters() if letter.status != "PENDING"]
+            old = [letter for letter in settled if letter.updated_at < before][:limit]
+            for letter in old:
+                del self._stored[letter.id]
+            return len(old)
 
     def forget_failures(self, before: datetime, limit: int) -> int:
         with self._lock:
@@ -138,11 +136,16 @@ class MemoryDeadLetters:
             return len(old)
 
     def extent(self) -> tuple[int, datetime | None]:
-        """How many letters there are, and when the last of them changed."""
-        letters = [kept.letter for kept in self._found(None)]
+        """Return how many letters there are, and when the last of them changed."""
+        letters = self._letters()
         return len(letters), max((letter.updated_at for letter in letters), default=None)
 
-    def _found(self, source: str | None) -> list[_Kept]:
-        """The oldest first."""
+    def _letters(self, source: str | None = None) -> list[DeadLetter]:
+        """Return the letters, the oldest first."""
         with self._lock:
-            return [kept for kept in self._kept.values() if source in (None, kept.letter.source)]
+            return [stored.letter for stored in self._stored.values() if source in (None, stored.letter.source)]
+
+
+def _matches(letter: DeadLetter, wanted: LetterFilter) -> bool:
+    by_id = wanted.id in (None, letter.id) and letter.id not in wanted.without
+    return by_id and wanted.source in (None, letter.source)

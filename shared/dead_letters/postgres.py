@@ -6,22 +6,20 @@ from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow, TupleRow, dict_row
 
 from shared.dead_letters.protocol import (
-    LEASE_SECONDS,
-    SHOWN,
+    SHOWN_CHARACTERS,
     DeadLetter,
-    GivenUp,
+    DeadLetterDelivery,
     LetterEntry,
     LetterFilter,
     LetterStatus,
     Trouble,
-    storable,
 )
 from shared.domain.values import adapter
-from shared.messaging.outbox import Traffic
-from shared.postgres.pool import Pool
+from shared.messaging.outbox import LEASE_SECONDS, Traffic
+from shared.postgres.pool import Pool, storable
 
 _SELECT: LiteralString = """
 SELECT id, source, topic, type, subject, attributes, substring(data FROM 1 FOR %(shown)s) AS data, attempts, error,
@@ -36,8 +34,11 @@ _LATEST = f"""{_SELECT}
 WHERE (%(status)s::text IS NULL OR status = %(status)s) AND (%(source)s::text IS NULL OR source = %(source)s)
 ORDER BY recorded_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
 """
-# A subscription's failures as a range in order, not as its equals: the planner would look for these among the newest of
-# all subscriptions, and read them all for one that has none.
+_PENDING = """
+SELECT count(*) FROM dead_letters WHERE status = 'PENDING' AND (%(source)s::text IS NULL OR source = %(source)s)
+"""
+# The range BETWEEN name AND name instead of an equality: for an equality the planner walks the newest failures of all
+# subscriptions, and reads every row for a subscription that has none.
 TROUBLES: LiteralString = """
 SELECT name, (SELECT count(*) FROM dead_letters WHERE source = name AND status = 'PENDING'), last.at, last.error
 FROM unnest(%(subscriptions)s::text[]) AS wanted (name) LEFT JOIN LATERAL (
@@ -83,62 +84,58 @@ DELETE FROM delivery_failures WHERE last_at < %(before)s AND (subscription, mess
     ORDER BY last_at LIMIT %(limit)s
 )
 """
-_LATELY = """
+_TRAFFIC = """
 SELECT c.source, count, (
     SELECT count(*) FROM dead_letter_history h JOIN dead_letters l ON l.id = letter_id
     WHERE h.kind = 'FAILED' AND at > %(since)s AND at <= %(until)s AND l.source = c.source
 ), last_at
 FROM dead_letter_counts c
 """
-_ALL = 2**31 - 1
+_ALL_CHARACTERS = 2**31 - 1
 
 
 class PostgresDeadLetters:
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, lease_seconds: float = LEASE_SECONDS) -> None:
         self._pool = pool
+        self._lease_seconds = lease_seconds
 
-    def note_failure(self, subscription: str, message: str, error: str) -> None:
-        self._execute(_NOTE, (storable(subscription), message, error))
+    def note_failure(self, subscription: str, fingerprint: str, error: str) -> None:
+        self._execute(_NOTE, (storable(subscription), fingerprint, error))
 
-    def record(self, given_up: GivenUp) -> None:
-        letter, delivery, message = given_up
+    def record(self, delivery: DeadLetterDelivery) -> None:
+        letter = delivery.letter
         plain = ("source", "topic", "type", "subject", "attempts", "traceparent", "correlation_id")
         row = {name: getattr(letter, name) for name in plain}
-        row |= {"id": str(letter.id), "delivery": delivery, "message": message}
+        row |= {"id": str(letter.id), "delivery": delivery.id, "message": delivery.fingerprint}
         values = (json.dumps(row), json.dumps(dict(letter.attributes)), letter.data.encode())
         self._execute("SELECT record_dead_letter(%s, %s, %s)", values)
 
     def load(self, letter_id: UUID) -> DeadLetter | None:
-        return next(iter(self._letters(f"{_SELECT} WHERE id = %(id)s", {"id": letter_id, "shown": _ALL})), None)
+        query = f"{_SELECT} WHERE id = %(id)s"
+        return next(iter(self._letters(query, {"id": letter_id, "shown": _ALL_CHARACTERS})), None)
 
     def latest(
         self, limit: int, offset: int = 0, status: LetterStatus | None = None, source: str | None = None
     ) -> list[DeadLetter]:
-        page = {"limit": limit, "offset": offset, "status": status, "source": source, "shown": SHOWN}
+        page = {"limit": limit, "offset": offset, "status": status, "source": source, "shown": SHOWN_CHARACTERS}
         return self._letters(_LATEST, page)
 
     def pending(self, source: str | None = None) -> int:
-        query = """SELECT count(*) FROM dead_letters
-                   WHERE status = 'PENDING' AND (%(source)s::text IS NULL OR source = %(source)s)"""
-        with self._pool.use("the dead letters") as connection:
-            row = connection.execute(query, {"source": source}).fetchone()
-            return row[0] if row else 0
+        ((pending,),) = self._rows(_PENDING, {"source": source})
+        return int(pending)
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        with self._pool.use("the dead letters") as connection:
-            found = connection.execute(_LATELY, {"since": since, "until": until})
-            return {source: Traffic(*traffic) for source, *traffic in found}
+        rows = self._rows(_TRAFFIC, {"since": since, "until": until})
+        return {source: Traffic(*traffic) for source, *traffic in rows}
 
     def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]:
-        with self._pool.use("the dead letters") as connection:
-            rows = connection.execute(TROUBLES, {"subscriptions": list(subscriptions)})
-            return {row[0]: Trouble(*row[1:]) for row in rows}
+        rows = self._rows(TROUBLES, {"subscriptions": list(subscriptions)})
+        return {subscription: Trouble(*trouble) for subscription, *trouble in rows}
 
     def claim(self, wanted: LetterFilter, limit: int) -> list[DeadLetter]:
-        given = {**wanted._asdict(), "without": list(wanted.without), "limit": limit, "lease": LEASE_SECONDS}
-        with self._pool.use("the dead letters") as connection:
-            ids = [row[0] for row in connection.execute(_CLAIM, given)]
-        return self._letters(_CLAIMED, {"ids": ids, "shown": _ALL})
+        values = {**wanted._asdict(), "without": list(wanted.without), "limit": limit, "lease": self._lease_seconds}
+        ids = [row[0] for row in self._rows(_CLAIM, values)]
+        return self._letters(_CLAIMED, {"ids": ids, "shown": _ALL_CHARACTERS})
 
     def release(self, letters: Sequence[DeadLetter]) -> None:
         ids = [letter.id for letter in letters]
@@ -158,9 +155,13 @@ class PostgresDeadLetters:
         return self._execute(_FORGET_FAILURES, {"before": before, "limit": limit})
 
     def _execute(self, statement: LiteralString, values: Sequence[Any] | Mapping[str, Any]) -> int:
-        """How many rows it met."""
+        """Return how many rows the statement changed."""
         with self._pool.use("the dead letters") as connection:
             return connection.execute(statement, values).rowcount
+
+    def _rows(self, query: LiteralString, values: Mapping[str, Any]) -> list[TupleRow]:
+        with self._pool.use("the dead letters") as connection:
+            return connection.execute(query, values).fetchall()
 
     def _letters(self, query: LiteralString, values: Mapping[str, Any]) -> list[DeadLetter]:
         with self._pool.use("the dead letters") as connection:

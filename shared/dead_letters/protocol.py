@@ -1,4 +1,4 @@
-"""Messages that no attempt could deliver, kept until a person has dealt with them, and why the attempts failed."""
+"""Messages that no attempt could deliver, kept until an admin retries or discards them, and why the attempts failed."""
 
 import base64
 import hashlib
@@ -14,25 +14,23 @@ from pydantic import Field, Strict
 from shared.domain.commands import at_the_edge
 from shared.domain.errors import ConcurrencyError, NotFound, Rejected, ShopError
 from shared.domain.values import Reason, Token
-from shared.messaging.envelope import ONLY_FOR, Push, PushedMessage
+from shared.messaging.envelope import ONLY_FOR, ForSubscription, Push, PushedMessage
 from shared.messaging.outbox import Publisher, Traffic
+from shared.postgres.pool import storable
 from shared.resilience import clock
 
 LetterStatus = Literal["PENDING", "RETRIED", "DISCARDED"]
 
-LETTER = "dead-letter"
-"""The attribute of a message that is published again: the id of its letter."""
-LEASE_SECONDS = 15.0
-"""How long whoever claimed a letter has to publish it before others may."""
-SHOWN = 10_000
-"""Characters of the data in a list."""
+LETTER_ID = "dead-letter"  # the attribute of a retried message that holds its letter's id
+SHOWN_CHARACTERS = 10_000  # of a letter's data, in a list
 
-_BY_PUBSUB = "CloudPubSubDeadLetter"
+_ADDED_BY_PUBSUB = "CloudPubSubDeadLetter"
+_MAX_TEXT = 1000  # characters
 
 
 @dataclass(frozen=True)
 class LetterEntry:
-    """What happened to a letter. `by`: the admin's id. `reason`: the error of a failure, or why it was discarded."""
+    """A change of a dead letter. `by`: the admin's id. `reason`: the error of a failure, or the reason for discarding."""
 
     kind: Literal["FAILED", "RETRIED", "DISCARDED"]
     at: datetime
@@ -43,8 +41,8 @@ class LetterEntry:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """What one subscription, `source`, gave up. `attributes` and `data` (base64): exactly as they were published.
-    `attempts`: all that there were. `version`: how often it was given up."""
+    """A message that one subscription, `source`, could not deliver; `attributes` and `data` (base64) as published.
+    `attempts`: all of them, retries included. `version`: how often it arrived in the dead-letter topic."""
 
     id: UUID
     source: str
@@ -54,125 +52,105 @@ class DeadLetter:
     attributes: Mapping[str, str]
     data: str
     attempts: int
-    error: str | None
     traceparent: str | None
     correlation_id: str | None
-    status: LetterStatus
-    version: int
     recorded_at: datetime
     updated_at: datetime
+    error: str | None = None
+    status: LetterStatus = "PENDING"
+    version: int = 1
     history: Sequence[LetterEntry] = ()
 
     @property
     def publishable(self) -> bool:
-        """False for what can never have been a message's data."""
+        """Return False for data that is not base64 and so was never a message's."""
         try:
             return base64.b64decode(self.data, validate=True) is not None
         except ValueError:
             return False
 
-
-@dataclass(frozen=True)
-class Again:
-    """A letter on its way back to the one subscription that gave it up: as it was, and saying whom it is for."""
-
-    letter: DeadLetter
-
-    @property
-    def id(self) -> UUID:
-        return self.letter.id
-
-    @property
-    def topic(self) -> str:
-        return self.letter.topic
-
-    def body(self) -> bytes:
-        return base64.b64decode(self.letter.data, validate=True)
-
-    def attributes(self) -> dict[str, str]:
-        return {**self.letter.attributes, LETTER: str(self.id), ONLY_FOR: self.letter.source}
+    def for_its_subscription(self) -> ForSubscription:
+        """Return the message as it was published, for `source` only. Raise ValueError unless `publishable`."""
+        data = base64.b64decode(self.data, validate=True)
+        return ForSubscription(self.source, self.id, self.topic, data, {**self.attributes, LETTER_ID: str(self.id)})
 
 
-class GivenUp(NamedTuple):
-    """`delivery`: the dead-letter topic's own id, the same when it comes again. `message`: as `recognised` has it."""
+class DeadLetterDelivery(NamedTuple):
+    """A delivery from a dead-letter topic. `id`: Pub/Sub's, the same when this delivery is repeated."""
 
     letter: DeadLetter
-    delivery: str
-    message: str
+    id: str
+    fingerprint: str
 
 
-def source_of(push: Push) -> str:
-    """The subscription that gave up, which Pub/Sub wrote into the attributes."""
-    return push.message.attributes.get(f"{_BY_PUBSUB}SourceSubscription", push.subscription_id)
+def decode_dead_letter(push: Push, topic: str) -> DeadLetterDelivery:
+    """Return the letter in a push from a dead-letter topic. `topic`: where the message was first published.
 
-
-def given_up(push: Push, topic: str) -> GivenUp:
-    """What a dead-letter topic's subscription pushes. `topic`: where the message was published.
-
-    A message has one letter for each source. It is recognised by the id of its CloudEvent, a foreign one by Pub/Sub's; one
-    that was published again names its letter."""
-    given, now = push.message.attributes, clock.now()
-    source, own = storable(source_of(push)), original(given)
-    attempts = given.get(f"{_BY_PUBSUB}SourceDeliveryCount", "")
-    name = f"{source}\n{own.get('ce-id', push.message.message_id)}"
-    text = {key: storable(own[key])[:1000] if key in own else None for key in ("ce-type", "ce-subject", "traceparent")}
+    A message has one letter for each source: its id is derived from the CloudEvent's id, for a foreign
+    message from Pub/Sub's. A retried message carries the id of its letter.
+    """
+    pushed, now = push.message.attributes, clock.now()
+    source, attributes = storable(source_of(push)), original_attributes(pushed)
+    attempts = pushed.get(f"{_ADDED_BY_PUBSUB}SourceDeliveryCount", "")
+    name = f"{source}\n{attributes.get('ce-id', push.message.message_id)}"
     letter = DeadLetter(
-        id=_named(given) or uuid5(NAMESPACE_OID, name),
+        id=_letter_id(pushed) or uuid5(NAMESPACE_OID, name),
         source=source,
         topic=storable(topic),
-        type=text["ce-type"],
-        subject=text["ce-subject"],
-        attributes=own,
+        type=_text(attributes, "ce-type"),
+        subject=_text(attributes, "ce-subject"),
+        attributes=attributes,
         data=push.message.data,
         attempts=int(attempts) if attempts.isdecimal() and len(attempts) < 6 else 0,
-        error=None,
-        traceparent=text["traceparent"],
-        correlation_id=storable(own["correlation_id"])[:1000] if "correlation_id" in own else None,
-        status="PENDING",
-        version=1,
+        traceparent=_text(attributes, "traceparent"),
+        correlation_id=_text(attributes, "correlation_id"),
         recorded_at=now,
         updated_at=now,
     )
-    return GivenUp(letter, storable(push.message.message_id)[:300], recognised(push.message))
+    return DeadLetterDelivery(letter, storable(push.message.message_id)[:300], fingerprint(push.message))
 
 
-def _named(attributes: Mapping[str, str]) -> UUID | None:
+def source_of(push: Push) -> str:
+    """Return the subscription that could not deliver the message; Pub/Sub names it in the attributes."""
+    return push.message.attributes.get(f"{_ADDED_BY_PUBSUB}SourceSubscription", push.subscription_id)
+
+
+def original_attributes(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Return the attributes without those that Pub/Sub or an earlier retry added."""
+    return {
+        name: value
+        for name, value in attributes.items()
+        if not name.startswith(_ADDED_BY_PUBSUB) and name not in (LETTER_ID, ONLY_FOR)
+    }
+
+
+def fingerprint(message: PushedMessage) -> str:
+    """Return a text that identifies a message in every delivery; in a dead-letter topic its Pub/Sub id is another."""
+    attributes = original_attributes(message.attributes)
+    identity = attributes["ce-id"] if "ce-id" in attributes else json.dumps([message.data, sorted(attributes.items())])
+    return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def describe_error(error: Exception) -> str:
+    """Return an error as a text of up to 1,000 characters that PostgreSQL can hold."""
+    return storable(error.message if isinstance(error, ShopError) else f"{type(error).__name__}: {error}")[:_MAX_TEXT]
+
+
+def _letter_id(attributes: Mapping[str, str]) -> UUID | None:
     try:
-        return UUID(attributes[LETTER]) if attributes.get(ONLY_FOR) else None
+        return UUID(attributes[LETTER_ID]) if attributes.get(ONLY_FOR) else None
     except (KeyError, ValueError):
         return None
 
 
-def original(attributes: Mapping[str, str]) -> dict[str, str]:
-    """Without those that Pub/Sub or an earlier retry has added."""
-    return {
-        name: value
-        for name, value in attributes.items()
-        if not name.startswith(_BY_PUBSUB) and name not in (LETTER, ONLY_FOR)
-    }
-
-
-def recognised(message: PushedMessage) -> str:
-    """The same for every delivery of a message, also in the dead-letter topic, where Pub/Sub gives it another id."""
-    own = original(message.attributes)
-    what = own["ce-id"] if "ce-id" in own else json.dumps([message.data, sorted(own.items())])
-    return hashlib.sha256(what.encode()).hexdigest()
-
-
-def described(error: Exception) -> str:
-    """An error in up to 1000 characters."""
-    return storable(error.message if isinstance(error, ShopError) else f"{type(error).__name__}: {error}")[:1000]
-
-
-def storable(text: str) -> str:
-    """Without what PostgreSQL's text can't hold."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+def _text(attributes: Mapping[str, str], name: str) -> str | None:
+    return storable(attributes[name])[:_MAX_TEXT] if name in attributes else None
 
 
 @at_the_edge
 @dataclass(frozen=True)
 class RetryDeadLetters:
-    """The one with this id; without an id, the oldest pending ones, perhaps of one source only."""
+    """Retry the dead letter with this id; without an id, the oldest pending ones, of one source if it is named."""
 
     id: UUID | None = None
     source: Token | None = None
@@ -187,18 +165,18 @@ class DiscardDeadLetter:
 
 
 def refuse(letter: DeadLetter | None, wanted: LetterStatus) -> int:
-    """Say why a letter could not be brought to a status, or 0 when it has it already."""
+    """Raise the reason why a letter could not be given a status; return 0 when it has that status already."""
     if letter is None:
         raise NotFound("there is no dead letter with this id", ("id",))
     if letter.status == wanted:
         return 0
     if letter.status != "PENDING":
         raise Rejected(f"the dead letter has been {letter.status.lower()} already", ("id",))
-    raise ConcurrencyError("somebody is retrying it at this moment; look at it again in a few seconds", ("id",))
+    raise ConcurrencyError("another request is retrying this dead letter; try again in a few seconds", ("id",))
 
 
 class LetterFilter(NamedTuple):
-    """Which pending letters to claim. `without`: those that have had their turn."""
+    """Which pending letters to claim. `without`: letters that this request has tried already."""
 
     id: UUID | None = None
     source: str | None = None
@@ -206,8 +184,8 @@ class LetterFilter(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """With one subscription. `pending`: its dead letters that wait for somebody. `at`: when an attempt last failed, of those
-    that are not long ago, UTC; `error`: why, None when nobody could say."""
+    """A subscription's failures. `pending`: its pending dead letters. `at`: when the last attempt failed that is on
+    record, UTC. `error`: why, None when the function was stopped before it could report."""
 
     pending: int = 0
     at: datetime | None = None
@@ -215,57 +193,55 @@ class Trouble(NamedTuple):
 
 
 class DeadLetters(Protocol):
-    """All methods raise Unavailable or TimedOut when the engine doesn't answer."""
+    """The store of dead letters. All methods raise Unavailable or TimedOut when the engine does not answer."""
 
-    def note_failure(self, subscription: str, message: str, error: str) -> None:
-        """Keep why the last attempt to deliver a message failed. `message`: as `recognised` has it."""
+    def note_failure(self, subscription: str, fingerprint: str, error: str) -> None:
+        """Store why the last attempt to deliver a message failed."""
 
-    def record(self, given_up: GivenUp) -> None:
-        """Keep it, pending, with the error that was noted: once, however often it is delivered. A letter that is there
-        already gets one more failure."""
+    def record(self, delivery: DeadLetterDelivery) -> None:
+        """Store a pending letter with the noted error, or one more failure of it. Idempotent by the delivery's id."""
 
     def load(self, letter_id: UUID) -> DeadLetter | None: ...
 
     def latest(
         self, limit: int, offset: int = 0, status: LetterStatus | None = None, source: str | None = None
     ) -> list[DeadLetter]:
-        """The newest first, each with the beginning of its data."""
+        """Return letters, the newest first, each with the beginning of its data."""
 
     def pending(self, source: str | None = None) -> int:
-        """How many there are."""
+        """Return how many letters are pending."""
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        """What was recorded, by source, also what has been deleted since. Lately is after `since`, up to `until`."""
+        """Return what was recorded, by source, deleted letters included. `lately` is after `since`, up to `until`."""
 
     def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]:
-        """Of each."""
+        """Return the failures of each subscription."""
 
     def claim(self, wanted: LetterFilter, limit: int) -> list[DeadLetter]:
-        """Lease pending letters that nobody else has claimed, the oldest first."""
+        """Lease the oldest pending letters that are not leased."""
 
     def release(self, letters: Sequence[DeadLetter]) -> None: ...
 
     def settle(self, letters: Sequence[DeadLetter], at: datetime, by: str) -> None:
-        """Claimed letters have been published. One that has been given up again since it was claimed stays pending."""
+        """Mark claimed letters as retried. A letter that has failed again since it was claimed stays pending."""
 
     def discard(self, letter_id: UUID, reason: str, by: str) -> bool:
-        """Whether there was such a pending letter that nobody had claimed."""
+        """Discard a letter that is pending and not leased; return whether there was such a letter."""
 
     def forget_settled(self, before: datetime, limit: int) -> int:
-        """Delete letters that were retried or discarded before; how many."""
+        """Delete letters that were retried or discarded before; return how many."""
 
     def forget_failures(self, before: datetime, limit: int) -> int:
-        """Delete what was noted before; how many."""
+        """Delete failures that were noted before; return how many."""
 
 
-def publish_again(
+def republish(
     letters: DeadLetters, publisher: Publisher, claimed: Sequence[DeadLetter], ready: Sequence[DeadLetter], by: str
 ) -> int:
-    """Publish those of the claimed letters that are ready; how many were accepted. The others are pending again at once;
-    all of them are, later, if this is killed."""
+    """Publish the claimed letters that are ready, release the others, and return how many were accepted."""
     at, accepted = clock.now(), set[UUID]()
     try:
-        accepted |= {*publisher.publish([Again(letter) for letter in ready])}
+        accepted |= {*publisher.publish([letter.for_its_subscription() for letter in ready])}
         letters.settle([letter for letter in claimed if letter.id in accepted], at, by)
     finally:
         letters.release([letter for letter in claimed if letter.id not in accepted])

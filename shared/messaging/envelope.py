@@ -1,4 +1,4 @@
-"""What travels over Pub/Sub: a CloudEvent in binary mode, a saga's command as one, and the push request that brings it."""
+"""The messages on Pub/Sub: events and saga commands as CloudEvents in binary mode, and the push requests that carry them."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ from shared.resilience import clock
 
 
 class Publishable(Protocol):
-    """What a publisher takes. `id`: names it in the publisher's answer. `body`, `attributes`: go out as they are."""
+    """A message that a publisher can send. The publisher reports accepted messages by `id`."""
 
     @property
     def id(self) -> UUID: ...
@@ -35,7 +35,7 @@ class Publishable(Protocol):
 
 @dataclass(frozen=True)
 class Message:
-    """`subject`: what it is about (a stream). `data`: a JSON object. `time`: UTC."""
+    """A message of this shop. `subject`: the stream it is about. `data`: a JSON object. `time`: UTC."""
 
     topic: str
     type: str
@@ -64,12 +64,30 @@ class Message:
         return attributes | ({"traceparent": self.context.traceparent} if self.context.traceparent else {})
 
 
+ONLY_FOR = "only-for"
+"""The attribute of a message for one subscription: that subscription's name."""
+
+
+@dataclass(frozen=True)
+class ForSubscription:
+    """A message to publish once more, for one subscription. The topic's other subscriptions acknowledge it unread."""
+
+    subscription: str
+    id: UUID
+    topic: str
+    data: bytes
+    original_attributes: Mapping[str, str]
+
+    def body(self) -> bytes:
+        return self.data
+
+    def attributes(self) -> dict[str, str]:
+        return {**self.original_attributes, ONLY_FOR: self.subscription}
+
+
 SUBJECT = ("message", "attributes", "ce-subject")
 TYPE = ("message", "attributes", "ce-type")
-"""Where in a push they are."""
-
-ONLY_FOR = "only-for"
-"""The attribute that names the subscription which a message was published again for."""
+"""The paths of both attributes in a push request, for errors."""
 
 
 @with_config(ConfigDict(alias_generator=to_camel))
@@ -83,19 +101,19 @@ class PushedMessage:
 @with_config(ConfigDict(alias_generator=to_camel))
 @dataclass(frozen=True)
 class Push:
-    """The JSON body of a push request, as far as it is used."""
+    """The parts of a push request's JSON body that the shop reads. `subscription`: with the project's name."""
 
     message: PushedMessage
     subscription: str
 
     @property
     def subscription_id(self) -> str:
-        """The name without the project's."""
+        """Return the subscription's name without the project's."""
         return self.subscription.rpartition("/")[2]
 
     @property
     def is_for_another(self) -> bool:
-        """Whether it was published again for one consumer, which isn't this one."""
+        """Return whether the message was published for one subscription, and not for this one."""
         return self.message.attributes.get(ONLY_FOR, self.subscription_id) != self.subscription_id
 
 
@@ -105,26 +123,26 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def decode_push(body: bytes) -> Push:
-    """Invalid when the body is not a Pub/Sub push."""
+    """Return the push request with this body. Raise Invalid when it is not a Pub/Sub push."""
     try:
-        return _PUSH.validate_json(_without_half_characters(body))
+        return _PUSH.validate_json(_without_lone_surrogates(body))
     except ValidationError as error:
         first = error.errors()[0]
         raise Invalid(f"not a Pub/Sub push: {first['msg']}", first["loc"]) from error
 
 
-def _without_half_characters(body: bytes) -> bytes:
-    """Halves of surrogate pairs as question marks, so that who receives poison can at least keep it."""
+def _without_lone_surrogates(body: bytes) -> bytes:
+    """Replace lone surrogates by question marks, so that such a message can be stored as a dead letter."""
     if not _SURROGATE.search(body):
         return body
     try:
         return json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
     except (ValueError, RecursionError):
-        return body  # which is refused for what it is
+        return body  # `decode_push` then raises Invalid with the reason
 
 
 def decode_message(push: Push) -> Message:
-    """Invalid when what was pushed is not one of our messages."""
+    """Return the message in a push. Raise Invalid when it is not a message of this shop."""
     attributes = push.message.attributes
     try:
         data = json.loads(base64.b64decode(push.message.data, validate=True))
@@ -145,7 +163,7 @@ def decode_message(push: Push) -> Message:
 
 
 def encode_stored(message: Message) -> str:
-    """The outbox's form of a message."""
+    """Return the JSON in which an outbox stores a message."""
     return _MESSAGE.dump_json(message).decode()
 
 
@@ -154,7 +172,7 @@ def decode_stored(message: Any) -> Message:
 
 
 def topic(command_type: type[Any]) -> str:
-    """ReserveInventory -> reserve-inventory"""
+    """Return the topic of a saga command: `reserve-inventory` for ReserveInventory."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", command_type.__name__).lower()
 
 
@@ -164,9 +182,9 @@ def command_message(command: Any, subject: str, context: Context) -> Message:
 
 
 def command_from(message: Message, command_type: type[Any]) -> Any:
-    """Raises Invalid when the message is not this command."""
+    """Return the saga command in a message. Raise Invalid when it holds something else."""
     if message.type != command_type.__name__:
-        raise Invalid(f"a {message.type!r:.100}, not a {command_type.__name__}", TYPE)
+        raise Invalid(f"the message must be a {command_type.__name__}; got {message.type!r:.100}", TYPE)
     try:
         return adapter(command_type).validate_python(message.data)
     except ValidationError as error:

@@ -20,7 +20,7 @@ _log = structlog.get_logger()
 
 
 def dead_letter_attributes(subscription: Subscription, attempts: int) -> dict[str, str]:
-    """The attributes that Pub/Sub adds when it moves a message to a dead-letter topic."""
+    """Return the attributes that Pub/Sub adds when it moves a message to a dead-letter topic."""
     return {
         "CloudPubSubDeadLetterSourceDeliveryCount": str(attempts),
         "CloudPubSubDeadLetterSourceSubscription": subscription.name,
@@ -28,7 +28,7 @@ def dead_letter_attributes(subscription: Subscription, attempts: int) -> dict[st
 
 
 Deliver = Callable[[Subscription, dict[str, Any]], int]
-"""Push a body to a subscription's function; return its HTTP status, 0 when nobody answered."""
+"""Push a body to a subscription's function and return its HTTP status, 0 when there was no response."""
 
 ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
 
@@ -73,7 +73,7 @@ class _Delivery:
 
 
 class MemoryBroker:
-    """`deliver` is called by `workers` threads at once, so messages overtake each other as they do in the cloud."""
+    """Calls `deliver` from several threads at once, so that messages overtake each other as they do in the cloud."""
 
     def __init__(self, subscriptions: Sequence[Subscription], deliver: Deliver, workers: int = 4) -> None:
         self._subscriptions = subscriptions
@@ -90,10 +90,16 @@ class MemoryBroker:
         clock.thread(self._run, "broker-clock")
 
     def close(self) -> None:
+        """Stop delivering. Messages that wait are lost; the deliveries that have begun end by themselves."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Return True once no message is in delivery or waits for another attempt, False after so many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._due and not self._in_flight, seconds)
 
     def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
         for message in messages:
@@ -115,14 +121,9 @@ class MemoryBroker:
                 self._schedule(_Delivery(clock.monotonic(), clock.random(), subscription, message, 1))
 
     def undelivered(self) -> dict[str, int]:
-        """Messages that each subscription has not acknowledged yet, those being delivered included."""
+        """Return how many messages each subscription has not acknowledged yet, including those in delivery."""
         with self._changed:
-            return {one.name: self._undelivered[one.name] for one in self._subscriptions}
-
-    def idle(self) -> bool:
-        """Whether nothing is being delivered or waits for another attempt."""
-        with self._changed:
-            return not self._due and not self._in_flight
+            return {subscription.name: self._undelivered[subscription.name] for subscription in self._subscriptions}
 
     def _schedule(self, delivery: _Delivery) -> None:
         with self._changed:
@@ -143,31 +144,33 @@ class MemoryBroker:
 
     def _attempt(self, delivery: _Delivery) -> None:
         try:
-            if self._deliver(delivery.subscription, _push_body(delivery)) not in ACKNOWLEDGED:
-                self._again(delivery)
+            status = self._deliver(delivery.subscription, _push_body(delivery))
+            if status in ACKNOWLEDGED:
+                self._acknowledge(delivery)
             else:
-                self._done(delivery)
-        except Exception:  # whatever went wrong, the message has not been taken
+                self._retry_or_give_up(delivery)
+        except Exception:  # any error leaves the message unacknowledged
             _log.exception("a delivery failed", subscription=delivery.subscription.name)
-            self._again(delivery)
+            self._retry_or_give_up(delivery)
         finally:
             with self._changed:
                 self._in_flight -= 1
                 self._changed.notify_all()
 
-    def _again(self, failed: _Delivery) -> None:
+    def _retry_or_give_up(self, failed: _Delivery) -> None:
+        """Schedule the next attempt; after the last one, publish the message to the dead-letter topic."""
         subscription = failed.subscription
         if subscription.dead_letter_topic and failed.attempt >= subscription.max_attempts:
             attributes = failed.message["attributes"] | dead_letter_attributes(subscription, failed.attempt)
             data = base64.b64decode(failed.message["data"])
             self.publish_raw(subscription.dead_letter_topic, data, attributes)
-            self._done(failed)
+            self._acknowledge(failed)
             return
         wait = min(subscription.max_backoff, subscription.min_backoff * 2 ** min(failed.attempt - 1, 30))
         due = clock.monotonic() + wait * clock.uniform(0.9, 1.1)
         self._schedule(_Delivery(due, clock.random(), subscription, failed.message, failed.attempt + 1))
 
-    def _done(self, delivery: _Delivery) -> None:
+    def _acknowledge(self, delivery: _Delivery) -> None:
         with self._changed:
             self._undelivered[delivery.subscription.name] -= 1
 

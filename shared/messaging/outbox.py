@@ -1,7 +1,8 @@
-"""The outbox: messages written in the transaction that makes them true, published after it, then deleted.
+"""The outbox: messages are stored in the transaction that makes them true, published after it, then deleted.
 
-Publishing before the commit tells of things that may not happen; publishing after it without an outbox forgets what
-happened when the process dies in between. A message may be published twice, never not at all.
+A message published before the commit may announce something that never happens. A message published
+after it without an outbox is lost when the process dies in between. With the outbox every message is
+published at least once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,24 +24,24 @@ from shared.resilience import clock
 _log = structlog.get_logger()
 
 LEASE_SECONDS = 15.0
-"""How long whoever inserted or claimed a message has to publish it before others may."""
+"""How long the process that stored or claimed a message has to publish it before another process may claim it."""
 
-_RELAY_SECONDS = 40.0  # one run's share of a minute
+_RELAY_SECONDS = 40.0  # relay_outbox runs every minute
 
 AfterCommit = Callable[[Sequence[Message]], None]
 
 
 class Publisher(Protocol):
     def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
-        """Publish all, wait, and say which were accepted, by message id. Raises Unavailable when none was."""
+        """Publish all, wait, and return the ids of the accepted messages. Raise Unavailable when none was accepted."""
 
     def has_topic(self, topic: str) -> bool:
-        """Raises Unavailable."""
+        """Return whether the topic exists. Raise Unavailable when the broker does not answer."""
 
 
 @dataclass(frozen=True)
 class Backlog:
-    """`oldest`: when the message that has waited longest was made, UTC; None when none waits."""
+    """Messages that wait to be published. `oldest`: when the first of them was made, UTC; None without messages."""
 
     waiting: int
     oldest: datetime | None
@@ -48,7 +49,7 @@ class Backlog:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Messages of one kind: how many there have been, how many of these lately, and when the last one was made, UTC."""
+    """Messages of one kind. `count`: since the beginning. `lately`: in the asked period. `last_at`: of the last, UTC."""
 
     count: int = 0
     lately: int = 0
@@ -72,16 +73,19 @@ def added_up(parts: Iterable[tuple[str, Traffic]]) -> dict[str, Traffic]:
 
 class Outbox(Protocol):
     def claim(self, limit: int) -> list[Message]:
-        """Lease messages that nobody is publishing, oldest first; they are up again when the lease runs out."""
+        """Lease the oldest messages that no other process holds. When the lease ends, they can be claimed again."""
 
     def delete(self, ids: Sequence[UUID]) -> None: ...
 
     def backlog(self) -> Backlog:
-        """What has not been published, whoever is publishing it. Raises Unavailable."""
+        """Return what has not been published, leased or not. Raise Unavailable when the database does not answer."""
 
 
 def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
-    """What happened has happened: failing to tell about it is logged and left to the relay, never an error."""
+    """Return a function that publishes committed messages and deletes them from the outbox.
+
+    It never raises: the commit stands, so a failure is logged and the relay publishes the messages later.
+    """
 
     def publish(messages: Sequence[Message]) -> None:
         if not messages:
@@ -99,37 +103,37 @@ def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
 
 
 def sending(topics: Sequence[str], count: int) -> AbstractContextManager[Span]:
-    """The span in which messages are handed to the broker."""
-    about: dict[str, str | int] = {
+    """Open the span in which messages are handed to the broker."""
+    attributes: dict[str, str | int] = {
         "messaging.system": "gcp_pubsub",
         "messaging.operation.type": "send",
         "messaging.operation.name": "send",
         "messaging.destination.name": ",".join(topics),
         "messaging.batch.message_count": count,
     }
-    return span(f"send {','.join(topics)}", SpanKind.PRODUCER, about)
+    return span(f"send {','.join(topics)}", SpanKind.PRODUCER, attributes)
 
 
 def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
-    """Publish what was left, batch by batch, until nothing is; return how many.
+    """Publish the messages that were left in an outbox, batch by batch, and return how many.
 
-    A batch that isn't accepted stays for a later run and doesn't keep those behind it. Raises Unavailable at the end when
-    there was one.
+    A batch that is not accepted stays for the next run while the later batches are published; then the
+    last error, Unavailable, is raised at the end. Nothing is retried here: the next run does it.
     """
     relayed = 0
-    refusal: Unavailable | None = None
+    failure: Unavailable | None = None
     until = clock.monotonic() + _RELAY_SECONDS
     while clock.monotonic() < until and (messages := outbox.claim(batch)):
         try:
             with sending(sorted({message.topic for message in messages}), len(messages)):
                 published = publisher.publish(messages)
         except Unavailable as error:
-            refusal = error
+            failure = error
             continue
         outbox.delete(published)
         relayed += len(published)
-    if refusal:
-        raise refusal
+    if failure:
+        raise failure
     return relayed
 
 

@@ -125,3 +125,8 @@ def _credentials() -> Any:
 
     credentials, _ = google.auth.default(scopes=[_SCOPE])
     return credentials
+
+
+def storable(text: str) -> str:
+    """Return the text with U+FFFD for U+0000 and `?` for lone surrogates, which PostgreSQL cannot store."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

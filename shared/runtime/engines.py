@@ -116,9 +116,9 @@ class Engines:
 
     @cached_property
     def publisher(self) -> Publisher:
-        from shared.messaging.pubsub import PubSubPublisher
+        from shared.messaging.pubsub import PubSubPublisher, batching_client
 
-        return PubSubPublisher(self.settings.project_id, self.breakers["Pub/Sub"])
+        return PubSubPublisher(self.settings.project_id, batching_client(), self.breakers["Pub/Sub"])
 
     @cached_property
     def read_models(self) -> ReadModels:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import flask
 import structlog
 
-from shared.dead_letters.protocol import described, recognised
+from shared.dead_letters.protocol import describe_error, fingerprint
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import Invalid
 from shared.event_store.aggregates import announced
@@ -112,7 +112,7 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        _note(push, engines, described(error))
+        _note(push, engines, describe_error(error))
         raise
 
 
@@ -121,7 +121,7 @@ def _note(push: Push, engines: Engines, why: str) -> None:
 
     def note() -> None:
         with deadline(_NOTING_SECONDS):
-            engines.dead_letters.note_failure(push.subscription_id, recognised(push.message), why)
+            engines.dead_letters.note_failure(push.subscription_id, fingerprint(push.message), why)
 
     try:
         noting = _noting.submit(note)  # in a thread, where the deadline that has perhaps just passed doesn't count

@@ -17,7 +17,7 @@ from scripts.local.token import emulator_token
 from shared.api import monitoring
 from shared.config.manifest import manifest
 from shared.config.settings import Settings
-from shared.dead_letters.protocol import given_up
+from shared.dead_letters.protocol import decode_dead_letter
 from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Message, Push, PushedMessage
 from shared.messaging.memory import MemoryOutbox
@@ -122,7 +122,7 @@ def test_sagas_that_nobody_moves_are_counted(
 def test_dead_letters_wait_for_somebody(shop: ShopInMemory) -> None:
     for number in range(3):
         push = Push(PushedMessage(str(number)), "projects/p/subscriptions/record-dead-letter.worker.things.dead")
-        shop.engines.dead_letters.record(given_up(push, "things"))
+        shop.engines.dead_letters.record(decode_dead_letter(push, "things"))
     found = check(shop, "dead_letters")
     assert (found["status"], found["details"]) == ("DEGRADED", {"pending": 3})
 

@@ -13,7 +13,7 @@ from scripts.local.token import emulator_token
 from shared.api.schema import schema
 from shared.auth.identity import without_sign_in
 from shared.auth.permissions import ANONYMOUS, DEVELOPER
-from shared.dead_letters.protocol import given_up
+from shared.dead_letters.protocol import decode_dead_letter
 from shared.messaging.envelope import Push, PushedMessage
 from shared.read_models.generations import Generations, change_generations, generations_of
 from shared.read_models.project import FED_BY
@@ -139,7 +139,7 @@ def request(shop: ShopInMemory, mutation: str) -> str:
 def letter(shop: ShopInMemory) -> str:
     """The id of one that is pending."""
     message = PushedMessage("1", "", {})
-    one = given_up(Push(message, "projects/p/subscriptions/project-orders.order-events"), "order-events")
+    one = decode_dead_letter(Push(message, "projects/p/subscriptions/project-orders.order-events"), "order-events")
     shop.engines.dead_letters.record(one)
     return str(one.letter.id)
 

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.dead_letters.postgres import PostgresDeadLetters
-from shared.dead_letters.protocol import DeadLetters, LetterFilter, given_up
+from shared.dead_letters.protocol import DeadLetters, LetterFilter, decode_dead_letter
 from shared.domain.errors import Unavailable
 from shared.event_store.log import PostgresEventLog
 from shared.event_store.postgres import PostgresEventStore
@@ -53,9 +53,9 @@ class Stores:
     executions: Executions
     counts: Counts
 
-    def given_up(self, number: int) -> None:
+    def decode_dead_letter(self, number: int) -> None:
         push = Push(PushedMessage(str(number)), "projects/p/subscriptions/record-dead-letter.worker.things.dead")
-        self.letters.record(given_up(push, "things"))
+        self.letters.record(decode_dead_letter(push, "things"))
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -217,7 +217,7 @@ def test_records_are_counted_as_they_come_change_and_go(stores: Stores) -> None:
     ]:
         saved(stores.sagas, status, compensated, entries=2)
     for number in (1, 2, 2):
-        stores.given_up(number)
+        stores.decode_dead_letter(number)
     ran = [executed(), executed()]
     stores.executions.write([*ran, ran[0]])
     stores.executions.write(ran)
@@ -249,7 +249,7 @@ def test_whoever_writes_at_once_all_of_it_is_counted(command_pool: Pool) -> None
         for n in range(10):
             saga = saved(sagas, SagaStatus.STARTED, entries=2)
             sagas.save(replace(saga, progress=Progress(saga.progress.saga_id, SagaStatus.COMPLETED)), [], [])
-            stores.given_up(n)  # the same letters by all
+            stores.decode_dead_letter(n)  # the same letters by all
             letters.claim(LetterFilter(), 3)
             stores.executions.write([executed()])
             if n % 3 == 0:

@@ -2,32 +2,31 @@
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.dead_letters import memory, postgres
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.dead_letters.postgres import TROUBLES, PostgresDeadLetters
 from shared.dead_letters.protocol import (
-    Again,
     DeadLetter,
+    DeadLetterDelivery,
     DeadLetters,
-    GivenUp,
     LetterFilter,
     Trouble,
-    described,
-    given_up,
-    original,
-    recognised,
+    decode_dead_letter,
+    describe_error,
+    fingerprint,
+    original_attributes,
 )
-from shared.messaging.envelope import ONLY_FOR, Push, PushedMessage, decode_push
+from shared.messaging.envelope import ONLY_FOR, ForSubscription, Push, PushedMessage, decode_push
 from shared.postgres.pool import Pool
 
 SOURCE = "project-orders.order-events"
@@ -37,12 +36,15 @@ ids = count(1)
 
 
 @pytest.fixture(params=["memory", "postgres"])
-def letters(request: pytest.FixtureRequest) -> Iterator[DeadLetters]:
+def new_store(request: pytest.FixtureRequest) -> Callable[..., DeadLetters]:
     if request.param == "memory":
-        yield MemoryDeadLetters()
-        return
-    pool: Pool = request.getfixturevalue("command_pool")
-    yield PostgresDeadLetters(pool)
+        return MemoryDeadLetters
+    return partial(PostgresDeadLetters, request.getfixturevalue("command_pool"))
+
+
+@pytest.fixture
+def letters(new_store: Callable[..., DeadLetters]) -> DeadLetters:
+    return new_store()
 
 
 def pushed(
@@ -62,7 +64,7 @@ def ours(**more: str) -> dict[str, str]:
 
 
 def recorded(letters: DeadLetters, attributes: Mapping[str, str], **more: str) -> DeadLetter:
-    one = given_up(pushed(attributes, **more), "order-events")
+    one = decode_dead_letter(pushed(attributes, **more), "order-events")
     letters.record(one)
     return loaded(letters, one)
 
@@ -85,17 +87,17 @@ def test_failures_are_counted_by_source_for_good(letters: DeadLetters) -> None:
     assert letters.traffic(ALWAYS, ALWAYS)["order-saga.order-events"].lately == 0
 
 
-def loaded(letters: DeadLetters, one: GivenUp | DeadLetter) -> DeadLetter:
+def loaded(letters: DeadLetters, one: DeadLetterDelivery | DeadLetter) -> DeadLetter:
     found = letters.load(one.id if isinstance(one, DeadLetter) else one.letter.id)
     assert found
     return found
 
 
-def retried(letters: DeadLetters, one: DeadLetter) -> Again:
-    """What was published."""
+def retried(letters: DeadLetters, one: DeadLetter) -> ForSubscription:
+    """Retry a letter and return the message that is published."""
     (claimed,) = letters.claim(LetterFilter(one.id), 1)
     letters.settle([claimed], datetime.now(UTC), "ann")
-    return Again(claimed)
+    return claimed.for_its_subscription()
 
 
 def kinds(letters: DeadLetters, one: DeadLetter) -> list[str]:
@@ -104,8 +106,8 @@ def kinds(letters: DeadLetters, one: DeadLetter) -> list[str]:
 
 def test_a_letter_says_what_it_was_where_it_failed_and_why(letters: DeadLetters) -> None:
     push = pushed(ours(traceparent="00-1-2-01", colour="緑 🍵"))
-    one = given_up(push, "order-events")
-    letters.note_failure(SOURCE, recognised(push.message), "no such product")
+    one = decode_dead_letter(push, "order-events")
+    letters.note_failure(SOURCE, fingerprint(push.message), "no such product")
     letters.record(one)
     (found,) = letters.latest(10)
     assert (found.source, found.topic, found.type, found.subject) == (SOURCE, "order-events", "OrderCreated", "order-1")
@@ -118,7 +120,7 @@ def test_a_letter_says_what_it_was_where_it_failed_and_why(letters: DeadLetters)
 
 
 def test_the_same_delivery_counts_once(letters: DeadLetters) -> None:
-    one = given_up(pushed(ours()), "order-events")
+    one = decode_dead_letter(pushed(ours()), "order-events")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: letters.record(one), range(8)))
     assert (letters.pending(), loaded(letters, one).attempts, len(loaded(letters, one).history)) == (1, 10, 1)
@@ -129,15 +131,15 @@ def test_what_fails_again_after_a_retry_stays_one_letter_with_its_history(
     letters: DeadLetters, attributes: Mapping[str, str]
 ) -> None:
     first = pushed(attributes)
-    letters.record(given_up(first, "order-events"))
+    letters.record(decode_dead_letter(first, "order-events"))
     (one,) = letters.latest(10)
     again = retried(letters, one)
     assert loaded(letters, one).status == "RETRIED"
     second = pushed(again.attributes())
-    assert recognised(second.message) == recognised(first.message)
-    letters.note_failure(SOURCE, recognised(second.message), "still down")
-    letters.record(given_up(second, "order-events"))
-    letters.record(given_up(first, "order-events"))  # late and twice
+    assert fingerprint(second.message) == fingerprint(first.message)
+    letters.note_failure(SOURCE, fingerprint(second.message), "still down")
+    letters.record(decode_dead_letter(second, "order-events"))
+    letters.record(decode_dead_letter(first, "order-events"))  # late and twice
     (found,) = letters.latest(10)
     assert (found.id, found.status, found.attempts, found.error) == (one.id, "PENDING", 20, "still down")
     assert kinds(letters, one) == ["FAILED", "RETRIED", "FAILED"]
@@ -145,7 +147,7 @@ def test_what_fails_again_after_a_retry_stays_one_letter_with_its_history(
 
 
 def test_a_late_duplicate_of_the_first_failure_does_not_wake_a_retried_letter(letters: DeadLetters) -> None:
-    first = given_up(pushed(ours()), "order-events")
+    first = decode_dead_letter(pushed(ours()), "order-events")
     letters.record(first)
     retried(letters, loaded(letters, first))
     letters.record(first)
@@ -156,7 +158,7 @@ def test_what_fails_again_before_the_retry_is_marked_stays_pending(letters: Dead
     one = recorded(letters, ours())
     (claimed,) = letters.claim(LetterFilter(one.id), 1)
     at = datetime.now(UTC)
-    letters.record(given_up(pushed(Again(claimed).attributes()), "order-events"))
+    letters.record(decode_dead_letter(pushed(claimed.for_its_subscription().attributes()), "order-events"))
     letters.settle([claimed], at, "ann")
     assert loaded(letters, one).status == "PENDING"
     assert sorted(kinds(letters, one)) == ["FAILED", "FAILED", "RETRIED"]
@@ -176,10 +178,10 @@ def test_two_foreign_messages_that_are_alike_are_two_letters(letters: DeadLetter
 def test_a_letter_goes_back_as_it_was_and_for_one_consumer_only() -> None:
     given = ours(colour="green", topic="blue", retry="x")
     push = pushed(given, base64.b64encode(b"\x00\xff{").decode())
-    again = Again(given_up(push, "order-events").letter)
+    again = decode_dead_letter(push, "order-events").letter.for_its_subscription()
     assert again.body() == b"\x00\xff{"
     assert again.attributes() == given | {ONLY_FOR: SOURCE, "dead-letter": str(again.id)}
-    assert original(again.attributes()) == given
+    assert original_attributes(again.attributes()) == given
 
 
 POISON = {
@@ -199,10 +201,10 @@ def test_poison_is_kept_and_listed(letters: DeadLetters, name: str) -> None:
     data, attributes = POISON[name]
     push = pushed(attributes, data)
     push = replace(push, message=replace(push.message, attributes={**push.message.attributes, **attributes}))
-    letters.record(given_up(push, "order-events"))
+    letters.record(decode_dead_letter(push, "order-events"))
     (found,) = letters.latest(10)
     assert found.data == data
-    assert found.attributes == original(attributes)
+    assert found.attributes == original_attributes(attributes)
     assert loaded(letters, found).data == data
     assert letters.discard(found.id, "poison", "ann")
 
@@ -210,7 +212,7 @@ def test_poison_is_kept_and_listed(letters: DeadLetters, name: str) -> None:
 def test_half_a_surrogate_pair_can_be_received_kept_and_listed(letters: DeadLetters) -> None:
     message = rb'{"messageId": "1", "data": "\ud83c", "attributes": {"a": "\udf75 \ud83c\udf75"}}'
     body = b'{"message": ' + message + b', "subscription": "s"}'
-    letters.record(given_up(decode_push(body), "order-events"))
+    letters.record(decode_dead_letter(decode_push(body), "order-events"))
     (found,) = letters.latest(10)
     assert found.attributes == {"a": "? 🍵"}
 
@@ -245,9 +247,8 @@ def test_the_oldest_pending_are_claimed_first_and_by_one_only(letters: DeadLette
     assert [one.id for one in letters.claim(LetterFilter(), 9)] == [made[1].id]
 
 
-def test_a_claim_runs_out(letters: DeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (memory, postgres):
-        monkeypatch.setattr(module, "LEASE_SECONDS", -1.0)
+def test_a_claim_runs_out(new_store: Callable[..., DeadLetters]) -> None:
+    letters = new_store(lease_seconds=-1.0)
     one = recorded(letters, ours())
     assert [found.id for found in letters.claim(LetterFilter(), 1)] == [one.id]
     assert [found.id for found in letters.claim(LetterFilter(one.id), 1)] == [one.id]
@@ -279,13 +280,13 @@ def test_only_settled_letters_are_forgotten_and_no_more_than_asked_for(letters: 
 def test_the_last_failure_is_the_one_that_is_told_and_it_is_told_once(letters: DeadLetters) -> None:
     push = pushed(ours())
     for error in ("first", "last"):
-        letters.note_failure(SOURCE, recognised(push.message), error)
-    letters.note_failure("another.order-events", recognised(push.message), "another's")
-    letters.record(given_up(push, "order-events"))
+        letters.note_failure(SOURCE, fingerprint(push.message), error)
+    letters.note_failure("another.order-events", fingerprint(push.message), "another's")
+    letters.record(decode_dead_letter(push, "order-events"))
     (one,) = letters.latest(10)
     assert one.error == "last"
     retried(letters, one)
-    letters.record(given_up(replace(push, message=replace(push.message, message_id="later")), "order-events"))
+    letters.record(decode_dead_letter(replace(push, message=replace(push.message, message_id="later")), "order-events"))
     assert loaded(letters, one).error is None
 
 
@@ -303,8 +304,8 @@ def test_an_unknown_letter_is_none(letters: DeadLetters) -> None:
 
 
 def test_an_error_is_described_in_a_thousand_storable_characters() -> None:
-    assert described(ValueError("a\0b \ud800")) == "ValueError: a\ufffdb ?"
-    assert len(described(ValueError("x" * 5000))) == 1000
+    assert describe_error(ValueError("a\0b \ud800")) == "ValueError: a\ufffdb ?"
+    assert len(describe_error(ValueError("x" * 5000))) == 1000
 
 
 def test_what_last_went_wrong_with_a_subscription_is_known_and_what_waits(letters: DeadLetters) -> None:
@@ -312,12 +313,12 @@ def test_what_last_went_wrong_with_a_subscription_is_known_and_what_waits(letter
     assert letters.troubles([SOURCE, other]) == {SOURCE: Trouble(), other: Trouble()}
     push = pushed(ours())
     letters.note_failure(SOURCE, "first", "no product")
-    letters.note_failure(SOURCE, recognised(push.message), "no price")
+    letters.note_failure(SOURCE, fingerprint(push.message), "no price")
     noted = letters.troubles([SOURCE, other])
     assert (noted[SOURCE].pending, noted[SOURCE].error, noted[other]) == (0, "no price", Trouble())
     failed_at = noted[SOURCE].at
     assert failed_at and abs(datetime.now(UTC) - failed_at) < timedelta(minutes=1)
-    letters.record(given_up(push, "order-events"))
+    letters.record(decode_dead_letter(push, "order-events"))
     given = letters.troubles([SOURCE])[SOURCE]
     assert (given.pending, given.error) == (1, "no price")  # the letter has it now
     assert given.at and given.at >= failed_at

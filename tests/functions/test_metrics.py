@@ -20,7 +20,7 @@ from scripts.local.readme import README, metrics_table
 from scripts.local.token import emulator_token
 from shared.config.manifest import Function, manifest
 from shared.config.settings import Settings
-from shared.dead_letters.protocol import given_up
+from shared.dead_letters.protocol import decode_dead_letter
 from shared.domain.errors import Unavailable
 from shared.event_store.protocol import Append, EventRecord
 from shared.messaging.envelope import Message, Publishable, Push, PushedMessage
@@ -361,7 +361,7 @@ def test_sagas_are_shown_by_status_with_the_age_of_those_that_have_not_ended(eng
 def test_dead_letters_that_wait_are_counted(engines: Engines) -> None:
     for number in range(3):
         push = Push(PushedMessage(str(number)), "projects/p/subscriptions/record-dead-letter.worker.things.dead")
-        engines.dead_letters.record(given_up(push, "things"))
+        engines.dead_letters.record(decode_dead_letter(push, "things"))
     assert read(engines)["shop_dead_letters_pending",] == 3
 
 
@@ -453,7 +453,7 @@ def test_what_cannot_be_read_is_missing_and_counted_and_all_else_is_there(
     )
 
 
-def test_what_hangs_is_given_up_and_keeps_nothing_else_waiting(
+def test_what_hangs_is_decode_dead_letter_and_keeps_nothing_else_waiting(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over = Event()

@@ -3,7 +3,7 @@
 import structlog
 
 from shared.config.manifest import manifest
-from shared.dead_letters.protocol import given_up, source_of
+from shared.dead_letters.protocol import decode_dead_letter, source_of
 from shared.messaging.envelope import Push
 from shared.runtime.engines import Engines
 from shared.runtime.push_functions import raw_subscriber
@@ -11,7 +11,7 @@ from shared.runtime.push_functions import raw_subscriber
 
 @raw_subscriber
 def record_dead_letter(push: Push, engines: Engines) -> None:
-    one = given_up(push, manifest().topic_of(source_of(push)))
-    engines.dead_letters.record(one)
-    about = {"letter": str(one.letter.id), "type": one.letter.type, "subject": one.letter.subject}
-    structlog.get_logger().error("a message could not be delivered", subscription=one.letter.source, **about)
+    delivery = decode_dead_letter(push, manifest().topic_of(source_of(push)))
+    engines.dead_letters.record(delivery)
+    about = {"letter": str(delivery.letter.id), "type": delivery.letter.type, "subject": delivery.letter.subject}
+    structlog.get_logger().error("a message could not be delivered", subscription=delivery.letter.source, **about)

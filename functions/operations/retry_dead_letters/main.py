@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from shared.config.manifest import manifest
-from shared.dead_letters.protocol import LetterFilter, RetryDeadLetters, publish_again, refuse
+from shared.dead_letters.protocol import LetterFilter, RetryDeadLetters, refuse, republish
 from shared.domain.errors import ConcurrencyError, Rejected
 from shared.observability.context import current
 from shared.resilience import clock
@@ -45,5 +45,5 @@ def _some(wanted: LetterFilter, limit: int, engines: Engines) -> tuple[int, list
     claimed = engines.dead_letters.claim(wanted, limit)
     consumers = {subscription.name for subscription in manifest().all_subscriptions}
     ready = [letter for letter in claimed if letter.publishable and letter.source in consumers]
-    published = publish_again(engines.dead_letters, engines.publisher, claimed, ready, current().actor)
+    published = republish(engines.dead_letters, engines.publisher, claimed, ready, current().actor)
     return published, [letter.id for letter in claimed]
