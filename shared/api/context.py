@@ -21,7 +21,7 @@ from shared.api.command_client import CommandClient
 from shared.auth.permissions import Actor
 from shared.domain.errors import Invalid, TimedOut
 from shared.observability.context import Context
-from shared.read_models.project import FED_BY
+from shared.read_models.documents import sources_of
 from shared.read_models.protocol import Extent, Fields, Find, Queries, Where
 from shared.resilience import clock
 from shared.resilience.calls import time_left
@@ -185,10 +185,10 @@ class ConsistentQueries:
 
     async def _arrived(self, collection: str) -> bool:
         missing: Mapping[tuple[str, str], int] = {
-            (source, stream.partition("-")[2]): version
-            for kind, source in FED_BY.get(collection, ())
+            (source.name, stream.partition("-")[2]): version
+            for source in sources_of(collection)
             for stream, version in self._token.items()
-            if stream.startswith(f"{kind}-")
+            if stream.startswith(f"{source.aggregate.name}-")
         }
         if not missing:
             return True

@@ -17,10 +17,9 @@ from shared.event_store.protocol import EventCounts, PositionedEvent
 from shared.monitoring.counts import ExecutionTotals, Records, Tally
 from shared.monitoring.lag import LOOKED_AT, Lag, lag
 from shared.monitoring.reports import EVENT_TYPES
+from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.generations import Generations
-from shared.read_models.project import FED_BY
 from shared.read_models.protocol import Extent, Fields, Queries
-from shared.read_models.rebuild import CREATED
 from shared.runtime.engines import Engines
 
 _KEPT, _PROJECTIONS_KEPT = 1.0, 2.0
@@ -43,13 +42,13 @@ async def _statistics(engines: Engines, queries: Queries) -> Fields:
     events, records, extents = await asyncio.gather(
         from_stores(engines.event_log.counts),
         from_stores(engines.counts.records),
-        asyncio.gather(*(queries.extent(name) for name in FED_BY)),
+        asyncio.gather(*(queries.extent(name) for name in READ_MODELS)),
     )
     held = {"sagas": sum(records.sagas.values()), **records.others}
     return {
         "event_store": _database({"events": sum(events.events.values())}, events.last_recorded_at),
         "command_db": _database(held, records.updated_at),
-        "query_db": _read_models(dict(zip(FED_BY, extents, strict=True))),
+        "query_db": _read_models(dict(zip(READ_MODELS, extents, strict=True))),
         "sagas": _sagas(records),
     }
 
@@ -189,7 +188,7 @@ def _projection(function: Function, behind: Lag, asked: ExecutionTotals, trouble
 
 
 def _generations(read_model: str, known: Mapping[str, Generations], events: EventCounts) -> Fields:
-    streams = sum(events.events.get((CREATED[kind], kind), 0) for kind, _ in FED_BY[read_model])
+    streams = sum(events.events.get((one.first_event, one.aggregate.name), 0) for one in sources_of(read_model))
     return vars(known[read_model]) | {"streams": streams}
 
 

@@ -199,20 +199,14 @@ class OrderFailed:
     reason: str
 
 
-CategoryEvent = CategoryCreated | CategoryUpdated | CategoryDeleted
-ProductEvent = (
-    ProductCreated
-    | ProductUpdated
-    | ProductPriceChanged
-    | StockAdjusted
-    | StockReserved
-    | StockReleased
-    | StockShipped
-    | ProductDeleted
+CategoryChange = CategoryUpdated | CategoryDeleted
+CategoryEvent = CategoryCreated | CategoryChange
+ProductChange = (
+    ProductUpdated | ProductPriceChanged | StockAdjusted | StockReserved | StockReleased | StockShipped | ProductDeleted
 )
-OrderEvent = (
-    OrderCreated
-    | OrderCancellationRequested
+ProductEvent = ProductCreated | ProductChange
+OrderChange = (
+    OrderCancellationRequested
     | InventoryReserved
     | InventoryReservationFailed
     | InventoryReleased
@@ -227,4 +221,5 @@ OrderEvent = (
     | OrderCancelled
     | OrderFailed
 )
+OrderEvent = OrderCreated | OrderChange
 Event = CategoryEvent | ProductEvent | OrderEvent

@@ -8,16 +8,20 @@ from typing import Any
 from uuid import UUID
 
 from shared.event_store.protocol import EventCounts, PositionedEvent
-from shared.read_models.project import FED_BY, not_yet_in
+from shared.read_models.documents import Collection, sources_of
+from shared.read_models.project import not_yet_in
 from shared.read_models.protocol import Queries
 from shared.resilience import clock
 
 
 @dataclass(frozen=True)
 class Lag:
-    """How far a read model has got. `applied`: events; `events`: those it lacks. `since`: when the oldest of these was
-    recorded, of those that were looked at, UTC. `position`: the number of an event up to which, in the log's order, it has
-    applied all that concern it; None when that is further back than was looked."""
+    """How far a read model has come.
+
+    `applied`: events that it has applied. `events`: events that it lacks. `since`: when the oldest of the
+    lacking events was recorded, among the LOOKED_AT newest, UTC. `position`: it has applied all its events
+    up to this position of the log; None when that position is older than the LOOKED_AT newest events.
+    """
 
     applied: int
     events: int = 0
@@ -26,49 +30,50 @@ class Lag:
 
     @property
     def seconds(self) -> float | None:
+        """Return the age of the oldest lacking event, None when it is unknown."""
         if not self.events:
             return 0.0
         return max(0.0, (clock.now() - self.since).total_seconds()) if self.since else None
 
 
 LOOKED_AT = 500
-"""The newest events of each kind that are looked at when a read model is behind."""
-
+"""How many of the newest events of each aggregate are looked at when a read model is behind."""
 
 Newest = Callable[[str], Coroutine[Any, Any, Sequence[PositionedEvent]]]
-"""The newest events of one kind of stream, so many or all that there are, the newest first."""
+"""Return the LOOKED_AT newest events of one aggregate, or all if there are fewer, the newest first."""
 
 
 async def lag(queries: Queries, read_model: str, counts: EventCounts, newest: Newest) -> Lag:
-    """`counts`: made before, so that what is recorded and applied meanwhile is not taken for a backlog.
+    """Return how far a read model is behind the counted events.
 
-    Each event adds one to the version that its stream's document has when it is applied. So what the sum of all versions
-    lacks is the number of events that have not been applied, however many they are and however long ago they happened."""
-    sources = FED_BY[read_model]
-    found = await asyncio.gather(*(_lag_of(queries, one, counts, newest) for one in sources))
-    positions = [one.position for one in found if one.position is not None]
+    A document's version grows by one with each applied event. So the number of events minus the sum of
+    all versions is the exact backlog, however long and however old. Count the events before calling:
+    then events that are recorded and applied meanwhile do not look like a backlog.
+    """
+    sources = sources_of(read_model)
+    lags = await asyncio.gather(*(_lag_of(queries, source, counts, newest) for source in sources))
+    positions = [lag.position for lag in lags if lag.position is not None]
     return Lag(
-        sum(one.applied for one in found),
-        sum(one.events for one in found),
-        min((one.since for one in found if one.since), default=None),
+        sum(lag.applied for lag in lags),
+        sum(lag.events for lag in lags),
+        min((lag.since for lag in lags if lag.since), default=None),
         min(positions) if len(positions) == len(sources) else None,
     )
 
 
-async def _lag_of(queries: Queries, source: tuple[str, str], counts: EventCounts, newest: Newest) -> Lag:
-    kind, collection = source
-    applied = (await queries.extent(collection)).events
-    missing = max(0, counts.of(kind) - applied)
+async def _lag_of(queries: Queries, source: Collection[Any], counts: EventCounts, newest: Newest) -> Lag:
+    applied = (await queries.extent(source.name)).events
+    missing = max(0, counts.of(source.aggregate.name) - applied)
     if not missing:
         return Lag(applied, position=counts.counted_to)
-    looked_at = await newest(kind)
-    late = {event.id for event in await not_yet_in(queries, collection, [seen.event for seen in looked_at])}
+    looked_at = await newest(source.aggregate.name)
+    late = {event.id for event in await not_yet_in(queries, source.name, [seen.event for seen in looked_at])}
     since = min((seen.event.recorded_at for seen in looked_at if seen.event.id in late), default=None)
     return Lag(applied, missing, since, _before(looked_at, late) if len(late) >= missing else None)
 
 
 def _before(newest: Sequence[PositionedEvent], late: set[UUID]) -> int | None:
-    """The number of the event before the first that is late, 0 when that is the first of all."""
+    """Return the position before the first late event: 0 at the log's beginning, None when it was not looked at."""
     first = max(index for index, seen in enumerate(newest) if seen.event.id in late)
     if first + 1 < len(newest):
         return newest[first + 1].position

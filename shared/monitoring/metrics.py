@@ -21,7 +21,7 @@ from shared.domain.category import CATEGORY
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.observability.context import ANSWERS
-from shared.read_models.project import FED_BY
+from shared.read_models.documents import READ_MODELS
 from shared.sagas.definition import SagaStatus
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -85,11 +85,11 @@ LABELS: Mapping[str, Set[str]] = {
     "end": {"COMPLETE", "SLOW", "GONE", "FAILED", "REFUSED"},
     "dependency": {"Pub/Sub", "Firestore", "the payment provider", "the shipping provider", *_COMMANDS},
     "state": {"closed", "open", "half-open"},
-    "collector": {"breakers", "events", "event_outbox", "saga_outbox", "sagas", "dead_letters", *FED_BY},
+    "collector": {"breakers", "events", "event_outbox", "saga_outbox", "sagas", "dead_letters", *READ_MODELS},
     "type": {kind.__name__ for one in (CATEGORY, PRODUCT, ORDER) for kind in one.event_types},
     "outbox": {"events", "sagas"},
     "status": {status.value for status in SagaStatus},
-    "read_model": set(FED_BY),
+    "read_model": set(READ_MODELS),
 }
 """All values that each label may have: never an id, nor what a client chooses. Whatever else comes counts as `other`."""
 

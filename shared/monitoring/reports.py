@@ -24,7 +24,8 @@ from shared.domain.product import PRODUCT
 from shared.messaging.outbox import Outbox
 from shared.monitoring.health import SWEEPS_MISSED, Check, Finding, HealthStatus, Stores
 from shared.monitoring.metrics import METRICS, Metric, Sample, added_up, count
-from shared.read_models.project import FED_BY, not_yet_in
+from shared.read_models.documents import READ_MODELS, sources_of
+from shared.read_models.project import not_yet_in
 from shared.resilience import clock
 from shared.resilience.calls import awaited, time_left
 from shared.sagas.definition import SagaStatus
@@ -49,7 +50,7 @@ def collectors(engines: Stores) -> Mapping[str, Callable[[], Iterator[Sample]]]:
         "saga_outbox": lambda: _outbox("sagas", engines.outboxes[1]),
         "sagas": lambda: _sagas(engines),
         "dead_letters": lambda: iter([Sample("shop_dead_letters_pending", (), engines.dead_letters.pending())]),
-    } | {name: partial(_lag, engines, name) for name in FED_BY}
+    } | {name: partial(_lag, engines, name) for name in READ_MODELS}
 
 
 def collected(engines: Stores) -> list[Sample]:
@@ -94,9 +95,9 @@ def _lag(engines: Stores, read_model: str) -> Iterator[Sample]:
     """Of the newest events only, so that it costs the same however long the log is. One that was given up long before
     them is seen as a dead letter."""
     late = []
-    for aggregate, collection in FED_BY[read_model]:
-        newest = [one.event for one in engines.event_log.recent(_NEWEST, EVENT_TYPES[aggregate])]
-        late += awaited(not_yet_in(engines.queries, collection, newest), _SECONDS)
+    for source in sources_of(read_model):
+        newest = [one.event for one in engines.event_log.recent(_NEWEST, EVENT_TYPES[source.aggregate.name])]
+        late += awaited(not_yet_in(engines.queries, source.name, newest), _SECONDS)
     yield Sample("shop_projection_lag_streams", (read_model,), len({event.stream for event in late}))
     yield Sample("shop_projection_lag_seconds", (read_model,), _age(min((e.recorded_at for e in late), default=None)))
 

@@ -1,19 +1,25 @@
-"""The read models' documents, and the same shapes made from the write side's state to answer a mutation."""
+"""The read models: their documents, and the one table of what feeds each collection.
 
-from collections.abc import Sequence
+A mutation answers with the same documents, made from the write side's state.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import singledispatch
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from shared.domain.aggregate import Lifecycle
-from shared.domain.category import Category
+from shared.domain.aggregate import Aggregate, Lifecycle
+from shared.domain.category import CATEGORY, Category
 from shared.domain.events import OrderItem
-from shared.domain.order import Order
+from shared.domain.order import ORDER, Order
 from shared.domain.placement import comparable
-from shared.domain.product import Product
+from shared.domain.product import PRODUCT, Product
 from shared.domain.values import Money
+from shared.read_models.protocol import Fields
+
+Document = TypeVar("Document")
 
 RANKS_PER_UNIT = 10_000
 """Prices are sorted and compared as integers, which Firestore does exactly; no currency has more than 4 decimals."""
@@ -30,7 +36,7 @@ class CategoryDocument:
 
 @dataclass(frozen=True)
 class MembershipDocument:
-    """Which category a product counts in: None once it is no longer sold."""
+    """The category that counts a product, None once the product is no longer sold."""
 
     category_id: UUID | None
 
@@ -59,7 +65,7 @@ class ItemDocument:
 
 @dataclass(frozen=True)
 class OrderDocument:
-    """`closing`: the order is being undone. `reason`: why it was or is being."""
+    """An order. `closing`: it is being undone or has been. `reason`: why."""
 
     id: UUID
     user_id: str
@@ -73,24 +79,85 @@ class OrderDocument:
     reason: str | None = None
 
 
-def category_index(category: CategoryDocument) -> dict[str, Any]:
-    """What categories are looked up by, besides their own fields."""
-    return {"grams": grams(category.name, category.description)}
+def category_index(category: CategoryDocument) -> Fields:
+    """Return the fields that searches look categories up by."""
+    return {"grams": search_grams(category.name, category.description)}
 
 
-def product_index(product: ProductDocument) -> dict[str, Any]:
-    """What products are looked up by, besides their own fields."""
-    return {"grams": grams(product.name, product.description), "price_rank": int(product.price * RANKS_PER_UNIT)}
+def product_index(product: ProductDocument) -> Fields:
+    """Return the fields that searches and price ranges look products up by."""
+    return {"grams": search_grams(product.name, product.description), "price_rank": int(product.price * RANKS_PER_UNIT)}
 
 
-def grams(*texts: str | None) -> list[str]:
-    """Every single character and pair of neighbours, comparable: what a search can look up, in any script."""
-    found: set[str] = set()
+def search_grams(*texts: str | None) -> list[str]:
+    """Return every character and every pair of neighbours, so that a search finds parts of words in any script."""
+    grams: set[str] = set()
     for text in filter(None, texts):
         plain = comparable(text)
-        found.update(plain)
-        found.update(plain[i : i + 2] for i in range(len(plain) - 1))
-    return sorted(found)
+        grams.update(plain)
+        grams.update(plain[i : i + 2] for i in range(len(plain) - 1))
+    return sorted(grams)
+
+
+@dataclass(frozen=True)
+class Collection(Generic[Document]):
+    """One document for each stream of `aggregate`, under the aggregate's id.
+
+    `index`: further fields, derived from a document, to look it up by. `count`: what this collection
+    counts in another one.
+    """
+
+    name: str
+    aggregate: Aggregate[Any]
+    document: type[Document]
+    index: Callable[[Document], Fields] | None = None
+    count: "Count[Document] | None" = None
+
+    @property
+    def read_model(self) -> str:
+        """Return the collection that clients read: the one it counts in, otherwise itself."""
+        return self.count.collection.name if self.count else self.name
+
+    @property
+    def counters(self) -> list[str]:
+        """Return the fields in which other collections count, 0 until they do."""
+        return [other.count.field for other in COLLECTIONS if other.count and other.count.collection is self]
+
+    @property
+    def first_event(self) -> str:
+        """Return the type of the event that begins each stream."""
+        return self.aggregate.event_types[0].__name__
+
+
+@dataclass(frozen=True)
+class Count(Generic[Document]):
+    """Count documents, each in a `field` of its owner in `collection`. `owner`: the owner's id, None for no owner."""
+
+    collection: Collection[Any]
+    field: str
+    owner: Callable[[Document], UUID | None]
+
+
+CATEGORIES = Collection("categories", CATEGORY, CategoryDocument, category_index)
+CATEGORY_MEMBERS = Collection(
+    "category_members",
+    PRODUCT,
+    MembershipDocument,
+    count=Count(CATEGORIES, "product_count", lambda member: member.category_id),
+)
+PRODUCTS = Collection("products", PRODUCT, ProductDocument, product_index)
+ORDERS = Collection("orders", ORDER, OrderDocument)
+
+COLLECTIONS: Sequence[Collection[Any]] = (CATEGORIES, CATEGORY_MEMBERS, PRODUCTS, ORDERS)
+READ_MODELS = tuple(dict.fromkeys(collection.read_model for collection in COLLECTIONS))
+
+
+def sources_of(name: str) -> list[Collection[Any]]:
+    """Return the collections that make up a read model, or the one of this name. Raise LookupError for any other name."""
+    sources = [collection for collection in COLLECTIONS if name in (collection.name, collection.read_model)]
+    if not sources:
+        raise LookupError(f"collection {name!r} is not declared in COLLECTIONS")
+    return sources
 
 
 def matches(term: str, *texts: str | None) -> bool:
@@ -112,7 +179,7 @@ def order_items(items: Sequence[OrderItem], currency: str) -> tuple[ItemDocument
 
 @singledispatch
 def document(state: object) -> object:
-    """The document that the read model will hold once it has seen the state's last event."""
+    """Return the document that the read model will hold once it has applied the state's last event."""
     raise TypeError(f"no document for {type(state).__name__}")
 
 

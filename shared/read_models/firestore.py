@@ -1,7 +1,7 @@
 """The query database on Firestore. With FIRESTORE_EMULATOR_HOST set, the client libraries talk to the emulator."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -13,14 +13,12 @@ from google.cloud.firestore_v1.base_query import FieldFilter
 
 from shared.domain.errors import TimedOut, Unavailable
 from shared.observability.context import SpanKind, span
-from shared.read_models.protocol import Change, Extent, Fields, Find
+from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange
 from shared.resilience import clock
 from shared.resilience.calls import Breaker, time_left
 
-_DEADLINE = 10.0
-"""Seconds for one call."""
-_RETRYING = 2.0
-"""Seconds in which a call that fails at once is tried again."""
+_CALL_SECONDS = 10.0
+_RETRY_SECONDS = 2.0  # how long the client library repeats a call that fails with a transient error
 _ATTEMPTS = 9
 _DOWN = (
     exceptions.ServiceUnavailable,
@@ -28,15 +26,16 @@ _DOWN = (
     exceptions.ResourceExhausted,
     exceptions.InternalServerError,
 )
+_CONFLICT = (exceptions.AlreadyExists, exceptions.FailedPrecondition, exceptions.NotFound, exceptions.Aborted)
 
 
 @contextmanager
 def _one_call(breaker: Breaker) -> Iterator[dict[str, Any]]:
-    """Yields the arguments of a call that bound it. Raises Unavailable and TimedOut."""
+    """Yield the arguments that bound one call in time. Raise Unavailable or TimedOut for the library's errors."""
     with breaker.guard(), span("the read models", SpanKind.CLIENT, {"db.system.name": "gcp.firestore"}):
         try:
-            left = time_left(_DEADLINE)
-            yield {"timeout": left, "retry": Retry(if_transient_error, timeout=min(left, _RETRYING))}
+            left = time_left(_CALL_SECONDS)
+            yield {"timeout": left, "retry": Retry(if_transient_error, timeout=min(left, _RETRY_SECONDS))}
         except (exceptions.DeadlineExceeded, TimeoutError) as error:
             raise TimedOut("the read models did not answer in time") from error
         except _DOWN as error:
@@ -51,70 +50,64 @@ async def _one_async_call(breaker: Breaker) -> AsyncIterator[dict[str, Any]]:
 
 
 class FirestoreReadModels:
-    """The projections' side.
+    """The side of the projections.
 
-    A change is read, made, and written in one batch on condition that the document has not been written since. Unlike a
-    transaction this takes no locks: two that meet cost one another attempt, where transactions wait for each other's
-    locks for seconds.
+    A change is written in one batch, on condition that the document has not been written since it was
+    read. Unlike a transaction this takes no lock: when two writers meet, one of them tries again, where
+    transactions would wait for each other's locks for seconds.
     """
 
-    def __init__(self, project_id: str, breaker: Breaker) -> None:
-        self._client = firestore.Client(project_id)
+    def __init__(self, client: firestore.Client, breaker: Breaker) -> None:
+        self._client = client
         self._breaker = breaker
 
-    def update(self, collection: str, key: str, change: Callable[[Fields | None], Change | None]) -> None:
+    def update(self, collection: str, key: str, change: MakeChange) -> None:
+        """A loop of our own, not tenacity: its waits bypass `clock`, and the two exits make it no shorter."""
         reference = self._client.collection(collection).document(key)
         for attempt in range(_ATTEMPTS):
             with _one_call(self._breaker) as bounds:
                 snapshot = reference.get(**bounds)
             made = change(snapshot.to_dict())
-            if made is None or self._written(snapshot, made):
+            if made is None or self._write(snapshot, made):
                 return
             clock.sleep(clock.uniform(0, 0.01 * 2**attempt))
-        raise Unavailable(f"too many write {collection}/{key} at the same moment; try again")
+        raise Unavailable(f"too many processes write {collection}/{key} at the same moment; try again")
 
     def delete(self, collection: str, limit: int) -> int:
         with _one_call(self._breaker) as bounds:
-            doomed = [
-                one.reference for one in self._client.collection(collection).select([]).limit(limit).get(**bounds)
-            ]
+            snapshots = list(self._client.collection(collection).select([]).limit(limit).get(**bounds))
         batch = self._client.batch()
-        for reference in doomed:
-            batch.delete(reference)
-        if doomed:
+        for snapshot in snapshots:
+            batch.delete(snapshot.reference)
+        if snapshots:
             with _one_call(self._breaker) as bounds:
                 batch.commit(**bounds)
-        return len(doomed)
+        return len(snapshots)
 
-    def _written(self, snapshot: firestore.DocumentSnapshot[Any], made: Change) -> bool:
-        """Whether it is; False when somebody else wrote the document meanwhile."""
+    def _write(self, snapshot: firestore.DocumentSnapshot[Any], made: Change) -> bool:
+        """Write a change. Return False when another process has written the document since the snapshot."""
         batch = self._client.batch()
         if snapshot.exists:
             unchanged = self._client.write_option(last_update_time=snapshot.update_time)
             batch.update(snapshot.reference, made.fields, option=unchanged)
         else:
             batch.create(snapshot.reference, made.fields)
-        for step in made.increments:
-            other = self._client.collection(step.collection).document(step.key)
-            batch.set(other, {step.field: firestore.Increment(step.amount)}, merge=True)
+        for increment in made.increments:
+            owner = self._client.collection(increment.collection).document(increment.key)
+            batch.set(owner, {increment.field: firestore.Increment(increment.amount)}, merge=True)
         with _one_call(self._breaker) as bounds:
             try:
                 batch.commit(**bounds)
-            except (
-                exceptions.AlreadyExists,
-                exceptions.FailedPrecondition,
-                exceptions.NotFound,
-                exceptions.Aborted,
-            ):
+            except _CONFLICT:
                 return False
         return True
 
 
 class FirestoreQueries:
-    """The clients' side."""
+    """The side of the clients. The client belongs to the event loop that uses it first."""
 
-    def __init__(self, project_id: str, breaker: Breaker) -> None:
-        self._client = firestore.AsyncClient(project_id)
+    def __init__(self, client: firestore.AsyncClient, breaker: Breaker) -> None:
+        self._client = client
         self._breaker = breaker
 
     async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
@@ -139,6 +132,6 @@ class FirestoreQueries:
         query.sum("version", alias="events")
         async with _one_async_call(self._breaker) as bounds:
             (results,) = await query.get(**bounds)
-        found = {one.alias: int(one.value) for one in results}
+        totals = {result.alias: int(result.value) for result in results}
         newest = await self.find(Find(collection, "updated_at", descending=True, limit=1))
-        return Extent(found["documents"], found["events"], newest[0]["updated_at"] if newest else None)
+        return Extent(totals["documents"], totals["events"], newest[0]["updated_at"] if newest else None)

@@ -1,8 +1,8 @@
-"""Generations: a read model is rebuilt beside the one that is read, and takes its place once it holds as much.
+"""Generations: a read model is rebuilt beside the one that clients read, and replaces it once it is complete.
 
-Each generation has collections of its own. One document for each read model says which generation is read and which other
-one is written as well; every process looks at it again after KNOWN_SECONDS. While there are two, whatever is delivered goes
-into both, so either can be read at any moment: going back is a matter of one document.
+Each generation has its own collections. For each read model one document, `Generations`, names the live
+generation and the other one; every process reads it again after `Pace.known_seconds`. While there are two
+complete generations, both are written, so switching back takes one write of that document.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,28 +15,47 @@ from pydantic import Strict
 from shared.domain.commands import at_the_edge
 from shared.domain.errors import Invalid, Rejected
 from shared.domain.values import Token, adapter
-from shared.read_models.project import FED_BY
-from shared.read_models.protocol import Change, Extent, Fields, Find, Queries, ReadModels
+from shared.read_models.documents import COLLECTIONS, READ_MODELS
+from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange, Queries, ReadModels
 from shared.resilience import clock
 
 GENERATIONS = "generations"
-"""The collection of those documents, by read model."""
-
-KNOWN_SECONDS = 2.0
-SETTLED = timedelta(seconds=10)
-"""After so long every process knows of a change, and what it was delivered before has been written or will come again."""
+"""The collection of the Generations documents, by read model."""
 
 State = Literal["BUILDING", "KEPT", "DROPPED"]
 
 
 @dataclass(frozen=True)
-class Generations:
-    """`live`: the one that is read. `other`, BUILDING: being filled; KEPT: holds as much as the live one; DROPPED: no longer
-    written, and being deleted. `since`: when that began, or the present pass over all streams did, UTC.
+class Pace:
+    """How fast a rebuild may go. The same in all processes, because they rely on each other's.
 
-    Of that pass, `wanted`: the streams it looks at, empty: all; `places`: how far it has come for each kind of stream, as
-    the number of an event; `checked`: streams so far; `behind`: how many of these had not come as far as they should, and
-    `late`: which, while they are few. `passes`: how many there have been that found any."""
+    `known_seconds`: how long a process uses the generations that it has read. `settled_seconds`: after so
+    long, a message has been written or will be delivered again. `page`: streams looked at together, and
+    documents deleted together, of which Firestore takes 500.
+    """
+
+    known_seconds: float = 2.0
+    settled_seconds: float = 10.0
+    page: int = 500
+
+    @property
+    def settled(self) -> timedelta:
+        return timedelta(seconds=self.settled_seconds)
+
+
+@dataclass(frozen=True)
+class Generations:
+    """The generations of one read model. Installations have stored these names: they cannot change.
+
+    - `live`: the generation that clients read. `newest`: the highest number so far.
+    - `other`: a second generation. BUILDING: it is being filled. KEPT: complete and still written.
+      DROPPED: no longer written, and being deleted.
+    - `since`: when this state began, or the present pass over the streams, UTC.
+    - `wanted`: the streams that this pass checks; empty for all.
+    - `places`: the position of the last checked event, by kind of stream. `checked`: streams so far.
+    - `behind`: checked streams whose documents were incomplete. `late`: their names, while they are few.
+    - `passes`: finished passes that found incomplete documents.
+    """
 
     live: int = 1
     other: int | None = None
@@ -52,65 +71,70 @@ class Generations:
 
     @property
     def written(self) -> list[int]:
+        """Return the generations that projections write, the live one first."""
         return [self.live] if self.other is None or self.state == "DROPPED" else [self.live, self.other]
 
-    @property
-    def is_due(self) -> bool:
-        """To be gone on with: what was recorded until everybody knew is SETTLED old by now, and so is looked at."""
+    def is_due(self, pace: Pace) -> bool:
+        """Return whether a rebuild may go on.
+
+        It waits until every process knows the generations and its earlier messages have settled, so that
+        the pass sees all that was written to the live generation only.
+        """
         if self.since is None or self.state not in ("BUILDING", "DROPPED"):
             return False
-        return clock.now() - self.since >= SETTLED + timedelta(seconds=KNOWN_SECONDS)
+        return clock.now() - self.since >= timedelta(seconds=pace.known_seconds + pace.settled_seconds)
 
 
 def rebuilt(now: Generations) -> Generations:
-    """With a new generation that is being filled. Asking twice is asking once."""
-    if now.state == "BUILDING":
-        return now
-    if now.state == "KEPT":
-        raise Rejected(f"generation {now.other} is still kept and written; drop it first", ("name",))
-    if now.state == "DROPPED":
-        raise Rejected(f"generation {now.other} is still being deleted; try again in a minute", ("name",))
-    return Generations(now.live, now.newest + 1, "BUILDING", now.newest + 1, clock.now())
+    """Begin to fill a new generation. Does nothing while one is being filled."""
+    match now.state:
+        case "BUILDING":
+            return now
+        case "KEPT":
+            raise Rejected(f"generation {now.other} is still kept and written; drop it first", ("name",))
+        case "DROPPED":
+            raise Rejected(f"generation {now.other} is still being deleted; try again in a minute", ("name",))
+        case None:
+            return Generations(now.live, now.newest + 1, "BUILDING", now.newest + 1, clock.now())
 
 
 def switched(now: Generations, to: int) -> Generations:
-    """With that generation live: forward once it is built, and back, and forward again. Asking twice is asking once."""
+    """Make another complete generation the live one. Does nothing when it is live already."""
     if to == now.live:
         return now
     if to != now.other or now.state == "DROPPED":
         raise Rejected(f"there is no generation {to} to switch to", ("to",))
     if now.state == "BUILDING":
-        raise Rejected(f"generation {to} is still being built; it is switched to when it is complete", ("to",))
+        raise Rejected(f"generation {to} is still being built; it goes live by itself when it is complete", ("to",))
     return Generations(to, now.live, "KEPT", now.newest, clock.now())
 
 
 def dropped(now: Generations) -> Generations:
-    """Without the other generation, whether it was complete or not."""
+    """Begin to delete the other generation, complete or not. Does nothing when there is none."""
     if now.other is None or now.state == "DROPPED":
         return now
     return Generations(now.live, now.other, "DROPPED", now.newest, clock.now())
 
 
-def place(collection: str, generation: int) -> str:
-    """Where a generation has a collection. The last part is the same in all, and so are Firestore's indexes."""
+def stored_in(collection: str, generation: int) -> str:
+    """Return the path of a generation's collection. Firestore's indexes go by its last part, the same in all."""
     return collection if generation == 1 else f"{GENERATIONS}/{generation}/{collection}"
 
 
-_READ_MODELS = {collection: name for name, sources in FED_BY.items() for _, collection in sources}
+_READ_MODEL_OF = {collection.name: collection.read_model for collection in COLLECTIONS}
 
 
 def change_generations(
     models: ReadModels, read_model: str, step: Callable[[Generations], Generations | None]
 ) -> Generations:
-    """As they are after one step, taken all or not at all; None changes nothing."""
+    """Change a read model's generations in one atomic step and return them. With None the step changes nothing."""
     after = Generations()
 
     def change(stored: Fields | None) -> Change | None:
         nonlocal after
-        before = _from(stored)
-        made = step(before)
-        after = made or before
-        return None if made in (None, before) else Change(adapter(Generations).dump_python(made, mode="json"))
+        before = _decode(stored)
+        after = step(before) or before
+        return None if after == before else Change(adapter(Generations).dump_python(after, mode="json"))
 
     models.update(GENERATIONS, read_model, change)
     return after
@@ -120,78 +144,78 @@ def generations_of(models: ReadModels, read_model: str) -> Generations:
     return change_generations(models, read_model, lambda _: None)
 
 
-def _from(stored: Fields | None) -> Generations:
-    found: Generations = adapter(Generations).validate_python(stored or {})
-    return found
+def _decode(stored: Fields | None) -> Generations:
+    generations: Generations = adapter(Generations).validate_python(stored or {})
+    return generations
 
 
 class EveryGeneration:
-    """The projections' side: what is written goes into every generation that is kept up to date, the live one first."""
+    """The side of the projections: writes each document into every generation that is kept up to date."""
 
-    def __init__(self, models: ReadModels) -> None:
+    def __init__(self, models: ReadModels, known_seconds: float = Pace.known_seconds) -> None:
         self.models = models
+        self._known_seconds = known_seconds
         self._known: dict[str, tuple[float, Generations]] = {}
 
-    def update(self, collection: str, key: str, change: Callable[[Fields | None], Change | None]) -> None:
-        failed: list[Exception] = []
+    def update(self, collection: str, key: str, change: MakeChange) -> None:
+        """Update all generations, even if one fails; then raise the first error."""
+        errors: list[Exception] = []
         for generation in self._written(collection):
             try:
-                self.models.update(place(collection, generation), key, _in_generation(generation, change))
-            except Exception as error:  # a document that is wrong must not keep the next generation from being made
-                failed.append(error)
-        if failed:
-            raise failed[0]
+                self.models.update(stored_in(collection, generation), key, _within(generation, change))
+            except Exception as error:  # a faulty document must not prevent its repair in the next generation
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def delete(self, collection: str, limit: int) -> int:
         return self.models.delete(collection, limit)
 
     def _written(self, collection: str) -> list[int]:
-        read_model = _READ_MODELS.get(collection)
+        read_model = _READ_MODEL_OF.get(collection)
         if read_model is None:
             return [1]
         known = self._known.get(read_model)
-        if known is None or clock.monotonic() - known[0] >= KNOWN_SECONDS:
-            known = clock.monotonic(), generations_of(self.models, read_model)
-            self._known[read_model] = known
+        if known is None or clock.monotonic() - known[0] >= self._known_seconds:
+            known = self._known[read_model] = clock.monotonic(), generations_of(self.models, read_model)
         return known[1].written
 
 
-def _in_generation(
-    generation: int, change: Callable[[Fields | None], Change | None]
-) -> Callable[[Fields | None], Change | None]:
-    """The change, counting in its own generation."""
+def _within(generation: int, change: MakeChange) -> MakeChange:
+    """Return the same change with its increments in the same generation."""
 
     def changed(stored: Fields | None) -> Change | None:
         made = change(stored)
         return made and Change(
-            made.fields, [replace(step, collection=place(step.collection, generation)) for step in made.increments]
+            made.fields, [replace(one, collection=stored_in(one.collection, generation)) for one in made.increments]
         )
 
     return changed
 
 
 class OneGeneration:
-    """The clients' side of one generation."""
+    """The side of the clients, for one generation."""
 
     def __init__(self, queries: Queries, generation: int) -> None:
         self._queries = queries
         self._generation = generation
 
     async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
-        return await self._queries.get_many(place(collection, self._generation), keys)
+        return await self._queries.get_many(stored_in(collection, self._generation), keys)
 
     async def find(self, find: Find) -> Sequence[Fields]:
-        return await self._queries.find(replace(find, collection=place(find.collection, self._generation)))
+        return await self._queries.find(replace(find, collection=stored_in(find.collection, self._generation)))
 
     async def extent(self, collection: str) -> Extent:
-        return await self._queries.extent(place(collection, self._generation))
+        return await self._queries.extent(stored_in(collection, self._generation))
 
 
 class LiveGeneration:
-    """The clients' side: of each read model the generation that is live."""
+    """The side of the clients, for the live generation of each read model."""
 
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, queries: Queries, known_seconds: float = Pace.known_seconds) -> None:
         self.queries = queries
+        self._known_seconds = known_seconds
         self._known: tuple[float, Mapping[str, Generations]] | None = None
 
     async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
@@ -204,26 +228,28 @@ class LiveGeneration:
         return await (await self._live(collection)).extent(collection)
 
     async def generations(self) -> Mapping[str, Generations]:
-        """Of each read model, as they are now."""
+        """Read the generations of each read model now."""
         asked_at = clock.monotonic()
-        stored = await self.queries.get_many(GENERATIONS, list(FED_BY))
-        known = {name: _from(stored.get(name)) for name in FED_BY}
-        self._known = asked_at, known
-        return known
+        stored = await self.queries.get_many(GENERATIONS, READ_MODELS)
+        generations = {name: _decode(stored.get(name)) for name in READ_MODELS}
+        self._known = asked_at, generations
+        return generations
 
     async def _live(self, collection: str) -> OneGeneration:
         known = self._known
-        if known is None or clock.monotonic() - known[0] >= KNOWN_SECONDS:
+        if known is None or clock.monotonic() - known[0] >= self._known_seconds:
             known = clock.monotonic(), await self.generations()
-        read_model = _READ_MODELS.get(collection)
+        read_model = _READ_MODEL_OF.get(collection)
         return OneGeneration(self.queries, known[1][read_model].live if read_model else 1)
 
 
 @at_the_edge
 @dataclass(frozen=True)
 class RebuildProjection:
-    """`name`: the function's. REBUILD: begin a new generation of its read model; SWITCH: read generation `to`,
-    which goes with nothing else; DROP: delete the one that isn't read."""
+    """Change the generations of the projection function `name`'s read model.
+
+    REBUILD begins a new generation, SWITCH makes generation `to` the live one, DROP deletes the other one.
+    """
 
     name: Token
     action: Literal["REBUILD", "SWITCH", "DROP"]
@@ -231,4 +257,4 @@ class RebuildProjection:
 
     def __post_init__(self) -> None:
         if (self.action == "SWITCH") != (self.to is not None):
-            raise Invalid("to goes with SWITCH, and SWITCH with to", ("to",))
+            raise Invalid("SWITCH needs the field to, and no other action takes it", ("to",))

@@ -1,4 +1,4 @@
-"""The query database in memory, for tests and for `scripts/dev --memory`: both sides at once."""
+"""The query database in memory, for tests and for `scripts/dev --memory`."""
 
 import copy
 import operator
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
 from typing import Any
 
-from shared.read_models.protocol import Change, Extent, Fields, Find, Where
+from shared.read_models.protocol import Extent, Fields, Find, MakeChange, Where
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -19,30 +19,35 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 class MemoryReadModels:
-    """Both sides at once. `reads` counts the round trips of queries, by collection."""
+    """Both sides, the projections' and the clients'. `reads` counts the round trips of queries, by collection."""
 
     def __init__(self) -> None:
         self._lock = RLock()
         self._collections: dict[str, dict[str, Fields]] = {}
         self.reads = Counter[str]()
 
-    def update(self, collection: str, key: str, change: Callable[[Fields | None], Change | None]) -> None:
+    def update(self, collection: str, key: str, change: MakeChange) -> None:
         with self._lock:
             made = change(copy.deepcopy(self._collections.get(collection, {}).get(key)))
             if made is None:
                 return
             self._document(collection, key).update(copy.deepcopy(made.fields))
-            for step in made.increments:
-                other = self._document(step.collection, step.key)
-                other[step.field] = other.get(step.field, 0) + step.amount
+            for increment in made.increments:
+                owner = self._document(increment.collection, increment.key)
+                owner[increment.field] = owner.get(increment.field, 0) + increment.amount
 
     def delete(self, collection: str, limit: int) -> int:
         with self._lock:
-            there = self._collections.get(collection, {})
-            doomed = list(there)[:limit]
-            for key in doomed:
-                del there[key]
-            return len(doomed)
+            documents = self._collections.get(collection, {})
+            deleted = list(documents)[:limit]
+            for key in deleted:
+                del documents[key]
+            return len(deleted)
+
+    def documents(self, collection: str) -> Mapping[str, Fields]:
+        """Return a copy of all documents of a collection, by key."""
+        with self._lock:
+            return copy.deepcopy(self._collections.get(collection, {}))
 
     def _document(self, collection: str, key: str) -> Fields:
         return self._collections.setdefault(collection, {}).setdefault(key, {})
@@ -50,8 +55,8 @@ class MemoryReadModels:
     async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
         with self._lock:
             self.reads[collection] += 1
-            there = self._collections.get(collection, {})
-            return {key: copy.deepcopy(there[key]) for key in keys if key in there}
+            documents = self._collections.get(collection, {})
+            return {key: copy.deepcopy(documents[key]) for key in keys if key in documents}
 
     async def find(self, find: Find) -> Sequence[Fields]:
         with self._lock:
@@ -66,9 +71,9 @@ class MemoryReadModels:
     async def extent(self, collection: str) -> Extent:
         with self._lock:
             self.reads[collection] += 1
-            there = [fields for fields in self._collections.get(collection, {}).values() if "version" in fields]
-            updated_at = max((fields["updated_at"] for fields in there), default=None)
-            return Extent(len(there), sum(fields["version"] for fields in there), updated_at)
+            applied = [fields for fields in self._collections.get(collection, {}).values() if "version" in fields]
+            updated_at = max((fields["updated_at"] for fields in applied), default=None)
+            return Extent(len(applied), sum(fields["version"] for fields in applied), updated_at)
 
 
 def _fits(fields: Fields, where: Sequence[Where]) -> bool:

@@ -1,117 +1,90 @@
-"""The version rule: how a projection stays right whatever happens to the messages that drive it.
+"""The version rule: a projection stays right whatever happens to the messages that drive it.
 
-A message says that a stream has reached a version. A document that is there already has nothing to do; one that is just
-before applies the event; one further behind reads what it missed from the event store. So duplicates, any order, and the
-loss of all but the last message make the same document.
+A message says that a stream has reached a version. A document at that version or beyond is left alone; a
+document at the version before applies the event; a document further behind reads the missing events from
+the event store. So duplicates, any order, and the loss of all but the last message make the same document.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from uuid import UUID
 
-from shared.domain.aggregate import Aggregate
 from shared.domain.errors import Unavailable
 from shared.domain.values import adapter
 from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventRecord
 from shared.messaging.envelope import SUBJECT
+from shared.read_models.documents import Collection, Count
 from shared.read_models.protocol import Change, Fields, Increment, Queries, ReadModels
 
 Document = TypeVar("Document")
 ReadMissing = Callable[[str, int], Sequence[EventRecord]]
-"""The next events of a stream above a version, from the event store; at least one where there is any."""
-
-
-@dataclass(frozen=True)
-class Count(Generic[Document]):
-    """Keep a number in documents of another collection: how many documents belong to each of them."""
-
-    collection: str
-    field: str
-    belongs_to: Callable[[Document], UUID | None]
+"""Return the next events of a stream after a version, from the event store; at least one if there are any."""
 
 
 @dataclass(frozen=True)
 class Projection(Generic[Document]):
-    """One document per stream of `aggregate`, its key being the aggregate's id, made by folding `apply`.
+    """Makes the documents of a collection. `begin`: from a stream's first event. `apply`: by each later event."""
 
-    `index`: further fields, derived from the document, to look it up by. `counter`: the field that other projections
-    count in, 0 until they do.
-    """
-
-    collection: str
-    aggregate: Aggregate[Any]
-    document: type[Document]
-    apply: Callable[[Document | None, Any], Document]
-    count: Count[Document] | None = None
-    index: Callable[[Document], Fields] | None = None
-    counter: str | None = None
+    collection: Collection[Document]
+    begin: Callable[[Any], Document]
+    apply: Callable[[Document, Any], Document]
 
 
 def project(models: ReadModels, projection: Projection[Any], event: EventRecord, read_missing: ReadMissing) -> None:
-    """Bring the event's document to the event's version or beyond. Raises Invalid for the stream of something else."""
-    key = str(projection.aggregate.id_of(event.stream, SUBJECT))
+    """Bring the event's document to the event's version or beyond.
 
-    comes_short = True
+    Raise Invalid for a stream of another aggregate, Unavailable when the event store lacks the event.
+    """
+    key = str(projection.collection.aggregate.id_of(event.stream, SUBJECT))
+    is_behind = True
 
     def change(stored: Fields | None) -> Change | None:
-        nonlocal comes_short
+        nonlocal is_behind
         version = (stored or {}).get("version", 0)
         if version >= event.version:
             return None
         events = [event] if version == event.version - 1 else read_missing(event.stream, version)
         if not events:
             raise Unavailable(f"{event.stream} {event.version} was announced, but the event store does not have it")
-        comes_short |= events[-1].version < event.version
+        is_behind |= events[-1].version < event.version
         return _change(projection, stored or {}, events)
 
-    while (
-        comes_short
-    ):  # a long history is applied page by page, so that it neither has to fit into memory nor begins anew
-        comes_short = False
-        models.update(projection.collection, key, change)
+    while is_behind:  # page by page: a long history need not fit into memory, and a failure loses one page only
+        is_behind = False
+        models.update(projection.collection.name, key, change)
 
 
 def _change(projection: Projection[Any], stored: Fields, events: Sequence[EventRecord]) -> Change:
-    documents = adapter(projection.document)
-    is_there = "version" in stored  # or it holds nothing but what others have counted in it
-    before = documents.validate_python(stored) if is_there else None
+    collection = projection.collection
+    documents = adapter(collection.document)
+    exists = "version" in stored  # without a version it holds only what other collections have counted in it
+    before = documents.validate_python(stored) if exists else None
     after = before
-    for event in events:
-        after = projection.apply(after, CODEC.decode(event))
+    for record in events:
+        event = CODEC.decode(record)
+        after = projection.begin(event) if after is None else projection.apply(after, event)
     fields = {
         **documents.dump_python(after, mode="json"),
-        **(projection.index(after) if projection.index else {}),
-        **({projection.counter: stored.get(projection.counter, 0)} if projection.counter else {}),
+        **(collection.index(after) if collection.index else {}),
+        **{counter: stored.get(counter, 0) for counter in collection.counters},
         "version": events[-1].version,
-        "created_at": stored["created_at"] if is_there else events[0].recorded_at,
+        "created_at": stored["created_at"] if exists else events[0].recorded_at,
         "updated_at": events[-1].recorded_at,
     }
-    return Change(fields, _increments(projection.count, before, after))
+    return Change(fields, _increments(collection.count, before, after) if collection.count else ())
 
 
-def _increments(count: Count[Any] | None, before: Any, after: Any) -> list[Increment]:
-    if count is None:
-        return []
-    left = count.belongs_to(before) if before else None
-    joined = count.belongs_to(after)
+def _increments(count: Count[Any], before: Any, after: Any) -> list[Increment]:
+    left, joined = count.owner(before) if before else None, count.owner(after)
     if left == joined:
         return []
     moves = [(left, -1), (joined, 1)]
-    return [Increment(count.collection, str(key), count.field, amount) for key, amount in moves if key]
-
-
-FED_BY: Mapping[str, Sequence[tuple[str, str]]] = {
-    "categories": (("category", "categories"), ("product", "category_members")),
-    "products": (("product", "products"),),
-    "orders": (("order", "orders"),),
-}
-"""For each collection that is read: where it is seen how far a kind of stream has got into it."""
+    return [Increment(count.collection.name, str(owner), count.field, amount) for owner, amount in moves if owner]
 
 
 async def not_yet_in(queries: Queries, collection: str, events: Sequence[EventRecord]) -> list[EventRecord]:
-    """Those of the events, all of one kind of stream, that the collection's documents have not applied."""
+    """Return those of the events, all of one aggregate, that the collection's documents have not applied."""
     keys = {event.stream: event.stream.partition("-")[2] for event in events}
     found = await queries.get_many(collection, list(keys.values())) if keys else {}
     return [event for event in events if found.get(keys[event.stream], {}).get("version", 0) < event.version]

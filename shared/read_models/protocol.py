@@ -1,5 +1,4 @@
-"""What the query database does, whichever engine is below it: atomic changes for projections, queries for clients. And the
-engine in memory, for tests and for `scripts/dev --memory`."""
+"""What the query database does, in every engine: atomic changes for projections, and queries for clients."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Increment:
-    """Add `amount` to a number of another document, which is made if it isn't there."""
+    """Add `amount` to a number of another document, which is created if it does not exist."""
 
     collection: str
     key: str
@@ -21,21 +20,27 @@ class Increment:
 
 @dataclass(frozen=True)
 class Change:
-    """`fields` replace those of the same name; others stay."""
+    """Replace these fields of a document and keep its others."""
 
     fields: Fields
     increments: Sequence[Increment] = ()
 
 
-class ReadModels(Protocol):
-    def update(self, collection: str, key: str, change: Callable[[Fields | None], Change | None]) -> None:
-        """Read a document, write what `change` makes of it, all or nothing; None changes nothing.
+MakeChange = Callable[[Fields | None], Change | None]
+"""Return the change of a stored document (None: it does not exist); None for no change."""
 
-        `change` may be called again when somebody else wrote meanwhile. Raises Unavailable.
+
+class ReadModels(Protocol):
+    """The side of the projections. All methods raise Unavailable or TimedOut when the engine does not answer."""
+
+    def update(self, collection: str, key: str, change: MakeChange) -> None:
+        """Read a document and write its change, all or nothing.
+
+        `change` is called again when another process has written the document meanwhile.
         """
 
     def delete(self, collection: str, limit: int) -> int:
-        """Delete up to so many documents, whichever; how many there were. Raises Unavailable."""
+        """Delete at most `limit` documents, in any order; return how many were deleted."""
 
 
 Operator = Literal["==", ">=", "<=", "in", "array_contains"]
@@ -50,7 +55,7 @@ class Where:
 
 @dataclass(frozen=True)
 class Find:
-    """`order_by`: a field; documents with equal values follow each other by key, in the same direction."""
+    """A query. Documents with equal values of the field `order_by` follow each other by key, in the same direction."""
 
     collection: str
     order_by: str
@@ -62,8 +67,8 @@ class Find:
 
 @dataclass(frozen=True)
 class Extent:
-    """Of a collection. `events`: the sum of its documents' versions, so how many events they have applied. `updated_at`:
-    when the newest of these was recorded, UTC."""
+    """The size of a collection. `events`: the sum of its documents' versions, which is the number of applied events.
+    `updated_at`: when the newest of these was recorded, UTC."""
 
     documents: int
     events: int
@@ -71,11 +76,12 @@ class Extent:
 
 
 class Queries(Protocol):
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
-        """Those that are there, in one round trip. Raises Unavailable."""
+    """The side of the clients. All methods raise Unavailable or TimedOut when the engine does not answer."""
 
-    async def find(self, find: Find) -> Sequence[Fields]:
-        """Raises Unavailable."""
+    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
+        """Return the documents that exist, by key, in one round trip."""
+
+    async def find(self, find: Find) -> Sequence[Fields]: ...
 
     async def extent(self, collection: str) -> Extent:
-        """Counted where the documents are; those that have applied no event don't count. Raises Unavailable."""
+        """Return the size, computed in the database. Documents that have applied no event do not count."""

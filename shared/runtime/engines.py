@@ -25,7 +25,7 @@ from shared.observability import logs
 from shared.observability.context import configure, exporter_of_the_environment
 from shared.postgres.migrations import FOLDERS, missing
 from shared.postgres.pool import Pool, connect, login_token
-from shared.read_models.generations import EveryGeneration, LiveGeneration
+from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.protocol import ReadModels
 from shared.resilience.calls import Breakers, SingleFlightCache
 from shared.sagas.coordinate import Coordinator
@@ -42,6 +42,7 @@ class Engines:
         configure(exporter_of_the_environment(settings.project_id), settings.trace_sample_ratio)
         self.settings = settings
         self.breakers = Breakers(settings.breaker_fail_max, settings.breaker_reset_seconds)
+        self.pace = Pace()
         self.in_memory: list[object] = []
         """What would be in a database elsewhere, for those who measure memory."""
 
@@ -122,15 +123,21 @@ class Engines:
 
     @cached_property
     def read_models(self) -> ReadModels:
+        from google.cloud.firestore import Client
+
         from shared.read_models.firestore import FirestoreReadModels
 
-        return EveryGeneration(FirestoreReadModels(self.settings.project_id, self.breakers["Firestore"]))
+        models = FirestoreReadModels(Client(self.settings.project_id), self.breakers["Firestore"])
+        return EveryGeneration(models, self.pace.known_seconds)
 
     @cached_property
     def queries(self) -> LiveGeneration:
+        from google.cloud.firestore import AsyncClient
+
         from shared.read_models.firestore import FirestoreQueries
 
-        return LiveGeneration(FirestoreQueries(self.settings.project_id, self.breakers["Firestore"]))
+        queries = FirestoreQueries(AsyncClient(self.settings.project_id), self.breakers["Firestore"])
+        return LiveGeneration(queries, self.pace.known_seconds)
 
     @cached_property
     def payments(self) -> PaymentGateway:

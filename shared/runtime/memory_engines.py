@@ -51,11 +51,11 @@ class PostgresEngines(Engines):
 
     @cached_property
     def read_models(self) -> ReadModels:
-        return EveryGeneration(self._models)
+        return EveryGeneration(self._models, self.pace.known_seconds)
 
     @cached_property
     def queries(self) -> LiveGeneration:
-        return LiveGeneration(self._models)
+        return LiveGeneration(self._models, self.pace.known_seconds)
 
 
 class MemoryEngines(PostgresEngines):

@@ -8,20 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar
 
 import flask
 import structlog
 
 from shared.dead_letters.protocol import describe_error, fingerprint
-from shared.domain.aggregate import Aggregate
 from shared.domain.errors import Invalid
 from shared.event_store.aggregates import announced
 from shared.messaging.envelope import TYPE, Message, Push, command_from, decode_message, decode_push
 from shared.monitoring.recorder import watched
 from shared.observability.context import SpanKind, annotate, caused_by, fresh, handling
+from shared.read_models.documents import Collection, sources_of
 from shared.read_models.project import Projection, project
-from shared.read_models.protocol import Fields
 from shared.resilience import clock
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
@@ -147,34 +146,37 @@ def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], obj
 
 
 def projection(
-    collection: str,
-    aggregate: Aggregate[Any],
-    index: Callable[[Any], Fields] | None = None,
-    counter: str | None = None,
+    collection: Collection[Document],
+    begin: Callable[[Any], Document],
     also: Sequence[Projection[Any]] = (),
-) -> Callable[[Callable[[Document | None, Any], Document]], HttpFunction]:
-    """A function that keeps a read model, made of a pure function `(document, event) -> document`.
+) -> Callable[[Callable[[Document, Any], Document]], HttpFunction]:
+    """Make a function that keeps a read model, from a pure function `(document, event) -> document`.
 
-    `index` and `counter`: see `Projection`. `also`: further documents it keeps from the events of other aggregates.
+    `begin` makes the document from a stream's first event. `also`: the projections of the other collections
+    that make up the read model. Raise LookupError unless all of them are given.
     """
 
-    def decorate(apply: Callable[[Document | None, Any], Document]) -> HttpFunction:
-        main: Projection[Document] = Projection(
-            collection, aggregate, get_type_hints(apply)["return"], apply, None, index, counter
-        )
-        by_type = {kind: one for one in (main, *also) for kind in get_args(one.aggregate.events)}
+    def decorate(apply: Callable[[Document, Any], Document]) -> HttpFunction:
+        projections = (Projection(collection, begin, apply), *also)
+        given, declared = [one.collection for one in projections], sources_of(collection.name)
+        if given != declared:
+            raise LookupError(f"{apply.__name__} must keep {_names(declared)}; it keeps {_names(given)}")
+        by_type = {kind.__name__: one for one in projections for kind in one.collection.aggregate.event_types}
 
         @wraps(apply)
         def update(message: Message, engines: Engines) -> None:
             event = announced(message)
-            if event.type not in by_name:
+            if event.type not in by_type:
                 raise Invalid(f"{event.type!r:.100} is no event for {apply.__name__}", TYPE)
-            project(engines.read_models, by_name[event.type], event, _missing(engines))
+            project(engines.read_models, by_type[event.type], event, _missing(engines))
 
-        by_name = {kind.__name__: one for kind, one in by_type.items()}
         return subscriber(update)
 
     return decorate
+
+
+def _names(collections: Sequence[Collection[Any]]) -> str:
+    return ", ".join(collection.name for collection in collections)
 
 
 def _missing(engines: Engines) -> Callable[[str, int], Sequence[Any]]:

@@ -15,8 +15,8 @@ from shared.auth.identity import without_sign_in
 from shared.auth.permissions import ANONYMOUS, DEVELOPER
 from shared.dead_letters.protocol import decode_dead_letter
 from shared.messaging.envelope import Push, PushedMessage
+from shared.read_models.documents import READ_MODELS
 from shared.read_models.generations import Generations, change_generations, generations_of
-from shared.read_models.project import FED_BY
 from tests.shop_in_memory import Json, ShopInMemory
 
 ACTORS: Mapping[str, Mapping[str, str]] = {
@@ -157,7 +157,7 @@ def with_two_generations(shop: ShopInMemory) -> str:
 
 def everything(shop: ShopInMemory) -> tuple[object, ...]:
     """What a mutation may change."""
-    generations = [generations_of(shop.engines.read_models, name) for name in FED_BY]
+    generations = [generations_of(shop.engines.read_models, name) for name in READ_MODELS]
     return len(shop.log()), shop.engines.dead_letters.latest(1000), shop.engines.sagas.newest(1000), generations
 
 

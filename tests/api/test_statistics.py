@@ -18,7 +18,7 @@ from shared.event_store.protocol import Append, EventCounts, EventRecord
 from shared.observability.context import fresh
 from shared.postgres.pool import Pool
 from shared.read_models import project
-from shared.read_models.project import FED_BY
+from shared.read_models.documents import READ_MODELS
 from shared.runtime.engines import use
 from shared.runtime.memory_engines import PostgresEngines
 from shared.sagas.definition import Progress, SagaStatus
@@ -154,7 +154,7 @@ def test_every_projection_of_the_manifest_is_shown(shop: ShopInMemory) -> None:
     names = [one.name for one in manifest().functions.values() if one.group == "projections"]
     shown = shop.ask(PROJECTIONS)["projectionStatus"]
     assert [one["name"] for one in shown] == names
-    assert [one["readModel"] for one in shown] == list(FED_BY)
+    assert [one["readModel"] for one in shown] == list(READ_MODELS)
 
 
 def test_a_projection_that_is_up_to_date_has_applied_every_event(shop: ShopInMemory) -> None:

@@ -7,10 +7,8 @@ import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from functools import cached_property
 from typing import Any, cast
-from unittest.mock import patch
 from uuid import UUID
 
 import flask
@@ -31,8 +29,7 @@ from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Publishable
 from shared.messaging.memory import dead_letter_attributes
 from shared.messaging.outbox import Publisher
-from shared.read_models import generations, rebuild
-from shared.read_models.generations import EveryGeneration, LiveGeneration
+from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import ReadModels
 from shared.runtime.engines import Engines, use
@@ -288,12 +285,8 @@ def operations(shop: Shop, servers: Servers) -> None:
     assert shop.call("report_metrics", method="GET").status_code == 200
     shop.broker.waiting.clear()
     shop.done("rebuild_projection", name="project_products", action="REBUILD")
-    with (
-        patch.object(generations, "KNOWN_SECONDS", 0.0),
-        patch.object(generations, "SETTLED", timedelta(0)),
-        patch.object(rebuild, "SETTLED", timedelta(0)),
-    ):
-        shop.done("continue_rebuilds")
+    shop.of["continue_rebuilds"].pace = Pace(0.0, 0.0)
+    shop.done("continue_rebuilds")
     assert {topic for topic, _ in shop.broker.waiting} == {"product-events"}
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shared.config.manifest import manifest
-from shared.read_models.generations import KNOWN_SECONDS
+from shared.read_models.generations import Pace
 from shared.read_models.protocol import Fields
 from tests.end_to_end.running_shop import ENDED, RunningShop, wait_until
 from tests.streams import EVENT_STREAM
@@ -178,7 +178,7 @@ def test_a_read_model_is_rebuilt_while_orders_come_in(shop: RunningShop) -> None
         assert shop.until_ended(order_id)[0]["status"] == "CONFIRMED"
     new = shop.data(everything)
     shop.data('mutation { switchProjection(name: "project_orders", to: 1) { name } }')
-    time.sleep(KNOWN_SECONDS + 0.5)
+    time.sleep(Pace.known_seconds + 0.5)
     assert shop.data(everything) == new
     assert {one["id"] for one in new["orders"]} >= set(placed)
 

@@ -9,28 +9,35 @@ from random import Random
 from typing import Any, NamedTuple
 
 import pytest
+from google.cloud.firestore import AsyncClient, Client
 from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
+from shared.api.context import ConsistentQueries
+from shared.config.manifest import manifest
 from shared.domain.aggregate import Aggregate, Lifecycle, Ref
 from shared.domain.category import CATEGORY
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
-from shared.read_models.documents import document
+from shared.read_models.documents import (
+    CATEGORIES,
+    COLLECTIONS,
+    PRODUCTS,
+    READ_MODELS,
+    Collection,
+    document,
+    sources_of,
+)
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Fields, Queries, ReadModels
 from shared.resilience.calls import Breaker
-from tests.shop_in_memory import Json, Pushed, ShopInMemory
+from shared.runtime.push_functions import projection
+from tests.shop_in_memory import Json, Pushed, ShopInMemory, app
 
 PROJECTIONS = ("project_categories", "project_products", "project_orders")
-AGGREGATES: dict[str, Aggregate[Any]] = {
-    "categories": CATEGORY,
-    "products": PRODUCT,
-    "orders": ORDER,
-    "category_members": PRODUCT,
-}
+AGGREGATES: dict[str, Aggregate[Any]] = {one.name: one.aggregate for one in COLLECTIONS}
 SEEDS = range(3)
 
 Documents = dict[str, dict[str, Fields]]
@@ -54,8 +61,8 @@ def read_models(request: pytest.FixtureRequest) -> Callable[[], BothSides]:
     def on_firestore() -> BothSides:
         project = f"projections-{uuid7().hex}"  # empty, as each is
         return BothSides(
-            FirestoreReadModels(project, Breaker("Firestore", 10, 5)),
-            lambda: FirestoreQueries(project, Breaker("Firestore", 10, 5)),
+            FirestoreReadModels(Client(project), Breaker("Firestore", 10, 5)),
+            lambda: FirestoreQueries(AsyncClient(project), Breaker("Firestore", 10, 5)),
         )
 
     if request.param == "firestore":
@@ -228,7 +235,7 @@ def test_a_document_shows_what_the_write_side_answers(
 ) -> None:
     documents = projected(shop, read_models(), history)
     everything: TypeAdapter[Any] = TypeAdapter(Any)
-    for collection in ("categories", "products", "orders"):
+    for collection in READ_MODELS:
         for one in load(shop.engines.event_store, refs_of(shop, AGGREGATES[collection])):
             shown = documents[collection][str(one.ref.id)]
             answered = everything.dump_python(document(one.state), mode="json")
@@ -244,3 +251,35 @@ def test_the_histories_hold_everything_that_can_happen(shop: ShopInMemory) -> No
     never = {kind.__name__ for one in (CATEGORY, PRODUCT, ORDER) for kind in one.event_types}
     never -= {event.type for event in shop.log()}
     assert never <= {"ShippingCancelled", "FulfilmentStopped", "OrderCancelled", "OrderCancellationRequested"}
+
+
+def test_each_projection_of_the_manifest_is_declared_with_its_topics() -> None:
+    projections = [one for one in manifest().functions.values() if one.group == "projections"]
+    assert [one.read_model for one in projections] == list(READ_MODELS)
+    for one in projections:
+        app(one.name)  # decorating it checks that it keeps all collections of its read model
+        assert list(one.topics) == [source.aggregate.topic for source in sources_of(one.read_model)]
+
+
+def test_a_projection_of_an_undeclared_collection_cannot_be_made() -> None:
+    undeclared = Collection("things", PRODUCT, type(None))
+    with pytest.raises(LookupError, match="'things' is not declared"):
+        projection(undeclared, lambda _: None)(lambda document, _: document)
+
+
+def test_a_projection_must_keep_all_collections_of_its_read_model() -> None:
+    with pytest.raises(LookupError, match="must keep categories, category_members; it keeps categories"):
+        projection(CATEGORIES, lambda event: event)(lambda document, _: document)
+
+
+@pytest.mark.parametrize("collection", ["things", "generations", ""])
+def test_a_query_of_an_undeclared_collection_does_not_wait_for_nothing(collection: str) -> None:
+    queries = ConsistentQueries(MemoryReadModels(), {f"product-{uuid7()}": 1}, 0.0)
+    with pytest.raises(LookupError, match="is not declared"):
+        asyncio.run(queries.get_many(collection, ["1"]))
+
+
+def test_the_collection_that_is_counted_in_waits_for_both_of_its_sources() -> None:
+    assert [source.name for source in sources_of("categories")] == ["categories", "category_members"]
+    assert [source.name for source in sources_of("category_members")] == ["category_members"]
+    assert sources_of("products") == [PRODUCTS]

@@ -2,22 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
+from google.cloud.firestore import AsyncClient, Client
 
 from shared.domain.errors import Unavailable
+from shared.event_store.protocol import EventStore, LogEntry
 from shared.messaging.envelope import ONLY_FOR
-from shared.read_models import generations, rebuild
+from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
-from shared.read_models.generations import EveryGeneration, Generations, LiveGeneration, generations_of, place
-from shared.read_models.project import FED_BY
-from shared.read_models.protocol import Fields
+from shared.read_models.generations import EveryGeneration, Generations, LiveGeneration, Pace, generations_of, stored_in
+from shared.read_models.memory import MemoryReadModels
+from shared.read_models.protocol import Change, Fields, MakeChange
 from shared.resilience.calls import Breaker
-from shared.runtime import push_functions
 from tests.shop_in_memory import Json, ShopInMemory
 
 PRODUCTS = "{ products(limit: 1000) { id name stockQuantity reservedQuantity } }"
@@ -32,12 +33,11 @@ Documents = Mapping[str, Fields]
 SOON = 0.1
 
 
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody remembers for long which generations there are, so nobody has to be waited for."""
-    monkeypatch.setattr(generations, "KNOWN_SECONDS", 0.0)
-    for module in (generations, rebuild):
-        monkeypatch.setattr(module, "SETTLED", timedelta(seconds=SOON))
+@pytest.fixture
+def shop(shop: ShopInMemory) -> ShopInMemory:
+    """A shop whose processes read the generations before each use, so that a rebuild need not wait for them."""
+    shop.engines.pace = Pace(known_seconds=0.0, settled_seconds=SOON)
+    return shop
 
 
 @pytest.fixture
@@ -55,8 +55,20 @@ def busy_shop(shop: ShopInMemory) -> ShopInMemory:
 
 
 def documents(shop: ShopInMemory, collection: str, generation: int) -> Documents:
-    found: Documents = shop.engines._models._collections.get(place(collection, generation), {})
-    return found
+    return stored(shop).documents(stored_in(collection, generation))
+
+
+def stored(shop: ShopInMemory) -> MemoryReadModels:
+    return cast(MemoryReadModels, cast(EveryGeneration, shop.engines.read_models).models)
+
+
+def spoil(shop: ShopInMemory, key: str, name: str | None) -> None:
+    """Change the name in one product's document of the first generation."""
+    stored(shop).update("products", key, lambda _: Change({"name": name}))
+
+
+def paged(shop: ShopInMemory, page: int) -> None:
+    shop.engines.pace = replace(shop.engines.pace, page=page)
 
 
 def run(shop: ShopInMemory, times: int = 4) -> list[int]:
@@ -75,7 +87,7 @@ def known(shop: ShopInMemory, read_model: str) -> Generations:
     return generations_of(shop.engines.read_models, read_model)
 
 
-@pytest.mark.parametrize("read_model", FED_BY)
+@pytest.mark.parametrize("read_model", READ_MODELS)
 def test_a_new_generation_is_the_same_as_the_old_one(busy_shop: ShopInMemory, read_model: str) -> None:
     name = f"project_{read_model}"
     begun = busy_shop.ask(NEW, name=name)["rebuildProjection"]["generations"]
@@ -83,8 +95,8 @@ def test_a_new_generation_is_the_same_as_the_old_one(busy_shop: ShopInMemory, re
     run(busy_shop)
     found = known(busy_shop, read_model)
     assert (found.live, found.other, found.state) == (2, 1, "KEPT")
-    for _, collection in FED_BY[read_model]:
-        assert documents(busy_shop, collection, 2) == documents(busy_shop, collection, 1) != {}
+    for source in sources_of(read_model):
+        assert documents(busy_shop, source.name, 2) == documents(busy_shop, source.name, 1) != {}
 
 
 def test_what_was_lost_from_a_read_model_is_there_again(busy_shop: ShopInMemory) -> None:
@@ -96,13 +108,11 @@ def test_what_was_lost_from_a_read_model_is_there_again(busy_shop: ShopInMemory)
     assert busy_shop.ask(PRODUCTS) == before
 
 
-def test_a_projection_that_has_been_changed_gets_documents_that_it_would_have_made(
-    busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_projection_that_has_been_changed_gets_documents_that_it_would_have_made(busy_shop: ShopInMemory) -> None:
     """Those of the generation that is read stay as they are until the new ones take their place."""
     old = dict(documents(busy_shop, "products", 1))
-    for stored in busy_shop.engines._models._collections["products"].values():
-        stored["name"] = "made by code that was wrong"
+    for key in old:
+        spoil(busy_shop, key, "made by code that was wrong")
     busy_shop.ask(NEW, name="project_products")
     assert {one["name"] for one in busy_shop.ask(PRODUCTS)["products"]} == {"made by code that was wrong"}
     run(busy_shop)
@@ -111,8 +121,8 @@ def test_a_projection_that_has_been_changed_gets_documents_that_it_would_have_ma
 
 
 def test_a_document_that_nothing_can_be_applied_to_is_made_anew(busy_shop: ShopInMemory) -> None:
-    spoiled, *_ = busy_shop.engines._models._collections["products"]
-    busy_shop.engines._models._collections["products"][spoiled].pop("name")  # as if another version had written it
+    spoiled, *_ = documents(busy_shop, "products", 1)
+    spoil(busy_shop, spoiled, None)  # as if another version of the code had written it
     busy_shop.ask(NEW, name="project_products")
     busy_shop.command("adjust_stock", {"productId": spoiled, "delta": 5})
     run(busy_shop)
@@ -174,7 +184,7 @@ def test_it_is_not_read_before_it_is_complete(busy_shop: ShopInMemory) -> None:
 
 
 def test_a_pass_tells_how_far_it_is(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rebuild, "PAGE", 3)
+    paged(busy_shop, 3)
     busy_shop.ask(NEW, name="project_products")
     stop_after(busy_shop, 2, monkeypatch)
     time.sleep(SOON)
@@ -197,7 +207,7 @@ def stop_after(shop: ShopInMemory, pages: int, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_run_that_died_is_gone_on_with_where_it_was(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rebuild, "PAGE", 2)
+    paged(busy_shop, 2)
     busy_shop.ask(NEW, name="project_products")
     with monkeypatch.context() as patch:
         stop_after(busy_shop, 1, patch)
@@ -213,11 +223,11 @@ def test_a_run_that_died_is_gone_on_with_where_it_was(busy_shop: ShopInMemory, m
 
 def test_one_that_fails_keeps_no_other_waiting(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     publish = busy_shop.engines.publisher.publish
-    monkeypatch.setattr(
-        busy_shop.engines.publisher,
-        "publish",
-        lambda messages: [] if messages[0].topic == "product-events" else publish(messages),
-    )
+
+    def unreliable(messages: Any) -> Any:
+        return [] if messages[0].topic == "product-events" else publish(messages)
+
+    monkeypatch.setattr(busy_shop.engines.publisher, "publish", unreliable)
     for name in ("project_products", "project_orders"):
         busy_shop.ask(NEW, name=name)
     for _ in range(2):
@@ -258,24 +268,49 @@ def test_what_a_running_transaction_hides_from_the_log_is_not_forgotten(
     assert documents(busy_shop, "products", 2) == documents(busy_shop, "products", 1) != {}
 
 
-def test_a_history_is_applied_page_by_page(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(push_functions, "_PAGE", 2)
-    changes, update = list[str](), busy_shop.engines._models.update
+class Noting(MemoryReadModels):
+    """Read models that note which collection each update was for."""
 
-    def noted(collection: str, *given: Any) -> None:
-        changes.append(collection)
-        update(collection, *given)
+    def __init__(self) -> None:
+        super().__init__()
+        self.updated: list[str] = []
 
-    monkeypatch.setattr(busy_shop.engines._models, "update", noted)
-    busy_shop.ask(NEW, name="project_orders")
-    run(busy_shop)
-    assert known(busy_shop, "orders").live == 2
-    assert documents(busy_shop, "orders", 2) == documents(busy_shop, "orders", 1) != {}
-    assert changes.count(place("orders", 2)) > 2 * len(documents(busy_shop, "orders", 2))
+    def update(self, collection: str, key: str, change: MakeChange) -> None:
+        self.updated.append(collection)
+        super().update(collection, key, change)
 
 
-def test_two_runs_at_once_do_no_harm(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rebuild, "PAGE", 1)
+class SmallPages:
+    """An event store that reads at most two events of a stream at a time."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def read_stream(self, stream: str, after: int, limit: int) -> Sequence[LogEntry]:
+        entries: Sequence[LogEntry] = self._store.read_stream(stream, after, min(limit, 2))
+        return entries
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_a_history_is_applied_page_by_page(shop: ShopInMemory) -> None:
+    models = Noting()
+    shop.engines.read_models, shop.engines.queries = EveryGeneration(models, 0.0), LiveGeneration(models, 0.0)
+    shop.engines.event_store = cast(EventStore, SmallPages(shop.engines.event_store))
+    product = shop.new_product()
+    for _ in range(5):
+        shop.new_order(product)
+    shop.settle()
+    shop.ask(NEW, name="project_orders")
+    run(shop)
+    assert known(shop, "orders").live == 2
+    assert documents(shop, "orders", 2) == documents(shop, "orders", 1) != {}
+    assert models.updated.count(stored_in("orders", 2)) > 2 * len(documents(shop, "orders", 2))
+
+
+def test_two_runs_at_once_do_no_harm(busy_shop: ShopInMemory) -> None:
+    paged(busy_shop, 1)
     busy_shop.ask(NEW, name="project_categories")
     time.sleep(SOON)
     with ThreadPoolExecutor(4) as pool:
@@ -371,11 +406,10 @@ def test_an_empty_read_model_is_complete_at_once(shop: ShopInMemory) -> None:
     assert known(shop, "orders").live == 2
 
 
-def test_what_was_written_before_everybody_knew_is_looked_at_too(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(generations, "KNOWN_SECONDS", 0.5)
-    monkeypatch.setattr(shop.engines.read_models, "_known", {"categories": (time.monotonic(), Generations())})
+def test_what_was_written_before_every_process_knew_is_looked_at_too(shop: ShopInMemory) -> None:
+    shop.engines.pace = Pace(known_seconds=1.0, settled_seconds=SOON)
+    shop.new_category()
+    shop.settle()  # now this process knows that there is one generation
     shop.command("rebuild_projection", {"name": "project_categories", "action": "REBUILD"})
     time.sleep(0.05)
     shop.new_category()
@@ -387,10 +421,8 @@ def test_what_was_written_before_everybody_knew_is_looked_at_too(
     assert documents(shop, "categories", 2) == documents(shop, "categories", 1) != {}
 
 
-def test_nobody_is_announced_again_before_everybody_knows(
-    busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(generations, "SETTLED", timedelta(minutes=1))
+def test_no_stream_is_announced_again_before_every_process_knows(busy_shop: ShopInMemory) -> None:
+    busy_shop.engines.pace = Pace(known_seconds=0.0, settled_seconds=60.0)
     busy_shop.ask(NEW, name="project_products")
     assert run(busy_shop, 2) == [0, 0]
     assert known(busy_shop, "products").checked == 0
@@ -398,17 +430,18 @@ def test_nobody_is_announced_again_before_everybody_knows(
 
 def test_on_firestore_too(busy_shop: ShopInMemory, firestore: object) -> None:
     """With the collections, conditions and deletions of the real one."""
-    models = FirestoreReadModels("rebuilding", Breaker("Firestore", 10, 5))
+    models = FirestoreReadModels(Client("rebuilding"), Breaker("Firestore", 10, 5))
     shop = busy_shop
-    shop.engines.read_models = EveryGeneration(models)
-    shop.engines.queries = LiveGeneration(FirestoreQueries("rebuilding", Breaker("Firestore", 10, 5)))
+    shop.engines.read_models = EveryGeneration(models, 0.0)
+    queries = FirestoreQueries(AsyncClient("rebuilding"), Breaker("Firestore", 10, 5))
+    shop.engines.queries = LiveGeneration(queries, 0.0)
     shop.command("rebuild_projection", {"name": "project_categories", "action": "REBUILD"})
     run(shop)
     assert generations_of(models, "categories").live == 2
 
     def there(generation: int) -> int:
-        queries = FirestoreQueries("rebuilding", Breaker("Firestore", 10, 5))
-        return asyncio.run(queries.extent(place("categories", generation))).documents
+        queries = FirestoreQueries(AsyncClient("rebuilding"), Breaker("Firestore", 10, 5))
+        return asyncio.run(queries.extent(stored_in("categories", generation))).documents
 
     assert (there(1), there(2)) == (3, 3)  # what is announced again mends the old one too
     shop.command("rebuild_projection", {"name": "project_categories", "action": "SWITCH", "to": 1})

@@ -1,35 +1,35 @@
-"""The categories' read model, each with the number of its products on sale."""
+"""Keep the categories' read model, and which category each product counts in while it is on sale."""
 
 from dataclasses import replace
 
 from shared.domain import events as e
-from shared.domain.category import CATEGORY
-from shared.domain.product import PRODUCT
-from shared.read_models.documents import CategoryDocument, MembershipDocument, category_index
-from shared.read_models.project import Count, Projection
+from shared.read_models.documents import CATEGORIES, CATEGORY_MEMBERS, CategoryDocument, MembershipDocument
+from shared.read_models.project import Projection
 from shared.runtime.push_functions import projection
 
 
-def membership(document: MembershipDocument | None, event: e.ProductEvent) -> MembershipDocument:
+def joined(event: e.ProductCreated | e.ProductUpdated) -> MembershipDocument:
+    return MembershipDocument(event.category_id)
+
+
+def membership(member: MembershipDocument, event: e.ProductChange) -> MembershipDocument:
     match event:
-        case e.ProductCreated() | e.ProductUpdated():
-            return MembershipDocument(event.category_id)
+        case e.ProductUpdated():
+            return joined(event)
         case e.ProductDeleted():
             return MembershipDocument(None)
-        case _:
-            assert document is not None
-            return document
+        case e.ProductPriceChanged() | e.StockAdjusted() | e.StockReserved() | e.StockReleased() | e.StockShipped():
+            return member
 
 
-COUNT = Count[MembershipDocument]("categories", "product_count", lambda member: member.category_id)
-MEMBERSHIPS = Projection("category_members", PRODUCT, MembershipDocument, membership, COUNT)
+def created(event: e.CategoryCreated | e.CategoryUpdated) -> CategoryDocument:
+    return CategoryDocument(event.category_id, event.name, event.description, event.parent_id)
 
 
-@projection("categories", CATEGORY, category_index, COUNT.field, also=[MEMBERSHIPS])
-def project_categories(document: CategoryDocument | None, event: e.CategoryEvent) -> CategoryDocument:
+@projection(CATEGORIES, created, also=[Projection(CATEGORY_MEMBERS, joined, membership)])
+def project_categories(category: CategoryDocument, event: e.CategoryChange) -> CategoryDocument:
     match event:
-        case e.CategoryCreated() | e.CategoryUpdated():
-            return CategoryDocument(event.category_id, event.name, event.description, event.parent_id)
+        case e.CategoryUpdated():
+            return created(event)
         case e.CategoryDeleted():
-            assert document is not None
-            return replace(document, active=False)
+            return replace(category, active=False)
