@@ -37,8 +37,8 @@ ORDER BY recorded_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
 _PENDING = """
 SELECT count(*) FROM dead_letters WHERE status = 'PENDING' AND (%(source)s::text IS NULL OR source = %(source)s)
 """
-# The range BETWEEN name AND name instead of an equality: for an equality the planner walks the newest failures of all
-# subscriptions, and reads every row for a subscription that has none.
+# BETWEEN name AND name, not an equality: there the planner would walk the newest failures of all
+# subscriptions, and read every row for a subscription that has none.
 TROUBLES: LiteralString = """
 SELECT name, (SELECT count(*) FROM dead_letters WHERE source = name AND status = 'PENDING'), last.at, last.error
 FROM unnest(%(subscriptions)s::text[]) AS wanted (name) LEFT JOIN LATERAL (

@@ -1,4 +1,4 @@
-"""Messages that no attempt could deliver, kept until an admin retries or discards them, and why the attempts failed."""
+"""Dead letters: messages that could not be delivered, until an admin retries or discards them."""
 
 import base64
 import hashlib
@@ -30,7 +30,7 @@ _MAX_TEXT = 1000  # characters
 
 @dataclass(frozen=True)
 class LetterEntry:
-    """A change of a dead letter. `by`: the admin's id. `reason`: the error of a failure, or the reason for discarding."""
+    """A change of a letter. `by`: the admin's id. `reason`: the error, or why it was discarded."""
 
     kind: Literal["FAILED", "RETRIED", "DISCARDED"]
     at: datetime
@@ -41,8 +41,8 @@ class LetterEntry:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message that one subscription, `source`, could not deliver; `attributes` and `data` (base64) as published.
-    `attempts`: all of them, retries included. `version`: how often it arrived in the dead-letter topic."""
+    """A message, as it was published, that one subscription, `source`, could not deliver.
+    `data`: base64. `attempts`: retries included. `version`: its arrivals in the dead-letter topic."""
 
     id: UUID
     source: str
@@ -70,13 +70,13 @@ class DeadLetter:
             return False
 
     def for_its_subscription(self) -> ForSubscription:
-        """Return the message as it was published, for `source` only. Raise ValueError unless `publishable`."""
+        """Return the message to publish for `source`. Raise ValueError unless `publishable`."""
         data = base64.b64decode(self.data, validate=True)
         return ForSubscription(self.source, self.id, self.topic, data, {**self.attributes, LETTER_ID: str(self.id)})
 
 
 class DeadLetterDelivery(NamedTuple):
-    """A delivery from a dead-letter topic. `id`: Pub/Sub's, the same when this delivery is repeated."""
+    """A delivery from a dead-letter topic. `id`: Pub/Sub's, the same at each repetition."""
 
     letter: DeadLetter
     id: str
@@ -84,10 +84,10 @@ class DeadLetterDelivery(NamedTuple):
 
 
 def decode_dead_letter(push: Push, topic: str) -> DeadLetterDelivery:
-    """Return the letter in a push from a dead-letter topic. `topic`: where the message was first published.
+    """Return the letter in a push from a dead-letter topic. `topic`: where it was published first.
 
-    A message has one letter for each source: its id is derived from the CloudEvent's id, for a foreign
-    message from Pub/Sub's. A retried message carries the id of its letter.
+    A message has one letter for each source, under an id derived from the CloudEvent's id, for foreign
+    messages from Pub/Sub's. A retried message carries the id of its letter.
     """
     pushed, now = push.message.attributes, clock.now()
     source, attributes = storable(source_of(push)), original_attributes(pushed)
@@ -111,7 +111,7 @@ def decode_dead_letter(push: Push, topic: str) -> DeadLetterDelivery:
 
 
 def source_of(push: Push) -> str:
-    """Return the subscription that could not deliver the message; Pub/Sub names it in the attributes."""
+    """Return the subscription that could not deliver the message, as Pub/Sub names it."""
     return push.message.attributes.get(f"{_ADDED_BY_PUBSUB}SourceSubscription", push.subscription_id)
 
 
@@ -125,7 +125,7 @@ def original_attributes(attributes: Mapping[str, str]) -> dict[str, str]:
 
 
 def fingerprint(message: PushedMessage) -> str:
-    """Return a text that identifies a message in every delivery; in a dead-letter topic its Pub/Sub id is another."""
+    """Return a text that identifies a message also in a dead-letter topic, unlike its Pub/Sub id."""
     attributes = original_attributes(message.attributes)
     identity = attributes["ce-id"] if "ce-id" in attributes else json.dumps([message.data, sorted(attributes.items())])
     return hashlib.sha256(identity.encode()).hexdigest()
@@ -150,7 +150,7 @@ def _text(attributes: Mapping[str, str], name: str) -> str | None:
 @at_the_edge
 @dataclass(frozen=True)
 class RetryDeadLetters:
-    """Retry the dead letter with this id; without an id, the oldest pending ones, of one source if it is named."""
+    """Retry the letter with this id; without an id, the oldest pending ones (of a source)."""
 
     id: UUID | None = None
     source: Token | None = None
@@ -165,7 +165,7 @@ class DiscardDeadLetter:
 
 
 def refuse(letter: DeadLetter | None, wanted: LetterStatus) -> int:
-    """Raise the reason why a letter could not be given a status; return 0 when it has that status already."""
+    """Raise why a letter could not get a status; return 0 when it has that status already."""
     if letter is None:
         raise NotFound("there is no dead letter with this id", ("id",))
     if letter.status == wanted:
@@ -184,7 +184,7 @@ class LetterFilter(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """A subscription's failures. `pending`: its pending dead letters. `at`: when the last attempt failed that is on
+    """A subscription's failures. `pending`: its pending letters. `at`: of the last failed attempt on
     record, UTC. `error`: why, None when the function was stopped before it could report."""
 
     pending: int = 0
@@ -193,13 +193,13 @@ class Trouble(NamedTuple):
 
 
 class DeadLetters(Protocol):
-    """The store of dead letters. All methods raise Unavailable or TimedOut when the engine does not answer."""
+    """A store of letters. Its methods raise Unavailable or TimedOut if the engine is silent."""
 
     def note_failure(self, subscription: str, fingerprint: str, error: str) -> None:
         """Store why the last attempt to deliver a message failed."""
 
     def record(self, delivery: DeadLetterDelivery) -> None:
-        """Store a pending letter with the noted error, or one more failure of it. Idempotent by the delivery's id."""
+        """Store a pending letter with the noted error, or one more failure. Idempotent."""
 
     def load(self, letter_id: UUID) -> DeadLetter | None: ...
 
@@ -212,7 +212,7 @@ class DeadLetters(Protocol):
         """Return how many letters are pending."""
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        """Return what was recorded, by source, deleted letters included. `lately` is after `since`, up to `until`."""
+        """Return what was recorded, by source, deleted letters included; lately in (since, until]."""
 
     def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]:
         """Return the failures of each subscription."""
@@ -223,10 +223,10 @@ class DeadLetters(Protocol):
     def release(self, letters: Sequence[DeadLetter]) -> None: ...
 
     def settle(self, letters: Sequence[DeadLetter], at: datetime, by: str) -> None:
-        """Mark claimed letters as retried. A letter that has failed again since it was claimed stays pending."""
+        """Mark claimed letters as retried, except those that have failed again since."""
 
     def discard(self, letter_id: UUID, reason: str, by: str) -> bool:
-        """Discard a letter that is pending and not leased; return whether there was such a letter."""
+        """Discard a letter if it is pending and not leased; return whether it was."""
 
     def forget_settled(self, before: datetime, limit: int) -> int:
         """Delete letters that were retried or discarded before; return how many."""
@@ -238,7 +238,7 @@ class DeadLetters(Protocol):
 def republish(
     letters: DeadLetters, publisher: Publisher, claimed: Sequence[DeadLetter], ready: Sequence[DeadLetter], by: str
 ) -> int:
-    """Publish the claimed letters that are ready, release the others, and return how many were accepted."""
+    """Publish the claimed letters that are ready, release the others; return the accepted."""
     at, accepted = clock.now(), set[UUID]()
     try:
         accepted |= {*publisher.publish([letter.for_its_subscription() for letter in ready])}

@@ -1,4 +1,4 @@
-"""The messages on Pub/Sub: events and saga commands as CloudEvents in binary mode, and the push requests that carry them."""
+"""Messages on Pub/Sub: events and saga commands as CloudEvents, and the pushes that carry them."""
 
 import base64
 import binascii
@@ -35,7 +35,7 @@ class Publishable(Protocol):
 
 @dataclass(frozen=True)
 class Message:
-    """A message of this shop. `subject`: the stream it is about. `data`: a JSON object. `time`: UTC."""
+    """A message. `subject`: the stream it is about. `data`: a JSON object. `time`: UTC."""
 
     topic: str
     type: str
@@ -70,7 +70,7 @@ ONLY_FOR = "only-for"
 
 @dataclass(frozen=True)
 class ForSubscription:
-    """A message to publish once more, for one subscription. The topic's other subscriptions acknowledge it unread."""
+    """A message for one subscription; the topic's other subscriptions acknowledge it unread."""
 
     subscription: str
     id: UUID
@@ -101,7 +101,7 @@ class PushedMessage:
 @with_config(ConfigDict(alias_generator=to_camel))
 @dataclass(frozen=True)
 class Push:
-    """The parts of a push request's JSON body that the shop reads. `subscription`: with the project's name."""
+    """The parts of a push request's JSON body that the shop reads."""
 
     message: PushedMessage
     subscription: str
@@ -132,7 +132,7 @@ def decode_push(body: bytes) -> Push:
 
 
 def _without_lone_surrogates(body: bytes) -> bytes:
-    """Replace lone surrogates by question marks, so that such a message can be stored as a dead letter."""
+    """Replace lone surrogates by `?`, so that such a message can be stored as a dead letter."""
     if not _SURROGATE.search(body):
         return body
     try:

@@ -1,4 +1,4 @@
-"""Pub/Sub and the outbox in memory: at least once, unordered, with backoff, attempts and dead-letter topics."""
+"""Pub/Sub and the outbox in memory: at least once, unordered, with backoff and dead letters."""
 
 import base64
 import heapq
@@ -28,7 +28,7 @@ def dead_letter_attributes(subscription: Subscription, attempts: int) -> dict[st
 
 
 Deliver = Callable[[Subscription, dict[str, Any]], int]
-"""Push a body to a subscription's function and return its HTTP status, 0 when there was no response."""
+"""Push a body to a subscription's function; return its HTTP status, 0 without a response."""
 
 ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
 
@@ -73,7 +73,7 @@ class _Delivery:
 
 
 class MemoryBroker:
-    """Calls `deliver` from several threads at once, so that messages overtake each other as they do in the cloud."""
+    """Delivers from several threads, so that messages overtake each other as in the cloud."""
 
     def __init__(self, subscriptions: Sequence[Subscription], deliver: Deliver, workers: int = 4) -> None:
         self._subscriptions = subscriptions
@@ -90,14 +90,14 @@ class MemoryBroker:
         clock.thread(self._run, "broker-clock")
 
     def close(self) -> None:
-        """Stop delivering. Messages that wait are lost; the deliveries that have begun end by themselves."""
+        """Stop delivering. Waiting messages are lost; deliveries that have begun go on."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             self._workers.shutdown(wait=False, cancel_futures=True)
 
     def wait_until_idle(self, seconds: float) -> bool:
-        """Return True once no message is in delivery or waits for another attempt, False after so many seconds."""
+        """Return True once all messages are delivered or given up, False after `seconds`."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._due and not self._in_flight, seconds)
 
@@ -121,7 +121,7 @@ class MemoryBroker:
                 self._schedule(_Delivery(clock.monotonic(), clock.random(), subscription, message, 1))
 
     def undelivered(self) -> dict[str, int]:
-        """Return how many messages each subscription has not acknowledged yet, including those in delivery."""
+        """Return how many messages each subscription has not acknowledged."""
         with self._changed:
             return {subscription.name: self._undelivered[subscription.name] for subscription in self._subscriptions}
 
@@ -158,7 +158,7 @@ class MemoryBroker:
                 self._changed.notify_all()
 
     def _retry_or_give_up(self, failed: _Delivery) -> None:
-        """Schedule the next attempt; after the last one, publish the message to the dead-letter topic."""
+        """Schedule the next attempt; after the last one, publish to the dead-letter topic."""
         subscription = failed.subscription
         if subscription.dead_letter_topic and failed.attempt >= subscription.max_attempts:
             attributes = failed.message["attributes"] | dead_letter_attributes(subscription, failed.attempt)

@@ -1,4 +1,4 @@
-"""The outbox: messages are stored in the transaction that makes them true, published after it, then deleted.
+"""The outbox: messages are stored in the transaction that makes them true, and published after it.
 
 A message published before the commit may announce something that never happens. A message published
 after it without an outbox is lost when the process dies in between. With the outbox every message is
@@ -24,7 +24,7 @@ from shared.resilience import clock
 _log = structlog.get_logger()
 
 LEASE_SECONDS = 15.0
-"""How long the process that stored or claimed a message has to publish it before another process may claim it."""
+"""How long a process has to publish what it stored or claimed, before another may claim it."""
 
 _RELAY_SECONDS = 40.0  # relay_outbox runs every minute
 
@@ -33,7 +33,7 @@ AfterCommit = Callable[[Sequence[Message]], None]
 
 class Publisher(Protocol):
     def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
-        """Publish all, wait, and return the ids of the accepted messages. Raise Unavailable when none was accepted."""
+        """Publish and return the ids of the accepted messages. Raise Unavailable without any."""
 
     def has_topic(self, topic: str) -> bool:
         """Return whether the topic exists. Raise Unavailable when the broker does not answer."""
@@ -41,7 +41,7 @@ class Publisher(Protocol):
 
 @dataclass(frozen=True)
 class Backlog:
-    """Messages that wait to be published. `oldest`: when the first of them was made, UTC; None without messages."""
+    """Messages that wait to be published. `oldest`: when the first of them was made, UTC."""
 
     waiting: int
     oldest: datetime | None
@@ -49,7 +49,7 @@ class Backlog:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Messages of one kind. `count`: since the beginning. `lately`: in the asked period. `last_at`: of the last, UTC."""
+    """Messages of one kind. `count`: all. `lately`: in a period. `last_at`: of the last, UTC."""
 
     count: int = 0
     lately: int = 0
@@ -73,18 +73,18 @@ def added_up(parts: Iterable[tuple[str, Traffic]]) -> dict[str, Traffic]:
 
 class Outbox(Protocol):
     def claim(self, limit: int) -> list[Message]:
-        """Lease the oldest messages that no other process holds. When the lease ends, they can be claimed again."""
+        """Lease the oldest messages that are not leased. They are free when the lease ends."""
 
     def delete(self, ids: Sequence[UUID]) -> None: ...
 
     def backlog(self) -> Backlog:
-        """Return what has not been published, leased or not. Raise Unavailable when the database does not answer."""
+        """Return what has not been published, leased or not. Raise Unavailable."""
 
 
 def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
     """Return a function that publishes committed messages and deletes them from the outbox.
 
-    It never raises: the commit stands, so a failure is logged and the relay publishes the messages later.
+    It never raises: the commit stands, so a failure is logged and left to the relay.
     """
 
     def publish(messages: Sequence[Message]) -> None:
@@ -117,8 +117,8 @@ def sending(topics: Sequence[str], count: int) -> AbstractContextManager[Span]:
 def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
     """Publish the messages that were left in an outbox, batch by batch, and return how many.
 
-    A batch that is not accepted stays for the next run while the later batches are published; then the
-    last error, Unavailable, is raised at the end. Nothing is retried here: the next run does it.
+    A batch that is not accepted does not stop the later ones: it stays for the next run, which is the
+    only retry, and Unavailable is raised at the end.
     """
     relayed = 0
     failure: Unavailable | None = None
@@ -137,7 +137,7 @@ def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
     return relayed
 
 
-# The lease is its own short transaction: locks held while publishing would hold back the readers of the log.
+# The lease is a short transaction of its own: a long one would hold back the readers of the log.
 _CLAIM = """
 UPDATE outbox SET leased_until = clock_timestamp() + make_interval(secs => %s)
 WHERE id IN (

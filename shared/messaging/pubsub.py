@@ -23,13 +23,14 @@ from shared.resilience.calls import Breaker, time_left
 _log = structlog.get_logger()
 
 _DEADLINE = 3.0
-"""Seconds for one call of `publish`. A client waits for it; the relay publishes what is not accepted by then."""
+"""Seconds for one `publish`, which a client waits for. The relay publishes the rest."""
 
+_NOT_ACCEPTED = (exceptions.GoogleAPIError, FutureTimeout, MessageTooLargeError)
 _MESSAGE_REFUSED = (exceptions.ClientError, MessageTooLargeError)
 """Errors that concern one message or its topic and say nothing about Pub/Sub's health."""
 
 _BATCHING_PARAMETERS = {"self", "topic", "data", "ordering_key", "retry", "timeout"}
-"""Parameters of the batching client's `publish`, which takes attributes as keywords: they cannot have these names."""
+"""Attributes of these names cannot be keywords of the batching client's `publish`."""
 
 
 def batching_client() -> PublisherClient:
@@ -38,7 +39,7 @@ def batching_client() -> PublisherClient:
 
 
 class PubSubPublisher:
-    """Waits for the acknowledgements: where the CPU is throttled, nothing runs after the response."""
+    """Waits for acknowledgements: with a throttled CPU nothing runs after the response."""
 
     def __init__(self, project_id: str, client: PublisherClient, breaker: Breaker) -> None:
         self._project_id = project_id
@@ -52,7 +53,7 @@ class PubSubPublisher:
             unavailable = Unavailable(f"Pub/Sub does not accept messages: {failure}")
             if failure and not accepted and not isinstance(failure, _MESSAGE_REFUSED):
                 raise unavailable from failure
-        if failure and not accepted:  # outside the breaker: a missing topic must not stop other topics
+        if failure and not accepted:  # a missing topic, say: no failure for the breaker
             raise unavailable from failure
         if failure:
             _log.warning(
@@ -61,7 +62,7 @@ class PubSubPublisher:
         return accepted
 
     def has_topic(self, topic: str) -> bool:
-        """Return whether the topic exists. With roles/pubsub.publisher, which cannot look, the answer is True."""
+        """Return whether the topic exists; True if the account may publish but not look."""
         with self._breaker.guard():
             try:
                 self._client.get_topic(topic=self._topic(topic), timeout=time_left(_DEADLINE), retry=None)
@@ -76,40 +77,30 @@ class PubSubPublisher:
     def _accepted(self, messages: Sequence[Publishable]) -> tuple[list[UUID], Exception | None]:
         """Return the ids of the accepted messages and the last error of the others."""
         deadline = clock.monotonic() + time_left(_DEADLINE)
-        futures = [(message, self._send(message)) for message in messages]
-        accepted, failure = [], None
-        for message, future in futures:
+        accepted, sent, failure = list[UUID](), list[tuple[UUID, Future[str] | None]](), None
+        for message in messages:
             try:
-                future.result(timeout=max(0.0, deadline - clock.monotonic()))
-                accepted.append(message.id)
-            except (exceptions.GoogleAPIError, FutureTimeout, MessageTooLargeError) as error:
+                sent.append((message.id, self._send(message)))
+            except _NOT_ACCEPTED as error:
+                failure = error
+        for message_id, acknowledgement in sent:
+            try:
+                if acknowledgement:
+                    acknowledgement.result(timeout=max(0.0, deadline - clock.monotonic()))
+                accepted.append(message_id)
+            except _NOT_ACCEPTED as error:
                 failure = error
         return accepted, failure
 
-    def _send(self, message: Publishable) -> "Future[str]":
-        """Start sending. A message that the client refuses at once gives a failed future, so that others go out."""
+    def _send(self, message: Publishable) -> "Future[str] | None":
+        """Send a message; return its acknowledgement to come, None if it has come already."""
         topic, attributes = self._topic(message.topic), message.attributes()
-        try:
-            if _BATCHING_PARAMETERS & attributes.keys():
-                return _completed(self._send_alone(topic, message.body(), attributes))
-            sent: Future[str] = self._client.publish(topic, message.body(), **attributes)
-            return sent
-        except (exceptions.GoogleAPIError, MessageTooLargeError) as error:
-            return _completed(error)
-
-    def _send_alone(self, topic: str, data: bytes, attributes: dict[str, str]) -> str:
-        message = PubsubMessage(data=data, attributes=attributes)
-        answer = self._plain_client.publish(topic=topic, messages=[message], timeout=time_left(_DEADLINE))
-        return str(answer.message_ids[0])
+        if not _BATCHING_PARAMETERS & attributes.keys():
+            acknowledgement: Future[str] = self._client.publish(topic, message.body(), **attributes)
+            return acknowledgement
+        raw = PubsubMessage(data=message.body(), attributes=attributes)
+        self._plain_client.publish(topic=topic, messages=[raw], timeout=time_left(_DEADLINE))
+        return None
 
     def _topic(self, name: str) -> str:
         return f"projects/{self._project_id}/topics/{name}"
-
-
-def _completed(outcome: str | Exception) -> "Future[str]":
-    future: Future[str] = Future()
-    if isinstance(outcome, Exception):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
-    return future

@@ -18,9 +18,9 @@ from shared.resilience import clock
 class Lag:
     """How far a read model has come.
 
-    `applied`: events that it has applied. `events`: events that it lacks. `since`: when the oldest of the
-    lacking events was recorded, among the LOOKED_AT newest, UTC. `position`: it has applied all its events
-    up to this position of the log; None when that position is older than the LOOKED_AT newest events.
+    `applied`: events that it has applied. `events`: events that it lacks. `since`: when the oldest of
+    these was recorded, among the LOOKED_AT newest, UTC. `position`: it has applied all its events up to
+    this position of the log; None when that is older than the LOOKED_AT newest events.
     """
 
     applied: int
@@ -40,15 +40,15 @@ LOOKED_AT = 500
 """How many of the newest events of each aggregate are looked at when a read model is behind."""
 
 Newest = Callable[[str], Coroutine[Any, Any, Sequence[PositionedEvent]]]
-"""Return the LOOKED_AT newest events of one aggregate, or all if there are fewer, the newest first."""
+"""Return the LOOKED_AT newest events of one aggregate, the newest first."""
 
 
 async def lag(queries: Queries, read_model: str, counts: EventCounts, newest: Newest) -> Lag:
     """Return how far a read model is behind the counted events.
 
-    A document's version grows by one with each applied event. So the number of events minus the sum of
-    all versions is the exact backlog, however long and however old. Count the events before calling:
-    then events that are recorded and applied meanwhile do not look like a backlog.
+    A document's version grows by one with each applied event. So the number of events minus the sum
+    of all versions is the exact backlog, however old. Count the events before calling: then events
+    that are recorded and applied meanwhile do not look like a backlog.
     """
     sources = sources_of(read_model)
     lags = await asyncio.gather(*(_lag_of(queries, source, counts, newest) for source in sources))
@@ -73,7 +73,7 @@ async def _lag_of(queries: Queries, source: Collection[Any], counts: EventCounts
 
 
 def _before(newest: Sequence[PositionedEvent], late: set[UUID]) -> int | None:
-    """Return the position before the first late event: 0 at the log's beginning, None when it was not looked at."""
+    """Return the position before the first late event, 0 at the beginning, None if unknown."""
     first = max(index for index, seen in enumerate(newest) if seen.event.id in late)
     if first + 1 < len(newest):
         return newest[first + 1].position

@@ -22,7 +22,7 @@ from shared.read_models.protocol import Fields
 Document = TypeVar("Document")
 
 RANKS_PER_UNIT = 10_000
-"""Prices are sorted and compared as integers, which Firestore does exactly; no currency has more than 4 decimals."""
+"""Prices are compared as integers, which is exact; no currency has more than 4 decimals."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def product_index(product: ProductDocument) -> Fields:
 
 
 def search_grams(*texts: str | None) -> list[str]:
-    """Return every character and every pair of neighbours, so that a search finds parts of words in any script."""
+    """Return all characters and pairs of neighbours, to find parts of words in any script."""
     grams: set[str] = set()
     for text in filter(None, texts):
         plain = comparable(text)
@@ -131,7 +131,7 @@ class Collection(Generic[Document]):
 
 @dataclass(frozen=True)
 class Count(Generic[Document]):
-    """Count documents, each in a `field` of its owner in `collection`. `owner`: the owner's id, None for no owner."""
+    """Count documents in a `field` of their owners in `collection`. `owner`: the id, or None."""
 
     collection: Collection[Any]
     field: str
@@ -153,7 +153,7 @@ READ_MODELS = tuple(dict.fromkeys(collection.read_model for collection in COLLEC
 
 
 def sources_of(name: str) -> list[Collection[Any]]:
-    """Return the collections that make up a read model, or the one of this name. Raise LookupError for any other name."""
+    """Return a read model's collections, or the one of this name. Raise LookupError for others."""
     sources = [collection for collection in COLLECTIONS if name in (collection.name, collection.read_model)]
     if not sources:
         raise LookupError(f"collection {name!r} is not declared in COLLECTIONS")
@@ -179,7 +179,7 @@ def order_items(items: Sequence[OrderItem], currency: str) -> tuple[ItemDocument
 
 @singledispatch
 def document(state: object) -> object:
-    """Return the document that the read model will hold once it has applied the state's last event."""
+    """Return the document that the read model holds once it has applied the last event."""
     raise TypeError(f"no document for {type(state).__name__}")
 
 

@@ -1,4 +1,4 @@
-"""The query database on Firestore. With FIRESTORE_EMULATOR_HOST set, the client libraries talk to the emulator."""
+"""The query database on Firestore, or on its emulator with FIRESTORE_EMULATOR_HOST set."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ _CONFLICT = (exceptions.AlreadyExists, exceptions.FailedPrecondition, exceptions
 
 @contextmanager
 def _one_call(breaker: Breaker) -> Iterator[dict[str, Any]]:
-    """Yield the arguments that bound one call in time. Raise Unavailable or TimedOut for the library's errors."""
+    """Yield the time limits of one call. Raise Unavailable or TimedOut for library errors."""
     with breaker.guard(), span("the read models", SpanKind.CLIENT, {"db.system.name": "gcp.firestore"}):
         try:
             left = time_left(_CALL_SECONDS)
@@ -52,9 +52,9 @@ async def _one_async_call(breaker: Breaker) -> AsyncIterator[dict[str, Any]]:
 class FirestoreReadModels:
     """The side of the projections.
 
-    A change is written in one batch, on condition that the document has not been written since it was
-    read. Unlike a transaction this takes no lock: when two writers meet, one of them tries again, where
-    transactions would wait for each other's locks for seconds.
+    A change is written in one batch, if the document has not been written since it was read. Unlike a
+    transaction this takes no lock: of two writers one tries again, where transactions would wait for
+    each other's locks for seconds.
     """
 
     def __init__(self, client: firestore.Client, breaker: Breaker) -> None:
@@ -62,7 +62,7 @@ class FirestoreReadModels:
         self._breaker = breaker
 
     def update(self, collection: str, key: str, change: MakeChange) -> None:
-        """A loop of our own, not tenacity: its waits bypass `clock`, and the two exits make it no shorter."""
+        """Try again in a loop, not with tenacity: its waits bypass `clock`, and it is no shorter."""
         reference = self._client.collection(collection).document(key)
         for attempt in range(_ATTEMPTS):
             with _one_call(self._breaker) as bounds:
@@ -85,7 +85,7 @@ class FirestoreReadModels:
         return len(snapshots)
 
     def _write(self, snapshot: firestore.DocumentSnapshot[Any], made: Change) -> bool:
-        """Write a change. Return False when another process has written the document since the snapshot."""
+        """Write a change; return False if the document has been written since the snapshot."""
         batch = self._client.batch()
         if snapshot.exists:
             unchanged = self._client.write_option(last_update_time=snapshot.update_time)

@@ -1,4 +1,4 @@
-"""Generations: a read model is rebuilt beside the one that clients read, and replaces it once it is complete.
+"""Generations: a read model is rebuilt beside the one that clients read, then replaces it.
 
 Each generation has its own collections. For each read model one document, `Generations`, names the live
 generation and the other one; every process reads it again after `Pace.known_seconds`. While there are two
@@ -27,33 +27,28 @@ State = Literal["BUILDING", "KEPT", "DROPPED"]
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a rebuild may go. The same in all processes, because they rely on each other's.
+    """The pace of rebuilds, which must be the same in all processes.
 
-    `known_seconds`: how long a process uses the generations that it has read. `settled_seconds`: after so
-    long, a message has been written or will be delivered again. `page`: streams looked at together, and
-    documents deleted together, of which Firestore takes 500.
+    `known_seconds`: how long a process uses the generations that it has read. `settled_seconds`: after
+    so long a message has been written or will be delivered again. `page`: streams to check, or
+    documents to delete, at once; Firestore deletes 500 at most.
     """
 
     known_seconds: float = 2.0
     settled_seconds: float = 10.0
     page: int = 500
 
-    @property
-    def settled(self) -> timedelta:
-        return timedelta(seconds=self.settled_seconds)
-
 
 @dataclass(frozen=True)
 class Generations:
-    """The generations of one read model. Installations have stored these names: they cannot change.
+    """The generations of one read model, under the names that existing installations have stored.
 
     - `live`: the generation that clients read. `newest`: the highest number so far.
-    - `other`: a second generation. BUILDING: it is being filled. KEPT: complete and still written.
-      DROPPED: no longer written, and being deleted.
-    - `since`: when this state began, or the present pass over the streams, UTC.
-    - `wanted`: the streams that this pass checks; empty for all.
-    - `places`: the position of the last checked event, by kind of stream. `checked`: streams so far.
-    - `behind`: checked streams whose documents were incomplete. `late`: their names, while they are few.
+    - `other`: BUILDING, being filled; KEPT, complete and written; DROPPED, not written and being deleted.
+    - `since`: when this state or the present pass over the streams began, UTC.
+    - `wanted`: the streams that the pass checks; empty for all. `checked`: how many it has checked.
+    - `places`: the position of the last checked event, by aggregate.
+    - `behind`: how many documents were incomplete; `late`: their streams, while they are few.
     - `passes`: finished passes that found incomplete documents.
     """
 
@@ -75,11 +70,8 @@ class Generations:
         return [self.live] if self.other is None or self.state == "DROPPED" else [self.live, self.other]
 
     def is_due(self, pace: Pace) -> bool:
-        """Return whether a rebuild may go on.
-
-        It waits until every process knows the generations and its earlier messages have settled, so that
-        the pass sees all that was written to the live generation only.
-        """
+        """Return whether a rebuild may go on: all processes know the generations, and what they
+        wrote to the live one only has settled, so that the pass sees it."""
         if self.since is None or self.state not in ("BUILDING", "DROPPED"):
             return False
         return clock.now() - self.since >= timedelta(seconds=pace.known_seconds + pace.settled_seconds)
@@ -117,7 +109,7 @@ def dropped(now: Generations) -> Generations:
 
 
 def stored_in(collection: str, generation: int) -> str:
-    """Return the path of a generation's collection. Firestore's indexes go by its last part, the same in all."""
+    """Return a generation's path of a collection; its last part, which indexes go by, is the same."""
     return collection if generation == 1 else f"{GENERATIONS}/{generation}/{collection}"
 
 
@@ -127,7 +119,7 @@ _READ_MODEL_OF = {collection.name: collection.read_model for collection in COLLE
 def change_generations(
     models: ReadModels, read_model: str, step: Callable[[Generations], Generations | None]
 ) -> Generations:
-    """Change a read model's generations in one atomic step and return them. With None the step changes nothing."""
+    """Change a read model's generations atomically and return them; None changes nothing."""
     after = Generations()
 
     def change(stored: Fields | None) -> Change | None:
@@ -150,7 +142,7 @@ def _decode(stored: Fields | None) -> Generations:
 
 
 class EveryGeneration:
-    """The side of the projections: writes each document into every generation that is kept up to date."""
+    """The side of the projections: writes every generation that is kept up to date."""
 
     def __init__(self, models: ReadModels, known_seconds: float = Pace.known_seconds) -> None:
         self.models = models
@@ -163,7 +155,7 @@ class EveryGeneration:
         for generation in self._written(collection):
             try:
                 self.models.update(stored_in(collection, generation), key, _within(generation, change))
-            except Exception as error:  # a faulty document must not prevent its repair in the next generation
+            except Exception as error:  # a faulty document must not prevent its repair
                 errors.append(error)
         if errors:
             raise errors[0]
@@ -193,23 +185,6 @@ def _within(generation: int, change: MakeChange) -> MakeChange:
     return changed
 
 
-class OneGeneration:
-    """The side of the clients, for one generation."""
-
-    def __init__(self, queries: Queries, generation: int) -> None:
-        self._queries = queries
-        self._generation = generation
-
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
-        return await self._queries.get_many(stored_in(collection, self._generation), keys)
-
-    async def find(self, find: Find) -> Sequence[Fields]:
-        return await self._queries.find(replace(find, collection=stored_in(find.collection, self._generation)))
-
-    async def extent(self, collection: str) -> Extent:
-        return await self._queries.extent(stored_in(collection, self._generation))
-
-
 class LiveGeneration:
     """The side of the clients, for the live generation of each read model."""
 
@@ -219,13 +194,13 @@ class LiveGeneration:
         self._known: tuple[float, Mapping[str, Generations]] | None = None
 
     async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
-        return await (await self._live(collection)).get_many(collection, keys)
+        return await self.queries.get_many(await self._live(collection), keys)
 
     async def find(self, find: Find) -> Sequence[Fields]:
-        return await (await self._live(find.collection)).find(find)
+        return await self.queries.find(replace(find, collection=await self._live(find.collection)))
 
     async def extent(self, collection: str) -> Extent:
-        return await (await self._live(collection)).extent(collection)
+        return await self.queries.extent(await self._live(collection))
 
     async def generations(self) -> Mapping[str, Generations]:
         """Read the generations of each read model now."""
@@ -235,12 +210,13 @@ class LiveGeneration:
         self._known = asked_at, generations
         return generations
 
-    async def _live(self, collection: str) -> OneGeneration:
+    async def _live(self, collection: str) -> str:
+        """Return where the live generation has a collection."""
         known = self._known
         if known is None or clock.monotonic() - known[0] >= self._known_seconds:
             known = clock.monotonic(), await self.generations()
         read_model = _READ_MODEL_OF.get(collection)
-        return OneGeneration(self.queries, known[1][read_model].live if read_model else 1)
+        return stored_in(collection, known[1][read_model].live if read_model else 1)
 
 
 @at_the_edge
@@ -248,7 +224,7 @@ class LiveGeneration:
 class RebuildProjection:
     """Change the generations of the projection function `name`'s read model.
 
-    REBUILD begins a new generation, SWITCH makes generation `to` the live one, DROP deletes the other one.
+    REBUILD begins a new one, SWITCH makes generation `to` the live one, DROP deletes the other one.
     """
 
     name: Token

@@ -19,7 +19,7 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 class MemoryReadModels:
-    """Both sides, the projections' and the clients'. `reads` counts the round trips of queries, by collection."""
+    """Both sides. `reads` counts the round trips of queries, by collection."""
 
     def __init__(self) -> None:
         self._lock = RLock()

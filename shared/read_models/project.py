@@ -19,12 +19,12 @@ from shared.read_models.protocol import Change, Fields, Increment, Queries, Read
 
 Document = TypeVar("Document")
 ReadMissing = Callable[[str, int], Sequence[EventRecord]]
-"""Return the next events of a stream after a version, from the event store; at least one if there are any."""
+"""Return the next events of a stream after a version, from the event store."""
 
 
 @dataclass(frozen=True)
 class Projection(Generic[Document]):
-    """Makes the documents of a collection. `begin`: from a stream's first event. `apply`: by each later event."""
+    """Makes a collection's documents: `begin` from the first event, `apply` with each later one."""
 
     collection: Collection[Document]
     begin: Callable[[Any], Document]
@@ -50,7 +50,7 @@ def project(models: ReadModels, projection: Projection[Any], event: EventRecord,
         is_behind |= events[-1].version < event.version
         return _change(projection, stored or {}, events)
 
-    while is_behind:  # page by page: a long history need not fit into memory, and a failure loses one page only
+    while is_behind:  # page by page, so that a long history need not fit into memory
         is_behind = False
         models.update(projection.collection.name, key, change)
 
@@ -58,7 +58,7 @@ def project(models: ReadModels, projection: Projection[Any], event: EventRecord,
 def _change(projection: Projection[Any], stored: Fields, events: Sequence[EventRecord]) -> Change:
     collection = projection.collection
     documents = adapter(collection.document)
-    exists = "version" in stored  # without a version it holds only what other collections have counted in it
+    exists = "version" in stored  # otherwise it holds only counters
     before = documents.validate_python(stored) if exists else None
     after = before
     for record in events:
@@ -84,7 +84,7 @@ def _increments(count: Count[Any], before: Any, after: Any) -> list[Increment]:
 
 
 async def not_yet_in(queries: Queries, collection: str, events: Sequence[EventRecord]) -> list[EventRecord]:
-    """Return those of the events, all of one aggregate, that the collection's documents have not applied."""
+    """Return the events, all of one aggregate, that the collection has not applied."""
     keys = {event.stream: event.stream.partition("-")[2] for event in events}
     found = await queries.get_many(collection, list(keys.values())) if keys else {}
     return [event for event in events if found.get(keys[event.stream], {}).get("version", 0) < event.version]

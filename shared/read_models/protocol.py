@@ -1,4 +1,4 @@
-"""What the query database does, in every engine: atomic changes for projections, and queries for clients."""
+"""What each query database does: atomic changes for projections, and queries for clients."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ MakeChange = Callable[[Fields | None], Change | None]
 
 
 class ReadModels(Protocol):
-    """The side of the projections. All methods raise Unavailable or TimedOut when the engine does not answer."""
+    """The side of the projections. All methods raise Unavailable or TimedOut."""
 
     def update(self, collection: str, key: str, change: MakeChange) -> None:
         """Read a document and write its change, all or nothing.
@@ -55,7 +55,7 @@ class Where:
 
 @dataclass(frozen=True)
 class Find:
-    """A query. Documents with equal values of the field `order_by` follow each other by key, in the same direction."""
+    """A query. Documents with equal `order_by` fields are ordered by key, in the same direction."""
 
     collection: str
     order_by: str
@@ -67,7 +67,7 @@ class Find:
 
 @dataclass(frozen=True)
 class Extent:
-    """The size of a collection. `events`: the sum of its documents' versions, which is the number of applied events.
+    """The size of a collection. `events`: how many it has applied, the sum of its documents' versions.
     `updated_at`: when the newest of these was recorded, UTC."""
 
     documents: int
@@ -76,7 +76,7 @@ class Extent:
 
 
 class Queries(Protocol):
-    """The side of the clients. All methods raise Unavailable or TimedOut when the engine does not answer."""
+    """The side of the clients. All methods raise Unavailable or TimedOut."""
 
     async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
         """Return the documents that exist, by key, in one round trip."""
@@ -84,4 +84,4 @@ class Queries(Protocol):
     async def find(self, find: Find) -> Sequence[Fields]: ...
 
     async def extent(self, collection: str) -> Extent:
-        """Return the size, computed in the database. Documents that have applied no event do not count."""
+        """Compute the size in the database; documents that have applied no event do not count."""

@@ -11,6 +11,7 @@ A pass that is interrupted goes on from its last page. Repeating a page is harml
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from shared.config.manifest import subscription_of
 from shared.domain.errors import Unavailable
@@ -21,7 +22,6 @@ from shared.messaging.outbox import Publisher
 from shared.read_models.documents import sources_of
 from shared.read_models.generations import (
     Generations,
-    OneGeneration,
     Pace,
     change_generations,
     generations_of,
@@ -52,11 +52,8 @@ class Rebuild:
         return generations_of(self.models, self.read_model).is_due(self.pace)
 
     def advance(self, seconds: float) -> int:
-        """Work for so long, or until there is nothing to do now.
-
-        Return how many streams were announced or documents deleted. Raise Unavailable when an announcement
-        is not accepted.
-        """
+        """Work for so long, or until nothing is due; return how many streams were announced or
+        documents deleted. Raise Unavailable when an announcement is not accepted."""
         until, done = clock.monotonic() + seconds, 0
         while clock.monotonic() < until:
             now = generations_of(self.models, self.read_model)
@@ -77,11 +74,8 @@ class Rebuild:
         return self._end_pass(now)
 
     def _end_pass(self, now: Generations) -> int:
-        """Begin another pass, or switch.
-
-        Before a switch the newest streams are checked once more, because a transaction that runs for long
-        hides its streams from a reader of the log's order.
-        """
+        """Begin another pass, or check the newest streams once more and switch: a transaction that
+        runs for long hides its streams from a reader of the log's order."""
         assert now.other is not None
         missing = [] if now.behind else self._missing(now, now.wanted or self._newest())
         self._announce(missing)
@@ -96,11 +90,12 @@ class Rebuild:
     def _missing(self, now: Generations, streams: Sequence[str]) -> list[EventRecord]:
         """Return the last settled event of each stream whose document has not applied it."""
         assert now.other is not None
-        last = [event.event for event in self.log.last_of(streams, clock.now() - self.pace.settled)]
-        queries, missing = OneGeneration(self.queries, now.other), list[EventRecord]()
+        settled = timedelta(seconds=self.pace.settled_seconds)
+        last = [event.event for event in self.log.last_of(streams, clock.now() - settled)]
+        missing: list[EventRecord] = []
         for source in sources_of(self.read_model):
             events = [event for event in last if event.stream.startswith(f"{source.aggregate.name}-")]
-            missing += awaited(not_yet_in(queries, source.name, events), _QUERY_SECONDS)
+            missing += awaited(not_yet_in(self.queries, stored_in(source.name, now.other), events), _QUERY_SECONDS)
         return missing
 
     def _announce(self, events: Sequence[EventRecord]) -> None:
@@ -120,7 +115,7 @@ class Rebuild:
         return replace(now, behind=behind, late=late)
 
     def _save(self, before: Generations, after: Generations) -> None:
-        """Store the progress, unless another run or an admin has changed the generations meanwhile."""
+        """Store the progress, unless another run or an admin has changed it meanwhile."""
         change_generations(self.models, self.read_model, lambda now: after if now == before else None)
 
     def _delete(self, now: Generations) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -16,7 +16,10 @@ from scripts.local.token import emulator_token
 from shared.config.manifest import Subscription
 from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
+from shared.gateways.providers import PaymentGateway
 from shared.messaging.envelope import ONLY_FOR
+from shared.messaging.outbox import Publisher
+from shared.read_models.protocol import ReadModels
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.definition import Retries
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
@@ -82,17 +85,16 @@ class Broken:
     ],
 )
 def test_a_message_that_failed_is_listed_with_its_error_and_goes_on_once_its_consumer_works(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, error: Exception, shown: str
+    shop: ShopInMemory, error: Exception, shown: str
 ) -> None:
-    working = shop.engines.payments
-    monkeypatch.setattr(shop.engines, "payments", Broken(error))
+    working, shop.engines.payments = shop.engines.payments, cast(PaymentGateway, Broken(error))
     order_id = shop.new_order(shop.new_product())
     shop.settle()
     (letter,) = letters(shop, status="PENDING", source="process-payment.process-payment")
     assert (letter["type"], letter["subject"]) == ("ProcessPayment", f"order-{order_id}")
     assert (letter["error"], letter["attempts"], letter["topic"]) == (shown, 10, "process-payment")
     assert letter["correlationId"] == shop.log()[-1].metadata.correlation_id
-    monkeypatch.setattr(shop.engines, "payments", working)
+    shop.engines.payments = working
     assert shop.ask(RETRY, id=letter["id"])["retryDeadLetter"]["status"] == "RETRIED"
     shop.settle()
     assert shop.ask("query ($id: ID!) { order(id: $id) { status } }", id=order_id)["order"]["status"] == "CONFIRMED"
@@ -101,22 +103,22 @@ def test_a_message_that_failed_is_listed_with_its_error_and_goes_on_once_its_con
     assert retried["history"][1]["by"] == "ann"
 
 
-def test_a_retry_reaches_only_the_consumer_that_failed(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retry_reaches_only_the_consumer_that_failed(shop: ShopInMemory) -> None:
     shop.deliver = lambda to, body: 204 if to.endpoint == "reserve_inventory" else shop.hand_over(to, body)
     working, models = shop.engines.order_saga, shop.engines.read_models
-    monkeypatch.setattr(shop.engines, "order_saga", Broken(RuntimeError("a bug")))
+    shop.engines.order_saga = cast(Coordinator, Broken(RuntimeError("a bug")))
     order_id = shop.new_order(shop.new_product())
     shop.settle()
     (letter,) = letters(shop)
     assert letter["source"] == "order-saga.order-events"
-    monkeypatch.setattr(shop.engines, "order_saga", working)
-    monkeypatch.setattr(shop.engines, "read_models", Broken(AssertionError("this consumer has had it")))
+    shop.engines.order_saga = working
+    shop.engines.read_models = cast(ReadModels, Broken(AssertionError("this consumer has had it")))
     shop.ask(RETRY, id=letter["id"])
     shop.settle()
     assert shop.ask(SAGA, id=order_id)["saga"]["status"] == "STARTED"
     assert len(retries_of(shop, "project_orders")) == 1  # which took it without looking at it
     assert len(letters(shop)) == 1
-    monkeypatch.setattr(shop.engines, "read_models", models)
+    shop.engines.read_models = models
 
 
 def test_what_fails_again_is_the_same_letter_with_its_history(shop: ShopInMemory) -> None:
@@ -189,14 +191,12 @@ def test_of_admins_who_retry_and_discard_at_once_one_has_their_way(shop: ShopInM
         assert len(sent) == (letter["status"] == "RETRIED")
 
 
-def test_a_retry_that_can_not_be_published_leaves_the_letter_pending(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_retry_that_can_not_be_published_leaves_the_letter_pending(shop: ShopInMemory) -> None:
     letter = poison(shop)[PRODUCTS]
-    with monkeypatch.context() as patch:
-        patch.setattr(shop.engines, "publisher", Broken(Unavailable("Pub/Sub is away")))
-        assert shop.refusal(RETRY, id=letter["id"])["code"] == "SERVICE_UNAVAILABLE"
-        assert shop.refusal(RETRY_ALL)["code"] == "SERVICE_UNAVAILABLE"
+    shop.engines.publisher = cast(Publisher, Broken(Unavailable("Pub/Sub is away")))
+    assert shop.refusal(RETRY, id=letter["id"])["code"] == "SERVICE_UNAVAILABLE"
+    assert shop.refusal(RETRY_ALL)["code"] == "SERVICE_UNAVAILABLE"
+    shop.engines.publisher = shop.engines.broker
     assert [one["status"] for one in letters(shop)] == ["PENDING", "PENDING"]
     shop.deliver = lambda *_: 204
     assert shop.ask(RETRY, id=letter["id"])["retryDeadLetter"]["status"] == "RETRIED"
@@ -333,30 +333,35 @@ def no_patience(shop: ShopInMemory) -> None:
     shop.engines.order_saga = Coordinator(saga, ORDER, shop.engines.event_store, shop.engines.sagas)
 
 
-def stuck(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str, Callable[[], None]]:
-    """An order whose money can't be given back, its product, and how to mend that."""
+class NoRefunds:
+    """A payment provider that charges and cannot refund."""
+
+    def __init__(self, working: PaymentGateway) -> None:
+        self.charge = working.charge
+
+    def refund(self, key: str) -> None:
+        raise Unavailable("the payment provider refuses DELETE")
+
+
+def stuck(shop: ShopInMemory) -> tuple[str, str, Callable[[], None]]:
+    """Make an order whose refund fails. Return it, its product, and a function that repairs refunds."""
     no_patience(shop)
     working = shop.engines.payments
-
-    class NoRefunds:
-        charge = staticmethod(working.charge)
-
-        def refund(self, key: str) -> None:
-            raise Unavailable("the payment provider refuses DELETE")
-
-    monkeypatch.setattr(shop.engines, "payments", NoRefunds())
+    shop.engines.payments = NoRefunds(working)
     product_id = shop.new_product()
     order_id = shop.new_order(product_id, shippingMethod="refuse")
     shop.settle()
     while shop.call("sweep_sagas").json() != {"done": 0}:
         shop.settle()
-    return order_id, product_id, lambda: monkeypatch.setattr(shop.engines, "payments", working)
+
+    def mend() -> None:
+        shop.engines.payments = working
+
+    return order_id, product_id, mend
 
 
-def test_a_compensation_that_keeps_failing_leaves_the_saga_stuck_until_it_is_retried(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order_id, product_id, mend = stuck(shop, monkeypatch)
+def test_a_compensation_that_keeps_failing_leaves_the_saga_stuck_until_it_is_retried(shop: ShopInMemory) -> None:
+    order_id, product_id, mend = stuck(shop)
     found = shop.ask(SAGA, id=order_id)["saga"]
     assert (found["status"], found["sagaType"], found["state"]["step"]) == ("STUCK", "OrderSaga", 1)
     assert [one["commandType"] for one in found["commandsDispatched"]].count("RefundPayment") == 2
@@ -384,8 +389,8 @@ def test_a_compensation_that_keeps_failing_leaves_the_saga_stuck_until_it_is_ret
     assert {letter["status"] for letter in letters(shop)} == {"RETRIED"}
 
 
-def test_admins_who_retry_a_saga_at_once_send_one_command(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    order_id, _, mend = stuck(shop, monkeypatch)
+def test_admins_who_retry_a_saga_at_once_send_one_command(shop: ShopInMemory) -> None:
+    order_id, _, mend = stuck(shop)
     shop.deliver = lambda *_: 204
     sent = len(shop.pushed("refund_payment"))
     with ThreadPoolExecutor(4) as pool:
@@ -410,10 +415,8 @@ def test_an_order_whose_saga_never_began_gets_one(shop: ShopInMemory) -> None:
     assert "COMPLETED" in answer["errors"][0]["message"]
 
 
-def test_a_late_answer_frees_a_stuck_saga_without_another_compensation(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order_id, _, mend = stuck(shop, monkeypatch)
+def test_a_late_answer_frees_a_stuck_saga_without_another_compensation(shop: ShopInMemory) -> None:
+    order_id, _, mend = stuck(shop)
     mend()
     late = [letter["id"] for letter in letters(shop, source="refund-payment.refund-payment")]
     deliver = shop.hand_over
@@ -427,14 +430,14 @@ def test_a_late_answer_frees_a_stuck_saga_without_another_compensation(
     assert [entry.kind for entry in shop.engines.sagas.history(UUID(order_id))].count("retry") == 0
 
 
-def test_expired_records_are_deleted_and_the_others_kept(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_records_are_deleted_and_the_others_kept(shop: ShopInMemory) -> None:
     poison(shop)
     shop.new_order(shop.new_product())
     shop.settle()
     (discarded, kept) = letters(shop)
     shop.ask(DISCARD, id=discarded["id"], reason="old")
     assert shop.call("expire_records").json() == {"done": 0}
-    monkeypatch.setattr(shop.engines, "settings", replace(shop.engines.settings, keep_history_days=0))
+    shop.engines.settings = replace(shop.engines.settings, keep_history_days=0)
     assert shop.call("expire_records").json()["done"] > 1
     assert [letter["id"] for letter in letters(shop)] == [kept["id"]]
     (saga,) = shop.ask("{ sagas { status eventsHandled } }")["sagas"]
@@ -448,7 +451,7 @@ def test_a_store_that_fails_keeps_no_other_from_forgetting(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, failing: str, error: Exception
 ) -> None:
     shop.ask(DISCARD, id=poison(shop)[PRODUCTS]["id"], reason="old")
-    monkeypatch.setattr(shop.engines, "settings", replace(shop.engines.settings, keep_history_days=0))
+    shop.engines.settings = replace(shop.engines.settings, keep_history_days=0)
     store: Any = shop.engines.event_store if failing == "forget_keys" else shop.engines.dead_letters
 
     def fail(*_: Any) -> int:

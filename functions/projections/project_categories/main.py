@@ -1,4 +1,4 @@
-"""Keep the categories' read model, and which category each product counts in while it is on sale."""
+"""Keep the categories' read model, with the number of products on sale in each category."""
 
 from dataclasses import replace
 
