@@ -90,9 +90,9 @@ def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
     def publish(messages: Sequence[Message]) -> None:
         if not messages:
             return
-        topics = sorted({message.topic for message in messages})
+        topics = _topics(messages)
         try:
-            with sending(topics, len(messages)):
+            with sending(messages):
                 outbox.delete(publisher.publish(messages))
         except (Unavailable, TimedOut) as error:
             _log.warning("messages left to relay_outbox", count=len(messages), topics=topics, reason=error.message)
@@ -102,16 +102,21 @@ def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
     return publish
 
 
-def sending(topics: Sequence[str], count: int) -> AbstractContextManager[Span]:
+def sending(messages: Sequence[Message]) -> AbstractContextManager[Span]:
     """Open the span in which messages are handed to the broker."""
+    topics = ",".join(_topics(messages))
     attributes: dict[str, str | int] = {
         "messaging.system": "gcp_pubsub",
         "messaging.operation.type": "send",
         "messaging.operation.name": "send",
-        "messaging.destination.name": ",".join(topics),
-        "messaging.batch.message_count": count,
+        "messaging.destination.name": topics,
+        "messaging.batch.message_count": len(messages),
     }
-    return span(f"send {','.join(topics)}", SpanKind.PRODUCER, attributes)
+    return span(f"send {topics}", SpanKind.PRODUCER, attributes)
+
+
+def _topics(messages: Sequence[Message]) -> list[str]:
+    return sorted({message.topic for message in messages})
 
 
 def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
@@ -125,7 +130,7 @@ def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
     until = clock.monotonic() + _RELAY_SECONDS
     while clock.monotonic() < until and (messages := outbox.claim(batch)):
         try:
-            with sending(sorted({message.topic for message in messages}), len(messages)):
+            with sending(messages):
                 published = publisher.publish(messages)
         except Unavailable as error:
             failure = error

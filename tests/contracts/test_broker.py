@@ -1,4 +1,4 @@
-"""What the shop relies on from its message broker. The same tests run on the Pub/Sub emulator and in memory."""
+"""The contract of a message broker, tested on the Pub/Sub emulator and in memory."""
 
 import base64
 import threading
@@ -32,7 +32,7 @@ Answer = Callable[[Push], int]
 
 
 class Endpoints:
-    """HTTP endpoints that note what is pushed to them; `answer` gives the worker's status."""
+    """HTTP endpoints that record pushes; `answer` returns the worker's status."""
 
     def __init__(self) -> None:
         self.pushed: dict[str, list[Push]] = {"worker": [], "recorder": []}
@@ -48,7 +48,7 @@ class Endpoints:
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Nothing: the test run has its own output."""
+                """Log nothing: the test run has its own output."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -109,10 +109,10 @@ def test_a_message_arrives_as_it_was_sent(broker: Publisher, endpoints: Endpoint
 
 
 @pytest.mark.parametrize("data", [b"\x00\xff poison", b""])
-def test_a_dead_letter_goes_out_again_exactly_as_it_was_published(
+def test_a_dead_letter_is_published_again_exactly_as_before(
     broker: Publisher, endpoints: Endpoints, data: bytes
 ) -> None:
-    """Also with attributes named like the parameters of the client's methods."""
+    """Use attributes with the names of the client's parameters, too."""
     own = {
         "colour": "緑 🍵",
         "topic": "x",
@@ -133,7 +133,7 @@ def test_a_dead_letter_goes_out_again_exactly_as_it_was_published(
 
 
 @pytest.mark.usefixtures("pubsub")
-def test_a_message_that_is_too_large_keeps_no_other_from_going_out() -> None:
+def test_a_message_that_is_too_large_does_not_stop_the_others() -> None:
     project = f"{PROJECT}-{time.time_ns()}"
     create_topology(project, SUBSCRIPTIONS, lambda _: "http://127.0.0.1:1")
     good = message("good")
@@ -143,7 +143,7 @@ def test_a_message_that_is_too_large_keeps_no_other_from_going_out() -> None:
     assert publisher.publish([message("x" * 11_000_000), good]) == [good.id]
 
 
-def test_what_is_not_acknowledged_comes_again(broker: Publisher, endpoints: Endpoints) -> None:
+def test_a_message_without_acknowledgement_is_delivered_again(broker: Publisher, endpoints: Endpoints) -> None:
     endpoints.answer = lambda push: 204 if len(endpoints.pushed["worker"]) >= 3 else 503
     broker.publish([message("again")])
     eventually(lambda: len(endpoints.pushed["worker"]) >= 3)
@@ -151,7 +151,7 @@ def test_what_is_not_acknowledged_comes_again(broker: Publisher, endpoints: Endp
     assert endpoints.bodies("recorder") == []
 
 
-def test_a_poison_message_ends_in_its_dead_letter_topic_and_those_behind_it_are_delivered(
+def test_a_poison_message_reaches_its_dead_letter_topic_and_the_others_are_delivered(
     broker: Publisher, endpoints: Endpoints
 ) -> None:
     endpoints.answer = lambda push: 422 if decode_message(push).data["body"] == "poison" else 204
@@ -163,6 +163,6 @@ def test_a_poison_message_ends_in_its_dead_letter_topic_and_those_behind_it_are_
     assert int(attributes["CloudPubSubDeadLetterSourceDeliveryCount"]) >= WORK.max_attempts
 
 
-def test_a_topic_is_there_or_not(broker: Publisher) -> None:
+def test_the_broker_knows_which_topics_exist(broker: Publisher) -> None:
     assert broker.has_topic("things") is True
     assert broker.has_topic("nothings") is False

@@ -1,4 +1,4 @@
-"""What every store of dead letters does. The same tests run on PostgreSQL and in memory."""
+"""The contract of a store of dead letters, tested on PostgreSQL and in memory."""
 
 import base64
 import json
@@ -50,7 +50,7 @@ def letters(new_store: Callable[..., DeadLetters]) -> DeadLetters:
 def pushed(
     attributes: Mapping[str, str] | None = None, data: str = "e30=", source: str = SOURCE, delivery: str = ""
 ) -> Push:
-    """As the dead-letter topic delivers it. Without a delivery of its own it is a new one."""
+    """Return a push from a dead-letter topic; a new delivery unless its id is given."""
     added = {
         "CloudPubSubDeadLetterSourceSubscription": source,
         "CloudPubSubDeadLetterSourceDeliveryCount": "10",
@@ -69,7 +69,7 @@ def recorded(letters: DeadLetters, attributes: Mapping[str, str], **more: str) -
     return loaded(letters, one)
 
 
-def test_failures_are_counted_by_source_for_good(letters: DeadLetters) -> None:
+def test_failures_are_counted_by_source_and_outlive_their_letters(letters: DeadLetters) -> None:
     assert letters.traffic(NOW, ALWAYS) == {}
     attributes = ours()
     first = recorded(letters, attributes, delivery="one")
@@ -104,7 +104,7 @@ def kinds(letters: DeadLetters, one: DeadLetter) -> list[str]:
     return [entry.kind for entry in loaded(letters, one).history]
 
 
-def test_a_letter_says_what_it_was_where_it_failed_and_why(letters: DeadLetters) -> None:
+def test_a_letter_tells_its_message_its_source_and_its_error(letters: DeadLetters) -> None:
     push = pushed(ours(traceparent="00-1-2-01", colour="緑 🍵"))
     one = decode_dead_letter(push, "order-events")
     letters.note_failure(SOURCE, fingerprint(push.message), "no such product")
@@ -127,7 +127,7 @@ def test_the_same_delivery_counts_once(letters: DeadLetters) -> None:
 
 
 @pytest.mark.parametrize("attributes", [ours(), {"colour": "green"}, {}], ids=["ours", "foreign", "bare"])
-def test_what_fails_again_after_a_retry_stays_one_letter_with_its_history(
+def test_a_message_that_fails_again_after_a_retry_stays_one_letter_with_its_history(
     letters: DeadLetters, attributes: Mapping[str, str]
 ) -> None:
     first = pushed(attributes)
@@ -146,7 +146,7 @@ def test_what_fails_again_after_a_retry_stays_one_letter_with_its_history(
     assert found.attributes == attributes
 
 
-def test_a_late_duplicate_of_the_first_failure_does_not_wake_a_retried_letter(letters: DeadLetters) -> None:
+def test_a_late_duplicate_of_the_first_failure_leaves_a_letter_retried(letters: DeadLetters) -> None:
     first = decode_dead_letter(pushed(ours()), "order-events")
     letters.record(first)
     retried(letters, loaded(letters, first))
@@ -154,7 +154,7 @@ def test_a_late_duplicate_of_the_first_failure_does_not_wake_a_retried_letter(le
     assert (loaded(letters, first).status, loaded(letters, first).attempts) == ("RETRIED", 10)
 
 
-def test_what_fails_again_before_the_retry_is_marked_stays_pending(letters: DeadLetters) -> None:
+def test_a_message_that_fails_again_before_its_retry_is_recorded_stays_pending(letters: DeadLetters) -> None:
     one = recorded(letters, ours())
     (claimed,) = letters.claim(LetterFilter(one.id), 1)
     at = datetime.now(UTC)
@@ -175,7 +175,7 @@ def test_two_foreign_messages_that_are_alike_are_two_letters(letters: DeadLetter
     assert recorded(letters, {}).id != recorded(letters, {}).id
 
 
-def test_a_letter_goes_back_as_it_was_and_for_one_consumer_only() -> None:
+def test_a_letter_is_published_as_before_and_for_one_subscription_only() -> None:
     given = ours(colour="green", topic="blue", retry="x")
     push = pushed(given, base64.b64encode(b"\x00\xff{").decode())
     again = decode_dead_letter(push, "order-events").letter.for_its_subscription()
@@ -197,7 +197,7 @@ POISON = {
 
 
 @pytest.mark.parametrize("name", POISON)
-def test_poison_is_kept_and_listed(letters: DeadLetters, name: str) -> None:
+def test_a_poison_message_is_stored_and_listed(letters: DeadLetters, name: str) -> None:
     data, attributes = POISON[name]
     push = pushed(attributes, data)
     push = replace(push, message=replace(push.message, attributes={**push.message.attributes, **attributes}))
@@ -209,7 +209,7 @@ def test_poison_is_kept_and_listed(letters: DeadLetters, name: str) -> None:
     assert letters.discard(found.id, "poison", "ann")
 
 
-def test_half_a_surrogate_pair_can_be_received_kept_and_listed(letters: DeadLetters) -> None:
+def test_a_lone_surrogate_can_be_received_stored_and_listed(letters: DeadLetters) -> None:
     message = rb'{"messageId": "1", "data": "\ud83c", "attributes": {"a": "\udf75 \ud83c\udf75"}}'
     body = b'{"message": ' + message + b', "subscription": "s"}'
     letters.record(decode_dead_letter(decode_push(body), "order-events"))
@@ -217,7 +217,7 @@ def test_half_a_surrogate_pair_can_be_received_kept_and_listed(letters: DeadLett
     assert found.attributes == {"a": "? 🍵"}
 
 
-def test_a_large_letter_is_listed_short_and_loaded_whole(letters: DeadLetters) -> None:
+def test_a_large_letter_is_shortened_in_lists_and_loaded_in_full(letters: DeadLetters) -> None:
     data = base64.b64encode(b"x" * 10_000_000).decode()
     one = recorded(letters, ours(), data=data)
     assert one.data == data
@@ -236,7 +236,7 @@ def test_letters_are_listed_newest_first_by_status_and_source_page_by_page(lette
     assert (letters.pending(), letters.pending(SOURCE)) == (2, 1)
 
 
-def test_the_oldest_pending_are_claimed_first_and_by_one_only(letters: DeadLetters) -> None:
+def test_the_oldest_pending_letters_are_claimed_first_and_by_one_process_only(letters: DeadLetters) -> None:
     made = [recorded(letters, ours()) for _ in range(6)]
     letters.discard(made[0].id, "old", "ann")
     assert [one.id for one in letters.claim(LetterFilter(without=[made[1].id]), 2)] == [made[2].id, made[3].id]
@@ -247,14 +247,14 @@ def test_the_oldest_pending_are_claimed_first_and_by_one_only(letters: DeadLette
     assert [one.id for one in letters.claim(LetterFilter(), 9)] == [made[1].id]
 
 
-def test_a_claim_runs_out(new_store: Callable[..., DeadLetters]) -> None:
+def test_a_letter_can_be_claimed_again_when_its_lease_has_ended(new_store: Callable[..., DeadLetters]) -> None:
     letters = new_store(lease_seconds=-1.0)
     one = recorded(letters, ours())
     assert [found.id for found in letters.claim(LetterFilter(), 1)] == [one.id]
     assert [found.id for found in letters.claim(LetterFilter(one.id), 1)] == [one.id]
 
 
-def test_a_claimed_letter_can_not_be_discarded_and_a_discarded_one_not_claimed(letters: DeadLetters) -> None:
+def test_a_claimed_letter_cannot_be_discarded_nor_a_discarded_letter_claimed(letters: DeadLetters) -> None:
     one = recorded(letters, ours())
     letters.claim(LetterFilter(one.id), 1)
     assert not letters.discard(one.id, "old", "ann")
@@ -267,7 +267,7 @@ def test_a_claimed_letter_can_not_be_discarded_and_a_discarded_one_not_claimed(l
     ]
 
 
-def test_only_settled_letters_are_forgotten_and_no_more_than_asked_for(letters: DeadLetters) -> None:
+def test_only_settled_letters_are_deleted_and_at_most_the_limit(letters: DeadLetters) -> None:
     made = [recorded(letters, ours()) for _ in range(4)]
     for one in made[:3]:
         letters.discard(one.id, "old", "ann")
@@ -277,7 +277,7 @@ def test_only_settled_letters_are_forgotten_and_no_more_than_asked_for(letters: 
     assert [one.id for one in letters.latest(10)] == [made[3].id]
 
 
-def test_the_last_failure_is_the_one_that_is_told_and_it_is_told_once(letters: DeadLetters) -> None:
+def test_a_letter_gets_the_last_noted_error_and_no_letter_gets_it_again(letters: DeadLetters) -> None:
     push = pushed(ours())
     for error in ("first", "last"):
         letters.note_failure(SOURCE, fingerprint(push.message), error)
@@ -290,7 +290,7 @@ def test_the_last_failure_is_the_one_that_is_told_and_it_is_told_once(letters: D
     assert loaded(letters, one).error is None
 
 
-def test_noted_failures_are_forgotten(letters: DeadLetters) -> None:
+def test_old_noted_failures_are_deleted(letters: DeadLetters) -> None:
     for n in range(3):
         letters.note_failure(SOURCE, f"{n}", "down")
     assert letters.forget_failures(NOW - timedelta(days=1), 10) == 0
@@ -298,17 +298,17 @@ def test_noted_failures_are_forgotten(letters: DeadLetters) -> None:
     assert letters.forget_failures(ALWAYS, 2) == 1
 
 
-def test_an_unknown_letter_is_none(letters: DeadLetters) -> None:
+def test_an_unknown_letter_is_neither_loaded_nor_discarded(letters: DeadLetters) -> None:
     assert letters.load(uuid7()) is None
     assert not letters.discard(uuid7(), "old", "ann")
 
 
-def test_an_error_is_described_in_a_thousand_storable_characters() -> None:
+def test_an_error_is_described_in_at_most_a_thousand_storable_characters() -> None:
     assert describe_error(ValueError("a\0b \ud800")) == "ValueError: a\ufffdb ?"
     assert len(describe_error(ValueError("x" * 5000))) == 1000
 
 
-def test_what_last_went_wrong_with_a_subscription_is_known_and_what_waits(letters: DeadLetters) -> None:
+def test_a_subscription_reports_its_last_error_and_its_pending_letters(letters: DeadLetters) -> None:
     other = "order-saga.order-events"
     assert letters.troubles([SOURCE, other]) == {SOURCE: Trouble(), other: Trouble()}
     push = pushed(ours())
@@ -327,14 +327,14 @@ def test_what_last_went_wrong_with_a_subscription_is_known_and_what_waits(letter
     assert letters.troubles([SOURCE])[SOURCE][::2] == (0, "no product")
 
 
-def test_one_that_was_killed_could_not_say_why(letters: DeadLetters) -> None:
+def test_a_letter_without_a_noted_error_still_counts_as_a_failure(letters: DeadLetters) -> None:
     recorded(letters, ours())
     trouble = letters.troubles([SOURCE])[SOURCE]
     assert (trouble.pending, trouble.error) == (1, None)
     assert trouble.at is not None
 
 
-def test_of_many_failures_only_the_last_is_read(command_pool: Pool) -> None:
+def test_reading_the_last_failure_does_not_read_the_others(command_pool: Pool) -> None:
     with command_pool.connection() as connection:
         connection.execute(
             """INSERT INTO delivery_failures (subscription, message, error, last_at)
@@ -357,7 +357,7 @@ def test_of_many_failures_only_the_last_is_read(command_pool: Pool) -> None:
 
 
 def looked_at(plan: dict[str, Any]) -> float:
-    """Rows that the scans of both tables have looked at."""
+    """Return how many rows the scans of both tables have looked at."""
     own = plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0))
     inner = sum(looked_at(child) for child in plan.get("Plans", ()))
     return float(inner + (own if plan.get("Relation Name") in ("delivery_failures", "dead_letters") else 0))

@@ -1,4 +1,4 @@
-"""What every query database does. The same tests run on Firestore's emulator and in memory."""
+"""The contract of a query database, tested on Firestore's emulator and in memory."""
 
 import asyncio
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     )
 
 
-def test_a_document_is_what_was_written_and_later_fields_join_it(engine: Engine) -> None:
+def test_a_later_write_replaces_its_own_fields_and_keeps_the_others(engine: Engine) -> None:
     engine.put("a", name="お茶 🍵", tags=["x", "y"], none=None, number=2**40)
     engine.put("a", name="tea")
     assert engine.get("a", "b") == {"a": {"name": "tea", "tags": ["x", "y"], "none": None, "number": 2**40}}
@@ -66,7 +66,7 @@ def test_changing_nothing_writes_nothing(engine: Engine) -> None:
     assert engine.get("a") == {}
 
 
-def test_a_change_sees_what_is_there(engine: Engine) -> None:
+def test_a_change_sees_the_stored_document(engine: Engine) -> None:
     seen: list[Fields | None] = []
 
     def change(stored: Fields | None) -> Change:
@@ -87,7 +87,7 @@ def test_no_change_is_lost_when_many_change_one_document(engine: Engine) -> None
     assert engine.get("a") == {"a": {"n": 20}}
 
 
-def test_increments_reach_other_documents_even_those_not_there_yet(engine: Engine) -> None:
+def test_increments_change_other_documents_and_create_missing_ones(engine: Engine) -> None:
     increment = Increment(engine.collection, "count", "n", 2)
     for key in ("a", "b"):
         engine.models.update(engine.collection, key, lambda _: Change({"x": 1}, [increment]))
@@ -111,7 +111,7 @@ def catalogue(engine: Engine) -> Engine:
     return engine
 
 
-def test_found_documents_are_sorted_and_equals_follow_by_key(catalogue: Engine) -> None:
+def test_documents_are_sorted_and_equal_ones_follow_by_key(catalogue: Engine) -> None:
     assert catalogue.find() == ["b", "d", "c", "a"]
     assert catalogue.find(descending=True) == ["a", "c", "d", "b"]
 
@@ -132,11 +132,11 @@ def test_pages_do_not_overlap(catalogue: Engine) -> None:
         ([Where("missing", "==", None)], []),
     ],
 )
-def test_conditions_hold_together(catalogue: Engine, where: list[Where], expected: list[str]) -> None:
+def test_all_conditions_of_a_query_must_hold(catalogue: Engine, where: list[Where], expected: list[str]) -> None:
     assert catalogue.find(where=where) == expected
 
 
-def test_documents_and_the_events_they_have_applied_are_counted_where_they_are(engine: Engine) -> None:
+def test_the_database_counts_documents_and_the_events_they_have_applied(engine: Engine) -> None:
     assert engine.extent() == Extent(0, 0, None)
     for number in range(1, 4):
         engine.put(f"{number}", version=number, updated_at=datetime(2026, 4, number, tzinfo=UTC))
@@ -146,14 +146,14 @@ def test_documents_and_the_events_they_have_applied_are_counted_where_they_are(e
     assert engine.extent().events == 14
 
 
-def test_documents_are_deleted_so_many_at_a_time(engine: Engine) -> None:
+def test_at_most_the_limit_of_documents_is_deleted_at_once(engine: Engine) -> None:
     for number in range(5):
         engine.put(f"{number}", key=f"{number}")
     assert [engine.models.delete(engine.collection, 2) for _ in range(4)] == [2, 2, 1, 0]
     assert engine.get(*"01234") == {}
 
 
-def test_a_collection_may_lie_below_a_document_that_is_not_there(engine: Engine) -> None:
+def test_a_collection_may_lie_below_a_document_that_does_not_exist(engine: Engine) -> None:
     top, engine.collection = engine.collection, f"generations/2/{engine.collection}"
     engine.put("a", key="a", version=1, updated_at=datetime(2026, 4, 1, tzinfo=UTC))
     assert engine.find("key") == ["a"]
@@ -162,6 +162,6 @@ def test_a_collection_may_lie_below_a_document_that_is_not_there(engine: Engine)
     assert (engine.find("key"), engine.extent().documents) == ([], 0)
 
 
-def test_what_lacks_the_field_it_is_sorted_by_is_not_found(catalogue: Engine) -> None:
+def test_a_document_without_the_sort_field_is_not_found(catalogue: Engine) -> None:
     catalogue.put("e", key="e")
     assert "e" not in catalogue.find()

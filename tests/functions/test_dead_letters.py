@@ -1,4 +1,4 @@
-"""What an admin sees of messages that could not be delivered and of sagas that are stuck, and what can be done about it."""
+"""Dead letters and stuck sagas: what an admin sees, and can do about them."""
 
 import base64
 import time
@@ -48,7 +48,7 @@ def letters(shop: ShopInMemory, **which: Any) -> list[Json]:
 
 
 def poison(shop: ShopInMemory, data: bytes = b"poison", **attributes: str) -> dict[str, Json]:
-    """Both consumers of product events give it up; their letters by source."""
+    """Publish a message that both subscriptions reject; return their letters by source."""
     shop.engines.broker.publish_raw("product-events", data, attributes)
     shop.settle()
     return {letter["source"]: letter for letter in letters(shop)}
@@ -59,13 +59,13 @@ def kinds(letter: Json) -> list[str]:
 
 
 def retries_of(shop: ShopInMemory, function: str) -> list[Json]:
-    """What was pushed to a function of messages that were published again."""
+    """Return the retried messages that were pushed to a function."""
     pushed = [one.body["message"] for one in shop.pushed(function)]
     return [message for message in pushed if ONLY_FOR in message["attributes"]]
 
 
 class Broken:
-    """A gateway that does nothing but fail."""
+    """Stands for any engine; each of its methods raises this error."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -84,7 +84,7 @@ class Broken:
         (Unavailable("the provider is down"), "the provider is down"),
     ],
 )
-def test_a_message_that_failed_is_listed_with_its_error_and_goes_on_once_its_consumer_works(
+def test_a_dead_letter_shows_its_error_and_succeeds_once_its_consumer_works(
     shop: ShopInMemory, error: Exception, shown: str
 ) -> None:
     working, shop.engines.payments = shop.engines.payments, cast(PaymentGateway, Broken(error))
@@ -121,7 +121,7 @@ def test_a_retry_reaches_only_the_consumer_that_failed(shop: ShopInMemory) -> No
     shop.engines.read_models = models
 
 
-def test_what_fails_again_is_the_same_letter_with_its_history(shop: ShopInMemory) -> None:
+def test_a_message_that_fails_again_is_the_same_letter_with_its_history(shop: ShopInMemory) -> None:
     before = poison(shop)
     assert set(before) == {PRODUCTS, CATEGORIES}
     retried = shop.ask(RETRY, id=before[PRODUCTS]["id"])["retryDeadLetter"]
@@ -147,7 +147,7 @@ def test_what_fails_again_is_the_same_letter_with_its_history(shop: ShopInMemory
     ],
     ids=["foreign", "binary", "empty", "half ours", "large"],
 )
-def test_what_can_not_be_decoded_goes_out_again_exactly_as_it_was(
+def test_a_message_that_cannot_be_decoded_is_published_again_exactly_as_before(
     shop: ShopInMemory, data: bytes, attributes: dict[str, str]
 ) -> None:
     letter = poison(shop, data, **attributes)[PRODUCTS]
@@ -170,7 +170,7 @@ def test_a_second_click_publishes_nothing_again(shop: ShopInMemory) -> None:
     assert shop.refusal(DISCARD, id=letter["id"], reason="late")["code"] == "BUSINESS_RULE_VIOLATION"
 
 
-def test_of_admins_who_retry_and_discard_at_once_one_has_their_way(shop: ShopInMemory) -> None:
+def test_a_letter_is_retried_or_discarded_never_both(shop: ShopInMemory) -> None:
     poison(shop)
     shop.deliver = lambda *_: 204
     ids = [letter["id"] for letter in letters(shop)]
@@ -191,7 +191,7 @@ def test_of_admins_who_retry_and_discard_at_once_one_has_their_way(shop: ShopInM
         assert len(sent) == (letter["status"] == "RETRIED")
 
 
-def test_a_retry_that_can_not_be_published_leaves_the_letter_pending(shop: ShopInMemory) -> None:
+def test_a_retry_that_cannot_be_published_leaves_the_letter_pending(shop: ShopInMemory) -> None:
     letter = poison(shop)[PRODUCTS]
     shop.engines.publisher = cast(Publisher, Broken(Unavailable("Pub/Sub is away")))
     assert shop.refusal(RETRY, id=letter["id"])["code"] == "SERVICE_UNAVAILABLE"
@@ -215,7 +215,7 @@ def test_many_are_retried_in_batches_the_oldest_first(shop: ShopInMemory) -> Non
     assert shop.ask(RETRY_ALL)["retryDeadLetters"] == {"retried": 0, "left": 0}
 
 
-def test_what_is_retried_and_fails_at_once_is_not_retried_for_ever(shop: ShopInMemory) -> None:
+def test_a_retried_letter_that_fails_at_once_is_not_retried_again(shop: ShopInMemory) -> None:
     poison(shop)
     assert shop.ask(RETRY_ALL)["retryDeadLetters"]["retried"] == 2
     shop.settle()
@@ -223,7 +223,7 @@ def test_what_is_retried_and_fails_at_once_is_not_retried_for_ever(shop: ShopInM
 
 
 @pytest.mark.parametrize(("data", "source"), [("***", PRODUCTS), ("e30=", "long-gone.product-events")])
-def test_a_letter_that_can_never_be_published_says_so_and_keeps_no_other_waiting(
+def test_a_letter_that_can_never_be_published_is_refused_and_does_not_stop_the_others(
     shop: ShopInMemory, data: str, source: str
 ) -> None:
     attributes = {"CloudPubSubDeadLetterSourceSubscription": source}
@@ -240,7 +240,7 @@ def test_a_letter_that_can_never_be_published_says_so_and_keeps_no_other_waiting
     assert shop.ask(DISCARD, id=bad["id"], reason="garbage")["discardDeadLetter"]["status"] == "DISCARDED"
 
 
-def test_a_discarded_letter_stays_so_with_who_did_it_and_why(shop: ShopInMemory) -> None:
+def test_a_discarded_letter_stays_discarded_with_the_admin_and_the_reason(shop: ShopInMemory) -> None:
     letter = poison(shop)[PRODUCTS]
     for reason in ("試験 🍵", "again"):
         found = shop.ask(DISCARD, id=letter["id"], reason=reason)["discardDeadLetter"]
@@ -251,7 +251,7 @@ def test_a_discarded_letter_stays_so_with_who_did_it_and_why(shop: ShopInMemory)
 
 
 @pytest.mark.parametrize("reason", ["", "   ", "a\nb", "\0", "\ud800", "x" * 2001])
-def test_a_reason_for_discarding_is_needed(shop: ShopInMemory, reason: str) -> None:
+def test_discarding_needs_a_reason(shop: ShopInMemory, reason: str) -> None:
     letter = poison(shop)[PRODUCTS]
     assert shop.refusal(DISCARD, id=letter["id"], reason=reason) == {"code": "INVALID_INPUT", "field": ["reason"]}
     assert letters(shop, status="DISCARDED") == []
@@ -281,16 +281,14 @@ def test_a_reason_for_discarding_is_needed(shop: ShopInMemory, reason: str) -> N
         ("query { sagas(limit: 1001) { id } }", {}, "INVALID_INPUT", ["limit"]),
     ],
 )
-def test_what_can_not_be_asked_is_refused(
-    shop: ShopInMemory, query: str, given: Json, code: str, field: list[str]
-) -> None:
+def test_invalid_requests_are_refused(shop: ShopInMemory, query: str, given: Json, code: str, field: list[str]) -> None:
     answer = shop.graphql(query, given)
     (error,) = answer["errors"]
     assert error["extensions"]["code"] == code
     assert error["extensions"].get("field") == field or "cost" in error["message"]
 
 
-def test_nobody_is_told_of_letters_but_admins(shop: ShopInMemory) -> None:
+def test_only_admins_see_dead_letters(shop: ShopInMemory) -> None:
     poison(shop)
     token = emulator_token("w@example.com")
     for headers, code in (
@@ -326,7 +324,7 @@ def test_a_message_for_another_consumer_is_acknowledged_unread(shop: ShopInMemor
 
 
 def no_patience(shop: ShopInMemory) -> None:
-    """Every deadline of the saga has passed as soon as it is set, and a compensation is tried twice."""
+    """Let each deadline of the saga pass at once, and each compensation have two attempts."""
     now = timedelta(0)
     steps = tuple(replace(step, within=now) for step in ORDER_FULFILMENT.steps)
     saga = replace(ORDER_FULFILMENT, steps=steps, undo_within=now, undo_retries=Retries(1))
@@ -430,7 +428,7 @@ def test_a_late_answer_frees_a_stuck_saga_without_another_compensation(shop: Sho
     assert [entry.kind for entry in shop.engines.sagas.history(UUID(order_id))].count("retry") == 0
 
 
-def test_expired_records_are_deleted_and_the_others_kept(shop: ShopInMemory) -> None:
+def test_only_expired_records_are_deleted(shop: ShopInMemory) -> None:
     poison(shop)
     shop.new_order(shop.new_product())
     shop.settle()
@@ -447,7 +445,7 @@ def test_expired_records_are_deleted_and_the_others_kept(shop: ShopInMemory) -> 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), RuntimeError("a bug")])
 @pytest.mark.parametrize("failing", ["forget_keys", "forget_failures"])
-def test_a_store_that_fails_keeps_no_other_from_forgetting(
+def test_a_store_that_fails_does_not_stop_the_others_from_deleting(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, failing: str, error: Exception
 ) -> None:
     shop.ask(DISCARD, id=poison(shop)[PRODUCTS]["id"], reason="old")
@@ -462,7 +460,7 @@ def test_a_store_that_fails_keeps_no_other_from_forgetting(
     assert letters(shop, status="DISCARDED") == []
 
 
-def test_a_consumer_that_is_never_reached_leaves_no_error(shop: ShopInMemory) -> None:
+def test_a_consumer_that_was_never_reached_reports_no_error(shop: ShopInMemory) -> None:
     def deliver(subscription: Subscription, body: Json) -> int:
         return 0 if subscription.endpoint == "project_products" else shop.hand_over(subscription, body)
 

@@ -1,4 +1,4 @@
-"""The projections: duplicates, any order, and the loss of all but the last message make the same documents."""
+"""Projections make the same documents from duplicates, in any order, and from last messages only."""
 
 import asyncio
 from collections import Counter
@@ -44,7 +44,7 @@ Documents = dict[str, dict[str, Fields]]
 
 
 class BothSides(NamedTuple):
-    """A query database without documents. `queries` gives a client for one event loop."""
+    """An empty query database. `queries` makes a client for one event loop."""
 
     models: ReadModels
     queries: Callable[[], Queries]
@@ -52,7 +52,7 @@ class BothSides(NamedTuple):
 
 @pytest.fixture(params=["memory", "firestore"])
 def read_models(request: pytest.FixtureRequest) -> Callable[[], BothSides]:
-    """Makes empty query databases."""
+    """Return a function that makes empty query databases."""
 
     def in_memory() -> BothSides:
         memory = MemoryReadModels()
@@ -73,7 +73,7 @@ def read_models(request: pytest.FixtureRequest) -> Callable[[], BothSides]:
 
 @dataclass
 class Clerk:
-    """Makes a history out of random commands; what the shop refuses is part of it."""
+    """Makes a history from random commands, some of which the shop refuses."""
 
     shop: ShopInMemory
     random: Random
@@ -156,7 +156,7 @@ class Clerk:
 
 @pytest.fixture(params=SEEDS)
 def history(shop: ShopInMemory, request: pytest.FixtureRequest) -> list[Pushed]:
-    """What the projections are told of a random history, in the order in which it happened."""
+    """Return the messages to the projections about a random history, in the order of its events."""
     shop.deliver = lambda to, body: 204 if to.endpoint in PROJECTIONS else shop.hand_over(to, body)
     Clerk(shop, Random(request.param)).work(60)
     shop.settle()
@@ -170,7 +170,7 @@ def attributes(pushed: Pushed) -> dict[str, str]:
 
 
 def projected(shop: ShopInMemory, sides: BothSides, messages: Sequence[Pushed], at_once: int = 1) -> Documents:
-    """All documents after these messages have been delivered."""
+    """Return all documents after these messages have been delivered."""
     shop.engines.read_models = sides.models
     with ThreadPoolExecutor(at_once) as pool:
         statuses = set(pool.map(lambda pushed: shop.push(pushed.function, pushed.body).status_code, messages))
@@ -197,7 +197,7 @@ def backwards(history: list[Pushed], _: Random) -> list[Pushed]:
 
 
 def only_the_last(history: list[Pushed], random: Random) -> list[Pushed]:
-    """Of each stream, to each projection."""
+    """Return the last message about each stream to each projection."""
     last = {(pushed.function, attributes(pushed)["ce-subject"]): pushed for pushed in history}
     return random.sample(list(last.values()), len(last))
 
@@ -213,7 +213,7 @@ def test_the_documents_do_not_depend_on_the_deliveries(
     assert projected(shop, read_models(), deliveries(history, Random(1))) == in_order
 
 
-def test_the_documents_do_not_depend_on_how_many_are_delivered_at_once(
+def test_the_documents_do_not_depend_on_how_many_messages_are_delivered_at_once(
     shop: ShopInMemory, read_models: Callable[[], BothSides], history: list[Pushed]
 ) -> None:
     in_order = projected(shop, read_models(), history)
@@ -230,7 +230,7 @@ def test_a_category_counts_its_products_on_sale(
     assert counted == {key: on_sale[key] for key in documents["categories"]}
 
 
-def test_a_document_shows_what_the_write_side_answers(
+def test_a_document_equals_the_answer_of_the_write_side(
     shop: ShopInMemory, read_models: Callable[[], BothSides], history: list[Pushed]
 ) -> None:
     documents = projected(shop, read_models(), history)
@@ -243,8 +243,8 @@ def test_a_document_shows_what_the_write_side_answers(
             assert answered == {name: shown[name] for name in answered}
 
 
-def test_the_histories_hold_everything_that_can_happen(shop: ShopInMemory) -> None:
-    """Otherwise the tests above would show less than they seem to."""
+def test_the_histories_hold_nearly_every_event_type(shop: ShopInMemory) -> None:
+    """The tests above prove little for event types that no history holds."""
     for seed in SEEDS:
         Clerk(shop, Random(seed)).work(60)
         shop.settle()

@@ -1,4 +1,4 @@
-"""A read model is rebuilt beside the one that is read, while the shop goes on."""
+"""A read model is rebuilt beside the one that clients read, while the shop goes on."""
 
 import asyncio
 import time
@@ -35,14 +35,14 @@ SOON = 0.1
 
 @pytest.fixture
 def shop(shop: ShopInMemory) -> ShopInMemory:
-    """A shop whose processes read the generations before each use, so that a rebuild need not wait for them."""
+    """Return a shop that reads the generations before each use: rebuilds need not wait for that."""
     shop.engines.pace = Pace(known_seconds=0.0, settled_seconds=SOON)
     return shop
 
 
 @pytest.fixture
 def busy_shop(shop: ShopInMemory) -> ShopInMemory:
-    """Seven products in three categories, some of them changed, and five orders."""
+    """Return a shop with seven products in three categories, some changed, and five orders."""
     categories = [shop.new_category() for _ in range(3)]
     products = [shop.new_product(categories[n % 3]) for n in range(7)]
     for product in products[:4]:
@@ -72,7 +72,7 @@ def paged(shop: ShopInMemory, page: int) -> None:
 
 
 def run(shop: ShopInMemory, times: int = 4) -> list[int]:
-    """What each run of the schedule says that it has done."""
+    """Return how many things each run of the schedule reports."""
     done = []
     for _ in range(times):
         time.sleep(SOON)
@@ -88,7 +88,7 @@ def known(shop: ShopInMemory, read_model: str) -> Generations:
 
 
 @pytest.mark.parametrize("read_model", READ_MODELS)
-def test_a_new_generation_is_the_same_as_the_old_one(busy_shop: ShopInMemory, read_model: str) -> None:
+def test_a_new_generation_equals_the_old_one(busy_shop: ShopInMemory, read_model: str) -> None:
     name = f"project_{read_model}"
     begun = busy_shop.ask(NEW, name=name)["rebuildProjection"]["generations"]
     assert begun == {"live": 1, "other": 2, "state": "BUILDING"}
@@ -99,7 +99,7 @@ def test_a_new_generation_is_the_same_as_the_old_one(busy_shop: ShopInMemory, re
         assert documents(busy_shop, source.name, 2) == documents(busy_shop, source.name, 1) != {}
 
 
-def test_what_was_lost_from_a_read_model_is_there_again(busy_shop: ShopInMemory) -> None:
+def test_a_rebuild_restores_lost_documents(busy_shop: ShopInMemory) -> None:
     before = busy_shop.ask(PRODUCTS)
     busy_shop.engines.read_models.delete("products", 1000)
     assert busy_shop.ask(PRODUCTS) == {"products": []}
@@ -108,8 +108,8 @@ def test_what_was_lost_from_a_read_model_is_there_again(busy_shop: ShopInMemory)
     assert busy_shop.ask(PRODUCTS) == before
 
 
-def test_a_projection_that_has_been_changed_gets_documents_that_it_would_have_made(busy_shop: ShopInMemory) -> None:
-    """Those of the generation that is read stay as they are until the new ones take their place."""
+def test_a_corrected_projection_gets_the_documents_that_it_makes(busy_shop: ShopInMemory) -> None:
+    """The live documents stay as they are until the switch."""
     old = dict(documents(busy_shop, "products", 1))
     for key in old:
         spoil(busy_shop, key, "made by code that was wrong")
@@ -120,7 +120,7 @@ def test_a_projection_that_has_been_changed_gets_documents_that_it_would_have_ma
     assert documents(busy_shop, "products", 2).keys() == old.keys()
 
 
-def test_a_document_that_nothing_can_be_applied_to_is_made_anew(busy_shop: ShopInMemory) -> None:
+def test_a_document_that_cannot_be_read_is_made_again(busy_shop: ShopInMemory) -> None:
     spoiled, *_ = documents(busy_shop, "products", 1)
     spoil(busy_shop, spoiled, None)  # as if another version of the code had written it
     busy_shop.ask(NEW, name="project_products")
@@ -130,7 +130,7 @@ def test_a_document_that_nothing_can_be_applied_to_is_made_anew(busy_shop: ShopI
     assert documents(busy_shop, "products", 2)[spoiled]["name"] == "Tea"
 
 
-def test_what_happens_meanwhile_is_in_both(busy_shop: ShopInMemory) -> None:
+def test_events_during_a_rebuild_reach_both_generations(busy_shop: ShopInMemory) -> None:
     busy_shop.ask(NEW, name="project_products")
     during = busy_shop.new_product(name="during")
     busy_shop.settle()
@@ -156,7 +156,7 @@ def test_categories_are_counted_once_in_each_generation(busy_shop: ShopInMemory)
     assert counted == there | {before["categories"][0]["id"]: before["categories"][0]["productCount"] + 1}
 
 
-def test_only_this_projection_is_told_again(busy_shop: ShopInMemory) -> None:
+def test_events_are_announced_again_to_the_rebuilt_projection_only(busy_shop: ShopInMemory) -> None:
     events = len(busy_shop.log())
     sagas = busy_shop.engines.sagas.newest(100)
     told = len(busy_shop.pushed("project_orders"))
@@ -168,7 +168,7 @@ def test_only_this_projection_is_told_again(busy_shop: ShopInMemory) -> None:
     assert (len(busy_shop.log()), busy_shop.engines.sagas.newest(100)) == (events, sagas)
 
 
-def test_it_is_not_read_before_it_is_complete(busy_shop: ShopInMemory) -> None:
+def test_a_generation_goes_live_only_when_it_is_complete(busy_shop: ShopInMemory) -> None:
     deliver = busy_shop.deliver
     busy_shop.deliver = lambda to, body: 204  # everything is lost
     busy_shop.ask(NEW, name="project_products")
@@ -183,7 +183,7 @@ def test_it_is_not_read_before_it_is_complete(busy_shop: ShopInMemory) -> None:
     assert known(busy_shop, "products").live == 2
 
 
-def test_a_pass_tells_how_far_it_is(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_status_shows_the_progress_of_a_pass(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     paged(busy_shop, 3)
     busy_shop.ask(NEW, name="project_products")
     stop_after(busy_shop, 2, monkeypatch)
@@ -195,7 +195,7 @@ def test_a_pass_tells_how_far_it_is(busy_shop: ShopInMemory, monkeypatch: pytest
 
 
 def stop_after(shop: ShopInMemory, pages: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From then on nothing can be published, as far as rebuilding is concerned."""
+    """Let the publisher refuse all announcements of rebuilds after so many pages."""
     publish, left = shop.engines.publisher.publish, iter(range(pages))
 
     def stopping(messages: Any) -> Any:
@@ -206,7 +206,9 @@ def stop_after(shop: ShopInMemory, pages: int, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(shop.engines.publisher, "publish", stopping)
 
 
-def test_a_run_that_died_is_gone_on_with_where_it_was(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_pass_goes_on_from_its_last_page(
+    busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paged(busy_shop, 2)
     busy_shop.ask(NEW, name="project_products")
     with monkeypatch.context() as patch:
@@ -221,7 +223,9 @@ def test_a_run_that_died_is_gone_on_with_where_it_was(busy_shop: ShopInMemory, m
     assert known(busy_shop, "products").live == 2
 
 
-def test_one_that_fails_keeps_no_other_waiting(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rebuild_that_fails_does_not_stop_the_others(
+    busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     publish = busy_shop.engines.publisher.publish
 
     def unreliable(messages: Any) -> Any:
@@ -237,7 +241,7 @@ def test_one_that_fails_keeps_no_other_waiting(busy_shop: ShopInMemory, monkeypa
     assert (known(busy_shop, "products").live, known(busy_shop, "orders").live) == (1, 2)
 
 
-def test_once_few_are_missing_only_these_are_looked_at_again(busy_shop: ShopInMemory) -> None:
+def test_once_few_documents_are_incomplete_a_pass_checks_only_these(busy_shop: ShopInMemory) -> None:
     lost = {busy_shop.new_product() for _ in range(2)}
     busy_shop.settle()
     deliver = busy_shop.deliver
@@ -258,7 +262,7 @@ def about(body: Json) -> str:
     return subject.removeprefix("product-")
 
 
-def test_what_a_running_transaction_hides_from_the_log_is_not_forgotten(
+def test_a_stream_that_a_running_transaction_hides_from_the_log_is_checked(
     busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(busy_shop.engines.event_log, "of_types", lambda *_: [])
@@ -309,7 +313,7 @@ def test_a_history_is_applied_page_by_page(shop: ShopInMemory) -> None:
     assert models.updated.count(stored_in("orders", 2)) > 2 * len(documents(shop, "orders", 2))
 
 
-def test_two_runs_at_once_do_no_harm(busy_shop: ShopInMemory) -> None:
+def test_concurrent_runs_make_the_same_documents(busy_shop: ShopInMemory) -> None:
     paged(busy_shop, 1)
     busy_shop.ask(NEW, name="project_categories")
     time.sleep(SOON)
@@ -322,7 +326,7 @@ def test_two_runs_at_once_do_no_harm(busy_shop: ShopInMemory) -> None:
     assert documents(busy_shop, "categories", 2) == documents(busy_shop, "categories", 1)
 
 
-def test_one_that_is_dropped_is_deleted_and_no_longer_written(busy_shop: ShopInMemory) -> None:
+def test_a_dropped_generation_is_deleted_and_no_longer_written(busy_shop: ShopInMemory) -> None:
     busy_shop.ask(NEW, name="project_categories")
     run(busy_shop)
     gone = busy_shop.ask(DROP, name="project_categories")["dropProjectionGeneration"]["generations"]
@@ -337,7 +341,7 @@ def test_one_that_is_dropped_is_deleted_and_no_longer_written(busy_shop: ShopInM
     assert third == {"live": 2, "other": 3, "state": "BUILDING"}
 
 
-def test_one_that_is_being_built_can_be_given_up(busy_shop: ShopInMemory) -> None:
+def test_a_generation_can_be_dropped_while_it_is_built(busy_shop: ShopInMemory) -> None:
     busy_shop.ask(NEW, name="project_products")
     busy_shop.new_product()
     busy_shop.settle()
@@ -348,14 +352,12 @@ def test_one_that_is_being_built_can_be_given_up(busy_shop: ShopInMemory) -> Non
     assert known(busy_shop, "products") == Generations(1, newest=2)
 
 
-def test_asking_twice_begins_one(busy_shop: ShopInMemory) -> None:
+def test_a_repeated_request_begins_one_rebuild(busy_shop: ShopInMemory) -> None:
     first, second = (busy_shop.ask(NEW, name="project_orders") for _ in range(2))
     assert first == second
 
 
-def test_a_switch_that_is_asked_for_again_because_its_answer_was_lost_does_not_go_back(
-    busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_repeated_switch_does_not_switch_back(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     busy_shop.ask(NEW, name="project_products")
     run(busy_shop)
     append, failing = busy_shop.engines.event_store.append, iter([Unavailable("down")])
@@ -371,7 +373,7 @@ def test_a_switch_that_is_asked_for_again_because_its_answer_was_lost_does_not_g
     assert next(failing, None) is None
 
 
-def test_what_can_not_be_done_is_refused(busy_shop: ShopInMemory) -> None:
+def test_impossible_requests_are_refused(busy_shop: ShopInMemory) -> None:
     rejected = {"code": "BUSINESS_RULE_VIOLATION", "field": ["name"]}
     no_such = rejected | {"field": ["to"]}
     assert busy_shop.refusal(SWITCH, name="project_orders", to=2) == no_such
@@ -389,14 +391,14 @@ def test_what_can_not_be_done_is_refused(busy_shop: ShopInMemory) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "🍵" * 400])
-def test_a_name_that_is_none_is_refused(shop: ShopInMemory, name: str) -> None:
+def test_an_invalid_name_is_refused(shop: ShopInMemory, name: str) -> None:
     assert shop.refusal(NEW, name=name)["code"] in ("INVALID_INPUT", "NOT_FOUND")
     assert shop.command("rebuild_projection", {"name": name, "action": "REBUILD"}).status_code in (404, 422)
     assert shop.command("rebuild_projection", {"name": "project_orders", "action": "DELETE"}).status_code == 422
 
 
 @pytest.mark.parametrize("given", [{"action": "SWITCH"}, {"action": "DROP", "to": 1}, {"action": "SWITCH", "to": "1"}])
-def test_where_to_switch_is_said(shop: ShopInMemory, given: dict[str, Any]) -> None:
+def test_only_a_switch_takes_a_generation(shop: ShopInMemory, given: dict[str, Any]) -> None:
     assert shop.command("rebuild_projection", {"name": "project_orders", **given}).status_code == 422
 
 
@@ -406,7 +408,7 @@ def test_an_empty_read_model_is_complete_at_once(shop: ShopInMemory) -> None:
     assert known(shop, "orders").live == 2
 
 
-def test_what_was_written_before_every_process_knew_is_looked_at_too(shop: ShopInMemory) -> None:
+def test_documents_written_before_every_process_knew_are_checked_too(shop: ShopInMemory) -> None:
     shop.engines.pace = Pace(known_seconds=1.0, settled_seconds=SOON)
     shop.new_category()
     shop.settle()  # now this process knows that there is one generation
@@ -428,8 +430,8 @@ def test_no_stream_is_announced_again_before_every_process_knows(busy_shop: Shop
     assert known(busy_shop, "products").checked == 0
 
 
-def test_on_firestore_too(busy_shop: ShopInMemory, firestore: object) -> None:
-    """With the collections, conditions and deletions of the real one."""
+def test_a_rebuild_on_firestore(busy_shop: ShopInMemory, firestore: object) -> None:
+    """Use the collections, conditions and deletions of the emulator."""
     models = FirestoreReadModels(Client("rebuilding"), Breaker("Firestore", 10, 5))
     shop = busy_shop
     shop.engines.read_models = EveryGeneration(models, 0.0)

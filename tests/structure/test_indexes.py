@@ -1,5 +1,5 @@
-"""Firestore answers a query only from an index. Its emulator does without, so this asks every query there is and compares
-what they need with what Terraform makes."""
+"""Terraform makes the Firestore indexes that the queries need. The emulator needs no index, so this test
+asks every query and derives its index."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -29,7 +29,7 @@ SAMPLES: dict[str, list[str]] = {
 
 
 class Watched:
-    """Queries that remember what they were asked."""
+    """Queries that record each `find`."""
 
     def __init__(self, queries: Any) -> None:
         self._queries = queries
@@ -45,8 +45,9 @@ class Watched:
 
 
 def needed(find: Find) -> str | None:
-    """None where the indexes suffice that every field has by itself. Firestore sorts what a range is given of, but not
-    sorted by, in the last direction."""
+    """Return the composite index of a query, None if the automatic index of one field suffices.
+
+    Firestore sorts a field with a range that is not the sort field in the last direction."""
     equal = sorted({where.field for where in find.where if where.operator in ("==", "in")})
     contained = [f"{where.field} contains" for where in find.where if where.operator == "array_contains"]
     ranges = {where.field for where in find.where if where.operator in (">=", "<=")} - {find.order_by}
@@ -56,7 +57,7 @@ def needed(find: Find) -> str | None:
 
 
 def every_query() -> Iterator[str]:
-    """Every list of documents in the schema, with and without each argument, sorted by all there is."""
+    """Yield each list query of the schema, with and without each argument, in each order."""
     queries = schema().query_type
     assert queries
     for name, field in queries.fields.items():
