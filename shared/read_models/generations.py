@@ -1,8 +1,8 @@
 """Generations: a read model is rebuilt beside the one that clients read, then replaces it.
 
-Each generation has its own collections. For each read model one document, `Generations`, names the live
-generation and the other one; every process reads it again after `Pace.known_seconds`. While there are two
-complete generations, both are written, so switching back takes one write of that document.
+Each generation has its own collections. For each read model one document, `Generations`, names the
+live generation and the other one; every process reads it again after `Pace.known_seconds`. Projections
+write both, so switching between two complete generations takes one write of that document.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,8 +70,8 @@ class Generations:
         return [self.live] if self.other is None or self.state == "DROPPED" else [self.live, self.other]
 
     def is_due(self, pace: Pace) -> bool:
-        """Return whether a rebuild may go on: all processes know the generations, and what they
-        wrote to the live one only has settled, so that the pass sees it."""
+        """Return whether the pass or deletion may go on: all processes know the generations, and all
+        earlier writes have settled."""
         if self.since is None or self.state not in ("BUILDING", "DROPPED"):
             return False
         return clock.now() - self.since >= timedelta(seconds=pace.known_seconds + pace.settled_seconds)
