@@ -13,7 +13,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from uuid import UUID
 
 from shared.domain.aggregate import Aggregate
-from shared.domain.category import CATEGORY, Category
+from shared.domain.category import Category
 from shared.domain.errors import Path, Rejected, ShopError
 from shared.domain.events import (
     CategoryCreated,
@@ -33,8 +33,8 @@ from shared.domain.events import (
     ProductEvent,
     ShippingArranged,
 )
-from shared.domain.order import ORDER, Order, OrderStatus
-from shared.domain.product import PRODUCT, Product
+from shared.domain.order import AGGREGATE_OF, Order, OrderStatus
+from shared.domain.product import Product
 from shared.domain.values import Money
 
 State = TypeVar("State")
@@ -88,8 +88,7 @@ def given(first: ProductEvent, *more: ProductEvent) -> Given[Product]: ...
 def given(first: OrderEvent, *more: OrderEvent) -> Given[Order]: ...
 def given(first: object, *more: object) -> Given[Any]:
     """The history of one aggregate."""
-    aggregate = next(one for one in (CATEGORY, PRODUCT, ORDER) if isinstance(first, one.event_types))
-    return Given(aggregate.fold([first, *more]))
+    return Given(AGGREGATE_OF[type(first)].fold([first, *more]))
 
 
 def given_no(aggregate: Aggregate[State]) -> Given[State]:

@@ -11,7 +11,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 from pydantic import Field, Strict
 
-from shared.domain.commands import at_the_edge
+from shared.domain.commands import camel_case
 from shared.domain.errors import ConcurrencyError, NotFound, Rejected, ShopError
 from shared.domain.values import Reason, Token
 from shared.messaging.envelope import ONLY_FOR, Push, PushedMessage
@@ -169,7 +169,7 @@ def storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class RetryDeadLetters:
     """The one with this id; without an id, the oldest pending ones, perhaps of one source only."""
@@ -179,7 +179,7 @@ class RetryDeadLetters:
     limit: Annotated[int, Strict(), Field(ge=1, le=1000)] = 100
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class DiscardDeadLetter:
     id: UUID

@@ -1,4 +1,4 @@
-"""What every aggregate has: a name, its events, an empty state and the fold."""
+"""The parts of an aggregate: its name, its events, its initial state, their fold, and its place in the tree."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,22 +18,46 @@ class Lifecycle(Enum):
     DELETED = "deleted"
 
 
+@dataclass(frozen=True)
+class Place:
+    """Put `stream` below `parent`, or at the top where that is None. `name`: unique among siblings unless None.
+
+    The categories and the products on sale form one tree. The event store enforces its rules inside the append: a
+    parent exists, siblings have different names, nothing with children is removed, nothing lies below itself.
+    """
+
+    stream: str
+    parent: str | None
+    name: str | None
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Take `stream` out of the tree."""
+
+    stream: str
+
+
+Placement = Place | Remove
+
+
 @dataclass(frozen=True, eq=False)
 class Aggregate(Generic[State]):
-    """`events`: the union of its event types. `snapshot_schema`: raise it when the state's shape changes, and older
-    snapshots are ignored."""
+    """`events`: the union of its event types. `placement`: the change of the tree that an event makes, if any.
+    `snapshot_schema`: raise it when the state's shape changes, so that older snapshots are ignored."""
 
     name: str
     initial: State
     evolve: Callable[[State, Any], State]
     events: Any
+    placement: Callable[[Any], Placement | None] | None = None
     snapshot_schema: int = 1
 
     def stream(self, aggregate_id: UUID) -> str:
         return f"{self.name}-{aggregate_id}"
 
     def id_of(self, stream: str, field: Path = ()) -> UUID:
-        """The inverse of `stream`. The stream of something else is `Invalid` at `field`."""
+        """Return the id in the name of a stream. Raise Invalid at `field` when another aggregate owns the stream."""
         try:
             aggregate_id = UUID(stream.removeprefix(f"{self.name}-"))
         except ValueError:
@@ -61,7 +85,7 @@ class Aggregate(Generic[State]):
 
 
 def topic_of(stream: str) -> str:
-    """Where the events of a stream, or of all streams of an aggregate, are announced."""
+    """Return the topic that announces the events of a stream, or of all streams of the aggregate with this name."""
     return f"{stream.partition('-')[0]}-events"
 
 

@@ -1,4 +1,4 @@
-"""What can be asked of the shop. Decoded once, at the edge, from JSON with camelCase names; unknown fields are refused."""
+"""The commands of the shop, as frozen dataclasses. The edge decodes them once and refuses unknown fields."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -7,26 +7,16 @@ from uuid import UUID
 from pydantic import BeforeValidator, ConfigDict, Field, with_config
 from pydantic.alias_generators import to_camel
 
-from shared.domain.values import (
-    MAX_LINES,
-    Amount,
-    Currency,
-    Name,
-    Quantity,
-    Stock,
-    StockDelta,
-    Text,
-    To,
-    Token,
-)
+from shared.domain.values import MAX_LINES, Amount, Currency, Name, Quantity, Stock, StockDelta, Text, To, Token
 
 CLEARABLE = BeforeValidator(lambda value: To(None) if value is None else value)
-"""Null clears the field. Elsewhere in an update null means the same as leaving it out."""
+"""Let None clear the field. In the other fields of an update, None leaves the value as it is."""
 
-at_the_edge = with_config(ConfigDict(extra="forbid", alias_generator=to_camel))
+camel_case = with_config(ConfigDict(extra="forbid", alias_generator=to_camel))
+"""The names on the wire. They are declared here because pydantic takes aliases only from the type itself."""
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class CreateCategory:
     category_id: UUID
@@ -35,7 +25,7 @@ class CreateCategory:
     parent_id: UUID | None = None
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class UpdateCategory:
     category_id: UUID
@@ -44,13 +34,13 @@ class UpdateCategory:
     parent_id: Annotated[To[UUID | None] | None, CLEARABLE] = None
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class DeleteCategory:
     category_id: UUID
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class CreateProduct:
     product_id: UUID
@@ -62,10 +52,10 @@ class CreateProduct:
     stock_quantity: Stock | None = None
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class UpdateProduct:
-    """`stock_quantity` is the number on hand after the update; `price` is in the product's currency."""
+    """`stock_quantity`: units on hand after the update. `price`: in the product's currency."""
 
     product_id: UUID
     name: To[Name] | None = None
@@ -75,14 +65,14 @@ class UpdateProduct:
     stock_quantity: To[Stock] | None = None
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class ChangeProductPrice:
     product_id: UUID
     new_price: Amount
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class AdjustStock:
     """`delta`: units that came in (positive) or went missing (negative)."""
@@ -92,16 +82,16 @@ class AdjustStock:
     reason: Text | None = None
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class DeleteProduct:
     product_id: UUID
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class OrderLine:
-    """A line as the client saw it; name and price are compared with the product, never trusted."""
+    """A line as the client saw it. Its name and price are compared with the product, never trusted."""
 
     product_id: UUID
     product_name: Name
@@ -109,7 +99,7 @@ class OrderLine:
     unit_price: Amount
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class CreateOrder:
     order_id: UUID
@@ -119,59 +109,59 @@ class CreateOrder:
     shipping_method: Token = "standard"
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class CancelOrder:
     order_id: UUID
     reason: Text | None = None
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class ReserveInventory:
     order_id: UUID
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class ProcessPayment:
     order_id: UUID
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class ArrangeShipping:
     order_id: UUID
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class ConfirmOrder:
     order_id: UUID
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class ReleaseInventory:
     order_id: UUID
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class RefundPayment:
     order_id: UUID
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class CancelShipping:
     order_id: UUID
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class FailOrder:
-    """End an order whose steps have been undone: CANCELLED if its customer asked for it, FAILED otherwise."""
+    """End an order whose steps have been undone: CANCELLED when its customer asked for it, FAILED otherwise."""
 
     order_id: UUID
     reason: str

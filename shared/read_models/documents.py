@@ -11,9 +11,8 @@ from shared.domain.aggregate import Lifecycle
 from shared.domain.category import Category
 from shared.domain.events import OrderItem
 from shared.domain.order import Order
-from shared.domain.placement import comparable
 from shared.domain.product import Product
-from shared.domain.values import Money
+from shared.domain.values import Money, comparable
 
 RANKS_PER_UNIT = 10_000
 """Prices are sorted and compared as integers, which Firestore does exactly; no currency has more than 4 decimals."""

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Strict
 
-from shared.domain.commands import at_the_edge
+from shared.domain.commands import camel_case
 from shared.domain.errors import Invalid, Rejected
 from shared.domain.values import Token, adapter
 from shared.read_models.project import FED_BY
@@ -219,7 +219,7 @@ class LiveGeneration:
         return OneGeneration(self.queries, known[1][read_model].live if read_model else 1)
 
 
-@at_the_edge
+@camel_case
 @dataclass(frozen=True)
 class RebuildProjection:
     """`name`: the function's. REBUILD: begin a new generation of its read model; SWITCH: read generation `to`,

@@ -12,10 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from shared.domain.category import CATEGORY
 from shared.domain.errors import Unavailable
-from shared.domain.order import ORDER
-from shared.domain.product import PRODUCT
+from shared.domain.order import AGGREGATES
 from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import EventLog, EventRecord, PositionedEvent
 from shared.messaging.envelope import ONLY_FOR, Message
@@ -38,7 +36,7 @@ PAGE = 500
 """Streams; and documents to delete, of which Firestore takes so many at once."""
 _SECONDS = 10.0
 
-CREATED: Mapping[str, str] = {one.name: one.event_types[0].__name__ for one in (CATEGORY, PRODUCT, ORDER)}
+CREATED: Mapping[str, str] = {name: one.event_types[0].__name__ for name, one in AGGREGATES.items()}
 """The event that begins each kind of stream."""
 
 

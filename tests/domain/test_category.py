@@ -24,28 +24,28 @@ def test_a_category_is_created_below_another() -> None:
 
 def test_an_id_is_used_for_one_category() -> None:
     command = CreateCategory(DRINKS_ID, "酒")
-    given(category_created()).when(create, command, []).then_rejected(Rejected, field=["categoryId"])
+    given(category_created()).when(create, command, []).then_rejected(Rejected, field=["category_id"])
 
 
 def test_the_id_of_a_deleted_category_is_not_used_again() -> None:
     history = given(category_created(), CategoryDeleted(DRINKS_ID))
-    history.when(create, CreateCategory(DRINKS_ID, "酒"), []).then_rejected(Rejected, field=["categoryId"])
+    history.when(create, CreateCategory(DRINKS_ID, "酒"), []).then_rejected(Rejected, field=["category_id"])
 
 
 def test_a_category_is_not_created_below_one_that_does_not_exist() -> None:
     command = CreateCategory(DRINKS_ID, "酒", parent_id=KITCHEN_ID)
-    given_no(CATEGORY).when(create, command, [ABSENT]).then_rejected(NotFound, field=["parentId"])
+    given_no(CATEGORY).when(create, command, [ABSENT]).then_rejected(NotFound, field=["parent_id"])
 
 
 def test_a_category_is_not_created_below_itself() -> None:
     command = CreateCategory(DRINKS_ID, "酒", parent_id=DRINKS_ID)
-    given_no(CATEGORY).when(create, command, [ABSENT]).then_rejected(NotFound, field=["parentId"])
+    given_no(CATEGORY).when(create, command, [ABSENT]).then_rejected(NotFound, field=["parent_id"])
 
 
 def test_a_category_is_not_created_below_a_deleted_one() -> None:
     command = CreateCategory(DRINKS_ID, "酒", parent_id=KITCHEN_ID)
     given_no(CATEGORY).when(create, command, [DELETED_KITCHEN]).then_rejected(
-        Rejected, match="deleted", field=["parentId"]
+        Rejected, match="deleted", field=["parent_id"]
     )
 
 
@@ -80,17 +80,17 @@ def test_a_category_moves_to_the_top() -> None:
 def test_a_category_cannot_be_its_own_parent() -> None:
     command = UpdateCategory(DRINKS_ID, parent_id=To(DRINKS_ID))
     drinks = given(category_created())
-    drinks.when(update, command, [drinks.state]).then_rejected(Invalid, field=["parentId"])
+    drinks.when(update, command, [drinks.state]).then_rejected(Invalid, field=["parent_id"])
 
 
 def test_a_category_does_not_move_below_one_that_does_not_exist() -> None:
     command = UpdateCategory(DRINKS_ID, parent_id=To(KITCHEN_ID))
-    given(category_created()).when(update, command, [ABSENT]).then_rejected(NotFound, field=["parentId"])
+    given(category_created()).when(update, command, [ABSENT]).then_rejected(NotFound, field=["parent_id"])
 
 
 def test_a_category_does_not_move_below_a_deleted_one() -> None:
     command = UpdateCategory(DRINKS_ID, parent_id=To(KITCHEN_ID))
-    given(category_created()).when(update, command, [DELETED_KITCHEN]).then_rejected(Rejected, field=["parentId"])
+    given(category_created()).when(update, command, [DELETED_KITCHEN]).then_rejected(Rejected, field=["parent_id"])
 
 
 def test_asking_for_nothing_changes_nothing() -> None:

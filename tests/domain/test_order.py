@@ -115,25 +115,25 @@ def test_stock_is_not_looked_at_yet() -> None:
 
 @pytest.mark.parametrize("status", [status for status in OrderStatus if status is not OrderStatus.ABSENT])
 def test_an_id_is_used_for_one_order(status: OrderStatus) -> None:
-    order_that_is(status).when(create, order_of(TWO_CUPS), [CUP]).then_rejected(Rejected, field=["orderId"])
+    order_that_is(status).when(create, order_of(TWO_CUPS), [CUP]).then_rejected(Rejected, field=["order_id"])
 
 
 def test_a_product_that_does_not_exist_is_not_ordered() -> None:
     products = [CUP, PRODUCT.initial]
-    field: Path = ["items", 1, "productId"]
+    field: Path = ["items", 1, "product_id"]
     given_no(ORDER).when(create, order_of(TWO_CUPS, ONE_POT), products).then_rejected(NotFound, field=field)
 
 
 def test_a_product_that_is_no_longer_sold_is_not_ordered() -> None:
     products = [CUP, given(pot_created(), ProductDeleted(POT_ID)).state]
-    field: Path = ["items", 1, "productId"]
+    field: Path = ["items", 1, "product_id"]
     given_no(ORDER).when(create, order_of(TWO_CUPS, ONE_POT), products).then_rejected(Rejected, field=field)
 
 
 def test_the_name_that_the_client_saw_is_not_trusted() -> None:
     line = replace(ONE_POT, product_name="金の急須")
     given_no(ORDER).when(create, order_of(TWO_CUPS, line), [CUP, POT]).then_rejected(
-        Rejected, match="急須", field=["items", 1, "productName"]
+        Rejected, match="急須", field=["items", 1, "product_name"]
     )
 
 
@@ -141,13 +141,13 @@ def test_the_name_that_the_client_saw_is_not_trusted() -> None:
 def test_the_price_that_the_client_saw_is_not_trusted(price: str) -> None:
     line = replace(ONE_POT, unit_price=Decimal(price))
     given_no(ORDER).when(create, order_of(TWO_CUPS, line), [CUP, POT]).then_rejected(
-        Rejected, match="3200", field=["items", 1, "unitPrice"]
+        Rejected, match="3200", field=["items", 1, "unit_price"]
     )
 
 
 def test_a_product_has_one_line() -> None:
     command = order_of(TWO_CUPS, ONE_POT, TWO_CUPS)
-    field: Path = ["items", 2, "productId"]
+    field: Path = ["items", 2, "product_id"]
     given_no(ORDER).when(create, command, [CUP, POT, CUP]).then_rejected(Invalid, field=field)
 
 

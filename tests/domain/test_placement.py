@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from shared.domain.aggregate import Place, Remove
 from shared.domain.events import (
     CategoryDeleted,
     CategoryUpdated,
@@ -16,7 +17,8 @@ from shared.domain.events import (
     StockAdjusted,
     StockReserved,
 )
-from shared.domain.placement import Place, Remove, comparable, placement
+from shared.domain.order import placement
+from shared.domain.values import comparable
 from tests.specification import (
     CANCELLATION,
     CREATED,

@@ -75,12 +75,12 @@ def test_a_product_starts_without_stock_unless_told() -> None:
 
 @pytest.mark.parametrize("history", [[cup_created()], [cup_created(), DELETED]], ids=["on sale", "deleted"])
 def test_an_id_is_used_for_one_product(history: list[ProductEvent]) -> None:
-    given(*history).when(create, NEW_CUP, [KITCHEN]).then_rejected(Rejected, field=["productId"])
+    given(*history).when(create, NEW_CUP, [KITCHEN]).then_rejected(Rejected, field=["product_id"])
 
 
 def test_a_product_is_created_only_in_a_category() -> None:
-    given_no(PRODUCT).when(create, NEW_CUP, [ABSENT]).then_rejected(NotFound, field=["categoryId"])
-    given_no(PRODUCT).when(create, NEW_CUP, [DELETED_DRINKS]).then_rejected(Rejected, field=["categoryId"])
+    given_no(PRODUCT).when(create, NEW_CUP, [ABSENT]).then_rejected(NotFound, field=["category_id"])
+    given_no(PRODUCT).when(create, NEW_CUP, [DELETED_DRINKS]).then_rejected(Rejected, field=["category_id"])
 
 
 def test_a_price_has_no_more_decimals_than_its_currency() -> None:
@@ -112,8 +112,8 @@ def test_a_product_moves_to_another_category() -> None:
 
 def test_a_product_moves_only_to_a_category_that_is_there() -> None:
     command = UpdateProduct(CUP_ID, category_id=To(DRINKS_ID))
-    given(cup_created()).when(update, command, [ABSENT]).then_rejected(NotFound, field=["categoryId"])
-    given(cup_created()).when(update, command, [DELETED_DRINKS]).then_rejected(Rejected, field=["categoryId"])
+    given(cup_created()).when(update, command, [ABSENT]).then_rejected(NotFound, field=["category_id"])
+    given(cup_created()).when(update, command, [DELETED_DRINKS]).then_rejected(Rejected, field=["category_id"])
 
 
 def test_a_new_price_and_a_new_stock_are_facts_of_their_own() -> None:
@@ -133,7 +133,7 @@ def test_setting_the_stock_counts_units_that_are_set_aside() -> None:
 
 def test_the_stock_is_not_set_below_what_is_set_aside() -> None:
     command = UpdateProduct(CUP_ID, stock_quantity=To(2))
-    given(cup_created(), THREE_RESERVED).when(update, command, []).then_rejected(Rejected, field=["stockQuantity"])
+    given(cup_created(), THREE_RESERVED).when(update, command, []).then_rejected(Rejected, field=["stock_quantity"])
 
 
 def test_an_update_that_is_partly_refused_records_nothing_of_it() -> None:
@@ -176,7 +176,7 @@ def test_the_same_price_records_nothing(same: str) -> None:
 
 def test_a_new_price_has_no_more_decimals_than_the_currency_of_the_product() -> None:
     command = ChangeProductPrice(CUP_ID, Decimal("0.001"))
-    given(cup_created()).when(change_price, command).then_rejected(Invalid, match="JPY", field=["newPrice"])
+    given(cup_created()).when(change_price, command).then_rejected(Invalid, match="JPY", field=["new_price"])
 
 
 @pytest.mark.parametrize("delta", [5, -10])
