@@ -11,7 +11,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 from pydantic import Field, Strict
 
-from shared.domain.commands import camel_case
+from shared.domain.commands import wire_command
 from shared.domain.errors import ConcurrencyError, NotFound, Rejected, ShopError
 from shared.domain.values import Reason, Token
 from shared.messaging.envelope import ONLY_FOR, Push, PushedMessage
@@ -169,8 +169,7 @@ def storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class RetryDeadLetters:
     """The one with this id; without an id, the oldest pending ones, perhaps of one source only."""
 
@@ -179,8 +178,7 @@ class RetryDeadLetters:
     limit: Annotated[int, Strict(), Field(ge=1, le=1000)] = 100
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class DiscardDeadLetter:
     id: UUID
     reason: Reason

@@ -33,8 +33,6 @@ class Place:
 
 @dataclass(frozen=True)
 class Remove:
-    """Take `stream` out of the tree."""
-
     stream: str
 
 

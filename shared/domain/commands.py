@@ -1,7 +1,7 @@
 """The commands of the shop, as frozen dataclasses. The edge decodes them once and refuses unknown fields."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar, dataclass_transform
 from uuid import UUID
 
 from pydantic import BeforeValidator, ConfigDict, Field, with_config
@@ -12,12 +12,19 @@ from shared.domain.values import MAX_LINES, Amount, Currency, Name, Quantity, St
 CLEARABLE = BeforeValidator(lambda value: To(None) if value is None else value)
 """Let None clear the field. In the other fields of an update, None leaves the value as it is."""
 
-camel_case = with_config(ConfigDict(extra="forbid", alias_generator=to_camel))
-"""The names on the wire. They are declared here because pydantic takes aliases only from the type itself."""
+T = TypeVar("T")
 
 
-@camel_case
-@dataclass(frozen=True)
+@dataclass_transform(frozen_default=True)
+def wire_command(kind: type[T]) -> type[T]:
+    """Make a frozen dataclass whose fields have camelCase names on the wire, and that takes no other fields.
+
+    The names are declared here, not at the edge, because pydantic takes aliases only from the type itself.
+    """
+    return with_config(ConfigDict(extra="forbid", alias_generator=to_camel))(dataclass(frozen=True)(kind))
+
+
+@wire_command
 class CreateCategory:
     category_id: UUID
     name: Name
@@ -25,8 +32,7 @@ class CreateCategory:
     parent_id: UUID | None = None
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class UpdateCategory:
     category_id: UUID
     name: To[Name] | None = None
@@ -34,14 +40,12 @@ class UpdateCategory:
     parent_id: Annotated[To[UUID | None] | None, CLEARABLE] = None
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class DeleteCategory:
     category_id: UUID
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class CreateProduct:
     product_id: UUID
     name: Name
@@ -52,8 +56,7 @@ class CreateProduct:
     stock_quantity: Stock | None = None
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class UpdateProduct:
     """`stock_quantity`: units on hand after the update. `price`: in the product's currency."""
 
@@ -65,15 +68,13 @@ class UpdateProduct:
     stock_quantity: To[Stock] | None = None
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class ChangeProductPrice:
     product_id: UUID
     new_price: Amount
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class AdjustStock:
     """`delta`: units that came in (positive) or went missing (negative)."""
 
@@ -82,14 +83,12 @@ class AdjustStock:
     reason: Text | None = None
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class DeleteProduct:
     product_id: UUID
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class OrderLine:
     """A line as the client saw it. Its name and price are compared with the product, never trusted."""
 
@@ -99,8 +98,7 @@ class OrderLine:
     unit_price: Amount
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class CreateOrder:
     order_id: UUID
     user_id: Token
@@ -109,57 +107,48 @@ class CreateOrder:
     shipping_method: Token = "standard"
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class CancelOrder:
     order_id: UUID
     reason: Text | None = None
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class ReserveInventory:
     order_id: UUID
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class ProcessPayment:
     order_id: UUID
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class ArrangeShipping:
     order_id: UUID
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class ConfirmOrder:
     order_id: UUID
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class ReleaseInventory:
     order_id: UUID
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class RefundPayment:
     order_id: UUID
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class CancelShipping:
     order_id: UUID
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class FailOrder:
     """End an order whose steps have been undone: CANCELLED when its customer asked for it, FAILED otherwise."""
 

@@ -1,8 +1,5 @@
-"""The events of the shop, one frozen dataclass per fact.
-
-A field may be added with a default. Any other change needs a new `schema_version` on the event and an upcaster in
-`shared/event_store/aggregates.py`.
-"""
+"""The events of the shop, one frozen dataclass per fact. A field may be added with a default; any other change needs a
+new `schema_version` on the event and an upcaster in `shared/event_store/aggregates.py`."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -180,8 +177,7 @@ class ShippingCancelled:
 
 @dataclass(frozen=True)
 class FulfilmentStopped:
-    """No further step begins. Recorded before the first external effect is undone, so that undoing can't race the last
-    step."""
+    """No further step begins. Recorded before a provider undoes a step, so that confirming can't race it."""
 
     order_id: UUID
 
@@ -204,31 +200,11 @@ class OrderFailed:
 
 
 CategoryEvent = CategoryCreated | CategoryUpdated | CategoryDeleted
-ProductEvent = (
-    ProductCreated
-    | ProductUpdated
-    | ProductPriceChanged
-    | StockAdjusted
-    | StockReserved
-    | StockReleased
-    | StockShipped
-    | ProductDeleted
-)
-OrderEvent = (
-    OrderCreated
-    | OrderCancellationRequested
-    | InventoryReserved
-    | InventoryReservationFailed
-    | InventoryReleased
-    | PaymentProcessed
-    | PaymentFailed
-    | PaymentRefunded
-    | ShippingArranged
-    | ShippingFailed
-    | ShippingCancelled
-    | FulfilmentStopped
-    | OrderConfirmed
-    | OrderCancelled
-    | OrderFailed
-)
+StockEvent = StockAdjusted | StockReserved | StockReleased | StockShipped
+ProductEvent = ProductCreated | ProductUpdated | ProductPriceChanged | StockEvent | ProductDeleted
+InventoryEvent = InventoryReserved | InventoryReservationFailed | InventoryReleased
+PaymentEvent = PaymentProcessed | PaymentFailed | PaymentRefunded
+ShippingEvent = ShippingArranged | ShippingFailed | ShippingCancelled
+EndEvent = FulfilmentStopped | OrderConfirmed | OrderCancelled | OrderFailed
+OrderEvent = OrderCreated | OrderCancellationRequested | InventoryEvent | PaymentEvent | ShippingEvent | EndEvent
 Event = CategoryEvent | ProductEvent | OrderEvent

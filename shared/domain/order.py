@@ -131,10 +131,8 @@ def placement(event: Event) -> Placement | None:
 
 
 def create(command: CreateOrder, order: Order, products: Sequence[Product]) -> list[OrderEvent]:
-    """`products`: the state of each line's product, in the order of the lines.
-
-    The stock is not checked here: reserving it is the first step of the order's saga.
-    """
+    """`products`: the state of each line's product, in the order of the lines. The stock is not checked here: reserving
+    it is the first step of the order's saga."""
     if order.status is not OrderStatus.ABSENT:
         raise Rejected(f"order {command.order_id} exists already", ("order_id",))
     _require_distinct(command.items)
@@ -154,9 +152,8 @@ def _require_distinct(lines: Sequence[OrderLine]) -> None:
     seen: set[UUID] = set()
     for n, line in enumerate(lines):
         if line.product_id in seen:
-            raise Invalid(
-                f"product {line.product_id} has a line already; raise its quantity", ("items", n, "product_id")
-            )
+            reason = f"product {line.product_id} has a line already; raise its quantity"
+            raise Invalid(reason, ("items", n, "product_id"))
         seen.add(line.product_id)
 
 

@@ -133,8 +133,6 @@ class To(Generic[T]):
     This is no dataclass: pydantic would then expect an object with a field `value` instead of the value.
     """
 
-    __match_args__ = ("value",)
-
     def __init__(self, value: T) -> None:
         self.value = value
 

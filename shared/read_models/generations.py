@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Strict
 
-from shared.domain.commands import camel_case
+from shared.domain.commands import wire_command
 from shared.domain.errors import Invalid, Rejected
 from shared.domain.values import Token, adapter
 from shared.read_models.project import FED_BY
@@ -219,8 +219,7 @@ class LiveGeneration:
         return OneGeneration(self.queries, known[1][read_model].live if read_model else 1)
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class RebuildProjection:
     """`name`: the function's. REBUILD: begin a new generation of its read model; SWITCH: read generation `to`,
     which goes with nothing else; DROP: delete the one that isn't read."""

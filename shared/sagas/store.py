@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from shared.domain.commands import camel_case
+from shared.domain.commands import wire_command
 from shared.event_store.protocol import Checkpoint
 from shared.messaging.envelope import Message
 from shared.messaging.outbox import Traffic
@@ -126,8 +126,7 @@ class SagaStore(Protocol):
         """Delete entries of sagas that ended before; how many. The sagas stay, so that no late message starts one anew."""
 
 
-@camel_case
-@dataclass(frozen=True)
+@wire_command
 class RetrySaga:
     id: UUID
 
