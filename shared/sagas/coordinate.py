@@ -5,13 +5,13 @@ stream itself, so duplicate, late and reordered messages change nothing, and one
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import structlog
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import ConcurrencyError, NotFound, Rejected
@@ -71,9 +71,12 @@ class Coordinator:
         return True
 
     def _save_with_retries(self, saga_id: UUID, then: "Callable[[_Run], None] | None") -> None:
-        """Run again, at once, when another process saved the saga first."""
-        conflict, attempts = retry_if_exception_type(ConcurrencyError), stop_after_attempt(ATTEMPTS)
-        Retrying(retry=conflict, stop=attempts, sleep=clock.sleep, reraise=True)(self._run, saga_id, then)
+        """Run again, at once, when another process saved first. Not tenacity: it adds 50 ms to a cold start."""
+        for _ in range(ATTEMPTS - 1):
+            with suppress(ConcurrencyError):
+                self._run(saga_id, then)
+                return
+        self._run(saga_id, then)
 
     def _run(self, saga_id: UUID, then: "Callable[[_Run], None] | None") -> None:
         """Read the stream, call `then`, and save. With `then`, read from the beginning to learn the trace."""
