@@ -1,4 +1,4 @@
-"""The parts of an aggregate: its name, its events, its initial state, their fold, and its place in the tree."""
+"""An aggregate: a name, events, an initial state, their fold, and places in the tree."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,10 +20,11 @@ class Lifecycle(Enum):
 
 @dataclass(frozen=True)
 class Place:
-    """Put `stream` below `parent`, or at the top where that is None. `name`: unique among siblings unless None.
+    """Put `stream` below `parent` (None: at the top). `name`: unique among siblings unless None.
 
-    The categories and the products on sale form one tree. The event store enforces its rules inside the append: a
-    parent exists, siblings have different names, nothing with children is removed, nothing lies below itself.
+    Categories and products on sale form one tree. The event store enforces its rules in the append:
+    a parent exists, siblings have different names, a stream with children is not removed, and no
+    stream lies below itself.
     """
 
     stream: str
@@ -41,8 +42,8 @@ Placement = Place | Remove
 
 @dataclass(frozen=True, eq=False)
 class Aggregate(Generic[State]):
-    """`events`: the union of its event types. `placement`: the change of the tree that an event makes, if any.
-    `snapshot_schema`: raise it when the state's shape changes, so that older snapshots are ignored."""
+    """`events`: the union of its event types. `placement`: how an event changes the tree.
+    `snapshot_schema`: raise it with the shape of the state; older snapshots are then ignored."""
 
     name: str
     initial: State
@@ -55,7 +56,7 @@ class Aggregate(Generic[State]):
         return f"{self.name}-{aggregate_id}"
 
     def id_of(self, stream: str, field: Path = ()) -> UUID:
-        """Return the id in the name of a stream. Raise Invalid at `field` when another aggregate owns the stream."""
+        """Return the id of a stream. Raise Invalid at `field` for another aggregate's stream."""
         try:
             aggregate_id = UUID(stream.removeprefix(f"{self.name}-"))
         except ValueError:
@@ -83,7 +84,7 @@ class Aggregate(Generic[State]):
 
 
 def topic_of(stream: str) -> str:
-    """Return the topic that announces the events of a stream, or of all streams of the aggregate with this name."""
+    """Return the topic for the events of a stream, or of the aggregate with this name."""
     return f"{stream.partition('-')[0]}-events"
 
 

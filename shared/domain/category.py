@@ -43,7 +43,7 @@ CATEGORY = Aggregate("category", Category(), evolve, CategoryEvent, placement)
 
 
 def require_active(category_id: UUID, category: Category, field: Path) -> None:
-    """Raise NotFound or Rejected at `field` of the command unless the category can be changed and have children."""
+    """Raise NotFound or Rejected at `field` of the command unless the category is there."""
     match category.lifecycle:
         case Lifecycle.ABSENT:
             raise NotFound(f"category {category_id} does not exist", field)
@@ -63,7 +63,7 @@ def create(command: CreateCategory, category: Category, parents: Sequence[Catego
 
 
 def update(command: UpdateCategory, category: Category, parents: Sequence[Category]) -> list[CategoryEvent]:
-    """Record nothing when nothing changes. The event store, which has the whole tree, refuses longer circles."""
+    """Record nothing when nothing changes. The event store refuses longer circles."""
     require_active(command.category_id, category, ("id",))
     parent_id = command.parent_id.value if command.parent_id else category.parent_id
     if parent_id == command.category_id:
@@ -80,7 +80,7 @@ def update(command: UpdateCategory, category: Category, parents: Sequence[Catego
 
 
 def delete(command: DeleteCategory, category: Category) -> list[CategoryEvent]:
-    """Deleting twice records nothing. The append checks that the category has no products or subcategories."""
+    """Record nothing the second time. The append checks that the category is empty."""
     match category.lifecycle:
         case Lifecycle.ABSENT:
             raise NotFound(f"category {command.category_id} does not exist", ("id",))

@@ -1,4 +1,4 @@
-"""The commands of the shop, as frozen dataclasses. The edge decodes them once and refuses unknown fields."""
+"""The commands of the shop. The edge decodes them once and refuses unknown fields."""
 
 from dataclasses import dataclass
 from typing import Annotated, TypeVar, dataclass_transform
@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True)
 def wire_command(kind: type[T]) -> type[T]:
-    """Make a frozen dataclass whose fields have camelCase names on the wire, and that takes no other fields.
+    """Make a frozen dataclass that has camelCase names on the wire and takes no unknown fields.
 
-    The names are declared here, not at the edge, because pydantic takes aliases only from the type itself.
+    The names are declared here, because pydantic takes aliases only from the type itself.
     """
     return with_config(ConfigDict(extra="forbid", alias_generator=to_camel))(dataclass(frozen=True)(kind))
 
@@ -90,7 +90,7 @@ class DeleteProduct:
 
 @wire_command
 class OrderLine:
-    """A line as the client saw it. Its name and price are compared with the product, never trusted."""
+    """A line as the client saw it; name and price are compared with the product, never trusted."""
 
     product_id: UUID
     product_name: Name
@@ -150,7 +150,7 @@ class CancelShipping:
 
 @wire_command
 class FailOrder:
-    """End an order whose steps have been undone: CANCELLED when its customer asked for it, FAILED otherwise."""
+    """End an order whose steps are undone: CANCELLED if its customer asked for it, else FAILED."""
 
     order_id: UUID
     reason: str

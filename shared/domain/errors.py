@@ -1,4 +1,4 @@
-"""The errors that a caller is told about. The edge maps each class to its HTTP status and GraphQL code."""
+"""The errors that a caller sees. The edge maps each class to an HTTP status and a GraphQL code."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ Path = Sequence[str | int]
 class ShopError(Exception):
     """An answer, not a crash: the message is meant for the caller.
 
-    `field`: the path of the command's field at fault, e.g. `("items", 0, "unit_price")`; `("id",)` is the id of the
-    aggregate itself; empty when the error is not about one field.
+    `field`: the path of the faulty field in the command, e.g. `("items", 0, "unit_price")`;
+    `("id",)` is the aggregate's own id; empty when the error is not about one field.
     """
 
     def __init__(self, message: str, field: Path = ()) -> None:
@@ -71,4 +71,4 @@ class Forbidden(ShopError):
 
 
 class TimedOut(ShopError):
-    """No answer came in time, and the effect is unknown. Ask again under the same idempotency key."""
+    """No answer came in time; the outcome is unknown. Retry under the same idempotency key."""

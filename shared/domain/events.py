@@ -1,5 +1,5 @@
-"""The events of the shop, one frozen dataclass per fact. A field may be added with a default; any other change needs a
-new `schema_version` on the event and an upcaster in `shared/event_store/aggregates.py`."""
+"""The events of the shop. A field may be added with a default; any other change needs a new
+`schema_version` on the event and an upcaster in `shared/event_store/aggregates.py`."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -43,7 +43,7 @@ class ProductCreated:
 
 @dataclass(frozen=True)
 class ProductUpdated:
-    """All fields of the product after the update, changed or not; price and stock have events of their own."""
+    """All these fields of the product after the update, changed or not."""
 
     product_id: UUID
     name: str
@@ -177,7 +177,7 @@ class ShippingCancelled:
 
 @dataclass(frozen=True)
 class FulfilmentStopped:
-    """No further step begins. Recorded before a provider undoes a step, so that confirming can't race it."""
+    """No further step begins. Recorded before a provider undoes a step, so that none races it."""
 
     order_id: UUID
 

@@ -1,8 +1,8 @@
 """The decisions of an order's fulfilment: each step, its compensation, and the end.
 
-Commands may arrive late, twice or out of order, so each decides on the order's own stream. A step acts once, never
-after its compensation, and never once the order is closing. A compensation leaves its mark even when there was
-nothing to undo, so that a step still on its way finds it.
+Commands may arrive late, twice or out of order, so each decides on the order's own stream. A step
+acts once, never after its compensation, and never once the order is closing. A compensation leaves
+its mark even when there was nothing to undo, so that a step still on its way finds it.
 """
 
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ def wants_payment(order: Order) -> bool:
 
 
 def record_payment(payment_id: str, command: ProcessPayment, order: Order) -> list[OrderEvent]:
-    """Record money that was taken even when the order began to close meanwhile: the saga will refund it."""
+    """Record money that was taken even if the order is closing: the saga will refund it."""
     paid = PaymentProcessed(command.order_id, payment_id, order.total)
     return [paid] if _may_end(order.payment, order.inventory) else []
 
@@ -85,13 +85,13 @@ def record_payment_failure(reason: str, command: ProcessPayment, order: Order) -
 
 
 def stop(command: RefundPayment | CancelShipping, order: Order) -> list[OrderEvent]:
-    """Close the order before a provider is asked to undo its step, so that it can no longer be confirmed."""
+    """Close the order before a provider undoes its step, so that it can no longer be confirmed."""
     unstoppable = order.status in (OrderStatus.ABSENT, OrderStatus.CONFIRMED)
     return [] if order.closing or unstoppable else [FulfilmentStopped(command.order_id)]
 
 
 def wants_undoing(order: Order, step: Outcome) -> bool:
-    """Return True while a compensation has something to do. A confirmed order is past the point of no return."""
+    """Return True while a compensation has work to do; a confirmed order cannot be undone."""
     return step is not Outcome.UNDONE and order.status not in (OrderStatus.ABSENT, OrderStatus.CONFIRMED)
 
 
@@ -105,7 +105,7 @@ def wants_shipping(order: Order) -> bool:
 
 
 def record_shipping(shipping_id: str, command: ArrangeShipping, order: Order) -> list[OrderEvent]:
-    """Record a parcel that was arranged even when the order began to close meanwhile: the saga will cancel it."""
+    """Record a parcel that was arranged even if the order is closing: the saga will cancel it."""
     return [ShippingArranged(command.order_id, shipping_id)] if _may_end(order.shipping, order.payment) else []
 
 

@@ -46,7 +46,7 @@ class OrderStatus(Enum):
 
 
 class Outcome(Enum):
-    """The outcome of one step of fulfilment. UNDONE is final: a step after its compensation does nothing."""
+    """How a step of fulfilment ended. UNDONE is final: a later step does nothing."""
 
     OPEN = "open"
     DONE = "done"
@@ -56,7 +56,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Order:
-    """`closing`: a failure or a cancellation has been recorded, so no further step begins. `reason`: of the first."""
+    """`closing`: a failure or a cancellation is recorded, so no further step begins."""
 
     order_id: UUID = NIL
     user_id: str = ""
@@ -110,14 +110,14 @@ def evolve(order: Order, event: OrderEvent) -> Order:
 
 
 def _first_reason(order: Order, reason: str) -> str | None:
-    """Keep the reason that made the order close: a step that fails later may fail because it was undone."""
+    """Keep the reason that closed the order: a later step may fail just because it was undone."""
     return order.reason if order.closing else reason
 
 
 ORDER = Aggregate("order", Order(), evolve, OrderEvent)
 
 AGGREGATES: Mapping[str, Aggregate[Any]] = {one.name: one for one in (CATEGORY, PRODUCT, ORDER)}
-"""Every aggregate of the shop by its name. It stands here because this module imports the other two."""
+"""Every aggregate by its name. The list is here because this module imports the other two."""
 AGGREGATE_OF: Mapping[type[Any], Aggregate[Any]] = {
     event_type: aggregate for aggregate in AGGREGATES.values() for event_type in aggregate.event_types
 }
@@ -131,8 +131,10 @@ def placement(event: Event) -> Placement | None:
 
 
 def create(command: CreateOrder, order: Order, products: Sequence[Product]) -> list[OrderEvent]:
-    """`products`: the state of each line's product, in the order of the lines. The stock is not checked here: reserving
-    it is the first step of the order's saga."""
+    """`products`: the state of each line's product, in the order of the lines.
+
+    The stock is not checked here: reserving it is the first step of the order's saga.
+    """
     if order.status is not OrderStatus.ABSENT:
         raise Rejected(f"order {command.order_id} exists already", ("order_id",))
     _require_distinct(command.items)
@@ -167,7 +169,7 @@ def _item(line: OrderLine, product: Product, at: Path) -> OrderItem:
 
 
 def cancel(command: CancelOrder, order: Order) -> list[OrderEvent]:
-    """Cancel before shipment. Cancelling twice, or cancelling an order that is failing, records nothing."""
+    """Cancel before shipment. Record nothing for an order that is closing or has ended."""
     if order.closing:
         return []
     match order.status:

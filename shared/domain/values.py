@@ -26,17 +26,17 @@ T = TypeVar("T")
 _EXPONENTS: Mapping[str, int] = {c.code.upper(): c.exponent for c in IsoCurrency if c.exponent is not None}
 _CONTROLS = frozenset({"Cc", "Cs"})  # Cs: half a surrogate pair, which no database can store
 _NOT_IN_NAMES = _CONTROLS | {"Zl", "Zp"}
-_INVISIBLE = _NOT_IN_NAMES | {"Zs", "Cf", "Mn", "Me"}  # not Cn: an emoji newer than this Python's tables
+_INVISIBLE = _NOT_IN_NAMES | {"Zs", "Cf", "Mn", "Me"}  # not Cn: new emoji
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")  # letters and symbols that show nothing
 
 
 def comparable(text: str) -> str:
-    """Return a form that ignores case and width: "TEA" equals "ｔｅａ". Folding may decompose, hence NFKC twice."""
+    """Ignore case and width: "TEA" is "ｔｅａ". Folding may decompose, hence NFKC twice."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _normalised(value: str, longest: int) -> str:
-    """Return the text in NFC and trimmed, or unchanged when it is far too long to be worth the work."""
+    """Return the text in NFC and trimmed, or unchanged when it is much too long anyway."""
     return unicodedata.normalize("NFC", value).strip() if len(value) <= longest else value
 
 
@@ -96,7 +96,7 @@ Text = Annotated[str, AfterValidator(_text)]
 Reason = Annotated[str, AfterValidator(_reason)]
 """1 to 2,000 characters on one line."""
 Token = Annotated[str, Field(max_length=128), AfterValidator(_token)]
-"""An identifier of another system (user, payment method): up to 128 characters, stored unchanged."""
+"""An identifier of another system (user, payment method): up to 128 characters, unchanged."""
 Amount = Annotated[Decimal, AfterValidator(_amount)]
 Currency = Annotated[str, AfterValidator(_currency)]
 Quantity = Annotated[int, Strict(), Field(ge=1, le=MAX_QUANTITY)]
@@ -106,14 +106,14 @@ StockDelta = Annotated[int, Strict(), Field(ge=-MAX_STOCK, le=MAX_STOCK)]
 
 @dataclass(frozen=True)
 class Money:
-    """An amount in the currency's main unit (yen, dollars) with exactly the currency's number of decimals."""
+    """An amount in the currency's main unit (yen, dollars) with exactly the currency's decimals."""
 
     amount: Decimal
     currency: str = "JPY"
 
     @classmethod
     def of(cls, amount: Decimal, currency: str, field: Path = ()) -> "Money":
-        """Never round: raise Invalid at `field` when the amount has more decimals than the currency."""
+        """Never round: raise Invalid at `field` for more decimals than the currency has."""
         unit = Decimal(1).scaleb(-_EXPONENTS[currency])
         exact = amount.quantize(unit)
         if exact != amount:
@@ -128,9 +128,9 @@ ZERO = Money(Decimal(0))
 
 
 class To(Generic[T]):
-    """A new value for a field of an update. `To(None)` clears the field; None in its place leaves it as it is.
+    """A new value for a field of an update. `To(None)` clears it; plain None leaves it as it is.
 
-    This is no dataclass: pydantic would then expect an object with a field `value` instead of the value.
+    A dataclass would not do: pydantic would expect an object with a field `value`.
     """
 
     def __init__(self, value: T) -> None:

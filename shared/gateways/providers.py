@@ -1,7 +1,7 @@
 """The payment and shipping providers: what the shop needs from them, and their calls over HTTP.
 
-Every call carries a key, the order's id. Asking again under the same key gives the first answer again; undoing a key
-that was never used forbids it for ever. A provider that cannot do the latter needs an adapter that can.
+Every call carries a key, the order's id. The same key always gets the first answer; undoing an
+unused key forbids it for ever. A provider that cannot do the latter needs an adapter that can.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ MAX_ANSWER = 100_000
 """Bytes."""
 
 _PERMANENT_REFUSALS = frozenset({400, 401, 403, 405, 409, 410, 413, 415, 422})
-"""Statuses that a retry will not change: a wrong request or a wrong set-up, which the breaker must not count."""
+"""Statuses that a retry will not change: the request is wrong; the breaker ignores them."""
 
 _WithoutNul = Annotated[str, AfterValidator(lambda text: text.replace("\0", ""))]
 
@@ -70,11 +70,11 @@ class _Answer:
 
 
 class HttpProvider:
-    """One provider's endpoint: PUT does what the key stands for, DELETE undoes it. Both may be repeated.
+    """One provider's endpoint: PUT makes a payment or shipment, DELETE undoes it. Both may repeat.
 
-    `url`: without a trailing slash. `authorization`: the value of that header, or `id-token` to send an ID token of
-    this function, as the sandbox wants it. A status in `_PERMANENT_REFUSALS` raises Invalid, any other failure
-    Unavailable or TimedOut.
+    `url`: without a trailing slash. `authorization`: the value of that header; `id-token` stands
+    for an ID token of this function. Raise Invalid for a permanent refusal, else Unavailable or
+    TimedOut.
     """
 
     def __init__(self, url: str, client: httpx.Client, breaker: Breaker, authorization: str = "") -> None:
@@ -103,7 +103,7 @@ class HttpProvider:
 
     def _answer(self, method: str, key: str, body: dict[str, str] | None) -> _Answer:
         url, content = f"{self._url}/{key}", bytearray()
-        headers = _headers(key) | self._signature()
+        headers = self._headers(key)
         with (
             deadline(TIMEOUT),
             self._client.stream(method, url, json=body, headers=headers, timeout=time_left(TIMEOUT)) as response,
@@ -111,7 +111,7 @@ class HttpProvider:
             if response.status_code in _PERMANENT_REFUSALS:
                 raise Invalid(f"{self._breaker.name} does not take the request: {response.status_code}")
             response.raise_for_status()
-            for part in response.iter_bytes():  # httpx's timeout is for each part; time_left limits all of them
+            for part in response.iter_bytes():  # httpx limits each part, time_left their sum
                 content += part
                 if len(content) > MAX_ANSWER:
                     raise httpx.DecodingError(f"more than {MAX_ANSWER} bytes")
@@ -119,17 +119,14 @@ class HttpProvider:
         answer: _Answer = adapter(_Answer).validate_json(bytes(content))
         return answer
 
-    def _signature(self) -> dict[str, str]:
+    def _headers(self, key: str) -> dict[str, str]:
+        context = current()
+        headers = {"Idempotency-Key": key, "X-Correlation-Id": context.correlation_id}
+        if trace := traceparent() or context.traceparent:
+            headers["traceparent"] = trace
         if self._authorization == "id-token":
-            return signed(self._url)
-        return {"Authorization": self._authorization} if self._authorization else {}
-
-
-def _headers(key: str) -> dict[str, str]:
-    context = current()
-    trace = traceparent() or context.traceparent
-    headers = {"Idempotency-Key": key, "X-Correlation-Id": context.correlation_id}
-    return headers | ({"traceparent": trace} if trace else {})
+            return headers | signed(self._url)
+        return headers | ({"Authorization": self._authorization} if self._authorization else {})
 
 
 class HttpPayments:

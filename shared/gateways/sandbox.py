@@ -1,4 +1,4 @@
-"""A payment and shipping provider to try the shop with: the request's method chooses the answer, like test cards.
+"""A payment and shipping provider for trials: the method chooses the answer, like a test card.
 
     approve, standard   accepted
     decline, refuse     refused, like every method that is not listed here

@@ -1,11 +1,12 @@
-"""A saga as a table: each step's command, the events that complete or fail it, and its compensation; and how it moves.
+"""A saga as a table of steps, and how it moves.
 
-A saga (Garcia-Molina & Salem, 1987) is a long transaction cut into steps that each commit by themselves. When a step
-fails, the steps before it are undone in reverse by their compensations. Here a saga follows the stream of one
-aggregate: every step records its outcome there, so the saga's state is a fold of that stream plus its clock.
+A saga (Garcia-Molina & Salem, 1987) is a long transaction cut into steps that each commit by
+themselves. When a step fails, the steps before it are undone in reverse by their compensations.
+Here a saga follows the stream of one aggregate: every step records its outcome there, so the saga's
+state is a fold of that stream plus its clock.
 
-`advance(saga, progress, event, now)` returns the new progress and the commands to send. It is pure; the caller feeds
-it the events of the stream in order and each once.
+`advance(saga, progress, event, now)` returns the new progress and the commands to send. It is pure;
+the caller feeds it the events of the stream in order and each once.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from uuid import UUID
 
 @dataclass(frozen=True)
 class Retries:
-    """How often an unanswered command is sent again; each wait is `factor` times longer than the one before."""
+    """How often an unanswered command is sent again. Each wait is `factor` times the one before."""
 
     times: int
     factor: float = 2.0
@@ -26,8 +27,8 @@ class Retries:
 
 @dataclass(frozen=True)
 class Step:
-    """`within`: how long to wait for the first answer. `undo` and `undone`: the command of the compensation and the
-    event that completes it; a step without them leaves nothing to undo."""
+    """`until` completes the step, `unless` fails it. `within`: the wait for the first answer.
+    `undo`, `undone`: the compensation and the event that completes it; None for nothing to undo."""
 
     send: Callable[[UUID], Any]
     until: type[Any]
@@ -40,8 +41,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Saga:
-    """`cancelled_by`: the event that starts the compensations at any step. `gives_up_with`: the command, made of the
-    id and the reason, that ends the saga after every compensation; `ended_by`: the events that complete it."""
+    """`cancelled_by`: the event that starts the compensations at any step. `gives_up_with`: the
+    command, made of id and reason, that ends the saga after them; `ended_by`: its outcomes."""
 
     name: str
     starts_on: type[Any]
@@ -76,9 +77,9 @@ class SagaStatus(Enum):
 class Progress:
     """Where one saga stands.
 
-    `step`: index of the step in flight or being undone; -1 once every step is undone. `attempts`: how often its
-    command was sent. `deadline_at`: UTC; None when no answer is awaited. `seen`: the last version of the stream that
-    the saga has read. `compensated`: True when there was a step to undo.
+    `step`: index of the step in flight or being undone; -1 once every step is undone. `attempts`:
+    how often its command was sent. `deadline_at`: UTC; None when no answer is awaited. `seen`: the
+    last version read from the stream. `compensated`: True when there was a step to undo.
     """
 
     saga_id: UUID
@@ -130,7 +131,7 @@ def _while_going_forward(saga: Saga, progress: Progress, event: object, now: dat
         return _forward(saga, progress, progress.step + 1, now)
     if step.unless and isinstance(event, step.unless):
         return _backward(saga, _because(progress, event), progress.step - 1, now)
-    if isinstance(event, saga.cancelled_by):  # the step in flight may or may not happen, so it is undone too
+    if isinstance(event, saga.cancelled_by):  # the step in flight may still happen: undo it too
         return _backward(saga, _because(progress, event), progress.step, now)
     if isinstance(event, DeadlinePassed):
         if progress.attempts <= step.retries.times:
@@ -141,7 +142,7 @@ def _while_going_forward(saga: Saga, progress: Progress, event: object, now: dat
 
 
 def _while_compensating(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
-    if isinstance(event, saga.steps[-1].until):  # the last step won the race with its deadline: nothing was undone
+    if isinstance(event, saga.steps[-1].until):  # it beat its deadline: nothing was undone
         return _ended(progress, SagaStatus.COMPLETED)
     if isinstance(event, saga.ended_by):
         return _ended(progress, SagaStatus.FAILED)
@@ -164,7 +165,7 @@ def _forward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advan
 
 
 def _backward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advance:
-    """Undo the step `index` or the nearest one before it that has a compensation; without any, end the saga."""
+    """Undo the last step up to `index` that has a compensation; without any, end the saga."""
     while index >= 0 and not saga.steps[index].undo:
         index -= 1
     compensated = progress.compensated or index >= 0
@@ -173,7 +174,7 @@ def _backward(saga: Saga, progress: Progress, index: int, now: datetime) -> Adva
 
 
 def _compensation(saga: Saga, progress: Progress) -> Any:
-    """Return the command that undoes the step, or, below the first step, the command that ends the saga."""
+    """Return the command that undoes the step; below the first step, the one that ends the saga."""
     undo = saga.steps[progress.step].undo if progress.step >= 0 else None
     return undo(progress.saga_id) if undo else saga.gives_up_with(progress.saga_id, progress.reason or "unknown")
 

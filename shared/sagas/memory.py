@@ -12,7 +12,7 @@ from shared.domain.errors import ConcurrencyError
 from shared.event_store.protocol import Checkpoint
 from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import AfterCommit, Traffic, added_up
+from shared.messaging.outbox import AfterCommit, Traffic
 from shared.resilience import clock
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import (
@@ -31,9 +31,8 @@ from shared.sagas.store import (
 class MemorySagaStore:
     def __init__(self, outbox: MemoryOutbox | None = None, after_commit: AfterCommit | None = None) -> None:
         self._lock = RLock()
-        self._sagas: dict[UUID, StoredSaga] = {}
-        self._history: dict[UUID, list[tuple[datetime, HistoryEntry]]] = {}
-        self._times: dict[UUID, tuple[datetime, datetime]] = {}
+        self._sagas: dict[UUID, ListedSaga] = {}
+        """In the order of their creation; here events have their data."""
         self.entries: list[SagaEntry] = []
         """The log of all sagas, in order."""
         self.end = Checkpoint()
@@ -44,18 +43,18 @@ class MemorySagaStore:
 
     def load(self, saga_id: UUID) -> StoredSaga | None:
         with self._lock:
-            return self._sagas.get(saga_id)
+            return self._sagas[saga_id].saga if saga_id in self._sagas else None
 
     def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
-        saga_id = saga.progress.saga_id
+        saga_id, now = saga.progress.saga_id, clock.now()
         with self._lock:
-            stored = self._sagas.get(saga_id)
-            if (stored.version if stored else 0) != saga.version:
+            new = ListedSaga(replace(saga, version=0), now, now, [])
+            before = self._sagas.get(saga_id, new)
+            if before.saga.version != saga.version:
                 raise ConcurrencyError("another process moved the saga at the same moment")
-            self._sagas[saga_id] = replace(saga, version=saga.version + 1)
-            now = clock.now()
-            self._times[saga_id] = self._times.get(saga_id, (now, now))[0], now
-            self._history.setdefault(saga_id, []).extend((now, entry) for entry in history)
+            entries = [*before.history, *((now, entry) for entry in history)]
+            after = replace(saga, version=saga.version + 1)
+            self._sagas[saga_id] = ListedSaga(after, before.created_at, now, entries)
             self._log(saga_id, now, history)
             self._outbox.add(messages)
         if self._after_commit:
@@ -64,67 +63,64 @@ class MemorySagaStore:
     def _log(self, saga_id: UUID, now: datetime, history: Sequence[HistoryEntry]) -> None:
         for number, entry in enumerate(history, 1):
             self.end = Checkpoint(1, self.end.position + 1, self.end.position + 1)
-            saga = self._listed(saga_id) if number == len(history) else None
-            self.entries.append(SagaEntry(self.end, saga_id, now, _without_personal_data(entry), saga))
+            saga = _without_personal_data(self._sagas[saga_id]) if number == len(history) else None
+            self.entries.append(SagaEntry(self.end, saga_id, now, _without_event_data(entry), saga))
             if entry.message:
-                self.sent |= added_up([*self.sent.items(), (entry.name, Traffic(1, 0, now))])
+                self.sent[entry.name] = self.sent.get(entry.name, Traffic()) + Traffic(1, 0, now)
 
     def due(self, now: datetime, limit: int) -> list[UUID]:
         with self._lock:
             return [saga_id for deadline, saga_id in sorted(self._deadlines()) if deadline <= now][:limit]
 
     def _deadlines(self) -> list[tuple[datetime, UUID]]:
-        deadlines = ((saga.progress.deadline_at, saga_id) for saga_id, saga in self._sagas.items())
-        return [(deadline, saga_id) for deadline, saga_id in deadlines if deadline]
+        progress = (one.saga.progress for one in self._sagas.values())
+        return [(one.deadline_at, one.saga_id) for one in progress if one.deadline_at]
 
     def backlog(self, since: datetime) -> SagaBacklog:
         with self._lock:
             overdue = sum(deadline <= since for deadline, _ in self._deadlines())
-            return SagaBacklog(overdue, sum(saga.progress.status is SagaStatus.STUCK for saga in self._sagas.values()))
+            return SagaBacklog(overdue, len(self.newest(len(self._sagas), 0, Sagas(SagaStatus.STUCK))))
 
     def counts(self) -> Mapping[SagaStatus, SagaCount]:
         created: dict[SagaStatus, list[datetime]] = {}
         with self._lock:
-            for saga_id, saga in self._sagas.items():
-                created.setdefault(saga.progress.status, []).append(self._times[saga_id][0])
+            for one in self._sagas.values():
+                created.setdefault(one.saga.progress.status, []).append(one.created_at)
         return {status: SagaCount(len(times), min(times)) for status, times in created.items()}
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
         with self._lock:
-            return [entry for _, entry in self._history.get(saga_id, ())]
+            return [entry for _, entry in self._sagas[saga_id].history] if saga_id in self._sagas else []
 
     def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]:
         with self._lock:
             matching = [
-                saga_id
-                for saga_id, saga in self._sagas.items()
-                if which.status in (None, saga.progress.status) and which.type in (None, saga.type)
+                one
+                for one in self._sagas.values()
+                if which.status in (None, one.saga.progress.status) and which.type in (None, one.saga.type)
             ]
-            return [self._listed(saga_id) for saga_id in matching[::-1][offset : offset + limit]]
+            return [_without_personal_data(one) for one in matching[::-1][offset : offset + limit]]
 
     def listed(self, saga_id: UUID) -> ListedSaga | None:
         with self._lock:
-            return self._listed(saga_id) if saga_id in self._sagas else None
-
-    def _listed(self, saga_id: UUID) -> ListedSaga:
-        history = [(at, _without_personal_data(entry)) for at, entry in self._history[saga_id]]
-        return ListedSaga(self._sagas[saga_id], *self._times[saga_id], history)
+            return _without_personal_data(self._sagas[saga_id]) if saga_id in self._sagas else None
 
     def extent(self) -> SagaExtent:
         with self._lock:
-            statuses = Counter(_extent_status(saga.progress) for saga in self._sagas.values())
-            updated_at = max((updated for _, updated in self._times.values()), default=None)
-            return SagaExtent(statuses, sum(map(len, self._history.values())), updated_at)
+            sagas = [*self._sagas.values()]
+        statuses = Counter(_extent_status(one.saga.progress) for one in sagas)
+        updated_at = max((one.updated_at for one in sagas), default=None)
+        return SagaExtent(statuses, sum(len(one.history) for one in sagas), updated_at)
 
     def forget_histories(self, before: datetime, limit: int) -> int:
         left = limit
         with self._lock:
-            for saga_id, saga in self._sagas.items():
-                if saga.progress.ended and self._times[saga_id][1] < before:
-                    old = self._history[saga_id][:left]
-                    self._history[saga_id] = self._history[saga_id][len(old) :]
-                    left -= len(old)
-                    self.entries = self._without_first(saga_id, len(old))
+            for saga_id, one in self._sagas.items():
+                if one.saga.progress.ended and one.updated_at < before:
+                    number = min(left, len(one.history))
+                    self._sagas[saga_id] = replace(one, history=one.history[number:])
+                    self.entries = self._without_first(saga_id, number)
+                    left -= number
         return limit - left
 
     def _without_first(self, saga_id: UUID, number: int) -> list[SagaEntry]:
@@ -136,7 +132,11 @@ def _extent_status(progress: Progress) -> str:
     return "COMPENSATED" if progress.status is SagaStatus.FAILED and progress.compensated else progress.status.value
 
 
-def _without_personal_data(entry: HistoryEntry) -> HistoryEntry:
+def _without_personal_data(listed: ListedSaga) -> ListedSaga:
+    return replace(listed, history=[(at, _without_event_data(entry)) for at, entry in listed.history])
+
+
+def _without_event_data(entry: HistoryEntry) -> HistoryEntry:
     return replace(entry, data={}) if entry.kind == "event" else entry
 
 

@@ -1,7 +1,7 @@
-"""The order's saga: reserve, charge, ship, confirm; finished steps are undone in reverse when a step fails.
+"""The order's saga: reserve, charge, ship, confirm.
 
-A step has seven and a half minutes, retries included. A message that was left to relay_outbox takes a minute and a
-lease at most, so a broker that is down for a while does not fail the orders under way.
+A step has seven and a half minutes, retries included. A message that was left to relay_outbox takes
+a minute and a lease, so a broker that is down for a while does not fail the orders under way.
 """
 
 from datetime import timedelta

@@ -6,7 +6,7 @@ Histories are kept for a limited time; the counts of sent commands are kept for 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import LiteralString
 from uuid import UUID
 
 from psycopg import Connection
@@ -62,10 +62,8 @@ class PostgresSagaStore:
         self._after_commit = after_commit
 
     def load(self, saga_id: UUID) -> StoredSaga | None:
-        query = "SELECT type, progress, version, correlation_id FROM sagas WHERE id = %s"
-        with self._pool.use("the saga store") as connection:
-            row = connection.execute(query, (saga_id,)).fetchone()
-        return _stored_saga(row) if row else None
+        query: LiteralString = "SELECT type, progress, version, correlation_id FROM sagas WHERE id = %(id)s"
+        return next(map(_stored_saga, _rows(self._pool, query, id=saga_id)), None)
 
     def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
         progress = adapter(Progress).dump_python(saga.progress, mode="json")
@@ -89,41 +87,41 @@ class PostgresSagaStore:
             self._after_commit(messages)
 
     def due(self, now: datetime, limit: int) -> list[UUID]:
-        query = "SELECT id FROM sagas WHERE deadline_at <= %s ORDER BY deadline_at LIMIT %s"
-        with self._pool.use("the saga store") as connection:
-            return [row[0] for row in connection.execute(query, (now, limit))]
+        query: LiteralString = "SELECT id FROM sagas WHERE deadline_at <= %(now)s ORDER BY deadline_at LIMIT %(limit)s"
+        return [row[0] for row in _rows(self._pool, query, now=now, limit=limit)]
 
     def backlog(self, since: datetime) -> SagaBacklog:
-        query = """SELECT (SELECT count(*) FROM sagas WHERE deadline_at <= %s),
-                          (SELECT count(*) FROM sagas WHERE status = 'STUCK')"""
-        with self._pool.use("the saga store") as connection:
-            return SagaBacklog(*(connection.execute(query, (since,)).fetchone() or (0, 0)))
+        query: LiteralString = """SELECT (SELECT count(*) FROM sagas WHERE deadline_at <= %(since)s),
+                                         (SELECT count(*) FROM sagas WHERE status = 'STUCK')"""
+        return SagaBacklog(*_rows(self._pool, query, since=since)[0])
 
     def counts(self) -> Mapping[SagaStatus, SagaCount]:
-        with self._pool.use("the saga store") as connection:
-            return {SagaStatus(row[0]): SagaCount(row[1], row[2]) for row in connection.execute(COUNTS)}
+        return {SagaStatus(row[0]): SagaCount(row[1], row[2]) for row in _rows(self._pool, COUNTS)}
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
-        query = "SELECT kind, name, data, message FROM saga_history WHERE saga_id = %s ORDER BY version, entry"
-        with self._pool.use("the saga store") as connection:
-            return [HistoryEntry(*row) for row in connection.execute(query, (saga_id,))]
+        query: LiteralString = """SELECT kind, name, data, message FROM saga_history WHERE saga_id = %(id)s
+                                  ORDER BY version, entry"""
+        return [HistoryEntry(*row) for row in _rows(self._pool, query, id=saga_id)]
 
     def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]:
-        wanted = {"status": which.status.value if which.status else None, "type": which.type}
-        return self._listed(newest(which), wanted | {"limit": limit, "offset": offset})
+        status = which.status.value if which.status else None
+        rows = _rows(self._pool, newest(which), status=status, type=which.type, limit=limit, offset=offset)
+        return list(map(_listed_saga, rows))
 
     def listed(self, saga_id: UUID) -> ListedSaga | None:
-        return next(iter(self._listed(f"{_LISTED} FROM sagas s WHERE id = %(id)s", {"id": saga_id})), None)
-
-    def _listed(self, query: LiteralString, values: Mapping[str, Any]) -> list[ListedSaga]:
-        with self._pool.use("the saga store") as connection:
-            return [_listed_saga(row) for row in connection.execute(query, values)]
+        query: LiteralString = f"{_LISTED} FROM sagas s WHERE id = %(id)s"
+        return next(map(_listed_saga, _rows(self._pool, query, id=saga_id)), None)
 
     def forget_histories(self, before: datetime, limit: int) -> int:
         """Keep entries whose commands are not yet counted."""
         with self._pool.use("the saga store") as connection:
             count_commands(connection)
             return connection.execute(_FORGET, {"before": before, "limit": limit}).rowcount
+
+
+def _rows(pool: Pool, query: LiteralString, **values: object) -> list[TupleRow]:
+    with pool.use("the saga store") as connection:
+        return connection.execute(query, values).fetchall()
 
 
 def _stored_saga(row: TupleRow) -> StoredSaga:
@@ -137,7 +135,7 @@ def _listed_saga(row: TupleRow) -> ListedSaga:
 
 
 def newest(which: Sagas) -> LiteralString:
-    """Put only the wanted conditions into the query: one plan for all would be slow for a rare status or for all."""
+    """Include only the wanted conditions: no single plan suits a rare and a frequent status."""
     conditions: list[LiteralString] = ["status = %(status)s"] if which.status else []
     conditions += ["type = %(type)s"] if which.type else []
     where: LiteralString = f"WHERE {' AND '.join(conditions)}" if conditions else ""
@@ -155,7 +153,7 @@ def count_commands(connection: Connection[TupleRow]) -> None:
             break
 
 
-# Entries of transactions that may still be running are left for later: see _READ_ALL in event_store/postgres.py.
+# Running transactions may still add entries before later ones: see _READ_ALL in event_store.
 _SETTLED: LiteralString = """
 (h.epoch < (SELECT max(epoch) FROM epochs) OR h.transaction_id < pg_snapshot_xmin(pg_current_snapshot()))
 """
@@ -175,7 +173,7 @@ FROM (
 ) AS h JOIN sagas s ON s.id = h.saga_id
 ORDER BY h.epoch, h.transaction_id, h.position
 """  # noqa: S608 - built of constants only
-# An entry is forgotten only after it was counted, so the place of the last count is never before a forgotten entry.
+# An entry is counted before it is forgotten, so the place of the last count is after it.
 _END: LiteralString = f"""
 SELECT epoch, transaction_id::text::bigint, position FROM (
     (SELECT epoch, transaction_id, position FROM saga_history h WHERE {_SETTLED}
@@ -213,25 +211,20 @@ class PostgresSagaLog:
 
     def read_all(self, after: Checkpoint, limit: int) -> list[SagaEntry]:
         place = {"epoch": after.epoch, "transaction": str(after.transaction_id), "position": after.position}
-        return self._find(READ_ALL, limit=limit, **place)
+        return list(map(_entry, _rows(self._pool, READ_ALL, limit=limit, **place)))
 
     def end(self) -> Checkpoint:
-        with self._pool.use("the saga store") as connection:
-            return Checkpoint(*(connection.execute(_END).fetchone() or ()))
+        return Checkpoint(*next(iter(_rows(self._pool, _END)), ()))
 
     def sent(self, commands: Sequence[str], after: datetime | None, limit: int) -> list[SagaEntry]:
         query = LAST_SENT if after is None else SENT_AFTER
-        return self._find(query, commands=list(commands), after=after, limit=limit)
+        return list(map(_entry, _rows(self._pool, query, commands=list(commands), after=after, limit=limit)))
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         with self._pool.use("the saga store") as connection:
             count_commands(connection)
-            found = connection.execute(LATELY, {"since": since, "until": until})
-            return {name: Traffic(*traffic) for name, *traffic in found}
-
-    def _find(self, query: LiteralString, **values: object) -> list[SagaEntry]:
-        with self._pool.use("the saga store") as connection:
-            return [_entry(row) for row in connection.execute(query, values)]
+            rows = connection.execute(LATELY, {"since": since, "until": until})
+            return {name: Traffic(*traffic) for name, *traffic in rows}
 
 
 def _entry(row: TupleRow) -> SagaEntry:

@@ -1,6 +1,6 @@
-"""What a saga store and the log of all sagas do. One contract suite runs on every implementation.
+"""Saga stores and the log of all sagas. One contract suite runs on every implementation.
 
-A store saves progress, history and outgoing commands in one transaction, guarded by the saga's version.
+A save stores progress, history and outgoing commands together, guarded by the saga's version.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True)
 class SagaBacklog:
-    """`overdue`: sagas whose deadline passed without being fired. `stuck`: sagas that wait for an admin."""
+    """`overdue`: sagas whose deadline was not fired. `stuck`: sagas that wait for an admin."""
 
     overdue: int
     stuck: int
@@ -54,8 +54,7 @@ class SagaCount:
 
 @dataclass(frozen=True)
 class SagaExtent:
-    """`statuses`: the number of sagas by status; COMPENSATED means FAILED with steps undone. `entries`: of all
-    histories."""
+    """`statuses`: sagas by status; COMPENSATED is FAILED with steps undone. `entries`: in all."""
 
     statuses: Mapping[str, int]
     entries: int
@@ -84,7 +83,7 @@ class ListedSaga:
 
 @dataclass(frozen=True)
 class SagaEntry:
-    """One entry of the log. `saga`: the whole saga as it was then, on the last entry of a version. Events have no data."""
+    """`saga`: as it was then, on each version's last entry. Entries of events have no data."""
 
     checkpoint: Checkpoint
     saga_id: UUID
@@ -135,17 +134,17 @@ class SagaLog(Protocol):
     """The histories of all sagas as one log. Every method raises Unavailable and TimedOut."""
 
     def read_all(self, after: Checkpoint, limit: int) -> list[SagaEntry]:
-        """Return the entries after a checkpoint.
+        """Return the entries after a checkpoint, each saga's versions in their order.
 
-        The order never changes, and no entry is ever added before one that was read, however many sagas move at once.
-        The versions of a saga come in their order.
+        The order never changes, and no entry is ever added before one that was read, however many
+        sagas move at once.
         """
 
     def end(self) -> Checkpoint:
-        """Return the place of the last entry, even if it was forgotten; the initial checkpoint when there was none."""
+        """Return the place of the last entry, even if forgotten; Checkpoint() if there was none."""
 
     def sent(self, commands: Sequence[str], after: datetime | None, limit: int) -> list[SagaEntry]:
-        """Return the newest of these commands first; with `after`, those sent later than that, oldest first."""
+        """Return these commands, newest first; with `after`, those sent later, oldest first."""
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        """Count the sent messages of each command; `lately` means after `since` and up to `until`."""
+        """Count the sent messages of each command; `lately`: after `since`, up to `until`."""
