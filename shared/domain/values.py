@@ -47,7 +47,7 @@ def _has(text: str, categories: frozenset[str], allowed: str = "") -> bool:
 def _name(value: str) -> str:
     text = _normalised(value, 1000)
     if not 1 <= len(text) <= 200:
-        raise ValueError("must have 1 to 200 characters")
+        raise ValueError(f"must have 1 to 200 characters; got {len(text)}")
     if _has(text, _NOT_IN_NAMES):
         raise ValueError("must not contain control characters")
     if all(unicodedata.category(c) in _INVISIBLE or c in _FILLERS for c in text):
@@ -58,7 +58,7 @@ def _name(value: str) -> str:
 def _text(value: str) -> str:
     text = _normalised(value, 10_000)
     if len(text) > 2000:
-        raise ValueError("must have at most 2,000 characters")
+        raise ValueError(f"must have at most 2,000 characters; got {len(text)}")
     if _has(text, _CONTROLS, allowed="\n\r\t"):
         raise ValueError("must not contain control characters")
     return text
@@ -79,13 +79,13 @@ def _token(value: str) -> str:
 
 def _amount(value: Decimal) -> Decimal:
     if not 0 <= value <= MAX_AMOUNT:
-        raise ValueError(f"must be from 0 to {MAX_AMOUNT}")
+        raise ValueError(f"must be between 0 and {MAX_AMOUNT:,}; got {value:.10g}")
     return value.copy_abs()  # a price of -0 is 0; abs() would round to the context's precision
 
 
 def _currency(value: str) -> str:
     if value not in _EXPONENTS:
-        raise ValueError("must be an ISO 4217 code such as JPY, USD or EUR")
+        raise ValueError(f"must be an ISO 4217 code, e.g. JPY or USD; got {value!r:.20}")
     return value
 
 

@@ -83,8 +83,8 @@ class Sandbox:
             return self._entry(kind, key, "failing", failures=failures + 1)
         if method in ("approve", "standard", "time-out") or failing:
             return self._entry(kind, key, "accepted", reference=f"sandbox-{clock.new_id()}", amount=str(request.amount))
-        known = method in ("decline", "refuse")
-        reason = f"the sandbox was told to {method}" if known else f"unknown method {method!r}"
+        requested = method in ("decline", "refuse")
+        reason = f"the sandbox was told to {method}" if requested else f"unknown method {method!r}"
         return self._entry(kind, key, "refused", reason=reason)
 
     def _entry(self, kind: str, key: str, status: str, **fields: Any) -> LedgerEntry:
