@@ -2,6 +2,7 @@
 
 Every call carries a key, the order's id. The same key always gets the first answer; undoing an
 unused key forbids it for ever. A provider that cannot do the latter needs an adapter that can.
+Every call raises Unavailable or TimedOut when the outcome is unknown.
 """
 
 from dataclasses import dataclass
@@ -34,8 +35,6 @@ class Declined:
 
 
 class PaymentGateway(Protocol):
-    """Both methods raise Unavailable or TimedOut when the outcome is unknown."""
-
     def charge(self, key: str, amount: Money, method: str) -> Accepted | Declined: ...
 
     def refund(self, key: str) -> None:
@@ -43,8 +42,6 @@ class PaymentGateway(Protocol):
 
 
 class ShippingGateway(Protocol):
-    """Both methods raise Unavailable or TimedOut when the outcome is unknown."""
-
     def arrange(self, key: str, method: str) -> Accepted | Declined: ...
 
     def cancel(self, key: str) -> None:
@@ -55,7 +52,6 @@ TIMEOUT = 3.0
 """Seconds for one call, including the last byte of its answer."""
 MAX_ANSWER = 100_000
 """Bytes."""
-
 _PERMANENT_REFUSALS = frozenset({400, 401, 403, 405, 409, 410, 413, 415, 422})
 """Statuses that a retry will not change: the request is wrong; the breaker ignores them."""
 
