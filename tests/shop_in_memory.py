@@ -84,8 +84,7 @@ class ShopInMemory:
         finally:
             self.engines.broker.close()
             self.engines.recorder.close()
-            for gateway in {"payments", "shipping"} & vars(self.engines).keys():
-                getattr(self.engines, gateway)._provider._client.close()
+            self.engines.http.close()
 
     def http(self, method: str, path: str = "/graphql", **request: Any) -> httpx.Response:
         """One request to the graphql function. A crash is a 500, as it would be on a server."""

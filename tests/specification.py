@@ -1,8 +1,8 @@
-"""given / when / then: what has happened, what is asked, what is recorded.
+"""given / when / then: the events before, the command, the events that it records.
 
     given(order_created()).when(cancel, CancelOrder(ORDER_ID)).then(OrderCancellationRequested(ORDER_ID, "..."))
 
-Below it, sample events: an order of two cups and one pot, at every status that it can have.
+Below are sample events: an order of two cups and one pot in every status.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from uuid import UUID
 
 from shared.domain.aggregate import Aggregate
-from shared.domain.category import CATEGORY, Category
+from shared.domain.category import Category
 from shared.domain.errors import Path, Rejected, ShopError
 from shared.domain.events import (
     CategoryCreated,
@@ -33,8 +33,8 @@ from shared.domain.events import (
     ProductEvent,
     ShippingArranged,
 )
-from shared.domain.order import ORDER, Order, OrderStatus
-from shared.domain.product import PRODUCT, Product
+from shared.domain.order import AGGREGATE_OF, Order, OrderStatus
+from shared.domain.product import Product
 from shared.domain.values import Money
 
 State = TypeVar("State")
@@ -53,7 +53,7 @@ class Given(Generic[State]):
         *others: Others.args,
         **named: Others.kwargs,
     ) -> "When":
-        """`others`: what the decision takes besides, such as the states of other aggregates."""
+        """`others`: further arguments of the decision, e.g. the states of other aggregates."""
         try:
             return When(decide(command, self.state, *others, **named))
         except ShopError as error:
@@ -65,7 +65,7 @@ class When:
     outcome: Sequence[object] | ShopError
 
     def then(self, *expected: object) -> None:
-        """Exactly these events, in this order."""
+        """Assert exactly these events, in this order."""
         assert not isinstance(self.outcome, ShopError), f"refused with {self.outcome!r}\nexpected {list(expected)}"
         assert list(self.outcome) == list(expected), f"recorded {self.outcome}\nexpected {list(expected)}"
 
@@ -73,7 +73,7 @@ class When:
         self.then()
 
     def then_rejected(self, error: type[ShopError] = Rejected, *, match: str = "", field: Path | None = None) -> None:
-        """Exactly this error, at `field` of the input, with a message in which `match` is found."""
+        """Assert exactly this error, at `field` of the command, with `match` in its message."""
         assert isinstance(self.outcome, ShopError), f"recorded {self.outcome}\nexpected {error.__name__}"
         assert type(self.outcome) is error, f"refused with {self.outcome!r}, expected {error.__name__}"
         assert re.search(match, self.outcome.message), f"{self.outcome.message!r} does not say {match!r}"
@@ -87,13 +87,12 @@ def given(first: ProductEvent, *more: ProductEvent) -> Given[Product]: ...
 @overload
 def given(first: OrderEvent, *more: OrderEvent) -> Given[Order]: ...
 def given(first: object, *more: object) -> Given[Any]:
-    """The history of one aggregate."""
-    aggregate = next(one for one in (CATEGORY, PRODUCT, ORDER) if isinstance(first, one.event_types))
-    return Given(aggregate.fold([first, *more]))
+    """Start from the history of one aggregate."""
+    return Given(AGGREGATE_OF[type(first)].fold([first, *more]))
 
 
 def given_no(aggregate: Aggregate[State]) -> Given[State]:
-    """No history at all."""
+    """Start from an aggregate without history."""
     return Given(aggregate.initial)
 
 

@@ -20,6 +20,7 @@ from graphql import GraphQLResolveInfo
 from shared.api.command_client import CommandClient
 from shared.auth.permissions import Actor
 from shared.domain.errors import Invalid, TimedOut
+from shared.domain.order import AGGREGATES
 from shared.observability.context import Context
 from shared.read_models.documents import sources_of
 from shared.read_models.protocol import Extent, Fields, Find, Queries, Where
@@ -125,7 +126,7 @@ Info = GraphQLResolveInfo[RequestContext]
 ConsistencyToken = Mapping[str, int]
 """The version that each stream has at least."""
 
-_STREAM = re.compile(r"(category|product|order)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):([0-9]{1,9})")
+_STREAM = re.compile(rf"({'|'.join(AGGREGATES)})-([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}):([0-9]{{1,9}})")
 MAX_STREAMS = 100
 """More than one request can write, or a token of ours could be too long for us."""
 

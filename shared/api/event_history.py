@@ -8,10 +8,11 @@ from uuid import UUID
 from pydantic.alias_generators import to_camel
 
 from shared.api.context import Info, from_stores
-from shared.api.history import AGGREGATES, PERSONAL, shown
+from shared.api.history import PERSONAL, shown
 from shared.api.queries import page_of, uuid
 from shared.domain.aggregate import Ref
 from shared.domain.errors import Invalid, NotFound
+from shared.domain.order import AGGREGATES
 from shared.event_store.aggregates import Loaded, history
 from shared.event_store.protocol import EventStore, PositionedEvent
 from shared.read_models.protocol import Fields

@@ -10,11 +10,9 @@ from pydantic.alias_generators import to_camel
 from shared.api.context import Info, from_stores
 from shared.api.queries import page_of, uuid
 from shared.auth.permissions import Role
-from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid
 from shared.domain.events import OrderCreated
-from shared.domain.order import ORDER
-from shared.domain.product import PRODUCT
+from shared.domain.order import AGGREGATES, ORDER
 from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventLog, PositionedEvent
 from shared.monitoring.executions import Execution, ExecutionFilter, Kind
@@ -23,7 +21,6 @@ from shared.postgres.pool import storable
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 
-AGGREGATES = {aggregate.name: aggregate for aggregate in (CATEGORY, PRODUCT, ORDER)}
 PERSONAL = frozenset({"user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason"})
 """Fields of events that say who somebody is, or what they wrote."""
 _MASKED = PERSONAL | {to_camel(name) for name in PERSONAL}  # commands have them in camel case

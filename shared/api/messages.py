@@ -12,10 +12,8 @@ from shared.api.queries import page_of
 from shared.api.sse import Place, Shown, last_seen, require_known
 from shared.config.manifest import manifest
 from shared.domain.aggregate import topic_of
-from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid
-from shared.domain.order import ORDER
-from shared.domain.product import PRODUCT
+from shared.domain.order import AGGREGATES, ORDER
 from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.messaging.envelope import topic as topic_of_command
@@ -27,7 +25,7 @@ from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.store import SagaEntry
 
 _EVENTS: Mapping[str, Sequence[str]] = {
-    aggregate.topic: [kind.__name__ for kind in aggregate.event_types] for aggregate in (CATEGORY, PRODUCT, ORDER)
+    aggregate.topic: [kind.__name__ for kind in aggregate.event_types] for aggregate in AGGREGATES.values()
 }
 """The types of events that are announced on each topic."""
 _COMMANDS: Mapping[str, str] = {

@@ -16,9 +16,8 @@ from shared.domain.aggregate import Aggregate
 from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid, NotFound
 from shared.domain.order import ORDER
-from shared.domain.placement import comparable
 from shared.domain.product import PRODUCT
-from shared.domain.values import MAX_AMOUNT
+from shared.domain.values import MAX_AMOUNT, comparable
 from shared.event_store.aggregates import Loaded, history, load
 from shared.event_store.protocol import EventStore
 from shared.read_models.documents import RANKS_PER_UNIT, matches

@@ -11,7 +11,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 from pydantic import Field, Strict
 
-from shared.domain.commands import at_the_edge
+from shared.domain.commands import wire_command
 from shared.domain.errors import ConcurrencyError, NotFound, Rejected, ShopError
 from shared.domain.values import Reason, Token
 from shared.messaging.envelope import ONLY_FOR, ForSubscription, Push, PushedMessage
@@ -147,8 +147,7 @@ def _text(attributes: Mapping[str, str], name: str) -> str | None:
     return storable(attributes[name])[:_MAX_TEXT] if name in attributes else None
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class RetryDeadLetters:
     """Retry the letter with this id; without an id, the oldest pending ones (of a source)."""
 
@@ -157,8 +156,7 @@ class RetryDeadLetters:
     limit: Annotated[int, Strict(), Field(ge=1, le=1000)] = 100
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class DiscardDeadLetter:
     id: UUID
     reason: Reason

@@ -1,4 +1,4 @@
-"""What every aggregate has: a name, its events, an empty state and the fold."""
+"""An aggregate: a name, events, an initial state, their fold, and places in the tree."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,22 +18,45 @@ class Lifecycle(Enum):
     DELETED = "deleted"
 
 
+@dataclass(frozen=True)
+class Place:
+    """Put `stream` below `parent` (None: at the top). `name`: unique among siblings unless None.
+
+    Categories and products on sale form one tree. The event store enforces its rules in the append:
+    a parent exists, siblings have different names, a stream with children is not removed, and no
+    stream lies below itself.
+    """
+
+    stream: str
+    parent: str | None
+    name: str | None
+
+
+@dataclass(frozen=True)
+class Remove:
+    stream: str
+
+
+Placement = Place | Remove
+
+
 @dataclass(frozen=True, eq=False)
 class Aggregate(Generic[State]):
-    """`events`: the union of its event types. `snapshot_schema`: raise it when the state's shape changes, and older
-    snapshots are ignored."""
+    """`events`: the union of its event types. `placement`: how an event changes the tree.
+    `snapshot_schema`: raise it with the shape of the state; older snapshots are then ignored."""
 
     name: str
     initial: State
     evolve: Callable[[State, Any], State]
     events: Any
+    placement: Callable[[Any], Placement | None] | None = None
     snapshot_schema: int = 1
 
     def stream(self, aggregate_id: UUID) -> str:
         return f"{self.name}-{aggregate_id}"
 
     def id_of(self, stream: str, field: Path = ()) -> UUID:
-        """The inverse of `stream`. The stream of something else is `Invalid` at `field`."""
+        """Return the id of a stream. Raise Invalid at `field` for another aggregate's stream."""
         try:
             aggregate_id = UUID(stream.removeprefix(f"{self.name}-"))
         except ValueError:
@@ -61,7 +84,7 @@ class Aggregate(Generic[State]):
 
 
 def topic_of(stream: str) -> str:
-    """Where the events of a stream, or of all streams of an aggregate, are announced."""
+    """Return the topic for the events of a stream, or of the aggregate with this name."""
     return f"{stream.partition('-')[0]}-events"
 
 

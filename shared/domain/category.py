@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from shared.domain.aggregate import Aggregate, Lifecycle
+from shared.domain.aggregate import Aggregate, Lifecycle, Place, Placement, Remove
 from shared.domain.commands import CreateCategory, DeleteCategory, UpdateCategory
 from shared.domain.errors import Invalid, NotFound, Path, Rejected
 from shared.domain.events import CategoryCreated, CategoryDeleted, CategoryEvent, CategoryUpdated
+from shared.domain.values import NIL, comparable
 
 
 @dataclass(frozen=True)
 class Category:
-    category_id: UUID | None = None
+    category_id: UUID = NIL
     name: str = ""
     description: str | None = None
     parent_id: UUID | None = None
@@ -29,11 +30,20 @@ def evolve(category: Category, event: CategoryEvent) -> Category:
             return replace(category, lifecycle=Lifecycle.DELETED)
 
 
-CATEGORY = Aggregate("category", Category(), evolve, CategoryEvent)
+def placement(event: CategoryEvent) -> Placement:
+    match event:
+        case CategoryCreated() | CategoryUpdated():
+            parent = CATEGORY.stream(event.parent_id) if event.parent_id else None
+            return Place(CATEGORY.stream_of(event), parent, comparable(event.name))
+        case CategoryDeleted():
+            return Remove(CATEGORY.stream_of(event))
+
+
+CATEGORY = Aggregate("category", Category(), evolve, CategoryEvent, placement)
 
 
 def require_active(category_id: UUID, category: Category, field: Path) -> None:
-    """The category that something is put into must be there; `field` is where the input named it."""
+    """Raise NotFound or Rejected at `field` of the command unless the category is there."""
     match category.lifecycle:
         case Lifecycle.ABSENT:
             raise NotFound(f"category {category_id} does not exist", field)
@@ -44,22 +54,22 @@ def require_active(category_id: UUID, category: Category, field: Path) -> None:
 
 
 def create(command: CreateCategory, category: Category, parents: Sequence[Category]) -> list[CategoryEvent]:
-    """`parents`: the named parent's state, or nothing for a top-level category."""
+    """`parents`: the state of the named parent; empty for a top-level category."""
     if category.lifecycle is not Lifecycle.ABSENT:
-        raise Rejected(f"category {command.category_id} exists already", ("categoryId",))
+        raise Rejected(f"category {command.category_id} exists already", ("category_id",))
     if command.parent_id:
-        require_active(command.parent_id, parents[0], ("parentId",))
+        require_active(command.parent_id, parents[0], ("parent_id",))
     return [CategoryCreated(command.category_id, command.name, command.description, command.parent_id)]
 
 
 def update(command: UpdateCategory, category: Category, parents: Sequence[Category]) -> list[CategoryEvent]:
-    """Changing nothing records nothing. Longer circles than one are caught where the tree is: in the event store."""
+    """Record nothing when nothing changes. The event store refuses longer circles."""
     require_active(command.category_id, category, ("id",))
     parent_id = command.parent_id.value if command.parent_id else category.parent_id
     if parent_id == command.category_id:
-        raise Invalid("a category cannot be its own parent", ("parentId",))
+        raise Invalid("a category cannot be its own parent", ("parent_id",))
     if command.parent_id and parent_id and parent_id != category.parent_id:
-        require_active(parent_id, parents[0], ("parentId",))
+        require_active(parent_id, parents[0], ("parent_id",))
     updated = CategoryUpdated(
         command.category_id,
         command.name.value if command.name else category.name,
@@ -70,7 +80,7 @@ def update(command: UpdateCategory, category: Category, parents: Sequence[Catego
 
 
 def delete(command: DeleteCategory, category: Category) -> list[CategoryEvent]:
-    """Deleting twice records nothing. That nothing belongs to it any more is checked in the append."""
+    """Record nothing the second time. The append checks that the category is empty."""
     match category.lifecycle:
         case Lifecycle.ABSENT:
             raise NotFound(f"category {command.category_id} does not exist", ("id",))

@@ -1,33 +1,30 @@
-"""What can be asked of the shop. Decoded once, at the edge, from JSON with camelCase names; unknown fields are refused."""
+"""The commands of the shop. The edge decodes them once and refuses unknown fields."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar, dataclass_transform
 from uuid import UUID
 
 from pydantic import BeforeValidator, ConfigDict, Field, with_config
 from pydantic.alias_generators import to_camel
 
-from shared.domain.values import (
-    MAX_LINES,
-    Amount,
-    Currency,
-    Name,
-    Quantity,
-    Stock,
-    StockDelta,
-    Text,
-    To,
-    Token,
-)
+from shared.domain.values import MAX_LINES, Amount, Currency, Name, Quantity, Stock, StockDelta, Text, To, Token
 
 CLEARABLE = BeforeValidator(lambda value: To(None) if value is None else value)
-"""Null clears the field. Elsewhere in an update null means the same as leaving it out."""
+"""Let None clear the field. In the other fields of an update, None leaves the value as it is."""
 
-at_the_edge = with_config(ConfigDict(extra="forbid", alias_generator=to_camel))
+T = TypeVar("T")
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@dataclass_transform(frozen_default=True)
+def wire_command(kind: type[T]) -> type[T]:
+    """Make a frozen dataclass that has camelCase names on the wire and takes no unknown fields.
+
+    The names are declared here, because pydantic takes aliases only from the type itself.
+    """
+    return with_config(ConfigDict(extra="forbid", alias_generator=to_camel))(dataclass(frozen=True)(kind))
+
+
+@wire_command
 class CreateCategory:
     category_id: UUID
     name: Name
@@ -35,8 +32,7 @@ class CreateCategory:
     parent_id: UUID | None = None
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class UpdateCategory:
     category_id: UUID
     name: To[Name] | None = None
@@ -44,14 +40,12 @@ class UpdateCategory:
     parent_id: Annotated[To[UUID | None] | None, CLEARABLE] = None
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class DeleteCategory:
     category_id: UUID
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class CreateProduct:
     product_id: UUID
     name: Name
@@ -62,10 +56,9 @@ class CreateProduct:
     stock_quantity: Stock | None = None
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class UpdateProduct:
-    """`stock_quantity` is the number on hand after the update; `price` is in the product's currency."""
+    """`stock_quantity`: units on hand after the update. `price`: in the product's currency."""
 
     product_id: UUID
     name: To[Name] | None = None
@@ -75,15 +68,13 @@ class UpdateProduct:
     stock_quantity: To[Stock] | None = None
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class ChangeProductPrice:
     product_id: UUID
     new_price: Amount
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class AdjustStock:
     """`delta`: units that came in (positive) or went missing (negative)."""
 
@@ -92,14 +83,12 @@ class AdjustStock:
     reason: Text | None = None
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class DeleteProduct:
     product_id: UUID
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class OrderLine:
     """A line as the client saw it; name and price are compared with the product, never trusted."""
 
@@ -109,8 +98,7 @@ class OrderLine:
     unit_price: Amount
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class CreateOrder:
     order_id: UUID
     user_id: Token
@@ -119,59 +107,50 @@ class CreateOrder:
     shipping_method: Token = "standard"
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class CancelOrder:
     order_id: UUID
     reason: Text | None = None
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class ReserveInventory:
     order_id: UUID
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class ProcessPayment:
     order_id: UUID
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class ArrangeShipping:
     order_id: UUID
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class ConfirmOrder:
     order_id: UUID
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class ReleaseInventory:
     order_id: UUID
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class RefundPayment:
     order_id: UUID
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class CancelShipping:
     order_id: UUID
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class FailOrder:
-    """End an order whose steps have been undone: CANCELLED if its customer asked for it, FAILED otherwise."""
+    """End an order whose steps are undone: CANCELLED if its customer asked for it, else FAILED."""
 
     order_id: UUID
     reason: str

@@ -1,4 +1,4 @@
-"""Everything a caller can be told went wrong, and the one table of its HTTP status and GraphQL code."""
+"""The errors that a caller sees. The edge maps each class to an HTTP status and a GraphQL code."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,8 @@ Path = Sequence[str | int]
 class ShopError(Exception):
     """An answer, not a crash: the message is meant for the caller.
 
-    `field`: where in the input the fault lies, e.g. `("items", 0, "quantity")`; empty when it is not about one field.
+    `field`: the path of the faulty field in the command, e.g. `("items", 0, "unit_price")`;
+    `("id",)` is the aggregate's own id; empty when the error is not about one field.
     """
 
     def __init__(self, message: str, field: Path = ()) -> None:
@@ -26,35 +27,35 @@ class NotFound(ShopError):
 
 
 class Rejected(ShopError):
-    """A rule of the shop forbids it in the present state."""
+    """A rule of the shop forbids the command in the present state."""
 
 
 class NameTaken(Rejected):
-    """Another sibling already has the name."""
+    """A sibling already has the name."""
 
 
 class ParentMissing(Rejected):
-    """The category it would belong to is gone."""
+    """The parent category has been deleted."""
 
 
 class StillInUse(Rejected):
-    """Something still belongs to it."""
+    """The category still has products or subcategories."""
 
 
 class CircularParent(Rejected):
-    """A category can't become its own ancestor."""
+    """A category cannot become its own ancestor."""
 
 
 class Conflict(ShopError):
-    """It collides with something else that was asked for or done."""
+    """The request collides with another request."""
 
 
 class ConcurrencyError(Conflict):
-    """Somebody else wrote first; load again and decide again."""
+    """Another writer was faster; load again and decide again."""
 
 
 class Unavailable(ShopError):
-    """Something this depends on does not answer; the same call may work after `retry_after` seconds."""
+    """A dependency does not answer; the same call may work after `retry_after` seconds."""
 
     def __init__(self, message: str, field: Path = (), retry_after: float = 1.0) -> None:
         super().__init__(message, field)
@@ -62,12 +63,12 @@ class Unavailable(ShopError):
 
 
 class Unauthenticated(ShopError):
-    """It needs somebody who is signed in."""
+    """The request needs a signed-in user."""
 
 
 class Forbidden(ShopError):
-    """Whoever is signed in may not do it."""
+    """The signed-in user has no permission for the request."""
 
 
 class TimedOut(ShopError):
-    """No answer in time. It may have happened all the same: ask again under the same idempotency key."""
+    """No answer came in time; the outcome is unknown. Retry under the same idempotency key."""

@@ -1,5 +1,5 @@
-"""What has happened, one frozen dataclass per fact. A field may be added with a default; anything else needs a new
-`schema_version` here and an upcaster in `shared/event_store/aggregates.py`."""
+"""The events of the shop. A field may be added with a default; any other change needs a new
+`schema_version` on the event and an upcaster in `shared/event_store/aggregates.py`."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,7 +18,7 @@ class CategoryCreated:
 
 @dataclass(frozen=True)
 class CategoryUpdated:
-    """The category as it is from now on, changed fields and unchanged ones."""
+    """All fields of the category after the update, changed or not."""
 
     category_id: UUID
     name: str
@@ -43,7 +43,7 @@ class ProductCreated:
 
 @dataclass(frozen=True)
 class ProductUpdated:
-    """The product as it is from now on, changed fields and unchanged ones."""
+    """All these fields of the product after the update, changed or not."""
 
     product_id: UUID
     name: str
@@ -87,7 +87,7 @@ class StockShipped:
 
 @dataclass(frozen=True)
 class ProductDeleted:
-    """No longer sold. Its history, and the orders that name it, stay."""
+    """The product is no longer sold. Its history and its orders stay."""
 
     product_id: UUID
 
@@ -131,7 +131,7 @@ class InventoryReservationFailed:
 
 @dataclass(frozen=True)
 class InventoryReleased:
-    """The mark that nothing is reserved for the order, nor ever will be."""
+    """The mark that nothing is reserved for the order and never will be."""
 
     order_id: UUID
 
@@ -151,7 +151,7 @@ class PaymentFailed:
 
 @dataclass(frozen=True)
 class PaymentRefunded:
-    """The mark that the customer's money is back, or was never and will never be taken."""
+    """The mark that the customer has the money back, or that it was not and never will be taken."""
 
     order_id: UUID
 
@@ -170,14 +170,14 @@ class ShippingFailed:
 
 @dataclass(frozen=True)
 class ShippingCancelled:
-    """The mark that no parcel is on its way, nor ever will be."""
+    """The mark that no parcel is on its way and never will be."""
 
     order_id: UUID
 
 
 @dataclass(frozen=True)
 class FulfilmentStopped:
-    """No further step begins: recorded before the first effect outside is undone, so that it can't race the last step."""
+    """No further step begins. Recorded before a provider undoes a step, so that none races it."""
 
     order_id: UUID
 
@@ -201,25 +201,13 @@ class OrderFailed:
 
 CategoryChange = CategoryUpdated | CategoryDeleted
 CategoryEvent = CategoryCreated | CategoryChange
-ProductChange = (
-    ProductUpdated | ProductPriceChanged | StockAdjusted | StockReserved | StockReleased | StockShipped | ProductDeleted
-)
+StockEvent = StockAdjusted | StockReserved | StockReleased | StockShipped
+ProductChange = ProductUpdated | ProductPriceChanged | StockEvent | ProductDeleted
 ProductEvent = ProductCreated | ProductChange
-OrderChange = (
-    OrderCancellationRequested
-    | InventoryReserved
-    | InventoryReservationFailed
-    | InventoryReleased
-    | PaymentProcessed
-    | PaymentFailed
-    | PaymentRefunded
-    | ShippingArranged
-    | ShippingFailed
-    | ShippingCancelled
-    | FulfilmentStopped
-    | OrderConfirmed
-    | OrderCancelled
-    | OrderFailed
-)
+InventoryEvent = InventoryReserved | InventoryReservationFailed | InventoryReleased
+PaymentEvent = PaymentProcessed | PaymentFailed | PaymentRefunded
+ShippingEvent = ShippingArranged | ShippingFailed | ShippingCancelled
+EndEvent = FulfilmentStopped | OrderConfirmed | OrderCancelled | OrderFailed
+OrderChange = OrderCancellationRequested | InventoryEvent | PaymentEvent | ShippingEvent | EndEvent
 OrderEvent = OrderCreated | OrderChange
 Event = CategoryEvent | ProductEvent | OrderEvent

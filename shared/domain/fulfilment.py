@@ -1,8 +1,8 @@
 """The decisions of an order's fulfilment: each step, its compensation, and the end.
 
-Whatever arrives late, twice or out of order decides on the order's own stream: a step acts once, never after its
-compensation, and never once the order is closing. A compensation leaves its mark even when there was nothing to undo,
-so that a step still on its way finds it.
+Commands may arrive late, twice or out of order, so each decides on the order's own stream. A step
+acts once, never after its compensation, and never once the order is closing. A compensation leaves
+its mark even when there was nothing to undo, so that a step still on its way finds it.
 """
 
 from collections.abc import Sequence
@@ -44,16 +44,16 @@ def _may_begin(order: Order, step: Outcome) -> bool:
 
 
 def _may_end(step: Outcome, before: Outcome) -> bool:
-    """Whether an outcome from outside can still be recorded, closing or not."""
+    """Return True while a provider's answer can still be recorded, even if the order is closing."""
     return step is Outcome.OPEN and before is Outcome.DONE
 
 
 def reserve_inventory(command: ReserveInventory, order: Order, products: Sequence[Product]) -> list[Event]:
-    """Set all lines aside or none: one append holds the order's outcome and every product's."""
+    """Reserve all lines or none: one append holds the order's outcome and every product's."""
     if not _may_begin(order, order.inventory):
         return []
     lines = list(zip(order.items, products, strict=True))
-    shortages = [why for item, product in lines if (why := products_of.shortage(product, item.quantity))]
+    shortages = [reason for item, product in lines if (reason := products_of.shortage(product, item.quantity))]
     if shortages:
         return [InventoryReservationFailed(command.order_id, "; ".join(shortages))]
     reserved = [
@@ -70,18 +70,14 @@ def release_inventory(command: ReleaseInventory, order: Order, products: Sequenc
 
 
 def wants_payment(order: Order) -> bool:
-    """Whether to ask the payment provider at all."""
+    """Return True when the payment provider must be asked to charge the order."""
     return _may_begin(order, order.payment) and order.inventory is Outcome.DONE
 
 
 def record_payment(payment_id: str, command: ProcessPayment, order: Order) -> list[OrderEvent]:
-    """Money that was taken is recorded even when the order began to close meanwhile: the saga will give it back."""
-    assert order.total is not None
-    return (
-        [PaymentProcessed(command.order_id, payment_id, order.total)]
-        if _may_end(order.payment, order.inventory)
-        else []
-    )
+    """Record money that was taken even if the order is closing: the saga will refund it."""
+    paid = PaymentProcessed(command.order_id, payment_id, order.total)
+    return [paid] if _may_end(order.payment, order.inventory) else []
 
 
 def record_payment_failure(reason: str, command: ProcessPayment, order: Order) -> list[OrderEvent]:
@@ -89,13 +85,13 @@ def record_payment_failure(reason: str, command: ProcessPayment, order: Order) -
 
 
 def stop(command: RefundPayment | CancelShipping, order: Order) -> list[OrderEvent]:
-    """Fence the order before an effect outside is undone: from here on it can't be confirmed any more."""
-    beyond = order.status in (OrderStatus.ABSENT, OrderStatus.CONFIRMED)
-    return [] if order.closing or beyond else [FulfilmentStopped(command.order_id)]
+    """Close the order before a provider undoes its step, so that it can no longer be confirmed."""
+    unstoppable = order.status in (OrderStatus.ABSENT, OrderStatus.CONFIRMED)
+    return [] if order.closing or unstoppable else [FulfilmentStopped(command.order_id)]
 
 
 def wants_undoing(order: Order, step: Outcome) -> bool:
-    """Whether a compensation still has something to do; a confirmed order has passed the point of no return."""
+    """Return True while a compensation has work to do; a confirmed order cannot be undone."""
     return step is not Outcome.UNDONE and order.status not in (OrderStatus.ABSENT, OrderStatus.CONFIRMED)
 
 
@@ -104,12 +100,12 @@ def record_refund(command: RefundPayment, order: Order) -> list[OrderEvent]:
 
 
 def wants_shipping(order: Order) -> bool:
-    """Whether to ask the shipping provider at all."""
+    """Return True when the shipping provider must be asked to ship the order."""
     return _may_begin(order, order.shipping) and order.payment is Outcome.DONE
 
 
 def record_shipping(shipping_id: str, command: ArrangeShipping, order: Order) -> list[OrderEvent]:
-    """A parcel that was arranged is recorded even when the order began to close meanwhile: the saga will call it back."""
+    """Record a parcel that was arranged even if the order is closing: the saga will cancel it."""
     return [ShippingArranged(command.order_id, shipping_id)] if _may_end(order.shipping, order.payment) else []
 
 
@@ -122,7 +118,7 @@ def record_shipping_cancellation(command: CancelShipping, order: Order) -> list[
 
 
 def confirm(command: ConfirmOrder, order: Order, products: Sequence[Product]) -> list[Event]:
-    """The point of no return: the order is confirmed and its units leave the shelf in one append."""
+    """Confirm the order and take its units off the shelf in one append: the point of no return."""
     if order.status is not OrderStatus.SHIPPED or order.closing:
         return []
     shipped = [event for product in products for event in products_of.ship(product, command.order_id)]
@@ -130,7 +126,7 @@ def confirm(command: ConfirmOrder, order: Order, products: Sequence[Product]) ->
 
 
 def fail(command: FailOrder, order: Order) -> list[OrderEvent]:
-    """End an order whose steps have been undone; an order that has ended stays as it is."""
+    """End an order whose steps have been undone. An order that has ended stays as it is."""
     if order.status in (OrderStatus.ABSENT, OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED):
         return []
     ended = OrderCancelled if order.cancelled_by_customer else OrderFailed

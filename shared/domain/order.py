@@ -1,14 +1,17 @@
-"""Orders: what was ordered, how far it got, and the client's two decisions: create and cancel."""
+"""Orders: their lines, their progress, and the client's two decisions, create and cancel."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 from uuid import UUID
 
-from shared.domain.aggregate import Aggregate
+from shared.domain.aggregate import Aggregate, Placement
+from shared.domain.category import CATEGORY
 from shared.domain.commands import CancelOrder, CreateOrder, OrderLine
 from shared.domain.errors import Invalid, NotFound, Path, Rejected
 from shared.domain.events import (
+    Event,
     FulfilmentStopped,
     InventoryReleased,
     InventoryReservationFailed,
@@ -27,8 +30,8 @@ from shared.domain.events import (
     ShippingCancelled,
     ShippingFailed,
 )
-from shared.domain.product import Product, require_on_sale
-from shared.domain.values import Money
+from shared.domain.product import PRODUCT, Product, require_on_sale
+from shared.domain.values import NIL, ZERO, Money
 
 
 class OrderStatus(Enum):
@@ -43,7 +46,7 @@ class OrderStatus(Enum):
 
 
 class Outcome(Enum):
-    """Of one step of the order's fulfilment. UNDONE is final: a step that arrives after its compensation does nothing."""
+    """How a step of fulfilment ended. UNDONE is final: a later step does nothing."""
 
     OPEN = "open"
     DONE = "done"
@@ -53,12 +56,12 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Order:
-    """`closing`: a failure or a cancellation has been recorded, so no further step begins."""
+    """`closing`: a failure or a cancellation is recorded, so no further step begins."""
 
-    order_id: UUID | None = None
+    order_id: UUID = NIL
     user_id: str = ""
     items: tuple[OrderItem, ...] = ()
-    total: Money | None = None
+    total: Money = ZERO
     payment_method: str = ""
     shipping_method: str = ""
     status: OrderStatus = OrderStatus.ABSENT
@@ -88,28 +91,12 @@ def evolve(order: Order, event: OrderEvent) -> Order:
             return replace(order, closing=True)
         case OrderConfirmed():
             return replace(order, status=OrderStatus.CONFIRMED)
-        case _:
-            return _evolve_ending(order, event)
-
-
-def _evolve_ending(
-    order: Order,
-    event: InventoryReservationFailed
-    | InventoryReleased
-    | PaymentFailed
-    | PaymentRefunded
-    | ShippingFailed
-    | ShippingCancelled
-    | OrderCancelled
-    | OrderFailed,
-) -> Order:
-    match event:
         case InventoryReservationFailed(_, reason):
-            return replace(order, inventory=Outcome.FAILED, closing=True, reason=_first(order, reason))
+            return replace(order, inventory=Outcome.FAILED, closing=True, reason=_first_reason(order, reason))
         case PaymentFailed(_, reason):
-            return replace(order, payment=Outcome.FAILED, closing=True, reason=_first(order, reason))
+            return replace(order, payment=Outcome.FAILED, closing=True, reason=_first_reason(order, reason))
         case ShippingFailed(_, reason):
-            return replace(order, shipping=Outcome.FAILED, closing=True, reason=_first(order, reason))
+            return replace(order, shipping=Outcome.FAILED, closing=True, reason=_first_reason(order, reason))
         case InventoryReleased():
             return replace(order, inventory=Outcome.UNDONE, closing=True)
         case PaymentRefunded():
@@ -122,19 +109,34 @@ def _evolve_ending(
             return replace(order, status=OrderStatus.FAILED, closing=True, reason=reason)
 
 
-def _first(order: Order, reason: str) -> str | None:
-    """What made the order close; a step that fails later, because it is undone already, is not why."""
+def _first_reason(order: Order, reason: str) -> str | None:
+    """Keep the reason that closed the order: a later step may fail just because it was undone."""
     return order.reason if order.closing else reason
 
 
 ORDER = Aggregate("order", Order(), evolve, OrderEvent)
 
+AGGREGATES: Mapping[str, Aggregate[Any]] = {one.name: one for one in (CATEGORY, PRODUCT, ORDER)}
+"""Every aggregate by its name. The list is here because this module imports the other two."""
+AGGREGATE_OF: Mapping[type[Any], Aggregate[Any]] = {
+    event_type: aggregate for aggregate in AGGREGATES.values() for event_type in aggregate.event_types
+}
+"""The aggregate of each event type."""
+
+
+def placement(event: Event) -> Placement | None:
+    """Return the change that an event makes to the tree of categories and products, if any."""
+    change = AGGREGATE_OF[type(event)].placement
+    return change(event) if change else None
+
 
 def create(command: CreateOrder, order: Order, products: Sequence[Product]) -> list[OrderEvent]:
-    """`products`: the state of each line's product, in the order of the lines. Stock is not looked at here: reserving
-    it is the first step of the order's saga."""
+    """`products`: the state of each line's product, in the order of the lines.
+
+    The stock is not checked here: reserving it is the first step of the order's saga.
+    """
     if order.status is not OrderStatus.ABSENT:
-        raise Rejected(f"order {command.order_id} exists already", ("orderId",))
+        raise Rejected(f"order {command.order_id} exists already", ("order_id",))
     _require_distinct(command.items)
     items = [
         _item(line, product, ("items", n))
@@ -144,34 +146,30 @@ def create(command: CreateOrder, order: Order, products: Sequence[Product]) -> l
     if len(currencies) > 1:
         raise Rejected(f"one order can't mix currencies: {', '.join(sorted(currencies))}", ("items",))
     total = Money(sum((item.unit_price * item.quantity for item in items), start=items[0].unit_price * 0), *currencies)
-    return [
-        OrderCreated(
-            command.order_id, command.user_id, tuple(items), total, command.payment_method, command.shipping_method
-        )
-    ]
+    methods = command.payment_method, command.shipping_method
+    return [OrderCreated(command.order_id, command.user_id, tuple(items), total, *methods)]
 
 
 def _require_distinct(lines: Sequence[OrderLine]) -> None:
     seen: set[UUID] = set()
     for n, line in enumerate(lines):
         if line.product_id in seen:
-            raise Invalid(
-                f"product {line.product_id} has a line already; raise its quantity", ("items", n, "productId")
-            )
+            reason = f"product {line.product_id} has a line already; raise its quantity"
+            raise Invalid(reason, ("items", n, "product_id"))
         seen.add(line.product_id)
 
 
 def _item(line: OrderLine, product: Product, at: Path) -> OrderItem:
-    require_on_sale(line.product_id, product, (*at, "productId"))
+    require_on_sale(line.product_id, product, (*at, "product_id"))
     if line.product_name != product.name:
-        raise Rejected(f"the product is called {product.name!r}, not {line.product_name!r}", (*at, "productName"))
+        raise Rejected(f"the product is called {product.name!r}, not {line.product_name!r}", (*at, "product_name"))
     if line.unit_price != product.price.amount:
-        raise Rejected(f"the price is {product.price.amount}, not {line.unit_price}", (*at, "unitPrice"))
+        raise Rejected(f"the price is {product.price.amount}, not {line.unit_price}", (*at, "unit_price"))
     return OrderItem(line.product_id, product.name, line.quantity, product.price.amount)
 
 
 def cancel(command: CancelOrder, order: Order) -> list[OrderEvent]:
-    """Cancel before shipment; cancelling twice, or what is failing already, records nothing."""
+    """Cancel before shipment. Record nothing for an order that is closing or has ended."""
     if order.closing:
         return []
     match order.status:

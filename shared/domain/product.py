@@ -1,12 +1,11 @@
-"""Products: what is sold, at which price, how many lie on the shelf and for which orders some are set aside."""
+"""Products: name, category, price, units on hand and units reserved for orders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from uuid import UUID
 
-from shared.domain.aggregate import Aggregate, Lifecycle
-from shared.domain.category import Category, require_active
+from shared.domain.aggregate import Aggregate, Lifecycle, Place, Placement, Remove
+from shared.domain.category import CATEGORY, Category, require_active
 from shared.domain.commands import AdjustStock, ChangeProductPrice, CreateProduct, DeleteProduct, UpdateProduct
 from shared.domain.errors import Invalid, NotFound, Path, Rejected
 from shared.domain.events import (
@@ -20,18 +19,18 @@ from shared.domain.events import (
     StockReserved,
     StockShipped,
 )
-from shared.domain.values import MAX_STOCK, Money
+from shared.domain.values import MAX_STOCK, NIL, ZERO, Money
 
 
 @dataclass(frozen=True)
 class Product:
-    """`on_hand`: units on the shelf, set aside or not. `reserved`: units set aside, by order."""
+    """`on_hand`: units on the shelf, reserved or not. `reserved`: units by order id."""
 
-    product_id: UUID | None = None
+    product_id: UUID = NIL
     name: str = ""
     description: str | None = None
-    category_id: UUID | None = None
-    price: Money = field(default_factory=lambda: Money(Decimal(0)))
+    category_id: UUID = NIL
+    price: Money = ZERO
     on_hand: int = 0
     reserved: Mapping[UUID, int] = field(default_factory=dict)
     lifecycle: Lifecycle = Lifecycle.ABSENT
@@ -66,10 +65,21 @@ def _without(reserved: Mapping[UUID, int], order_id: UUID) -> Mapping[UUID, int]
     return {order: quantity for order, quantity in reserved.items() if order != order_id}
 
 
-PRODUCT = Aggregate("product", Product(), evolve, ProductEvent)
+def placement(event: ProductEvent) -> Placement | None:
+    match event:
+        case ProductCreated() | ProductUpdated():
+            return Place(PRODUCT.stream_of(event), CATEGORY.stream(event.category_id), None)
+        case ProductDeleted():
+            return Remove(PRODUCT.stream_of(event))
+        case ProductPriceChanged() | StockAdjusted() | StockReserved() | StockReleased() | StockShipped():
+            return None
+
+
+PRODUCT = Aggregate("product", Product(), evolve, ProductEvent, placement)
 
 
 def require_on_sale(product_id: UUID, product: Product, at: Path) -> None:
+    """Raise NotFound or Rejected at this field of the command unless the product is sold."""
     match product.lifecycle:
         case Lifecycle.ABSENT:
             raise NotFound(f"product {product_id} does not exist", at)
@@ -81,20 +91,19 @@ def require_on_sale(product_id: UUID, product: Product, at: Path) -> None:
 
 def create(command: CreateProduct, product: Product, categories: Sequence[Category]) -> list[ProductEvent]:
     if product.lifecycle is not Lifecycle.ABSENT:
-        raise Rejected(f"product {command.product_id} exists already", ("productId",))
-    require_active(command.category_id, categories[0], ("categoryId",))
+        raise Rejected(f"product {command.product_id} exists already", ("product_id",))
+    require_active(command.category_id, categories[0], ("category_id",))
     price = Money.of(command.price, command.currency, ("price",))
     stock = command.stock_quantity or 0
     return [ProductCreated(command.product_id, command.name, command.description, command.category_id, price, stock)]
 
 
 def update(command: UpdateProduct, product: Product, categories: Sequence[Category]) -> list[ProductEvent]:
-    """Changing nothing records nothing; a new price and a new stock are facts of their own."""
+    """Record nothing when nothing changes. A new price and a new stock are events of their own."""
     require_on_sale(command.product_id, product, ("id",))
     category_id = command.category_id.value if command.category_id else product.category_id
-    assert category_id is not None  # a product on sale has one
     if category_id != product.category_id:
-        require_active(category_id, categories[0], ("categoryId",))
+        require_active(category_id, categories[0], ("category_id",))
     updated = ProductUpdated(
         command.product_id,
         command.name.value if command.name else product.name,
@@ -107,14 +116,14 @@ def update(command: UpdateProduct, product: Product, categories: Sequence[Catego
         events += [ProductPriceChanged(command.product_id, price)] if price != product.price else []
     if command.stock_quantity:
         delta = command.stock_quantity.value - product.on_hand
-        events += _adjusted(product, command.product_id, delta, "stock set", ("stockQuantity",))
+        events += _adjusted(product, command.product_id, delta, "stock set", ("stock_quantity",))
     return events
 
 
 def change_price(command: ChangeProductPrice, product: Product) -> list[ProductEvent]:
-    """The amount is in the product's currency."""
+    """`new_price` is in the product's currency."""
     require_on_sale(command.product_id, product, ("id",))
-    price = Money.of(command.new_price, product.price.currency, ("newPrice",))
+    price = Money.of(command.new_price, product.price.currency, ("new_price",))
     return [ProductPriceChanged(command.product_id, price)] if price != product.price else []
 
 
@@ -127,14 +136,14 @@ def _adjusted(product: Product, product_id: UUID, delta: int, reason: str | None
     if delta == 0:
         return []
     if delta < 0 and delta + product.available < 0:
-        raise Rejected(f"only {product.available} of {product.on_hand} on hand are not reserved", at)
+        raise Rejected(f"only {product.available} of {product.on_hand} units on hand are not reserved", at)
     if product.on_hand + delta > MAX_STOCK:
-        raise Invalid(f"would make more than {MAX_STOCK} on hand", at)
+        raise Invalid(f"at most {MAX_STOCK} units can be on hand; got {product.on_hand + delta}", at)
     return [StockAdjusted(product_id, delta, reason)]
 
 
 def delete(command: DeleteProduct, product: Product) -> list[ProductEvent]:
-    """Deleting twice records nothing. Units already set aside for an order are still shipped."""
+    """Deleting twice records nothing. Units already reserved for an order are still shipped."""
     match product.lifecycle:
         case Lifecycle.ABSENT:
             raise NotFound(f"product {command.product_id} does not exist", ("id",))
@@ -145,7 +154,7 @@ def delete(command: DeleteProduct, product: Product) -> list[ProductEvent]:
 
 
 def shortage(product: Product, quantity: int) -> str | None:
-    """Why `quantity` can't be set aside now; None when it can."""
+    """Return why `quantity` units can't be reserved now, or None when they can."""
     if product.lifecycle is not Lifecycle.ACTIVE:
         return f"{product.name} is no longer sold"
     if product.available < quantity:
@@ -154,19 +163,16 @@ def shortage(product: Product, quantity: int) -> str | None:
 
 
 def reserve(product: Product, order_id: UUID, quantity: int) -> list[ProductEvent]:
-    """Set units aside for an order, once."""
-    assert product.product_id is not None
+    """Reserve units for an order. A second reservation for the same order records nothing."""
     return [] if order_id in product.reserved else [StockReserved(product.product_id, order_id, quantity)]
 
 
 def release(product: Product, order_id: UUID) -> list[ProductEvent]:
-    assert product.product_id is not None
     quantity = product.reserved.get(order_id)
     return [StockReleased(product.product_id, order_id, quantity)] if quantity else []
 
 
 def ship(product: Product, order_id: UUID) -> list[ProductEvent]:
-    """Hand over what was set aside for an order."""
-    assert product.product_id is not None
+    """Take the units reserved for an order off the shelf."""
     quantity = product.reserved.get(order_id)
     return [StockShipped(product.product_id, order_id, quantity)] if quantity else []

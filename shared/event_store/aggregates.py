@@ -10,12 +10,10 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 import structlog
 from pydantic import AwareDatetime, Field, Strict, TypeAdapter, ValidationError
 
-from shared.domain.aggregate import Aggregate, Ref, topic_of
-from shared.domain.category import CATEGORY
+from shared.domain.aggregate import Ref, topic_of
 from shared.domain.errors import Invalid
 from shared.domain.events import Event
-from shared.domain.order import ORDER
-from shared.domain.product import PRODUCT
+from shared.domain.order import AGGREGATE_OF
 from shared.domain.values import adapter
 from shared.event_store.protocol import EventRecord, EventStore, LogEntry, Snapshot
 from shared.messaging.envelope import Message
@@ -105,7 +103,7 @@ def records(loaded: Sequence[Loaded[Any]], events: Sequence[Any], context: Conte
     now = clock.now()
     placed = []
     for event in events:
-        stream = _AGGREGATES[type(event)].stream_of(event)
+        stream = AGGREGATE_OF[type(event)].stream_of(event)
         versions[stream] += 1
         name, schema_version, data = CODEC.encode(event)
         placed.append(EventRecord(clock.new_id(), stream, versions[stream], name, schema_version, data, context, now))
@@ -165,10 +163,7 @@ def _schema_version(event_type: type[Any]) -> int:
     return getattr(event_type, "schema_version", 1)
 
 
-_AGGREGATES: Mapping[type[Any], Aggregate[Any]] = {
-    event_type: aggregate for aggregate in (CATEGORY, PRODUCT, ORDER) for event_type in aggregate.event_types
-}
-CODEC = Codec(_AGGREGATES, UPCASTERS)
+CODEC = Codec(AGGREGATE_OF, UPCASTERS)
 
 
 def announcement(event: EventRecord) -> Message:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from threading import RLock
 from uuid import UUID
 
+from shared.domain.aggregate import Place, Placement, Remove
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
-from shared.domain.placement import Place, Placement, Remove
 from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import (
     KEYS_KEPT,

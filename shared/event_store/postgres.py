@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Json
 from pydantic_core import to_json
 
+from shared.domain.aggregate import Place, Placement, Remove
 from shared.domain.errors import (
     CircularParent,
     ConcurrencyError,
@@ -21,7 +22,6 @@ from shared.domain.errors import (
     ShopError,
     StillInUse,
 )
-from shared.domain.placement import Place, Placement, Remove
 from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import (
     KEYS_KEPT,

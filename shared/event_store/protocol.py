@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+from shared.domain.aggregate import Placement
 from shared.domain.errors import ConcurrencyError
-from shared.domain.placement import Placement
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context
 

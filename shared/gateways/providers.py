@@ -1,9 +1,8 @@
-"""Payment and shipping, as the shop needs them from whoever provides them.
+"""The payment and shipping providers: what the shop needs from them, and their calls over HTTP.
 
-Every call carries a key, the order's id. Asking again under the same key gives the first answer again; undoing a key
-that was never used forbids it for ever. A provider that can't do the latter needs an adapter that can.
-
-Here: over HTTP, each provider behind a time limit and a circuit breaker.
+Every call carries a key, the order's id. The same key always gets the first answer; undoing an
+unused key forbids it for ever. A provider that cannot do the latter needs an adapter that can.
+Every call raises Unavailable or TimedOut when the outcome is unknown.
 """
 
 from dataclasses import dataclass
@@ -23,62 +22,62 @@ from shared.resilience.calls import Breaker, deadline, time_left
 
 @dataclass(frozen=True)
 class Accepted:
-    """`reference`: the provider's own id for what was done."""
+    """`reference`: the provider's own id for the payment or the shipment."""
 
     reference: str
 
 
 @dataclass(frozen=True)
 class Declined:
-    """A business answer that asking again will not change."""
+    """A business answer that a retry will not change."""
 
     reason: str
 
 
 class PaymentGateway(Protocol):
-    def charge(self, key: str, amount: Money, method: str) -> Accepted | Declined:
-        """Raises Unavailable or TimedOut when the outcome is unknown."""
+    def charge(self, key: str, amount: Money, method: str) -> Accepted | Declined: ...
 
     def refund(self, key: str) -> None:
-        """Once it returns, nothing is charged under the key, nor ever will be. Raises Unavailable or TimedOut."""
+        """After it returns, nothing is charged under the key and never will be."""
 
 
 class ShippingGateway(Protocol):
-    def arrange(self, key: str, method: str) -> Accepted | Declined:
-        """Raises Unavailable or TimedOut when the outcome is unknown."""
+    def arrange(self, key: str, method: str) -> Accepted | Declined: ...
 
     def cancel(self, key: str) -> None:
-        """Once it returns, nothing is shipped under the key, nor ever will be. Raises Unavailable or TimedOut."""
+        """After it returns, nothing is shipped under the key and never will be."""
 
 
 TIMEOUT = 3.0
-"""Seconds for one call, its answer's last byte included."""
+"""Seconds for one call, including the last byte of its answer."""
 MAX_ANSWER = 100_000
 """Bytes."""
+_PERMANENT_REFUSALS = frozenset({400, 401, 403, 405, 409, 410, 413, 415, 422})
+"""Statuses that a retry will not change: the request is wrong; the breaker ignores them."""
 
-_FOR_GOOD = frozenset({400, 401, 403, 405, 409, 410, 413, 415, 422})
-"""Statuses that asking again will not change: a fault between us and the provider, which its breaker must not count."""
+_WithoutNul = Annotated[str, AfterValidator(lambda text: text.replace("\0", ""))]
 
 
 @dataclass(frozen=True)
 class _Answer:
     status: Literal["accepted", "refused", "undone"]
-    reference: Annotated[str, AfterValidator(lambda text: text.replace("\0", ""))] = ""
-    reason: Annotated[str, AfterValidator(lambda text: text.replace("\0", ""))] = ""
+    reference: _WithoutNul = ""
+    reason: _WithoutNul = ""
 
 
 class HttpProvider:
-    """One provider's endpoint: PUT makes what the key stands for, DELETE undoes it. Both may be repeated.
+    """One provider's endpoint: PUT makes a payment or shipment, DELETE undoes it. Both may repeat.
 
-    `url`: without a trailing slash. `authorization`: the header of that name; `id-token` for one of ours, such as the
-    sandbox. A business refusal is an answer; everything else that isn't success is Unavailable.
+    `url`: without a trailing slash. `authorization`: the value of that header; `id-token` stands
+    for an ID token of this function. Raise Invalid for a permanent refusal, else Unavailable or
+    TimedOut.
     """
 
-    def __init__(self, url: str, breaker: Breaker, authorization: str = "") -> None:
+    def __init__(self, url: str, client: httpx.Client, breaker: Breaker, authorization: str = "") -> None:
         self._url = url
+        self._client = client
         self._breaker = breaker
         self._authorization = authorization.strip()  # a secret's file often ends in a new line
-        self._client = httpx.Client()
 
     def make(self, key: str, body: dict[str, str]) -> Accepted | Declined:
         answer = self._call("PUT", key, body)
@@ -100,15 +99,15 @@ class HttpProvider:
 
     def _answer(self, method: str, key: str, body: dict[str, str] | None) -> _Answer:
         url, content = f"{self._url}/{key}", bytearray()
-        headers = _headers(key) | self._signed()
+        headers = self._headers(key)
         with (
             deadline(TIMEOUT),
             self._client.stream(method, url, json=body, headers=headers, timeout=time_left(TIMEOUT)) as response,
         ):
-            if response.status_code in _FOR_GOOD:
+            if response.status_code in _PERMANENT_REFUSALS:
                 raise Invalid(f"{self._breaker.name} does not take the request: {response.status_code}")
             response.raise_for_status()
-            for part in response.iter_bytes():  # the client's own limit is one for each part
+            for part in response.iter_bytes():  # httpx limits each part, time_left their sum
                 content += part
                 if len(content) > MAX_ANSWER:
                     raise httpx.DecodingError(f"more than {MAX_ANSWER} bytes")
@@ -116,22 +115,19 @@ class HttpProvider:
         answer: _Answer = adapter(_Answer).validate_json(bytes(content))
         return answer
 
-    def _signed(self) -> dict[str, str]:
+    def _headers(self, key: str) -> dict[str, str]:
+        context = current()
+        headers = {"Idempotency-Key": key, "X-Correlation-Id": context.correlation_id}
+        if trace := traceparent() or context.traceparent:
+            headers["traceparent"] = trace
         if self._authorization == "id-token":
-            return signed(self._url)
-        return {"Authorization": self._authorization} if self._authorization else {}
-
-
-def _headers(key: str) -> dict[str, str]:
-    context = current()
-    trace = traceparent() or context.traceparent
-    headers = {"Idempotency-Key": key, "X-Correlation-Id": context.correlation_id}
-    return headers | ({"traceparent": trace} if trace else {})
+            return headers | signed(self._url)
+        return headers | ({"Authorization": self._authorization} if self._authorization else {})
 
 
 class HttpPayments:
-    def __init__(self, url: str, breaker: Breaker, authorization: str = "") -> None:
-        self._provider = HttpProvider(url, breaker, authorization)
+    def __init__(self, url: str, client: httpx.Client, breaker: Breaker, authorization: str = "") -> None:
+        self._provider = HttpProvider(url, client, breaker, authorization)
 
     def charge(self, key: str, amount: Money, method: str) -> Accepted | Declined:
         return self._provider.make(key, {"amount": str(amount.amount), "currency": amount.currency, "method": method})
@@ -141,8 +137,8 @@ class HttpPayments:
 
 
 class HttpShipping:
-    def __init__(self, url: str, breaker: Breaker, authorization: str = "") -> None:
-        self._provider = HttpProvider(url, breaker, authorization)
+    def __init__(self, url: str, client: httpx.Client, breaker: Breaker, authorization: str = "") -> None:
+        self._provider = HttpProvider(url, client, breaker, authorization)
 
     def arrange(self, key: str, method: str) -> Accepted | Declined:
         return self._provider.make(key, {"method": method})

@@ -1,11 +1,11 @@
-"""A payment and shipping provider to try the shop with: the method of a request chooses the answer, like test cards.
+"""A payment and shipping provider for trials: the method chooses the answer, like a test card.
 
-    approve, standard   accepted (any method that is not listed here is refused)
-    decline, refuse     refused
-    time-out            done, but the answer comes too late, every time
+    approve, standard   accepted
+    decline, refuse     refused, like every method that is not listed here
+    time-out            accepted, but the answer always comes too late
     fail-N              an error N times, then accepted
 
-Amounts and shipments are kept in SQLite, in the file named by SANDBOX_DATABASE, or in memory.
+The ledger is stored in SQLite, in the file named by SANDBOX_DATABASE or in memory.
 """
 
 import re
@@ -19,7 +19,7 @@ from shared.domain.errors import Unavailable
 from shared.resilience import clock
 
 TOO_LATE = 8.0
-"""Seconds that `time-out` takes: more than any gateway waits."""
+"""Seconds that `time-out` takes: longer than any gateway waits."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (
@@ -33,8 +33,8 @@ LedgerEntry = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Ask:
-    """`amount` and `currency`: of a payment."""
+class ProviderRequest:
+    """`amount` and `currency`: of a payment; a shipment has none."""
 
     method: str
     amount: Decimal = Decimal(0)
@@ -48,55 +48,54 @@ class Sandbox:
         self._db.row_factory = sqlite3.Row
         self._db.execute(_SCHEMA)
 
-    def make(self, kind: str, key: str, ask: Ask) -> LedgerEntry:
-        """The same key gives the same answer. Raises Unavailable where the method says so."""
+    def make(self, kind: str, key: str, request: ProviderRequest) -> LedgerEntry:
+        """Return the key's first answer every time. Raise Unavailable where the method says so."""
         with self._lock:
             entry = self._find(kind, key)
             if entry is None or entry["status"] == "failing":
-                entry = self._decide(kind, key, ask, entry["failures"] if entry else 0)
-                self._keep(entry)
-        if ask.method == "time-out":
+                entry = self._decide(kind, key, request, entry["failures"] if entry else 0)
+                self._store(entry)
+        if request.method == "time-out":
             clock.sleep(TOO_LATE)
         if entry["status"] == "failing":
-            raise Unavailable(f"the sandbox was told to fail {ask.method.removeprefix('fail-')} times")
+            raise Unavailable(f"the sandbox fails {request.method.removeprefix('fail-')} times, as requested")
         if entry["status"] == "undone":
             return entry | {"status": "refused", "reason": "it has been undone already"}
         return entry
 
     def undo(self, kind: str, key: str) -> LedgerEntry:
-        """Undo it, or forbid it if it was never made."""
+        """Undo the key's payment or shipment. One that was never made is forbidden from now on."""
         with self._lock:
             entry = self._find(kind, key) or self._entry(kind, key, "undone")
             entry = entry | ({"status": "undone"} if entry["status"] in ("accepted", "failing") else {})
-            self._keep(entry)
+            self._store(entry)
         return entry | {"status": "undone"}
 
     def ledger(self, kind: str) -> list[LedgerEntry]:
-        """All that was ever asked for, for looking at and for adding up."""
+        """Return every payment or every shipment that was ever requested."""
         with self._lock:
             return [dict(row) for row in self._db.execute("SELECT * FROM ledger WHERE kind = ?", (kind,))]
 
-    def _decide(self, kind: str, key: str, ask: Ask, failures: int) -> LedgerEntry:
-        method = ask.method
+    def _decide(self, kind: str, key: str, request: ProviderRequest, failures: int) -> LedgerEntry:
+        method = request.method
         failing = re.fullmatch(r"fail-(\d{1,4})", method)
         if failing and failures < int(failing[1]):
             return self._entry(kind, key, "failing", failures=failures + 1)
         if method in ("approve", "standard", "time-out") or failing:
-            return self._entry(kind, key, "accepted", reference=f"sandbox-{clock.new_id()}", amount=str(ask.amount))
-        reason = (
-            f"the sandbox was told to {method}" if method in ("decline", "refuse") else f"unknown method {method!r}"
-        )
+            return self._entry(kind, key, "accepted", reference=f"sandbox-{clock.new_id()}", amount=str(request.amount))
+        requested = method in ("decline", "refuse")
+        reason = f"the sandbox was told to {method}" if requested else f"unknown method {method!r}"
         return self._entry(kind, key, "refused", reason=reason)
 
-    def _entry(self, kind: str, key: str, status: str, **more: Any) -> LedgerEntry:
+    def _entry(self, kind: str, key: str, status: str, **fields: Any) -> LedgerEntry:
         blank = {"reference": "", "reason": "", "amount": "0", "failures": 0}
-        return {"kind": kind, "key": key, "status": status} | blank | more
+        return {"kind": kind, "key": key, "status": status} | blank | fields
 
     def _find(self, kind: str, key: str) -> LedgerEntry | None:
         row = self._db.execute("SELECT * FROM ledger WHERE kind = ? AND key = ?", (kind, key)).fetchone()
         return dict(row) if row else None
 
-    def _keep(self, entry: LedgerEntry) -> None:
+    def _store(self, entry: LedgerEntry) -> None:
         self._db.execute(
             "INSERT OR REPLACE INTO ledger (kind, key, status, reference, reason, amount, failures)"
             " VALUES (:kind, :key, :status, :reference, :reason, :amount, :failures)",

@@ -17,9 +17,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from shared.config.manifest import manifest
-from shared.domain.category import CATEGORY
-from shared.domain.order import ORDER
-from shared.domain.product import PRODUCT
+from shared.domain.order import AGGREGATE_OF
 from shared.observability.context import ANSWERS
 from shared.read_models.documents import READ_MODELS
 from shared.sagas.definition import SagaStatus
@@ -86,7 +84,7 @@ LABELS: Mapping[str, Set[str]] = {
     "dependency": {"Pub/Sub", "Firestore", "the payment provider", "the shipping provider", *_COMMANDS},
     "state": {"closed", "open", "half-open"},
     "collector": {"breakers", "events", "event_outbox", "saga_outbox", "sagas", "dead_letters", *READ_MODELS},
-    "type": {kind.__name__ for one in (CATEGORY, PRODUCT, ORDER) for kind in one.event_types},
+    "type": {kind.__name__ for kind in AGGREGATE_OF},
     "outbox": {"events", "sagas"},
     "status": {status.value for status in SagaStatus},
     "read_model": set(READ_MODELS),

@@ -17,10 +17,8 @@ import structlog
 
 from shared.auth.identity import in_the_cloud
 from shared.config.settings import Settings
-from shared.domain.category import CATEGORY
 from shared.domain.errors import Unavailable
-from shared.domain.order import ORDER
-from shared.domain.product import PRODUCT
+from shared.domain.order import AGGREGATES
 from shared.messaging.outbox import Outbox
 from shared.monitoring.health import SWEEPS_MISSED, Check, Finding, HealthStatus, Stores
 from shared.monitoring.metrics import METRICS, Metric, Sample, added_up, count
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 _SECONDS = 5.0
 _NEWEST = 100
 _UNFINISHED = (SagaStatus.STARTED, SagaStatus.COMPENSATING, SagaStatus.STUCK)
-EVENT_TYPES = {one.name: [kind.__name__ for kind in one.event_types] for one in (CATEGORY, PRODUCT, ORDER)}
+EVENT_TYPES = {name: [kind.__name__ for kind in one.event_types] for name, one in AGGREGATES.items()}
 
 _log = structlog.get_logger()
 

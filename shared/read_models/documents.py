@@ -14,9 +14,8 @@ from shared.domain.aggregate import Aggregate, Lifecycle
 from shared.domain.category import CATEGORY, Category
 from shared.domain.events import OrderItem
 from shared.domain.order import ORDER, Order
-from shared.domain.placement import comparable
 from shared.domain.product import PRODUCT, Product
-from shared.domain.values import Money
+from shared.domain.values import Money, comparable
 from shared.read_models.protocol import Fields
 
 Document = TypeVar("Document")

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Strict
 
-from shared.domain.commands import at_the_edge
+from shared.domain.commands import wire_command
 from shared.domain.errors import Invalid, Rejected
 from shared.domain.values import Token, adapter
 from shared.read_models.documents import COLLECTIONS, READ_MODELS
@@ -219,8 +219,7 @@ class LiveGeneration:
         return stored_in(collection, known[1][read_model].live if read_model else 1)
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class RebuildProjection:
     """Change the generations of the projection function `name`'s read model.
 

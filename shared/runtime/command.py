@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Generic, TypeVar
@@ -10,10 +11,11 @@ from unicodedata import category
 from urllib.parse import unquote
 
 import flask
+from pydantic.alias_generators import to_camel
 
 from shared.auth.identity import require_caller, without_sign_in
 from shared.auth.permissions import Actor, Permission, Role, acting, require
-from shared.domain.errors import Invalid
+from shared.domain.errors import Invalid, ShopError
 from shared.event_store.aggregates import Loaded
 from shared.event_store.protocol import Append, EventStore, IdempotencyRecord
 from shared.observability.context import Context, SpanKind, fresh, handling
@@ -61,7 +63,7 @@ def command(
 
     def decorate(handle: Handler[Command]) -> HttpFunction:
         def carry_out(command: Command, asked: Request) -> str:
-            with recording(asked):
+            with recording(asked), _camel_case_fields():
                 return answer(handle(command, engines().event_store))
 
         return _posted(handle, _Task(handle.__name__, permission, decoded, carry_out))
@@ -84,6 +86,19 @@ def administrative(kind: type[Command]) -> Callable[[Callable[[Command, Engines]
         return _posted(handle, task)
 
     return decorate
+
+
+@contextmanager
+def _camel_case_fields() -> Iterator[None]:
+    """Name an error's field as the body does: the domain says category_id, JSON says categoryId.
+
+    Errors of `decode` stay outside, because they already use the body's names; an unknown category_id must be named so.
+    """
+    try:
+        yield
+    except ShopError as error:
+        error.field = tuple(to_camel(part) if isinstance(part, str) else part for part in error.field)
+        raise
 
 
 @dataclass(frozen=True)

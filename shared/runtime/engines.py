@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from threading import Lock
 
+import httpx
+
 from shared.auth.identity import refuse_emulator_in_the_cloud
 from shared.config.manifest import Database
 from shared.config.settings import Settings, settings
@@ -141,13 +143,17 @@ class Engines:
 
     @cached_property
     def payments(self) -> PaymentGateway:
-        authorization = self.settings.payment_authorization
-        return HttpPayments(self.settings.payment_url, self.breakers["the payment provider"], authorization)
+        breaker, authorization = self.breakers["the payment provider"], self.settings.payment_authorization
+        return HttpPayments(self.settings.payment_url, self.http, breaker, authorization)
 
     @cached_property
     def shipping(self) -> ShippingGateway:
-        authorization = self.settings.shipping_authorization
-        return HttpShipping(self.settings.shipping_url, self.breakers["the shipping provider"], authorization)
+        breaker, authorization = self.breakers["the shipping provider"], self.settings.shipping_authorization
+        return HttpShipping(self.settings.shipping_url, self.http, breaker, authorization)
+
+    @cached_property
+    def http(self) -> httpx.Client:
+        return httpx.Client()
 
     @cached_property
     def sandbox(self) -> Sandbox:

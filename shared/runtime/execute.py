@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from shared.domain.aggregate import Ref
 from shared.domain.errors import ConcurrencyError, Conflict
-from shared.domain.placement import placement
+from shared.domain.order import placement
 from shared.event_store.aggregates import Loaded, load, records, snapshot_if_due
 from shared.event_store.protocol import AlreadyRecorded, Append, EventStore, IdempotencyRecord
 from shared.observability.context import current

@@ -1,10 +1,12 @@
-"""Run a saga against its stores: read what happened on the stream it follows, advance, save, send.
+"""Run a saga against its stores: read its stream, advance, save, send.
 
-Like a projection, it takes a message only as a hint and reads every event once, in order, from the stream itself; so
-duplicates, late and reordered messages change nothing, and the last message that arrives makes up for all that didn't.
+A message is only a hint that the stream has new events. Every event is read once and in order from
+the stream itself, so duplicate, late and reordered messages change nothing, and one message makes
+up for all lost ones.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -28,12 +30,12 @@ _log = structlog.get_logger()
 
 
 class SweepIncomplete(Exception):
-    """Some sagas failed; the log says which and why. The others have been swept."""
+    """Some sagas could not be moved; the log says which and why. All others have been swept."""
 
 
 @dataclass(frozen=True)
 class Coordinator:
-    """`follows`: the aggregate whose stream a saga of the same id reads."""
+    """`follows`: the aggregate whose stream has the same id as the saga."""
 
     saga: Saga
     follows: Aggregate[Any]
@@ -41,70 +43,66 @@ class Coordinator:
     sagas: SagaStore
 
     def follow(self, saga_id: UUID) -> None:
-        """Take in what has happened on the stream since last time."""
-        self._until_saved(saga_id)
+        """Read the new events of the stream and act on them."""
+        self._save_with_retries(saga_id, None)
 
     def retry(self, saga_id: UUID, actor: str) -> None:
-        """Resume a stuck saga, or start the one of a stream that has none. Raises NotFound, or Rejected saying why not."""
-        self._until_saved(saga_id, lambda run: run.retry(actor))
+        """Resume a stuck saga, or start one that is missing. Raise NotFound or Rejected."""
+        self._save_with_retries(saga_id, lambda run: run.retry(actor))
 
     def sweep(self, now: datetime, limit: int = 1000) -> int:
-        """Fire the deadlines that have passed; how many were due. A saga that moved meanwhile is not touched: its
-        deadline is another one now."""
-        due = self.sagas.due(now, limit)
-        failed = [saga_id for saga_id in due if not self._swept(saga_id)]
+        """Fire the deadlines that have passed and return how many there were.
+
+        A saga that moved meanwhile has another deadline and stays as it is. Raise SweepIncomplete
+        at the end when some sagas could not be moved.
+        """
+        due, failed = self.sagas.due(now, limit), []
+        for saga_id in due:
+            try:
+                self._save_with_retries(saga_id, _Run.fire_deadline)
+            except Exception:
+                _log.exception("a saga could not be moved", saga_id=str(saga_id))
+                failed.append(saga_id)
         if failed:
-            raise SweepIncomplete(
-                f"{len(failed)} of {len(due)} sagas could not be moved, the first of them {failed[0]}"
-            )
+            raise SweepIncomplete(f"{len(failed)} of {len(due)} sagas could not be moved; the first is {failed[0]}")
         return len(due)
 
-    def _swept(self, saga_id: UUID) -> bool:
-        """Whether it could be; one that can't must not keep the others waiting."""
-        try:
-            self._until_saved(saga_id, _Run.look_at_the_clock)
-        except Exception:
-            _log.exception("a saga could not be moved", saga_id=str(saga_id))
-            return False
-        return True
-
-    def _until_saved(self, saga_id: UUID, then: "Callable[[_Run], None] | None" = None) -> None:
-        """`then`: what else there is to do once the stream has been read."""
-        for attempt in range(ATTEMPTS):
-            try:
-                self._once(saga_id, then)
+    def _save_with_retries(self, saga_id: UUID, then: "Callable[[_Run], None] | None") -> None:
+        """Retry at once after a conflict. tenacity would add 50 ms to each cold start."""
+        for _ in range(ATTEMPTS - 1):
+            with suppress(ConcurrencyError):
+                self._run(saga_id, then)
                 return
-            except ConcurrencyError:
-                if attempt == ATTEMPTS - 1:
-                    raise
+        self._run(saga_id, then)
 
-    def _once(self, saga_id: UUID, then: "Callable[[_Run], None] | None") -> None:
+    def _run(self, saga_id: UUID, then: "Callable[[_Run], None] | None") -> None:
+        """Read the stream, call `then`, save. `then` needs the trace, which the first event has."""
         stored = self.sagas.load(saga_id)
         seen = stored.progress.seen if stored else 0
         stream = self.follows.stream(saga_id)
         run = _Run(self, stored, stream)
-        for event in self.events.read([stream], {stream: 0 if then else seen})[stream]:
-            run.see(event)
+        for record in self.events.read([stream], {stream: 0 if then else seen})[stream]:
+            run.read(record)
         if then:
             then(run)
         run.save()
 
 
 class _Run:
-    """One pass over what is new, collecting what there is to save."""
+    """One pass over the new events of a stream, with the history and messages to save."""
 
     def __init__(self, coordinator: Coordinator, stored: StoredSaga | None, stream: str) -> None:
         self._coordinator = coordinator
         self._version = stored.version if stored else 0
         self._progress = stored.progress if stored else None
         self._correlation_id = stored.correlation_id if stored else ""
-        self._found = stored.progress.status if stored else None
+        self._stored_status = stored.progress.status if stored else None
         self._stream = stream
-        self._trace: str | None = None  # the order's; that of a sweep or an admin knows nothing of it
+        self._trace: str | None = None  # the order's trace; a sweep and an admin have their own
         self._history: list[HistoryEntry] = []
         self._messages: list[Message] = []
 
-    def see(self, record: EventRecord) -> None:
+    def read(self, record: EventRecord) -> None:
         self._trace = self._trace or record.metadata.traceparent
         if self._progress and record.version <= self._progress.seen:
             return
@@ -118,9 +116,10 @@ class _Run:
         else:
             progress, commands = advance(saga, self._progress, event, now)
         self._history.append(HistoryEntry("event", record.type, record.data))
-        self._moved(replace(progress, seen=record.version), commands, caused_by(record.metadata, str(record.id)))
+        self._move(replace(progress, seen=record.version), commands, caused_by(record.metadata, str(record.id)))
 
-    def look_at_the_clock(self) -> None:
+    def fire_deadline(self) -> None:
+        """Advance the saga when its deadline has passed."""
         now = clock.now()
         if self._progress is None or self._progress.deadline_at is None or self._progress.deadline_at > now:
             return
@@ -129,22 +128,22 @@ class _Run:
         self._history.append(HistoryEntry("timer", "DeadlinePassed", {"deadline_at": deadline}))
         with span("DeadlinePassed", parent=self._trace):
             context = Context(self._correlation_id, str(self._progress.saga_id), traceparent=self._trace)
-            self._moved(progress, commands, context)
+            self._move(progress, commands, context)
 
     def retry(self, actor: str) -> None:
-        """An answer that came late may have moved it already."""
+        """Resume the saga unless a late answer, just read, has already moved it."""
         if self._progress is None:
             raise NotFound("there is neither a saga nor an order with this id", ("id",))
-        if self._found is SagaStatus.COMPENSATING:  # somebody has just retried it
+        if self._stored_status is SagaStatus.COMPENSATING:  # another admin has just retried it
             return
-        if self._found not in (None, SagaStatus.STUCK):
-            raise Rejected(f"the saga is {self._found.value}; only one that is STUCK can be retried", ("id",))
+        if self._stored_status not in (None, SagaStatus.STUCK):
+            raise Rejected(f"the saga is {self._stored_status.value}; only a STUCK saga can be retried", ("id",))
         if self._progress.status is SagaStatus.STUCK:
             progress, commands = resume(self._coordinator.saga, self._progress, clock.now())
             self._history.append(HistoryEntry("retry", "Retried", {"actor": actor}))
-            self._moved(progress, commands, Context(self._correlation_id, current().causation_id))
+            self._move(progress, commands, Context(self._correlation_id, current().causation_id))
 
-    def _moved(self, progress: Progress, commands: Sequence[Any], context: Context) -> None:
+    def _move(self, progress: Progress, commands: Sequence[Any], context: Context) -> None:
         self._progress = progress
         context = replace(context, actor="system", traceparent=traceparent() or context.traceparent)
         for command in commands:
@@ -153,6 +152,7 @@ class _Run:
             self._history.append(HistoryEntry("command", message.type, message.data, message.id))
 
     def save(self) -> None:
+        """Save the pass. Raise ConcurrencyError when another process saved the saga first."""
         if self._progress is None or not self._history:
             return
         saga = StoredSaga(self._coordinator.saga.name, self._progress, self._version, self._correlation_id)

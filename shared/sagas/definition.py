@@ -1,11 +1,12 @@
-"""A saga as a table: which command each step sends, what completes it, what fails it and what undoes it; and how it moves.
+"""A saga as a table of steps, and how it moves.
 
-A saga (Garcia-Molina & Salem, 1987) is a long transaction cut into steps that each commit by themselves; when one can't
-be done, those before it are undone in reverse by their compensations. Here it follows the stream of one aggregate: every
-step records its outcome there, so the saga's own state is a fold of that stream plus its clock.
+A saga (Garcia-Molina & Salem, 1987) is a long transaction cut into steps that each commit by
+themselves. When a step fails, the steps before it are undone in reverse by their compensations.
+Here a saga follows the stream of one aggregate: every step records its outcome there, so the saga's
+state is a fold of that stream plus its clock.
 
-`advance(definition, progress, event, now)` gives the new progress and the commands to send. It is pure: what arrives twice
-is kept out by the caller, which feeds the stream in order, each event once.
+`advance(saga, progress, event, now)` returns the new progress and the commands to send. It is pure;
+the caller feeds it the events of the stream in order and each once.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from uuid import UUID
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a command is sent again when nothing came back in time, waiting `factor` times longer each time."""
+    """How often an unanswered command is sent again. Each wait is `factor` times the one before."""
 
     times: int
     factor: float = 2.0
@@ -26,8 +27,8 @@ class Retries:
 
 @dataclass(frozen=True)
 class Step:
-    """`within`: how long the first answer may take. `undo` and `undone`: the compensation's command and the event that
-    completes it; a step without them leaves nothing to undo."""
+    """`until` completes the step, `unless` fails it. `within`: the wait for the first answer.
+    `undo`, `undone`: the compensation and the event that completes it; None for nothing to undo."""
 
     send: Callable[[UUID], Any]
     until: type[Any]
@@ -40,26 +41,26 @@ class Step:
 
 @dataclass(frozen=True)
 class Saga:
-    """`cancelled_by`: the event that turns it round at any moment. `gives_up_with`: the command, made of the id and the
-    reason, that ends it after everything is undone, completed by one of `given_up`."""
+    """`cancelled_by`: the event that starts the compensations at any step. `gives_up_with`: the
+    command, made of id and reason, that ends the saga after them; `ended_by`: its outcomes."""
 
     name: str
     starts_on: type[Any]
     steps: tuple[Step, ...]
     cancelled_by: type[Any]
     gives_up_with: Callable[[UUID, str], Any]
-    given_up: tuple[type[Any], ...]
+    ended_by: tuple[type[Any], ...]
     undo_within: timedelta
     undo_retries: Retries
 
     @property
     def commands(self) -> tuple[Callable[..., Any], ...]:
-        """All that it may send."""
+        """Every command that the saga may send."""
         undoing = (step.undo for step in self.steps if step.undo)
         return (*(step.send for step in self.steps), *undoing, self.gives_up_with)
 
     def at_pace(self, factor: float) -> "Saga":
-        """The same saga with all its deadlines multiplied."""
+        """Return the same saga with all its deadlines multiplied."""
         steps = tuple(replace(step, within=step.within * factor) for step in self.steps)
         return replace(self, steps=steps, undo_within=self.undo_within * factor)
 
@@ -67,7 +68,7 @@ class Saga:
 class SagaStatus(Enum):
     STARTED = "STARTED"
     COMPENSATING = "COMPENSATING"
-    STUCK = "STUCK"  # a compensation was never answered: it needs a person, or its late answer
+    STUCK = "STUCK"  # a compensation was never answered: the saga needs an admin or the late answer
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
 
@@ -76,9 +77,9 @@ class SagaStatus(Enum):
 class Progress:
     """Where one saga stands.
 
-    `step`: index of the step in flight, or being undone; -1: giving up. `attempts`: how often its command was sent.
-    `deadline_at`: UTC; None when nothing is awaited. `seen`: the version of the followed stream up to which it has
-    read. `compensated`: whether there was anything to undo.
+    `step`: index of the step in flight or being undone; -1 once every step is undone. `attempts`:
+    how often its command was sent. `deadline_at`: UTC; None when no answer is awaited. `seen`: the
+    last version read from the stream. `compensated`: True when there was a step to undo.
     """
 
     saga_id: UUID
@@ -97,7 +98,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class DeadlinePassed:
-    """The clock's event: nothing came back in time for what the saga awaits."""
+    """The clock's event: the answer that the saga awaits did not come in time."""
 
 
 Advance = tuple[Progress, list[Any]]
@@ -108,7 +109,7 @@ def begin(saga: Saga, saga_id: UUID, now: datetime) -> Advance:
 
 
 def advance(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
-    """An event that means nothing in this state changes nothing."""
+    """Ignore an event that means nothing in this state."""
     match progress.status:
         case SagaStatus.STARTED:
             return _while_going_forward(saga, progress, event, now)
@@ -119,9 +120,9 @@ def advance(saga: Saga, progress: Progress, event: object, now: datetime) -> Adv
 
 
 def resume(saga: Saga, progress: Progress, now: datetime) -> Advance:
-    """Send a stuck saga's compensation again, as patiently as the first time."""
-    again = replace(progress, status=SagaStatus.COMPENSATING, attempts=0)
-    return _send(again, _undoing(saga, again), saga.undo_within, now)
+    """Send a stuck saga's compensation again, with as many retries as the first time."""
+    resumed = replace(progress, status=SagaStatus.COMPENSATING, attempts=0)
+    return _send(resumed, _compensation(saga, resumed), saga.undo_within, now)
 
 
 def _while_going_forward(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
@@ -130,29 +131,28 @@ def _while_going_forward(saga: Saga, progress: Progress, event: object, now: dat
         return _forward(saga, progress, progress.step + 1, now)
     if step.unless and isinstance(event, step.unless):
         return _backward(saga, _because(progress, event), progress.step - 1, now)
-    if isinstance(event, saga.cancelled_by):  # the step in flight may or may not happen, so it is undone too
+    if isinstance(event, saga.cancelled_by):  # the step in flight may still happen: undo it too
         return _backward(saga, _because(progress, event), progress.step, now)
     if isinstance(event, DeadlinePassed):
         if progress.attempts <= step.retries.times:
-            return _send(progress, step.send(progress.saga_id), _patience(step.within, step.retries, progress), now)
+            return _send(progress, step.send(progress.saga_id), _wait(step.within, step.retries, progress), now)
         late = replace(progress, reason=f"no {step.until.__name__} in time")
         return _backward(saga, late, progress.step, now)
     return progress, []
 
 
 def _while_compensating(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
-    if isinstance(event, saga.steps[-1].until):  # the last step won the race with its deadline: nothing was undone
+    if isinstance(event, saga.steps[-1].until):  # it beat its deadline: nothing was undone
         return _ended(progress, SagaStatus.COMPLETED)
-    if isinstance(event, saga.given_up):
+    if isinstance(event, saga.ended_by):
         return _ended(progress, SagaStatus.FAILED)
     undone = saga.steps[progress.step].undone if progress.step >= 0 else None
     if undone and isinstance(event, undone):
         return _backward(saga, progress, progress.step - 1, now)
     if isinstance(event, DeadlinePassed):
         if progress.attempts <= saga.undo_retries.times:
-            return _send(
-                progress, _undoing(saga, progress), _patience(saga.undo_within, saga.undo_retries, progress), now
-            )
+            wait = _wait(saga.undo_within, saga.undo_retries, progress)
+            return _send(progress, _compensation(saga, progress), wait, now)
         return replace(progress, status=SagaStatus.STUCK, deadline_at=None), []
     return progress, []
 
@@ -161,32 +161,29 @@ def _forward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advan
     if index == len(saga.steps):
         return _ended(progress, SagaStatus.COMPLETED)
     step = saga.steps[index]
-    there = replace(progress, step=index, attempts=0)
-    return _send(there, step.send(progress.saga_id), step.within, now)
+    return _send(replace(progress, step=index, attempts=0), step.send(progress.saga_id), step.within, now)
 
 
 def _backward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advance:
-    """Undo from the step `index` down; below the first there is only giving up."""
+    """Undo the last step up to `index` that has a compensation; without any, end the saga."""
     while index >= 0 and not saga.steps[index].undo:
         index -= 1
     compensated = progress.compensated or index >= 0
-    there = replace(progress, status=SagaStatus.COMPENSATING, step=index, attempts=0, compensated=compensated)
-    return _send(there, _undoing(saga, there), saga.undo_within, now)
+    undoing = replace(progress, status=SagaStatus.COMPENSATING, step=index, attempts=0, compensated=compensated)
+    return _send(undoing, _compensation(saga, undoing), saga.undo_within, now)
 
 
-def _undoing(saga: Saga, progress: Progress) -> Any:
-    if progress.step < 0:
-        return saga.gives_up_with(progress.saga_id, progress.reason or "unknown")
-    undo = saga.steps[progress.step].undo
-    assert undo is not None  # _backward stops only at steps that have one
-    return undo(progress.saga_id)
+def _compensation(saga: Saga, progress: Progress) -> Any:
+    """Return the command that undoes the step; below the first step, the one that ends the saga."""
+    undo = saga.steps[progress.step].undo if progress.step >= 0 else None
+    return undo(progress.saga_id) if undo else saga.gives_up_with(progress.saga_id, progress.reason or "unknown")
 
 
 def _send(progress: Progress, command: Any, within: timedelta, now: datetime) -> Advance:
     return replace(progress, attempts=progress.attempts + 1, deadline_at=now + within), [command]
 
 
-def _patience(within: timedelta, retries: Retries, progress: Progress) -> timedelta:
+def _wait(within: timedelta, retries: Retries, progress: Progress) -> timedelta:
     return within * retries.factor**progress.attempts
 
 

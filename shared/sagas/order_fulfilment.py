@@ -1,7 +1,7 @@
-"""The order's saga: reserve, charge, ship, confirm; undone in reverse when one of them can't be done.
+"""The order's saga: reserve, charge, ship, confirm.
 
-A step has seven and a half minutes, retries included. That is well above what a message can take that was left to
-relay_outbox (a minute and a lease), so a broker that is away for a while does not cost the orders under way.
+A step has seven and a half minutes, retries included. A message that was left to relay_outbox takes
+a minute and a lease, so a broker that is down for a while does not fail the orders under way.
 """
 
 from datetime import timedelta
@@ -69,7 +69,7 @@ ORDER_FULFILMENT = Saga(
     ),
     cancelled_by=OrderCancellationRequested,
     gives_up_with=FailOrder,
-    given_up=(OrderCancelled, OrderFailed),
+    ended_by=(OrderCancelled, OrderFailed),
     undo_within=timedelta(seconds=30),
     undo_retries=Retries(8),
 )

@@ -1,21 +1,20 @@
-"""The histories of all sagas as one log, to be followed without a gap; and the commands in it, which are messages, by when
-they were sent.
+"""Sagas in PostgreSQL: the store, and the histories of all sagas as one log.
 
-It reaches as far back as histories are kept; what was sent is counted for good.
+Histories are kept for a limited time; the counts of sent commands are kept for good.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import LiteralString
 from uuid import UUID
 
 from psycopg import Connection
 from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
-from pydantic import TypeAdapter
 
 from shared.domain.errors import ConcurrencyError
+from shared.domain.values import adapter
 from shared.event_store.protocol import Checkpoint
 from shared.messaging.envelope import Message, encode_stored
 from shared.messaging.outbox import AfterCommit, Traffic
@@ -24,7 +23,6 @@ from shared.resilience import clock
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import (
     ALL,
-    ENTRIES,
     HistoryEntry,
     ListedSaga,
     SagaBacklog,
@@ -34,10 +32,128 @@ from shared.sagas.store import (
     StoredSaga,
 )
 
-_PROGRESS = TypeAdapter(Progress)
+_BATCH = 20_000
+_COUNTING_SECONDS = 3.0
+
+COUNTS: LiteralString = "SELECT status, count(*), min(created_at) FROM sagas GROUP BY status"
+# The data of an event is left out of lists and of the log: it may be personal.
+_SHOWN: LiteralString = """json_agg(json_build_array(p.recorded_at, json_build_object(
+        'kind', p.kind, 'name', p.name, 'data', CASE p.kind WHEN 'event' THEN '{}' ELSE p.data END, 'message', p.message
+    )) ORDER BY p.version, p.entry)"""
+_LISTED: LiteralString = f"""
+SELECT type, progress, version, correlation_id, created_at, updated_at, (
+    SELECT {_SHOWN} FROM saga_history p WHERE p.saga_id = s.id
+)
+"""  # noqa: S608 - built of constants only
+_FORGET = """
+DELETE FROM saga_history WHERE (saga_id, version, entry) IN (
+    SELECT saga_id, h.version, entry FROM saga_history h JOIN sagas s ON s.id = saga_id
+    WHERE h.recorded_at AT TIME ZONE 'UTC' < %(before)s AT TIME ZONE 'UTC'
+      AND s.updated_at < %(before)s AND s.status IN ('COMPLETED', 'FAILED')
+      AND (h.epoch, h.transaction_id, h.position) <= (SELECT epoch, transaction_id, position FROM saga_commands_counted)
+    ORDER BY h.recorded_at AT TIME ZONE 'UTC', h.position LIMIT %(limit)s
+)
+"""
 
 
-# See _READ_ALL in event_store/postgres.py for why it reads no further.
+class PostgresSagaStore:
+    def __init__(self, pool: Pool, after_commit: AfterCommit | None = None) -> None:
+        self._pool = pool
+        self._after_commit = after_commit
+
+    def load(self, saga_id: UUID) -> StoredSaga | None:
+        query: LiteralString = "SELECT type, progress, version, correlation_id FROM sagas WHERE id = %(id)s"
+        return next(map(_stored_saga, _rows(self._pool, query, id=saga_id)), None)
+
+    def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
+        progress = adapter(Progress).dump_python(saga.progress, mode="json")
+        row = {
+            "id": progress["saga_id"],
+            "type": saga.type,
+            "status": progress["status"],
+            "deadline_at": progress["deadline_at"],
+            "progress": progress,
+            "correlation_id": saga.correlation_id,
+        }
+        entries = json.dumps([vars(entry) for entry in history], default=str)
+        outgoing = "[" + ",".join(encode_stored(message) for message in messages) + "]"
+        values = (json.dumps(row), saga.version, entries, outgoing)
+        try:
+            with self._pool.use("the saga store") as connection:
+                connection.execute("SELECT save_saga(%s, %s, %s, %s)", values)
+        except UniqueViolation as error:
+            raise ConcurrencyError("another process moved the saga at the same moment") from error
+        if self._after_commit:
+            self._after_commit(messages)
+
+    def due(self, now: datetime, limit: int) -> list[UUID]:
+        query: LiteralString = "SELECT id FROM sagas WHERE deadline_at <= %(now)s ORDER BY deadline_at LIMIT %(limit)s"
+        return [row[0] for row in _rows(self._pool, query, now=now, limit=limit)]
+
+    def backlog(self, since: datetime) -> SagaBacklog:
+        query: LiteralString = """SELECT (SELECT count(*) FROM sagas WHERE deadline_at <= %(since)s),
+                                         (SELECT count(*) FROM sagas WHERE status = 'STUCK')"""
+        return SagaBacklog(*_rows(self._pool, query, since=since)[0])
+
+    def counts(self) -> Mapping[SagaStatus, SagaCount]:
+        return {SagaStatus(row[0]): SagaCount(row[1], row[2]) for row in _rows(self._pool, COUNTS)}
+
+    def history(self, saga_id: UUID) -> list[HistoryEntry]:
+        query: LiteralString = """SELECT kind, name, data, message FROM saga_history WHERE saga_id = %(id)s
+                                  ORDER BY version, entry"""
+        return [HistoryEntry(*row) for row in _rows(self._pool, query, id=saga_id)]
+
+    def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]:
+        status = which.status.value if which.status else None
+        rows = _rows(self._pool, newest(which), status=status, type=which.type, limit=limit, offset=offset)
+        return list(map(_listed_saga, rows))
+
+    def listed(self, saga_id: UUID) -> ListedSaga | None:
+        query: LiteralString = f"{_LISTED} FROM sagas s WHERE id = %(id)s"
+        return next(map(_listed_saga, _rows(self._pool, query, id=saga_id)), None)
+
+    def forget_histories(self, before: datetime, limit: int) -> int:
+        """Keep entries whose commands are not yet counted."""
+        with self._pool.use("the saga store") as connection:
+            count_commands(connection)
+            return connection.execute(_FORGET, {"before": before, "limit": limit}).rowcount
+
+
+def _rows(pool: Pool, query: LiteralString, **values: object) -> list[TupleRow]:
+    with pool.use("the saga store") as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def _stored_saga(row: TupleRow) -> StoredSaga:
+    kind, progress, version, correlation_id = row
+    return StoredSaga(kind, adapter(Progress).validate_python(progress), version, correlation_id)
+
+
+def _listed_saga(row: TupleRow) -> ListedSaga:
+    history = adapter(list[tuple[datetime, HistoryEntry]]).validate_python(row[6] or [])
+    return ListedSaga(_stored_saga(row[:4]), row[4], row[5], history)
+
+
+def newest(which: Sagas) -> LiteralString:
+    """Include only the wanted conditions: no single plan suits a rare and a frequent status."""
+    conditions: list[LiteralString] = ["status = %(status)s"] if which.status else []
+    conditions += ["type = %(type)s"] if which.type else []
+    where: LiteralString = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"""{_LISTED}
+FROM (SELECT * FROM sagas {where} ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s) AS s
+ORDER BY created_at DESC, id DESC
+"""  # noqa: S608 - built of constants only
+
+
+def count_commands(connection: Connection[TupleRow]) -> None:
+    """Count the commands sent since the last call, batch by batch, for at most a few seconds."""
+    until = clock.monotonic() + _COUNTING_SECONDS
+    while connection.execute("SELECT count_saga_commands(%s)", (_BATCH,)).fetchone() == (_BATCH,):
+        if clock.monotonic() > until:
+            break
+
+
+# Running transactions may still add entries before later ones: see _READ_ALL in event_store.
 _SETTLED: LiteralString = """
 (h.epoch < (SELECT max(epoch) FROM epochs) OR h.transaction_id < pg_snapshot_xmin(pg_current_snapshot()))
 """
@@ -46,10 +162,9 @@ SELECT h.epoch, h.transaction_id::text::bigint AS transaction, h.position, h.sag
     CASE h.kind WHEN 'event' THEN '{}' ELSE h.data END AS data, h.message
 """
 READ_ALL: LiteralString = f"""
-{_ENTRY}, h.version, h.progress, s.type, s.correlation_id, s.created_at, CASE WHEN h.progress IS NOT NULL THEN (
-    SELECT json_agg(json_build_array(p.recorded_at, json_build_object(
-        'kind', p.kind, 'name', p.name, 'data', CASE p.kind WHEN 'event' THEN '{{}}' ELSE p.data END, 'message', p.message
-    )) ORDER BY p.version, p.entry) FROM saga_history p WHERE p.saga_id = h.saga_id AND p.version <= h.version
+{_ENTRY}, s.type, h.progress, h.version, s.correlation_id, s.created_at, h.recorded_at,
+CASE WHEN h.progress IS NOT NULL THEN (
+    SELECT {_SHOWN} FROM saga_history p WHERE p.saga_id = h.saga_id AND p.version <= h.version
 ) END
 FROM (
     SELECT * FROM saga_history h
@@ -57,8 +172,8 @@ FROM (
     ORDER BY h.epoch, h.transaction_id, h.position LIMIT %(limit)s
 ) AS h JOIN sagas s ON s.id = h.saga_id
 ORDER BY h.epoch, h.transaction_id, h.position
-"""  # noqa: S608 - put together of constants only
-# Where the last entries have been forgotten, the end is not before them: what is forgotten was counted.
+"""  # noqa: S608 - built of constants only
+# An entry is counted before it is forgotten, so the place of the last count is after it.
 _END: LiteralString = f"""
 SELECT epoch, transaction_id::text::bigint, position FROM (
     (SELECT epoch, transaction_id, position FROM saga_history h WHERE {_SETTLED}
@@ -66,21 +181,21 @@ SELECT epoch, transaction_id::text::bigint, position FROM (
     UNION ALL SELECT epoch, transaction_id, position FROM saga_commands_counted
 ) AS place
 ORDER BY place.epoch DESC, place.transaction_id DESC, place.position DESC LIMIT 1
-"""  # noqa: S608 - put together of constants only
+"""  # noqa: S608 - built of constants only
 LAST_SENT: LiteralString = f"""
 SELECT found.* FROM unnest(%(commands)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
     {_ENTRY} FROM saga_history h WHERE h.name = wanted.name AND message IS NOT NULL
     ORDER BY h.recorded_at DESC, h.position DESC LIMIT %(limit)s
 ) AS found
 ORDER BY recorded_at DESC, position DESC LIMIT %(limit)s
-"""  # noqa: S608 - put together of constants only
+"""  # noqa: S608 - built of constants only
 SENT_AFTER: LiteralString = f"""
 SELECT found.* FROM unnest(%(commands)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
     {_ENTRY} FROM saga_history h WHERE h.name = wanted.name AND message IS NOT NULL AND h.recorded_at > %(after)s
     ORDER BY h.recorded_at, h.position LIMIT %(limit)s
 ) AS found
 ORDER BY recorded_at, position LIMIT %(limit)s
-"""  # noqa: S608 - put together of constants only
+"""  # noqa: S608 - built of constants only
 LATELY: LiteralString = """
 SELECT name, count, (
     SELECT count(*) FROM saga_history h
@@ -96,155 +211,23 @@ class PostgresSagaLog:
 
     def read_all(self, after: Checkpoint, limit: int) -> list[SagaEntry]:
         place = {"epoch": after.epoch, "transaction": str(after.transaction_id), "position": after.position}
-        return self._find(READ_ALL, limit=limit, **place)
+        return list(map(_entry, _rows(self._pool, READ_ALL, limit=limit, **place)))
 
     def end(self) -> Checkpoint:
-        with self._pool.use("the saga store") as connection:
-            return Checkpoint(*(connection.execute(_END).fetchone() or ()))
+        return Checkpoint(*next(iter(_rows(self._pool, _END)), ()))
 
     def sent(self, commands: Sequence[str], after: datetime | None, limit: int) -> list[SagaEntry]:
         query = LAST_SENT if after is None else SENT_AFTER
-        return self._find(query, commands=list(commands), after=after, limit=limit)
+        return list(map(_entry, _rows(self._pool, query, commands=list(commands), after=after, limit=limit)))
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         with self._pool.use("the saga store") as connection:
             count_commands(connection)
-            found = connection.execute(LATELY, {"since": since, "until": until})
-            return {name: Traffic(*traffic) for name, *traffic in found}
-
-    def _find(self, query: LiteralString, **values: object) -> list[SagaEntry]:
-        with self._pool.use("the saga store") as connection:
-            return [_entry(row) for row in connection.execute(query, values)]
+            rows = connection.execute(LATELY, {"since": since, "until": until})
+            return {name: Traffic(*traffic) for name, *traffic in rows}
 
 
 def _entry(row: TupleRow) -> SagaEntry:
-    place, saga_id, at, entry = Checkpoint(*row[:3]), row[3], row[4], HistoryEntry(*row[5:9])
-    if len(row) == 9 or row[10] is None:
-        return SagaEntry(place, saga_id, at, entry)
-    version, progress, kind, correlation_id, created_at, history = row[9:]
-    saga = StoredSaga(kind, _PROGRESS.validate_python(progress), version, correlation_id)
-    return SagaEntry(place, saga_id, at, entry, ListedSaga(saga, created_at, at, ENTRIES.validate_python(history)))
-
-
-_LISTED: LiteralString = """
-SELECT type, progress, version, correlation_id, created_at, updated_at, (
-    SELECT json_agg(json_build_array(h.recorded_at, json_build_object(
-        'kind', kind, 'name', name, 'data', CASE kind WHEN 'event' THEN '{}' ELSE data END, 'message', message
-    )) ORDER BY h.version, entry) FROM saga_history h WHERE saga_id = s.id
-)
-"""
-
-
-_FORGET = """
-DELETE FROM saga_history WHERE (saga_id, version, entry) IN (
-    SELECT saga_id, h.version, entry FROM saga_history h JOIN sagas s ON s.id = saga_id
-    WHERE h.recorded_at AT TIME ZONE 'UTC' < %(before)s AT TIME ZONE 'UTC'
-      AND s.updated_at < %(before)s AND s.status IN ('COMPLETED', 'FAILED')
-      AND (h.epoch, h.transaction_id, h.position) <= (SELECT epoch, transaction_id, position FROM saga_commands_counted)
-    ORDER BY h.recorded_at AT TIME ZONE 'UTC', h.position LIMIT %(limit)s
-)
-"""
-
-
-_BATCH = 20_000
-
-
-_COUNTING = 3.0  # seconds
-
-
-COUNTS: LiteralString = "SELECT status, count(*), min(created_at) FROM sagas GROUP BY status"
-
-
-class PostgresSagaStore:
-    def __init__(self, pool: Pool, after_commit: AfterCommit | None = None) -> None:
-        self._pool = pool
-        self._after_commit = after_commit
-
-    def load(self, saga_id: UUID) -> StoredSaga | None:
-        query = "SELECT type, progress, version, correlation_id FROM sagas WHERE id = %s"
-        with self._pool.use("the saga store") as connection:
-            row = connection.execute(query, (saga_id,)).fetchone()
-        return StoredSaga(row[0], _PROGRESS.validate_python(row[1]), row[2], row[3]) if row else None
-
-    def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
-        progress = _PROGRESS.dump_python(saga.progress, mode="json")
-        row = {
-            "id": progress["saga_id"],
-            "type": saga.type,
-            "status": progress["status"],
-            "deadline_at": progress["deadline_at"],
-            "progress": progress,
-            "correlation_id": saga.correlation_id,
-        }
-        entries = json.dumps([vars(entry) for entry in history], default=str)
-        outgoing = "[" + ",".join(encode_stored(message) for message in messages) + "]"
-        try:
-            with self._pool.use("the saga store") as connection:
-                connection.execute(
-                    "SELECT save_saga(%s, %s, %s, %s)", (json.dumps(row), saga.version, entries, outgoing)
-                )
-        except UniqueViolation as error:
-            raise ConcurrencyError("the saga moved at the same moment") from error
-        if self._after_commit:
-            self._after_commit(messages)
-
-    def due(self, now: datetime, limit: int) -> list[UUID]:
-        query = "SELECT id FROM sagas WHERE deadline_at <= %s ORDER BY deadline_at LIMIT %s"
-        with self._pool.use("the saga store") as connection:
-            return [row[0] for row in connection.execute(query, (now, limit))]
-
-    def backlog(self, since: datetime) -> SagaBacklog:
-        query = """SELECT (SELECT count(*) FROM sagas WHERE deadline_at <= %s),
-                          (SELECT count(*) FROM sagas WHERE status = 'STUCK')"""
-        with self._pool.use("the saga store") as connection:
-            return SagaBacklog(*(connection.execute(query, (since,)).fetchone() or (0, 0)))
-
-    def counts(self) -> Mapping[SagaStatus, SagaCount]:
-        with self._pool.use("the saga store") as connection:
-            return {SagaStatus(row[0]): SagaCount(row[1], row[2]) for row in connection.execute(COUNTS)}
-
-    def history(self, saga_id: UUID) -> list[HistoryEntry]:
-        query = "SELECT kind, name, data, message FROM saga_history WHERE saga_id = %s ORDER BY version, entry"
-        with self._pool.use("the saga store") as connection:
-            return [HistoryEntry(*row) for row in connection.execute(query, (saga_id,))]
-
-    def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]:
-        wanted = {"status": which.status.value if which.status else None, "type": which.type}
-        return self._listed(newest(which), wanted | {"limit": limit, "offset": offset})
-
-    def listed(self, saga_id: UUID) -> ListedSaga | None:
-        return next(iter(self._listed(f"{_LISTED} FROM sagas s WHERE id = %(id)s", {"id": saga_id})), None)
-
-    def _listed(self, query: LiteralString, values: Mapping[str, Any]) -> list[ListedSaga]:
-        with self._pool.use("the saga store") as connection:
-            return [_listed_saga(row) for row in connection.execute(query, values)]
-
-    def forget_histories(self, before: datetime, limit: int) -> int:
-        """What has not been counted yet stays."""
-        with self._pool.use("the saga store") as connection:
-            count_commands(connection)
-            return connection.execute(_FORGET, {"before": before, "limit": limit}).rowcount
-
-
-def newest(which: Sagas) -> LiteralString:
-    """Only what is wanted is in the query, or one plan would have to serve a rare status and a frequent one alike."""
-    conditions: list[LiteralString] = ["status = %(status)s"] if which.status else []
-    conditions += ["type = %(type)s"] if which.type else []
-    where: LiteralString = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"""{_LISTED}
-FROM (SELECT * FROM sagas {where} ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s) AS s
-ORDER BY created_at DESC, id DESC
-"""  # noqa: S608 - put together of constants only
-
-
-def count_commands(connection: Connection[TupleRow]) -> None:
-    """Count the commands that were sent since this was last done, for as long as there is time for it."""
-    until = clock.monotonic() + _COUNTING
-    while connection.execute("SELECT count_saga_commands(%s)", (_BATCH,)).fetchone() == (_BATCH,):
-        if clock.monotonic() > until:
-            break
-
-
-def _listed_saga(row: TupleRow) -> ListedSaga:
-    saga = StoredSaga(row[0], _PROGRESS.validate_python(row[1]), row[2], row[3])
-    return ListedSaga(saga, row[4], row[5], ENTRIES.validate_python(row[6] or []))
+    """Read a row of _ENTRY, and on the last entry of a version the columns of the saga after it."""
+    saga = _listed_saga(row[9:]) if len(row) > 9 and row[10] is not None else None
+    return SagaEntry(Checkpoint(*row[:3]), row[3], row[4], HistoryEntry(*row[5:9]), saga)

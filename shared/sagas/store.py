@@ -1,4 +1,7 @@
-"""Where sagas are kept: progress, history and outgoing commands in one transaction, guarded by the saga's version."""
+"""Saga stores and the log of all sagas. One contract suite runs on every implementation.
+
+A save stores progress, history and outgoing commands together, guarded by the saga's version.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,20 +9,16 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
-from pydantic import TypeAdapter
-
-from shared.domain.commands import at_the_edge
+from shared.domain.commands import wire_command
 from shared.event_store.protocol import Checkpoint
 from shared.messaging.envelope import Message
 from shared.messaging.outbox import Traffic
 from shared.sagas.definition import Progress, SagaStatus
 
-_PROGRESS = TypeAdapter(Progress)
-
 
 @dataclass(frozen=True)
 class StoredSaga:
-    """`version`: 0 for one that has never been saved."""
+    """`version`: 0 before the saga is first saved."""
 
     type: str
     progress: Progress
@@ -39,7 +38,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True)
 class SagaBacklog:
-    """`overdue`: sagas whose deadline nobody has fired. `stuck`: those that wait for a person."""
+    """`overdue`: sagas whose deadline was not fired. `stuck`: sagas that wait for an admin."""
 
     overdue: int
     stuck: int
@@ -47,7 +46,7 @@ class SagaBacklog:
 
 @dataclass(frozen=True)
 class SagaCount:
-    """`oldest`: when the one that began first was saved first, UTC."""
+    """`oldest`: when the oldest of these sagas was first saved, UTC."""
 
     sagas: int
     oldest: datetime
@@ -55,19 +54,15 @@ class SagaCount:
 
 @dataclass(frozen=True)
 class SagaExtent:
-    """`statuses`: how many sagas have each, a FAILED one that had something to undo as COMPENSATED. `entries`: of all their
-    histories."""
+    """`statuses`: sagas by status; COMPENSATED is FAILED with steps undone. `entries`: in all."""
 
     statuses: Mapping[str, int]
     entries: int
     updated_at: datetime | None
 
 
-ENTRIES = TypeAdapter(list[tuple[datetime, HistoryEntry]])
-
-
 class Sagas(NamedTuple):
-    """Which to list; None: whatever it is."""
+    """The sagas to list; None matches every status or type."""
 
     status: SagaStatus | None = None
     type: str | None = None
@@ -78,7 +73,7 @@ ALL = Sagas()
 
 @dataclass(frozen=True)
 class ListedSaga:
-    """`history`: what it saw and sent, and when; of events only the names."""
+    """`history`: each entry and when it was saved. Events have no data here: it may be personal."""
 
     saga: StoredSaga
     created_at: datetime
@@ -88,8 +83,7 @@ class ListedSaga:
 
 @dataclass(frozen=True)
 class SagaEntry:
-    """One entry of the log of all sagas. `saga`: what it had come to, where this is the last entry of a version. Of events
-    only the names."""
+    """`saga`: as it was then, on each version's last entry. Entries of events have no data."""
 
     checkpoint: Checkpoint
     saga_id: UUID
@@ -99,22 +93,24 @@ class SagaEntry:
 
 
 class SagaStore(Protocol):
+    """Every method raises Unavailable when the engine does not answer."""
+
     def load(self, saga_id: UUID) -> StoredSaga | None: ...
 
     def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
-        """Save as the version after `saga.version`, then hand the messages over for publishing.
+        """Save version `saga.version + 1`, then hand the messages over for publishing.
 
-        Raises ConcurrencyError when it has been saved meanwhile, Unavailable when the engine doesn't answer.
+        Raise ConcurrencyError when another process has saved that version.
         """
 
     def due(self, now: datetime, limit: int) -> list[UUID]:
-        """Sagas whose deadline has passed, longest overdue first."""
+        """Return the sagas whose deadline has passed, longest overdue first."""
 
     def backlog(self, since: datetime) -> SagaBacklog:
-        """`since`: a deadline that passed before it is overdue. Raises Unavailable."""
+        """Count a saga as overdue when its deadline passed at `since` or before."""
 
     def counts(self) -> Mapping[SagaStatus, SagaCount]:
-        """Of each status that any has. Raises Unavailable."""
+        """Count the sagas of each status; a status without sagas is left out."""
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]: ...
 
@@ -123,28 +119,32 @@ class SagaStore(Protocol):
     def listed(self, saga_id: UUID) -> ListedSaga | None: ...
 
     def forget_histories(self, before: datetime, limit: int) -> int:
-        """Delete entries of sagas that ended before; how many. The sagas stay, so that no late message starts one anew."""
+        """Delete history entries of sagas that ended before a moment and return how many.
+
+        The sagas themselves stay, so that a late message does not start one anew.
+        """
 
 
-@at_the_edge
-@dataclass(frozen=True)
+@wire_command
 class RetrySaga:
     id: UUID
 
 
 class SagaLog(Protocol):
-    """Raises Unavailable and TimedOut."""
+    """The histories of all sagas as one log. Every method raises Unavailable and TimedOut."""
 
     def read_all(self, after: Checkpoint, limit: int) -> list[SagaEntry]:
-        """What comes after a checkpoint, in an order that never changes and to which nothing is ever added behind what has
-        been read, however many sagas move at once. A saga's versions come in their order."""
+        """Return the entries after a checkpoint, each saga's versions in their order.
+
+        The order never changes, and no entry is ever added before one that was read, however many
+        sagas move at once.
+        """
 
     def end(self) -> Checkpoint:
-        """The place of the last entry that read_all gives at this moment, or gave before it was forgotten; where there was
-        none, before all."""
+        """Return the place of the last entry, even if forgotten; Checkpoint() if there was none."""
 
     def sent(self, commands: Sequence[str], after: datetime | None, limit: int) -> list[SagaEntry]:
-        """Of these commands by when they were sent: the newest first, or after a moment the oldest first."""
+        """Return these commands, newest first; with `after`, those sent later, oldest first."""
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        """By command. Lately is after `since`, up to `until`."""
+        """Count the sent messages of each command; `lately`: after `since`, up to `until`."""

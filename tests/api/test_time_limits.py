@@ -167,33 +167,39 @@ def dripping() -> Iterator[str]:
     server.close()
 
 
-def payments(url: str) -> HttpPayments:
-    return HttpPayments(url, Breaker("the provider", 10, 5))
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    with httpx.Client() as client:
+        yield client
 
 
-def test_a_provider_that_drips_its_answer_is_cut_off(dripping: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def payments(url: str, client: httpx.Client) -> HttpPayments:
+    return HttpPayments(url, client, Breaker("the provider", 10, 5))
+
+
+def test_a_provider_that_drips_its_answer_is_cut_off(
+    dripping: str, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(providers, "TIMEOUT", 0.4)
-    gateway = payments(dripping)
+    gateway = payments(dripping, client)
     started = time.monotonic()
     with pytest.raises(TimedOut, match="may have happened"):
         gateway.refund("key")
     assert time.monotonic() - started < 2
-    gateway._provider._client.close()
 
 
-def test_a_provider_is_waited_for_no_longer_than_the_step_has(dripping: str) -> None:
-    gateway = payments(dripping)
+def test_a_provider_is_waited_for_no_longer_than_the_step_has(dripping: str, client: httpx.Client) -> None:
+    gateway = payments(dripping, client)
     started = time.monotonic()
     with deadline(0.3), pytest.raises(TimedOut):
         gateway.refund("key")
     assert time.monotonic() - started < 2
-    gateway._provider._client.close()
 
 
 def test_a_provider_that_answers_without_end_is_refused() -> None:
     huge = json.dumps({"status": "undone", "reason": "x" * providers.MAX_ANSWER}).encode()
-    gateway = payments("http://provider")
-    gateway._provider._client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=huge)))
+    client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=huge)))
+    gateway = payments("http://provider", client)
     with pytest.raises(Unavailable, match="does not answer"):
         gateway.refund("key")
 

@@ -12,8 +12,8 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
+from shared.domain.aggregate import Place, Remove
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
-from shared.domain.placement import Place, Remove
 from shared.event_store.aggregates import announced
 from shared.event_store.log import PostgresEventOutbox
 from shared.event_store.memory import MemoryEventStore

@@ -1,4 +1,4 @@
-"""The histories of all sagas as one log: nothing is lost, nothing comes twice, each version as it was, on both engines."""
+"""The log of all sagas, on both engines: no entry is lost or repeated, and each version is as it was."""
 
 import json
 import multiprocessing
@@ -54,7 +54,7 @@ def heard(name: str = "OrderCreated") -> HistoryEntry:
 def moved(
     store: SagaStore, saga_id: UUID, entries: list[HistoryEntry], status: SagaStatus = SagaStatus.STARTED
 ) -> StoredSaga:
-    """The saga after one more move."""
+    """Save one more version of the saga and return it."""
     there = store.load(saga_id) or StoredSaga("OrderSaga", Progress(saga_id), 0, "correlation")
     progress = replace(there.progress, status=status, seen=there.version + 1)
     store.save(replace(there, progress=progress), entries, [])
@@ -91,13 +91,13 @@ def test_entries_are_read_in_the_order_in_which_sagas_moved(both: Both) -> None:
         *((one, entry.name) for entry in third),
     ]
     assert [entry.entry.message for entry in entries] == [entry.message for entry in [*first, *second, *third]]
-    assert all(entry.entry.data == {} for entry in entries if entry.entry.kind == "event")  # it may be personal
+    assert all(entry.entry.data == {} for entry in entries if entry.entry.kind == "event")  # it may be personal data
     assert log.end() == entries[-1].checkpoint
     for page in (1, 2, 3):
         assert everything(log, page) == entries
 
 
-def test_the_last_entry_of_a_version_tells_what_the_saga_had_come_to(both: Both) -> None:
+def test_the_last_entry_of_a_version_holds_the_saga_as_it_was(both: Both) -> None:
     store, log = both
     saga_id = uuid7()
     versions, listed = [], []
@@ -110,7 +110,7 @@ def test_the_last_entry_of_a_version_tells_what_the_saga_had_come_to(both: Both)
     assert [entry.saga for entry in found if entry.saga] == listed
 
 
-def test_what_was_sent_is_found_by_name_and_time(both: Both) -> None:
+def test_sent_commands_are_found_by_name_and_time(both: Both) -> None:
     store, log = both
     names = ["Reserve", "Charge", "Reserve", "Ship", "Reserve"]
     for name in names:
@@ -126,7 +126,7 @@ def test_what_was_sent_is_found_by_name_and_time(both: Both) -> None:
     assert log.sent(["Nothing"], None, 10) == log.sent([], None, 10) == log.sent(["Ship"], sent[3].at, 10) == []
 
 
-def test_what_was_sent_is_counted_for_good(both: Both) -> None:
+def test_the_counts_of_sent_commands_outlive_the_histories(both: Both) -> None:
     store, log = both
     soon = datetime.now(UTC) + timedelta(minutes=1)
     assert log.traffic(soon - timedelta(hours=1), soon) == {}
@@ -141,14 +141,14 @@ def test_what_was_sent_is_counted_for_good(both: Both) -> None:
     charged = last["Charge"]
     assert log.traffic(charged, soon)["Charge"] == Traffic(1, 0, charged)
     assert log.traffic(charged - timedelta(hours=1), charged)["Charge"] == Traffic(1, 1, charged)
-    moved(store, uuid7(), [heard(), command("Charge")], SagaStatus.COMPLETED)  # forgotten before anybody has asked
+    moved(store, uuid7(), [heard(), command("Charge")], SagaStatus.COMPLETED)  # forgotten before it was counted
     assert store.forget_histories(soon, 100) == 8
     assert everything(log) == log.sent(["Reserve", "Charge"], None, 10) == []
     counts = {name: (one.count, one.lately) for name, one in log.traffic(soon - timedelta(hours=1), soon).items()}
     assert counts == {"Reserve": (2, 0), "Charge": (2, 0)}
 
 
-def test_who_was_far_behind_goes_on_with_what_has_not_been_forgotten(both: Both) -> None:
+def test_a_reader_far_behind_continues_with_what_is_not_forgotten(both: Both) -> None:
     store, log = both
     ended, going_on = uuid7(), uuid7()
     moved(store, ended, [heard(), command()], SagaStatus.COMPLETED)
@@ -166,8 +166,8 @@ def test_who_was_far_behind_goes_on_with_what_has_not_been_forgotten(both: Both)
     assert log.end() > entries[-1].checkpoint
 
 
-def test_the_end_stays_where_it_was_when_all_is_forgotten(both: Both) -> None:
-    """Whoever has seen the last of it has not come from beyond the end, and misses nothing that comes."""
+def test_the_end_stays_when_every_entry_is_forgotten(both: Both) -> None:
+    """A reader that has read everything is not beyond the end and misses no later entry."""
     store, log = both
     moved(store, uuid7(), [heard(), command()], SagaStatus.COMPLETED)
     end = log.end()
@@ -179,7 +179,7 @@ def test_the_end_stays_where_it_was_when_all_is_forgotten(both: Both) -> None:
 
 
 def write(url: str, writer: int, shared: list[UUID]) -> list[tuple[str, int]]:
-    """Move sagas of its own and some that all writers share; each saga and version that was saved."""
+    """Move a saga of its own and some that all writers share; return each saved saga and version."""
     chosen, own = random.Random(writer), uuid7()
     saved = []
     with connect(url, 1) as pool:
@@ -220,13 +220,13 @@ def test_a_reader_that_follows_the_log_sees_every_version_once_and_in_order_whil
     assert len(set(messages)) == len(messages)
     soon = datetime.now(UTC) + timedelta(minutes=1)
     assert log.traffic(soon, soon)["ReserveInventory"].count == len(messages)
-    for entry in read:  # each as it was then, not as it is now
+    for entry in read:  # the saga of each entry is as it was then
         if entry.saga:
             assert entry.saga.saga.progress.seen == entry.saga.saga.version
             assert entry.saga.history[-1][1].name == entry.entry.name
 
 
-def test_what_commits_late_is_not_skipped(command_url: str, command_pool: Pool) -> None:
+def test_an_entry_that_commits_late_is_not_skipped(command_url: str, command_pool: Pool) -> None:
     store, log = PostgresSagaStore(command_pool), PostgresSagaLog(command_pool)
     slow_id, fast_id = uuid7(), uuid7()
     with psycopg.connect(command_url) as slow:
@@ -239,7 +239,7 @@ def test_what_commits_late_is_not_skipped(command_url: str, command_pool: Pool) 
         }
         row = json.dumps(saga | {"progress": {"saga_id": str(slow_id)}})
         entries = json.dumps([{"kind": "command", "name": "Slow", "data": {}, "message": str(uuid7())}])
-        slow.execute("SELECT save_saga(%s, 0, %s, '[]')", (row, entries))  # has a place, isn't committed
+        slow.execute("SELECT save_saga(%s, 0, %s, '[]')", (row, entries))  # has a place, but is not committed
         moved(store, fast_id, [heard(), command()])
         soon = datetime.now(UTC) + timedelta(minutes=1)
         assert (log.read_all(Checkpoint(), 10), log.end()) == ([], Checkpoint())  # held back, not skipped
@@ -249,7 +249,7 @@ def test_what_commits_late_is_not_skipped(command_url: str, command_pool: Pool) 
     assert {name: one.count for name, one in log.traffic(soon, soon).items()} == {"Slow": 1, "ReserveInventory": 1}
 
 
-def test_what_can_not_be_counted_yet_is_not_forgotten(command_url: str, command_pool: Pool) -> None:
+def test_an_entry_that_cannot_be_counted_yet_is_not_forgotten(command_url: str, command_pool: Pool) -> None:
     store, log = PostgresSagaStore(command_pool), PostgresSagaLog(command_pool)
     soon = datetime.now(UTC) + timedelta(minutes=1)
     with psycopg.connect(command_url) as slow:
@@ -260,7 +260,7 @@ def test_what_can_not_be_counted_yet_is_not_forgotten(command_url: str, command_
     assert log.traffic(soon, soon)["ReserveInventory"].count == 1
 
 
-def test_who_may_only_read_may_have_commands_counted(command_url: str, command_pool: Pool) -> None:
+def test_a_role_that_may_only_read_can_count_commands(command_url: str, command_pool: Pool) -> None:
     store, role = PostgresSagaStore(command_pool), f"reader_{uuid7().hex}"
     moved(store, uuid7(), [heard(), command()])
     with psycopg.connect(command_url) as connection:
@@ -272,7 +272,7 @@ def test_who_may_only_read_may_have_commands_counted(command_url: str, command_p
             connection.execute("UPDATE saga_command_counts SET count = 0")
 
 
-def test_the_log_goes_on_in_a_new_epoch_after_a_restore_to_another_cluster(
+def test_the_log_continues_in_a_new_epoch_after_a_restore_to_another_cluster(
     command_url: str, command_pool: Pool
 ) -> None:
     store, log = PostgresSagaStore(command_pool), PostgresSagaLog(command_pool)
@@ -288,7 +288,7 @@ def test_the_log_goes_on_in_a_new_epoch_after_a_restore_to_another_cluster(
     assert [entry.saga_id for entry in log.read_all(place._replace(transaction_id=4_000_000_000), 10)] == [after]
 
 
-def test_code_of_before_there_was_a_log_may_still_be_running(command_url: str, command_pool: Pool) -> None:
+def test_code_from_before_the_log_may_still_write(command_url: str, command_pool: Pool) -> None:
     log, saga_id, ids = PostgresSagaLog(command_pool), str(uuid7()), [uuid7(), uuid7()]
     row = {
         "id": saga_id,
@@ -340,8 +340,10 @@ def test_histories_of_before_there_was_a_log_are_in_it(postgres: str, tmp_path: 
 
 @pytest.fixture(scope="module")
 def large(postgres: str) -> Iterator[psycopg.Connection[TupleRow]]:
-    """Twenty thousand sagas with ten entries each, half of them events; plans are chosen by cost, so they are those of a
-    million too."""
+    """Return a database of 20,000 sagas with ten entries each, half of them events.
+
+    Plans are chosen by cost, so a million sagas have the same.
+    """
     name = f"large_{uuid7().hex}"
     with psycopg.connect(make_conninfo(postgres, dbname="postgres"), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE {name} TEMPLATE "command"'.encode())
@@ -392,7 +394,7 @@ def test_no_query_reads_the_whole_log(large: psycopg.Connection[TupleRow], query
     assert scanned and touched < 3000, row[0]
 
 
-def test_counting_does_not_count_again_what_was_counted(large: psycopg.Connection[TupleRow]) -> None:
+def test_no_command_is_counted_twice(large: psycopg.Connection[TupleRow]) -> None:
     counted: Counter[int] = Counter()
     while (number := (large.execute("SELECT count_saga_commands(30000)").fetchone() or (0,))[0]) == 30_000:
         counted[number] += 1

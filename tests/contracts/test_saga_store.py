@@ -1,4 +1,4 @@
-"""What every saga store does. The same tests run on PostgreSQL and in memory."""
+"""The contract of saga stores, on PostgreSQL and in memory."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -43,7 +43,7 @@ def new_saga(deadline: datetime | None = NOW, saga_id: UUID | None = None) -> St
     return StoredSaga("OrderSaga", progress, 0, "correlation")
 
 
-def test_what_is_saved_is_loaded(sagas: SagaStore) -> None:
+def test_a_saved_saga_is_loaded(sagas: SagaStore) -> None:
     saga = new_saga()
     history = [HistoryEntry("event", "OrderCreated", {"a": 1}), HistoryEntry("command", "ReserveInventory", {})]
     sagas.save(saga, history, [])
@@ -55,7 +55,7 @@ def test_an_unknown_saga_is_none(sagas: SagaStore) -> None:
     assert sagas.load(uuid7()) is None
 
 
-def test_only_the_loaded_version_can_be_moved(sagas: SagaStore) -> None:
+def test_only_the_loaded_version_can_be_saved_again(sagas: SagaStore) -> None:
     saga = new_saga()
     sagas.save(saga, [], [])
     for stale in (0, 2):
@@ -67,7 +67,7 @@ def test_only_the_loaded_version_can_be_moved(sagas: SagaStore) -> None:
     assert sagas.history(saga.progress.saga_id) == []
 
 
-def test_of_those_who_move_a_saga_at_once_one_does(sagas: SagaStore) -> None:
+def test_of_concurrent_saves_of_one_version_only_one_succeeds(sagas: SagaStore) -> None:
     saga = new_saga()
 
     def save(_: int) -> bool:
@@ -95,7 +95,9 @@ def test_sagas_are_due_when_their_deadline_has_passed_longest_overdue_first(saga
     assert sagas.due(NOW, 1) == [later.progress.saga_id]
 
 
-def test_commands_are_kept_with_the_move_that_sends_them_or_not_at_all(stores: tuple[SagaStore, Outbox]) -> None:
+def test_commands_are_stored_with_the_version_that_sends_them_or_not_at_all(
+    stores: tuple[SagaStore, Outbox], request: pytest.FixtureRequest
+) -> None:
     sagas, outbox = stores
     saga = new_saga()
     sent = Message("reserve-inventory", "ReserveInventory", "order-1", {"orderId": "1"}, Context("c", "d"))
@@ -103,12 +105,13 @@ def test_commands_are_kept_with_the_move_that_sends_them_or_not_at_all(stores: t
     with pytest.raises(ConcurrencyError):
         sagas.save(saga, [], [replace(sent, id=uuid7())])
     if isinstance(sagas, PostgresSagaStore):
-        with sagas._pool.connection() as connection:
+        pool: Pool = request.getfixturevalue("command_pool")
+        with pool.connection() as connection:
             connection.execute("UPDATE outbox SET leased_until = now() - interval '1 second'")
     assert outbox.claim(10) == [sent]
 
 
-def test_the_backlog_counts_what_is_overdue_and_what_is_stuck(sagas: SagaStore) -> None:
+def test_the_backlog_counts_overdue_and_stuck_sagas(sagas: SagaStore) -> None:
     assert sagas.backlog(NOW) == SagaBacklog(0, 0)
     for seconds in (-9, -1, 0, 1):
         sagas.save(new_saga(NOW + timedelta(seconds=seconds)), [], [])
@@ -119,7 +122,7 @@ def test_the_backlog_counts_what_is_overdue_and_what_is_stuck(sagas: SagaStore) 
     assert sagas.backlog(NOW - timedelta(seconds=5)) == SagaBacklog(1, 2)
 
 
-def test_sagas_are_counted_by_status_and_by_when_the_first_of_them_began(sagas: SagaStore) -> None:
+def test_sagas_are_counted_by_status_with_the_time_of_the_oldest(sagas: SagaStore) -> None:
     assert sagas.counts() == {}
     first, *others = (
         moved(sagas, status)
@@ -135,7 +138,7 @@ def test_sagas_are_counted_by_status_and_by_when_the_first_of_them_began(sagas: 
     }
 
 
-def test_sagas_are_counted_from_the_index_alone(command_pool: Pool) -> None:
+def test_sagas_are_counted_with_an_index_only_scan(command_pool: Pool) -> None:
     with command_pool.connection() as connection:
         connection.execute(
             """INSERT INTO sagas (id, type, version, status, progress, correlation_id)
@@ -147,7 +150,7 @@ def test_sagas_are_counted_from_the_index_alone(command_pool: Pool) -> None:
     assert "'Index Only Scan'" in str(row[0]) and "'Seq Scan'" not in str(row[0]), row[0]
 
 
-def test_the_outbox_says_how_many_wait_and_since_when(stores: tuple[SagaStore, Outbox]) -> None:
+def test_the_outbox_counts_its_messages_and_gives_the_time_of_the_oldest(stores: tuple[SagaStore, Outbox]) -> None:
     sagas, outbox = stores
     assert outbox.backlog() == Backlog(0, None)
     sent = [Message("t", "T", "order-1", {}, Context("c", "d"), time=NOW - timedelta(seconds=n)) for n in (0, 90, 5)]
@@ -161,7 +164,7 @@ def test_the_outbox_says_how_many_wait_and_since_when(stores: tuple[SagaStore, O
 
 
 def moved(sagas: SagaStore, status: SagaStatus, history: int = 2) -> StoredSaga:
-    """A saga that has been saved with so many entries of each kind."""
+    """Save a saga with this many history entries, half of them events, half commands."""
     saga = new_saga()
     entries = [
         HistoryEntry("event", "OrderCreated", {"user_id": "hanako"}),
@@ -190,7 +193,7 @@ def test_sagas_are_listed_newest_first_with_their_histories(sagas: SagaStore) ->
     assert sagas.listed(uuid7()) is None
 
 
-def test_histories_of_ended_sagas_are_forgotten_and_the_sagas_are_not(sagas: SagaStore) -> None:
+def test_the_histories_of_ended_sagas_are_forgotten_but_not_the_sagas(sagas: SagaStore) -> None:
     ended, stuck = moved(sagas, SagaStatus.FAILED, 4), moved(sagas, SagaStatus.STUCK)
     assert sagas.forget_histories(NOW - timedelta(days=1), 100) == 0
     assert sagas.forget_histories(datetime.now(UTC) + timedelta(days=1), 3) == 3

@@ -1,4 +1,4 @@
-"""The rules of categories, one aggregate at a time; those of the tree are in test_placement.py."""
+"""The rules of one category. The rules of the tree are in test_placement.py."""
 
 from shared.domain.category import CATEGORY, create, delete, update
 from shared.domain.commands import CreateCategory, DeleteCategory, UpdateCategory
@@ -12,7 +12,7 @@ KITCHEN = given(category_created(KITCHEN_ID)).state
 DELETED_KITCHEN = given(category_created(KITCHEN_ID), CategoryDeleted(KITCHEN_ID)).state
 
 
-def test_a_category_is_created_as_asked() -> None:
+def test_a_category_is_created_with_the_fields_of_the_command() -> None:
     command = CreateCategory(DRINKS_ID, "飲み物", "お茶とコーヒー")
     given_no(CATEGORY).when(create, command, []).then(CategoryCreated(DRINKS_ID, "飲み物", "お茶とコーヒー", None))
 
@@ -22,30 +22,30 @@ def test_a_category_is_created_below_another() -> None:
     given_no(CATEGORY).when(create, command, [KITCHEN]).then(CategoryCreated(DRINKS_ID, "飲み物", None, KITCHEN_ID))
 
 
-def test_an_id_is_used_for_one_category() -> None:
+def test_a_category_is_not_created_under_an_id_that_is_taken() -> None:
     command = CreateCategory(DRINKS_ID, "酒")
-    given(category_created()).when(create, command, []).then_rejected(Rejected, field=["categoryId"])
+    given(category_created()).when(create, command, []).then_rejected(Rejected, field=["category_id"])
 
 
 def test_the_id_of_a_deleted_category_is_not_used_again() -> None:
     history = given(category_created(), CategoryDeleted(DRINKS_ID))
-    history.when(create, CreateCategory(DRINKS_ID, "酒"), []).then_rejected(Rejected, field=["categoryId"])
+    history.when(create, CreateCategory(DRINKS_ID, "酒"), []).then_rejected(Rejected, field=["category_id"])
 
 
 def test_a_category_is_not_created_below_one_that_does_not_exist() -> None:
     command = CreateCategory(DRINKS_ID, "酒", parent_id=KITCHEN_ID)
-    given_no(CATEGORY).when(create, command, [ABSENT]).then_rejected(NotFound, field=["parentId"])
+    given_no(CATEGORY).when(create, command, [ABSENT]).then_rejected(NotFound, field=["parent_id"])
 
 
 def test_a_category_is_not_created_below_itself() -> None:
     command = CreateCategory(DRINKS_ID, "酒", parent_id=DRINKS_ID)
-    given_no(CATEGORY).when(create, command, [ABSENT]).then_rejected(NotFound, field=["parentId"])
+    given_no(CATEGORY).when(create, command, [ABSENT]).then_rejected(NotFound, field=["parent_id"])
 
 
 def test_a_category_is_not_created_below_a_deleted_one() -> None:
     command = CreateCategory(DRINKS_ID, "酒", parent_id=KITCHEN_ID)
     given_no(CATEGORY).when(create, command, [DELETED_KITCHEN]).then_rejected(
-        Rejected, match="deleted", field=["parentId"]
+        Rejected, match="deleted", field=["parent_id"]
     )
 
 
@@ -60,7 +60,7 @@ def test_a_description_can_be_cleared() -> None:
     given(category_created()).when(update, command, []).then(CategoryUpdated(DRINKS_ID, "飲み物", None, None))
 
 
-def test_an_empty_description_is_another_than_none() -> None:
+def test_an_empty_description_differs_from_none() -> None:
     command = UpdateCategory(DRINKS_ID, description=To(""))
     given(category_created()).when(update, command, []).then(CategoryUpdated(DRINKS_ID, "飲み物", "", None))
 
@@ -80,29 +80,29 @@ def test_a_category_moves_to_the_top() -> None:
 def test_a_category_cannot_be_its_own_parent() -> None:
     command = UpdateCategory(DRINKS_ID, parent_id=To(DRINKS_ID))
     drinks = given(category_created())
-    drinks.when(update, command, [drinks.state]).then_rejected(Invalid, field=["parentId"])
+    drinks.when(update, command, [drinks.state]).then_rejected(Invalid, field=["parent_id"])
 
 
 def test_a_category_does_not_move_below_one_that_does_not_exist() -> None:
     command = UpdateCategory(DRINKS_ID, parent_id=To(KITCHEN_ID))
-    given(category_created()).when(update, command, [ABSENT]).then_rejected(NotFound, field=["parentId"])
+    given(category_created()).when(update, command, [ABSENT]).then_rejected(NotFound, field=["parent_id"])
 
 
 def test_a_category_does_not_move_below_a_deleted_one() -> None:
     command = UpdateCategory(DRINKS_ID, parent_id=To(KITCHEN_ID))
-    given(category_created()).when(update, command, [DELETED_KITCHEN]).then_rejected(Rejected, field=["parentId"])
+    given(category_created()).when(update, command, [DELETED_KITCHEN]).then_rejected(Rejected, field=["parent_id"])
 
 
-def test_asking_for_nothing_changes_nothing() -> None:
+def test_an_update_without_fields_records_nothing() -> None:
     given(category_created()).when(update, UpdateCategory(DRINKS_ID), []).then_nothing()
 
 
-def test_changing_a_category_to_what_it_is_records_nothing() -> None:
+def test_an_update_to_the_present_values_records_nothing() -> None:
     command = UpdateCategory(DRINKS_ID, To("飲み物"), To("お茶とコーヒー"), To(KITCHEN_ID))
     given(category_created(parent_id=KITCHEN_ID)).when(update, command, [KITCHEN]).then_nothing()
 
 
-def test_an_update_repeated_records_nothing() -> None:
+def test_a_repeated_update_records_nothing() -> None:
     command = UpdateCategory(DRINKS_ID, To("酒"), To(None), To(KITCHEN_ID))
     updated = CategoryUpdated(DRINKS_ID, "酒", None, KITCHEN_ID)
     given(category_created()).when(update, command, [KITCHEN]).then(updated)
@@ -130,6 +130,6 @@ def test_a_category_that_does_not_exist_is_not_deleted() -> None:
     given_no(CATEGORY).when(delete, DeleteCategory(DRINKS_ID)).then_rejected(NotFound, field=["id"])
 
 
-def test_a_deleted_category_keeps_what_was_known_of_it() -> None:
+def test_a_deleted_category_keeps_its_fields() -> None:
     deleted = given(category_created(), CategoryDeleted(DRINKS_ID)).state
     assert (deleted.category_id, deleted.name, deleted.description) == (DRINKS_ID, "飲み物", "お茶とコーヒー")

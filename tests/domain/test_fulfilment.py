@@ -82,9 +82,9 @@ from tests.specification import (
 Decision = Callable[[Order, Sequence[Product]], Sequence[Event]]
 
 CUP, POT = cup_created(on_hand=5), pot_created(on_hand=5)
-ON_THE_SHELF = [given(CUP).state, given(POT).state]
-CUPS_ASIDE, POTS_ASIDE = StockReserved(CUP_ID, ORDER_ID, 2), StockReserved(POT_ID, ORDER_ID, 1)
-SET_ASIDE = [given(CUP, CUPS_ASIDE).state, given(POT, POTS_ASIDE).state]
+WITHOUT_RESERVATIONS = [given(CUP).state, given(POT).state]
+CUPS_RESERVED, POTS_RESERVED = StockReserved(CUP_ID, ORDER_ID, 2), StockReserved(POT_ID, ORDER_ID, 1)
+WITH_RESERVATIONS = [given(CUP, CUPS_RESERVED).state, given(POT, POTS_RESERVED).state]
 REFUNDED, RECALLED = PaymentRefunded(ORDER_ID), ShippingCancelled(ORDER_ID)
 STOPPED, CONFIRMED = FulfilmentStopped(ORDER_ID), OrderConfirmed(ORDER_ID)
 
@@ -124,7 +124,7 @@ RECORDED: dict[OrderStatus, Records] = {
     OrderStatus.CANCELLED: {"refund": PaymentRefunded, "recall": ShippingCancelled},
     OrderStatus.FAILED: {"refund": PaymentRefunded, "recall": ShippingCancelled},
 }
-"""What each decision records on the order's stream, by status; what is not listed records nothing."""
+"""The event of each decision on the order's stream, by status; other decisions record nothing."""
 
 CLOSING: dict[str, list[OrderEvent]] = {
     "cancelled at once": [CREATED, CANCELLATION],
@@ -150,11 +150,11 @@ every_decision = pytest.mark.parametrize("decide", DECISIONS.values(), ids=DECIS
 
 
 def products_of(order: Order) -> Sequence[Product]:
-    return SET_ASIDE if order.inventory is Outcome.DONE else ON_THE_SHELF
+    return WITH_RESERVATIONS if order.inventory is Outcome.DONE else WITHOUT_RESERVATIONS
 
 
 def after(events: Sequence[Event], order: Order, products: Sequence[Product]) -> tuple[Order, list[Product]]:
-    """The states once the events of one append are recorded."""
+    """Return the states after the events of one append."""
     of_order = [event for event in events if isinstance(event, OrderEvent)]
     of_products = [event for event in events if isinstance(event, ProductEvent)]
     moved = [PRODUCT.fold([e for e in of_products if e.product_id == one.product_id], one) for one in products]
@@ -163,7 +163,7 @@ def after(events: Sequence[Event], order: Order, products: Sequence[Product]) ->
 
 @pytest.mark.parametrize("status", RECORDED)
 @pytest.mark.parametrize("decision", DECISIONS)
-def test_what_is_recorded_depends_on_the_status(decision: str, status: OrderStatus) -> None:
+def test_each_decision_records_its_event_only_in_the_right_status(decision: str, status: OrderStatus) -> None:
     order = ORDER.fold(ORDER_THAT_IS[status])
     recorded = [event for event in DECISIONS[decision](order, products_of(order)) if isinstance(event, OrderEvent)]
     expected = RECORDED[status].get(decision)
@@ -175,7 +175,7 @@ def test_nothing_is_recorded_for_an_order_that_was_never_placed(decision: str) -
     assert list(DECISIONS[decision](ORDER.initial, [])) == []
 
 
-def test_an_order_that_was_never_placed_wants_neither_payment_nor_parcel() -> None:
+def test_an_order_that_was_never_placed_needs_neither_payment_nor_shipping() -> None:
     assert not wants_payment(ORDER.initial)
     assert not wants_shipping(ORDER.initial)
 
@@ -189,9 +189,9 @@ def test_every_step_is_taken_once(decide: Decision, history: list[OrderEvent]) -
 
 
 @every_decision
-def test_a_confirmed_order_is_not_touched_any_more(decide: Decision) -> None:
+def test_a_confirmed_order_never_changes_again(decide: Decision) -> None:
     order = ORDER.fold(ORDER_THAT_IS[OrderStatus.CONFIRMED])
-    assert list(decide(order, ON_THE_SHELF)) == []
+    assert list(decide(order, WITHOUT_RESERVATIONS)) == []
     assert not any(wants_undoing(order, step) for step in Outcome)
 
 
@@ -200,8 +200,8 @@ def test_no_step_begins_once_an_order_is_closing(history: list[OrderEvent]) -> N
     order = ORDER.fold(history)
     assert not wants_payment(order)
     assert not wants_shipping(order)
-    assert reserve_inventory(RESERVE, order, ON_THE_SHELF) == []
-    assert confirm(CONFIRM, order, SET_ASIDE) == []
+    assert reserve_inventory(RESERVE, order, WITHOUT_RESERVATIONS) == []
+    assert confirm(CONFIRM, order, WITH_RESERVATIONS) == []
     assert stop(REFUND, order) == []
 
 
@@ -210,10 +210,10 @@ def test_no_step_begins_once_an_order_has_ended(history: list[OrderEvent]) -> No
     order = ORDER.fold(history)
     assert not wants_payment(order)
     assert not wants_shipping(order)
-    assert reserve_inventory(RESERVE, order, ON_THE_SHELF) == []
+    assert reserve_inventory(RESERVE, order, WITHOUT_RESERVATIONS) == []
 
 
-def test_an_open_order_wants_its_payment_then_its_parcel_once() -> None:
+def test_an_open_order_is_paid_once_and_then_shipped_once() -> None:
     assert not wants_payment(given(CREATED).state)
     assert wants_payment(given(CREATED, RESERVED).state)
     assert not wants_shipping(given(CREATED, RESERVED).state)
@@ -223,22 +223,22 @@ def test_an_open_order_wants_its_payment_then_its_parcel_once() -> None:
 
 
 def test_all_lines_are_reserved() -> None:
-    given(CREATED).when(reserve_inventory, RESERVE, ON_THE_SHELF).then(RESERVED, CUPS_ASIDE, POTS_ASIDE)
+    given(CREATED).when(reserve_inventory, RESERVE, WITHOUT_RESERVATIONS).then(RESERVED, CUPS_RESERVED, POTS_RESERVED)
 
 
-def test_a_line_that_is_short_fails_the_reservation_of_all() -> None:
+def test_one_line_without_enough_stock_fails_the_reservation_of_all_lines() -> None:
     products = [given(CUP).state, given(pot_created(on_hand=0)).state]
     failed = InventoryReservationFailed(ORDER_ID, "急須: 1 ordered, 0 available")
     given(CREATED).when(reserve_inventory, RESERVE, products).then(failed)
 
 
-def test_every_shortage_is_told() -> None:
+def test_a_failed_reservation_names_every_shortage() -> None:
     products = [given(cup_created(on_hand=1)).state, given(POT, ProductDeleted(POT_ID)).state]
     failed = InventoryReservationFailed(ORDER_ID, "湯呑み: 2 ordered, 1 available; 急須 is no longer sold")
     given(CREATED).when(reserve_inventory, RESERVE, products).then(failed)
 
 
-def test_units_set_aside_for_another_order_are_not_reserved() -> None:
+def test_units_reserved_for_another_order_are_not_available() -> None:
     products = [given(cup_created(on_hand=5), StockReserved(CUP_ID, OTHER_ORDER_ID, 4)).state, given(POT).state]
     failed = InventoryReservationFailed(ORDER_ID, "湯呑み: 2 ordered, 1 available")
     given(CREATED).when(reserve_inventory, RESERVE, products).then(failed)
@@ -246,29 +246,29 @@ def test_units_set_aside_for_another_order_are_not_reserved() -> None:
 
 def test_a_reservation_that_failed_is_not_tried_again() -> None:
     history = given(CREATED, InventoryReservationFailed(ORDER_ID, "sold out"))
-    history.when(reserve_inventory, RESERVE, ON_THE_SHELF).then_nothing()
+    history.when(reserve_inventory, RESERVE, WITHOUT_RESERVATIONS).then_nothing()
 
 
-def test_what_was_reserved_is_released() -> None:
-    given(CREATED, RESERVED).when(release_inventory, RELEASE, SET_ASIDE).then(
+def test_a_release_returns_all_reserved_units() -> None:
+    given(CREATED, RESERVED).when(release_inventory, RELEASE, WITH_RESERVATIONS).then(
         RELEASED, StockReleased(CUP_ID, ORDER_ID, 2), StockReleased(POT_ID, ORDER_ID, 1)
     )
 
 
-def test_what_is_set_aside_for_other_orders_is_not_released() -> None:
+def test_a_release_leaves_the_reservations_of_other_orders() -> None:
     others = [given(CUP, StockReserved(CUP_ID, OTHER_ORDER_ID, 2)).state, given(POT).state]
     given(CREATED).when(release_inventory, RELEASE, others).then(RELEASED)
 
 
 def test_units_of_a_product_that_is_no_longer_sold_are_released() -> None:
-    products = [given(CUP, CUPS_ASIDE, ProductDeleted(CUP_ID)).state, SET_ASIDE[1]]
+    products = [given(CUP, CUPS_RESERVED, ProductDeleted(CUP_ID)).state, WITH_RESERVATIONS[1]]
     given(CREATED, RESERVED).when(release_inventory, RELEASE, products).then(
         RELEASED, StockReleased(CUP_ID, ORDER_ID, 2), StockReleased(POT_ID, ORDER_ID, 1)
     )
 
 
 def test_a_compensation_leaves_its_mark_when_there_was_nothing_to_undo() -> None:
-    given(CREATED).when(release_inventory, RELEASE, ON_THE_SHELF).then(RELEASED)
+    given(CREATED).when(release_inventory, RELEASE, WITHOUT_RESERVATIONS).then(RELEASED)
     given(CREATED).when(record_refund, REFUND).then(REFUNDED)
     given(CREATED).when(record_shipping_cancellation, RECALL).then(RECALLED)
 
@@ -279,7 +279,7 @@ def test_a_compensation_leaves_its_mark_after_a_failure() -> None:
 
 
 def test_a_reservation_after_its_compensation_has_no_effect() -> None:
-    given(CREATED, RELEASED).when(reserve_inventory, RESERVE, ON_THE_SHELF).then_nothing()
+    given(CREATED, RELEASED).when(reserve_inventory, RESERVE, WITHOUT_RESERVATIONS).then_nothing()
 
 
 def test_a_payment_after_its_compensation_has_no_effect() -> None:
@@ -289,7 +289,7 @@ def test_a_payment_after_its_compensation_has_no_effect() -> None:
     history.when(partial(record_payment_failure, "declined"), CHARGE).then_nothing()
 
 
-def test_a_parcel_after_its_compensation_has_no_effect() -> None:
+def test_a_shipment_after_its_compensation_has_no_effect() -> None:
     history = given(CREATED, RESERVED, PAID, RECALLED)
     assert not wants_shipping(history.state)
     history.when(partial(record_shipping, "parcel-1"), SEND).then_nothing()
@@ -301,32 +301,32 @@ def test_money_that_was_taken_is_recorded_even_when_the_order_is_closing() -> No
     given(CREATED, RESERVED, CANCELLATION).when(partial(record_payment, "payment-2"), CHARGE).then(paid)
 
 
-def test_a_parcel_that_was_arranged_is_recorded_even_when_the_order_is_closing() -> None:
+def test_a_shipment_that_was_arranged_is_recorded_even_when_the_order_is_closing() -> None:
     sent = ShippingArranged(ORDER_ID, "parcel-2")
     given(CREATED, RESERVED, PAID, CANCELLATION).when(partial(record_shipping, "parcel-2"), SEND).then(sent)
 
 
 def test_confirming_takes_the_units_off_the_shelf() -> None:
-    given(CREATED, RESERVED, PAID, SHIPPED).when(confirm, CONFIRM, SET_ASIDE).then(
+    given(CREATED, RESERVED, PAID, SHIPPED).when(confirm, CONFIRM, WITH_RESERVATIONS).then(
         CONFIRMED, StockShipped(CUP_ID, ORDER_ID, 2), StockShipped(POT_ID, ORDER_ID, 1)
     )
 
 
 def test_units_of_a_product_that_is_no_longer_sold_are_shipped() -> None:
-    products = [given(CUP, CUPS_ASIDE, ProductDeleted(CUP_ID)).state, SET_ASIDE[1]]
+    products = [given(CUP, CUPS_RESERVED, ProductDeleted(CUP_ID)).state, WITH_RESERVATIONS[1]]
     given(CREATED, RESERVED, PAID, SHIPPED).when(confirm, CONFIRM, products).then(
         CONFIRMED, StockShipped(CUP_ID, ORDER_ID, 2), StockShipped(POT_ID, ORDER_ID, 1)
     )
 
 
 @pytest.mark.parametrize("command", [REFUND, RECALL])
-def test_an_order_that_was_stopped_can_not_be_confirmed(command: RefundPayment | CancelShipping) -> None:
+def test_a_stopped_order_cannot_be_confirmed(command: RefundPayment | CancelShipping) -> None:
     shipped = given(CREATED, RESERVED, PAID, SHIPPED)
     shipped.when(stop, command).then(STOPPED)
-    given(CREATED, RESERVED, PAID, SHIPPED, STOPPED).when(confirm, CONFIRM, SET_ASIDE).then_nothing()
+    given(CREATED, RESERVED, PAID, SHIPPED, STOPPED).when(confirm, CONFIRM, WITH_RESERVATIONS).then_nothing()
 
 
-def test_an_order_that_was_confirmed_can_not_be_stopped() -> None:
+def test_a_confirmed_order_cannot_be_stopped() -> None:
     confirmed = given(CREATED, RESERVED, PAID, SHIPPED, CONFIRMED)
     confirmed.when(stop, RECALL).then_nothing()
     confirmed.when(record_shipping_cancellation, RECALL).then_nothing()
@@ -342,11 +342,11 @@ def test_an_order_whose_step_failed_ends_failed_for_that_reason() -> None:
     history.when(fail, FAIL).then(OrderFailed(ORDER_ID, "declined"))
 
 
-def test_an_order_that_took_too_long_ends_failed_for_the_reason_its_saga_gives() -> None:
+def test_an_order_that_took_too_long_ends_failed_for_the_reason_of_its_saga() -> None:
     given(CREATED, RELEASED).when(fail, FAIL).then(OrderFailed(ORDER_ID, "no PaymentProcessed in time"))
 
 
-def test_a_charge_refused_because_it_was_refunded_already_is_not_why_the_order_failed() -> None:
+def test_a_charge_declined_after_its_refund_is_not_the_reason_of_the_failure() -> None:
     stopped = given(CREATED, RESERVED, STOPPED)
     refusal = record_payment_failure("it has been undone already", CHARGE, stopped.state)
     end = Given(ORDER.fold([*refusal, REFUNDED, RELEASED], stopped.state))
@@ -355,10 +355,10 @@ def test_a_charge_refused_because_it_was_refunded_already_is_not_why_the_order_f
 
 @for_all(st.lists(st.sampled_from(sorted(DECISIONS)), max_size=20))
 @settings(max_examples=100, deadline=None)
-def test_in_whatever_order_decisions_come_units_are_set_aside_exactly_while_the_order_has_them(
+def test_in_any_order_of_decisions_units_are_reserved_exactly_while_the_order_holds_them(
     names: list[str],
 ) -> None:
-    order, products = after([], given(CREATED).state, ON_THE_SHELF)
+    order, products = after([], given(CREATED).state, WITHOUT_RESERVATIONS)
     for name in names:
         order, products = after(DECISIONS[name](order, products), order, products)
         sold = order.status is OrderStatus.CONFIRMED

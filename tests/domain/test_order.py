@@ -1,4 +1,4 @@
-"""The client's two decisions on an order, and what each event makes of it."""
+"""The client's two decisions on an order, and the state after each event."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -72,11 +72,11 @@ def test_there_is_a_sample_of_every_status() -> None:
     }
 
 
-def test_an_order_is_created_as_asked() -> None:
+def test_an_order_is_created_with_the_fields_of_the_command() -> None:
     given_no(ORDER).when(create, order_of(TWO_CUPS, ONE_POT), [CUP, POT]).then(order_created())
 
 
-def test_a_total_is_exact_and_in_the_currency_of_its_products() -> None:
+def test_a_total_is_exact_and_in_the_currency_of_the_products() -> None:
     product = dollar_product("0.10")
     line = OrderLine(CUP_ID, "cup", 3, Decimal("0.10"))
     item = OrderItem(CUP_ID, "cup", 3, Decimal("0.10"))
@@ -94,7 +94,7 @@ def test_the_largest_total_is_exact() -> None:
     assert created.total.amount == 100 * MAX_QUANTITY * int(MAX_AMOUNT)
 
 
-def test_an_order_keeps_the_price_as_the_product_has_it() -> None:
+def test_an_order_stores_the_price_as_the_product_has_it() -> None:
     line = OrderLine(CUP_ID, "湯呑み", 1, Decimal("800.00"))
     (created,) = create(order_of(line), ORDER.initial, [CUP])
     assert isinstance(created, OrderCreated)
@@ -108,32 +108,32 @@ def test_an_order_may_cost_nothing() -> None:
     assert created.total == yen(0)
 
 
-def test_stock_is_not_looked_at_yet() -> None:
+def test_creating_an_order_does_not_check_the_stock() -> None:
     sold_out = given(cup_created(on_hand=0)).state
     assert len(create(order_of(TWO_CUPS), ORDER.initial, [sold_out])) == 1
 
 
 @pytest.mark.parametrize("status", [status for status in OrderStatus if status is not OrderStatus.ABSENT])
-def test_an_id_is_used_for_one_order(status: OrderStatus) -> None:
-    order_that_is(status).when(create, order_of(TWO_CUPS), [CUP]).then_rejected(Rejected, field=["orderId"])
+def test_an_order_is_not_created_under_an_id_that_is_taken(status: OrderStatus) -> None:
+    order_that_is(status).when(create, order_of(TWO_CUPS), [CUP]).then_rejected(Rejected, field=["order_id"])
 
 
 def test_a_product_that_does_not_exist_is_not_ordered() -> None:
     products = [CUP, PRODUCT.initial]
-    field: Path = ["items", 1, "productId"]
+    field: Path = ["items", 1, "product_id"]
     given_no(ORDER).when(create, order_of(TWO_CUPS, ONE_POT), products).then_rejected(NotFound, field=field)
 
 
 def test_a_product_that_is_no_longer_sold_is_not_ordered() -> None:
     products = [CUP, given(pot_created(), ProductDeleted(POT_ID)).state]
-    field: Path = ["items", 1, "productId"]
+    field: Path = ["items", 1, "product_id"]
     given_no(ORDER).when(create, order_of(TWO_CUPS, ONE_POT), products).then_rejected(Rejected, field=field)
 
 
 def test_the_name_that_the_client_saw_is_not_trusted() -> None:
     line = replace(ONE_POT, product_name="金の急須")
     given_no(ORDER).when(create, order_of(TWO_CUPS, line), [CUP, POT]).then_rejected(
-        Rejected, match="急須", field=["items", 1, "productName"]
+        Rejected, match="急須", field=["items", 1, "product_name"]
     )
 
 
@@ -141,17 +141,17 @@ def test_the_name_that_the_client_saw_is_not_trusted() -> None:
 def test_the_price_that_the_client_saw_is_not_trusted(price: str) -> None:
     line = replace(ONE_POT, unit_price=Decimal(price))
     given_no(ORDER).when(create, order_of(TWO_CUPS, line), [CUP, POT]).then_rejected(
-        Rejected, match="3200", field=["items", 1, "unitPrice"]
+        Rejected, match="3200", field=["items", 1, "unit_price"]
     )
 
 
-def test_a_product_has_one_line() -> None:
+def test_a_product_has_only_one_line_in_an_order() -> None:
     command = order_of(TWO_CUPS, ONE_POT, TWO_CUPS)
-    field: Path = ["items", 2, "productId"]
+    field: Path = ["items", 2, "product_id"]
     given_no(ORDER).when(create, command, [CUP, POT, CUP]).then_rejected(Invalid, field=field)
 
 
-def test_an_order_has_one_currency() -> None:
+def test_an_order_has_only_one_currency() -> None:
     lines = order_of(replace(TWO_CUPS, product_name="cup", unit_price=Decimal("8.00")), ONE_POT)
     given_no(ORDER).when(create, lines, [dollar_product("8.00"), POT]).then_rejected(
         Rejected, match="JPY, USD", field=["items"]
@@ -188,7 +188,7 @@ def test_cancelling_twice_records_nothing(status: OrderStatus) -> None:
     Given(ORDER.fold([*ORDER_THAT_IS[status], CANCELLATION])).when(cancel, CANCEL).then_nothing()
 
 
-def test_cancelling_twice_records_nothing_when_a_parcel_was_arranged_between() -> None:
+def test_cancelling_again_after_the_shipment_was_arranged_records_nothing() -> None:
     given(CREATED, RESERVED, PAID, CANCELLATION, SHIPPED).when(cancel, CANCEL).then_nothing()
 
 
@@ -205,7 +205,7 @@ def test_cancelling_twice_records_nothing_when_a_parcel_was_arranged_between() -
     ],
     ids=lambda history: type(history[-1]).__name__,
 )
-def test_cancelling_what_is_failing_already_records_nothing(history: list[OrderEvent]) -> None:
+def test_cancelling_a_failing_order_records_nothing(history: list[OrderEvent]) -> None:
     given(CREATED, *history).when(cancel, CANCEL).then_nothing()
 
 
@@ -218,7 +218,7 @@ def test_a_new_order_is_open() -> None:
     )
 
 
-def test_a_fulfilled_order_remembers_its_payment_and_its_parcel() -> None:
+def test_a_fulfilled_order_has_its_payment_and_shipping_ids() -> None:
     order = order_that_is(OrderStatus.CONFIRMED).state
     assert (order.inventory, order.payment, order.shipping) == (Outcome.DONE,) * 3
     assert (order.payment_id, order.shipping_id, order.closing) == ("payment-1", "parcel-1", False)
@@ -243,7 +243,7 @@ def test_a_step_that_failed_or_was_undone_closes_the_order(event: OrderEvent, st
     assert (order.status, order.closing) == (OrderStatus.PENDING, True)
 
 
-def test_the_first_reason_is_kept_until_the_end_tells_its_own() -> None:
+def test_the_first_reason_stays_until_the_last_event_gives_its_own() -> None:
     history = [CREATED, CANCELLATION, RESERVED, DECLINED]
     assert ORDER.fold(history).reason == "changed my mind"
     assert ORDER.fold([*history, OrderFailed(ORDER_ID, "because")]).reason == "because"

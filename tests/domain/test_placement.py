@@ -1,4 +1,4 @@
-"""Which events take a place in the tree of categories and products, and which names count as the same."""
+"""The places that events take in the tree of categories and products, and which names are equal."""
 
 import unicodedata
 
@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from shared.domain.aggregate import Place, Remove
 from shared.domain.events import (
     CategoryDeleted,
     CategoryUpdated,
@@ -16,7 +17,8 @@ from shared.domain.events import (
     StockAdjusted,
     StockReserved,
 )
-from shared.domain.placement import Place, Remove, comparable, placement
+from shared.domain.order import placement
+from shared.domain.values import comparable
 from tests.specification import (
     CANCELLATION,
     CREATED,
@@ -40,17 +42,17 @@ def test_a_category_takes_a_place_below_its_parent() -> None:
     assert placement(category_created(parent_id=KITCHEN_ID)) == Place(DRINKS, KITCHEN, "飲み物")
 
 
-def test_an_updated_category_takes_its_place_anew() -> None:
+def test_an_updated_category_takes_its_place_again() -> None:
     assert placement(CategoryUpdated(DRINKS_ID, "TEA", None, KITCHEN_ID)) == Place(DRINKS, KITCHEN, "tea")
     assert placement(CategoryUpdated(DRINKS_ID, "TEA", None, None)) == Place(DRINKS, None, "tea")
 
 
 @pytest.mark.parametrize("event", [cup_created(), ProductUpdated(CUP_ID, "マグ", None, KITCHEN_ID)])
-def test_a_product_takes_a_nameless_place_in_its_category(event: Event) -> None:
+def test_a_product_takes_a_place_without_a_name_in_its_category(event: Event) -> None:
     assert placement(event) == Place(CUP, KITCHEN, None)
 
 
-def test_what_is_deleted_gives_up_its_place() -> None:
+def test_a_deleted_category_or_product_leaves_the_tree() -> None:
     assert placement(CategoryDeleted(DRINKS_ID)) == Remove(DRINKS)
     assert placement(ProductDeleted(CUP_ID)) == Remove(CUP)
 
@@ -71,7 +73,7 @@ def test_other_events_leave_the_tree_alone(event: Event) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ("Tea", "TEA"),
         ("tea", "ｔｅａ"),
@@ -83,21 +85,21 @@ def test_other_events_leave_the_tree_alone(event: Event) -> None:
         ("ΰ", "ΰ".upper()),
     ],
 )
-def test_names_that_differ_in_case_or_width_are_the_same(one: str, other: str) -> None:
-    assert comparable(one) == comparable(other)
+def test_names_that_differ_in_case_or_width_are_equal(first: str, second: str) -> None:
+    assert comparable(first) == comparable(second)
 
 
-@pytest.mark.parametrize(("one", "other"), [("か", "が"), ("お茶", "茶"), ("e", "é"), ("か", "カ")])
-def test_names_that_differ_in_letters_are_different(one: str, other: str) -> None:
-    assert comparable(one) != comparable(other)
+@pytest.mark.parametrize(("first", "second"), [("か", "が"), ("お茶", "茶"), ("e", "é"), ("か", "カ")])
+def test_names_that_differ_in_letters_are_different(first: str, second: str) -> None:
+    assert comparable(first) != comparable(second)
 
 
 @for_all(st.text())
-def test_it_does_not_matter_how_a_name_is_composed(name: str) -> None:
+def test_every_unicode_form_of_a_name_is_equal(name: str) -> None:
     forms = {comparable(unicodedata.normalize(form, name)) for form in ("NFC", "NFD", "NFKC", "NFKD")}
     assert len(forms) == 1
 
 
 @for_all(st.text())
-def test_comparing_a_comparable_name_changes_nothing(name: str) -> None:
+def test_making_a_comparable_name_comparable_changes_nothing(name: str) -> None:
     assert comparable(comparable(name)) == comparable(name)

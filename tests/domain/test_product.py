@@ -1,4 +1,4 @@
-"""The rules of products: what is sold, at which price, and units that are on hand, set aside or gone."""
+"""The rules of products: category, price, and units that are on hand, reserved, released or shipped."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -63,24 +63,24 @@ ORDER_IDS = st.sampled_from([ORDER_ID, OTHER_ORDER_ID, UUID(int=99)])
 NEW_CUP = CreateProduct(CUP_ID, "湯呑み", Decimal(800), KITCHEN_ID, "手作り", "JPY", 10)
 
 
-def test_a_product_is_created_as_asked() -> None:
+def test_a_product_is_created_with_the_fields_of_the_command() -> None:
     given_no(PRODUCT).when(create, NEW_CUP, [KITCHEN]).then(cup_created(on_hand=10))
 
 
-def test_a_product_starts_without_stock_unless_told() -> None:
+def test_a_product_has_no_stock_unless_the_command_says_so() -> None:
     command = CreateProduct(CUP_ID, "湯呑み", Decimal(800), KITCHEN_ID)
     created = ProductCreated(CUP_ID, "湯呑み", None, KITCHEN_ID, yen(800), 0)
     given_no(PRODUCT).when(create, command, [KITCHEN]).then(created)
 
 
 @pytest.mark.parametrize("history", [[cup_created()], [cup_created(), DELETED]], ids=["on sale", "deleted"])
-def test_an_id_is_used_for_one_product(history: list[ProductEvent]) -> None:
-    given(*history).when(create, NEW_CUP, [KITCHEN]).then_rejected(Rejected, field=["productId"])
+def test_a_product_is_not_created_under_an_id_that_is_taken(history: list[ProductEvent]) -> None:
+    given(*history).when(create, NEW_CUP, [KITCHEN]).then_rejected(Rejected, field=["product_id"])
 
 
-def test_a_product_is_created_only_in_a_category() -> None:
-    given_no(PRODUCT).when(create, NEW_CUP, [ABSENT]).then_rejected(NotFound, field=["categoryId"])
-    given_no(PRODUCT).when(create, NEW_CUP, [DELETED_DRINKS]).then_rejected(Rejected, field=["categoryId"])
+def test_a_product_is_created_only_in_an_active_category() -> None:
+    given_no(PRODUCT).when(create, NEW_CUP, [ABSENT]).then_rejected(NotFound, field=["category_id"])
+    given_no(PRODUCT).when(create, NEW_CUP, [DELETED_DRINKS]).then_rejected(Rejected, field=["category_id"])
 
 
 def test_a_price_has_no_more_decimals_than_its_currency() -> None:
@@ -110,13 +110,13 @@ def test_a_product_moves_to_another_category() -> None:
     given(cup_created()).when(update, command, [DRINKS]).then(ProductUpdated(CUP_ID, "湯呑み", "手作り", DRINKS_ID))
 
 
-def test_a_product_moves_only_to_a_category_that_is_there() -> None:
+def test_a_product_moves_only_to_an_active_category() -> None:
     command = UpdateProduct(CUP_ID, category_id=To(DRINKS_ID))
-    given(cup_created()).when(update, command, [ABSENT]).then_rejected(NotFound, field=["categoryId"])
-    given(cup_created()).when(update, command, [DELETED_DRINKS]).then_rejected(Rejected, field=["categoryId"])
+    given(cup_created()).when(update, command, [ABSENT]).then_rejected(NotFound, field=["category_id"])
+    given(cup_created()).when(update, command, [DELETED_DRINKS]).then_rejected(Rejected, field=["category_id"])
 
 
-def test_a_new_price_and_a_new_stock_are_facts_of_their_own() -> None:
+def test_a_new_price_and_a_new_stock_are_events_of_their_own() -> None:
     command = UpdateProduct(CUP_ID, To("マグ"), price=To(Decimal(900)), stock_quantity=To(12))
     given(cup_created(on_hand=10)).when(update, command, []).then(
         ProductUpdated(CUP_ID, "マグ", "手作り", KITCHEN_ID),
@@ -125,18 +125,18 @@ def test_a_new_price_and_a_new_stock_are_facts_of_their_own() -> None:
     )
 
 
-def test_setting_the_stock_counts_units_that_are_set_aside() -> None:
+def test_the_new_stock_includes_reserved_units() -> None:
     command = UpdateProduct(CUP_ID, stock_quantity=To(3))
     product = given(cup_created(on_hand=10), THREE_RESERVED)
     product.when(update, command, []).then(StockAdjusted(CUP_ID, -7, "stock set"))
 
 
-def test_the_stock_is_not_set_below_what_is_set_aside() -> None:
+def test_the_stock_is_not_set_below_the_reserved_units() -> None:
     command = UpdateProduct(CUP_ID, stock_quantity=To(2))
-    given(cup_created(), THREE_RESERVED).when(update, command, []).then_rejected(Rejected, field=["stockQuantity"])
+    given(cup_created(), THREE_RESERVED).when(update, command, []).then_rejected(Rejected, field=["stock_quantity"])
 
 
-def test_an_update_that_is_partly_refused_records_nothing_of_it() -> None:
+def test_an_update_with_one_wrong_field_records_nothing() -> None:
     command = UpdateProduct(CUP_ID, name=To("マグ"), price=To(Decimal("0.5")))
     given(cup_created()).when(update, command, []).then_rejected(Invalid, field=["price"])
 
@@ -176,16 +176,16 @@ def test_the_same_price_records_nothing(same: str) -> None:
 
 def test_a_new_price_has_no_more_decimals_than_the_currency_of_the_product() -> None:
     command = ChangeProductPrice(CUP_ID, Decimal("0.001"))
-    given(cup_created()).when(change_price, command).then_rejected(Invalid, match="JPY", field=["newPrice"])
+    given(cup_created()).when(change_price, command).then_rejected(Invalid, match="JPY", field=["new_price"])
 
 
 @pytest.mark.parametrize("delta", [5, -10])
-def test_units_come_in_and_go_missing(delta: int) -> None:
+def test_the_stock_is_adjusted_up_and_down(delta: int) -> None:
     command = AdjustStock(CUP_ID, delta, "counted")
     given(cup_created(on_hand=10)).when(adjust_stock, command).then(StockAdjusted(CUP_ID, delta, "counted"))
 
 
-def test_adjusting_by_nothing_records_nothing() -> None:
+def test_adjusting_by_zero_records_nothing() -> None:
     given(cup_created()).when(adjust_stock, AdjustStock(CUP_ID, 0)).then_nothing()
 
 
@@ -194,7 +194,7 @@ def test_the_stock_is_never_negative() -> None:
     given(cup_created(on_hand=10)).when(adjust_stock, command).then_rejected(Rejected, field=["delta"])
 
 
-def test_units_that_are_set_aside_do_not_go_missing() -> None:
+def test_the_stock_is_not_adjusted_below_the_reserved_units() -> None:
     product = given(cup_created(on_hand=10), THREE_RESERVED, FOUR_RESERVED)
     product.when(adjust_stock, AdjustStock(CUP_ID, -3)).then(StockAdjusted(CUP_ID, -3, None))
     product.when(adjust_stock, AdjustStock(CUP_ID, -4)).then_rejected(Rejected, match="only 3 of 10", field=["delta"])
@@ -210,7 +210,7 @@ def test_a_product_is_deleted() -> None:
     given(cup_created()).when(delete, DeleteProduct(CUP_ID)).then(DELETED)
 
 
-def test_a_product_with_units_set_aside_can_be_deleted() -> None:
+def test_a_product_with_reserved_units_can_be_deleted() -> None:
     given(cup_created(), THREE_RESERVED).when(delete, DeleteProduct(CUP_ID)).then(DELETED)
 
 
@@ -233,14 +233,14 @@ def test_a_product_that_is_no_longer_sold_is_not_changed() -> None:
     deleted.when(adjust_stock, AdjustStock(CUP_ID, 1)).then_rejected(field=["id"])
 
 
-def test_all_that_is_available_can_be_set_aside_but_no_more() -> None:
+def test_all_available_units_can_be_reserved_but_no_more() -> None:
     product = given(cup_created(on_hand=10), THREE_RESERVED).state
     assert product.available == 7
     assert shortage(product, 7) is None
     assert shortage(product, 8) == "湯呑み: 8 ordered, 7 available"
 
 
-def test_nothing_is_set_aside_of_a_product_that_is_not_sold() -> None:
+def test_no_unit_is_reserved_of_a_product_that_is_not_sold() -> None:
     assert shortage(given(cup_created(), DELETED).state, 1) == "湯呑み is no longer sold"
     assert shortage(PRODUCT.initial, 1) is not None
 
@@ -257,18 +257,18 @@ def _ship(order_id: UUID, product: Product) -> list[ProductEvent]:
     return ship(product, order_id)
 
 
-def test_units_are_set_aside_once_for_an_order() -> None:
+def test_units_are_reserved_once_for_an_order() -> None:
     given(cup_created()).when(_reserve, 3).then(THREE_RESERVED)
     given(cup_created(), THREE_RESERVED).when(_reserve, 3).then_nothing()
 
 
-def test_what_was_set_aside_for_an_order_is_released_once() -> None:
+def test_reserved_units_are_released_once() -> None:
     released = StockReleased(CUP_ID, ORDER_ID, 3)
     given(cup_created(), THREE_RESERVED, FOUR_RESERVED).when(_release, ORDER_ID).then(released)
     given(cup_created(), THREE_RESERVED, FOUR_RESERVED, released).when(_release, ORDER_ID).then_nothing()
 
 
-def test_what_was_set_aside_for_an_order_is_shipped_once() -> None:
+def test_reserved_units_are_shipped_once() -> None:
     shipped = StockShipped(CUP_ID, ORDER_ID, 3)
     given(cup_created(), THREE_RESERVED, FOUR_RESERVED).when(_ship, ORDER_ID).then(shipped)
     given(cup_created(), THREE_RESERVED, FOUR_RESERVED, shipped).when(_ship, ORDER_ID).then_nothing()
@@ -279,19 +279,21 @@ def test_released_units_are_available_again() -> None:
     assert (product.on_hand, product.available) == (10, 10)
 
 
-def test_shipped_units_are_gone() -> None:
+def test_shipped_units_are_no_longer_on_hand() -> None:
     product = given(cup_created(on_hand=10), THREE_RESERVED, StockShipped(CUP_ID, ORDER_ID, 3)).state
     assert (product.on_hand, product.available) == (7, 7)
 
 
 @pytest.mark.parametrize("move", [_release, _ship])
-def test_of_a_deleted_product_units_set_aside_still_move(move: Callable[[UUID, Product], list[ProductEvent]]) -> None:
+def test_units_reserved_of_a_deleted_product_are_still_released_or_shipped(
+    move: Callable[[UUID, Product], list[ProductEvent]],
+) -> None:
     (moved,) = move(ORDER_ID, given(cup_created(), THREE_RESERVED, DELETED).state)
     assert not given(cup_created(), THREE_RESERVED, DELETED, moved).state.reserved
 
 
 class Shelf(RuleBasedStateMachine):
-    """One product, to which everything happens in any order."""
+    """One product that gets every kind of event in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -331,17 +333,17 @@ class Shelf(RuleBasedStateMachine):
         self.record(delete(DeleteProduct(CUP_ID), self.product))
 
     @invariant()
-    def what_is_reserved_is_on_hand(self) -> None:
+    def reserved_units_are_on_hand(self) -> None:
         assert 0 <= sum(self.product.reserved.values()) <= self.product.on_hand <= MAX_STOCK
 
     @invariant()
-    def every_unit_is_accounted_for(self) -> None:
-        came = sum(event.delta for event in self.events if isinstance(event, StockAdjusted))
-        went = sum(event.quantity for event in self.events if isinstance(event, StockShipped))
-        assert self.product.on_hand == 5 + came - went
+    def the_units_on_hand_are_the_sum_of_all_events(self) -> None:
+        added = sum(event.delta for event in self.events if isinstance(event, StockAdjusted))
+        shipped = sum(event.quantity for event in self.events if isinstance(event, StockShipped))
+        assert self.product.on_hand == 5 + added - shipped
 
     @invariant()
-    def what_was_set_aside_is_reserved_or_released_or_shipped(self) -> None:
+    def every_reserved_unit_is_still_reserved_or_released_or_shipped(self) -> None:
         def units(*kinds: type[StockReserved | StockReleased | StockShipped]) -> int:
             return sum(event.quantity for event in self.events if isinstance(event, kinds))
 

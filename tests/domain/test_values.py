@@ -1,4 +1,4 @@
-"""What the edge lets in: names, texts, amounts, quantities, and fields of an update that are given, absent or null."""
+"""What a decoder accepts: names, texts, amounts, quantities, and update fields: present, absent, null."""
 
 import json
 import unicodedata
@@ -43,7 +43,7 @@ def _price(amount: object) -> Decimal:
 
 
 def _refused(kind: type[Any], value: object) -> tuple[str | int, ...]:
-    """Where the input is at fault."""
+    """Return the path of the field that the decoder refuses."""
     with pytest.raises(Invalid) as refused:
         decode(kind, value)
     return refused.value.field
@@ -66,15 +66,15 @@ def _refused(kind: type[Any], value: object) -> tuple[str | int, ...]:
         "0",
     ],
 )
-def test_a_name_is_kept_as_it_is(name: str) -> None:
+def test_a_good_name_is_stored_unchanged(name: str) -> None:
     assert _name(name) == name
 
 
-def test_a_name_is_composed() -> None:
+def test_a_name_is_normalised_to_nfc() -> None:
     assert _name("か\u3099らす") == "がらす"
 
 
-def test_a_name_is_counted_after_composing_it() -> None:
+def test_the_length_of_a_name_counts_after_normalisation() -> None:
     assert _name("e\u0301" * 200) == "é" * 200
     assert _name("\u0958" * 100) == "\u0915\u093c" * 100
     assert _refused(CreateCategory, CATEGORY | {"name": "\u0958" * 101}) == ("name",)
@@ -109,7 +109,7 @@ def test_a_name_has_no_control_characters(character: str) -> None:
         "choseong filler",
     ],
 )
-def test_a_name_can_be_seen(name: str) -> None:
+def test_a_name_has_a_visible_character(name: str) -> None:
     assert _refused(CreateCategory, CATEGORY | {"name": name}) == ("name",)
 
 
@@ -119,7 +119,7 @@ def test_a_name_is_a_string(name: object) -> None:
 
 
 @for_all(st.text(min_size=1, max_size=210))
-def test_a_name_is_refused_or_stable(text: str) -> None:
+def test_a_name_that_is_accepted_is_accepted_unchanged_again(text: str) -> None:
     try:
         name = _name(text)
     except Invalid:
@@ -129,11 +129,11 @@ def test_a_name_is_refused_or_stable(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "一行目\n二行目\r\n\t三行目", "🍵", "x" * 2000])
-def test_a_text_may_have_lines(text: str) -> None:
+def test_a_text_may_have_line_breaks(text: str) -> None:
     assert _text(text) == text
 
 
-def test_a_text_is_composed_and_trimmed() -> None:
+def test_a_text_is_normalised_and_trimmed() -> None:
     assert _text(" か\u3099\n ") == "が"
 
 
@@ -148,18 +148,18 @@ def test_a_text_has_up_to_2000_characters(length: int) -> None:
 
 
 @pytest.mark.parametrize(("field", "allowed"), [("name", "1 to 200"), ("description", "at most 2,000")])
-def test_what_is_far_too_long_is_told_the_limit_that_it_has_to_keep(field: str, allowed: str) -> None:
+def test_the_error_for_a_much_too_long_value_names_the_limit(field: str, allowed: str) -> None:
     with pytest.raises(Invalid, match=f"must have {allowed} characters"):
         decode(CreateCategory, CATEGORY | {field: "x" * 100_000})
 
 
-def test_a_text_is_counted_after_composing_it() -> None:
+def test_the_length_of_a_text_counts_after_normalisation() -> None:
     assert _text("\u0958" * 1000) == "\u0915\u093c" * 1000
     assert _refused(CreateCategory, CATEGORY | {"description": "\u0958" * 1001}) == ("description",)
 
 
 @pytest.mark.parametrize("user", ["x" * 128, "user|1:a/b", "たろう"])
-def test_a_token_is_taken_as_it_is(user: str) -> None:
+def test_a_token_is_stored_unchanged(user: str) -> None:
     assert decode(CreateOrder, ORDER | {"userId": user}).user_id == user
 
 
@@ -237,7 +237,7 @@ def test_money_is_never_rounded(amount: str, currency: str) -> None:
     assert refused.value.field == ("price",)
 
 
-def test_money_is_never_rounded_on_its_way_in() -> None:
+def test_a_decoded_amount_is_never_rounded() -> None:
     with pytest.raises(Invalid):
         Money.of(_price(TOO_MANY_DIGITS), "JPY")
 
@@ -248,17 +248,17 @@ def test_a_multiple_of_money_is_exact(amount: Decimal, quantity: int) -> None:
 
 
 @pytest.mark.parametrize("currency", ["jpy", "", "YEN", "XXX", "JPYJPY", None, 392])
-def test_a_currency_is_one_that_has_decimals(currency: object) -> None:
+def test_a_currency_is_an_iso_code_with_decimals(currency: object) -> None:
     assert _refused(CreateProduct, PRODUCT | {"currency": currency}) == ("currency",)
 
 
-def test_a_currency_is_yen_unless_told() -> None:
+def test_the_default_currency_is_the_yen() -> None:
     assert decode(CreateProduct, PRODUCT).currency == "JPY"
     assert yen(1) == Money.of(Decimal(1), "JPY")
 
 
 @pytest.mark.parametrize("quantity", [1, MAX_QUANTITY])
-def test_a_quantity_is_counted_from_one(quantity: int) -> None:
+def test_a_quantity_is_at_least_one(quantity: int) -> None:
     assert decode(CreateOrder, ORDER | {"items": [LINE | {"quantity": quantity}]}).items[0].quantity == quantity
 
 
@@ -298,7 +298,7 @@ def test_an_order_without_lines_or_with_too_many_is_refused(items: object) -> No
         (ORDER | {"items": "{0}"}, "must be a JSON list"),
     ],
 )
-def test_what_is_wrong_is_told_in_the_words_of_who_sends_json(value: object, words: str) -> None:
+def test_errors_are_in_the_words_of_json(value: object, words: str) -> None:
     with pytest.raises(Invalid, match=words):
         decode(CreateOrder, value)
 
@@ -339,7 +339,7 @@ def test_a_command_is_an_object(value: object) -> None:
 
 
 def _update_category(**fields: object) -> UpdateCategory:
-    """As it comes over the wire."""
+    """Decode the command from JSON text."""
     return decode(UpdateCategory, parse_json(json.dumps({"categoryId": str(DRINKS_ID)} | fields)))
 
 
@@ -347,34 +347,34 @@ def _update_product(**fields: object) -> UpdateProduct:
     return decode(UpdateProduct, parse_json(json.dumps({"productId": str(CUP_ID)} | fields)))
 
 
-def test_a_field_that_is_given_is_told_from_others_and_from_none() -> None:
+def test_values_of_an_update_compare_by_their_content() -> None:
     assert To(1) == To(1)
     assert len({To(1), To(1), To(2), To(None), None}) == 4
 
 
-def test_what_an_update_does_not_mention_is_left_alone() -> None:
+def test_an_update_leaves_absent_fields_as_they_are() -> None:
     assert _update_category() == UpdateCategory(DRINKS_ID, None, None, None)
     assert _update_product() == UpdateProduct(CUP_ID, None, None, None, None, None)
 
 
-def test_what_an_update_of_a_category_mentions_is_changed() -> None:
+def test_an_update_of_a_category_changes_the_fields_that_are_present() -> None:
     expected = UpdateCategory(DRINKS_ID, To("酒"), To("お酒"), To(KITCHEN_ID))
     assert _update_category(name=" 酒 ", description="お酒", parentId=str(KITCHEN_ID)) == expected
 
 
-def test_what_an_update_of_a_product_mentions_is_changed() -> None:
+def test_an_update_of_a_product_changes_the_fields_that_are_present() -> None:
     expected = UpdateProduct(CUP_ID, To("マグ"), To(""), To(Decimal("900.00")), To(KITCHEN_ID), To(0))
     fields = {"name": "マグ", "description": "", "price": "900.00", "categoryId": str(KITCHEN_ID), "stockQuantity": 0}
     assert _update_product(**fields) == expected
 
 
-def test_null_clears_what_may_be_missing() -> None:
+def test_null_clears_an_optional_field() -> None:
     assert _update_category(description=None) == UpdateCategory(DRINKS_ID, description=To(None))
     assert _update_category(parentId=None) == UpdateCategory(DRINKS_ID, parent_id=To(None))
     assert _update_product(description=None) == UpdateProduct(CUP_ID, description=To(None))
 
 
-def test_null_leaves_alone_what_can_not_be_missing() -> None:
+def test_null_leaves_a_required_field_as_it_is() -> None:
     assert _update_category(name=None) == UpdateCategory(DRINKS_ID)
     assert _update_product(name=None, price=None, categoryId=None, stockQuantity=None) == UpdateProduct(CUP_ID)
 
@@ -384,21 +384,21 @@ def test_null_leaves_alone_what_can_not_be_missing() -> None:
     [
         ("name", "", "1 to 200"),
         ("description", "a\0b", "control"),
-        ("price", -1, "from 0"),
+        ("price", -1, "between 0 and 1,000,000,000,000; got -1"),
         ("categoryId", "kitchen", "UUID"),
         ("stockQuantity", -1, "greater"),
         ("stockQuantity", True, "integer"),
         ("colour", "red", "Unexpected"),
     ],
 )
-def test_an_update_is_held_to_the_same_rules_at_the_same_path(field: str, value: object, message: str) -> None:
+def test_the_fields_of_an_update_follow_the_same_rules(field: str, value: object, message: str) -> None:
     with pytest.raises(Invalid, match=message) as refused:
         _update_product(**{field: value})
     assert refused.value.field == (field,)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_what_is_not_a_number_in_json_is_refused(number: str) -> None:
+def test_nan_and_infinity_are_refused_in_json(number: str) -> None:
     with pytest.raises(Invalid, match="not a number"):
         parse_json(f'{{"newPrice": {number}}}')
 
@@ -409,10 +409,10 @@ def test_a_number_in_json_is_exact() -> None:
 
 
 @pytest.mark.parametrize("body", ["", "[", "{'a': 1}", "[" * 100_000, b"\xff", "9" * 5000], ids=range(6))
-def test_what_is_not_json_is_refused(body: bytes | str) -> None:
+def test_a_body_that_is_not_json_is_refused(body: bytes | str) -> None:
     with pytest.raises(Invalid, match="not JSON") as refused:
         parse_json(body)
-    assert "sys." not in str(refused.value)  # such as how to raise Python's own limits
+    assert "sys." not in str(refused.value)  # Python's message says how to raise its limits
 
 
 def test_half_a_surrogate_pair_in_json_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""How the order's saga moves, event by event. In test_every_order.py everything happens in every order."""
+"""How the order's saga moves, event by event. test_every_order.py tries every order of events."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -53,7 +53,7 @@ at_every_step = pytest.mark.parametrize("step", range(4), ids=[type(command).__n
 
 @dataclass(frozen=True)
 class Run:
-    """`sent`: all commands so far; `last`: those of the last move."""
+    """`sent`: all commands so far; `last`: the commands of the last move."""
 
     progress: Progress
     sent: tuple[Any, ...]
@@ -67,26 +67,26 @@ class Run:
         return run
 
     def undone(self) -> "Run":
-        """After every compensation was answered in turn."""
+        """Answer every compensation in turn."""
         run = self
         while run.sent[-1] in ANSWERS:
             run = run.then(ANSWERS[run.sent[-1]])
         return run
 
     @property
-    def patience(self) -> timedelta:
+    def wait(self) -> timedelta:
         assert self.progress.deadline_at is not None
         return self.progress.deadline_at - NOW
 
 
 def after(*events: object) -> Run:
-    """A saga that has begun and has seen these events."""
+    """Return a saga that has begun and has read these events."""
     progress, commands = begin(ORDER_FULFILMENT, ORDER_ID, NOW)
     return Run(progress, tuple(commands), tuple(commands)).then(*events)
 
 
-def given_up_on(step: int) -> Run:
-    """A saga whose step was never answered, at the moment when its last deadline passes."""
+def timed_out_at(step: int) -> Run:
+    """Return a saga whose step was never answered, after its last deadline has passed."""
     return after(*SUCCESSES[:step], *[TICK] * (ORDER_FULFILMENT.steps[step].retries.times + 1))
 
 
@@ -105,7 +105,7 @@ def test_each_success_sends_the_next_command(step: int) -> None:
     run = after(*SUCCESSES[:step])
     assert run.last == (STEPS[step],)
     assert (run.progress.status, run.progress.step, run.progress.attempts) == (SagaStatus.STARTED, step, 1)
-    assert run.patience == ORDER_FULFILMENT.steps[step].within
+    assert run.wait == ORDER_FULFILMENT.steps[step].within
 
 
 def test_the_last_success_completes_the_saga() -> None:
@@ -139,7 +139,7 @@ def test_a_cancellation_undoes_the_step_in_flight_too(step: int) -> None:
 
 
 @pytest.mark.parametrize("step", range(3))
-def test_a_success_that_was_on_its_way_when_the_order_was_cancelled_is_undone(step: int) -> None:
+def test_a_success_that_arrives_after_the_cancellation_is_undone(step: int) -> None:
     run = after(*SUCCESSES[:step], CANCELLATION, SUCCESSES[step]).undone()
     assert not set(STEPS[step + 1 :]) & set(run.sent)
     assert run.sent[-2:] == (RELEASE, fail_order("changed my mind"))
@@ -153,19 +153,19 @@ def test_a_cancellation_while_compensating_changes_nothing(seen: int) -> None:
 
 
 @at_every_step
-def test_a_command_is_sent_again_with_growing_patience(step: int) -> None:
+def test_an_unanswered_command_is_sent_again_after_growing_waits(step: int) -> None:
     definition = ORDER_FULFILMENT.steps[step]
     run = after(*SUCCESSES[:step])
-    waited = [run.patience]
+    waited = [run.wait]
     for _ in range(definition.retries.times):
         run = run.then(TICK)
         assert run.last == (STEPS[step],)
-        waited.append(run.patience)
+        waited.append(run.wait)
     assert waited == [definition.within * 2**n for n in range(definition.retries.times + 1)]
 
 
 @pytest.mark.parametrize("step", range(3))
-def test_a_success_after_a_retry_goes_on_with_fresh_patience(step: int) -> None:
+def test_a_success_after_a_retry_resets_the_waits(step: int) -> None:
     late, punctual = after(*SUCCESSES[:step], TICK, SUCCESSES[step]), after(*SUCCESSES[: step + 1])
     assert late.progress == punctual.progress
     assert late.last == punctual.last
@@ -173,39 +173,39 @@ def test_a_success_after_a_retry_goes_on_with_fresh_patience(step: int) -> None:
 
 @at_every_step
 def test_a_step_that_is_never_answered_is_undone_too(step: int) -> None:
-    run = given_up_on(step).undone()
+    run = timed_out_at(step).undone()
     retries = ORDER_FULFILMENT.steps[step].retries.times
     reason = f"no {type(SUCCESSES[step]).__name__} in time"
-    undo = UNDO_ALL[max(0, 2 - step) :]  # there is nothing to undo of the confirmation itself
+    undo = UNDO_ALL[max(0, 2 - step) :]  # the confirmation has no compensation
     assert run.sent == (*STEPS[: step + 1], *[STEPS[step]] * retries, *undo, fail_order(reason))
 
 
 @pytest.mark.parametrize("answered", range(4))
 def test_the_last_success_wins_while_compensating(answered: int) -> None:
-    run = given_up_on(3).then(*[RECALLED, REFUNDED, RELEASED][:answered], CONFIRMED)
+    run = timed_out_at(3).then(*[RECALLED, REFUNDED, RELEASED][:answered], CONFIRMED)
     assert (run.progress.status, run.progress.deadline_at, run.last) == (SagaStatus.COMPLETED, None, ())
 
 
 @pytest.mark.parametrize("step", range(3))
-def test_another_late_success_does_not_turn_the_saga_round(step: int) -> None:
-    before = given_up_on(step)
+def test_a_late_success_of_another_step_does_not_stop_the_compensations(step: int) -> None:
+    before = timed_out_at(step)
     run = before.then(SUCCESSES[step])
     assert (run.progress, run.last) == (before.progress, ())
 
 
 @pytest.mark.parametrize("answered", range(4))
-def test_a_compensation_is_sent_again_with_growing_patience(answered: int) -> None:
-    run = given_up_on(3).then(*[RECALLED, REFUNDED, RELEASED][:answered])
-    command, waited = run.last, [run.patience]
+def test_an_unanswered_compensation_is_sent_again_after_growing_waits(answered: int) -> None:
+    run = timed_out_at(3).then(*[RECALLED, REFUNDED, RELEASED][:answered])
+    command, waited = run.last, [run.wait]
     for _ in range(ORDER_FULFILMENT.undo_retries.times):
         run = run.then(TICK)
         assert (run.last, run.progress.status) == (command, SagaStatus.COMPENSATING)
-        waited.append(run.patience)
+        waited.append(run.wait)
     assert waited == [ORDER_FULFILMENT.undo_within * 2**n for n in range(ORDER_FULFILMENT.undo_retries.times + 1)]
 
 
 def stuck(answered: int) -> Run:
-    undone = given_up_on(3).then(*[RECALLED, REFUNDED, RELEASED][:answered])
+    undone = timed_out_at(3).then(*[RECALLED, REFUNDED, RELEASED][:answered])
     return undone.then(*[TICK] * (ORDER_FULFILMENT.undo_retries.times + 1))
 
 
@@ -217,10 +217,10 @@ def test_a_saga_whose_compensation_is_never_answered_is_stuck(answered: int) -> 
 
 
 @pytest.mark.parametrize("answered", range(3))
-def test_a_late_answer_gets_a_stuck_saga_going_again(answered: int) -> None:
+def test_a_late_answer_resumes_a_stuck_saga(answered: int) -> None:
     answers = [RECALLED, REFUNDED, RELEASED]
     run = stuck(answered).then(answers[answered])
-    punctual = given_up_on(3).then(*answers[: answered + 1])
+    punctual = timed_out_at(3).then(*answers[: answered + 1])
     assert (run.progress, run.last) == (punctual.progress, punctual.last)
 
 
@@ -231,9 +231,9 @@ def test_a_stuck_saga_does_not_move_by_itself(answered: int) -> None:
 
 
 @pytest.mark.parametrize("answered", range(4))
-def test_a_stuck_saga_that_is_resumed_sends_its_compensation_again_as_patiently_as_at_first(answered: int) -> None:
+def test_a_resumed_saga_sends_its_compensation_with_all_its_retries(answered: int) -> None:
     progress, commands = resume(ORDER_FULFILMENT, stuck(answered).progress, NOW)
-    first = given_up_on(3).then(*[RECALLED, REFUNDED, RELEASED][:answered])
+    first = timed_out_at(3).then(*[RECALLED, REFUNDED, RELEASED][:answered])
     assert commands == list(first.last)
     assert progress == replace(first.progress, deadline_at=NOW + ORDER_FULFILMENT.undo_within)
 
@@ -249,7 +249,7 @@ def test_a_late_confirmation_completes_a_stuck_saga() -> None:
 @pytest.mark.parametrize("end", [CANCELLED, FAILED], ids=["cancelled", "failed"])
 @pytest.mark.parametrize("answered", range(4))
 def test_a_saga_ends_when_its_order_has_ended(answered: int, end: OrderEvent) -> None:
-    run = given_up_on(3).then(*[RECALLED, REFUNDED, RELEASED][:answered], end)
+    run = timed_out_at(3).then(*[RECALLED, REFUNDED, RELEASED][:answered], end)
     assert (run.progress.status, run.progress.deadline_at, run.last) == (SagaStatus.FAILED, None, ())
 
 
@@ -278,19 +278,19 @@ def test_an_event_that_is_not_awaited_changes_nothing(step: int) -> None:
 @pytest.mark.parametrize("answered", range(4))
 def test_only_the_compensation_in_flight_is_answered(answered: int) -> None:
     answers = [RECALLED, REFUNDED, RELEASED, FAILED]
-    before = given_up_on(3).then(*answers[:answered])
+    before = timed_out_at(3).then(*answers[:answered])
     for event in (*SUCCESSES[:3], SOLD_OUT, DECLINED, TOO_FAR, *answers[:3], CREATED, FulfilmentStopped(ORDER_ID)):
         if event is not answers[answered]:
             run = before.then(event)
             assert (run.progress, run.last) == (before.progress, ()), event
 
 
-def test_what_has_been_seen_of_the_stream_is_left_to_the_coordinator() -> None:
+def test_advancing_leaves_the_version_that_was_read_to_the_coordinator() -> None:
     progress = replace(after().progress, seen=7)
     assert advance(ORDER_FULFILMENT, progress, RESERVED, NOW)[0].seen == 7
 
 
-def test_a_step_that_has_no_compensation_is_passed_over_on_the_way_back() -> None:
+def test_a_step_without_a_compensation_is_skipped_when_undoing() -> None:
     first, middle, last = ORDER_FULFILMENT.steps[:3]
     saga = replace(ORDER_FULFILMENT, steps=(first, replace(middle, undo=None, undone=None), last))
     progress = Progress(ORDER_ID, step=2, attempts=1)
@@ -299,19 +299,19 @@ def test_a_step_that_has_no_compensation_is_passed_over_on_the_way_back() -> Non
     assert advance(saga, undoing, RELEASED, NOW)[1] == [fail_order("too far")]
 
 
-def test_a_saga_without_compensations_gives_up_at_once() -> None:
+def test_a_saga_without_compensations_ends_at_once() -> None:
     steps = tuple(replace(step, undo=None, undone=None) for step in ORDER_FULFILMENT.steps)
     progress = Progress(ORDER_ID, step=2, attempts=1)
     assert advance(replace(ORDER_FULFILMENT, steps=steps), progress, TOO_FAR, NOW)[1] == [fail_order("too far")]
 
 
-def test_a_saga_that_gives_up_undoes_nothing_any_more() -> None:
+def test_a_saga_that_is_ending_sends_no_more_compensations() -> None:
     saga = replace(ORDER_FULFILMENT, steps=ORDER_FULFILMENT.steps[:3])
     giving_up = Progress(ORDER_ID, SagaStatus.COMPENSATING, step=-1, attempts=1)
     assert advance(saga, giving_up, RECALLED, NOW) == (giving_up, [])
 
 
-def test_a_failure_without_a_reason_is_called_by_its_name() -> None:
+def test_the_reason_of_a_failure_without_one_is_the_name_of_its_event() -> None:
     class Broke:
         pass
 
@@ -320,7 +320,7 @@ def test_a_failure_without_a_reason_is_called_by_its_name() -> None:
     assert advance(saga, Progress(ORDER_ID), Broke(), NOW)[1] == [fail_order("Broke")]
 
 
-def test_a_pace_stretches_every_deadline() -> None:
+def test_the_pace_multiplies_every_deadline() -> None:
     slow = ORDER_FULFILMENT.at_pace(10)
     assert [step.within for step in slow.steps] == [step.within * 10 for step in ORDER_FULFILMENT.steps]
     assert slow.undo_within == ORDER_FULFILMENT.undo_within * 10

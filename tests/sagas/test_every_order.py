@@ -1,11 +1,12 @@
-"""One order in a small world, where everything happens in every order.
+"""One order in a small world, in which every event may happen in every order.
 
-A world is a value: the order, its saga, the commands on their way, what two providers hold and what lies on the shelf.
-`moves` gives all that may happen next. A command arrives at any time, any number of times, by itself or among others, and
-may crash between its parts; the saga reads late; its deadlines pass at any moment; the customer changes his mind.
+A world is a value: the order, its saga, the commands under way, the state of two providers and the
+stock. `moves` returns everything that may happen next. A command arrives at any time, any number of
+times, alone or among others, and may crash between its parts; the saga reads late; its deadlines
+pass at any moment; the customer cancels.
 
-A small world is explored to its last corner, as a model checker does (Lamport, "Specifying Systems", 2002); a larger one,
-with retries and many deliveries at a time, by random walks.
+A small world is explored completely, as a model checker does (Lamport, "Specifying Systems", 2002);
+a larger world, with retries and many deliveries at a time, by random walks.
 """
 
 from collections import deque
@@ -56,15 +57,15 @@ from tests.specification import CREATED, ORDER_ID, POT_ID, cup_created, given, p
 NOW = datetime(2025, 4, 1, 9, 0, tzinfo=UTC)
 ENDS = (OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED)
 OwnCommand = ReserveInventory | ReleaseInventory | ConfirmOrder | FailOrder
-"""Carried out in one append."""
+"""Commands that take one append."""
 OutsideCommand = ProcessPayment | RefundPayment | ArrangeShipping | CancelShipping
-"""Carried out in three parts: look at the order, call the provider, append what it said."""
+"""Commands in three parts: read the order, call the provider, append the provider's answer."""
 Command = OwnCommand | OutsideCommand
 
 
 @dataclass(frozen=True)
 class Provider:
-    """A gateway that keeps its protocol's promises. `holds`: money was taken, or a parcel is on its way."""
+    """A gateway that keeps its protocol. `holds`: money was taken, or a parcel is on its way."""
 
     accepts: bool = True
     holds: bool = False
@@ -79,7 +80,7 @@ class Provider:
 
 @dataclass(frozen=True)
 class Call:
-    """A command on its way through a provider; `accepted`: None until it has been called."""
+    """A command that needs a provider. `accepted`: the answer; None before the call."""
 
     command: OutsideCommand
     accepted: bool | None = None
@@ -87,8 +88,8 @@ class Call:
 
 @dataclass(frozen=True)
 class World:
-    """`unread`: events that the saga has not seen. `sent`: commands that may arrive, again if need be; `waiting`: those
-    that must. `shelf`: each product's history."""
+    """`unread`: events that the saga has not read. `sent`: commands that may arrive, also again.
+    `waiting`: commands that must still arrive. `shelf`: each product's history."""
 
     saga: Saga
     order: Order
@@ -106,7 +107,7 @@ class World:
 
     @cached_property
     def _hash(self) -> int:
-        """Taken once: a world is looked up a hundred times."""
+        """Cache the hash: a world is looked up a hundred times."""
         return hash((self.order, self.progress, self.unread, self.sent, self.waiting, self.calls))
 
     @cached_property
@@ -137,7 +138,7 @@ class World:
 
 
 def saga_with(retries: Retries) -> Saga:
-    """The order's saga, more or less patient."""
+    """Return the order's saga with these retries."""
     steps = tuple(replace(step, retries=retries) for step in ORDER_FULFILMENT.steps)
     return replace(ORDER_FULFILMENT, steps=steps, undo_retries=retries)
 
@@ -200,7 +201,7 @@ def record_answer(world: World, call: Call) -> World:
     return world.without(call).recording(events).acknowledging(call.command)
 
 
-def go_on(world: World, call: Call) -> World:
+def continue_call(world: World, call: Call) -> World:
     return call_provider(world, call) if call.accepted is None else record_answer(world, call)
 
 
@@ -213,7 +214,7 @@ def pass_deadline(world: World) -> World:
     return world.moving(advance(world.saga, world.progress, DeadlinePassed(), NOW))
 
 
-def change_mind(world: World) -> World:
+def cancel_order(world: World) -> World:
     return world.recording(cancel(CancelOrder(ORDER_ID), world.order))
 
 
@@ -222,7 +223,7 @@ def take_off_sale(world: World) -> World:
 
 
 def lose(world: World, command: Command) -> World:
-    """Its message is given up and lies among the dead letters."""
+    """Let the message become a dead letter."""
     return world.acknowledging(command)
 
 
@@ -230,9 +231,9 @@ Move = tuple[str, Callable[[], World]]
 
 
 def calm_moves(world: World, at_once: int = 1) -> Iterator[Move]:
-    """What happens by itself, sooner or later; `at_once`: how many calls of one command may be under way."""
+    """Return what happens without faults. `at_once`: how many calls of one command may be under way."""
     for call in dict.fromkeys(world.calls):
-        yield f"go on with {call}", partial(go_on, world, call)
+        yield f"continue {call}", partial(continue_call, world, call)
     if world.unread:
         yield "the saga reads", partial(read, world)
     for command in sorted(world.waiting, key=repr):
@@ -241,7 +242,7 @@ def calm_moves(world: World, at_once: int = 1) -> Iterator[Move]:
 
 
 def moves(world: World, at_once: int = 1) -> Iterator[Move]:
-    """All that may happen."""
+    """Return everything that may happen, faults included."""
     yield from calm_moves(world, at_once)
     for command in sorted(world.sent - world.waiting, key=repr):
         if under_way(world, command) < at_once:
@@ -251,11 +252,11 @@ def moves(world: World, at_once: int = 1) -> Iterator[Move]:
     if world.progress.deadline_at:
         yield "a deadline passes", partial(pass_deadline, world)
     if not world.order.closing and world.order.status not in (OrderStatus.SHIPPED, OrderStatus.CONFIRMED):
-        yield "the customer cancels", partial(change_mind, world)
+        yield "the customer cancels", partial(cancel_order, world)
 
 
 def mishaps(world: World) -> Iterator[Move]:
-    """What happens too, seldom enough to leave it to chance."""
+    """Return rare faults, which only the random walks try."""
     for command in sorted(world.waiting, key=repr):
         yield f"{command} is lost", partial(lose, world, command)
     if not isinstance(world.shelf[1][-1], ProductDeleted):
@@ -268,13 +269,13 @@ def under_way(world: World, command: Command) -> int:
 
 @cache
 def settled(world: World) -> World:
-    """Once everything that was sent has been carried out; no deadline is needed for that."""
+    """Carry out everything that was sent, without passing a deadline."""
     calm = next(calm_moves(world), None)
     return settled(calm[1]()) if calm else world
 
 
 def rescued(world: World) -> World:
-    """The same when messages were lost: deadlines send them again, and at last an admin replays the dead letters."""
+    """Settle although messages were lost: deadlines send them again, then an admin replays dead letters."""
     world = settled(world)
     for _ in range(100):
         if not world.progress.ended:
@@ -283,7 +284,7 @@ def rescued(world: World) -> World:
 
 
 def check(world: World) -> None:
-    """What holds at any time."""
+    """Assert what holds at any time."""
     order, progress = world.order, world.progress
     reserved = order.inventory is Outcome.DONE and order.status is not OrderStatus.CONFIRMED
     for product in world.products:
@@ -299,7 +300,7 @@ def check(world: World) -> None:
 
 
 def check_end(world: World) -> None:
-    """All or nothing: confirmed with every step done, or ended with every step undone."""
+    """Assert that the order is confirmed with every step done, or ended with every step undone."""
     check(world)
     order = world.order
     assert world.progress.ended, f"left at {world.progress}"
@@ -313,19 +314,19 @@ def check_end(world: World) -> None:
 
 
 class Story:
-    """Tells, when a check fails, what had happened."""
+    """The moves so far, which are added to the error when a check fails."""
 
-    def __init__(self, *told: str) -> None:
-        self.told = told
+    def __init__(self, *moves: str) -> None:
+        self.moves = moves
 
     def then(self, name: str) -> "Story":
-        return Story(*self.told, name)
+        return Story(*self.moves, name)
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error:
-            error.add_note("\n".join(("it happened that", *self.told)))
+            error.add_note("\n".join(("it happened that", *self.moves)))
 
 
 @pytest.mark.parametrize(
@@ -364,10 +365,10 @@ def test_in_every_order_of_events_an_order_is_fulfilled_or_undone(world: World) 
     choices=st.lists(st.integers(0, 999), min_size=30, max_size=60),
 )
 @settings(max_examples=100, deadline=None)
-def test_whatever_is_retried_or_lost_an_order_is_fulfilled_or_undone(
+def test_with_any_retries_and_losses_an_order_is_fulfilled_or_undone(
     pots: int, pays: bool, ships: bool, retries: int, calm: int, choices: list[int]
 ) -> None:
-    """`calm`: how many moves things go their usual way first, so that the last steps are tried as often as the first."""
+    """`calm`: the moves without faults at the beginning, so that late steps are tried as often as early ones."""
     world, story = new_world(retries, pots=pots, pays=pays, ships=ships), Story()
     for choice in [0] * calm + choices:
         options = [*moves(world, at_once=2), *mishaps(world)]

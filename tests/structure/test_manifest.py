@@ -11,9 +11,7 @@ import yaml
 from scripts.local.readme import README, purpose, with_tables
 from shared.config.manifest import ROOT, Function, manifest
 from shared.domain.aggregate import Aggregate
-from shared.domain.category import CATEGORY
-from shared.domain.order import ORDER
-from shared.domain.product import PRODUCT
+from shared.domain.order import AGGREGATES
 from shared.messaging.envelope import topic
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 
@@ -47,7 +45,7 @@ def test_only_graphql_is_public() -> None:
     assert [function.name for function in FUNCTIONS if function.public] == ["graphql"]
 
 
-@pytest.mark.parametrize("aggregate", [CATEGORY, PRODUCT, ORDER], ids=lambda aggregate: aggregate.name)
+@pytest.mark.parametrize("aggregate", AGGREGATES.values(), ids=AGGREGATES)
 def test_every_aggregates_events_have_a_consumer(aggregate: Aggregate[object]) -> None:
     assert aggregate.topic in manifest().topics
 

@@ -5,7 +5,7 @@ import json
 import flask
 
 from shared.domain.errors import NotFound
-from shared.gateways.sandbox import Ask
+from shared.gateways.sandbox import ProviderRequest
 from shared.runtime.engines import engines
 from shared.runtime.http import answering, body_of, decode, http_function, json_response, parse_json
 
@@ -19,7 +19,7 @@ def _answer(request: flask.Request) -> object:
     sandbox = engines().sandbox
     match request.method, request.path.strip("/").split("/"):
         case "PUT", [("payments" | "shipments") as kind, key]:
-            return sandbox.make(kind, key, decode(Ask, parse_json(body_of(request, 10_000))))
+            return sandbox.make(kind, key, decode(ProviderRequest, parse_json(body_of(request, 10_000))))
         case "DELETE", [("payments" | "shipments") as kind, key]:
             return sandbox.undo(kind, key)
         case "GET", [("payments" | "shipments") as kind]:
