@@ -18,17 +18,16 @@ class Settings:
     """In a URL and in `database_user`, `{function}` stands for a function's name and `{service}` for
     the same name with hyphens, as Cloud Run services have it."""
 
-    # Where the process runs
-    # `memory`: no engine, all in this process; `postgres`: only PostgreSQL; `engines`: also Pub/Sub and Firestore
-    profile: Literal["memory", "postgres", "engines"] = "engines"
+    # Engines and functions
+    profile: Literal["memory", "postgres", "engines"] = "engines"  # real: none; PostgreSQL; also Pub/Sub and Firestore
     project_id: str = "shop-local"  # of Google Cloud and Firebase; any name locally
-    event_store_url: str = "postgresql://localhost/event_store"
-    command_database_url: str = "postgresql://localhost/command"
+    event_store_url: str = "postgresql://localhost/event_store"  # the PostgreSQL database of events
+    command_database_url: str = "postgresql://localhost/command"  # that of sagas, dead letters and executions
     pool_size: Positive = 4  # connections per database
     database_iam: bool = False  # sign in to PostgreSQL with a token of the service account, not with a password
-    database_user: str = ""  # with {service}: the user that migrating gives a function's roles to; empty: no user
-    command_url: str = "http://127.0.0.1:8081/{function}"
-    query_url: str = "http://127.0.0.1:8082/{function}"
+    database_user: str = ""  # of a function, with {service}: migrating gives it the manifest's roles; empty: none
+    command_url: str = "http://127.0.0.1:8081/{function}"  # of the functions of the service `command`
+    query_url: str = "http://127.0.0.1:8082/{function}"  # of those of the service `query`
     console_directory: str = ""  # of the built console's files; empty: there is no console
     monitoring_endpoint: str = ""  # host:port of a Cloud Monitoring without sign-in, for tests; Google's in the cloud
 
@@ -39,7 +38,7 @@ class Settings:
 
     # Payment and shipping providers. `..._authorization` is sent as the header Authorization;
     # `id-token` stands for a token of the process's service account
-    payment_url: str = "http://127.0.0.1:8081/sandbox_provider/payments"
+    payment_url: str = "http://127.0.0.1:8081/sandbox_provider/payments"  # by default the sandbox provider
     payment_authorization: str = ""
     shipping_url: str = "http://127.0.0.1:8081/sandbox_provider/shipments"
     shipping_authorization: str = ""
@@ -70,21 +69,21 @@ class Settings:
     max_subscriptions_per_client: NotNegative = 50  # of these, per user or client address; 0: no limit
     subscriber_buffer: Positive = 1_000  # events that may wait for one subscriber
 
-    # Limits of a GraphQL document as it is written
+    # Limits of a GraphQL document as it is written; the API's README says what happens beyond each limit
     max_body_bytes: Positive = 1_000_000  # of one request
-    max_query_characters: Positive = 50_000
+    max_query_characters: Positive = 50_000  # of one document, as the next three
     max_query_tokens: Positive = 4_000
     max_query_fields: Positive = 500
     max_query_fragments: NotNegative = 50  # fragment spreads
 
     # Limits of the operation that runs, with its fragments written out
-    max_query_depth: Positive = 10
+    max_query_depth: Positive = 10  # levels of nested fields
     max_query_aliases: NotNegative = 50
     # Cost: the fields that the answer may have, each list counted as long as its limit, and a tenth
     # of the documents that an offset skips or a search may read
     max_query_cost: Positive = 50_000
-    max_list_limit: Annotated[int, Field(ge=100)] = 1_000  # of `limit`, whose default in schema.graphql is 100
-    max_list_offset: NotNegative = 100_000
+    max_list_limit: Annotated[int, Field(ge=100)] = 1_000  # of the argument `limit`; schema.graphql's default is 100
+    max_list_offset: NotNegative = 100_000  # of the argument `offset`
     max_search_characters: Positive = 200  # of a search term
     max_search_documents: Positive = 2_000  # read for one search
     introspection: bool = True  # whether clients may ask for the schema
@@ -92,7 +91,7 @@ class Settings:
     # Rate limits: GraphQL requests per minute; 0: no limit
     rate_limit_signed_in: NotNegative = 1_000  # per user
     rate_limit_anonymous: NotNegative = 100  # per client address
-    # How many entries at the end of X-Forwarded-For our own proxies wrote; None: 1 in the cloud, 0 elsewhere
+    # How many entries at the end of X-Forwarded-For our own proxies wrote; None: 1 in the cloud, else 0
     trusted_proxies: NotNegative | None = None
 
 
