@@ -14,7 +14,7 @@ from shared.config.manifest import Function, manifest
 from shared.dead_letters.protocol import Trouble
 from shared.domain.errors import ShopError
 from shared.event_store.protocol import EventCounts, PositionedEvent
-from shared.monitoring.counts import ExecutionTotals, Records, Tally
+from shared.monitoring.counts import ExecutionTotals, RecordTotals, Tally
 from shared.monitoring.lag import LOOKED_AT, Lag, lag
 from shared.monitoring.reports import EVENT_TYPES
 from shared.read_models.documents import READ_MODELS, sources_of
@@ -63,7 +63,7 @@ def _read_models(extents: Mapping[str, Extent]) -> Fields:
     return {name: extent.documents for name, extent in extents.items()} | {"last_updated": _told(newest)}
 
 
-def _sagas(records: Records) -> Fields:
+def _sagas(records: RecordTotals) -> Fields:
     of = {status: records.sagas.get(status, 0) for status in ("COMPLETED", "FAILED", "COMPENSATED")}
     return {
         "active": records.unfinished,
@@ -105,7 +105,7 @@ async def _looked_at(engines: Engines) -> Fields:
     events, records, asked, health = await asyncio.gather(
         from_stores(engines.event_log.counts),
         from_stores(engines.counts.records),
-        from_stores(engines.counts.asked),
+        from_stores(engines.counts.executions),
         of_the_shop(engines),
     )
     lately = asked.lately.get("command", Tally()) + asked.lately.get("query", Tally())
@@ -147,7 +147,7 @@ async def _projections(engines: Engines, queries: Queries) -> Sequence[Fields]:
     names = [name for one in functions for name in _subscriptions(one)]
     events, asked, troubles, generations = await asyncio.gather(
         from_stores(engines.event_log.counts),
-        from_stores(engines.counts.asked),
+        from_stores(engines.counts.executions),
         from_stores(engines.dead_letters.troubles, names),
         engines.queries.generations(),
     )

@@ -19,7 +19,7 @@ from shared.config.manifest import Function, manifest
 from shared.config.settings import Settings
 from shared.domain.errors import ShopError, TimedOut
 from shared.monitoring.health import Result
-from shared.monitoring.reports import monitoring_client, refusals_told
+from shared.monitoring.reports import monitoring_client, monitoring_errors
 from shared.read_models.protocol import Fields
 from shared.resilience import clock
 from shared.resilience.calls import deadline, time_left
@@ -167,7 +167,7 @@ def _monitored(settings: Settings) -> Mapping[str, int]:
         "filter": f'metric.type = "{_UNDELIVERED}"',
         "interval": {"start_time": {"seconds": now - 300}, "end_time": {"seconds": now}},
     }
-    with refusals_told("read", "graphql", "roles/monitoring.viewer"):
+    with monitoring_errors("read", "graphql", "roles/monitoring.viewer"):
         found = monitoring_client(settings.monitoring_endpoint).list_time_series(
             wanted, retry=None, timeout=time_left(3)
         )

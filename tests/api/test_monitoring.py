@@ -22,6 +22,7 @@ from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Message, Push, PushedMessage
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog
+from shared.monitoring.health import Checkup
 from shared.observability.context import fresh
 from shared.runtime.engines import Engines
 from shared.sagas.definition import Progress, SagaStatus
@@ -40,8 +41,8 @@ SECRET = "host=10.1.2.3 password=hunter2"
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 0.0)
+def nothing_kept(shop: ShopInMemory) -> None:
+    shop.engines.checkup = Checkup(keep_seconds=0)
 
 
 def health(shop: ShopInMemory) -> Json:
@@ -188,7 +189,7 @@ def test_a_part_that_hangs_is_named_in_time_and_keeps_no_other_waiting(
 def test_asking_for_health_many_times_in_one_query_looks_once(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 1.0)
+    shop.engines.checkup = Checkup()
     looks: list[int] = []
 
     def look() -> Backlog:

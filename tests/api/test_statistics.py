@@ -15,6 +15,7 @@ from shared.api import statistics
 from shared.config.manifest import Subscription, manifest
 from shared.domain.errors import Unavailable
 from shared.event_store.protocol import Append, EventCounts, EventRecord
+from shared.monitoring.health import Checkup
 from shared.observability.context import fresh
 from shared.postgres.pool import Pool
 from shared.read_models import project
@@ -44,8 +45,8 @@ WRITER = {"Authorization": f"Bearer {emulator_token('bob@example.com', role='wri
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 0.0)
+def nothing_kept(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.engines.checkup = Checkup(keep_seconds=0)
     monkeypatch.setattr(statistics, "_KEPT", 0.0)
     monkeypatch.setattr(statistics, "_PROJECTIONS_KEPT", 0.0)
 
@@ -124,7 +125,7 @@ def test_anybody_may_look(shop: ShopInMemory, query: str) -> None:
 
 
 @pytest.mark.parametrize("query", [STATISTICS, PROJECTIONS, DASHBOARD])
-@pytest.mark.parametrize("store", ["event_log.counts", "counts.asked", "counts.records", "queries.extent"])
+@pytest.mark.parametrize("store", ["event_log.counts", "counts.executions", "counts.records", "queries.extent"])
 def test_what_can_not_be_found_out_is_an_error_and_no_number(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, query: str, store: str
 ) -> None:
@@ -137,7 +138,7 @@ def test_what_can_not_be_found_out_is_an_error_and_no_number(
         assert answer["data"] in (None, {"projectionStatus": None})
     else:  # it needs nothing of that
         assert (query, store) in {
-            (STATISTICS, "counts.asked"), (PROJECTIONS, "counts.records"), (DASHBOARD, "queries.extent")
+            (STATISTICS, "counts.executions"), (PROJECTIONS, "counts.records"), (DASHBOARD, "queries.extent")
         }  # fmt: skip
     shop.ask(query)
 

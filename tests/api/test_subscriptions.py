@@ -23,7 +23,7 @@ from shared.event_store.protocol import Append, Checkpoint, EventRecord, LogEntr
 from shared.observability.context import fresh
 from shared.runtime.engines import use
 from tests.api.test_history import personal
-from tests.functions.test_metrics import now
+from tests.scrapes import now
 from tests.shop_in_memory import HastyEngines, Json, ShopInMemory
 from tests.streams import EVENT_STREAM, opened
 
