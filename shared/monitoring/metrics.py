@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from shared.config.manifest import manifest
+from shared.domain.order import AGGREGATE_OF
 from shared.observability.context import ANSWERS
 from shared.read_models.documents import READ_MODELS
 from shared.sagas.definition import SagaStatus

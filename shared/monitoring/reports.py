@@ -25,7 +25,7 @@ from shared.event_store.protocol import EventLog, EventRecord
 from shared.messaging.outbox import Outbox
 from shared.monitoring.health import Check, Checkup, Finding, HealthStatus
 from shared.monitoring.metrics import METRICS, Metric, Sample, count, summed
-from shared.read_models.documents import READ_MODELS
+from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.project import not_yet_in
 from shared.read_models.protocol import Queries
 from shared.resilience import clock
