@@ -18,7 +18,8 @@ from shared.auth.identity import signed
 from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.domain.values import Money, adapter
 from shared.observability.context import SpanKind, current, span, traceparent
-from shared.resilience.calls import Breaker, deadline, time_left
+from shared.resilience.breakers import Breaker
+from shared.resilience.calls import deadline, time_left
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,11 @@ class HttpProvider:
     sandbox. A business refusal is an answer; everything else that isn't success is Unavailable.
     """
 
-    def __init__(self, url: str, breaker: Breaker, authorization: str = "") -> None:
+    def __init__(self, url: str, client: httpx.Client, breaker: Breaker, authorization: str = "") -> None:
         self._url = url
+        self._client = client
         self._breaker = breaker
         self._authorization = authorization.strip()  # a secret's file often ends in a new line
-        self._client = httpx.Client()
 
     def make(self, key: str, body: dict[str, str]) -> Accepted | Declined:
         answer = self._call("PUT", key, body)
@@ -130,8 +131,8 @@ def _headers(key: str) -> dict[str, str]:
 
 
 class HttpPayments:
-    def __init__(self, url: str, breaker: Breaker, authorization: str = "") -> None:
-        self._provider = HttpProvider(url, breaker, authorization)
+    def __init__(self, url: str, client: httpx.Client, breaker: Breaker, authorization: str = "") -> None:
+        self._provider = HttpProvider(url, client, breaker, authorization)
 
     def charge(self, key: str, amount: Money, method: str) -> Accepted | Declined:
         return self._provider.make(key, {"amount": str(amount.amount), "currency": amount.currency, "method": method})
@@ -141,8 +142,8 @@ class HttpPayments:
 
 
 class HttpShipping:
-    def __init__(self, url: str, breaker: Breaker, authorization: str = "") -> None:
-        self._provider = HttpProvider(url, breaker, authorization)
+    def __init__(self, url: str, client: httpx.Client, breaker: Breaker, authorization: str = "") -> None:
+        self._provider = HttpProvider(url, client, breaker, authorization)
 
     def arrange(self, key: str, method: str) -> Accepted | Declined:
         return self._provider.make(key, {"method": method})

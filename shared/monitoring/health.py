@@ -28,7 +28,8 @@ from shared.event_store.protocol import EventLog
 from shared.messaging.outbox import Outbox, Publisher
 from shared.read_models.protocol import Queries, ReadModels
 from shared.resilience import clock
-from shared.resilience.calls import Breakers, deadline
+from shared.resilience.breakers import Breakers
+from shared.resilience.calls import deadline
 from shared.sagas.store import SagaStore
 
 SWEEPS_MISSED = timedelta(minutes=2)

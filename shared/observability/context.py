@@ -224,6 +224,8 @@ ANSWERS: dict[type[Exception], tuple[int, str]] = {
 
 
 def classify(error: BaseException) -> tuple[int, str]:
-    """Status and code of an error. What is not in the table is a fault of ours."""
+    """Status and code of an error. What is not in the table is a fault of ours. A group counts as its first error."""
+    if isinstance(error, BaseExceptionGroup):
+        return classify(error.exceptions[0])
     known = (ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
     return next(known, (500, "INTERNAL_ERROR"))

@@ -15,7 +15,8 @@ from shared.domain.errors import TimedOut, Unavailable
 from shared.observability.context import SpanKind, span
 from shared.read_models.protocol import Change, Extent, Fields, Find
 from shared.resilience import clock
-from shared.resilience.calls import Breaker, time_left
+from shared.resilience.breakers import Breaker
+from shared.resilience.calls import time_left
 
 _DEADLINE = 10.0
 """Seconds for one call."""

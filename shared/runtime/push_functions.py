@@ -1,12 +1,13 @@
-"""The decorators of functions that Pub/Sub or a schedule calls: decode, hand over, acknowledge.
+"""The decorators that make functions which Pub/Sub or Cloud Scheduler calls: decode, call the handler, acknowledge.
 
-Success is 204, which acknowledges; any error makes Pub/Sub try again later and at last give the message to the
-dead-letter topic.
+Pub/Sub takes the status 204 as an acknowledgement. After any error it delivers the message again later, and after the
+last attempt it moves the message to the dead-letter topic.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
-from functools import wraps
+from functools import cache, wraps
 from http import HTTPStatus
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -29,7 +30,6 @@ from shared.runtime.http import (
     DELIVERIES,
     RUNS,
     HttpFunction,
-    answering,
     body_of,
     http_function,
     json_response,
@@ -42,57 +42,54 @@ Document = TypeVar("Document")
 _log = structlog.get_logger()
 
 _NOTING_SECONDS = 1.0
-_noting = clock.executor(2, "noting")
 
 _PAGE = 500
-"""Events of a history that are in memory at one time."""
+"""Events of one stream that are in memory at one time."""
 
 _MAX_PUSH = 20_000_000
 """Bytes: the largest Pub/Sub message, in base64, with its attributes."""
 
 
-def raw_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
-    """A function that takes whatever is pushed to it, decodable or not."""
+def push_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
+    """Make a function that gets every push, whether or not its message is one of the shop's own."""
 
     @http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
-        def acknowledge() -> flask.Response:
-            with (
-                measured(DELIVERIES, handle.__name__) as delivery,
-                deadline(engines().settings.handler_timeout_seconds),
-            ):
-                push = decode_push(body_of(request, _MAX_PUSH))
-                delivery.label = push.subscription_id
-                annotate(subscription=push.subscription_id)
-                handle(push, engines())
-            return flask.Response(status=HTTPStatus.NO_CONTENT)
-
-        return answering(acknowledge)
+        with (
+            measured(DELIVERIES, handle.__name__) as delivery,
+            deadline(engines().settings.handler_timeout_seconds),
+        ):
+            push = decode_push(body_of(request, _MAX_PUSH))
+            delivery.label = push.subscription_id
+            annotate(subscription=push.subscription_id)
+            handle(push, engines())
+        return flask.Response(status=HTTPStatus.NO_CONTENT)
 
     return function
 
 
-def subscriber(handle: Callable[[Message, Engines], None]) -> HttpFunction:
-    """A function that takes the shop's own messages, of those published again only the ones that are for it."""
+def message_subscriber(handle: Callable[[Message, Engines], None]) -> HttpFunction:
+    """Make a function that gets the shop's own messages. It skips those that were published again for another
+    subscription, and notes why a delivery failed."""
 
     @wraps(handle)
-    def decoded(push: Push, engines: Engines) -> None:
+    def decode_and_handle(push: Push, engines: Engines) -> None:
         if push.is_for_another:
             return
         with _failures_noted(push, engines):
             message = decode_message(push)
             annotate(message=message.type, subject=message.subject)
             context = caused_by(message.context, str(message.id))
-            asked = {"messageId": push.message.message_id, "type": message.type}
+            data = {"messageId": push.message.message_id, "type": message.type}
             with (
-                watched(engines.recorder, "delivery", push.subscription_id, context, asked) as watch,
+                watched(engines.recorder, "delivery", push.subscription_id, context, data) as watch,
                 handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push, message.topic)),
             ):
                 watch.subject = message.subject
                 handle(message, engines)
 
-    return raw_subscriber(decoded)
+    return push_subscriber(decode_and_handle)
 
 
 def _about(push: Push, topic: str) -> dict[str, str]:
@@ -108,7 +105,7 @@ def _about(push: Push, topic: str) -> dict[str, str]:
 
 @contextmanager
 def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
-    """Keep why a delivery fails for record_dead_letter, which isn't told by Pub/Sub."""
+    """Store why a delivery failed, because Pub/Sub does not tell record_dead_letter."""
     try:
         yield
     except Exception as error:
@@ -116,32 +113,41 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
         raise
 
 
-def _note(push: Push, engines: Engines, why: str) -> None:
-    """As far as that can be done within a second; the answer doesn't wait for it any longer, nor depend on it."""
+@cache
+def _noting_threads() -> Executor:
+    return clock.executor(2, "noting")
+
+
+def _note(push: Push, engines: Engines, reason: str) -> None:
+    """Store the reason if that takes at most a second. The response neither waits longer nor depends on it."""
 
     def note() -> None:
         with deadline(_NOTING_SECONDS):
-            engines.dead_letters.note_failure(push.subscription_id, recognised(push.message), why)
+            engines.dead_letters.note_failure(push.subscription_id, recognised(push.message), reason)
 
     try:
-        noting = _noting.submit(note)  # in a thread, where the deadline that has perhaps just passed doesn't count
+        noting = _noting_threads().submit(note)  # a thread does not inherit the deadline, which may have passed
         try:
             noting.result(_NOTING_SECONDS)
         finally:
             noting.cancel()
     except Exception as error:
-        _log.warning("could not note why a delivery failed", failure=why, reason=repr(error))
+        _log.warning("could not note why a delivery failed", failure=reason, reason=repr(error))
 
 
 def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], object]], HttpFunction]:
-    """A function that carries out one command of a saga. It may be called again with the same command at any time."""
+    """Make a function that carries out one command of a saga.
+
+    Pub/Sub may deliver the same command again at any time. No idempotency key guards against that: the handler uses
+    `execute_step`, and finds the outcome of an earlier delivery on the order's stream.
+    """
 
     def decorate(handle: Callable[[Command, Engines], object]) -> HttpFunction:
         @wraps(handle)
         def step(message: Message, engines: Engines) -> None:
             handle(command_from(message, kind), engines)
 
-        return subscriber(step)
+        return message_subscriber(step)
 
     return decorate
 
@@ -153,26 +159,25 @@ def projection(
     counter: str | None = None,
     also: Sequence[Projection[Any]] = (),
 ) -> Callable[[Callable[[Document | None, Any], Document]], HttpFunction]:
-    """A function that keeps a read model, made of a pure function `(document, event) -> document`.
+    """Make a function that updates a read model with a pure function `(document, event) -> document`.
 
-    `index` and `counter`: see `Projection`. `also`: further documents it keeps from the events of other aggregates.
+    `index` and `counter`: see `Projection`. `also`: further documents that it updates, from other aggregates' events.
     """
 
     def decorate(apply: Callable[[Document | None, Any], Document]) -> HttpFunction:
         main: Projection[Document] = Projection(
             collection, aggregate, get_type_hints(apply)["return"], apply, None, index, counter
         )
-        by_type = {kind: one for one in (main, *also) for kind in get_args(one.aggregate.events)}
+        by_event = {kind.__name__: updated for updated in (main, *also) for kind in get_args(updated.aggregate.events)}
 
         @wraps(apply)
         def update(message: Message, engines: Engines) -> None:
             event = announced(message)
-            if event.type not in by_name:
-                raise Invalid(f"{event.type!r:.100} is no event for {apply.__name__}", TYPE)
-            project(engines.read_models, by_name[event.type], event, _missing(engines))
+            if event.type not in by_event:
+                raise Invalid(f"{event.type!r:.100} is not an event that {apply.__name__} takes", TYPE)
+            project(engines.read_models, by_event[event.type], event, _missing(engines))
 
-        by_name = {kind.__name__: one for kind, one in by_type.items()}
-        return subscriber(update)
+        return message_subscriber(update)
 
     return decorate
 
@@ -182,25 +187,21 @@ def _missing(engines: Engines) -> Callable[[str, int], Sequence[Any]]:
 
 
 def scheduled(handle: Callable[[Engines], int]) -> HttpFunction:
-    """A function that Cloud Scheduler calls; `handle` returns how many things it dealt with."""
+    """Make a function that Cloud Scheduler calls; `handle` returns how many things it processed."""
 
     @http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
-        return ran(handle.__name__, handle)
+        return run_scheduled(handle.__name__, handle)
 
     return function
 
 
-def ran(name: str, handle: Callable[[Engines], int]) -> flask.Response:
-    """One run of the function called `name`."""
-
-    def run() -> flask.Response:
-        with (
-            measured(RUNS, name),
-            handling(fresh(), name, SpanKind.SERVER, {}),
-            deadline(engines().settings.handler_timeout_seconds),
-        ):
-            return json_response(f'{{"done": {handle(engines())}}}')
-
-    return answering(run)
+def run_scheduled(name: str, handle: Callable[[Engines], int]) -> flask.Response:
+    """Run a scheduled function once, within its time limit, and return `{"done": ...}`."""
+    with (
+        measured(RUNS, name),
+        handling(fresh(), name, SpanKind.SERVER, {}),
+        deadline(engines().settings.handler_timeout_seconds),
+    ):
+        return json_response(f'{{"done": {handle(engines())}}}')

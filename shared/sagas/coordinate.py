@@ -7,6 +7,7 @@ duplicates, late and reordered messages change nothing, and the last message tha
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,16 +20,13 @@ from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import Message, command_message
 from shared.observability.context import Context, caused_by, current, span, traceparent
 from shared.resilience import clock
+from shared.resilience.calls import attempt_all
 from shared.sagas.definition import DeadlinePassed, Progress, Saga, SagaStatus, advance, begin, resume
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 
 ATTEMPTS = 10
 
 _log = structlog.get_logger()
-
-
-class SweepIncomplete(Exception):
-    """Some sagas failed; the log says which and why. The others have been swept."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +47,17 @@ class Coordinator:
         self._until_saved(saga_id, lambda run: run.retry(actor))
 
     def sweep(self, now: datetime, limit: int = 1000) -> int:
-        """Fire the deadlines that have passed; how many were due. A saga that moved meanwhile is not touched: its
-        deadline is another one now."""
-        due = self.sagas.due(now, limit)
-        failed = [saga_id for saga_id in due if not self._swept(saga_id)]
-        if failed:
-            raise SweepIncomplete(
-                f"{len(failed)} of {len(due)} sagas could not be moved, the first of them {failed[0]}"
-            )
-        return len(due)
+        """Fire the deadlines that have passed, and return how many were due.
 
-    def _swept(self, saga_id: UUID) -> bool:
-        """Whether it could be; one that can't must not keep the others waiting."""
-        try:
-            self._until_saved(saga_id, _Run.look_at_the_clock)
-        except Exception:
-            _log.exception("a saga could not be moved", saga_id=str(saga_id))
-            return False
-        return True
+        A saga that has moved since has another deadline and is not changed. Raises an ExceptionGroup when some sagas
+        failed; the others have been swept.
+        """
+        due = self.sagas.due(now, limit)
+        return attempt_all("sweeping sagas", {str(saga_id): partial(self._sweep, saga_id) for saga_id in due})
+
+    def _sweep(self, saga_id: UUID) -> int:
+        self._until_saved(saga_id, _Run.look_at_the_clock)
+        return 1
 
     def _until_saved(self, saga_id: UUID, then: "Callable[[_Run], None] | None" = None) -> None:
         """`then`: what else there is to do once the stream has been read."""

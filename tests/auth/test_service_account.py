@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import jwt
 import psycopg
 import pytest
@@ -24,7 +25,8 @@ from shared.config.settings import url_of
 from shared.domain.errors import Unavailable
 from shared.gateways.providers import HttpPayments
 from shared.postgres.pool import connect
-from shared.resilience.calls import Breaker, deadline
+from shared.resilience.breakers import Breaker
+from shared.resilience.calls import deadline
 
 NUMBER = "https://shop-{service}-123456789012.asia-northeast1.run.app"
 
@@ -216,9 +218,11 @@ def test_in_the_cloud_our_own_provider_is_sent_a_token(
     url, seen = provider_headers
     metadata.run(
         f"""
+import httpx
 from shared.gateways.providers import HttpPayments
-from shared.resilience.calls import Breaker
-HttpPayments("{url}", Breaker("the provider", 10, 5), "id-token").refund("key")
+from shared.resilience.breakers import Breaker
+with httpx.Client() as client:
+    HttpPayments("{url}", client, Breaker("the provider", 10, 5), "id-token").refund("key")
 """,
         tmp_path,
     )
@@ -244,8 +248,5 @@ def test_without_a_token_a_provider_is_unavailable(
 
 
 def refund(url: str, authorization: str) -> None:
-    payments = HttpPayments(url, Breaker("the provider", 10, 5), authorization)
-    try:
-        payments.refund("key")
-    finally:
-        payments._provider._client.close()
+    with httpx.Client() as client:
+        HttpPayments(url, client, Breaker("the provider", 10, 5), authorization).refund("key")

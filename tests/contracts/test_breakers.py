@@ -9,7 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.domain.errors import Rejected, TimedOut, Unavailable
-from shared.resilience.calls import Breaker, Breakers, deadline, time_left
+from shared.resilience.breakers import Breaker, Breakers
+from shared.resilience.calls import deadline, time_left
 
 FAIL_MAX, RESET = 5, 0.2
 

@@ -18,9 +18,9 @@ from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Message, Push, PushedMessage, decode_message, decode_push
 from shared.messaging.memory import MemoryBroker
 from shared.messaging.outbox import Publisher
-from shared.messaging.pubsub import PubSubPublisher
+from shared.messaging.pubsub import PubSubPublisher, batching_client
 from shared.observability.context import Context
-from shared.resilience.calls import Breaker
+from shared.resilience.breakers import Breaker
 
 PROJECT = "broker"
 WORK = Subscription("worker.things", "things", "worker", "command", 0.1, 0.3, 5, 10, "worker.things.dead")
@@ -83,7 +83,7 @@ def broker(request: pytest.FixtureRequest, endpoints: Endpoints) -> Iterator[Pub
     project = f"{PROJECT}-{time.time_ns()}"  # topics of its own
     request.getfixturevalue("pubsub")
     create_topology(project, SUBSCRIPTIONS, endpoints.url)
-    yield PubSubPublisher(project, Breaker("Pub/Sub", 10, 5))
+    yield PubSubPublisher(project, batching_client(), Breaker("Pub/Sub", 10, 5))
 
 
 def message(body: str) -> Message:
@@ -137,7 +137,7 @@ def test_a_message_that_is_too_large_keeps_no_other_from_going_out() -> None:
     project = f"{PROJECT}-{time.time_ns()}"
     create_topology(project, SUBSCRIPTIONS, lambda _: "http://127.0.0.1:1")
     good = message("good")
-    publisher = PubSubPublisher(project, Breaker("Pub/Sub", 1, 60))
+    publisher = PubSubPublisher(project, batching_client(), Breaker("Pub/Sub", 1, 60))
     with pytest.raises(Unavailable, match="does not accept"):
         publisher.publish([message("x" * 11_000_000)])
     assert publisher.publish([message("x" * 11_000_000), good]) == [good.id]

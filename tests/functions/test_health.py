@@ -268,8 +268,7 @@ def on_real_engines(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterato
     monkeypatch.setattr(process, "_engines", None)
     engines = use(Engines(Settings(**settings)))
     yield engines
-    for pool in {"_event_store_pool", "_command_pool"} & vars(engines).keys():
-        getattr(engines, pool).close()
+    engines.close()
 
 
 @pytest.fixture

@@ -30,7 +30,6 @@ from shared.observability.context import fresh
 from shared.read_models.protocol import Change
 from shared.runtime import engines as process
 from shared.runtime.engines import Engines, use
-from shared.runtime.memory_engines import PostgresEngines
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.conftest import free_port
@@ -279,11 +278,9 @@ def raising(error: Exception) -> Callable[..., Any]:
 @pytest.fixture
 def on_postgres(event_store_url: str, command_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
     urls = {"event_store_url": event_store_url, "command_database_url": command_url}
-    engines = PostgresEngines(Settings(profile="postgres", **urls), lambda *_: 204)  # type: ignore[arg-type]
+    engines = Engines(Settings(profile="postgres", **urls), lambda *_: 204)  # type: ignore[arg-type]
     yield engines
-    engines.broker.close()
-    for pool in {"_event_store_pool", "_command_pool"} & vars(engines).keys():
-        getattr(engines, pool).close()
+    engines.close()
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -325,7 +322,7 @@ def test_events_are_counted_by_type(engines: Engines) -> None:
 
 
 def test_what_is_not_published_is_counted_and_gets_older(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
-    broker = cast(PostgresEngines, engines).broker
+    broker = engines.broker
     with monkeypatch.context() as patch:
         patch.setattr(broker, "publish", raising(Unavailable("down")))
         happened(engines, "order-1", 1, "OrderCreated", seconds_ago=90)
@@ -475,7 +472,7 @@ def test_every_collector_is_one_whose_errors_can_be_counted(shop: ShopInMemory) 
 def test_while_every_database_is_down_a_scrape_answers_within_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = f"postgresql://shop:hunter2@127.0.0.1:{free_port()}/x"
     monkeypatch.setattr(process, "_engines", None)
-    engines = PostgresEngines(Settings(profile="postgres", event_store_url=nowhere, command_database_url=nowhere))
+    engines = Engines(Settings(profile="postgres", event_store_url=nowhere, command_database_url=nowhere))
     use(engines)
     began = time.monotonic()
     answer = cast(flask.Flask, app("report_metrics")).test_client().get("/")
@@ -484,7 +481,7 @@ def test_while_every_database_is_down_a_scrape_answers_within_its_bound(monkeypa
     found = values(answer.text)
     assert set(LABELS["collector"]) - {"breakers"} <= {name for (name,) in found["shop_scrape_errors_total"]}
     assert "shop_sagas" not in found
-    engines.broker.close()
+    engines.close()
 
 
 @pytest.mark.parametrize("function", ["graphql", "create_order", "report_metrics"])

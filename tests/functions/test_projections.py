@@ -21,7 +21,7 @@ from shared.read_models.documents import document
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Fields, Queries, ReadModels
-from shared.resilience.calls import Breaker
+from shared.resilience.breakers import Breaker
 from tests.shop_in_memory import Json, Pushed, ShopInMemory
 
 PROJECTIONS = ("project_categories", "project_products", "project_orders")

@@ -19,8 +19,8 @@ from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
-from shared.messaging.envelope import Message
-from shared.messaging.memory import ACKNOWLEDGED
+from shared.messaging.envelope import Publishable
+from shared.messaging.memory import ACKNOWLEDGED, MemoryBroker
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.shop_in_memory import PATIENCE, Json, Pushed, ShopInMemory, together
@@ -134,7 +134,7 @@ def assert_nothing_was_written(shop: ShopInMemory) -> None:
 
 
 def documents(shop: ShopInMemory) -> dict[str, dict[str, Any]]:
-    return {name: found for name, found in shop.engines._models._collections.items() if found}
+    return {name: found for name, found in shop.engines.memory_models._collections.items() if found}
 
 
 @pytest.mark.parametrize("function", LISTENERS)
@@ -337,21 +337,28 @@ def assert_balanced(shop: ShopInMemory) -> None:
         assert (product.state.reserved, product.state.on_hand) == ({}, 100 - len(confirmed))
 
 
+class PartlyUnreachable:
+    """The broker, without the topics in `unreachable`."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self.unreachable: set[str] = set()
+        self._broker = broker
+
+    def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
+        if self.unreachable & {message.topic for message in messages}:
+            raise Unavailable("Pub/Sub is down")
+        return self._broker.publish(messages)
+
+    def has_topic(self, topic: str) -> bool:
+        return self._broker.has_topic(topic)
+
+
 @pytest.fixture
-def unreachable(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Topics that can't be published to, and outboxes whose leases run out at once."""
-    topics: set[str] = set()
-    publish = shop.engines.broker.publish
-
-    def publish_unless_unreachable(messages: Sequence[Message]) -> list[UUID]:
-        if topics & {message.topic for message in messages}:
-            raise Unavailable("Pub/Sub is away")
-        return publish(messages)
-
-    monkeypatch.setattr(shop.engines.broker, "publish", publish_unless_unreachable)
-    for outbox in (shop.engines._event_outbox, shop.engines._saga_outbox):
-        monkeypatch.setattr(outbox, "_lease_seconds", -1.0)
-    return topics
+def unreachable(shop: ShopInMemory) -> set[str]:
+    """The topics that can't be published to. The outboxes' leases expire at once."""
+    publisher = shop.engines.publisher = PartlyUnreachable(shop.engines.broker)
+    shop.engines.keep_in_memory(lease_seconds=-1.0)
+    return publisher.unreachable
 
 
 @pytest.mark.parametrize("topic", ["order-events", "reserve-inventory"])

@@ -16,7 +16,7 @@ from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.generations import EveryGeneration, Generations, LiveGeneration, generations_of, place
 from shared.read_models.project import FED_BY
 from shared.read_models.protocol import Fields
-from shared.resilience.calls import Breaker
+from shared.resilience.breakers import Breaker
 from shared.runtime import push_functions
 from tests.shop_in_memory import Json, ShopInMemory
 
@@ -55,7 +55,7 @@ def busy_shop(shop: ShopInMemory) -> ShopInMemory:
 
 
 def documents(shop: ShopInMemory, collection: str, generation: int) -> Documents:
-    found: Documents = shop.engines._models._collections.get(place(collection, generation), {})
+    found: Documents = shop.engines.memory_models._collections.get(place(collection, generation), {})
     return found
 
 
@@ -101,7 +101,7 @@ def test_a_projection_that_has_been_changed_gets_documents_that_it_would_have_ma
 ) -> None:
     """Those of the generation that is read stay as they are until the new ones take their place."""
     old = dict(documents(busy_shop, "products", 1))
-    for stored in busy_shop.engines._models._collections["products"].values():
+    for stored in busy_shop.engines.memory_models._collections["products"].values():
         stored["name"] = "made by code that was wrong"
     busy_shop.ask(NEW, name="project_products")
     assert {one["name"] for one in busy_shop.ask(PRODUCTS)["products"]} == {"made by code that was wrong"}
@@ -111,8 +111,10 @@ def test_a_projection_that_has_been_changed_gets_documents_that_it_would_have_ma
 
 
 def test_a_document_that_nothing_can_be_applied_to_is_made_anew(busy_shop: ShopInMemory) -> None:
-    spoiled, *_ = busy_shop.engines._models._collections["products"]
-    busy_shop.engines._models._collections["products"][spoiled].pop("name")  # as if another version had written it
+    spoiled, *_ = busy_shop.engines.memory_models._collections["products"]
+    busy_shop.engines.memory_models._collections["products"][spoiled].pop(
+        "name"
+    )  # as if another version had written it
     busy_shop.ask(NEW, name="project_products")
     busy_shop.command("adjust_stock", {"productId": spoiled, "delta": 5})
     run(busy_shop)
@@ -260,13 +262,13 @@ def test_what_a_running_transaction_hides_from_the_log_is_not_forgotten(
 
 def test_a_history_is_applied_page_by_page(busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(push_functions, "_PAGE", 2)
-    changes, update = list[str](), busy_shop.engines._models.update
+    changes, update = list[str](), busy_shop.engines.memory_models.update
 
     def noted(collection: str, *given: Any) -> None:
         changes.append(collection)
         update(collection, *given)
 
-    monkeypatch.setattr(busy_shop.engines._models, "update", noted)
+    monkeypatch.setattr(busy_shop.engines.memory_models, "update", noted)
     busy_shop.ask(NEW, name="project_orders")
     run(busy_shop)
     assert known(busy_shop, "orders").live == 2

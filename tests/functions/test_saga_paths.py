@@ -223,8 +223,11 @@ def test_an_order_is_cancelled_at_any_moment_before_it_is_shipped(
     shop: ShopInMemory, tea: str, step: str, when: str
 ) -> None:
     answers: list[Json] = []
+    later_steps, cancelled = STEPS[STEPS.index(step) + 1 :], Event()
 
     def deliver(subscription: Subscription, body: Json) -> int:
+        if subscription.endpoint in later_steps:
+            assert cancelled.wait(PATIENCE)
         if subscription.endpoint != step:
             return shop.hand_over(subscription, body)
         order_id = json.loads(base64.b64decode(body["message"]["data"]))["orderId"]
@@ -233,6 +236,7 @@ def test_an_order_is_cancelled_at_any_moment_before_it_is_shipped(
         status = shop.hand_over(subscription, body)
         if when == "after":
             answers.append(cancel(shop, order_id, "too late"))
+        cancelled.set()
         return status
 
     shop.deliver = deliver

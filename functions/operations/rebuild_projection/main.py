@@ -1,4 +1,4 @@
-"""Rebuild a projection's read model beside the one that is read, go back to the one before, or drop that."""
+"""Start to rebuild a projection's read model, switch to another generation of it, or drop one."""
 
 from functools import partial
 
@@ -11,22 +11,23 @@ from shared.read_models.generations import (
     rebuilt,
     switched,
 )
-from shared.runtime.command import administrative
+from shared.runtime.command import admin_command
 from shared.runtime.engines import Engines
+from shared.runtime.execute import Call
 
 
-@administrative(RebuildProjection)
-def rebuild_projection(request: RebuildProjection, engines: Engines) -> dict[str, int]:
-    after = change_generations(engines.read_models, projection(request.name).read_model, partial(_step, request))
+@admin_command(RebuildProjection)
+def rebuild_projection(command: RebuildProjection, engines: Engines, _: Call) -> dict[str, int]:
+    after = change_generations(engines.read_models, projection(command.name).read_model, partial(_step, command))
     return {"live": after.live}
 
 
-def _step(request: RebuildProjection, now: Generations) -> Generations:
-    match request.action:
+def _step(command: RebuildProjection, now: Generations) -> Generations:
+    match command.action:
         case "REBUILD":
             return rebuilt(now)
         case "SWITCH":
-            assert request.to is not None
-            return switched(now, request.to)
+            assert command.to is not None
+            return switched(now, command.to)
         case "DROP":
             return dropped(now)

@@ -7,19 +7,19 @@ from flask.typing import ResponseReturnValue
 
 from shared.monitoring.reports import collected, reported
 from shared.runtime.engines import engines
-from shared.runtime.http import answering, http_function, metrics_reply
-from shared.runtime.push_functions import ran
+from shared.runtime.http import http_function, metrics_reply
+from shared.runtime.push_functions import run_scheduled
 
 
 def _everything() -> ResponseReturnValue:
-    return answering(lambda: flask.Response(*metrics_reply(collected(engines()))))
+    return metrics_reply(collected(engines()))
 
 
 @partial(http_function, metrics=_everything)
 def report_metrics(request: flask.Request) -> ResponseReturnValue:
     match request.method:
         case "POST":
-            return ran("report_metrics", reported)
+            return run_scheduled("report_metrics", reported)
         case "GET" | "HEAD":
             return _everything()
         case _:
