@@ -4,9 +4,8 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 from unicodedata import category
 from urllib.parse import unquote
 
@@ -66,7 +65,7 @@ def command(
             with _camel_case_fields():
                 return handle(command, engines().event_store, call)
 
-        return _command_function(handle, _Steps(handle.__name__, permission, decode_body, carry_out))
+        return _command_function(handle, permission, decode_body, carry_out)
 
     return decorate
 
@@ -84,8 +83,7 @@ def admin_command(kind: type[Command]) -> Callable[[AdminHandler[Command]], Http
             engines().event_store.append(Append((), record=call.record(answer)))
             return answer
 
-        steps = _Steps(handle.__name__, Permission.ADMIN, lambda body: decode(kind, parse_json(body)), carry_out)
-        return _command_function(handle, steps)
+        return _command_function(handle, Permission.ADMIN, lambda body: decode(kind, parse_json(body)), carry_out)
 
     return decorate
 
@@ -103,24 +101,27 @@ def _camel_case_fields() -> Iterator[None]:
         raise
 
 
-@dataclass(frozen=True)
-class _Steps(Generic[Command]):
-    """What differs between command functions. `carry_out` also stores the answer that it returns."""
+def _command_function(
+    handle: Callable[..., Any],
+    permission: Permission,
+    decode_body: Callable[[bytes], Command],
+    carry_out: Callable[[Command, Call], Answer],
+) -> HttpFunction:
+    """Make the HTTP function. `carry_out` also stores the answer that it returns."""
+    name = handle.__name__
 
-    name: str
-    permission: Permission
-    decode_body: Callable[[bytes], Command]
-    carry_out: Callable[[Command, Call], Answer]
-
-
-def _command_function(handle: Callable[..., Any], steps: _Steps[Any]) -> HttpFunction:
     @http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         if request.method != "POST":
             return flask.Response(status=405, headers={"Allow": "POST"})
-        with measured(COMMANDS, steps.name), _time_limit(request):
-            return json_response(_handle(request, steps))
+        with measured(COMMANDS, name), _time_limit(request):
+            actor = _admitted(request, permission)
+            context, body = _context(request, actor), body_of(request, engines().settings.max_body_bytes)
+            command = decode_body(body)
+            with handling(context, name, SpanKind.SERVER, {}) as inner:
+                call = Call(actor, inner, fingerprint(name, actor.name, body))
+                return json_response(_answer_once(command, call, carry_out))
 
     return function
 
@@ -133,28 +134,23 @@ def _time_limit(request: flask.Request) -> AbstractContextManager[None]:
     return deadline(float(seconds))
 
 
-def _handle(request: flask.Request, steps: _Steps[Any]) -> Answer:
+def _admitted(request: flask.Request, permission: Permission) -> Actor:
+    """Return the actor. Raises Forbidden or Unauthenticated unless caller and actor may call this function."""
     require_caller(request.headers.get("Authorization"), engines().settings.caller_email)
     actor = _actor(request)
-    require(steps.permission, actor)
-    context = _context(request, actor)
-    body = body_of(request, engines().settings.max_body_bytes)
-    command = steps.decode_body(body)
-    with handling(context, steps.name, SpanKind.SERVER, {}) as inner:
-        return _answer_once(steps, command, Call(actor, inner, fingerprint(steps.name, actor.name, body)))
+    require(permission, actor)
+    return actor
 
 
-def _answer_once(steps: _Steps[Any], command: Any, call: Call) -> Answer:
+def _answer_once(command: Command, call: Call, carry_out: Callable[[Command, Call], Answer]) -> Answer:
     """Return the first answer under the call's idempotency key: an earlier one, this one's, or a concurrent one's."""
     store = engines().event_store
-    earlier = earlier_answer(store, call)
-    if earlier is not None:
+    if (earlier := earlier_answer(store, call)) is not None:
         return earlier
     try:
-        return steps.carry_out(command, call)
+        return carry_out(command, call)
     except Exception:  # the same request may have been faster, or this one failed after its append
-        recorded = earlier_answer(store, call)
-        if recorded is None:
+        if (recorded := earlier_answer(store, call)) is None:
             raise
         return recorded
 

@@ -23,6 +23,8 @@ Command = TypeVar("Command")
 Root = TypeVar("Root")
 Other = TypeVar("Other")
 T = TypeVar("T")
+Decide = Callable[[Command, Root], Sequence[Any]]
+DecideAmong = Callable[[Command, Root, Sequence[Other]], Sequence[Any]]
 
 _DOCUMENTS: TypeAdapter[Any] = TypeAdapter(Any)
 
@@ -69,32 +71,23 @@ def earlier_answer(store: EventStore, call: Call) -> Answer | None:
 
 @overload
 def execute(
-    store: EventStore,
-    decide: Callable[[Command, Root], Sequence[Any]],
-    command: Command,
-    root: Ref[Root],
-    *,
-    call: Call,
+    store: EventStore, decide: Decide[Command, Root], command: Command, root: Ref[Root], *, call: Call
 ) -> Answer: ...
-
-
 @overload
 def execute(
     store: EventStore,
-    decide: Callable[[Command, Root, Sequence[Other]], Sequence[Any]],
+    decide: DecideAmong[Command, Root, Other],
     command: Command,
     root: Ref[Root],
     others: Sequence[Ref[Other]],
     *,
     call: Call,
 ) -> Answer: ...
-
-
 def execute(
     store: EventStore,
-    decide: Callable[..., Sequence[Any]],
-    command: Command,
-    root: Ref[Root],
+    decide: Any,
+    command: Any,
+    root: Ref[Any],
     others: Sequence[Ref[Any]] | None = None,
     *,
     call: Call,
@@ -107,7 +100,7 @@ def execute(
     same call was faster elsewhere, and TimedOut when the time for the request is up.
     """
 
-    def finish(result: Loaded[Root]) -> tuple[Answer, IdempotencyRecord | None]:
+    def finish(result: Loaded[Any]) -> tuple[Answer, IdempotencyRecord | None]:
         answer = _answer(result)
         return answer, call.record(answer)
 
@@ -116,27 +109,19 @@ def execute(
 
 @overload
 def execute_step(
-    store: EventStore, decide: Callable[[Command, Root], Sequence[Any]], command: Command, root: Ref[Root]
+    store: EventStore, decide: Decide[Command, Root], command: Command, root: Ref[Root]
 ) -> Loaded[Root]: ...
-
-
 @overload
 def execute_step(
     store: EventStore,
-    decide: Callable[[Command, Root, Sequence[Other]], Sequence[Any]],
+    decide: DecideAmong[Command, Root, Other],
     command: Command,
     root: Ref[Root],
     others: Sequence[Ref[Other]],
 ) -> Loaded[Root]: ...
-
-
 def execute_step(
-    store: EventStore,
-    decide: Callable[..., Sequence[Any]],
-    command: Command,
-    root: Ref[Root],
-    others: Sequence[Ref[Any]] | None = None,
-) -> Loaded[Root]:
+    store: EventStore, decide: Any, command: Any, root: Ref[Any], others: Sequence[Ref[Any]] | None = None
+) -> Loaded[Any]:
     """Do what `execute` does for a command of a saga, and return the root's new state.
 
     No idempotency record is stored: a step whose command is delivered again finds its outcome on the order's stream.

@@ -102,9 +102,8 @@ def _answered(handle: Callable[..., ResponseReturnValue], *arguments: Any) -> fl
 
 
 def _failure(error: Exception) -> flask.Response:
-    """Log the error and return its response. A group is answered like its first error: its tasks were independent, so
-    without the others the first would have been raised. Errors that are not for the caller are answered without details.
-    """
+    """Log the error and return its response, without details of an error that is not for the caller. A group of errors
+    of independent tasks is answered like the first of them, as if that task had run alone."""
     first = error
     while isinstance(first, ExceptionGroup):
         first = first.exceptions[0]
@@ -132,7 +131,7 @@ def json_response(body: str, status: HTTPStatus = HTTPStatus.OK) -> flask.Respon
 
 
 def examination(function: str) -> tuple[Checkup, list[Check]]:
-    """Return the checks that tell whether the function is ready, and the checkup that runs them."""
+    """Return the checks that show whether the function is ready, and the checkup that runs them."""
     try:
         return engines().checkup, dependencies(engines(), function)
     except Exception:  # a malformed setting, for example, which the check below meets again and reports
@@ -209,23 +208,19 @@ def measured(work: Work, function: str) -> Iterator[Measurement]:
 def parse_json(body: bytes | str) -> Any:
     """Return the JSON value with exact decimals. Raises Invalid for anything else, NaN and Infinity included."""
     try:
-        return json.loads(body, parse_float=_decimal, parse_int=_integer, parse_constant=_no_constant)
+        return json.loads(body, parse_float=_number(Decimal), parse_int=_number(int), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"the body is not JSON: {error}") from error
 
 
-def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"{text[:50]} has too many digits for a number") from None
+def _number(kind: Callable[[str], T]) -> Callable[[str], T]:
+    def parse(text: str) -> T:
+        try:
+            return kind(text)
+        except (InvalidOperation, ValueError):
+            raise ValueError(f"{text[:50]} has too many digits for a number") from None
 
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{text[:50]}... has too many digits for a number") from None
+    return parse
 
 
 def _no_constant(name: str) -> Any:
