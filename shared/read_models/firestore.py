@@ -59,8 +59,8 @@ class FirestoreReadModels:
     locks for seconds.
     """
 
-    def __init__(self, project_id: str, breaker: Breaker) -> None:
-        self._client = firestore.Client(project_id)
+    def __init__(self, client: firestore.Client, breaker: Breaker) -> None:
+        self._client = client
         self._breaker = breaker
 
     def update(self, collection: str, key: str, change: Callable[[Fields | None], Change | None]) -> None:
@@ -114,8 +114,8 @@ class FirestoreReadModels:
 class FirestoreQueries:
     """The clients' side."""
 
-    def __init__(self, project_id: str, breaker: Breaker) -> None:
-        self._client = firestore.AsyncClient(project_id)
+    def __init__(self, client: firestore.AsyncClient, breaker: Breaker) -> None:
+        self._client = client
         self._breaker = breaker
 
     async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:

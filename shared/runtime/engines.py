@@ -1,7 +1,7 @@
 """Everything that a function may use: stores, broker, providers. Each is made when it is first asked for.
 
-The setting PROFILE chooses: `memory` keeps everything in this process, `postgres` everything but events and sagas;
-`engines` has PostgreSQL, Pub/Sub and Firestore. Google's libraries take a second to import, so only their users do.
+The setting PROFILE chooses: `memory` keeps all data in this process, `postgres` all but events and sagas, `engines`
+none. Google's libraries take a second to import, so they are imported where they are used.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,17 +47,14 @@ from shared.sagas.store import SagaEntry, SagaLog, SagaStore
 
 
 class Engines:
-    """The engines of one process. `deliver` and `subscriptions` are for the broker in this process: how it calls a
-    function, over HTTP if None, and what it delivers to, the manifest's if None."""
+    """`deliver`: how the broker in this process calls a function; over HTTP if None. `subscriptions`: the manifest's."""
 
     def __init__(
         self, settings: Settings, deliver: Deliver | None = None, subscriptions: Sequence[Subscription] | None = None
     ) -> None:
         refuse_emulator_in_the_cloud()
         configure(exporter_of_the_environment(settings.project_id), settings.trace_sample_ratio)
-        self.settings = settings
-        self._deliver, self._subscriptions, self._made = deliver, subscriptions, ExitStack()
-        self._password = login_token if settings.database_iam else None
+        self.settings, self._deliver, self._subscriptions, self._made = settings, deliver, subscriptions, ExitStack()
         self.breakers = Breakers(settings.breaker_fail_max, settings.breaker_reset_seconds)
         self.checkup, self.cache, self.memory_models = Checkup(), SingleFlightCache(), MemoryReadModels()
         self.in_memory: list[object] = [] if settings.profile == "engines" else [self.memory_models]  # to be measured
@@ -71,9 +68,8 @@ class Engines:
         sagas = MemorySagaStore(outboxes[1], publish_after_commit(outboxes[1], self.publisher))
         dead_letters, executions = MemoryDeadLetters(), MemoryExecutions()
         self.event_store, self.event_log, self.outboxes = events, MemoryEventLog(events), [*outboxes]
-        self.sagas, self.saga_log = sagas, MemorySagaLog(sagas)
-        self.dead_letters, self.executions = dead_letters, executions
-        self.counts = MemoryCounts(sagas, dead_letters, executions)
+        self.sagas, self.saga_log, self.dead_letters = sagas, MemorySagaLog(sagas), dead_letters
+        self.executions, self.counts = executions, MemoryCounts(sagas, dead_letters, executions)
         self.in_memory = [self.memory_models, *outboxes, events, sagas, dead_letters]
 
     def close(self) -> None:
@@ -98,7 +94,6 @@ class Engines:
 
     @once
     def outboxes(self) -> list[Outbox]:
-        """The outboxes of the event store and of the saga store, in this order."""
         return [PostgresEventOutbox(self._event_store_pool), PostgresOutbox(self._command_pool)]
 
     @once
@@ -135,21 +130,25 @@ class Engines:
     def read_models(self) -> ReadModels:
         if self.settings.profile != "engines":
             return EveryGeneration(self.memory_models)
+        from google.cloud.firestore import Client
+
         from shared.read_models.firestore import FirestoreReadModels
 
-        return EveryGeneration(FirestoreReadModels(self.settings.project_id, self.breakers["Firestore"]))
+        client = self._made.enter_context(closing(Client(self.settings.project_id)))
+        return EveryGeneration(FirestoreReadModels(client, self.breakers["Firestore"]))
 
     @once
     def queries(self) -> LiveGeneration:
         if self.settings.profile != "engines":
             return LiveGeneration(self.memory_models)
+        from google.cloud.firestore import AsyncClient
+
         from shared.read_models.firestore import FirestoreQueries
 
-        return LiveGeneration(FirestoreQueries(self.settings.project_id, self.breakers["Firestore"]))
+        return LiveGeneration(FirestoreQueries(AsyncClient(self.settings.project_id), self.breakers["Firestore"]))
 
     @once
     def broker(self) -> MemoryBroker:
-        """The broker in this process, which takes the place of Pub/Sub outside the profile `engines`."""
         subscriptions = manifest().all_subscriptions if self._subscriptions is None else self._subscriptions
         broker = MemoryBroker(subscriptions, self._deliver or push_over_http(self.settings, self.http))
         broker.start()
@@ -191,8 +190,8 @@ class Engines:
 
     @once
     def recorder(self) -> Recorder:
-        recorder = Recorder(self.executions, self.counts, self.settings.history_sample_ratio)
-        return self._made.enter_context(closing(recorder))
+        sample = self.settings.history_sample_ratio
+        return self._made.enter_context(closing(Recorder(self.executions, self.counts, sample)))
 
     @once
     def http(self) -> httpx.Client:
@@ -201,18 +200,20 @@ class Engines:
     @once
     def command_http(self) -> httpx.AsyncClient:
         """The client with which the graphql function calls command functions."""
-        timeout = self.settings.command_timeout_seconds
-        return httpx.AsyncClient(timeout=timeout, limits=httpx.Limits(max_connections=100))
+        timeout, limits = self.settings.command_timeout_seconds, httpx.Limits(max_connections=100)
+        return httpx.AsyncClient(timeout=timeout, limits=limits)
 
     @once
     def _event_store_pool(self) -> Pool:
-        url, size = self.settings.event_store_url, self.settings.pool_size
-        return self._made.enter_context(connect(url, size, self._password))
+        return self._pool(self.settings.event_store_url)
 
     @once
     def _command_pool(self) -> Pool:
-        url, size = self.settings.command_database_url, self.settings.pool_size
-        return self._made.enter_context(connect(url, size, self._password))
+        return self._pool(self.settings.command_database_url)
+
+    def _pool(self, url: str) -> Pool:
+        password = login_token if self.settings.database_iam else None
+        return self._made.enter_context(connect(url, self.settings.pool_size, password))
 
 
 def _of_the_settings() -> Engines:
@@ -232,7 +233,6 @@ def engines() -> Engines:
 
 
 def use(chosen: Engines) -> Engines:
-    """Make these the process's engines."""
     global _engines
     _engines = chosen
     return chosen

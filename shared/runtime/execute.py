@@ -65,7 +65,7 @@ def earlier_answer(store: EventStore, call: Call) -> Answer | None:
     """Return the answer that the call's key got before. Raises Conflict when the key was used for another request."""
     record = store.recorded(call.key)
     if record and record.fingerprint != call.fingerprint:
-        raise Conflict("this idempotency key was used for another request; send a new key")
+        raise Conflict("this idempotency key was used for another request; use a new one")
     return Answer(record.result) if record else None
 
 

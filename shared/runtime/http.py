@@ -155,9 +155,7 @@ def body_of(request: flask.Request, limit: int) -> bytes:
     try:
         return request.get_data()
     except RequestEntityTooLarge:
-        request.max_content_length = (
-            None  # lets the framework read the rest before it answers; otherwise the client sees a reset
-        )
+        request.max_content_length = None  # so that the rest is read before the answer, or the client sees a reset
         raise Invalid(f"the body is too large; send at most {limit} bytes") from None
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import flask
 import structlog
 
-from shared.dead_letters.protocol import described, recognised
+from shared.dead_letters.protocol import DeadLetters, described, recognised
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import Invalid
 from shared.event_store.aggregates import announced
@@ -109,30 +109,30 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        _note(push, engines, described(error))
+        _note(engines.dead_letters, push, described(error))
         raise
 
 
-@cache
-def _noting_threads() -> Executor:
-    return clock.executor(2, "noting")
-
-
-def _note(push: Push, engines: Engines, reason: str) -> None:
-    """Store the reason if that takes at most a second. The response neither waits longer nor depends on it."""
-
-    def note() -> None:
-        with deadline(_NOTING_SECONDS):
-            engines.dead_letters.note_failure(push.subscription_id, recognised(push.message), reason)
-
-    try:
-        noting = _noting_threads().submit(note)  # a thread does not inherit the deadline, which may have passed
+def _note(letters: DeadLetters, push: Push, failure: str) -> None:
+    """Store the failure if that takes at most a second. The response neither waits longer nor depends on it."""
+    try:  # in a thread, which does not inherit the deadline: that may have passed
+        noting = _noting_threads().submit(_note_in_time, letters, push, failure)
         try:
             noting.result(_NOTING_SECONDS)
         finally:
             noting.cancel()
     except Exception as error:
-        _log.warning("could not note why a delivery failed", failure=reason, reason=repr(error))
+        _log.warning("could not note why a delivery failed", failure=failure, reason=repr(error))
+
+
+def _note_in_time(letters: DeadLetters, push: Push, failure: str) -> None:
+    with deadline(_NOTING_SECONDS):
+        letters.note_failure(push.subscription_id, recognised(push.message), failure)
+
+
+@cache
+def _noting_threads() -> Executor:
+    return clock.executor(2, "noting")
 
 
 def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], object]], HttpFunction]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from google.cloud.firestore import AsyncClient, Client
 from uuid_utils.compat import uuid7
 
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
@@ -49,8 +50,8 @@ def engine(request: pytest.FixtureRequest) -> Engine:
         return Engine(memory, lambda: memory)
     request.getfixturevalue("firestore")
     return Engine(
-        FirestoreReadModels(PROJECT, Breaker("Firestore", 10, 5)),
-        lambda: FirestoreQueries(PROJECT, Breaker("Firestore", 10, 5)),
+        FirestoreReadModels(Client(PROJECT), Breaker("Firestore", 10, 5)),
+        lambda: FirestoreQueries(AsyncClient(PROJECT), Breaker("Firestore", 10, 5)),
     )
 
 

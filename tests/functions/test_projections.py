@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 import pytest
+from google.cloud.firestore import AsyncClient, Client
 from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
@@ -54,8 +55,8 @@ def read_models(request: pytest.FixtureRequest) -> Callable[[], BothSides]:
     def on_firestore() -> BothSides:
         project = f"projections-{uuid7().hex}"  # empty, as each is
         return BothSides(
-            FirestoreReadModels(project, Breaker("Firestore", 10, 5)),
-            lambda: FirestoreQueries(project, Breaker("Firestore", 10, 5)),
+            FirestoreReadModels(Client(project), Breaker("Firestore", 10, 5)),
+            lambda: FirestoreQueries(AsyncClient(project), Breaker("Firestore", 10, 5)),
         )
 
     if request.param == "firestore":

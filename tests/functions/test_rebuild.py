@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from google.cloud.firestore import AsyncClient, Client
 
 from shared.domain.errors import Unavailable
 from shared.messaging.envelope import ONLY_FOR
@@ -400,16 +401,16 @@ def test_nobody_is_announced_again_before_everybody_knows(
 
 def test_on_firestore_too(busy_shop: ShopInMemory, firestore: object) -> None:
     """With the collections, conditions and deletions of the real one."""
-    models = FirestoreReadModels("rebuilding", Breaker("Firestore", 10, 5))
+    models = FirestoreReadModels(Client("rebuilding"), Breaker("Firestore", 10, 5))
     shop = busy_shop
     shop.engines.read_models = EveryGeneration(models)
-    shop.engines.queries = LiveGeneration(FirestoreQueries("rebuilding", Breaker("Firestore", 10, 5)))
+    shop.engines.queries = LiveGeneration(FirestoreQueries(AsyncClient("rebuilding"), Breaker("Firestore", 10, 5)))
     shop.command("rebuild_projection", {"name": "project_categories", "action": "REBUILD"})
     run(shop)
     assert generations_of(models, "categories").live == 2
 
     def there(generation: int) -> int:
-        queries = FirestoreQueries("rebuilding", Breaker("Firestore", 10, 5))
+        queries = FirestoreQueries(AsyncClient("rebuilding"), Breaker("Firestore", 10, 5))
         return asyncio.run(queries.extent(place("categories", generation))).documents
 
     assert (there(1), there(2)) == (3, 3)  # what is announced again mends the old one too
