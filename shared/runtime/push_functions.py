@@ -42,12 +42,8 @@ Document = TypeVar("Document")
 _log = structlog.get_logger()
 
 _NOTING_SECONDS = 1.0
-
-_PAGE = 500
-"""Events of one stream that are in memory at one time."""
-
-_MAX_PUSH = 20_000_000
-"""Bytes: the largest Pub/Sub message, in base64, with its attributes."""
+_PAGE = 500  # events of one stream that are in memory at one time
+_MAX_PUSH = 20_000_000  # bytes: the largest Pub/Sub message, in base64, with its attributes
 
 
 def push_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
@@ -115,13 +111,11 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
 
 def _note(letters: DeadLetters, push: Push, failure: str) -> None:
     """Store the failure if that takes at most a second. The response neither waits longer nor depends on it."""
-    try:  # in a thread, which does not inherit the deadline: that may have passed
-        noting = _noting_threads().submit(_note_in_time, letters, push, failure)
-        try:
-            noting.result(_NOTING_SECONDS)
-        finally:
-            noting.cancel()
+    noting = _noting_threads().submit(_note_in_time, letters, push, failure)  # without this thread's deadline
+    try:
+        noting.result(_NOTING_SECONDS)
     except Exception as error:
+        noting.cancel()
         _log.warning("could not note why a delivery failed", failure=failure, reason=repr(error))
 
 

@@ -53,7 +53,7 @@ VALID: dict[str, Body] = {
 
 @pytest.fixture
 def shop(shop: ShopInMemory) -> ShopInMemory:
-    """Nobody listens: what is recorded here leads to nothing further."""
+    """Return the shop without deliveries, so that a recorded event has no further effects."""
     shop.deliver = lambda *_: 204
     return shop
 

@@ -4,7 +4,6 @@ from functools import partial
 
 from shared.config.manifest import projection
 from shared.read_models.generations import (
-    Generations,
     RebuildProjection,
     change_generations,
     dropped,
@@ -18,16 +17,12 @@ from shared.runtime.execute import Call
 
 @admin_command(RebuildProjection)
 def rebuild_projection(command: RebuildProjection, engines: Engines, _: Call) -> dict[str, int]:
-    after = change_generations(engines.read_models, projection(command.name).read_model, partial(_step, command))
-    return {"live": after.live}
-
-
-def _step(command: RebuildProjection, now: Generations) -> Generations:
     match command.action:
         case "REBUILD":
-            return rebuilt(now)
+            change = rebuilt
         case "SWITCH":
             assert command.to is not None
-            return switched(now, command.to)
+            change = partial(switched, to=command.to)
         case "DROP":
-            return dropped(now)
+            change = dropped
+    return {"live": change_generations(engines.read_models, projection(command.name).read_model, change).live}
