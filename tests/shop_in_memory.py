@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache
 from threading import Barrier, Lock
@@ -22,23 +21,20 @@ from uuid_utils.compat import uuid7
 
 from scripts.local.services import serve_in_threads, service_app
 from scripts.local.token import emulator_token
-from shared.api.command_client import CommandClient
 from shared.config.manifest import Subscription, manifest
 from shared.config.settings import Settings
 from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.messaging.memory import Deliver
-from shared.resilience.calls import Breakers
-from shared.runtime.engines import use
-from shared.runtime.memory_engines import MemoryEngines
+from shared.runtime.engines import Engines, using
 from tests.conftest import free_port
 
 T = TypeVar("T")
 R = TypeVar("R")
 Json = dict[str, Any]
 ADMIN = emulator_token("ann@example.com", role="admin")
-"""Who asks, unless a test says otherwise."""
+"""The token of requests, unless a test sends another."""
 PATIENCE = 20.0
-"""Seconds after which whatever is waited for counts as lost."""
+"""Seconds after which a test gives up waiting."""
 
 
 @cache
@@ -50,45 +46,37 @@ def app(name: str) -> flask.Flask | Starlette:
     return made
 
 
-class HastyEngines(MemoryEngines):
-    """Failed deliveries are tried again at once."""
-
-    def __init__(self, settings: Settings, deliver: Deliver) -> None:
-        hasty = [replace(one, min_backoff=0.01, max_backoff=0.02) for one in manifest().all_subscriptions]
-        super().__init__(settings, deliver, hasty)
+def hasty_subscriptions() -> list[Subscription]:
+    """Return the manifest's subscriptions, where a failed delivery is repeated at once."""
+    return [replace(one, min_backoff=0.01, max_backoff=0.02) for one in manifest().all_subscriptions]
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """What the broker asked a function to take."""
+    """A push from the broker to a function."""
 
     function: str
     body: Json
 
 
 class ShopInMemory:
-    """`deliver`: what becomes of a push, returning its HTTP status; replace it to lose, repeat or delay messages."""
+    """`deliver`: takes a push and returns its HTTP status; replace it to lose, repeat or delay messages."""
 
     def __init__(self, settings: Settings) -> None:
         self._lock = Lock()
         self._pushed: list[Pushed] = []
         self.deliver: Deliver = self.hand_over
-        self.engines = HastyEngines(settings, self._deliver)
-        self.commands = copy(_commands())
-        self.commands._breakers = self.engines.breakers
-        use(self.engines)
+        self.engines = Engines(settings, self._deliver, hasty_subscriptions())
+        self.engines.command_http = command_http()
 
     def close(self) -> None:
         try:
             self.settle()
         finally:
-            self.engines.broker.close()
-            self.engines.recorder.close()
-            self.engines.http.close()
+            self.engines.close()
 
     def http(self, method: str, path: str = "/graphql", **request: Any) -> httpx.Response:
-        """One request to the graphql function. A crash is a 500, as it would be on a server."""
-
+        """Send one request to the graphql function. A crash is a 500, as it would be on a server."""
         request["headers"] = {"Authorization": f"Bearer {ADMIN}", **(request.get("headers") or {})}
 
         async def send() -> httpx.Response:
@@ -99,21 +87,21 @@ class ShopInMemory:
         return asyncio.run(send())
 
     def graphql(self, query: str, variables: Json | None = None, headers: Mapping[str, str] | None = None) -> Json:
-        """The answer, errors included."""
+        """Return the answer, errors included."""
         body = json.dumps({"query": query, "variables": variables or {}})
         response = self.http("POST", content=body, headers={"Content-Type": "application/json", **(headers or {})})
         answer: Json = response.json()
         return answer
 
     def ask(self, query: str, **variables: Any) -> Json:
-        """The data of an answer without errors."""
+        """Return the data of an answer without errors."""
         answer = self.graphql(query, variables)
         assert "errors" not in answer, answer
         data: Json = answer["data"]
         return data
 
     def refusal(self, query: str, **variables: Any) -> Json:
-        """The extensions of the only error."""
+        """Return the extensions of the only error."""
         (error,) = self.graphql(query, variables)["errors"]
         extensions: Json = error["extensions"]
         return extensions
@@ -141,33 +129,33 @@ class ShopInMemory:
         return self.deliver(subscription, body)
 
     def pushed(self, *functions: str) -> list[Pushed]:
-        """Everything that was pushed to these functions, in the order of the attempts."""
+        """Return every push to these functions, in the order of the attempts."""
         with self._lock:
             return [one for one in self._pushed if one.function in functions]
 
     def settle(self) -> None:
-        """Wait until nothing is being delivered or waits for another attempt."""
-        assert self.engines.broker.wait_until_idle(PATIENCE), "the shop doesn't come to rest"
+        """Wait until no message is in delivery or waits for another attempt."""
+        assert self.engines.broker.wait_until_idle(PATIENCE), "messages are still being delivered"
 
     def log(self) -> list[EventRecord]:
-        """Every event, in order."""
+        """Return every event, in order."""
         return [entry.event for entry in self.engines.event_store.read_all(Checkpoint(), 1_000_000)]
 
     def new_category(self, name: str | None = None, **more: Any) -> str:
-        """Its id."""
+        """Create a category and return its id."""
         category_id = str(uuid7())
         self._made("create_category", {"categoryId": category_id, "name": name or category_id, **more})
         return category_id
 
     def new_product(self, category_id: str | None = None, **more: Any) -> str:
-        """Its id. A hundred pieces at 500 yen, unless told otherwise."""
+        """Create a product and return its id. It has a hundred pieces at 500 yen, unless `more` says otherwise."""
         product_id, category_id = str(uuid7()), category_id or self.new_category()
         blank = {"name": "Tea", "price": "500", "stockQuantity": 100}
         self._made("create_product", {"productId": product_id, "categoryId": category_id, **blank, **more})
         return product_id
 
     def new_order(self, product_id: str, quantity: int = 1, **more: Any) -> str:
-        """Its id. Of a product as `new_product` makes it."""
+        """Order a product that `new_product` made, and return the order's id."""
         order_id = str(uuid7())
         line = {"productId": product_id, "productName": "Tea", "quantity": quantity, "unitPrice": "500"}
         self._made("create_order", {"orderId": order_id, "userId": "ann", "items": [line], **more})
@@ -179,23 +167,23 @@ class ShopInMemory:
 
 
 @cache
-def _commands() -> CommandClient:
-    """How the graphql function reaches the command functions: over ASGI, in this process. It takes long to make."""
-    settings = Settings(command_url="http://command/{function}", query_url="http://query/{function}")
-    client = CommandClient(settings, Breakers(10, 5))
-    services = {f"http://{name}": httpx.ASGITransport(service_app(name)) for name in ("command", "query")}
-    client._client = httpx.AsyncClient(mounts=services)
-    return client
+def command_http() -> httpx.AsyncClient:
+    """Return a client that calls the functions over ASGI, in this process. It takes long to make, so all tests share it."""
+    addresses = {"command": Settings().command_url, "query": Settings().query_url}
+    mounts = {
+        url.removesuffix("/{function}"): httpx.ASGITransport(service_app(name)) for name, url in addresses.items()
+    }
+    return httpx.AsyncClient(mounts=mounts)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_logs() -> None:
-    """Drawing a traceback with colours and frames takes a third of a second, ten times for every poison message."""
+    """Log plain JSON: a traceback with colours and frames takes a third of a second, ten times per poison message."""
     structlog.configure([structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
 
 
 def together(callers: int, call: Callable[[T], R]) -> Callable[[T], R]:
-    """The same, but the first so many callers go on only when each of them has its answer."""
+    """Return the same function, whose first callers go on only when each of them has its answer."""
     barrier, first = Barrier(callers, timeout=PATIENCE), iter(range(callers))
 
     def called(argument: T) -> R:
@@ -209,7 +197,7 @@ def together(callers: int, call: Callable[[T], R]) -> Callable[[T], R]:
 
 @contextmanager
 def served(service: str) -> Iterator[str]:
-    """One of the three services on a port of its own; yields its address."""
+    """Run one of the three services on a port of its own, and yield its address."""
     port = free_port()
     (server,) = serve_in_threads({service: port})
     while not server.started:
@@ -220,14 +208,14 @@ def served(service: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def provider() -> Iterator[str]:
-    """The address of the sandbox provider, which the gateways call."""
+    """Yield the address of the sandbox provider, which the gateways call."""
     with served("command") as url:
         yield f"{url}/sandbox_provider"
 
 
 @pytest.fixture
 def shop_settings(provider: str) -> Settings:
-    """Override it in a test module that needs others."""
+    """Return the settings of `shop`. A test module that needs others overrides this fixture."""
     return Settings(
         profile="memory",
         sign_in_required=True,
@@ -238,9 +226,8 @@ def shop_settings(provider: str) -> Settings:
 
 @pytest.fixture
 def shop(shop_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShopInMemory]:
-    monkeypatch.setattr("shared.runtime.engines._engines", None)  # put back afterwards
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
     shop = ShopInMemory(shop_settings)
-    monkeypatch.setattr("shared.api.app._commands", lambda _: shop.commands)
-    yield shop
-    shop.close()
+    with using(shop.engines):
+        yield shop
+        shop.close()

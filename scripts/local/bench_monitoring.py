@@ -31,7 +31,6 @@ from shared.event_store.protocol import Append
 from shared.monitoring.executions import Execution
 from shared.observability.context import fresh
 from shared.runtime.engines import Engines, use
-from shared.runtime.memory_engines import PostgresEngines
 
 QUERIES = {
     "events": "{ events(limit: 100) { id eventData } }",
@@ -76,7 +75,7 @@ def shop(folder: Path, orders: int) -> Iterator[Shop]:
         history_sample_ratio=0,
     )
     migrate_all(settings)
-    engines = PostgresEngines(settings, deliver=lambda _subscription, _body: 204)
+    engines = Engines(settings, deliver=lambda _subscription, _body: 204)
     try:
         made = Shop(engines, _one_order(engines))
         _multiply(event_store, _EVENTS, made.order, orders - 1)
@@ -84,8 +83,7 @@ def shop(folder: Path, orders: int) -> Iterator[Shop]:
             _multiply(command_database, copy, made.order, orders - 1)
         yield made
     finally:
-        engines.recorder.close()
-        engines.broker.close()
+        engines.close()
         stop()
 
 

@@ -123,10 +123,8 @@ def _context(request: Request, engines: Engines, actor: Actor, context: Context)
     return RequestContext(engines, queries, Loaders(queries), _commands(engines), *given)
 
 
-@lru_cache
 def _commands(engines: Engines) -> CommandClient:
-    settings = engines.settings
-    return CommandClient(settings, engines.breakers)
+    return CommandClient(engines.settings, engines.breakers, engines.command_http)
 
 
 class Rates:

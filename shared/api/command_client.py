@@ -16,7 +16,8 @@ from shared.config.manifest import manifest
 from shared.config.settings import Settings
 from shared.domain.errors import ShopError, TimedOut, Unavailable
 from shared.observability.context import ANSWERS, Context, SpanKind, current, span, traceparent
-from shared.resilience.calls import BreakerOpen, Breakers, OutOfTime, time_left
+from shared.resilience.breakers import BreakerOpen, Breakers
+from shared.resilience.calls import OutOfTime, time_left
 
 _ERRORS: dict[str, type[ShopError]] = {code: kind for kind, (_, code) in ANSWERS.items() if issubclass(kind, ShopError)}
 
@@ -25,11 +26,11 @@ _MARGIN = 0.5
 
 
 class CommandClient:
-    def __init__(self, settings: Settings, breakers: Breakers) -> None:
+    def __init__(self, settings: Settings, breakers: Breakers, http: httpx.AsyncClient) -> None:
         self._settings = settings
         self._timeout = settings.command_timeout_seconds
         self._breakers = breakers
-        self._client = httpx.AsyncClient(timeout=self._timeout, limits=httpx.Limits(max_connections=100))
+        self._http = http
 
     async def send(self, function: str, command: dict[str, Any], context: Context, actor: Actor) -> dict[str, Any]:
         """The command's answer, `{stream, version, entity}`. `context.causation_id` is the idempotency key.
@@ -78,7 +79,7 @@ class CommandClient:
         try:
             async with asyncio.timeout(left):
                 signed = bounded | await authorization(url)
-                return _answer(function, await self._client.post(url, content=body, headers=signed))
+                return _answer(function, await self._http.post(url, content=body, headers=signed))
         except (httpx.TimeoutException, TimeoutError):
             return TimedOut(f"{function} did not answer in time")
         except (httpx.TransportError, httpx.DecodingError, GoogleAuthError) as error:

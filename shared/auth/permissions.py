@@ -1,11 +1,7 @@
-"""Who may do what. Every door asks here: the graphql function, and each command function again."""
+"""Roles and permissions. The graphql function checks them first, and each command function checks them again."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol, TypeVar
 
 from shared.domain.errors import Forbidden, Unauthenticated
 
@@ -31,7 +27,10 @@ _ALLOWS = {
 
 @dataclass(frozen=True)
 class Actor:
-    """`uid`: the user's id; None when nobody is signed in. `problem`: why the token that was sent isn't valid."""
+    """The user that a request comes from.
+
+    `uid`: the user's id; None for an anonymous user. `problem`: why the token that was sent is not valid.
+    """
 
     uid: str | None = None
     role: Role = Role.READER
@@ -39,69 +38,35 @@ class Actor:
 
     @property
     def name(self) -> str:
+        """Return the name under which events and records store the actor."""
         return self.uid or "nobody"
 
     def may(self, permission: Permission) -> bool:
         return permission in _ALLOWS[self.role]
 
     def may_see(self, owner: str) -> bool:
-        """Whether personal data of `owner` is shown."""
+        """Return True when the personal data of the user `owner` may be shown to this actor."""
         return self.role is Role.ADMIN or (self.uid is not None and self.uid == owner)
 
 
 ANONYMOUS = Actor()
 DEVELOPER = Actor("developer", Role.ADMIN)
-"""Who doesn't sign in, on a machine where that isn't asked for."""
+"""The actor of requests without a token on a machine where signing in is not required."""
 SYSTEM = Actor("system", Role.ADMIN)
+"""The shop itself."""
 
 
 def require(permission: Permission, actor: Actor) -> None:
-    """Raise Unauthenticated or Forbidden when the actor lacks the permission."""
+    """Raise Unauthenticated or Forbidden unless the actor has the permission."""
     if actor.may(permission):
         return
+    needed = f"this needs the permission '{permission.value}'"
     if actor.uid is None:
-        raise Unauthenticated(actor.problem or "sign in to do this")
-    raise Forbidden(f"this needs the permission {permission.value}; you are a {actor.role.value}")
+        raise Unauthenticated(actor.problem or f"{needed}; sign in, and send your ID token as Authorization: Bearer")
+    raise Forbidden(f"{needed}, which the role '{actor.role.value}' does not have; ask an admin for another role")
 
 
 def require_self(owner: str, actor: Actor) -> None:
-    """Raise unless it is the actor's own, or the actor is an admin."""
+    """Raise Forbidden unless the actor is the user `owner` or an admin."""
     if not actor.may_see(owner):
-        raise Forbidden("this belongs to somebody else")
-
-
-_actor: ContextVar[Actor] = ContextVar("actor", default=SYSTEM)
-
-
-@contextmanager
-def acting(actor: Actor) -> Iterator[None]:
-    token = _actor.set(actor)
-    try:
-        yield
-    finally:
-        _actor.reset(token)
-
-
-class Owned(Protocol):
-    @property
-    def user_id(self) -> str: ...
-
-
-Command = TypeVar("Command")
-Thing = TypeVar("Thing", bound=Owned)
-
-
-def by_its_owner(decide: Callable[[Command, Thing], Any]) -> Callable[[Command, Thing], Any]:
-    """The same decision, for the thing's owner and admins only. What doesn't exist is nobody's."""
-
-    def decide_for_owner(command: Command, thing: Thing) -> Any:
-        if thing.user_id:
-            require_self(thing.user_id, _actor.get())
-        return decide(command, thing)
-
-    return decide_for_owner
-
-
-def for_oneself(user_id: str) -> None:
-    """Raise unless what is being made is for the actor, or made by an admin."""
-    require_self(user_id, _actor.get())
+        raise Forbidden("this belongs to another user; only its owner or an admin may do this")

@@ -17,7 +17,8 @@ from shared.auth.identity import signed
 from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.domain.values import Money, adapter
 from shared.observability.context import SpanKind, current, span, traceparent
-from shared.resilience.calls import Breaker, deadline, time_left
+from shared.resilience.breakers import Breaker
+from shared.resilience.calls import deadline, time_left
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from threading import Condition
 from typing import Any
 from uuid import UUID
 
+import httpx
 import structlog
 
 from shared.config.manifest import Subscription
+from shared.config.settings import Settings, url_of
 from shared.messaging.envelope import Message, Publishable
 from shared.messaging.outbox import LEASE_SECONDS, Backlog
 from shared.resilience import clock
@@ -179,3 +181,17 @@ def _push_body(delivery: _Delivery) -> dict[str, Any]:
     subscription = f"projects/memory/subscriptions/{delivery.subscription.name}"
     body = {"message": delivery.message, "subscription": subscription}
     return body | ({"deliveryAttempt": delivery.attempt} if delivery.subscription.dead_letter_topic else {})
+
+
+def push_over_http(settings: Settings, client: httpx.Client) -> Deliver:
+    """Return a function that pushes as Pub/Sub does: POST with a time limit, where only success acknowledges."""
+    urls = {"command": settings.command_url, "query": settings.query_url}
+
+    def deliver(subscription: Subscription, body: dict[str, Any]) -> int:
+        url = url_of(urls[subscription.service], subscription.endpoint)
+        try:
+            return client.post(url, json=body, timeout=subscription.ack_deadline).status_code
+        except httpx.HTTPError:
+            return 0
+
+    return deliver

@@ -26,7 +26,8 @@ from shared.domain.errors import ShopError
 from shared.messaging.outbox import Publisher
 from shared.read_models.protocol import ReadModels
 from shared.resilience import clock
-from shared.resilience.calls import Breakers, deadline
+from shared.resilience.breakers import Breakers
+from shared.resilience.calls import deadline
 
 _CPU_SECONDS = 5.0
 

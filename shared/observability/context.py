@@ -113,7 +113,12 @@ ANSWERS: dict[type[Exception], tuple[int, str]] = {
 
 
 def classify(error: BaseException) -> tuple[int, str]:
-    """Return the HTTP status and code of an error; 500 for an error that the table does not have."""
+    """Return the HTTP status and code of an error; 500 for an error that the table does not have.
+
+    A group of errors counts as its first one.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return classify(error.exceptions[0])
     known = (ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
     return next(known, (500, "INTERNAL_ERROR"))
 

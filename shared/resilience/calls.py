@@ -1,34 +1,39 @@
-"""Calls to what is not in this process: each has a time limit, and what keeps failing is left alone for a while.
+"""Calls to other processes and stores: deadlines, tasks that fail independently, and answers made once for all callers.
 
-A deadline covers everything done for one request: whoever is called next gets what is left of it, not a new one.
+A deadline covers everything that is done for one request: each call gets what is left of it, not a new limit.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
-from functools import lru_cache
-from threading import Lock
-from typing import Any, TypeVar
+from functools import cached_property, lru_cache
+from threading import RLock
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pybreaker
 import structlog
 
-from shared.domain.errors import TimedOut, Unavailable
+from shared.domain.errors import TimedOut
 from shared.resilience import clock
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _log = structlog.get_logger()
 
-_KEPT_WAIT = 15.0
+_CACHE_WAIT = 15.0
+"""Seconds that a caller without an earlier deadline waits for a cached answer."""
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
+class OutOfTime(TimedOut):
+    """The request has no time left, so the next call was not made."""
+
+
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """What is done inside has so many seconds, or fewer where a deadline is set already."""
+    """Limit everything inside the block to `seconds`, or to less where an earlier deadline is set already."""
     ends, earlier = clock.monotonic() + seconds, _deadline.get()
     token = _deadline.set(ends if earlier is None else min(ends, earlier))
     try:
@@ -38,148 +43,88 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def time_left(at_most: float) -> float:
-    """Seconds that the next call may take, above 0. Raises OutOfTime when none is left."""
+    """Return the seconds that the next call may take, above 0 and at most `at_most`. Raises OutOfTime."""
     ends = _deadline.get()
     left = at_most if ends is None else min(at_most, ends - clock.monotonic())
     if left <= 0:
-        raise OutOfTime("the time for this request is up")
+        raise OutOfTime("the time for this request is up; try again")
     return left
 
 
-class OutOfTime(TimedOut):
-    """The request has no time left, so the next thing was not called at all."""
+def attempt_all(what: str, tasks: Mapping[str, Callable[[], int]]) -> int:
+    """Run every task, by name, even when others fail; return the sum of the results.
 
-
-class BreakerOpen(Unavailable):
-    """It was not called at all."""
-
-
-class Breaker:
-    """A circuit breaker around one remote dependency: closed, open after `fail_max` failures in a row, and half-open
-    after `reset_seconds`, when one call may try; its outcome closes or opens it again. Only Unavailable and TimedOut are
-    failures."""
-
-    def __init__(self, name: str, fail_max: int, reset_seconds: float) -> None:
-        self.name = name
-        self._trial = Lock()
-        self._breaker = pybreaker.CircuitBreaker(
-            fail_max,
-            reset_seconds,
-            exclude=[_is_no_failure],
-            listeners=[_Logged()],
-            name=name,
-            throw_new_error_on_trip=False,
-        )
-
-    @property
-    def state(self) -> str:
-        """`closed`, `open` or `half-open`."""
-        state: str = self._breaker.current_state
-        return state
-
-    @contextmanager
-    def guard(self) -> Iterator[None]:
-        """Run one call, which may await. Raises BreakerOpen at once while it is open or another call tries.
-
-        Not `CircuitBreaker.call`, which holds its lock during the call and so lets only one run at a time.
-        """
-        time_left(1)  # who has none left calls nobody, and that is nobody's failure
-        trying = self._breaker.current_state != pybreaker.STATE_CLOSED
-        if trying and not self._trial.acquire(blocking=False):
-            raise self._refusal()
+    Logs each failure. When every task has run, raises an ExceptionGroup of the failures that names the first.
+    """
+    total, failures = 0, dict[str, Exception]()
+    for name, task in tasks.items():
         try:
-            with self._breaker.calling():
-                yield
-        except pybreaker.CircuitBreakerError:
-            raise self._refusal() from None
-        finally:
-            if trying:
-                self._trial.release()
-
-    def _refusal(self) -> BreakerOpen:
-        opened_at = self._breaker._state_storage.opened_at
-        waited = (clock.now() - opened_at).total_seconds() if opened_at else 0.0
-        wait = max(1.0, self._breaker.reset_timeout - waited)
-        return BreakerOpen(f"{self.name} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
-
-
-class Breakers:
-    """Those of one process, each made when first asked for."""
-
-    def __init__(self, fail_max: int, reset_seconds: float) -> None:
-        self._limits = fail_max, reset_seconds
-        self._lock = Lock()
-        self._breakers: dict[str, Breaker] = {}
-
-    def __getitem__(self, name: str) -> Breaker:
-        with self._lock:
-            if name not in self._breakers:
-                self._breakers[name] = Breaker(name, *self._limits)
-            return self._breakers[name]
-
-    def states(self) -> Mapping[str, str]:
-        """By dependency; only what has been called."""
-        with self._lock:
-            return {name: breaker.state for name, breaker in self._breakers.items()}
-
-
-class _Logged(pybreaker.CircuitBreakerListener):
-    def state_change(
-        self,
-        cb: pybreaker.CircuitBreaker,
-        old_state: pybreaker.CircuitBreakerState | None,
-        new_state: pybreaker.CircuitBreakerState,
-    ) -> None:
-        before = old_state.name if old_state else None
-        if before != new_state.name:  # calls that were under way when it opened open it again
-            _log.warning("circuit breaker", dependency=cb.name, before=before, now=new_state.name)
-
-
-def _is_no_failure(error: BaseException) -> bool:
-    """A refusal shows that the other side works, and a fault of ours says nothing of it: it may lie in what one client
-    asked, who must not close the door to all others."""
-    return not isinstance(error, Unavailable | TimedOut) or isinstance(error, OutOfTime)
+            total += task()
+        except Exception as error:
+            _log.warning("one task failed, the others go on", what=what, task=name, reason=repr(error))
+            failures[name] = error
+    if failures:
+        count = f"{len(failures)} of {len(tasks)} failed"
+        raise ExceptionGroup(f"{what}: {count}, the first is {next(iter(failures))}", [*failures.values()])
+    return total
 
 
 class SingleFlightCache:
-    """What is found out once for all who ask within so many seconds; who comes meanwhile waits for the same answer. It is
-    nobody's request: it has neither the deadline nor the trace of who asks first. A failure is told to those who wait for
-    it and logged once; who comes next tries again."""
+    """Answers that are computed once for all callers of the same key.
+
+    Callers that arrive while an answer is being computed wait for it together. The computation belongs to no request:
+    it has neither the deadline nor the trace of the first caller. A failure is raised to the callers that wait for it,
+    logged once and not cached, so the next caller starts again.
+    """
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[float, asyncio.Task[Any]]] = {}
+        self._tasks: dict[str, tuple[float, asyncio.Task[Any]]] = {}
 
-    async def get(self, what: str, seconds: float, find: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Raises TimedOut when there is no answer in the time that the caller has, at most _KEPT_WAIT."""
-        began, task = self._found.get(what, (0.0, None))
+    async def get(self, key: str, seconds: float, compute: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return the answer for `key`, at most `seconds` old. Raises TimedOut when it takes longer than the caller can
+        wait, and what `compute` raises."""
+        began, task = self._tasks.get(key, (0.0, None))
         if task is None or (task.done() and (_failed(task) or clock.monotonic() - began >= seconds)):
-            task = asyncio.get_running_loop().create_task(find(), name=what, context=Context())
-            task.add_done_callback(_told)
-            self._found[what] = clock.monotonic(), task
+            task = asyncio.get_running_loop().create_task(compute(), name=key, context=Context())
+            task.add_done_callback(_log_failure)
+            self._tasks[key] = clock.monotonic(), task
         try:
-            async with asyncio.timeout(time_left(_KEPT_WAIT)):
-                found: T = await asyncio.shield(task)
-                return found
+            async with asyncio.timeout(time_left(_CACHE_WAIT)):
+                answer: T = await asyncio.shield(task)
+                return answer
         except TimeoutError as error:
-            raise TimedOut(f"{what}: no answer in time") from error
+            raise TimedOut(f"{key}: no answer in time") from error
 
 
 def _failed(task: asyncio.Task[Any]) -> bool:
     return task.cancelled() or task.exception() is not None
 
 
-def _told(task: asyncio.Task[Any]) -> None:
+def _log_failure(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        _log.warning("could not be found out", what=task.get_name(), reason=repr(error))
+        _log.warning("a cached answer could not be computed", key=task.get_name(), reason=repr(error))
 
 
-_loop_lock = Lock()
+_making = RLock()
+
+
+class once(cached_property[T_co]):  # noqa: N801
+    """A cached property that is made only once, even when several threads ask for it at the same moment."""
+
+    if not TYPE_CHECKING:
+
+        def __get__(self, instance: object, owner: type | None = None) -> object:
+            with _making:
+                return super().__get__(instance, owner)
 
 
 def awaited(coroutine: Coroutine[Any, Any, T], at_most: float) -> T:
-    """What a coroutine returns, to a thread that has no loop. All run in one loop, because asynchronous clients are bound to
-    the loop they were first used in."""
-    with _loop_lock:  # the first who need it may come together
+    """Return what the coroutine returns, to a thread that runs no event loop. Raises TimeoutError and OutOfTime.
+
+    All coroutines run in one loop, because an asynchronous client is bound to the loop of its first use. Not anyio's
+    BlockingPortal: it starts a thread of its own where ours comes from the clock, and is no shorter.
+    """
+    with _making:
         loop = _loop()
     return asyncio.run_coroutine_threadsafe(coroutine, loop).result(time_left(at_most))
 

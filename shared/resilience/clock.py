@@ -23,59 +23,41 @@ class Joinable(Protocol):
     def join(self, timeout: float | None = None) -> None: ...
 
 
-class World(Protocol):
-    """What the shop takes from the machine it runs on."""
+class World:
+    """What the shop takes from the machine it runs on. A simulation derives its own world from this one."""
 
     def now(self) -> datetime:
         """Return the wall clock's time in UTC. It may jump; use `monotonic` to measure."""
-
-    def monotonic(self) -> float:
-        """Return seconds since an arbitrary moment; never goes back."""
-
-    def sleep(self, seconds: float) -> None:
-        """Block the calling thread."""
-
-    def new_id(self) -> UUID:
-        """Return a new UUIDv7, so that ids sort by when they were made."""
-
-    def random(self) -> float:
-        """Return a number in [0, 1)."""
-
-    def thread(self, target: Callable[[], object], name: str) -> Joinable:
-        """Start `target` in a daemon thread of its own."""
-
-    def executor(self, workers: int, name: str) -> Executor:
-        """Return a pool of at most `workers` threads."""
-
-
-class Machine:
-    """The real machine."""
-
-    def now(self) -> datetime:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
+        """Return seconds since an arbitrary moment; never goes back."""
         return _time.monotonic()
 
     def sleep(self, seconds: float) -> None:
+        """Block the calling thread."""
         _time.sleep(seconds)
 
     def new_id(self) -> UUID:
+        """Return a new UUIDv7, so that ids sort by when they were made."""
         return uuid7()
 
     def random(self) -> float:
+        """Return a number in [0, 1)."""
         return _random.random()
 
     def thread(self, target: Callable[[], object], name: str) -> Joinable:
+        """Start `target` in a daemon thread of its own."""
         started = Thread(target=target, name=name, daemon=True)
         started.start()
         return started
 
     def executor(self, workers: int, name: str) -> Executor:
+        """Return a pool of at most `workers` threads."""
         return ThreadPoolExecutor(workers, thread_name_prefix=name)
 
 
-_world: World = Machine()
+_world = World()
 
 
 @contextmanager

@@ -1,12 +1,11 @@
-"""The decorator that makes a function of a command: decode, answer once, map errors."""
+"""The decorators that make an HTTP function of a command: check who asks, decode, carry out once, answer."""
 
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 from unicodedata import category
 from urllib.parse import unquote
 
@@ -14,19 +13,17 @@ import flask
 from pydantic.alias_generators import to_camel
 
 from shared.auth.identity import require_caller, without_sign_in
-from shared.auth.permissions import Actor, Permission, Role, acting, require
+from shared.auth.permissions import ANONYMOUS, Actor, Permission, Role, require
 from shared.domain.errors import Invalid, ShopError
-from shared.event_store.aggregates import Loaded
-from shared.event_store.protocol import Append, EventStore, IdempotencyRecord
+from shared.event_store.protocol import Append, EventStore
 from shared.observability.context import Context, SpanKind, fresh, handling
 from shared.resilience import clock
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
-from shared.runtime.execute import Request, answer, earlier_answer, fingerprint, recording
+from shared.runtime.execute import Answer, Call, earlier_answer, fingerprint
 from shared.runtime.http import (
     COMMANDS,
     HttpFunction,
-    answering,
     body_of,
     decode,
     header,
@@ -37,8 +34,10 @@ from shared.runtime.http import (
 )
 
 Command = TypeVar("Command")
-Handler = Callable[[Command, EventStore], Loaded[Any]]
-_LONGEST_ACTOR = 128  # as long as Firebase lets a user id be
+Handler = Callable[[Command, EventStore, Call], Answer]
+AdminHandler = Callable[[Command, Engines, Call], Any]
+
+_ACTOR_LENGTH = 128  # Firebase's limit for user ids
 _SECONDS = re.compile(r"\d{1,5}(\.\d{1,9})?", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -46,44 +45,45 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 def command(
     kind: type[Command], permission: Permission, new: str | None = None
 ) -> Callable[[Handler[Command]], HttpFunction]:
-    """An HTTP function that takes the command as a JSON object in a POST.
+    """Make an HTTP function that takes the command as a JSON object in a POST.
 
-    `new`: the field for the id of what the command makes, which gets one where it is left out.
+    `new`: the field for the id of the new aggregate; a request that leaves it out gets a new id.
 
-    Headers: `X-Actor` (who asks, percent-encoded) and `X-Role`, `Idempotency-Key` (a repeated one gets the first answer
-    again, for a day), `X-Timeout` (seconds), `X-Correlation-Id`, `traceparent`. Answers 200 with
+    Headers: `X-Actor` (the user id, percent-encoded) and `X-Role`, `Idempotency-Key` (a repeated one gets the first
+    answer again, for a day), `X-Timeout` (seconds), `X-Correlation-Id`, `traceparent`. Answers 200 with
     `{stream, version, entity}`, or an error `{code, message, field}`.
     """
 
-    def decoded(body: bytes) -> Command:
-        given = parse_json(body)
-        if new and isinstance(given, dict):
-            given.setdefault(new, str(clock.new_id()))
-        return decode(kind, given)
+    def decode_body(body: bytes) -> Command:
+        fields = parse_json(body)
+        if new and isinstance(fields, dict):
+            fields.setdefault(new, str(clock.new_id()))
+        return decode(kind, fields)
 
     def decorate(handle: Handler[Command]) -> HttpFunction:
-        def carry_out(command: Command, asked: Request) -> str:
-            with recording(asked), _camel_case_fields():
-                return answer(handle(command, engines().event_store))
+        def carry_out(command: Command, call: Call) -> Answer:
+            with _camel_case_fields():
+                return handle(command, engines().event_store, call)
 
-        return _posted(handle, _Task(handle.__name__, permission, decoded, carry_out))
+        return _command_function(handle, permission, decode_body, carry_out)
 
     return decorate
 
 
-def administrative(kind: type[Command]) -> Callable[[Callable[[Command, Engines], Any]], HttpFunction]:
-    """Like `command`, for admins, and for what is no event: its answer is recorded under the idempotency key only after it
-    was done, so doing it twice must be harmless by itself. Answers 200 with the handler's result as JSON;
-    `current().actor` says who asked."""
+def admin_command(kind: type[Command]) -> Callable[[AdminHandler[Command]], HttpFunction]:
+    """Make an HTTP function like `command`, for admins, of a command that appends no events.
 
-    def decorate(handle: Callable[[Command, Engines], Any]) -> HttpFunction:
-        def carry_out(command: Command, asked: Request) -> str:
-            result = json.dumps(handle(command, engines()))
-            engines().event_store.append(Append((), record=IdempotencyRecord(asked.key, asked.fingerprint, result)))
-            return result
+    Answers 200 with the handler's result as JSON. The answer is stored under the idempotency key only after the handler
+    has returned, so the handler may run twice and must be harmless then.
+    """
 
-        task = _Task(handle.__name__, Permission.ADMIN, lambda body: decode(kind, parse_json(body)), carry_out)
-        return _posted(handle, task)
+    def decorate(handle: AdminHandler[Command]) -> HttpFunction:
+        def carry_out(command: Command, call: Call) -> Answer:
+            answer = Answer(json.dumps(handle(command, engines(), call)))
+            engines().event_store.append(Append((), record=call.record(answer)))
+            return answer
+
+        return _command_function(handle, Permission.ADMIN, lambda body: decode(kind, parse_json(body)), carry_out)
 
     return decorate
 
@@ -101,78 +101,72 @@ def _camel_case_fields() -> Iterator[None]:
         raise
 
 
-@dataclass(frozen=True)
-class _Task(Generic[Command]):
-    """What a function does once it has been let: decode a body, carry the command out, record and return its answer."""
+def _command_function(
+    handle: Callable[..., Any],
+    permission: Permission,
+    decode_body: Callable[[bytes], Command],
+    carry_out: Callable[[Command, Call], Answer],
+) -> HttpFunction:
+    """Make the HTTP function. `carry_out` also stores the answer that it returns."""
+    name = handle.__name__
 
-    name: str
-    permission: Permission
-    decoded: Callable[[bytes], Command]
-    carry_out: Callable[[Command, Request], str]
-
-
-def _posted(handle: Callable[..., Any], task: _Task[Any]) -> HttpFunction:
     @http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         if request.method != "POST":
             return flask.Response(status=405, headers={"Allow": "POST"})
-        return answering(lambda: _in_time(request, task.name, lambda: _once(request, task)))
+        with measured(COMMANDS, name), _time_limit(request):
+            actor = _admitted(request, permission)
+            context, body = _context(request, actor), body_of(request, engines().settings.max_body_bytes)
+            command = decode_body(body)
+            with handling(context, name, SpanKind.SERVER, {}) as inner:
+                call = Call(actor, inner, fingerprint(name, actor.name, body))
+                return json_response(_answer_once(command, call, carry_out))
 
     return function
 
 
-def _in_time(request: flask.Request, name: str, respond: Callable[[], flask.Response]) -> flask.Response:
-    """Within what the caller will wait for, and counted."""
-    with measured(COMMANDS, name):
-        given = header(request, "X-Timeout", str(engines().settings.handler_timeout_seconds))
-        if not _SECONDS.fullmatch(given):
-            raise Invalid("X-Timeout must be seconds, such as 9.5", ("X-Timeout",))
-        with deadline(float(given)):
-            return respond()
-
-
-def _once(request: flask.Request, task: _Task[Any]) -> flask.Response:
-    """The first answer under the request's idempotency key, whoever has given it."""
-    actor = _admitted(request, task.permission)
-    context, store = _context(request, actor), engines().event_store
-    body = body_of(request, engines().settings.max_body_bytes)
-    asked = Request(context.causation_id, fingerprint(task.name, actor.name, body))
-    command = task.decoded(body)
-    with handling(context, task.name, SpanKind.SERVER, {}), acting(actor):
-        earlier = earlier_answer(store, asked)
-        if earlier is not None:
-            return json_response(earlier)
-        try:
-            return json_response(task.carry_out(command, asked))
-        except Exception:  # perhaps only because the same request was faster, or after it had been recorded
-            recorded = earlier_answer(store, asked)
-            if recorded is None:
-                raise
-            return json_response(recorded)
+def _time_limit(request: flask.Request) -> AbstractContextManager[None]:
+    """Return the deadline of the caller's X-Timeout, or of the settings."""
+    seconds = header(request, "X-Timeout", str(engines().settings.handler_timeout_seconds))
+    if not _SECONDS.fullmatch(seconds):
+        raise Invalid(f"X-Timeout must be a number of seconds like 9.5; got {seconds}", ("X-Timeout",))
+    return deadline(float(seconds))
 
 
 def _admitted(request: flask.Request, permission: Permission) -> Actor:
-    """Who asks, and may."""
+    """Return the actor. Raises Forbidden or Unauthenticated unless caller and actor may call this function."""
     require_caller(request.headers.get("Authorization"), engines().settings.caller_email)
     actor = _actor(request)
     require(permission, actor)
     return actor
 
 
+def _answer_once(command: Command, call: Call, carry_out: Callable[[Command, Call], Answer]) -> Answer:
+    """Return the first answer under the call's idempotency key: an earlier one, this one's, or a concurrent one's."""
+    store = engines().event_store
+    if (earlier := earlier_answer(store, call)) is not None:
+        return earlier
+    try:
+        return carry_out(command, call)
+    except Exception:  # the same request may have been faster, or this one failed after its append
+        if (recorded := earlier_answer(store, call)) is None:
+            raise
+        return recorded
+
+
 def _actor(request: flask.Request) -> Actor:
-    """As the graphql function says, which has verified the token and is the only one that may call."""
+    """Return the actor that the graphql function names. It has verified the token, and no other caller is admitted."""
     if "X-Actor" not in request.headers and "X-Role" not in request.headers:
         return without_sign_in(engines().settings.sign_in_required)
-    name = unquote(header(request, "X-Actor", "nobody", _LONGEST_ACTOR * 12))
-    if len(name) > _LONGEST_ACTOR or any(category(c) in ("Cc", "Cs") for c in name):
-        raise Invalid(
-            f"X-Actor must be up to {_LONGEST_ACTOR} characters, percent-encoded, none for control", ("X-Actor",)
-        )
-    role = header(request, "X-Role", Role.READER.value)
-    if role not in {known.value for known in Role}:
-        raise Invalid(f"X-Role must be one of {', '.join(known.value for known in Role)}", ("X-Role",))
-    return Actor(None if name == "nobody" else name, Role(role))
+    name = unquote(header(request, "X-Actor", ANONYMOUS.name, _ACTOR_LENGTH * 12))
+    if len(name) > _ACTOR_LENGTH or any(category(character) in ("Cc", "Cs") for character in name):
+        allowed = f"at most {_ACTOR_LENGTH} characters, percent-encoded, without control characters"
+        raise Invalid(f"X-Actor must be {allowed}", ("X-Actor",))
+    role, known = header(request, "X-Role", Role.READER.value), [role.value for role in Role]
+    if role not in known:
+        raise Invalid(f"X-Role must be one of {', '.join(known)}; got {role}", ("X-Role",))
+    return Actor(None if name == ANONYMOUS.name else name, Role(role))
 
 
 def _context(request: flask.Request, actor: Actor) -> Context:
@@ -186,6 +180,6 @@ def _context(request: flask.Request, actor: Actor) -> Context:
 
 
 def _traceparent(request: flask.Request) -> str | None:
-    """W3C Trace Context says to ignore one that is malformed."""
+    """Return the header, or None when it is malformed: W3C Trace Context says to ignore it then."""
     value = request.headers.get("traceparent", "")
     return value if _TRACEPARENT.fullmatch(value) else None

@@ -1,26 +1,33 @@
-"""What a function may use, made when first asked for: the engines of this process, real ones or those in memory."""
+"""Everything that a function may use: stores, broker, providers. Each is made when it is first asked for.
 
-from collections.abc import Mapping
-from functools import cached_property
+The setting PROFILE chooses: `memory` keeps all data in this process, `postgres` all but events and sagas, `engines`
+none. Google's libraries take a second to import, so they are imported where they are used.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from threading import Lock
 
 import httpx
 
 from shared.auth.identity import refuse_emulator_in_the_cloud
-from shared.config.manifest import Database
+from shared.config.manifest import Database, Subscription, manifest
 from shared.config.settings import Settings, settings
+from shared.dead_letters.memory import MemoryDeadLetters
 from shared.dead_letters.postgres import PostgresDeadLetters
 from shared.dead_letters.protocol import DeadLetters
 from shared.domain.order import ORDER
 from shared.event_store.log import PostgresEventLog, PostgresEventOutbox
+from shared.event_store.memory import MemoryEventLog, MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import EventLog, EventStore, LogEntry
 from shared.event_store.tail import SubscriptionQuota, Tail
 from shared.gateways.providers import HttpPayments, HttpShipping, PaymentGateway, ShippingGateway
 from shared.gateways.sandbox import Sandbox
-from shared.messaging.outbox import Outbox, PostgresOutbox, Publisher, publish_after_commit
-from shared.monitoring.counts import Counts, PostgresCounts
-from shared.monitoring.executions import Executions, PostgresExecutions
+from shared.messaging.memory import Deliver, MemoryBroker, MemoryOutbox, push_over_http
+from shared.messaging.outbox import LEASE_SECONDS, Outbox, PostgresOutbox, Publisher, publish_after_commit
+from shared.monitoring.counts import Counts, MemoryCounts, PostgresCounts
+from shared.monitoring.executions import Executions, MemoryExecutions, PostgresExecutions
 from shared.monitoring.health import Checkup
 from shared.monitoring.recorder import Recorder
 from shared.observability import logs
@@ -28,112 +35,114 @@ from shared.observability.context import configure, exporter_of_the_environment
 from shared.postgres.migrations import FOLDERS, missing
 from shared.postgres.pool import Pool, connect, login_token
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
+from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import ReadModels
-from shared.resilience.calls import Breakers, SingleFlightCache
+from shared.resilience.breakers import Breakers
+from shared.resilience.calls import SingleFlightCache, once
 from shared.sagas.coordinate import Coordinator
+from shared.sagas.memory import MemorySagaLog, MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.postgres import PostgresSagaLog, PostgresSagaStore
 from shared.sagas.store import SagaEntry, SagaLog, SagaStore
 
 
 class Engines:
-    """PostgreSQL, Pub/Sub and Firestore. Google's libraries take a second to import, so only who needs one loads it."""
+    """`deliver`: how the broker in this process calls a function; over HTTP if None. `subscriptions`: the manifest's."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, deliver: Deliver | None = None, subscriptions: Sequence[Subscription] | None = None
+    ) -> None:
         refuse_emulator_in_the_cloud()
         configure(exporter_of_the_environment(settings.project_id), settings.trace_sample_ratio)
-        self.settings = settings
+        self.settings, self._deliver, self._subscriptions, self._made = settings, deliver, subscriptions, ExitStack()
         self.breakers = Breakers(settings.breaker_fail_max, settings.breaker_reset_seconds)
         self.pace = Pace()
-        self.in_memory: list[object] = []
-        """What would be in a database elsewhere, for those who measure memory."""
+        self.checkup, self.cache, self.memory_models = Checkup(), SingleFlightCache(), MemoryReadModels()
+        self.in_memory: list[object] = [] if settings.profile == "engines" else [self.memory_models]  # to be measured
+        if settings.profile == "memory":
+            self.keep_in_memory()
 
-    @cached_property
+    def keep_in_memory(self, lease_seconds: float = LEASE_SECONDS) -> None:
+        """Replace the databases of events and sagas by stores in memory, which know each other, so all at once."""
+        outboxes = MemoryOutbox(lease_seconds), MemoryOutbox(lease_seconds)
+        events = MemoryEventStore(outboxes[0], publish_after_commit(outboxes[0], self.publisher))
+        sagas = MemorySagaStore(outboxes[1], publish_after_commit(outboxes[1], self.publisher))
+        dead_letters, executions = MemoryDeadLetters(), MemoryExecutions()
+        self.event_store, self.event_log, self.outboxes = events, MemoryEventLog(events), [*outboxes]
+        self.sagas, self.saga_log, self.dead_letters = sagas, MemorySagaLog(sagas), dead_letters
+        self.executions, self.counts = executions, MemoryCounts(sagas, dead_letters, executions)
+        self.in_memory = [self.memory_models, *outboxes, events, sagas, dead_letters]
+
+    def close(self) -> None:
+        """Close what was made, the last first, except asynchronous clients: they end with the loop that used them."""
+        self._made.close()
+
+    @once
     def event_store(self) -> EventStore:
         return PostgresEventStore(self._event_store_pool, publish_after_commit(self.outboxes[0], self.publisher))
 
-    @cached_property
+    @once
     def event_log(self) -> EventLog:
         return PostgresEventLog(self._event_store_pool)
 
-    @cached_property
-    def executions(self) -> Executions:
-        return PostgresExecutions(self._command_pool)
-
-    @cached_property
-    def recorder(self) -> Recorder:
-        return Recorder(self.executions, self.counts, self.settings.history_sample_ratio)
-
-    @cached_property
-    def counts(self) -> Counts:
-        return PostgresCounts(self._command_pool)
-
-    @cached_property
-    def subscription_quota(self) -> SubscriptionQuota:
-        return SubscriptionQuota(self.settings.max_subscribers, self.settings.max_subscriptions_per_client)
-
-    @cached_property
-    def tail(self) -> Tail[LogEntry]:
-        return Tail(self.event_store, self.settings.subscriber_buffer)
-
-    @cached_property
-    def saga_tail(self) -> Tail[SagaEntry]:
-        return Tail(self.saga_log, self.settings.subscriber_buffer)
-
-    @cached_property
+    @once
     def sagas(self) -> SagaStore:
         return PostgresSagaStore(self._command_pool, publish_after_commit(self.outboxes[1], self.publisher))
 
-    @cached_property
+    @once
     def saga_log(self) -> SagaLog:
         return PostgresSagaLog(self._command_pool)
 
-    @cached_property
+    @once
     def outboxes(self) -> list[Outbox]:
-        """Of the event store and of the saga store."""
         return [PostgresEventOutbox(self._event_store_pool), PostgresOutbox(self._command_pool)]
 
-    @cached_property
+    @once
     def dead_letters(self) -> DeadLetters:
         return PostgresDeadLetters(self._command_pool)
 
+    @once
+    def executions(self) -> Executions:
+        return PostgresExecutions(self._command_pool)
+
+    @once
+    def counts(self) -> Counts:
+        return PostgresCounts(self._command_pool)
+
     def missing_migrations(self, database: Database) -> list[str]:
-        """Files that have not been applied to it. Raises Unavailable."""
+        """Return the migration files that have not been applied to the database. Raises Unavailable."""
+        if self.settings.profile == "memory":
+            return []
         pool = self._event_store_pool if database == "event_store" else self._command_pool
         with pool.use("the database") as connection:
             return missing(connection, FOLDERS[database])
 
-    @cached_property
-    def checkup(self) -> Checkup:
-        """What the health checks of this process have found."""
-        return Checkup()
-
-    @cached_property
-    def cache(self) -> SingleFlightCache:
-        """What this process has found out lately for those who watch the shop."""
-        return SingleFlightCache()
-
-    def undelivered(self) -> Mapping[str, int] | None:
-        """Messages that wait for each subscription, by its name; None where the broker does not say."""
-        return None
-
-    @cached_property
+    @once
     def publisher(self) -> Publisher:
+        if self.settings.profile != "engines":
+            return self.broker
         from shared.messaging.pubsub import PubSubPublisher, batching_client
 
-        return PubSubPublisher(self.settings.project_id, batching_client(), self.breakers["Pub/Sub"])
+        client = batching_client()
+        self._made.callback(client.stop)
+        return PubSubPublisher(self.settings.project_id, client, self.breakers["Pub/Sub"])
 
-    @cached_property
+    @once
     def read_models(self) -> ReadModels:
+        if self.settings.profile != "engines":
+            return EveryGeneration(self.memory_models, self.pace.known_seconds)
         from google.cloud.firestore import Client
 
         from shared.read_models.firestore import FirestoreReadModels
 
-        models = FirestoreReadModels(Client(self.settings.project_id), self.breakers["Firestore"])
+        client = self._made.enter_context(closing(Client(self.settings.project_id)))
+        models = FirestoreReadModels(client, self.breakers["Firestore"])
         return EveryGeneration(models, self.pace.known_seconds)
 
-    @cached_property
+    @once
     def queries(self) -> LiveGeneration:
+        if self.settings.profile != "engines":
+            return LiveGeneration(self.memory_models, self.pace.known_seconds)
         from google.cloud.firestore import AsyncClient
 
         from shared.read_models.firestore import FirestoreQueries
@@ -141,62 +150,104 @@ class Engines:
         queries = FirestoreQueries(AsyncClient(self.settings.project_id), self.breakers["Firestore"])
         return LiveGeneration(queries, self.pace.known_seconds)
 
-    @cached_property
+    @once
+    def broker(self) -> MemoryBroker:
+        subscriptions = manifest().all_subscriptions if self._subscriptions is None else self._subscriptions
+        broker = MemoryBroker(subscriptions, self._deliver or push_over_http(self.settings, self.http))
+        broker.start()
+        return self._made.enter_context(closing(broker))
+
+    def undelivered(self) -> Mapping[str, int] | None:
+        """Return how many messages wait for each subscription, by its name; None for Pub/Sub, which does not say."""
+        return None if self.settings.profile == "engines" else self.broker.undelivered()
+
+    @once
     def payments(self) -> PaymentGateway:
         breaker, authorization = self.breakers["the payment provider"], self.settings.payment_authorization
         return HttpPayments(self.settings.payment_url, self.http, breaker, authorization)
 
-    @cached_property
+    @once
     def shipping(self) -> ShippingGateway:
         breaker, authorization = self.breakers["the shipping provider"], self.settings.shipping_authorization
         return HttpShipping(self.settings.shipping_url, self.http, breaker, authorization)
 
-    @cached_property
-    def http(self) -> httpx.Client:
-        return httpx.Client()
-
-    @cached_property
+    @once
     def sandbox(self) -> Sandbox:
         return Sandbox(self.settings.sandbox_database)
 
-    @cached_property
+    @once
     def order_saga(self) -> Coordinator:
-        saga = ORDER_FULFILMENT.at_pace(self.settings.saga_pace)
-        return Coordinator(saga, ORDER, self.event_store, self.sagas)
+        return Coordinator(ORDER_FULFILMENT.at_pace(self.settings.saga_pace), ORDER, self.event_store, self.sagas)
 
-    @cached_property
+    @once
+    def tail(self) -> Tail[LogEntry]:
+        return Tail(self.event_store, self.settings.subscriber_buffer)
+
+    @once
+    def saga_tail(self) -> Tail[SagaEntry]:
+        return Tail(self.saga_log, self.settings.subscriber_buffer)
+
+    @once
+    def subscription_quota(self) -> SubscriptionQuota:
+        return SubscriptionQuota(self.settings.max_subscribers, self.settings.max_subscriptions_per_client)
+
+    @once
+    def recorder(self) -> Recorder:
+        sample = self.settings.history_sample_ratio
+        return self._made.enter_context(closing(Recorder(self.executions, self.counts, sample)))
+
+    @once
+    def http(self) -> httpx.Client:
+        return self._made.enter_context(httpx.Client())
+
+    @once
+    def command_http(self) -> httpx.AsyncClient:
+        """The client with which the graphql function calls command functions."""
+        timeout, limits = self.settings.command_timeout_seconds, httpx.Limits(max_connections=100)
+        return httpx.AsyncClient(timeout=timeout, limits=limits)
+
+    @once
     def _event_store_pool(self) -> Pool:
         return self._pool(self.settings.event_store_url)
 
-    @cached_property
+    @once
     def _command_pool(self) -> Pool:
         return self._pool(self.settings.command_database_url)
 
     def _pool(self, url: str) -> Pool:
-        return connect(url, self.settings.pool_size, login_token if self.settings.database_iam else None)
+        password = login_token if self.settings.database_iam else None
+        return self._made.enter_context(connect(url, self.settings.pool_size, password))
+
+
+def _of_the_settings() -> Engines:
+    logs.configure(settings().project_id)
+    return Engines(settings())
 
 
 _engines: Engines | None = None
+_chosen: Callable[[], Engines] = _of_the_settings
 _lock = Lock()
 
 
 def engines() -> Engines:
-    """This process's engines, chosen by the setting PROFILE."""
-    with _lock:  # the first requests may come together
+    """Return this process's engines, which the first request makes from the settings."""
+    with _lock:  # the first requests may arrive together
         return _engines or use(_chosen())
 
 
 def use(chosen: Engines) -> Engines:
-    """Make these the process's engines."""
     global _engines
     _engines = chosen
     return chosen
 
 
-def _chosen() -> Engines:
-    logs.configure(settings().project_id)
-    if settings().profile == "engines":
-        return Engines(settings())
-    from shared.runtime.memory_engines import MemoryEngines, PostgresEngines
-
-    return MemoryEngines(settings()) if settings().profile == "memory" else PostgresEngines(settings())
+@contextmanager
+def using(chosen: Engines | Callable[[], Engines]) -> Iterator[None]:
+    """Replace the process's engines inside the block, by `chosen` or by what it makes for the first request."""
+    global _engines, _chosen
+    before = _engines, _chosen
+    _engines, _chosen = (chosen, _chosen) if isinstance(chosen, Engines) else (None, chosen)
+    try:
+        yield
+    finally:
+        _engines, _chosen = before

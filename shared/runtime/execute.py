@@ -1,21 +1,20 @@
-"""Carry out a command: load, decide, append; again when somebody else was faster; once, however often it is asked for."""
+"""Carry out a command: load the aggregates, decide, append; decide again when another writer was faster."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import Any, Generic, NewType, TypeVar, overload
 
 from pydantic import TypeAdapter
 
+from shared.auth.permissions import Actor
 from shared.domain.aggregate import Ref
 from shared.domain.errors import ConcurrencyError, Conflict
 from shared.domain.order import placement
 from shared.event_store.aggregates import Loaded, load, records, snapshot_if_due
 from shared.event_store.protocol import AlreadyRecorded, Append, EventStore, IdempotencyRecord
-from shared.observability.context import current
+from shared.observability.context import Context, current
 from shared.read_models.documents import document
 from shared.resilience import clock
 from shared.resilience.calls import time_left
@@ -23,130 +22,160 @@ from shared.resilience.calls import time_left
 Command = TypeVar("Command")
 Root = TypeVar("Root")
 Other = TypeVar("Other")
+T = TypeVar("T")
+Decide = Callable[[Command, Root], Sequence[Any]]
+DecideAmong = Callable[[Command, Root, Sequence[Other]], Sequence[Any]]
 
 _DOCUMENTS: TypeAdapter[Any] = TypeAdapter(Any)
 
 ATTEMPTS = 12
-"""How often to decide anew before giving up with ConcurrencyError: enough for dozens of writers on one stream."""
+"""Attempts before a conflict is raised as ConcurrencyError: enough for dozens of writers on one stream."""
 
-
-@overload
-def execute(
-    store: EventStore, decide: Callable[[Command, Root], Sequence[Any]], command: Command, root: Ref[Root]
-) -> Loaded[Root]: ...
-
-
-@overload
-def execute(
-    store: EventStore,
-    decide: Callable[[Command, Root, Sequence[Other]], Sequence[Any]],
-    command: Command,
-    root: Ref[Root],
-    others: Sequence[Ref[Other]],
-) -> Loaded[Root]: ...
-
-
-def execute(
-    store: EventStore,
-    decide: Callable[..., Sequence[Any]],
-    command: Command,
-    root: Ref[Root],
-    others: Sequence[Ref[Any]] | None = None,
-) -> Loaded[Root]:
-    """The root's state after `decide(command, root's state[, states of the others])` was recorded.
-
-    Events may belong to the root or to any of the others; all are appended at once or none. Deciding nothing records
-    nothing. Raises what `decide` raises, ConcurrencyError when every attempt met another writer, and
-    TimedOut when the time for the request is up.
-    """
-    for attempt in range(ATTEMPTS):
-        try:
-            return _once(store, decide, command, root, others)
-        except AlreadyRecorded:
-            raise
-        except ConcurrencyError:
-            if attempt == ATTEMPTS - 1:
-                raise
-            clock.sleep(time_left(clock.uniform(0.0001, 0.002 * 2 ** min(attempt, 6))))
-    raise AssertionError("unreachable")
-
-
-def _once(
-    store: EventStore,
-    decide: Callable[..., Sequence[Any]],
-    command: Any,
-    root: Ref[Root],
-    others: Sequence[Ref[Any]] | None,
-) -> Loaded[Root]:
-    (loaded,) = load(store, [root])
-    besides = load(store, others or [])
-    extra = [] if others is None else [[one.state for one in besides]]
-    events = decide(command, loaded.state, *extra)
-    if not events:
-        if record := idempotency_record(loaded):  # the answer stays the same even if what it says changes
-            store.append(Append((), record=record))
-        return loaded
-    written = records([loaded, *besides], events, current())
-    after = [one.then([e for e in written if e.stream == one.ref.stream]) for one in (loaded, *besides)]
-    store.append(
-        Append(
-            events=written,
-            placements=[place for event in events if (place := placement(event))],
-            record=idempotency_record(after[0]),
-        )
-    )
-    for before, now in zip((loaded, *besides), after, strict=True):
-        snapshot_if_due(store, before.version, now)
-    return after[0]
+Answer = NewType("Answer", str)
+"""The JSON that a command function answers with."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """`fingerprint`: of what was asked, so that one key can't stand for two requests."""
+class Call:
+    """One request to a command function.
 
-    key: str
+    `context`: its trace and the ids that its events carry as metadata. `fingerprint`: a hash of what was asked, so that
+    one idempotency key cannot stand for two different requests.
+    """
+
+    actor: Actor
+    context: Context
     fingerprint: str
 
+    @property
+    def key(self) -> str:
+        """Return the idempotency key; events carry it as their causation id."""
+        return self.context.causation_id
 
-_request: ContextVar[Request | None] = ContextVar("request", default=None)
+    def record(self, answer: Answer) -> IdempotencyRecord:
+        """Return the record by which a repeated request finds its first answer."""
+        return IdempotencyRecord(self.key, self.fingerprint, answer)
 
 
 def fingerprint(function: str, actor: str, body: bytes) -> str:
     return hashlib.sha256(b"\0".join([function.encode(), actor.encode(), body])).hexdigest()
 
 
-@contextmanager
-def recording(request: Request) -> Iterator[None]:
-    token = _request.set(request)
-    try:
-        yield
-    finally:
-        _request.reset(token)
-
-
-def idempotency_record(result: Loaded[Any]) -> IdempotencyRecord | None:
-    """To be stored in the append; None for steps of a saga, which find their outcome on the order's stream."""
-    request = _request.get()
-    return IdempotencyRecord(request.key, request.fingerprint, answer(result)) if request else None
-
-
-def earlier_answer(store: EventStore, request: Request) -> str | None:
-    """The answer that the key got before. Raises Conflict when it was another request that got it."""
-    record = store.recorded(request.key)
-    if record and record.fingerprint != request.fingerprint:
+def earlier_answer(store: EventStore, call: Call) -> Answer | None:
+    """Return the answer that the call's key got before. Raises Conflict when the key was used for another request."""
+    record = store.recorded(call.key)
+    if record and record.fingerprint != call.fingerprint:
         raise Conflict("this idempotency key was used for another request; use a new one")
-    return record.result if record else None
+    return Answer(record.result) if record else None
 
 
-def answer(result: Loaded[Any]) -> str:
-    """JSON: the stream's name and version, and the entity as the read model will show it."""
-    return json.dumps(
-        {"stream": result.ref.stream, "version": result.version, "entity": entity(result)}, ensure_ascii=False
-    )
+@overload
+def execute(
+    store: EventStore, decide: Decide[Command, Root], command: Command, root: Ref[Root], *, call: Call
+) -> Answer: ...
+@overload
+def execute(
+    store: EventStore,
+    decide: DecideAmong[Command, Root, Other],
+    command: Command,
+    root: Ref[Root],
+    others: Sequence[Ref[Other]],
+    *,
+    call: Call,
+) -> Answer: ...
+def execute(
+    store: EventStore,
+    decide: Any,
+    command: Any,
+    root: Ref[Any],
+    others: Sequence[Ref[Any]] | None = None,
+    *,
+    call: Call,
+) -> Answer:
+    """Record what `decide(command, root's state[, states of the others])` returns, and return the answer to the call.
+
+    Events may belong to the root or to any of the others; all are appended at once or none. The answer is stored under
+    the call's idempotency key in the same append, even when nothing was decided, so that a repeated call gets the same
+    bytes. Raises what `decide` raises, ConcurrencyError when every attempt met another writer, AlreadyRecorded when the
+    same call was faster elsewhere, and TimedOut when the time for the request is up.
+    """
+
+    def finish(result: Loaded[Any]) -> tuple[Answer, IdempotencyRecord | None]:
+        answer = _answer(result)
+        return answer, call.record(answer)
+
+    return _Execution(store, decide, command, root, others).run(call.context, finish)
+
+
+@overload
+def execute_step(
+    store: EventStore, decide: Decide[Command, Root], command: Command, root: Ref[Root]
+) -> Loaded[Root]: ...
+@overload
+def execute_step(
+    store: EventStore,
+    decide: DecideAmong[Command, Root, Other],
+    command: Command,
+    root: Ref[Root],
+    others: Sequence[Ref[Other]],
+) -> Loaded[Root]: ...
+def execute_step(
+    store: EventStore, decide: Any, command: Any, root: Ref[Any], others: Sequence[Ref[Any]] | None = None
+) -> Loaded[Any]:
+    """Do what `execute` does for a command of a saga, and return the root's new state.
+
+    No idempotency record is stored: a step whose command is delivered again finds its outcome on the order's stream.
+    """
+    return _Execution(store, decide, command, root, others).run(current(), lambda result: (result, None))
+
+
+@dataclass(frozen=True)
+class _Execution(Generic[Root]):
+    store: EventStore
+    decide: Callable[..., Sequence[Any]]
+    command: Any
+    root: Ref[Root]
+    others: Sequence[Ref[Any]] | None
+
+    def run(self, context: Context, finish: Callable[[Loaded[Root]], tuple[T, IdempotencyRecord | None]]) -> T:
+        """Attempt until no other writer is faster. `finish`: what to return, and the record to append with the events.
+
+        Not tenacity: with the clock's sleep and randomness and the request's deadline handed to it, it is no shorter.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._attempt(context, finish)
+            except AlreadyRecorded:
+                raise
+            except ConcurrencyError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                clock.sleep(time_left(clock.uniform(0.0001, 0.002 * 2 ** min(attempt, 6))))
+        raise AssertionError("unreachable")
+
+    def _attempt(self, context: Context, finish: Callable[[Loaded[Root]], tuple[T, IdempotencyRecord | None]]) -> T:
+        (root,) = load(self.store, [self.root])
+        others = load(self.store, self.others or [])
+        events = self.decide(self.command, root.state, *([] if self.others is None else [[o.state for o in others]]))
+        written = records([root, *others], events, context)
+        after = [before.then([e for e in written if e.stream == before.ref.stream]) for before in (root, *others)]
+        result, record = finish(after[0])
+        if written or record:
+            places = [place for event in events if (place := placement(event))]
+            self.store.append(Append(written, placements=places, record=record))
+        for before, now in zip((root, *others), after, strict=True):
+            snapshot_if_due(self.store, before.version, now)
+        return result
+
+
+def _answer(result: Loaded[Any]) -> Answer:
+    """Return the stream's name and version, and the entity as the read model will show it."""
+    answer = {"stream": result.ref.stream, "version": result.version, "entity": entity(result)}
+    return Answer(json.dumps(answer, ensure_ascii=False))
 
 
 def entity(result: Loaded[Any]) -> dict[str, Any]:
-    """As the read model will have it."""
+    """Return the fields that the read model will have."""
     times = {"created_at": result.created_at.isoformat(), "updated_at": result.updated_at.isoformat()}
-    found: dict[str, Any] = _DOCUMENTS.dump_python(document(result.state), mode="json")
-    return found | times
+    fields: dict[str, Any] = _DOCUMENTS.dump_python(document(result.state), mode="json")
+    return fields | times

@@ -1,19 +1,20 @@
-"""The decorators of functions that Pub/Sub or a schedule calls: decode, hand over, acknowledge.
+"""The decorators that make functions which Pub/Sub or Cloud Scheduler calls: decode, call the handler, acknowledge.
 
-Success is 204, which acknowledges; any error makes Pub/Sub try again later and at last give the message to the
-dead-letter topic.
+Pub/Sub takes the status 204 as an acknowledgement. After any error it delivers the message again later, and after the
+last attempt it moves the message to the dead-letter topic.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
-from functools import wraps
+from functools import cache, wraps
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import flask
 import structlog
 
-from shared.dead_letters.protocol import describe_error, fingerprint
+from shared.dead_letters.protocol import DeadLetters, describe_error, fingerprint
 from shared.domain.errors import Invalid
 from shared.event_store.aggregates import announced
 from shared.messaging.envelope import TYPE, Message, Push, command_from, decode_message, decode_push
@@ -28,7 +29,6 @@ from shared.runtime.http import (
     DELIVERIES,
     RUNS,
     HttpFunction,
-    answering,
     body_of,
     http_function,
     json_response,
@@ -41,57 +41,50 @@ Document = TypeVar("Document")
 _log = structlog.get_logger()
 
 _NOTING_SECONDS = 1.0
-_noting = clock.executor(2, "noting")
-
-_PAGE = 500
-"""Events of a history that are in memory at one time."""
-
-_MAX_PUSH = 20_000_000
-"""Bytes: the largest Pub/Sub message, in base64, with its attributes."""
+_PAGE = 500  # events of one stream that are in memory at one time
+_MAX_PUSH = 20_000_000  # bytes: the largest Pub/Sub message, in base64, with its attributes
 
 
-def raw_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
-    """A function that takes whatever is pushed to it, decodable or not."""
+def push_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
+    """Make a function that gets every push, whether or not its message is one of the shop's own."""
 
     @http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
-        def acknowledge() -> flask.Response:
-            with (
-                measured(DELIVERIES, handle.__name__) as delivery,
-                deadline(engines().settings.handler_timeout_seconds),
-            ):
-                push = decode_push(body_of(request, _MAX_PUSH))
-                delivery.label = push.subscription_id
-                annotate(subscription=push.subscription_id)
-                handle(push, engines())
-            return flask.Response(status=HTTPStatus.NO_CONTENT)
-
-        return answering(acknowledge)
+        with (
+            measured(DELIVERIES, handle.__name__) as delivery,
+            deadline(engines().settings.handler_timeout_seconds),
+        ):
+            push = decode_push(body_of(request, _MAX_PUSH))
+            delivery.label = push.subscription_id
+            annotate(subscription=push.subscription_id)
+            handle(push, engines())
+        return flask.Response(status=HTTPStatus.NO_CONTENT)
 
     return function
 
 
-def subscriber(handle: Callable[[Message, Engines], None]) -> HttpFunction:
-    """A function that takes the shop's own messages, of those published again only the ones that are for it."""
+def message_subscriber(handle: Callable[[Message, Engines], None]) -> HttpFunction:
+    """Make a function that gets the shop's own messages. It skips those that were published again for another
+    subscription, and notes why a delivery failed."""
 
     @wraps(handle)
-    def decoded(push: Push, engines: Engines) -> None:
+    def decode_and_handle(push: Push, engines: Engines) -> None:
         if push.is_for_another:
             return
         with _failures_noted(push, engines):
             message = decode_message(push)
             annotate(message=message.type, subject=message.subject)
             context = caused_by(message.context, str(message.id))
-            asked = {"messageId": push.message.message_id, "type": message.type}
+            data = {"messageId": push.message.message_id, "type": message.type}
             with (
-                watched(engines.recorder, "delivery", push.subscription_id, context, asked) as watch,
+                watched(engines.recorder, "delivery", push.subscription_id, context, data) as watch,
                 handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push, message.topic)),
             ):
                 watch.subject = message.subject
                 handle(message, engines)
 
-    return raw_subscriber(decoded)
+    return push_subscriber(decode_and_handle)
 
 
 def _about(push: Push, topic: str) -> dict[str, str]:
@@ -107,40 +100,47 @@ def _about(push: Push, topic: str) -> dict[str, str]:
 
 @contextmanager
 def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
-    """Keep why a delivery fails for record_dead_letter, which isn't told by Pub/Sub."""
+    """Store why a delivery failed, because Pub/Sub does not tell record_dead_letter."""
     try:
         yield
     except Exception as error:
-        _note(push, engines, describe_error(error))
+        _note(engines.dead_letters, push, describe_error(error))
         raise
 
 
-def _note(push: Push, engines: Engines, why: str) -> None:
-    """As far as that can be done within a second; the answer doesn't wait for it any longer, nor depend on it."""
-
-    def note() -> None:
-        with deadline(_NOTING_SECONDS):
-            engines.dead_letters.note_failure(push.subscription_id, fingerprint(push.message), why)
-
+def _note(letters: DeadLetters, push: Push, failure: str) -> None:
+    """Store the failure if that takes at most a second. The response neither waits longer nor depends on it."""
+    noting = _noting_threads().submit(_note_in_time, letters, push, failure)  # without this thread's deadline
     try:
-        noting = _noting.submit(note)  # in a thread, where the deadline that has perhaps just passed doesn't count
-        try:
-            noting.result(_NOTING_SECONDS)
-        finally:
-            noting.cancel()
+        noting.result(_NOTING_SECONDS)
     except Exception as error:
-        _log.warning("could not note why a delivery failed", failure=why, reason=repr(error))
+        noting.cancel()
+        _log.warning("could not note why a delivery failed", failure=failure, reason=repr(error))
+
+
+def _note_in_time(letters: DeadLetters, push: Push, failure: str) -> None:
+    with deadline(_NOTING_SECONDS):
+        letters.note_failure(push.subscription_id, fingerprint(push.message), failure)
+
+
+@cache
+def _noting_threads() -> Executor:
+    return clock.executor(2, "noting")
 
 
 def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], object]], HttpFunction]:
-    """A function that carries out one command of a saga. It may be called again with the same command at any time."""
+    """Make a function that carries out one command of a saga.
+
+    Pub/Sub may deliver the same command again at any time. No idempotency key guards against that: the handler uses
+    `execute_step`, and finds the outcome of an earlier delivery on the order's stream.
+    """
 
     def decorate(handle: Callable[[Command, Engines], object]) -> HttpFunction:
         @wraps(handle)
         def step(message: Message, engines: Engines) -> None:
             handle(command_from(message, kind), engines)
 
-        return subscriber(step)
+        return message_subscriber(step)
 
     return decorate
 
@@ -170,7 +170,7 @@ def projection(
                 raise Invalid(f"{event.type!r:.100} is no event for {apply.__name__}", TYPE)
             project(engines.read_models, by_type[event.type], event, _missing(engines))
 
-        return subscriber(update)
+        return message_subscriber(update)
 
     return decorate
 
@@ -184,25 +184,21 @@ def _missing(engines: Engines) -> Callable[[str, int], Sequence[Any]]:
 
 
 def scheduled(handle: Callable[[Engines], int]) -> HttpFunction:
-    """A function that Cloud Scheduler calls; `handle` returns how many things it dealt with."""
+    """Make a function that Cloud Scheduler calls; `handle` returns how many things it processed."""
 
     @http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
-        return ran(handle.__name__, handle)
+        return run_scheduled(handle.__name__, handle)
 
     return function
 
 
-def ran(name: str, handle: Callable[[Engines], int]) -> flask.Response:
-    """One run of the function called `name`."""
-
-    def run() -> flask.Response:
-        with (
-            measured(RUNS, name),
-            handling(fresh(), name, SpanKind.SERVER, {}),
-            deadline(engines().settings.handler_timeout_seconds),
-        ):
-            return json_response(f'{{"done": {handle(engines())}}}')
-
-    return answering(run)
+def run_scheduled(name: str, handle: Callable[[Engines], int]) -> flask.Response:
+    """Run a scheduled function once, within its time limit, and return `{"done": ...}`."""
+    with (
+        measured(RUNS, name),
+        handling(fresh(), name, SpanKind.SERVER, {}),
+        deadline(engines().settings.handler_timeout_seconds),
+    ):
+        return json_response(f'{{"done": {handle(engines())}}}')

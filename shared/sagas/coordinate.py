@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -21,16 +22,13 @@ from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import Message, command_message
 from shared.observability.context import Context, caused_by, current, span, traceparent
 from shared.resilience import clock
+from shared.resilience.calls import attempt_all
 from shared.sagas.definition import DeadlinePassed, Progress, Saga, SagaStatus, advance, begin, resume
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 
 ATTEMPTS = 10
 
 _log = structlog.get_logger()
-
-
-class SweepIncomplete(Exception):
-    """Some sagas could not be moved; the log says which and why. All others have been swept."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +51,15 @@ class Coordinator:
     def sweep(self, now: datetime, limit: int = 1000) -> int:
         """Fire the deadlines that have passed and return how many there were.
 
-        A saga that moved meanwhile has another deadline and stays as it is. Raise SweepIncomplete
-        at the end when some sagas could not be moved.
+        A saga that moved meanwhile has another deadline and stays as it is. Raise an ExceptionGroup
+        at the end when some sagas could not be moved; all others have been swept.
         """
-        due, failed = self.sagas.due(now, limit), []
-        for saga_id in due:
-            try:
-                self._save_with_retries(saga_id, _Run.fire_deadline)
-            except Exception:
-                _log.exception("a saga could not be moved", saga_id=str(saga_id))
-                failed.append(saga_id)
-        if failed:
-            raise SweepIncomplete(f"{len(failed)} of {len(due)} sagas could not be moved; the first is {failed[0]}")
-        return len(due)
+        due = self.sagas.due(now, limit)
+        return attempt_all("sweeping sagas", {str(saga_id): partial(self._sweep, saga_id) for saga_id in due})
+
+    def _sweep(self, saga_id: UUID) -> int:
+        self._save_with_retries(saga_id, _Run.fire_deadline)
+        return 1
 
     def _save_with_retries(self, saga_id: UUID, then: "Callable[[_Run], None] | None") -> None:
         """Retry at once after a conflict. tenacity would add 50 ms to each cold start."""

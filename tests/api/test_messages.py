@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 from shared.config.manifest import manifest
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.observability.context import fresh
+from shared.sagas.memory import MemorySagaStore
 from tests.api.test_history import NOBODY, signed_in
 from tests.api.test_subscriptions import concurrent, going_on, in_thread, with_settings
 from tests.shop_in_memory import Json, ShopInMemory
@@ -343,7 +344,9 @@ async def test_nothing_is_lost_or_repeated_or_out_of_order_while_many_write_and_
     topic_of = {i: one["topic"] for i, one in (await in_thread(everything, shop)).items()}
     expected.set_result(len(topic_of) - len(before))
     events = [str(event.id) for event in shop.log() if str(event.id) not in before]
-    commands = [str(one.entry.message) for one in shop.engines._sagas.entries if one.entry.message]
+    commands = [
+        str(one.entry.message) for one in cast(MemorySagaStore, shop.engines.sagas).entries if one.entry.message
+    ]
     for shown in await asyncio.gather(*following):
         ids = [one["id"] for one in shown]
         assert [i for i in ids if topic_of[i].endswith("-events")] == events
@@ -419,7 +422,7 @@ async def test_a_saga_is_shown_after_each_of_its_moves(shop: ShopInMemory) -> No
         assert later["commandsDispatched"][: len(earlier["commandsDispatched"])] == earlier["commandsDispatched"]
         assert later["state"]["seen"] > earlier["state"]["seen"]
         assert later["updatedAt"] >= earlier["updatedAt"]
-    versions = [one.saga.saga.version for one in shop.engines._sagas.entries if one.saga]
+    versions = [one.saga.saga.version for one in cast(MemorySagaStore, shop.engines.sagas).entries if one.saga]
     assert versions == list(range(1, len(shown) + 1))
 
 
@@ -428,7 +431,7 @@ async def test_every_id_of_a_saga_is_a_place_to_go_on_from(shop: ShopInMemory) -
     async with opened(SAGAS) as stream:
         await in_thread(shop.new_order, await in_thread(shop.new_product))
         await in_thread(shop.settle)
-        length = sum(one.saga is not None for one in shop.engines._sagas.entries)
+        length = sum(one.saga is not None for one in cast(MemorySagaStore, shop.engines.sagas).entries)
         events = [await stream.event() for _ in range(length)]
     for number, event in enumerate(events, 1):
         async with opened(SAGAS, headers=going_on(event.id)) as again:

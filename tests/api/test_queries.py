@@ -359,9 +359,9 @@ def test_a_category_that_only_counts_so_far_does_not_exist_yet(shop: ShopInMemor
 
 def reads(shop: ShopInMemory, query: str, **variables: Any) -> tuple[Json, int]:
     """The data, and how many reads it took, besides those that ask which generation is live."""
-    before = shop.engines._models.reads.copy()
+    before = shop.engines.memory_models.reads.copy()
     data = shop.ask(query, **variables)
-    made = shop.engines._models.reads - before
+    made = shop.engines.memory_models.reads - before
     return data, made.total() - made[GENERATIONS]
 
 

@@ -20,8 +20,7 @@ from shared.observability.context import fresh
 from shared.postgres.pool import Pool
 from shared.read_models import project
 from shared.read_models.documents import READ_MODELS
-from shared.runtime.engines import use
-from shared.runtime.memory_engines import PostgresEngines
+from shared.runtime.engines import Engines, use
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.api.test_monitoring import as_nobody
@@ -482,8 +481,9 @@ def on_postgres(
     shop: ShopInMemory, event_store_url: str, command_url: str, event_store_pool: Pool
 ) -> Iterator[Callable[[], Json]]:
     """Asks for all of it where PostgreSQL answers, as in the profile `postgres`."""
-    settings = replace(shop.engines.settings, event_store_url=event_store_url, command_database_url=command_url)
-    engines = PostgresEngines(settings, deliver=lambda *_: 204)
+    urls = {"event_store_url": event_store_url, "command_database_url": command_url}
+    settings = replace(shop.engines.settings, profile="postgres", **urls)  # type: ignore[arg-type]
+    engines = Engines(settings, deliver=lambda *_: 204)
     use(engines)
 
     def ask() -> Json:
@@ -491,8 +491,7 @@ def on_postgres(
         return {**system(shop), **projections(shop), **shop.ask(DASHBOARD)}
 
     yield ask
-    engines.recorder.close()
-    engines.broker.close()
+    engines.close()
     use(shop.engines)
 
 

@@ -21,10 +21,10 @@ from shared.domain.errors import Unavailable
 from shared.event_store import tail
 from shared.event_store.protocol import Append, Checkpoint, EventRecord, LogEntry
 from shared.observability.context import fresh
-from shared.runtime.engines import use
+from shared.runtime.engines import Engines, use
 from tests.api.test_history import personal
 from tests.scrapes import now
-from tests.shop_in_memory import HastyEngines, Json, ShopInMemory
+from tests.shop_in_memory import Json, ShopInMemory
 from tests.streams import EVENT_STREAM, opened
 
 EVENTS = "subscription { eventStream { id aggregateId eventType eventData eventVersion metadata } }"
@@ -743,8 +743,8 @@ async def test_after_a_restart_on_the_same_store_nothing_is_missing(shop: ShopIn
         await stream.next()
     store = shop.engines.event_store
     await in_thread(shop.new_product, category)
-    restarted = HastyEngines(shop.engines.settings, shop.engines.broker._deliver)
-    restarted._events = store  # type: ignore[assignment]
+    restarted = Engines(shop.engines.settings, subscriptions=[])
+    restarted.event_store = store
     use(restarted)
     try:
         async with opened(TYPES, headers=going_on(stream.parser.last_id)) as again:
@@ -752,7 +752,7 @@ async def test_after_a_restart_on_the_same_store_nothing_is_missing(shop: ShopIn
             assert await again.some(2, "eventType") == ["ProductCreated", "CategoryDeleted"]
     finally:
         use(shop.engines)
-        restarted.broker.close()
+        restarted.close()
 
 
 def appended(stream: str = "", version: int = 1, kind: str = "CategoryDeleted") -> Append:

@@ -20,6 +20,7 @@ from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
 from shared.monitoring import reports as report
 from shared.observability.context import fresh
+from shared.resilience.calls import SingleFlightCache
 from tests.api.test_monitoring import as_nobody, services  # noqa: F401
 from tests.shop_in_memory import Json, ShopInMemory
 
@@ -34,7 +35,7 @@ def topology(shop: ShopInMemory) -> dict[str, Json]:
 
 def asked_again(shop: ShopInMemory) -> dict[str, Json]:
     """Without what was kept."""
-    shop.engines.cache._found.clear()
+    shop.engines.cache = SingleFlightCache()
     return topology(shop)
 
 

@@ -1,4 +1,4 @@
-"""Tokens are verified for real: signatures by a key of the test's own, which stands in for Google's."""
+"""Tokens are verified for real, with signatures of a test key that stands in for Google's."""
 
 import base64
 import json
@@ -45,7 +45,7 @@ CERTIFICATE = certificate(KEY)
 
 @pytest.fixture(autouse=True)
 def googles_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No emulator, and our certificate where Google's would be fetched."""
+    """Use no emulator, and the test's certificate instead of Google's."""
     monkeypatch.delenv("FIREBASE_AUTH_EMULATOR_HOST", raising=False)
     monkeypatch.setattr("google.oauth2.id_token._fetch_certs", lambda request, url: {KID: CERTIFICATE})
 
@@ -72,11 +72,11 @@ def actor(encoded: str) -> Actor:
     return identify(f"Bearer {encoded}", PROJECT, ADMIN)
 
 
-def test_a_good_token_is_its_user_and_writes() -> None:
+def test_a_valid_token_identifies_a_writer() -> None:
     assert actor(token()) == Actor("uid-1", Role.WRITER)
 
 
-def test_nobody_signed_in_reads() -> None:
+def test_an_anonymous_user_is_a_reader() -> None:
     assert identify(None, PROJECT, ADMIN) == ANONYMOUS
     assert ANONYMOUS.role is Role.READER
 
@@ -87,7 +87,7 @@ def unsigned(**changes: Any) -> str:
 
 
 def signed_with_the_public_key() -> str:
-    """Algorithm confusion: an HMAC whose secret everybody knows. PyJWT refuses to make one, so it is made by hand."""
+    """Return a token for algorithm confusion: an HMAC whose secret is public. PyJWT refuses to make one."""
     import hashlib
     import hmac
 
@@ -126,14 +126,14 @@ def tampered() -> str:
         lambda: "é" * 50,
     ],
 )
-def test_a_bad_token_is_nobody_with_a_reason(make: Callable[[], str]) -> None:
+def test_an_invalid_token_is_anonymous_with_a_reason(make: Callable[[], str]) -> None:
     found = actor(make())
     assert (found.uid, found.role) == (None, Role.READER)
     assert found.problem
 
 
 @pytest.mark.parametrize("header", ["Basic abc", "Bearer", "Bearer ", "", "token", "Bearer a b"])
-def test_a_header_that_bears_no_token_is_nobody(header: str) -> None:
+def test_a_header_without_a_token_is_anonymous(header: str) -> None:
     assert identify(header, PROJECT, ADMIN).uid is None
 
 
@@ -167,11 +167,11 @@ def test_the_role_follows_from_the_claims(changes: Claims, role: Role) -> None:
     assert actor(token(**changes)) == Actor("uid-1", role)
 
 
-def test_without_an_admin_address_nobody_is_admin_by_address() -> None:
+def test_without_an_admin_address_no_address_makes_an_admin() -> None:
     assert role_of({"email": "", "email_verified": True}, "") is Role.WRITER
 
 
-def test_a_kelvin_sign_is_no_k() -> None:
+def test_a_kelvin_sign_does_not_match_a_k() -> None:
     assert role_of({"email": "\u212aen@example.com", "email_verified": True}, "ken@example.com") is Role.WRITER
 
 
@@ -184,7 +184,7 @@ def test_the_emulator_is_refused_in_the_cloud() -> None:
 
 
 def test_in_the_cloud_only_the_graphql_function_may_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The platform has checked the signature and taken it off."""
+    """Cloud Run has checked the signature and removed it."""
     caller = "graphql@shop.iam.gserviceaccount.com"
 
     def stripped(**given: Any) -> str:
@@ -209,7 +209,7 @@ def test_in_the_cloud_only_the_graphql_function_may_call(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("uid", ["nobody", "system", "developer", "a\ud800", "a\0"])
-def test_nobody_passes_for_the_shop_itself(uid: str) -> None:
+def test_reserved_and_unprintable_user_ids_are_refused(uid: str) -> None:
     found = actor(token(sub=uid))
     assert found.uid is None
     assert found.problem is not None
@@ -222,12 +222,12 @@ def test_a_token_nested_a_thousand_times_is_not_valid() -> None:
     assert len(found.problem or "") < 300
 
 
-def test_where_nothing_can_be_verified_nobody_is_taken_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_cannot_be_verified_is_not_taken_for_anonymous(monkeypatch: pytest.MonkeyPatch) -> None:
     def down(*_: object) -> None:
         raise TransportError("no route")
 
     monkeypatch.setattr("google.oauth2.id_token._fetch_certs", down)
-    with pytest.raises(Unavailable, match="can"):
+    with pytest.raises(Unavailable, match="cannot be verified"):
         actor(token())
 
 

@@ -1,5 +1,8 @@
-"""How functions prove in the cloud who they are: to each other, to the sandbox, to PostgreSQL. Google's own library asks a
-metadata server, here one of the test's own, in a process of its own because it looks for it when it is imported."""
+"""Functions identify themselves in the cloud: to each other, to the sandbox, to PostgreSQL.
+
+Google's library asks a metadata server, which the test provides. It looks for the server when it is imported, so the
+code under test runs in a process of its own.
+"""
 
 import json
 import os
@@ -25,21 +28,22 @@ from shared.config.settings import url_of
 from shared.domain.errors import Unavailable
 from shared.gateways.providers import HttpPayments
 from shared.postgres.pool import connect
-from shared.resilience.calls import Breaker, deadline
+from shared.resilience.breakers import Breaker
+from shared.resilience.calls import deadline
 
 NUMBER = "https://shop-{service}-123456789012.asia-northeast1.run.app"
 
 
 @dataclass
 class Metadata:
-    """`seconds`: how long its tokens are good for. `asked`: path and first value of each parameter."""
+    """A metadata server. `seconds`: how long its tokens are valid. `asked`: path and parameters of each request."""
 
     port: int = 0
     seconds: int = 3600
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def run(self, code: str, folder: Path) -> str:
-        """What a program prints that runs on Cloud Run."""
+        """Run a program as on Cloud Run and return what it prints."""
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("FIREBASE", "GOOGLE"))}
         here = f"127.0.0.1:{self.port}"
         google = {"GCE_METADATA_HOST": here, "GCE_METADATA_IP": here, "CLOUDSDK_CONFIG": str(folder), "K_SERVICE": "x"}
@@ -98,7 +102,7 @@ def metadata() -> Iterator[Metadata]:
 LOGIN = "from shared.postgres.pool import login_token; print(login_token(), login_token())"
 
 
-def test_the_token_for_postgresql_is_good_for_nothing_else_and_is_kept(metadata: Metadata, tmp_path: Path) -> None:
+def test_the_token_for_postgresql_has_no_other_scope_and_is_cached(metadata: Metadata, tmp_path: Path) -> None:
     assert metadata.run(LOGIN, tmp_path) == "token-1 token-1\n"
     assert metadata.tokens() == [{"scopes": "https://www.googleapis.com/auth/sqlservice.login"}]
 
@@ -118,7 +122,7 @@ print(header["Authorization"])
 """
 
 
-def test_a_call_of_another_function_carries_a_token_for_that_one(metadata: Metadata, tmp_path: Path) -> None:
+def test_a_call_to_a_function_carries_a_token_for_that_function(metadata: Metadata, tmp_path: Path) -> None:
     scheme, token = metadata.run(CALL, tmp_path).split()
     assert scheme == "Bearer"
     assert jwt.decode(token, "k" * 32, ["HS256"], {"verify_aud": False})["aud"] == "https://shop-create-order-1.run.app"
@@ -132,12 +136,12 @@ def test_a_call_of_another_function_carries_a_token_for_that_one(metadata: Metad
         ("http://127.0.0.1:8081/{function}", "http://127.0.0.1:8081/create_order"),
     ],
 )
-def test_a_functions_address_has_its_name_or_its_services(template: str, url: str) -> None:
+def test_the_address_of_a_function_contains_its_name(template: str, url: str) -> None:
     assert url_of(template, "create_order") == url
 
 
-def test_every_new_connection_signs_in_with_the_token_of_the_moment(event_store_url: str) -> None:
-    """And those that are open outlive it."""
+def test_every_new_connection_signs_in_with_the_current_token(event_store_url: str) -> None:
+    """Open connections outlive the token that they signed in with."""
     with psycopg.connect(event_store_url, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS token_user")
         connection.execute("CREATE ROLE token_user LOGIN PASSWORD 'first'")
@@ -176,7 +180,7 @@ def test_without_a_token_the_database_is_unavailable(event_store_url: str) -> No
 
 @pytest.fixture
 def provider_headers() -> Iterator[tuple[str, list[str | None]]]:
-    """The address of a provider that accepts everything, and what it was sent as Authorization."""
+    """Yield the address of a provider that accepts everything, and the Authorization headers that it gets."""
     seen: list[str | None] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -203,7 +207,7 @@ def provider_headers() -> Iterator[tuple[str, list[str | None]]]:
     [("", None), ("Bearer sk_live_1\n", "Bearer sk_live_1"), ("id-token", None)],
     ids=["none", "a key", "a token, on a developer's machine"],
 )
-def test_a_provider_is_sent_what_the_settings_say(
+def test_a_provider_gets_the_authorization_of_the_settings(
     provider_headers: tuple[str, list[str | None]], authorization: str, sent: str | None
 ) -> None:
     url, seen = provider_headers
@@ -211,7 +215,7 @@ def test_a_provider_is_sent_what_the_settings_say(
     assert seen == [sent]
 
 
-def test_in_the_cloud_our_own_provider_is_sent_a_token(
+def test_in_the_cloud_the_sandbox_provider_gets_an_id_token(
     provider_headers: tuple[str, list[str | None]], metadata: Metadata, tmp_path: Path
 ) -> None:
     url, seen = provider_headers
@@ -219,7 +223,7 @@ def test_in_the_cloud_our_own_provider_is_sent_a_token(
         f"""
 import httpx
 from shared.gateways.providers import HttpPayments
-from shared.resilience.calls import Breaker
+from shared.resilience.breakers import Breaker
 with httpx.Client() as client:
     HttpPayments("{url}", client, Breaker("the provider", 10, 5), "id-token").refund("key")
 """,

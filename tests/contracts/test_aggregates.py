@@ -20,7 +20,7 @@ from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord, EventStore
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
-from shared.runtime.execute import execute
+from shared.runtime.execute import execute_step
 
 CONTEXT = Context("correlation", "causation")
 
@@ -52,7 +52,7 @@ def test_a_state_with_snapshot_is_the_fold_of_all_events(store: EventStore) -> N
     record(store, created)
     record(store, StockReserved(created.product_id, order_id, 5))
     for _ in range(SNAPSHOT_EVERY + 10):
-        execute(store, adjust_stock, AdjustStock(created.product_id, 1), ref)
+        execute_step(store, adjust_stock, AdjustStock(created.product_id, 1), ref)
     snapshot = store.snapshots([ref.stream], PRODUCT.snapshot_schema)[ref.stream]
     assert snapshot.version == SNAPSHOT_EVERY
     events = store.read([ref.stream])[ref.stream]
@@ -71,7 +71,7 @@ def test_a_snapshot_of_another_schema_version_is_ignored(store: EventStore) -> N
     ref = PRODUCT.ref(created.product_id)
     record(store, created)
     for _ in range(SNAPSHOT_EVERY):
-        execute(store, adjust_stock, AdjustStock(created.product_id, 1), ref)
+        execute_step(store, adjust_stock, AdjustStock(created.product_id, 1), ref)
     newer = replace(PRODUCT, snapshot_schema=PRODUCT.snapshot_schema + 1)
     assert store.snapshots([ref.stream], newer.snapshot_schema) == {}
     assert load(store, [newer.ref(created.product_id)])[0].state == load(store, [ref])[0].state

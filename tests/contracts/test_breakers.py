@@ -1,4 +1,4 @@
-"""What keeps failing is left alone for a while; what answers, even with a refusal, is not."""
+"""A dependency that keeps failing is not called for a while; one that answers, even with a refusal, is."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.domain.errors import Rejected, TimedOut, Unavailable
-from shared.resilience.calls import Breaker, Breakers, deadline, time_left
+from shared.resilience.breakers import Breaker, Breakers
+from shared.resilience.calls import deadline, time_left
 
 FAIL_MAX, RESET = 5, 0.2
 
@@ -30,7 +31,7 @@ def opened(breaker: Breaker) -> Breaker:
     return breaker
 
 
-def test_it_opens_after_failures_in_a_row_and_then_refuses_at_once(breaker: Breaker) -> None:
+def test_a_breaker_opens_after_failures_in_a_row_and_then_refuses_at_once(breaker: Breaker) -> None:
     for _ in range(FAIL_MAX):
         assert breaker.state == "closed"
         fail(breaker)
@@ -40,7 +41,7 @@ def test_it_opens_after_failures_in_a_row_and_then_refuses_at_once(breaker: Brea
     assert refused.value.retry_after > 0
 
 
-def test_a_success_in_between_starts_the_count_anew(breaker: Breaker) -> None:
+def test_a_success_resets_the_count_of_failures(breaker: Breaker) -> None:
     for _ in range(3):
         for _ in range(FAIL_MAX - 1):
             fail(breaker)
@@ -49,21 +50,21 @@ def test_a_success_in_between_starts_the_count_anew(breaker: Breaker) -> None:
     assert breaker.state == "closed"
 
 
-def test_a_refusal_is_no_failure(breaker: Breaker) -> None:
+def test_a_refusal_is_not_a_failure(breaker: Breaker) -> None:
     for _ in range(2 * FAIL_MAX):
         with pytest.raises(Rejected), breaker.guard():
             raise Rejected("no")
     assert breaker.state == "closed"
 
 
-def test_a_time_out_is_one(breaker: Breaker) -> None:
+def test_a_timeout_is_a_failure(breaker: Breaker) -> None:
     for _ in range(FAIL_MAX):
         with pytest.raises(TimedOut), breaker.guard():
             raise TimedOut("late")
     assert breaker.state == "open"
 
 
-def test_after_a_while_one_call_tries_and_closes_it(breaker: Breaker) -> None:
+def test_a_successful_trial_call_closes_the_breaker(breaker: Breaker) -> None:
     opened(breaker)
     time.sleep(RESET + 0.05)
     with breaker.guard():
@@ -71,14 +72,14 @@ def test_after_a_while_one_call_tries_and_closes_it(breaker: Breaker) -> None:
     assert breaker.state == "closed"
 
 
-def test_a_trial_that_fails_opens_it_again(breaker: Breaker) -> None:
+def test_a_failed_trial_call_opens_the_breaker_again(breaker: Breaker) -> None:
     opened(breaker)
     time.sleep(RESET + 0.05)
     fail(breaker)
     assert breaker.state == "open"
 
 
-def test_only_one_call_tries(breaker: Breaker) -> None:
+def test_only_one_trial_call_runs_at_a_time(breaker: Breaker) -> None:
     opened(breaker)
     time.sleep(RESET + 0.05)
     trying, done = Event(), Event()
@@ -110,7 +111,7 @@ def test_calls_run_at_the_same_time(breaker: Breaker) -> None:
         assert sorted(pool.map(call, range(4))) == [0, 1, 2, 3]
 
 
-def test_it_is_told_to_have_opened_once_however_many_calls_fail_together(breaker: Breaker) -> None:
+def test_opening_is_logged_once_even_when_many_calls_fail_together(breaker: Breaker) -> None:
     together = Barrier(3 * FAIL_MAX)
 
     def call(_: int) -> None:
@@ -118,12 +119,12 @@ def test_it_is_told_to_have_opened_once_however_many_calls_fail_together(breaker
             together.wait(5)
             raise Unavailable("down")
 
-    with capture_logs() as told, ThreadPoolExecutor(3 * FAIL_MAX) as pool:
+    with capture_logs() as lines, ThreadPoolExecutor(3 * FAIL_MAX) as pool:
         list(pool.map(call, range(3 * FAIL_MAX)))
-    assert [(one["before"], one["now"]) for one in told] == [("closed", "open")]
+    assert [(line["before"], line["now"]) for line in lines] == [("closed", "open")]
 
 
-def test_each_dependency_has_one_of_its_own() -> None:
+def test_each_dependency_has_its_own_breaker() -> None:
     breakers = Breakers(FAIL_MAX, RESET)
     opened(breakers["payments"])
     with breakers["shipping"].guard():
@@ -135,7 +136,7 @@ def test_without_a_deadline_a_call_has_its_own_limit() -> None:
     assert time_left(3) == 3
 
 
-def test_a_call_has_no_longer_than_what_is_left() -> None:
+def test_a_call_gets_at_most_the_time_that_is_left() -> None:
     with deadline(0.2):
         assert 0 < time_left(3) <= 0.2
         assert time_left(0.01) == 0.01
@@ -146,21 +147,21 @@ def test_a_deadline_inside_another_can_only_be_earlier() -> None:
         assert time_left(60) <= 0.2
 
 
-def test_when_the_time_is_up_nothing_more_is_called() -> None:
+def test_when_the_time_is_up_no_further_call_is_made() -> None:
     with deadline(0.01):
         time.sleep(0.02)
         with pytest.raises(TimedOut):
             time_left(3)
 
 
-def test_a_fault_of_ours_closes_the_door_to_nobody(breaker: Breaker) -> None:
+def test_a_fault_in_our_code_does_not_open_the_breaker(breaker: Breaker) -> None:
     for _ in range(2 * FAIL_MAX):
         with pytest.raises(KeyError), breaker.guard():
             raise KeyError("what one client asked for")
     assert breaker.state == "closed"
 
 
-def test_who_has_no_time_left_calls_nobody_and_fails_nobody(breaker: Breaker) -> None:
+def test_a_caller_without_time_makes_no_call_and_counts_as_no_failure(breaker: Breaker) -> None:
     for _ in range(2 * FAIL_MAX):
         with deadline(0.001):
             time.sleep(0.002)

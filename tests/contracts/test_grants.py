@@ -7,7 +7,6 @@ import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, cast
 from uuid import UUID
 
@@ -28,10 +27,8 @@ from shared.config.settings import Settings, service_name
 from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Publishable
 from shared.messaging.memory import dead_letter_attributes
-from shared.messaging.outbox import Publisher
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
-from shared.read_models.protocol import ReadModels
 from shared.runtime.engines import Engines, use
 from tests.shop_in_memory import Json, ShopInMemory, app, plain_logs, provider
 
@@ -118,26 +115,8 @@ class Broker:
 class OwnEngines(Engines):
     def __init__(self, settings: Settings, broker: Broker, models: MemoryReadModels) -> None:
         super().__init__(settings)
-        self._broker, self._models = broker, models
-
-    @cached_property
-    def publisher(self) -> Publisher:
-        return self._broker
-
-    @cached_property
-    def read_models(self) -> ReadModels:
-        return EveryGeneration(self._models)
-
-    @cached_property
-    def queries(self) -> LiveGeneration:
-        return LiveGeneration(self._models)
-
-    def close(self) -> None:
-        for name in ("recorder", "_event_store_pool", "_command_pool"):
-            if name in vars(self):
-                getattr(self, name).close()
-        for gateway in {"payments", "shipping"} & vars(self).keys():
-            getattr(self, gateway)._provider._client.close()
+        self.publisher = broker
+        self.read_models, self.queries = EveryGeneration(models), LiveGeneration(models)
 
 
 class Shop(ShopInMemory):

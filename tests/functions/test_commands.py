@@ -1,4 +1,4 @@
-"""The command functions over HTTP: what they answer, that a request is carried out once, and what they refuse."""
+"""Command functions answer over HTTP, carry out a repeated request once, and refuse invalid ones."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -53,7 +53,7 @@ VALID: dict[str, Body] = {
 
 @pytest.fixture
 def shop(shop: ShopInMemory) -> ShopInMemory:
-    """Nobody listens: what is recorded here leads to nothing further."""
+    """Return the shop without deliveries, so that a recorded event has no further effects."""
     shop.deliver = lambda *_: 204
     return shop
 
@@ -82,7 +82,7 @@ def test_a_command_answers_with_its_stream_its_version_and_the_entity(shop: Shop
     assert datetime.fromisoformat(answer["entity"]["updated_at"]) == events[-1].recorded_at
 
 
-def test_the_entity_is_as_it_was_just_written(shop: ShopInMemory) -> None:
+def test_the_answer_has_the_entity_as_it_was_just_written(shop: ShopInMemory) -> None:
     body = product(shop) | {"price": "12.5", "currency": "USD", "name": "  Cafe\u0301 "}
     entity = shop.command("create_product", body).json()["entity"]
     expected = {
@@ -114,7 +114,7 @@ def test_requests_repeated_at_the_same_moment_get_the_same_bytes(
 ) -> None:
     body, before = VALID[command](shop), shop.log()
     store = shop.engines.event_store
-    monkeypatch.setattr(store, "recorded", together(4, store.recorded))  # each finds that it is the first
+    monkeypatch.setattr(store, "recorded", together(4, store.recorded))  # each call finds no earlier answer
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: shop.command(command, body, {"Idempotency-Key": "once"}), range(4)))
     assert [answer.status_code for answer in answers] == [200] * 4
@@ -165,7 +165,7 @@ NOTHING_NEW: list[tuple[str, Body]] = [
 
 
 @pytest.mark.parametrize(("command", "body"), NOTHING_NEW)
-def test_what_changes_nothing_records_nothing(shop: ShopInMemory, command: str, body: Body) -> None:
+def test_a_command_that_changes_nothing_records_nothing(shop: ShopInMemory, command: str, body: Body) -> None:
     given, before = body(shop), shop.log()
     response = shop.command(command, given)
     assert (response.status_code, response.json()["version"]) == (200, 1), response.text
@@ -173,7 +173,7 @@ def test_what_changes_nothing_records_nothing(shop: ShopInMemory, command: str, 
 
 
 @pytest.mark.parametrize("command", ["delete_category", "delete_product", "cancel_order"])
-def test_what_ends_twice_is_recorded_once(shop: ShopInMemory, command: str) -> None:
+def test_an_end_that_is_asked_for_twice_is_recorded_once(shop: ShopInMemory, command: str) -> None:
     body = VALID[command](shop)
     assert shop.command(command, body).json()["version"] == 2
     before = shop.log()
@@ -188,7 +188,7 @@ def test_null_clears_a_description_and_moves_a_category_to_the_top(shop: ShopInM
     assert (entity["description"], entity["parent_id"]) == (None, None)
 
 
-def test_what_an_update_leaves_out_stays_as_it_is(shop: ShopInMemory) -> None:
+def test_an_update_keeps_the_fields_that_it_leaves_out(shop: ShopInMemory) -> None:
     product_id = shop.new_product(description="leaves")
     response = shop.command("update_product", {"productId": product_id, "stockQuantity": 7})
     expected = {"name": "Tea", "description": "leaves", "price": "500", "stock_quantity": 7}
@@ -214,7 +214,7 @@ def assert_refused(response: httpx.Response, code: str, field: list[Any]) -> Non
 
 
 ABSENT = object()
-"""A field that is left out."""
+"""Stands for a field that is left out."""
 
 
 def altered(body: Json, path: list[Any], value: object) -> Json:
@@ -466,11 +466,11 @@ AGAINST_THE_RULES: list[tuple[str, Body, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("command", "body", "field"), AGAINST_THE_RULES)
-def test_what_the_shop_forbids_is_refused(shop: ShopInMemory, command: str, body: Body, field: list[Any]) -> None:
+def test_a_command_against_the_rules_is_refused(shop: ShopInMemory, command: str, body: Body, field: list[Any]) -> None:
     refused(shop, command, body(shop), "BUSINESS_RULE_VIOLATION", field)
 
 
-def test_a_category_is_not_its_own_parent(shop: ShopInMemory) -> None:
+def test_a_category_cannot_be_its_own_parent(shop: ShopInMemory) -> None:
     category_id = shop.new_category()
     refused(
         shop, "update_category", {"categoryId": category_id, "parentId": category_id}, "INVALID_INPUT", ["parentId"]
@@ -502,7 +502,7 @@ NOT_AN_OBJECT = (b"[]", b"null", b'"{}"', b"1", b"true", b"[[]]")
 
 @pytest.mark.parametrize("command", ["create_product", "create_order", "delete_category"])
 @pytest.mark.parametrize("body", [*NOT_JSON.values(), *NOT_AN_OBJECT], ids=[*NOT_JSON, *map(repr, NOT_AN_OBJECT)])
-def test_a_body_that_is_no_json_object_is_refused(shop: ShopInMemory, command: str, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(shop: ShopInMemory, command: str, body: bytes) -> None:
     assert_refused(shop.call(command, body), "INVALID_INPUT", [])
     assert shop.log() == []
 
@@ -535,12 +535,12 @@ def test_a_header_that_would_be_stored_is_short_and_printable(shop: ShopInMemory
 
 
 @pytest.mark.parametrize("value", ["x" * 5000, "é", "not a trace"])
-def test_a_traceparent_that_is_none_is_not_stored(shop: ShopInMemory, value: str) -> None:
+def test_a_malformed_traceparent_is_not_stored(shop: ShopInMemory, value: str) -> None:
     shop.command("create_category", {"categoryId": new_id(), "name": "Tea"}, {"traceparent": value})
     assert [event.metadata.traceparent for event in shop.log()] in ([], [None])
 
 
-def test_the_headers_say_why_an_event_happened(shop: ShopInMemory) -> None:
+def test_the_headers_become_the_metadata_of_the_events(shop: ShopInMemory) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     headers = {"Idempotency-Key": "k1", "X-Correlation-Id": "c1", "X-Actor": "ann", "traceparent": trace}
     shop.command("create_category", {"categoryId": new_id(), "name": "Tea"}, headers)
@@ -549,7 +549,7 @@ def test_the_headers_say_why_an_event_happened(shop: ShopInMemory) -> None:
     assert (event.metadata.actor, event.metadata.traceparent) == ("ann", trace)
 
 
-def test_a_fault_of_ours_says_nothing_of_the_inside(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_answered_without_details(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("the password is hunter2")
 

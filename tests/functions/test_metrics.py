@@ -29,7 +29,6 @@ from shared.monitoring.reports import collectors, read_samples
 from shared.observability.context import fresh
 from shared.read_models.protocol import Change
 from shared.runtime.engines import Engines
-from shared.runtime.memory_engines import PostgresEngines
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.conftest import free_port
@@ -250,11 +249,10 @@ def test_commands_and_messages_of_any_name_make_no_new_series(shop: ShopInMemory
 @pytest.fixture
 def on_postgres(event_store_url: str, command_url: str) -> Iterator[Engines]:
     urls = {"event_store_url": event_store_url, "command_database_url": command_url}
-    engines = PostgresEngines(Settings(profile="postgres", **urls), lambda *_: 204)  # type: ignore[arg-type]
+    engines = Engines(Settings(profile="postgres", **urls), lambda *_: 204)  # type: ignore[arg-type]
     engines.checkup = Checkup(keep_seconds=0)
     yield engines
-    engines.broker.close()
-    close(engines)
+    engines.close()
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -296,7 +294,7 @@ def test_events_are_counted_by_type(engines: Engines) -> None:
 
 
 def test_unpublished_messages_are_counted_and_get_older(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
-    broker = cast(PostgresEngines, engines).broker
+    broker = engines.broker
     with monkeypatch.context() as patch:
         patch.setattr(broker, "publish", raising(Unavailable("down")))
         happened(engines, "order-1", 1, "OrderCreated", seconds_ago=90)
@@ -441,7 +439,7 @@ def test_every_collector_is_a_known_label(shop: ShopInMemory) -> None:
 @pytest.mark.timeout(60)
 def test_while_every_database_is_down_a_scrape_answers_in_time() -> None:
     nowhere = f"postgresql://shop:hunter2@127.0.0.1:{free_port()}/x"
-    engines = PostgresEngines(Settings(profile="postgres", event_store_url=nowhere, command_database_url=nowhere))
+    engines = Engines(Settings(profile="postgres", event_store_url=nowhere, command_database_url=nowhere))
     began = time.monotonic()
     with using(engines):
         answer = cast(flask.Flask, app("report_metrics")).test_client().get("/")
@@ -450,7 +448,7 @@ def test_while_every_database_is_down_a_scrape_answers_in_time() -> None:
     found = values(answer.text)
     assert set(LABELS["collector"]) - {"breakers"} <= {name for (name,) in found["shop_scrape_errors_total"]}
     assert "shop_sagas" not in found
-    engines.broker.close()
+    engines.close()
 
 
 @pytest.mark.parametrize("function", ["graphql", "create_order", "report_metrics"])

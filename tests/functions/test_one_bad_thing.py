@@ -1,10 +1,12 @@
-"""One thing that fails keeps nothing else waiting, and what follows a commit can't undo it."""
+"""One failure does not hold up other work, and a failure after a commit does not undo it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Barrier
+from typing import NoReturn
 from uuid import UUID
 
 import httpx
@@ -19,9 +21,9 @@ from shared.messaging.envelope import Message, Publishable
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, publish_after_commit, relay
 from shared.observability.context import Context, fresh, stored_context
-from shared.runtime import engines as process
-from shared.runtime.memory_engines import MemoryEngines
-from shared.sagas.coordinate import Coordinator, SweepIncomplete
+from shared.resilience.calls import attempt_all
+from shared.runtime.engines import Engines, engines, using
+from shared.sagas.coordinate import Coordinator
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
@@ -29,8 +31,8 @@ from shared.sagas.store import StoredSaga
 from tests.shop_in_memory import ShopInMemory
 
 
-class Picky:
-    """Takes every message but those of one topic."""
+class PickyPublisher:
+    """Accepts every message except those of one topic."""
 
     def __init__(self, refused: str, error: Exception) -> None:
         self._refused, self._error = refused, error
@@ -50,15 +52,15 @@ def message(topic: str) -> Message:
     return Message(topic, "Happened", "thing-1", {}, Context("correlation", "causation"))
 
 
-def test_a_message_that_is_refused_does_not_hold_up_those_behind_it() -> None:
+def test_a_refused_message_does_not_hold_up_the_messages_behind_it() -> None:
     bad, good = message("deleted"), message("things")
-    outbox, publisher = Leased([bad, good]), Picky("deleted", Unavailable("no such topic"))
+    outbox, publisher = LeasedOutbox([bad, good]), PickyPublisher("deleted", Unavailable("no such topic"))
     with pytest.raises(Unavailable, match="no such topic"):
         relay(outbox, publisher, batch=1)
     assert publisher.published == outbox.deleted == [good.id]
 
 
-class Leased:
+class LeasedOutbox:
     """An outbox whose leases outlast the run."""
 
     def __init__(self, messages: list[Message]) -> None:
@@ -77,16 +79,16 @@ class Leased:
 
 
 @pytest.mark.parametrize("error", [Unavailable("down"), RuntimeError("a bug"), ValueError("too large")])
-def test_what_has_been_committed_stays_so_whatever_publishing_does(error: Exception) -> None:
+def test_committed_events_stay_when_publishing_fails(error: Exception) -> None:
     outbox = MemoryOutbox(lease_seconds=-1)
-    store = MemoryEventStore(outbox, publish_after_commit(outbox, Picky("thing-events", error)))
+    store = MemoryEventStore(outbox, publish_after_commit(outbox, PickyPublisher("thing-events", error)))
     event = EventRecord(uuid7(), "thing-1", 1, "Happened", 1, {}, fresh(), datetime.now(UTC))
     store.append(Append([event]))
     assert store.read(["thing-1"]) == {"thing-1": [event]}
     assert [left.id for left in outbox.claim(10)] == [event.id]
 
 
-def test_a_saga_that_cannot_be_moved_does_not_hold_up_the_others() -> None:
+def test_a_saga_that_cannot_be_swept_does_not_hold_up_the_others() -> None:
     events, sagas = MemoryEventStore(), MemorySagaStore()
     bad, good = uuid7(), uuid7()
     past = datetime.now(UTC) - timedelta(minutes=1)
@@ -94,7 +96,7 @@ def test_a_saga_that_cannot_be_moved_does_not_hold_up_the_others() -> None:
         sagas.save(StoredSaga("OrderSaga", Progress(saga_id, deadline_at=deadline, attempts=1), 0, "c"), [], [])
     unreadable = EventRecord(uuid7(), ORDER.stream(bad), 1, "FromTheFuture", 1, {}, fresh(), past)
     events.append(Append([unreadable]))
-    with pytest.raises(SweepIncomplete, match=str(bad)):
+    with pytest.raises(ExceptionGroup, match=f"1 of 2 failed, the first is {bad}"):
         Coordinator(ORDER_FULFILMENT, ORDER, events, sagas).sweep(datetime.now(UTC))
     moved = sagas.load(good)
     assert moved is not None
@@ -104,31 +106,81 @@ def test_a_saga_that_cannot_be_moved_does_not_hold_up_the_others() -> None:
     assert untouched.version == 1
 
 
-def test_first_requests_that_come_together_share_their_engines(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[MemoryEngines] = []
+def test_first_requests_that_arrive_together_share_their_engines(shop: ShopInMemory) -> None:
+    made: list[Engines] = []
     together = Barrier(8)
 
-    def make() -> MemoryEngines:
-        made.append(MemoryEngines(replace(shop.engines.settings), subscriptions=[]))
+    def make() -> Engines:
+        made.append(Engines(replace(shop.engines.settings), subscriptions=[]))
         return made[-1]
 
-    def first_request(_: int) -> process.Engines:
+    def first_request(_: int) -> tuple[Engines, object]:
         together.wait(5)
-        return process.engines()
+        return engines(), engines().recorder
 
-    monkeypatch.setattr(process, "_engines", None)
-    monkeypatch.setattr(process, "_chosen", make)
-    with ThreadPoolExecutor(8) as pool:
-        assert len({id(found) for found in pool.map(first_request, range(8))}) == 1
+    with using(make), ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(first_request, range(8)))) == 1
     assert len(made) == 1
-    made[0].broker.close()
+    made[0].close()
 
 
-def test_a_503_is_asked_again_under_the_same_key(shop: ShopInMemory) -> None:
-    """It may have been recorded before the database went away."""
-    working, keys = shop.commands._client, []
+def test_closing_engines_closes_what_was_made_and_makes_nothing(shop: ShopInMemory) -> None:
+    unused = Engines(replace(shop.engines.settings, profile="engines"))
+    before = set(vars(unused))
+    unused.close()
+    assert set(vars(unused)) == before
+    used = Engines(replace(shop.engines.settings), subscriptions=[])
+    http = used.http
+    used.close()
+    assert http.is_closed
+
+
+@pytest.mark.parametrize(
+    ("errors", "status", "code"),
+    [
+        ([Unavailable("down", retry_after=7), RuntimeError("a bug")], 503, "SERVICE_UNAVAILABLE"),
+        ([RuntimeError("hunter2"), Unavailable("down")], 500, "INTERNAL_ERROR"),
+    ],
+)
+def test_a_group_of_errors_is_answered_like_its_first(
+    shop: ShopInMemory, errors: list[Exception], status: int, code: str
+) -> None:
+    for outbox, error in zip(shop.engines.outboxes, errors, strict=True):
+        outbox.delete = outbox.claim = raising(error)  # type: ignore[method-assign]
+    response = shop.call("relay_outbox")
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert response.headers.get("Retry-After") == ("7" if status == 503 else None)
+    assert "hunter2" not in response.text
+
+
+def raising(error: Exception) -> Callable[..., NoReturn]:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    return fail
+
+
+def test_every_task_runs_and_the_failures_are_raised_together() -> None:
+    done: list[str] = []
+
+    def task(name: str) -> int:
+        done.append(name)
+        if name == "second":
+            raise Unavailable("down")
+        return 2
+
+    tasks = {name: partial(task, name) for name in ("first", "second", "third")}
+    with pytest.raises(ExceptionGroup, match="1 of 3 failed, the first is second") as failed:
+        attempt_all("tasks", tasks)
+    assert [type(error) for error in failed.value.exceptions] == [Unavailable]
+    assert done == [*tasks]
+    del tasks["second"]
+    assert attempt_all("tasks", tasks) == 4
+
+
+def test_a_503_is_retried_under_the_same_key(shop: ShopInMemory) -> None:
+    """The command may have been recorded before the database went away."""
+    working, keys = shop.engines.command_http, []
 
     async def fail_once(request: httpx.Request) -> httpx.Response:
         keys.append(request.headers["Idempotency-Key"])
@@ -137,19 +189,19 @@ def test_a_503_is_asked_again_under_the_same_key(shop: ShopInMemory) -> None:
             return httpx.Response(503, json={"code": "SERVICE_UNAVAILABLE", "message": "gone", "field": []})
         return httpx.Response(response.status_code, content=response.content)
 
-    shop.commands._client = httpx.AsyncClient(transport=httpx.MockTransport(fail_once))
+    shop.engines.command_http = httpx.AsyncClient(transport=httpx.MockTransport(fail_once))
     made = shop.ask('mutation { createCategory(input: {name: "Tea"}) { id } }')["createCategory"]
     assert len(keys) == 2
     assert len(set(keys)) == 1
     assert [event.stream for event in shop.log()] == [f"category-{made['id']}"]
 
 
-def test_metadata_that_a_newer_version_wrote_can_be_read() -> None:
+def test_metadata_of_a_newer_version_can_be_read() -> None:
     stored = vars(Context("correlation", "causation", "hanako")) | {"tenant": "kyoto"}
     assert stored_context(stored) == Context("correlation", "causation", "hanako")
 
 
-def test_a_command_that_changes_nothing_answers_the_same_when_it_comes_again(shop: ShopInMemory) -> None:
+def test_a_repeated_command_that_changed_nothing_gets_the_same_answer(shop: ShopInMemory) -> None:
     product_id, key = shop.new_product(), {"Idempotency-Key": str(uuid7())}
     body = {"productId": product_id, "stockQuantity": 100}
     first = shop.command("update_product", body, key)

@@ -1,4 +1,4 @@
-"""The functions that Pub/Sub and the scheduler call: what they refuse, and that once, twice or late makes no difference."""
+"""Functions that Pub/Sub and the scheduler call refuse malformed pushes, and take late or repeated ones."""
 
 import base64
 import json
@@ -19,8 +19,8 @@ from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
-from shared.messaging.envelope import Message
-from shared.messaging.memory import ACKNOWLEDGED
+from shared.messaging.envelope import Publishable
+from shared.messaging.memory import ACKNOWLEDGED, MemoryBroker
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.shop_in_memory import PATIENCE, Json, Pushed, ShopInMemory, together
@@ -100,7 +100,7 @@ def assert_refused_so_that_it_is_tried_again(shop: ShopInMemory, function: str, 
 
 @pytest.mark.parametrize("function", LISTENERS)
 @pytest.mark.parametrize("name", NO_PUSHES)
-def test_what_is_no_push_is_refused(shop: ShopInMemory, function: str, name: str) -> None:
+def test_a_body_that_is_not_a_push_is_refused(shop: ShopInMemory, function: str, name: str) -> None:
     assert_refused_so_that_it_is_tried_again(shop, function, NO_PUSHES[name])
     assert shop.push(function, NO_PUSHES[name]).json()["code"] == "INVALID_INPUT"
     assert_nothing_was_written(shop)
@@ -108,7 +108,7 @@ def test_what_is_no_push_is_refused(shop: ShopInMemory, function: str, name: str
 
 @pytest.mark.parametrize("function", LISTENERS)
 @pytest.mark.parametrize("name", NOT_OURS)
-def test_a_message_that_is_not_ours_is_refused(shop: ShopInMemory, function: str, name: str) -> None:
+def test_a_message_that_the_shop_did_not_publish_is_refused(shop: ShopInMemory, function: str, name: str) -> None:
     assert_refused_so_that_it_is_tried_again(shop, function, NOT_OURS[name])
     assert shop.push(function, NOT_OURS[name]).json()["code"] == "INVALID_INPUT"
     assert_nothing_was_written(shop)
@@ -123,7 +123,7 @@ def test_a_message_that_is_neither_event_nor_command_is_refused(shop: ShopInMemo
 
 
 @pytest.mark.parametrize("name", NO_EVENTS_NOR_COMMANDS)
-def test_the_coordinator_takes_a_message_for_no_more_than_a_hint(shop: ShopInMemory, name: str) -> None:
+def test_the_coordinator_takes_a_message_only_as_a_hint(shop: ShopInMemory, name: str) -> None:
     assert shop.push("order_saga", NO_EVENTS_NOR_COMMANDS[name]).status_code == 204
     assert_nothing_was_written(shop)
 
@@ -134,14 +134,14 @@ def assert_nothing_was_written(shop: ShopInMemory) -> None:
 
 
 def documents(shop: ShopInMemory) -> dict[str, dict[str, Any]]:
-    return {name: found for name, found in shop.engines._models._collections.items() if found}
+    return {name: found for name, found in shop.engines.memory_models._collections.items() if found}
 
 
 @pytest.mark.parametrize("function", LISTENERS)
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[" * 100_000, b"\xff", b" " * 21_000_000], ids=lambda body: f"{body!r:.8}"
 )
-def test_a_body_that_is_no_json_is_refused(shop: ShopInMemory, function: str, body: bytes) -> None:
+def test_a_body_that_is_not_json_is_refused(shop: ShopInMemory, function: str, body: bytes) -> None:
     response = shop.call(function, body)
     assert (response.status_code, response.json()["code"]) == (422, "INVALID_INPUT")
 
@@ -191,12 +191,12 @@ def command_data(function: str, order_id: str) -> bytes:
     return json.dumps({"orderId": order_id} | ({"reason": "?"} if function == "fail_order" else {})).encode()
 
 
-def test_a_poison_message_becomes_a_dead_letter_and_holds_nothing_up(shop: ShopInMemory) -> None:
+def test_a_poison_message_becomes_a_dead_letter_and_delays_no_other(shop: ShopInMemory) -> None:
     behind_it = Event()
 
     def deliver(subscription: Subscription, body: Json) -> int:
         if body.get("deliveryAttempt") == subscription.max_attempts:
-            behind_it.wait(PATIENCE)  # it gives up only after what was published behind it has arrived
+            behind_it.wait(PATIENCE)  # the last attempt ends after the messages behind it have arrived
         status = shop.hand_over(subscription, body)
         if subscription.endpoint == "project_products" and status == 204:
             behind_it.set()
@@ -222,7 +222,7 @@ def test_a_poison_message_becomes_a_dead_letter_and_holds_nothing_up(shop: ShopI
     assert [one.body["deliveryAttempt"] for one in attempts] == list(range(1, 11))
 
 
-def test_a_dead_letter_is_kept_once_however_often_it_is_delivered(shop: ShopInMemory) -> None:
+def test_a_dead_letter_is_stored_once_however_often_it_is_delivered(shop: ShopInMemory) -> None:
     shop.engines.broker.publish_raw("reserve-inventory", b"poison", {})
     shop.settle()
     (recorded,) = shop.pushed("record_dead_letter")
@@ -243,7 +243,7 @@ def status(shop: ShopInMemory, order_id: str) -> str:
 
 
 def one_order_undone(shop: ShopInMemory) -> None:
-    """Cancelled just before it is shipped, so that every compensation runs."""
+    """Cancel an order just before it is shipped, so that every compensation runs."""
 
     def deliver(subscription: Subscription, body: Json) -> int:
         if subscription.endpoint == "arrange_shipping":
@@ -268,7 +268,7 @@ def order_of(body: Json) -> str:
 
 
 @pytest.mark.parametrize(("steps", "run"), [(FORWARD, one_order_done), (BACKWARD, one_order_undone)])
-def test_what_is_delivered_again_later_changes_nothing(
+def test_a_message_delivered_again_later_changes_nothing(
     shop: ShopInMemory, steps: Sequence[str], run: Callable[[ShopInMemory], None]
 ) -> None:
     run(shop)
@@ -293,7 +293,7 @@ def order_ids(shop: ShopInMemory) -> list[UUID]:
 
 
 @pytest.mark.parametrize("run", [one_order_done, one_order_undone])
-def test_what_is_delivered_twice_at_once_has_one_effect(
+def test_a_message_delivered_twice_at_once_has_one_effect(
     shop: ShopInMemory, run: Callable[[ShopInMemory], None]
 ) -> None:
     with ThreadPoolExecutor(8) as pool:
@@ -313,20 +313,20 @@ def test_what_is_delivered_twice_at_once_has_one_effect(
     assert_balanced(shop)
 
 
-def test_messages_that_move_a_saga_at_once_move_it_once(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_messages_advance_a_saga_once(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.deliver = lambda *_: 204
     shop.new_order(shop.new_product())
     shop.settle()
-    (told,) = shop.pushed("order_saga")
+    (pushed,) = shop.pushed("order_saga")
     monkeypatch.setattr(shop.engines.sagas, "load", together(4, shop.engines.sagas.load))
     with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(lambda _: shop.push("order_saga", told.body).status_code, range(4))) == {204}
+        assert set(pool.map(lambda _: shop.push("order_saga", pushed.body).status_code, range(4))) == {204}
     shop.settle()
     assert len(shop.pushed("reserve_inventory")) == 1
 
 
 def assert_balanced(shop: ShopInMemory) -> None:
-    """What the provider holds and what left the shelf belong to confirmed orders; nothing stays set aside."""
+    """Check that payments, shipments and shipped units belong to confirmed orders, and no unit stays reserved."""
     log = shop.log()
     confirmed = sorted(event.stream.removeprefix("order-") for event in log if event.type == "OrderConfirmed")
     for kind in ("payments", "shipments"):
@@ -337,32 +337,39 @@ def assert_balanced(shop: ShopInMemory) -> None:
         assert (product.state.reserved, product.state.on_hand) == ({}, 100 - len(confirmed))
 
 
+class PartlyUnreachable:
+    """The broker, without the topics in `unreachable`."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self.unreachable: set[str] = set()
+        self._broker = broker
+
+    def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
+        if self.unreachable & {message.topic for message in messages}:
+            raise Unavailable("Pub/Sub is down")
+        return self._broker.publish(messages)
+
+    def has_topic(self, topic: str) -> bool:
+        return self._broker.has_topic(topic)
+
+
 @pytest.fixture
-def unreachable(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Topics that can't be published to, and outboxes whose leases run out at once."""
-    topics: set[str] = set()
-    publish = shop.engines.broker.publish
-
-    def publish_unless_unreachable(messages: Sequence[Message]) -> list[UUID]:
-        if topics & {message.topic for message in messages}:
-            raise Unavailable("Pub/Sub is away")
-        return publish(messages)
-
-    monkeypatch.setattr(shop.engines.broker, "publish", publish_unless_unreachable)
-    for outbox in (shop.engines._event_outbox, shop.engines._saga_outbox):
-        monkeypatch.setattr(outbox, "_lease_seconds", -1.0)
-    return topics
+def unreachable(shop: ShopInMemory) -> set[str]:
+    """The topics that can't be published to. The outboxes' leases expire at once."""
+    publisher = shop.engines.publisher = PartlyUnreachable(shop.engines.broker)
+    shop.engines.keep_in_memory(lease_seconds=-1.0)
+    return publisher.unreachable
 
 
 @pytest.mark.parametrize("topic", ["order-events", "reserve-inventory"])
-def test_what_could_not_be_published_is_relayed_later(shop: ShopInMemory, unreachable: set[str], topic: str) -> None:
+def test_unpublished_messages_are_relayed_later(shop: ShopInMemory, unreachable: set[str], topic: str) -> None:
     product_id = shop.new_product()
     unreachable.add(topic)
     order_id = shop.new_order(product_id)
     shop.settle()
     assert status(shop, order_id) == "PENDING"
-    while_it_is_away = shop.call("relay_outbox")
-    assert (while_it_is_away.status_code, while_it_is_away.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
+    refused = shop.call("relay_outbox")
+    assert (refused.status_code, refused.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
     unreachable.clear()
     assert shop.call("relay_outbox").json() == {"done": 1}
     shop.settle()
@@ -370,15 +377,15 @@ def test_what_could_not_be_published_is_relayed_later(shop: ShopInMemory, unreac
     assert shop.call("relay_outbox").json() == {"done": 0}
 
 
-def test_what_was_published_at_once_is_not_relayed(shop: ShopInMemory, unreachable: set[str]) -> None:
+def test_published_messages_are_not_relayed(shop: ShopInMemory, unreachable: set[str]) -> None:
     shop.new_order(shop.new_product())
     shop.settle()
     assert unreachable == set()
     assert shop.call("relay_outbox").json() == {"done": 0}
 
 
-def no_patience(shop: ShopInMemory) -> None:
-    """Every deadline of the saga has passed as soon as it is set."""
+def expire_deadlines_at_once(shop: ShopInMemory) -> None:
+    """Let every deadline of the saga pass as soon as it is set."""
     now = timedelta(0)
     steps = tuple(replace(step, within=now) for step in ORDER_FULFILMENT.steps)
     saga = replace(ORDER_FULFILMENT, steps=steps, undo_within=now)
@@ -386,14 +393,14 @@ def no_patience(shop: ShopInMemory) -> None:
 
 
 @pytest.mark.parametrize("lost", [*FORWARD, "order_saga"])
-def test_a_lost_message_is_made_up_for_by_the_sweep(shop: ShopInMemory, lost: str) -> None:
-    no_patience(shop)
-    losing: list[Pushed] = []
+def test_the_sweep_makes_up_for_a_lost_message(shop: ShopInMemory, lost: str) -> None:
+    expire_deadlines_at_once(shop)
+    lost_pushes: list[Pushed] = []
 
     def deliver(subscription: Subscription, body: Json) -> int:
-        if subscription.endpoint == lost and len(losing) < (1 if lost in FORWARD else 2):
-            losing.append(Pushed(lost, body))
-            return 204 if lost in FORWARD or len(losing) == 2 else shop.hand_over(subscription, body)
+        if subscription.endpoint == lost and len(lost_pushes) < (1 if lost in FORWARD else 2):
+            lost_pushes.append(Pushed(lost, body))
+            return 204 if lost in FORWARD or len(lost_pushes) == 2 else shop.hand_over(subscription, body)
         return shop.hand_over(subscription, body)
 
     shop.deliver = deliver
@@ -407,10 +414,10 @@ def test_a_lost_message_is_made_up_for_by_the_sweep(shop: ShopInMemory, lost: st
     assert_balanced(shop)
 
 
-@pytest.mark.parametrize("deaf", FORWARD)
-def test_an_order_whose_step_never_answers_is_undone(shop: ShopInMemory, deaf: str) -> None:
-    no_patience(shop)
-    shop.deliver = lambda to, body: 204 if to.endpoint == deaf else shop.hand_over(to, body)
+@pytest.mark.parametrize("silent", FORWARD)
+def test_an_order_whose_step_never_answers_is_undone(shop: ShopInMemory, silent: str) -> None:
+    expire_deadlines_at_once(shop)
+    shop.deliver = lambda to, body: 204 if to.endpoint == silent else shop.hand_over(to, body)
     order_id = shop.new_order(shop.new_product())
     shop.settle()
     for _ in range(10):
@@ -430,7 +437,7 @@ def test_an_order_whose_step_never_answers_is_undone(shop: ShopInMemory, deaf: s
         ("process_payment", "release_inventory", "FAILED"),
         ("arrange_shipping", "cancel_shipping", "FAILED"),
         ("arrange_shipping", "refund_payment", "FAILED"),
-        ("confirm_order", "cancel_shipping", "CONFIRMED"),  # it wins the race: nothing has been undone yet
+        ("confirm_order", "cancel_shipping", "CONFIRMED"),  # it wins the race: no step has been undone yet
         ("confirm_order", "refund_payment", "FAILED"),
         ("confirm_order", "fail_order", "FAILED"),
     ],
@@ -438,7 +445,7 @@ def test_an_order_whose_step_never_answers_is_undone(shop: ShopInMemory, deaf: s
 def test_a_step_that_arrives_while_it_is_undone_leaves_nothing_behind(
     shop: ShopInMemory, late: str, until: str, end: str
 ) -> None:
-    no_patience(shop)
+    expire_deadlines_at_once(shop)
 
     def deliver(subscription: Subscription, body: Json) -> int:
         if subscription.endpoint == late:
@@ -457,7 +464,7 @@ def test_a_step_that_arrives_while_it_is_undone_leaves_nothing_behind(
     assert_balanced(shop)
 
 
-def test_the_sweep_leaves_sagas_alone_that_still_have_time(shop: ShopInMemory) -> None:
+def test_the_sweep_does_not_touch_sagas_before_their_deadline(shop: ShopInMemory) -> None:
     shop.deliver = lambda to, body: 204 if to.endpoint == "process_payment" else shop.hand_over(to, body)
     shop.new_order(shop.new_product())
     shop.settle()

@@ -1,4 +1,4 @@
-"""An order's saga as a client sees it: through GraphQL only, with the providers over real HTTP."""
+"""A client follows an order's saga through GraphQL only, with the providers over real HTTP."""
 
 import base64
 import json
@@ -41,7 +41,7 @@ def product(shop: ShopInMemory, name: str, stock: int = STOCKED) -> str:
 
 
 def create(shop: ShopInMemory, lines: dict[str, int], **more: str) -> str:
-    """Order some of each product, by name and id."""
+    """Order the quantities of `lines`, whose keys are name:id of a product; return the order's id."""
     items = [
         {"productId": product_id, "productName": name, "quantity": quantity, "unitPrice": "500"}
         for (name, product_id), quantity in zip((key.split(":") for key in lines), lines.values(), strict=True)
@@ -62,7 +62,7 @@ def order(shop: ShopInMemory, order_id: str) -> Json:
 
 
 def stock(shop: ShopInMemory, product_id: str) -> tuple[int, int, int]:
-    """On the shelf, set aside, available."""
+    """Return how many units are in stock, reserved and available."""
     found = shop.ask(STOCK, id=product_id)["product"]
     return found["stockQuantity"], found["reservedQuantity"], found["availableQuantity"]
 
@@ -110,7 +110,7 @@ def test_the_last_unit_can_be_ordered(shop: ShopInMemory, tea: str) -> None:
         (3, {"paymentMethod": "fail-2", "shippingMethod": "refuse"}, "told to refuse", ["undone"], ["refused"]),
     ],
 )
-def test_what_can_not_be_done_is_undone_and_says_why(
+def test_a_step_that_fails_undoes_the_order_and_says_why(
     shop: ShopInMemory,
     tea: str,
     quantity: int,
@@ -155,7 +155,7 @@ def test_an_order_gets_all_its_lines_or_none(shop: ShopInMemory, tea: str) -> No
     assert (stock(shop, tea), stock(shop, mug)) == ((8, 0, 8), (0, 0, 0))
 
 
-def test_many_orders_at_once_get_no_more_than_there_is(shop: ShopInMemory, tea: str) -> None:
+def test_concurrent_orders_get_no_more_units_than_there_are(shop: ShopInMemory, tea: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         order_ids = list(pool.map(lambda _: buy(shop, tea), range(8)))
     shop.settle()
@@ -175,7 +175,7 @@ def test_many_orders_at_once_get_no_more_than_there_is(shop: ShopInMemory, tea: 
         ("confirm_order", "SHIPPED", 1),
     ],
 )
-def test_an_order_on_its_way_says_what_it_waits_for(
+def test_an_unfinished_order_shows_the_step_it_waits_for(
     shop: ShopInMemory, tea: str, lost: str, status: str, payments: int
 ) -> None:
     shop.deliver = lambda to, body: 204 if to.endpoint == lost else shop.hand_over(to, body)
@@ -187,7 +187,7 @@ def test_an_order_on_its_way_says_what_it_waits_for(
     assert len(ledger(shop, "payments")) == payments
 
 
-def test_units_that_are_set_aside_can_not_go_missing(shop: ShopInMemory, tea: str) -> None:
+def test_reserved_units_cannot_be_removed_from_stock(shop: ShopInMemory, tea: str) -> None:
     shop.deliver = lambda to, body: 204 if to.endpoint == "process_payment" else shop.hand_over(to, body)
     buy(shop, tea, 3)
     shop.settle()
@@ -201,7 +201,7 @@ def test_units_that_are_set_aside_can_not_go_missing(shop: ShopInMemory, tea: st
     assert shop.ask(update, id=tea, n=5)["updateProduct"] == {"availableQuantity": 2}
 
 
-def test_an_order_that_is_being_undone_says_so(shop: ShopInMemory, tea: str) -> None:
+def test_an_order_that_is_being_compensated_shows_it(shop: ShopInMemory, tea: str) -> None:
     shop.deliver = lambda to, body: 204 if to.endpoint == "refund_payment" else shop.hand_over(to, body)
     order_id = buy(shop, tea, shippingMethod="refuse")
     shop.settle()
@@ -219,12 +219,15 @@ STEPS = ["reserve_inventory", "process_payment", "arrange_shipping", "confirm_or
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_order_is_cancelled_at_any_moment_before_it_is_shipped(
+def test_an_order_can_be_cancelled_at_any_time_before_shipment(
     shop: ShopInMemory, tea: str, step: str, when: str
 ) -> None:
     answers: list[Json] = []
+    later_steps, cancelled = STEPS[STEPS.index(step) + 1 :], Event()
 
     def deliver(subscription: Subscription, body: Json) -> int:
+        if subscription.endpoint in later_steps:
+            assert cancelled.wait(PATIENCE)
         if subscription.endpoint != step:
             return shop.hand_over(subscription, body)
         order_id = json.loads(base64.b64decode(body["message"]["data"]))["orderId"]
@@ -233,6 +236,7 @@ def test_an_order_is_cancelled_at_any_moment_before_it_is_shipped(
         status = shop.hand_over(subscription, body)
         if when == "after":
             answers.append(cancel(shop, order_id, "too late"))
+        cancelled.set()
         return status
 
     shop.deliver = deliver
@@ -250,7 +254,7 @@ def test_an_order_is_cancelled_at_any_moment_before_it_is_shipped(
     assert_consistent(shop, tea, [order_id], each=3)
 
 
-def test_cancelling_at_once_ends_either_way_but_never_both(shop: ShopInMemory, tea: str) -> None:
+def test_cancelling_at_once_ends_cancelled_or_confirmed_but_never_both(shop: ShopInMemory, tea: str) -> None:
     def buy_and_cancel(_: int) -> str:
         order_id = buy(shop, tea, 1)
         cancel(shop, order_id)
@@ -264,7 +268,7 @@ def test_cancelling_at_once_ends_either_way_but_never_both(shop: ShopInMemory, t
 
 
 def assert_consistent(shop: ShopInMemory, tea: str, order_ids: list[str], each: int) -> None:
-    """Every order has one end; money, parcels and units are where that end says; nothing stays set aside."""
+    """Check that every order has one end, which payments, shipments and stock match, and no unit stays reserved."""
     ends: list[tuple[str, str]] = [
         (event.stream.removeprefix("order-"), event.type)
         for event in shop.log()
@@ -278,7 +282,7 @@ def assert_consistent(shop: ShopInMemory, tea: str, order_ids: list[str], each: 
     assert stock(shop, tea) == (left, 0, left)
 
 
-def test_cancelling_twice_is_no_error(shop: ShopInMemory, tea: str) -> None:
+def test_cancelling_twice_is_not_an_error(shop: ShopInMemory, tea: str) -> None:
     shop.deliver = lambda to, body: 204 if to.endpoint == "process_payment" else shop.hand_over(to, body)
     order_id = buy(shop, tea)
     shop.settle()
@@ -322,7 +326,7 @@ def test_a_product_that_is_deleted_while_it_is_reserved_is_still_shipped(shop: S
     assert stock(shop, tea) == (7, 0, 7)
 
 
-def test_price_and_name_of_a_line_are_those_of_the_product(shop: ShopInMemory, tea: str) -> None:
+def test_price_and_name_of_a_line_must_match_the_product(shop: ShopInMemory, tea: str) -> None:
     line: dict[str, Any] = {"productId": tea, "productName": "Tea", "quantity": 1, "unitPrice": "500"}
     for field, wrong in {"unitPrice": "499", "productName": "Gold"}.items():
         given = {"userId": "ann", "items": [line | {field: wrong}]}

@@ -1,14 +1,14 @@
-"""Put a dead letter aside that nobody needs any more, saying why."""
+"""Discard a dead letter that is no longer needed, with a reason."""
 
 from shared.dead_letters.protocol import DiscardDeadLetter, refuse
-from shared.observability.context import current
-from shared.runtime.command import administrative
+from shared.runtime.command import admin_command
 from shared.runtime.engines import Engines
+from shared.runtime.execute import Call
 
 
-@administrative(DiscardDeadLetter)
-def discard_dead_letter(request: DiscardDeadLetter, engines: Engines) -> dict[str, int]:
+@admin_command(DiscardDeadLetter)
+def discard_dead_letter(command: DiscardDeadLetter, engines: Engines, call: Call) -> dict[str, int]:
     letters = engines.dead_letters
-    if letters.discard(request.id, request.reason, current().actor):
+    if letters.discard(command.id, command.reason, call.actor.name):
         return {"discarded": 1}
-    return {"discarded": refuse(letters.load(request.id), "DISCARDED")}
+    return {"discarded": refuse(letters.load(command.id), "DISCARDED")}

@@ -1,43 +1,35 @@
-"""Delete what nobody will ask for any more: old idempotency keys, noted failures, settled dead letters, sagas' histories."""
+"""Delete records that have expired: idempotency keys, noted failures, settled dead letters, histories, old counts."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-
-import structlog
+from functools import partial
 
 from shared.resilience import clock
+from shared.resilience.calls import attempt_all
 from shared.runtime.engines import Engines
 from shared.runtime.push_functions import scheduled
 
-_BATCH, _SECONDS = 1000, 10.0  # for each kind, so that none keeps the others waiting
-
-_log = structlog.get_logger()
+_BATCH, _SECONDS = 1000, 10.0  # for each kind, so that one kind does not delay the others
 
 
 @scheduled
 def expire_records(engines: Engines) -> int:
-    now, history = clock.now(), timedelta(days=engines.settings.keep_history_days)
-    done, failures = 0, list[Exception]()
-    for forget, age in (
-        (engines.event_store.forget_keys, timedelta(hours=24)),
-        (engines.dead_letters.forget_failures, timedelta(days=14)),
-        (engines.dead_letters.forget_settled, history),
-        (engines.sagas.forget_histories, history),
-        (engines.executions.expire, timedelta(days=engines.settings.keep_executions_days)),
-        (engines.counts.forget_minutes, timedelta(days=1)),
-    ):
-        try:
-            done += _all(forget, now - age)
-        except Exception as error:
-            _log.warning("could not delete what has expired", what=forget.__qualname__, reason=repr(error))
-            failures.append(error)
-    if failures:
-        raise failures[0]
-    return done
+    now, settings = clock.now(), engines.settings
+    ages = {
+        engines.event_store.forget_keys: timedelta(hours=24),
+        engines.dead_letters.forget_failures: timedelta(days=14),
+        engines.dead_letters.forget_settled: timedelta(days=settings.keep_history_days),
+        engines.sagas.forget_histories: timedelta(days=settings.keep_history_days),
+        engines.executions.expire: timedelta(days=settings.keep_executions_days),
+        engines.counts.forget_minutes: timedelta(days=1),
+    }
+    return attempt_all(
+        "records", {forget.__qualname__: partial(_all, forget, now - age) for forget, age in ages.items()}
+    )
 
 
 def _all(forget: Callable[[datetime, int], int], before: datetime) -> int:
-    """Batch by batch, so that no transaction is long."""
+    """Delete batch by batch, so that no transaction is long. Return how many records were deleted."""
     done, until = 0, clock.monotonic() + _SECONDS
     while clock.monotonic() < until:
         deleted = forget(before, _BATCH)

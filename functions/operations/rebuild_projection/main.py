@@ -1,32 +1,28 @@
-"""Rebuild a projection's read model beside the one that is read, go back to the one before, or drop that."""
+"""Start to rebuild a projection's read model, switch to another generation of it, or drop one."""
 
 from functools import partial
 
 from shared.config.manifest import projection
 from shared.read_models.generations import (
-    Generations,
     RebuildProjection,
     change_generations,
     dropped,
     rebuilt,
     switched,
 )
-from shared.runtime.command import administrative
+from shared.runtime.command import admin_command
 from shared.runtime.engines import Engines
+from shared.runtime.execute import Call
 
 
-@administrative(RebuildProjection)
-def rebuild_projection(request: RebuildProjection, engines: Engines) -> dict[str, int]:
-    after = change_generations(engines.read_models, projection(request.name).read_model, partial(_step, request))
-    return {"live": after.live}
-
-
-def _step(request: RebuildProjection, now: Generations) -> Generations:
-    match request.action:
+@admin_command(RebuildProjection)
+def rebuild_projection(command: RebuildProjection, engines: Engines, _: Call) -> dict[str, int]:
+    match command.action:
         case "REBUILD":
-            return rebuilt(now)
+            change = rebuilt
         case "SWITCH":
-            assert request.to is not None
-            return switched(now, request.to)
+            assert command.to is not None
+            change = partial(switched, to=command.to)
         case "DROP":
-            return dropped(now)
+            change = dropped
+    return {"live": change_generations(engines.read_models, projection(command.name).read_model, change).live}

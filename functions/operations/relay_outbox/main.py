@@ -1,19 +1,14 @@
-"""Publish the messages that a killed or hindered process left in an outbox."""
+"""Publish the messages that are still in an outbox, because a process was killed or Pub/Sub was down."""
 
-from shared.domain.errors import Unavailable
+from functools import partial
+
 from shared.messaging.outbox import relay
+from shared.resilience.calls import attempt_all
 from shared.runtime.engines import Engines
 from shared.runtime.push_functions import scheduled
 
 
 @scheduled
 def relay_outbox(engines: Engines) -> int:
-    relayed, refusals = 0, []
-    for outbox in engines.outboxes:
-        try:
-            relayed += relay(outbox, engines.publisher)
-        except Unavailable as error:  # which must not keep the other outbox waiting
-            refusals.append(error)
-    if refusals:
-        raise refusals[0]
-    return relayed
+    outboxes = zip(("events", "sagas"), engines.outboxes, strict=True)
+    return attempt_all("relaying outboxes", {name: partial(relay, it, engines.publisher) for name, it in outboxes})

@@ -7,19 +7,19 @@ from flask.typing import ResponseReturnValue
 
 from shared.monitoring.reports import read_samples, report
 from shared.runtime.engines import engines
-from shared.runtime.http import answering, http_function, metrics_reply
-from shared.runtime.push_functions import ran
+from shared.runtime.http import http_function, metrics_reply
+from shared.runtime.push_functions import run_scheduled
 
 
 def _metrics() -> ResponseReturnValue:
-    return answering(lambda: flask.Response(*metrics_reply(read_samples(engines()))))
+    return metrics_reply(read_samples(engines()))
 
 
 @partial(http_function, metrics=_metrics)
 def report_metrics(request: flask.Request) -> ResponseReturnValue:
     match request.method:
         case "POST":
-            return ran("report_metrics", report)
+            return run_scheduled("report_metrics", report)
         case "GET" | "HEAD":
             return _metrics()
         case _:

@@ -1,12 +1,12 @@
-"""Resume a stuck saga, or start the one of an order that never got any."""
+"""Resume a stuck saga, or start the saga of an order that has none."""
 
-from shared.observability.context import current
-from shared.runtime.command import administrative
+from shared.runtime.command import admin_command
 from shared.runtime.engines import Engines
+from shared.runtime.execute import Call
 from shared.sagas.store import RetrySaga
 
 
-@administrative(RetrySaga)
-def retry_saga(request: RetrySaga, engines: Engines) -> dict[str, int]:
-    engines.order_saga.retry(request.id, current().actor)
+@admin_command(RetrySaga)
+def retry_saga(command: RetrySaga, engines: Engines, call: Call) -> dict[str, int]:
+    engines.order_saga.retry(command.id, call.actor.name)
     return {"retried": 1}

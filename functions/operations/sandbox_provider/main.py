@@ -1,4 +1,4 @@
-"""A payment and shipping provider to try the shop with: PUT, DELETE and GET on /payments and /shipments."""
+"""A payment and shipping provider for trying the shop: PUT, DELETE and GET on /payments and /shipments."""
 
 import json
 
@@ -7,12 +7,12 @@ import flask
 from shared.domain.errors import NotFound
 from shared.gateways.sandbox import ProviderRequest
 from shared.runtime.engines import engines
-from shared.runtime.http import answering, body_of, decode, http_function, json_response, parse_json
+from shared.runtime.http import body_of, decode, http_function, json_response, parse_json
 
 
 @http_function
 def sandbox_provider(request: flask.Request) -> flask.Response:
-    return answering(lambda: json_response(json.dumps(_answer(request))))
+    return json_response(json.dumps(_answer(request)))
 
 
 def _answer(request: flask.Request) -> object:
@@ -25,4 +25,4 @@ def _answer(request: flask.Request) -> object:
         case "GET", [("payments" | "shipments") as kind]:
             return sandbox.ledger(kind)
         case _:
-            raise NotFound("try PUT or DELETE /payments/KEY or /shipments/KEY, or GET either of the two")
+            raise NotFound("use PUT or DELETE on /payments/KEY or /shipments/KEY, or GET on /payments or /shipments")

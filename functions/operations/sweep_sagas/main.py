@@ -1,4 +1,4 @@
-"""Fire the deadlines of sagas that have waited too long."""
+"""Fire the deadlines of sagas that have passed."""
 
 from shared.resilience import clock
 from shared.runtime.engines import Engines

@@ -1,4 +1,4 @@
-"""Have the parcel picked up."""
+"""Third step of an order: ask the shipping provider to collect the parcel."""
 
 from functools import partial
 
@@ -8,18 +8,18 @@ from shared.domain.order import ORDER
 from shared.event_store.aggregates import load
 from shared.gateways.providers import Accepted, Declined
 from shared.runtime.engines import Engines
-from shared.runtime.execute import execute
+from shared.runtime.execute import execute_step
 from shared.runtime.push_functions import saga_step
 
 
 @saga_step(ArrangeShipping)
-def arrange_shipping(request: ArrangeShipping, engines: Engines) -> None:
-    store, ref = engines.event_store, ORDER.ref(request.order_id)
+def arrange_shipping(command: ArrangeShipping, engines: Engines) -> None:
+    store, ref = engines.event_store, ORDER.ref(command.order_id)
     order = load(store, [ref])[0].state
     if not fulfilment.wants_shipping(order):
         return
-    match engines.shipping.arrange(str(request.order_id), order.shipping_method):
+    match engines.shipping.arrange(str(command.order_id), order.shipping_method):
         case Accepted(reference):
-            execute(store, partial(fulfilment.record_shipping, reference), request, ref)
+            execute_step(store, partial(fulfilment.record_shipping, reference), command, ref)
         case Declined(reason):
-            execute(store, partial(fulfilment.record_shipping_failure, reason), request, ref)
+            execute_step(store, partial(fulfilment.record_shipping_failure, reason), command, ref)

@@ -1,4 +1,4 @@
-"""The last step: the order is confirmed and its units leave the shelf."""
+"""Last step of an order: confirm it, and take its units out of the stock."""
 
 from shared.domain import fulfilment
 from shared.domain.commands import ConfirmOrder
@@ -6,12 +6,12 @@ from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
 from shared.runtime.engines import Engines
-from shared.runtime.execute import execute
+from shared.runtime.execute import execute_step
 from shared.runtime.push_functions import saga_step
 
 
 @saga_step(ConfirmOrder)
-def confirm_order(request: ConfirmOrder, engines: Engines) -> None:
-    order = ORDER.ref(request.order_id)
+def confirm_order(command: ConfirmOrder, engines: Engines) -> None:
+    order = ORDER.ref(command.order_id)
     products = [PRODUCT.ref(item.product_id) for item in load(engines.event_store, [order])[0].state.items]
-    execute(engines.event_store, fulfilment.confirm, request, order, products)
+    execute_step(engines.event_store, fulfilment.confirm, command, order, products)

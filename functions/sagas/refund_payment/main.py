@@ -1,17 +1,17 @@
-"""Compensation: give the customer's money back."""
+"""Compensation: refund the customer through the payment provider."""
 
 from shared.domain import fulfilment
 from shared.domain.commands import RefundPayment
 from shared.domain.order import ORDER
 from shared.runtime.engines import Engines
-from shared.runtime.execute import execute
+from shared.runtime.execute import execute_step
 from shared.runtime.push_functions import saga_step
 
 
 @saga_step(RefundPayment)
-def refund_payment(request: RefundPayment, engines: Engines) -> None:
-    store, ref = engines.event_store, ORDER.ref(request.order_id)
-    order = execute(store, fulfilment.stop, request, ref).state
+def refund_payment(command: RefundPayment, engines: Engines) -> None:
+    store, ref = engines.event_store, ORDER.ref(command.order_id)
+    order = execute_step(store, fulfilment.stop, command, ref).state
     if fulfilment.wants_undoing(order, order.payment):
-        engines.payments.refund(str(request.order_id))
-        execute(store, fulfilment.record_refund, request, ref)
+        engines.payments.refund(str(command.order_id))
+        execute_step(store, fulfilment.record_refund, command, ref)

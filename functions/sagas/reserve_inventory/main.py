@@ -1,4 +1,4 @@
-"""Set the units of all lines aside, or none."""
+"""First step of an order: reserve the units of all its lines, or of none."""
 
 from shared.domain import fulfilment
 from shared.domain.commands import ReserveInventory
@@ -6,12 +6,12 @@ from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
 from shared.runtime.engines import Engines
-from shared.runtime.execute import execute
+from shared.runtime.execute import execute_step
 from shared.runtime.push_functions import saga_step
 
 
 @saga_step(ReserveInventory)
-def reserve_inventory(request: ReserveInventory, engines: Engines) -> None:
-    order = ORDER.ref(request.order_id)
+def reserve_inventory(command: ReserveInventory, engines: Engines) -> None:
+    order = ORDER.ref(command.order_id)
     products = [PRODUCT.ref(item.product_id) for item in load(engines.event_store, [order])[0].state.items]
-    execute(engines.event_store, fulfilment.reserve_inventory, request, order, products)
+    execute_step(engines.event_store, fulfilment.reserve_inventory, command, order, products)
