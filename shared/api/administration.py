@@ -12,10 +12,10 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from shared.api.context import Info, from_stores
-from shared.api.mutations import keyed, send
+from shared.api.command_client import keyed, send
+from shared.api.context import Info, ResumePoint, SourceEvent, from_stores
 from shared.api.queries import page_of, uuid
-from shared.api.sse import Place, Shown, last_seen, require_known
+from shared.api.sse import require_in_log, resume_point
 from shared.api.statistics import projection_named
 from shared.auth.permissions import Permission, Role, require
 from shared.dead_letters.protocol import DeadLetter, LetterStatus
@@ -69,25 +69,25 @@ async def saga(_: Any, info: Info, id: str) -> Fields:
     return _detail(found, info)
 
 
-async def saga_updates(info: Info, sagaType: str | None = None) -> AsyncGenerator[Shown]:
+async def saga_updates(info: Info, sagaType: str | None = None) -> AsyncGenerator[SourceEvent]:
     if sagaType not in (None, *_SAGAS):
         raise Invalid(f"sagaType must be one of {', '.join(_SAGAS)}, not {sagaType!r:.60}", ("sagaType",))
     engines = info.context.engines
-    seen, end = last_seen(info), (await from_stores(engines.saga_log.end),)
-    require_known(seen, end)
+    seen, end = resume_point(info), (await from_stores(engines.saga_log.end),)
+    require_in_log(seen, end)
     return _moves(engines, seen or end, sagaType)
 
 
-async def _moves(engines: Engines, place: Place, saga_type: str | None) -> AsyncGenerator[Shown]:
+async def _moves(engines: Engines, place: ResumePoint, saga_type: str | None) -> AsyncGenerator[SourceEvent]:
     """Each saga as it was after each of its versions."""
 
     def wanted(entry: SagaEntry) -> bool:
         return entry.saga is not None and saga_type in (None, entry.saga.saga.type)
 
-    yield Shown(place, None)
+    yield SourceEvent(place, None)
     async with aclosing(engines.saga_tail.after(place[0], wanted)) as entries:
         async for entry in entries:
-            yield Shown((entry.checkpoint,), entry.saga)
+            yield SourceEvent((entry.checkpoint,), entry.saga)
 
 
 async def moved(listed: ListedSaga, info: Info, **_: Any) -> Fields:

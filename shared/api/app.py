@@ -120,7 +120,7 @@ def _context(request: Request, engines: Engines, actor: Actor, context: Context)
     last_event_id = request.headers.get("last-event-id")
     client = " ".join(_client(actor, request, engines.settings))
     given = (context, actor, key, last_event_id, client)
-    return RequestContext(engines, queries, Loaders(queries), _commands(engines), *given)
+    return RequestContext(engines, queries, Loaders(queries), _commands(engines).send, *given)
 
 
 @lru_cache

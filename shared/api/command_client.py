@@ -1,24 +1,34 @@
-"""Calling the command functions."""
+"""Call the command functions, and resolve mutations by calling them."""
 
 import asyncio
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import httpx
 from google.auth.exceptions import GoogleAuthError
+from graphql.pyutils import Path as ResponsePath
 
+from shared.api.context import Info
 from shared.auth.identity import authorization
-from shared.auth.permissions import Actor
+from shared.auth.permissions import Actor, Permission, require
 from shared.config.manifest import manifest
 from shared.config.settings import Settings
-from shared.domain.errors import ShopError, TimedOut, Unavailable
-from shared.observability.context import ANSWERS, Context, SpanKind, current, span, traceparent
+from shared.domain.errors import Invalid, Path, ShopError, TimedOut, Unavailable
+from shared.monitoring.recorder import watched
+from shared.observability.context import ANSWERS, Context, SpanKind, caused_by, current, span, traceparent
+from shared.read_models.protocol import Fields
+from shared.resilience import clock
 from shared.resilience.calls import BreakerOpen, Breakers, OutOfTime, time_left
 
 _ERRORS: dict[str, type[ShopError]] = {code: kind for kind, (_, code) in ANSWERS.items() if issubclass(kind, ShopError)}
+
+_KEYS = UUID("5f0c2f6e-52f5-4c2e-9a2e-0d9c2a5b7d11")
+"""The namespace of the idempotency keys that are derived from a client's key."""
 
 _MARGIN = 0.5
 """Seconds that the answer of a command that ran out of time needs to reach us in time."""
@@ -103,3 +113,70 @@ def _plain(value: Any) -> str:
     if isinstance(value, Decimal | UUID):
         return str(value)
     raise TypeError(f"{type(value).__name__} can't be sent")
+
+
+@dataclass(frozen=True)
+class CommandMutation:
+    """The resolver of a mutation that one command function carries out.
+
+    `permission`: the one that the command function requires, too. `id_field`: the command's name for the argument `id`;
+    without this argument the command function makes the id, so that the same request stays the same command.
+    `result`: makes the mutation's result from the entity as it was written.
+    """
+
+    function: str
+    permission: Permission
+    id_field: str
+    result: Callable[[Fields], Fields] = lambda entity: entity
+
+    async def __call__(self, _: Any, info: Info, **arguments: Any) -> Fields:
+        request = info.context
+        require(self.permission, request.actor)
+        context = keyed(info)
+        try:
+            answer = await send(info, self.function, self._command(arguments), context)
+        except ShopError as error:
+            error.field = tuple(self._argument(arguments, error.field))
+            raise
+        request.written[answer["stream"]] = answer["version"]
+        return self.result(answer["entity"])
+
+    def _command(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        rest = {name: value for name, value in arguments.items() if name not in ("id", "input")}
+        entity_id = {self.id_field: arguments["id"]} if "id" in arguments else {}
+        return {**arguments.get("input", {}), **rest, **entity_id}
+
+    def _argument(self, arguments: Mapping[str, Any], field: Path) -> Path:
+        """Return the path in the mutation's arguments that `field`, a path in the command, came from."""
+        if not field:
+            return ()
+        if field[0] in (self.id_field, "id"):
+            return ("id",)
+        return ("input", *field) if "input" in arguments else field
+
+
+def keyed(info: Info) -> Context:
+    """Return the request's context with this field's own idempotency key as its causation id.
+
+    One request may hold several mutations, so the key is derived from the client's key and the field's response path.
+    Without a client's key it is a new one. Raises Invalid for a malformed key.
+    """
+    return caused_by(info.context.context, _key(info.context.idempotency_key, info.path))
+
+
+def _key(client_key: str | None, path: ResponsePath) -> str:
+    if client_key is None:
+        return str(clock.new_id())
+    if not (0 < len(client_key) <= 200 and client_key.isascii() and client_key.isprintable()):
+        raise Invalid("the header Idempotency-Key must be 1 to 200 printable ASCII characters", ("Idempotency-Key",))
+    return str(uuid5(_KEYS, "/".join([*map(str, path.as_list()), client_key])))
+
+
+async def send(info: Info, function: str, command: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Return the command function's answer, and record the call in the history of executions."""
+    request = info.context
+    name = function.title().replace("_", "")  # create_order is CreateOrder
+    with watched(request.engines.recorder, "command", name, context, command) as watch:
+        answer = await request.send_command(function, command, context, request.actor)
+        watch.subject, watch.version = answer.get("stream"), answer.get("version")
+    return answer

@@ -9,17 +9,17 @@ in the whole log could not: that some event has been projected says nothing of t
 import asyncio
 import contextvars
 import re
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from aiodataloader import DataLoader
 from graphql import GraphQLResolveInfo
 
-from shared.api.command_client import CommandClient
 from shared.auth.permissions import Actor
 from shared.domain.errors import Invalid, TimedOut
+from shared.event_store.protocol import Checkpoint
 from shared.observability.context import Context
 from shared.read_models.project import FED_BY
 from shared.read_models.protocol import Extent, Fields, Find, Queries, Where
@@ -102,6 +102,10 @@ def _on_sale(where: Where, limit: int) -> Find:
     return Find("products", "name", (where, Where("active", "==", True)), limit=limit)
 
 
+SendCommand = Callable[[str, dict[str, Any], Context, Actor], Awaitable[dict[str, Any]]]
+"""Call the named command function and return its answer; see `CommandClient.send`."""
+
+
 @dataclass(frozen=True)
 class RequestContext:
     """`idempotency_key`: the client's, for all mutations of the request. `written`: the version to which they have brought
@@ -110,7 +114,7 @@ class RequestContext:
     engines: Engines
     queries: Queries
     loaders: Loaders
-    commands: CommandClient
+    send_command: SendCommand
     context: Context
     actor: Actor
     idempotency_key: str | None = None
@@ -120,6 +124,34 @@ class RequestContext:
 
 
 Info = GraphQLResolveInfo[RequestContext]
+
+Resolver = Callable[..., Any]
+"""Returns a field's value, or an awaitable of it, from the parent's value, Info and the field's arguments."""
+
+ResumePoint = tuple[Checkpoint, ...]
+"""How far a subscriber has come, in each of the logs that its subscription follows."""
+
+
+class SourceEvent(NamedTuple):
+    """`resume_point`: where a client that has seen this event continues, or None when the subscription has no history.
+    `value`: the parent's value for the subscription's resolver, or None to send only the resume point."""
+
+    resume_point: ResumePoint | None
+    value: Any
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """`subscribe`: checks the field's arguments and returns the events. `resolve`: the field's value for one event."""
+
+    subscribe: Callable[..., Coroutine[Any, Any, AsyncGenerator[SourceEvent]]]
+    resolve: Resolver = lambda value, _info, **_arguments: value
+
+
+Resolvers = Mapping[str, Mapping[str, Resolver | Subscription]]
+"""The resolvers of one module, by the names of type and field in schema.graphql. Fields of `Subscription` have a
+`Subscription`, all other fields a `Resolver`. A field that is in no table is read from the parent's dict or dataclass
+under its name in snake_case."""
 
 
 ConsistencyToken = Mapping[str, int]

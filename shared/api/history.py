@@ -1,7 +1,7 @@
 """What happened, for those who watch the shop: the log of events, how many there are, and what was asked for."""
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,6 @@ from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventLog, PositionedEvent
 from shared.monitoring.executions import Execution, ExecutionFilter, Kind
-from shared.monitoring.recorder import watched
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 
@@ -156,19 +155,6 @@ def _fields(seen: PositionedEvent, personal: bool) -> Fields:
         "metadata": vars(event.metadata) if personal else None,
         "inserted_at": event.recorded_at.isoformat().replace("+00:00", "Z"),
     }
-
-
-def remembered(name: str, resolve: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """A query that is kept in the history of executions."""
-
-    async def watching(root: Any, info: Info, /, **arguments: Any) -> Any:
-        request = info.context
-        with watched(request.engines.recorder, "query", name, request.context, arguments) as watch:
-            found = await resolve(root, info, **arguments)
-            watch.results = len(found) if isinstance(found, list) else int(found is not None)
-            return found
-
-    return watching
 
 
 async def query_executions(

@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack, aclosing
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from shared.api.context import Info, from_stores
+from shared.api.context import Info, ResumePoint, SourceEvent, from_stores
 from shared.api.history import masked, seen_through
 from shared.api.queries import page_of
-from shared.api.sse import Place, Shown, last_seen, require_known
+from shared.api.sse import require_in_log, resume_point
 from shared.config.manifest import manifest
 from shared.domain.aggregate import topic_of
 from shared.domain.category import CATEGORY
@@ -103,18 +103,18 @@ def _stats(topic: str, traffic: Traffic) -> Fields:
     }
 
 
-async def pubsub_stream(info: Info, topic: str | None = None) -> AsyncGenerator[Shown]:
+async def pubsub_stream(info: Info, topic: str | None = None) -> AsyncGenerator[SourceEvent]:
     engines = info.context.engines
     _require_known(topic)
-    seen = last_seen(info, logs=2)
+    seen = resume_point(info, logs=2)
     ends = (await from_stores(engines.event_store.end), await from_stores(engines.saga_log.end))
-    require_known(seen, ends)
+    require_in_log(seen, ends)
     return _stream(engines, seen or ends, topic)
 
 
-async def _stream(engines: Engines, place: Place, topic: str | None) -> AsyncGenerator[Shown]:
+async def _stream(engines: Engines, place: ResumePoint, topic: str | None) -> AsyncGenerator[SourceEvent]:
     """Nobody waits for the log that holds nothing of the topic; its place stays."""
-    yield Shown(place, None)
+    yield SourceEvent(place, None)
     sources = []
     if topic is None or topic in _EVENTS:
         sources.append(_events(engines, place[0], topic))
@@ -123,7 +123,7 @@ async def _stream(engines: Engines, place: Place, topic: str | None) -> AsyncGen
     async with aclosing(merged(sources)) as found:
         async for one in found:
             place = (*place[: one.log], one.place, *place[one.log + 1 :])
-            yield Shown(place, one)
+            yield SourceEvent(place, one)
 
 
 async def _events(engines: Engines, place: Checkpoint, topic: str | None) -> AsyncGenerator[Published]:

@@ -23,10 +23,9 @@ from graphql import (
 )
 from graphql.execution import Executor, create_source_event_stream, execute_subscription_event
 
-from shared.api.context import Loaders, RequestContext
+from shared.api.context import Loaders, RequestContext, ResumePoint, SourceEvent
 from shared.api.limits import Meter, require_affordable, require_modest
 from shared.api.schema import schema
-from shared.api.sse import Place, Shown
 from shared.config.settings import Settings
 from shared.domain.errors import ShopError, Unavailable
 from shared.observability.context import classify
@@ -100,7 +99,7 @@ def _too_much(document: DocumentNode, asked: GraphQLRequest, settings: Settings)
     return None
 
 
-Results = AsyncGenerator[tuple[Place | None, ExecutionResult | None]]
+Results = AsyncGenerator[tuple[ResumePoint | None, ExecutionResult | None]]
 """Of a subscription, each with the place after which to go on, where there is one. A place may come without a result."""
 
 
@@ -123,10 +122,10 @@ async def subscribed(
         return ExecutionResult(None, executor)
     source = create_source_event_stream(executor)
     found = await source if isawaitable(source) else source
-    return found if isinstance(found, ExecutionResult) else _results(executor, cast(AsyncGenerator[Shown], found))
+    return found if isinstance(found, ExecutionResult) else _results(executor, cast(AsyncGenerator[SourceEvent], found))
 
 
-async def _results(executor: Executor[Any], source: AsyncGenerator[Shown]) -> Results:
+async def _results(executor: Executor[Any], source: AsyncGenerator[SourceEvent]) -> Results:
     """Each event is a request of its own: what is loaded for it is no older than it is."""
     request: RequestContext = executor.context_value
     try:

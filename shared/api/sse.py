@@ -11,7 +11,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from shared.api.context import Info
+from shared.api.context import Info, ResumePoint
 from shared.config.settings import Settings
 from shared.domain.errors import Invalid
 from shared.event_store.protocol import Checkpoint
@@ -36,19 +36,8 @@ _CHECKPOINT = re.compile(r"(\d{1,5})\.(\d{1,20})\.(\d{1,19})", re.ASCII)
 
 _log = structlog.get_logger()
 
-Place = tuple[Checkpoint, ...]
-"""How far a subscriber has come, in each of the logs that the subscription follows."""
 
-
-class Shown(NamedTuple):
-    """`place`: after which to go on, where that can be said. `value`: what the field's resolvers get; None when there is
-    only the place to tell."""
-
-    place: Place | None
-    value: Any
-
-
-def last_seen(info: Info, logs: int = 1) -> Place | None:
+def resume_point(info: Info, logs: int = 1) -> ResumePoint | None:
     """The place that the client says it has come to, in so many logs. Raises Invalid."""
     given = info.context.last_event_id
     if not given:
@@ -63,7 +52,7 @@ def last_seen(info: Info, logs: int = 1) -> Place | None:
     return places
 
 
-def require_known(seen: Place | None, ends: Place) -> None:
+def require_in_log(seen: ResumePoint | None, ends: ResumePoint) -> None:
     """Raise Invalid for a place that its log has not come to: it is of another one, or of one that is lost."""
     if seen is not None and any(place > end for place, end in zip(seen, ends, strict=True)):
         raise Invalid("Last-Event-ID is beyond the end of this log; subscribe without it", ("Last-Event-ID",))
@@ -73,7 +62,7 @@ def dumped(body: object) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
-def frame(body: dict[str, Any] | None, place: Place | None = None) -> bytes:
+def frame(body: dict[str, Any] | None, place: ResumePoint | None = None) -> bytes:
     """A `next`; or with only a place, what moves a client's Last-Event-ID and nothing else. The place is in the extensions
     too: the client of graphql-sse does not tell ids."""
     if place is None:
