@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scripts.local.token import emulator_token
-from shared.api.timeline import TimelineEntry, in_causal_order
+from shared.api.resolvers.orders import TimelineEntry, in_causal_order
 from shared.event_store.protocol import EventRecord
 from shared.monitoring.executions import Execution, ExecutionFilter
 from tests.shop_in_memory import Json, ShopInMemory

@@ -14,7 +14,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
-from shared.api import monitoring
+from shared.api.resolvers import health as monitoring
 from shared.config.manifest import manifest
 from shared.config.settings import Settings
 from shared.dead_letters.protocol import given_up
@@ -341,15 +341,15 @@ def test_memory_is_that_of_this_process(shop: ShopInMemory) -> None:
 
 def test_stores_in_memory_grow_with_what_they_hold(shop: ShopInMemory) -> None:
     product = shop.new_product()
-    before = monitoring._size(shop.engines.in_memory)
+    before = monitoring.size_of(shop.engines.in_memory)
     for number in range(50):
         shop.command("adjust_stock", {"productId": product, "delta": 1, "reason": f"{number}" + "x" * 900})
     shop.settle()
-    grown = monitoring._size(shop.engines.in_memory) - before
+    grown = monitoring.size_of(shop.engines.in_memory) - before
     assert 50_000 < grown < 2_000_000
     assert shop.ask("{ memoryInfo { etsMb } }")["memoryInfo"]["etsMb"] == pytest.approx((before + grown) / 1e6, rel=0.5)
 
 
 def test_where_databases_hold_the_data_none_of_it_counts_as_memory() -> None:
     assert Engines(Settings()).in_memory == []
-    assert monitoring._size([]) == 0
+    assert monitoring.size_of([]) == 0

@@ -11,13 +11,13 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
-from shared.api import statistics
+from shared.api.resolvers import projections as of_projections
+from shared.api.resolvers import statistics
 from shared.config.manifest import Subscription, manifest
 from shared.domain.errors import Unavailable
 from shared.event_store.protocol import Append, EventCounts, EventRecord
 from shared.observability.context import fresh
 from shared.postgres.pool import Pool
-from shared.read_models import project
 from shared.read_models.project import FED_BY
 from shared.runtime.engines import use
 from shared.runtime.memory_engines import PostgresEngines
@@ -46,8 +46,8 @@ WRITER = {"Authorization": f"Bearer {emulator_token('bob@example.com', role='wri
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 0.0)
-    monkeypatch.setattr(statistics, "_KEPT", 0.0)
-    monkeypatch.setattr(statistics, "_PROJECTIONS_KEPT", 0.0)
+    monkeypatch.setattr(statistics, "_CACHE_SECONDS", 0.0)
+    monkeypatch.setattr(of_projections, "_CACHE_SECONDS", 0.0)
 
 
 def system(shop: ShopInMemory) -> Json:
@@ -212,7 +212,7 @@ def test_a_projection_that_gets_no_messages_lags_behind(shop: ShopInMemory, monk
     assert (behind["status"], behind["lagEvents"], behind["processedCount"]) == ("RUNNING", len(events), 0)
     assert 0 < behind["lagSeconds"] < 30
     assert behind["position"] == 0  # no order's event has been applied: everything before them has
-    monkeypatch.setattr(statistics, "_LATE", 0.0)
+    monkeypatch.setattr(of_projections, "_LAGGING_SECONDS", 0.0)
     assert projections(shop)["orders"]["status"] == "LAGGING"
     shop.deliver = shop.hand_over
     shop.push("project_orders", shop.pushed("project_orders")[-1].body)
@@ -233,8 +233,8 @@ def test_how_far_a_projection_got_is_the_event_before_the_first_it_lacks(shop: S
 def test_the_backlog_is_exact_however_long_and_its_age_at_least_so_much(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "LOOKED_AT", 3)
-    monkeypatch.setattr(project, "LOOKED_AT", 3)
+    monkeypatch.setattr(of_projections, "LOOKED_AT", 3)
+    monkeypatch.setattr("shared.monitoring.lag.LOOKED_AT", 3)
     shop.engines.event_store._after_commit = None  # type: ignore[attr-defined]
     hour = datetime.now(UTC) - timedelta(hours=1)
     stream = f"order-{uuid7()}"
@@ -350,15 +350,15 @@ def looks(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_asking_many_times_at_once_looks_once(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, looks: list[float], field: str
 ) -> None:
-    monkeypatch.setattr(statistics, "_KEPT", 30.0)
-    monkeypatch.setattr(statistics, "_PROJECTIONS_KEPT", 30.0)
+    monkeypatch.setattr(statistics, "_CACHE_SECONDS", 30.0)
+    monkeypatch.setattr(of_projections, "_CACHE_SECONDS", 30.0)
     shop.ask("{" + " ".join(f"a{n}: {field}" for n in range(40)) + "}")
     shop.ask(f"{{ {field} }}")
     assert len(looks) == 1
 
 
 def test_a_look_that_failed_is_not_kept(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "_KEPT", 30.0)
+    monkeypatch.setattr(statistics, "_CACHE_SECONDS", 30.0)
     with monkeypatch.context() as patch:
         patch.setattr(shop.engines.event_log, "counts", down)
         assert shop.refusal(DASHBOARD)["code"] == "SERVICE_UNAVAILABLE"
@@ -456,7 +456,7 @@ async def test_a_store_that_is_down_at_the_beginning_is_told_and_later_waited_fo
 async def test_many_who_watch_cost_as_much_as_one(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, looks: list[float]
 ) -> None:
-    monkeypatch.setattr(statistics, "_KEPT", 0.5)
+    monkeypatch.setattr(statistics, "_CACHE_SECONDS", 0.5)
     with_settings(shop, dashboard_seconds=0.2, max_subscriptions_per_client=0)
     began = time.monotonic()
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from google.cloud.monitoring_v3.types import ListTimeSeriesRequest, ListTimeSeriesResponse, TimeSeries
 
-from shared.api import monitoring
+from shared.api.resolvers import health as monitoring
 from shared.config.manifest import Subscription, manifest
 from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox

@@ -1,4 +1,4 @@
-"""Resolvers that tell how the shop is doing: its health, that of each function, and this process's memory."""
+"""Health of the shop, of each service and of each function, and the memory of this process."""
 
 import asyncio
 import gc
@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import psutil
 
-from shared.api.context import Info
+from shared.api.context import Info, Resolvers
+from shared.api.resolvers.common import is_admin
 from shared.auth.identity import authorization
-from shared.auth.permissions import Permission
 from shared.config.manifest import Function, manifest
 from shared.domain.errors import NotFound, Unavailable
 from shared.messaging.outbox import Outbox
@@ -25,57 +25,58 @@ from shared.resilience import clock
 from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
 
-_LATE, _LOST = timedelta(minutes=1), timedelta(minutes=10)
+_OUTBOX_LATE, _OUTBOX_LOST = timedelta(minutes=1), timedelta(minutes=10)
 _MEGABYTE = 1_000_000
-_one_at_a_time = Lock()
-"""Or all who ask together would each make a client first, which takes longer than asking."""
+_client_lock = Lock()
+"""Making a client takes longer than a request, so concurrent first checks must not each make one."""
 
 
 async def health(_: Any, info: Info) -> Fields:
-    return _shown(await of_the_shop(info.context.engines), info)
+    return _for_actor(await shop_report(info.context.engines), info)
 
 
-async def of_the_shop(engines: Engines) -> Report:
+async def shop_report(engines: Engines) -> Report:
     return Report(await engines.checkup.run_async([*dependencies(engines, "graphql"), *_backlogs(engines)]))
 
 
 async def service_health(_: Any, info: Info, serviceName: str) -> Fields:
-    engines, functions = info.context.engines, manifest().functions
+    functions = manifest().functions
     if serviceName in functions:
-        return await _of_function(functions[serviceName], info)
+        return await _function_health(functions[serviceName], info)
     members = manifest().of_service(serviceName)
     if not members:
         names = ", ".join(["client", "command", "query", *functions])
-        raise NotFound(f"there is no {serviceName!r:.60}; there are {names}", ("serviceName",))
-    return _shown(Report(await engines.checkup.run_async([asking(engines, one) for one in members])), info)
-
-
-def _shown(report: Report, info: Info) -> Fields:
-    return report.fields(everything=info.context.actor.may(Permission.ADMIN))
-
-
-async def _of_function(function: Function, info: Info) -> Fields:
-    """What it reports of itself; when it reports nothing, that."""
+        raise NotFound(f"no service is called {serviceName!r:.60}; the services are {names}", ("serviceName",))
     engines = info.context.engines
-    (result,) = await engines.checkup.run_async([asking(engines, function)])
-    return dict(result.found.details) if "checks" in result.found.details else _shown(Report([result]), info)
+    return _for_actor(Report(await engines.checkup.run_async([function_check(engines, one) for one in members])), info)
 
 
-def asking(engines: Engines, function: Function) -> Check:
-    """It may have to start first, so it has the time that a command has."""
-    look = _answering_for_itself if function.name == "graphql" else _asked
-    return Check(function.name, lambda: look(engines, function), engines.settings.command_timeout_seconds)
+async def _function_health(function: Function, info: Info) -> Fields:
+    """Return the function's own report, or one with the reason why it gave none."""
+    engines = info.context.engines
+    (result,) = await engines.checkup.run_async([function_check(engines, function)])
+    return dict(result.found.details) if "checks" in result.found.details else _for_actor(Report([result]), info)
 
 
-def _answering_for_itself(engines: Engines, function: Function) -> Finding:
+def _for_actor(report: Report, info: Info) -> Fields:
+    return report.fields(everything=is_admin(info))
+
+
+def function_check(engines: Engines, function: Function) -> Check:
+    """Return the check that asks a function for its report. It has a command's time: the function may have to start."""
+    ask = _own_report if function.name == "graphql" else _report_over_http
+    return Check(function.name, lambda: ask(engines, function), engines.settings.command_timeout_seconds)
+
+
+def _own_report(engines: Engines, function: Function) -> Finding:
     return _summary(Report(engines.checkup.run(dependencies(engines, function.name))).fields(everything=False))
 
 
-def _asked(engines: Engines, function: Function) -> Finding:
+def _report_over_http(engines: Engines, function: Function) -> Finding:
     url = function.url(engines.settings)
     try:
         headers = asyncio.run(authorization(url))
-        with _one_at_a_time:
+        with _client_lock:
             client = _client()
         answer = client.get(f"{url}/health/ready", headers=headers, timeout=time_left(60))
         return _summary(answer.json())
@@ -84,36 +85,35 @@ def _asked(engines: Engines, function: Function) -> Finding:
 
 
 def _summary(report: Fields) -> Finding:
-    """One check out of a function's whole report, which stays in the details."""
-    ill = [check["name"] for check in report["checks"] if check["status"] != HealthStatus.HEALTHY.name]
-    message = f"not well: {', '.join(ill)}" if ill else "ready"
+    """Make one finding of a function's report, with the whole report as its details."""
+    failing = [check["name"] for check in report["checks"] if check["status"] != HealthStatus.HEALTHY.name]
+    message = f"not healthy: {', '.join(failing)}" if failing else "ready"
     return Finding(HealthStatus[report["status"]], message, report)
 
 
 @lru_cache
 def _client() -> httpx.Client:
-    """Without connections kept open: it asks every function, and seldom."""
+    """Keep no connections open: every function is asked, and seldom."""
     return httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def _backlogs(engines: Engines) -> list[Check]:
-    """What has piled up in the whole shop."""
-    looks: Mapping[str, Callable[[], Finding]] = {
+    checks: Mapping[str, Callable[[], Finding]] = {
         "event_outbox": lambda: _outbox(engines.outboxes[0]),
         "saga_outbox": lambda: _outbox(engines.outboxes[1]),
         "sagas": lambda: _sagas(engines),
         "dead_letters": lambda: _dead_letters(engines),
     }
-    return [Check(name, look, engines.settings.health_check_seconds) for name, look in looks.items()]
+    return [Check(name, check, engines.settings.health_check_seconds) for name, check in checks.items()]
 
 
 def _outbox(outbox: Outbox) -> Finding:
     backlog = outbox.backlog()
     age = clock.now() - backlog.oldest if backlog.oldest else timedelta()
     details = {"waiting": backlog.waiting, "oldestSeconds": max(0, round(age.total_seconds()))}
-    if age >= _LOST:
+    if age >= _OUTBOX_LOST:
         return Finding(HealthStatus.UNHEALTHY, "messages have not been published for 10 minutes or more", details)
-    if age >= _LATE:
+    if age >= _OUTBOX_LATE:
         return Finding(HealthStatus.DEGRADED, "messages have not been published for a minute or more", details)
     return Finding(HealthStatus.HEALTHY, "messages are published in time", details)
 
@@ -124,19 +124,16 @@ def _sagas(engines: Engines) -> Finding:
     if backlog.stuck:
         return Finding(HealthStatus.DEGRADED, "some sagas are stuck: a step could not be undone", details)
     if backlog.overdue:
-        return Finding(
-            HealthStatus.DEGRADED, "deadlines of sagas passed two minutes ago and have not been fired", details
-        )
-    return Finding(HealthStatus.HEALTHY, "none is stuck or overdue", details)
+        message = "deadlines of sagas passed two minutes ago and have not been fired"
+        return Finding(HealthStatus.DEGRADED, message, details)
+    return Finding(HealthStatus.HEALTHY, "no saga is stuck or overdue", details)
 
 
 def _dead_letters(engines: Engines) -> Finding:
     pending = engines.dead_letters.pending()
     if pending:
-        return Finding(
-            HealthStatus.DEGRADED, "messages that could not be delivered wait for somebody", {"pending": pending}
-        )
-    return Finding(HealthStatus.HEALTHY, "none waits", {"pending": 0})
+        return Finding(HealthStatus.DEGRADED, "dead letters wait for an admin", {"pending": pending})
+    return Finding(HealthStatus.HEALTHY, "no dead letters wait", {"pending": 0})
 
 
 async def memory_info(_: Any, info: Info) -> Fields:
@@ -145,28 +142,34 @@ async def memory_info(_: Any, info: Info) -> Fields:
 
 @lru_cache(maxsize=1)
 def _measured(engines: Engines, _second: int) -> Fields:
-    """Once a second: it takes a walk through the page tables, or through all that is kept in memory."""
+    """Measure at most once a second: it walks the page tables and everything that the stores in memory hold."""
     process = psutil.Process()
     memory = process.memory_full_info()
     return {
         "total_mb": memory.rss / _MEGABYTE,
         "process_mb": memory.uss / _MEGABYTE,
         "binary_mb": max(0, memory.rss - memory.uss) / _MEGABYTE,
-        "ets_mb": _size(engines.in_memory) / _MEGABYTE,
+        "ets_mb": size_of(engines.in_memory) / _MEGABYTE,
         "process_count": process.num_threads(),
         "port_count": process.num_fds(),
     }
 
 
-def _size(roots: Sequence[object]) -> int:
-    """Bytes of everything that can be reached, code left out."""
+def size_of(roots: Sequence[object]) -> int:
+    """Return the bytes of every object that the roots refer to, directly or not, without code."""
     seen: set[int] = set()
-    todo: list[Any] = list(roots)
+    pending: list[Any] = list(roots)
     size = 0
-    while todo:
-        one = todo.pop()
-        if id(one) not in seen and not isinstance(one, type | FunctionType | ModuleType):
-            seen.add(id(one))
-            size += sys.getsizeof(one)
-            todo += gc.get_referents(one)
+    while pending:
+        item = pending.pop()
+        if id(item) not in seen and not isinstance(item, type | FunctionType | ModuleType):
+            seen.add(id(item))
+            size += sys.getsizeof(item)
+            pending += gc.get_referents(item)
     return size
+
+
+RESOLVERS: Resolvers = {
+    "Query": {"health": health, "serviceHealth": service_health, "memoryInfo": memory_info},
+    "HealthCheckResult": {"durationMs": lambda check, _: check["durationMs"]},
+}
