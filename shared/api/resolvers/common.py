@@ -1,9 +1,9 @@
 """What resolvers of several nouns share: arguments, lists and searches of documents, past and live states, admins."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from unicodedata import category as character_category
 from uuid import UUID
 
@@ -17,11 +17,14 @@ from shared.domain.order import Order, OrderStatus
 from shared.domain.placement import comparable
 from shared.event_store.aggregates import Loaded, history, load
 from shared.event_store.protocol import Checkpoint
-from shared.event_store.tail import PAGE
+from shared.event_store.tail import PAGE, Placed, Tail
 from shared.read_models.documents import matches
 from shared.read_models.protocol import Fields, Find, Where
 from shared.runtime.engines import Engines
 from shared.runtime.execute import entity
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Placed)
 
 Page = Mapping[str, int | None]
 """The arguments `limit` and `offset`."""
@@ -92,11 +95,11 @@ def printable(text: str | None, argument: str) -> str | None:
     return text
 
 
-def existing(fields: Fields | None, noun: str, id: str) -> Fields:
-    """Return the fields. Raises NotFound when there are none."""
-    if fields is None:
+def existing(found: T | None, noun: str, id: str) -> T:
+    """Return what was found. Raises NotFound when that is nothing."""
+    if found is None:
         raise NotFound(f"{noun} {id} does not exist", ("id",))
-    return fields
+    return found
 
 
 async def state_at(info: Info, aggregate: Aggregate[Any], id: str, moment: datetime) -> Fields:
@@ -162,6 +165,22 @@ def _search_term(info: Info, term: str) -> str:
     if not 1 <= len(plain) <= longest or any(character_category(c) in ("Cc", "Cs") for c in plain):
         raise Invalid(f"searchTerm must have 1 to {longest} characters and no control characters", ("searchTerm",))
     return plain
+
+
+async def follow_log(
+    info: Info, read_end: Callable[[], Checkpoint], tail: Tail[E], wanted: Callable[[E], bool]
+) -> AsyncGenerator[SourceEvent]:
+    """Return the wanted entries of a log after the resume point, or after its present end. Raises Invalid."""
+    seen, end = resume_point(info), (await from_stores(read_end),)
+    require_in_log(seen, end)
+    return _entries(tail, seen or end, wanted)
+
+
+async def _entries(tail: Tail[E], start: ResumePoint, wanted: Callable[[E], bool]) -> AsyncGenerator[SourceEvent]:
+    yield SourceEvent(start, None)  # a client that is cut off before the first entry resumes from here
+    async with aclosing(tail.after(start[0], wanted)) as entries:
+        async for entry in entries:
+            yield SourceEvent((entry.checkpoint,), entry)
 
 
 async def follow(info: Info, aggregate: Aggregate[Any], id: str, argument: str) -> AsyncGenerator[SourceEvent]:

@@ -4,9 +4,8 @@ from typing import Any
 from uuid import UUID
 
 from shared.api.context import Info, Resolvers, from_stores
-from shared.api.resolvers.common import admin_command, page_of, printable, require_admin, uuid
+from shared.api.resolvers.common import admin_command, existing, page_of, printable, require_admin, uuid
 from shared.dead_letters.protocol import DeadLetter, LetterStatus
-from shared.domain.errors import NotFound
 from shared.read_models.protocol import Fields
 
 
@@ -22,9 +21,7 @@ async def dead_letters(
 async def dead_letter(_: Any, info: Info, id: str) -> DeadLetter:
     require_admin(info)
     letter = await from_stores(info.context.engines.dead_letters.load, UUID(uuid(id, "id")))
-    if letter is None:
-        raise NotFound(f"dead letter {id} does not exist", ("id",))
-    return letter
+    return existing(letter, "dead letter", id)
 
 
 async def retry_dead_letter(_: Any, info: Info, id: str) -> DeadLetter:

@@ -1,7 +1,6 @@
 """Events: the log, the history of one aggregate, the live stream, and who may see personal data in them."""
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence, Set
-from contextlib import aclosing
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -9,9 +8,8 @@ from uuid import UUID
 
 from pydantic.alias_generators import to_camel
 
-from shared.api.context import Info, Resolvers, ResumePoint, SourceEvent, Subscription, from_stores
-from shared.api.resolvers.common import is_admin, limit_of, uuid
-from shared.api.sse import require_in_log, resume_point
+from shared.api.context import Info, Resolvers, SourceEvent, Subscription, from_stores
+from shared.api.resolvers.common import follow_log, is_admin, limit_of, uuid
 from shared.domain.aggregate import Ref
 from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid, NotFound
@@ -19,7 +17,7 @@ from shared.domain.events import OrderCreated
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import CODEC, Loaded, history
-from shared.event_store.protocol import EventLog, EventStore, PositionedEvent
+from shared.event_store.protocol import EventLog, EventStore, LogEntry, PositionedEvent
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 from shared.runtime.execute import entity
@@ -85,20 +83,16 @@ async def event_stream(
     types = _types(aggregateType, eventType)
     if types == []:
         raise Invalid(f"eventType {eventType!r:.60} is no event of {aggregateType or 'this shop'}", ("eventType",))
-    seen, end = resume_point(info), (await from_stores(info.context.engines.event_store.end),)
-    require_in_log(seen, end)
-    return _follow(info.context.engines, seen or end, frozenset(types or ()))
+    engines, wanted_types = info.context.engines, frozenset(types or ())
+
+    def wanted(entry: LogEntry) -> bool:
+        return not wanted_types or entry.event.type in wanted_types
+
+    return await follow_log(info, engines.event_store.end, engines.tail, wanted)
 
 
-async def _follow(engines: Engines, start: ResumePoint, types: frozenset[str]) -> AsyncGenerator[SourceEvent]:
-    yield SourceEvent(start, None)  # a client that is cut off before the first event resumes from here
-    async with aclosing(engines.tail.after(start[0], lambda entry: not types or entry.event.type in types)) as entries:
-        async for entry in entries:
-            yield SourceEvent((entry.checkpoint,), PositionedEvent(entry.checkpoint.position, entry.event))
-
-
-async def _event_for_actor(positioned: PositionedEvent, info: Info, **_: Any) -> Fields:
-    (event,) = await _events_for_actor(info, [positioned])
+async def _event_for_actor(entry: LogEntry, info: Info, **_: Any) -> Fields:
+    (event,) = await _events_for_actor(info, [PositionedEvent(entry.checkpoint.position, entry.event)])
     return event
 
 

@@ -32,27 +32,27 @@ _COMMAND_TOPICS: Mapping[str, str] = {
     command.__name__: topic_of_command(command) for command in ORDER_FULFILMENT.commands if isinstance(command, type)
 }
 """The topic of each command."""
-_SOURCE_SERVICE = "command"
-"""The service that records and publishes all messages."""
 _RATE_WINDOW = timedelta(minutes=5)
 
 
 class Published(NamedTuple):
-    """`log`: 0 for the log of events, 1 for that of sagas. `stream`: the stream that the message is about."""
+    """`log`: 0 for the log of events, 1 for that of sagas. `stream`: the stream that the message is about.
+    `source_service`: the service that records and publishes it, the same for all messages."""
 
-    at: datetime
+    timestamp: datetime
     log: int
     checkpoint: Checkpoint
     id: str
     topic: str
-    type: str
+    message_type: str
     stream: str
     payload: Fields
+    source_service: str = "command"
 
 
 async def pubsub_messages(
     _: Any, info: Info, topic: str | None = None, limit: int | None = 100, afterTimestamp: datetime | None = None
-) -> Sequence[Fields]:
+) -> Sequence[Published]:
     """Return the newest messages first, or those after a moment, the oldest first."""
     engines = info.context.engines
     _require_topic(topic)
@@ -78,7 +78,7 @@ def _whole_moments(found: Sequence[Published], length: int) -> Sequence[Publishe
     A client that continues after the last timestamp would miss the rest of a split group. Only a group of more than
     `length` messages is cut."""
     page, beyond = found[:length], found[length:]
-    whole = [message for message in page if not beyond or message.at < beyond[0].at]
+    whole = [message for message in page if not beyond or message.timestamp < beyond[0].timestamp]
     return whole or page
 
 
@@ -158,7 +158,7 @@ async def _merged(sources: Sequence[AsyncGenerator[Published]]) -> AsyncGenerato
             while pending:
                 await asyncio.sleep(0)  # gives the source that was just asked a chance to be ready, too
                 done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                first = min(done, key=lambda task: task.result().at)
+                first = min(done, key=lambda task: task.result().timestamp)
                 source = pending.pop(first)
                 pending[asyncio.ensure_future(anext(source))] = source
                 yield first.result()
@@ -168,34 +168,21 @@ async def _merged(sources: Sequence[AsyncGenerator[Published]]) -> AsyncGenerato
             await asyncio.gather(*pending, return_exceptions=True)
 
 
-async def _message(published: Published, info: Info, **_: Any) -> Fields:
-    (fields,) = await _visible(info, [published])
-    return fields
+async def _message(published: Published, info: Info, **_: Any) -> Published:
+    (message,) = await _visible(info, [published])
+    return message
 
 
-async def _visible(info: Info, messages: Sequence[Published]) -> Sequence[Fields]:
+async def _visible(info: Info, messages: Sequence[Published]) -> list[Published]:
     """Return the messages as the actor may see them."""
     visible = await visible_streams(info, {message.stream for message in messages})
-    return [
-        _fields(message, message.payload if message.stream in visible else _masked(message)) for message in messages
-    ]
+    return [message if message.stream in visible else _masked(message) for message in messages]
 
 
-def _masked(message: Published) -> Fields:
+def _masked(message: Published) -> Published:
     """Mask the payload. An announcement holds its event's data one level down."""
-    payload = message.payload
-    return payload | {"data": masked(payload["data"])} if message.log == 0 else masked(payload)
-
-
-def _fields(message: Published, payload: Fields) -> Fields:
-    return {
-        "id": message.id,
-        "topic": message.topic,
-        "message_type": message.type,
-        "payload": payload,
-        "timestamp": message.at,
-        "source_service": _SOURCE_SERVICE,
-    }
+    payload, is_event = message.payload, message.log == 0
+    return message._replace(payload=payload | {"data": masked(payload["data"])} if is_event else masked(payload))
 
 
 def _of_event(event: EventRecord, checkpoint: Checkpoint) -> Published:

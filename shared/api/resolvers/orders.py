@@ -59,10 +59,6 @@ def _personal(key: str, masked: str | None = None) -> Resolver:
     return lambda order, info: order[key] if info.context.actor.may_see(order["user_id"]) else masked
 
 
-def saga_id(order: Fields, _: Info) -> str:
-    return str(order["id"])
-
-
 def saga_status(order: Fields, _: Info) -> str:
     return _SAGA_ENDS.get(order["status"], "STARTED")
 
@@ -234,7 +230,7 @@ RESOLVERS: Resolvers = {
         "paymentId": _personal("payment_id"),
         "shippingId": _personal("shipping_id"),
         "reason": _personal("reason"),
-        "sagaId": saga_id,
+        "sagaId": lambda order, _: order["id"],
         "sagaStatus": saga_status,
         "sagaCurrentStep": saga_current_step,
         "timeline": timeline,

@@ -82,10 +82,6 @@ def _written_category(store: EventStore, category_id: UUID) -> Fields | None:
     return entity(loaded) if loaded.version else None
 
 
-def available_quantity(product: Fields, _: Info) -> int:
-    return int(product["stock_quantity"] - product["reserved_quantity"])
-
-
 async def stock_updates(info: Info, productId: str) -> AsyncGenerator[SourceEvent]:
     return await follow(info, PRODUCT, productId, "productId")
 
@@ -100,5 +96,8 @@ RESOLVERS: Resolvers = {
         "deleteProduct": CommandMutation("delete_product", Permission.ADMIN, "productId", deleted),
     },
     "Subscription": {"stockUpdates": Subscription(stock_updates)},
-    "Product": {"category": category, "availableQuantity": available_quantity},
+    "Product": {
+        "category": category,
+        "availableQuantity": lambda product, _: product["stock_quantity"] - product["reserved_quantity"],
+    },
 }
