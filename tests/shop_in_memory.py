@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache
 from threading import Barrier, Lock
@@ -22,12 +21,10 @@ from uuid_utils.compat import uuid7
 
 from scripts.local.services import serve_in_threads, service_app
 from scripts.local.token import emulator_token
-from shared.api.command_client import CommandClient
 from shared.config.manifest import Subscription, manifest
 from shared.config.settings import Settings
 from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.messaging.memory import Deliver
-from shared.resilience.calls import Breakers
 from shared.runtime.engines import use
 from shared.runtime.memory_engines import MemoryEngines
 from tests.conftest import free_port
@@ -74,8 +71,7 @@ class ShopInMemory:
         self._pushed: list[Pushed] = []
         self.deliver: Deliver = self.hand_over
         self.engines = HastyEngines(settings, self._deliver)
-        self.commands = copy(_commands())
-        self.commands._breakers = self.engines.breakers
+        self.engines.command_http = command_http()
         use(self.engines)
 
     def close(self) -> None:
@@ -182,13 +178,13 @@ class ShopInMemory:
 
 
 @cache
-def _commands() -> CommandClient:
-    """How the graphql function reaches the command functions: over ASGI, in this process. It takes long to make."""
-    settings = Settings(command_url="http://command/{function}", query_url="http://query/{function}")
-    client = CommandClient(settings, Breakers(10, 5))
-    services = {f"http://{name}": httpx.ASGITransport(service_app(name)) for name in ("command", "query")}
-    client._client = httpx.AsyncClient(mounts=services)
-    return client
+def command_http() -> httpx.AsyncClient:
+    """Calls the command functions over ASGI, in this process. It takes long to make, so all tests share it."""
+    addresses = {"command": Settings().command_url, "query": Settings().query_url}
+    mounts = {
+        url.removesuffix("/{function}"): httpx.ASGITransport(service_app(name)) for name, url in addresses.items()
+    }
+    return httpx.AsyncClient(mounts=mounts)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -244,6 +240,5 @@ def shop(shop_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     monkeypatch.setattr("shared.runtime.engines._engines", None)  # put back afterwards
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
     shop = ShopInMemory(shop_settings)
-    monkeypatch.setattr("shared.api.app._commands", lambda _: shop.commands)
     yield shop
     shop.close()

@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import Any, cast
 
 from starlette.applications import Starlette
 
-from tests.shop_in_memory import ADMIN, Json, app
+from tests.shop_in_memory import ADMIN, Json, ShopInMemory, app
 
 EVENT_STREAM = "text/event-stream"
 SOON = 10.0
@@ -163,3 +164,26 @@ async def opened(
         stream.reading.set()
         async with asyncio.timeout(SOON):
             await answering
+
+
+def concurrent(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an asynchronous test in an event loop of its own."""
+
+    @wraps(test)
+    def run(*arguments: Any, **named: Any) -> None:
+        asyncio.run(test(*arguments, **named))
+
+    return run
+
+
+async def in_thread(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    return await asyncio.to_thread(call, *arguments, **named)
+
+
+def going_on(event_id: str | None) -> Mapping[str, str]:
+    """The header with which a client continues after an event."""
+    return {"Last-Event-ID": event_id or ""}
+
+
+def with_settings(shop: ShopInMemory, **changes: Any) -> None:
+    shop.engines.settings = replace(shop.engines.settings, **changes)

@@ -31,21 +31,21 @@ _KEYS = UUID("5f0c2f6e-52f5-4c2e-9a2e-0d9c2a5b7d11")
 """The namespace of the idempotency keys that are derived from a client's key."""
 
 _MARGIN = 0.5
-"""Seconds that the answer of a command that ran out of time needs to reach us in time."""
+"""Seconds that a command function gets less than we wait, so that its own TIMEOUT answer still reaches us."""
 
 
 class CommandClient:
-    def __init__(self, settings: Settings, breakers: Breakers) -> None:
+    def __init__(self, settings: Settings, breakers: Breakers, http: httpx.AsyncClient) -> None:
         self._settings = settings
         self._timeout = settings.command_timeout_seconds
         self._breakers = breakers
-        self._client = httpx.AsyncClient(timeout=self._timeout, limits=httpx.Limits(max_connections=100))
+        self._http = http
 
     async def send(self, function: str, command: dict[str, Any], context: Context, actor: Actor) -> dict[str, Any]:
-        """The command's answer, `{stream, version, entity}`. `context.causation_id` is the idempotency key.
+        """Return the command's answer, `{stream, version, entity}`. `context.causation_id` is the idempotency key.
 
-        Raises the error the function answered with, TimedOut or Unavailable. A call without a clear answer is repeated
-        once under the same key, so it never happens twice.
+        A call without a clear answer is repeated once under the same key, so the command never happens twice. Raises the
+        error that the function answered with, TimedOut or Unavailable.
         """
         headers = {
             "Idempotency-Key": context.causation_id,
@@ -65,12 +65,12 @@ class CommandClient:
         try:
             return await self._once(function, body, headers)
         except (Unavailable, TimedOut) as error:
-            told = first if isinstance(first, TimedOut) else error  # what hangs has no room for the next either
-            told.message += "; it may have happened: ask again under the same Idempotency-Key, or look"
-            raise told from None
+            cause = first if isinstance(first, TimedOut) else error  # a hung function refuses the second call
+            cause.message += "; it may have happened: repeat it with the same Idempotency-Key, or query its result"
+            raise cause from None
 
     async def _once(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
-        """A fault of the function is no reason to stop calling it: it may lie in what this one client asked."""
+        """Only Unavailable and TimedOut open the circuit breaker: other errors may come from this one client's input."""
         with self._breakers[function].guard():
             with span(f"POST {function}", SpanKind.CLIENT, {"http.request.method": "POST"}):
                 answer = await self._call(function, body, headers)
@@ -88,7 +88,7 @@ class CommandClient:
         try:
             async with asyncio.timeout(left):
                 signed = bounded | await authorization(url)
-                return _answer(function, await self._client.post(url, content=body, headers=signed))
+                return _answer(function, await self._http.post(url, content=body, headers=signed))
         except (httpx.TimeoutException, TimeoutError):
             return TimedOut(f"{function} did not answer in time")
         except (httpx.TransportError, httpx.DecodingError, GoogleAuthError) as error:
@@ -98,11 +98,11 @@ class CommandClient:
 def _answer(function: str, response: httpx.Response) -> dict[str, Any] | Exception:
     try:
         answer: Any = response.json()
-    except ValueError:  # not ours: a proxy or the platform answered
+    except ValueError:  # a proxy or the platform answered, not the function
         return Unavailable(f"{function} answered {response.status_code}; try again in a moment")
     if response.status_code == httpx.codes.OK:
-        done: dict[str, Any] = answer
-        return done
+        result: dict[str, Any] = answer
+        return result
     kind = _ERRORS.get(answer.get("code", "")) if isinstance(answer, dict) else None
     if kind and isinstance(answer.get("message"), str):
         return kind(answer["message"], answer.get("field") or ())
@@ -112,7 +112,7 @@ def _answer(function: str, response: httpx.Response) -> dict[str, Any] | Excepti
 def _plain(value: Any) -> str:
     if isinstance(value, Decimal | UUID):
         return str(value)
-    raise TypeError(f"{type(value).__name__} can't be sent")
+    raise TypeError(f"{type(value).__name__} can't be sent as JSON")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from threading import Lock
 
+import httpx
+
 from shared.auth.identity import refuse_emulator_in_the_cloud
 from shared.config.manifest import Database
 from shared.config.settings import Settings, settings
@@ -131,6 +133,13 @@ class Engines:
         from shared.read_models.firestore import FirestoreQueries
 
         return LiveGeneration(FirestoreQueries(self.settings.project_id, self.breakers["Firestore"]))
+
+    @cached_property
+    def command_http(self) -> httpx.AsyncClient:
+        """The connections to the command functions."""
+        return httpx.AsyncClient(
+            timeout=self.settings.command_timeout_seconds, limits=httpx.Limits(max_connections=100)
+        )
 
     @cached_property
     def payments(self) -> PaymentGateway:

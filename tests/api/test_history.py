@@ -8,20 +8,12 @@ from typing import Any
 
 import pytest
 
-from scripts.local.token import emulator_token
 from shared.api.resolvers.orders import TimelineEntry, in_causal_order
-from shared.event_store.protocol import EventRecord
 from shared.monitoring.executions import Execution, ExecutionFilter
+from tests.callers import NOBODY, personal, signed_in
 from tests.shop_in_memory import Json, ShopInMemory
 
 EVENT = "id aggregateId aggregateType eventType eventData eventVersion globalSequence metadata insertedAt"
-
-
-def signed_in(uid: str) -> Mapping[str, str]:
-    return {"Authorization": f"Bearer {emulator_token('x@example.com', uid=uid)}"}
-
-
-NOBODY = {"Authorization": ""}
 
 
 @pytest.fixture
@@ -121,11 +113,6 @@ def test_what_is_counted_is_what_is_there(shop: ShopInMemory, order: str) -> Non
     assert {one["eventType"]: one["count"] for one in stats["eventsByType"]} == by_type
     by_aggregate = Counter(event.stream.partition("-")[0] for event in log)
     assert {one["aggregateType"]: one["count"] for one in stats["eventsByAggregate"]} == by_aggregate
-
-
-def personal(event: EventRecord) -> Json:
-    hidden = ("user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason")
-    return {name: "***" for name in hidden if name in event.data}
 
 
 @pytest.mark.parametrize(

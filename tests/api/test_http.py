@@ -689,14 +689,14 @@ def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
 def test_a_command_function_that_does_not_answer_is_named_as_such(
     shop: ShopInMemory, answer: Callable[[httpx.Request], httpx.Response], code: str
 ) -> None:
-    shop.commands._client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    shop.engines.command_http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
     refusal = shop.refusal(CATEGORY, input={"name": "Tea"})
     assert refusal["code"] == code
     assert ("retryAfter" in refusal) == (code == "SERVICE_UNAVAILABLE")
 
 
 def test_an_answer_that_is_lost_is_asked_for_again_and_the_command_happens_once(shop: ShopInMemory) -> None:
-    working = shop.commands._client
+    working = shop.engines.command_http
     lost: list[httpx.Response] = []
 
     async def lose_the_first(request: httpx.Request) -> httpx.Response:
@@ -706,7 +706,7 @@ def test_an_answer_that_is_lost_is_asked_for_again_and_the_command_happens_once(
             raise httpx.ReadError("the connection broke")
         return httpx.Response(response.status_code, content=response.content)
 
-    shop.commands._client = httpx.AsyncClient(transport=httpx.MockTransport(lose_the_first))
+    shop.engines.command_http = httpx.AsyncClient(transport=httpx.MockTransport(lose_the_first))
     made = shop.ask(CATEGORY, input={"name": "Tea"})["createCategory"]
     assert made["id"] == lost[0].json()["entity"]["id"]
     assert len(shop.log()) == 1

@@ -154,7 +154,7 @@ def test_a_key_means_nothing_to_a_query(shop: ShopInMemory) -> None:
 
 
 def test_the_gateways_own_retry_after_a_lost_answer_does_nothing_twice(shop: ShopInMemory) -> None:
-    working, seen = shop.commands._client, []
+    working, seen = shop.engines.command_http, []
 
     async def lose_the_first(request: httpx.Request) -> httpx.Response:
         response = await working.post(request.url, content=request.content, headers=request.headers)
@@ -163,7 +163,7 @@ def test_the_gateways_own_retry_after_a_lost_answer_does_nothing_twice(shop: Sho
             raise httpx.ReadTimeout("the answer was lost", request=request)
         return httpx.Response(response.status_code, content=response.content)
 
-    shop.commands._client = httpx.AsyncClient(transport=httpx.MockTransport(lose_the_first))
+    shop.engines.command_http = httpx.AsyncClient(transport=httpx.MockTransport(lose_the_first))
     made: Any = shop.ask(CATEGORY)["createCategory"]
     assert seen[0] == seen[1]
     assert [event.stream for event in shop.log()] == [f"category-{made['id']}"]

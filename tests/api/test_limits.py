@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
 
 from scripts.local.token import emulator_token
-from shared.api.operation import parsed
+from shared.api.limits import Rates
+from shared.api.operation import parse_document
 from shared.config import settings as configured
 from shared.config.manifest import ROOT
 from shared.config.settings import Settings
@@ -174,8 +175,8 @@ def test_without_introspection_errors_do_not_tell_names_either(shop: ShopInMemor
 
 
 def test_a_query_is_kept_for_the_settings_it_was_checked_with_only() -> None:
-    assert parsed(QUERY, Settings())[0] is parsed(QUERY, Settings())[0] is not None
-    assert parsed(QUERY, Settings(max_query_fields=1))[0] is None
+    assert parse_document(QUERY, Settings())[0] is parse_document(QUERY, Settings())[0] is not None
+    assert parse_document(QUERY, Settings(max_query_fields=1))[0] is None
 
 
 @pytest.mark.parametrize(
@@ -405,10 +406,8 @@ def test_what_can_not_be_parsed_counts_too(clients: Clients) -> None:
     assert statuses == [415, 415, 415, 429, 429]
 
 
-def test_counters_are_bounded_in_number(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.api.app._CLIENTS", 10)
+def test_counters_are_bounded_in_number() -> None:
+    rates = Rates(Settings(), max_clients=10)
     for number in range(40):
-        clients.taken(1, f"192.0.2.{number}")
-    from shared.api.app import _rates
-
-    assert len(_rates(clients.shop.engines)._counters["address"].expirations) <= 11
+        rates.seconds_until_allowed("address", f"192.0.2.{number}")
+        assert rates.counters <= 11

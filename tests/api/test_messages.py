@@ -18,10 +18,9 @@ from uuid_utils.compat import uuid7
 from shared.config.manifest import manifest
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.observability.context import fresh
-from tests.api.test_history import NOBODY, signed_in
-from tests.api.test_subscriptions import concurrent, going_on, in_thread, with_settings
+from tests.callers import NOBODY, signed_in
 from tests.shop_in_memory import Json, ShopInMemory
-from tests.streams import opened
+from tests.streams import concurrent, going_on, in_thread, opened, with_settings
 
 MESSAGE = "id topic messageType payload timestamp sourceService"
 STREAM = f"subscription ($topic: String) {{ pubsubStream(topic: $topic) {{ {MESSAGE} }} }}"

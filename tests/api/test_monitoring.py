@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -26,7 +26,8 @@ from shared.observability.context import fresh
 from shared.runtime.engines import Engines
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
-from tests.shop_in_memory import Json, ShopInMemory, served
+from tests.callers import as_nobody
+from tests.shop_in_memory import Json, ShopInMemory
 
 HEALTH = "{ health { status timestamp version node checks { name status message details durationMs } } }"
 SERVICE = """query ($name: String!) { serviceHealth(serviceName: $name) {
@@ -57,10 +58,6 @@ def check(shop: ShopInMemory, name: str) -> Json:
     assert {one["status"] for one in report["checks"] if one["name"] != name} == {"HEALTHY"}
     checked: Json = found[name]
     return checked
-
-
-def as_nobody(shop: ShopInMemory, query: str, **variables: Any) -> httpx.Response:
-    return shop.http("POST", json={"query": query, "variables": variables}, headers={"Authorization": ""})
 
 
 def test_a_shop_that_is_well_says_so_of_each_part(shop: ShopInMemory) -> None:
@@ -199,16 +196,6 @@ def test_asking_for_health_many_times_in_one_query_looks_once(
     monkeypatch.setattr(shop.engines.outboxes[0], "backlog", look)
     shop.ask("{" + " ".join(f"a{n}: health {{ status }}" for n in range(40)) + "}")
     assert len(looks) == 1
-
-
-@pytest.fixture
-def services(shop: ShopInMemory) -> Iterator[ShopInMemory]:
-    """The shop with its functions on ports of their own, where serviceHealth asks them."""
-    with served("command") as command, served("query") as query:
-        shop.engines.settings = replace(
-            shop.engines.settings, command_url=f"{command}/{{function}}", query_url=f"{query}/{{function}}"
-        )
-        yield shop
 
 
 def service(shop: ShopInMemory, name: str) -> Json:

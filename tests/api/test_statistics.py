@@ -23,10 +23,9 @@ from shared.runtime.engines import use
 from shared.runtime.memory_engines import PostgresEngines
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
-from tests.api.test_monitoring import as_nobody
-from tests.api.test_subscriptions import concurrent, going_on, in_thread, with_settings
+from tests.callers import as_nobody
 from tests.shop_in_memory import Json, ShopInMemory
-from tests.streams import Stream, opened
+from tests.streams import Stream, concurrent, going_on, in_thread, opened, with_settings
 
 STATISTICS = """{ systemStatistics {
     eventStore { totalRecords lastUpdated records { name count } }

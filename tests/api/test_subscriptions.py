@@ -2,13 +2,12 @@
 
 import asyncio
 import json
+import re
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
-from functools import wraps
 from threading import Event
 from typing import Any
 from urllib.parse import urlencode
@@ -16,16 +15,15 @@ from urllib.parse import urlencode
 import pytest
 from uuid_utils.compat import uuid7
 
-from scripts.local.token import emulator_token
+from shared.api import sse
 from shared.domain.errors import Unavailable
 from shared.event_store import tail
 from shared.event_store.protocol import Append, Checkpoint, EventRecord, LogEntry
 from shared.observability.context import fresh
 from shared.runtime.engines import use
-from tests.api.test_history import personal
-from tests.functions.test_metrics import now
+from tests.callers import NOBODY, personal, signed_in
 from tests.shop_in_memory import HastyEngines, Json, ShopInMemory
-from tests.streams import EVENT_STREAM, opened
+from tests.streams import EVENT_STREAM, concurrent, going_on, in_thread, opened, with_settings
 
 EVENTS = "subscription { eventStream { id aggregateId eventType eventData eventVersion metadata } }"
 TYPES = "subscription { eventStream { eventType } }"
@@ -33,32 +31,6 @@ ORDER = "subscription ($id: ID!) { orderUpdates(id: $id) { status userId payment
 STOCK = """subscription ($id: ID!) { stockUpdates(productId: $id) {
     stockQuantity reservedQuantity availableQuantity price active category { name } } }"""
 FULFILLED = ["PENDING", "INVENTORY_RESERVED", "PAYMENT_PROCESSED", "SHIPPED", "CONFIRMED"]
-
-Test = Callable[..., Coroutine[Any, Any, None]]
-
-
-def concurrent(test: Test) -> Callable[..., None]:
-    @wraps(test)
-    def run(*given: Any, **named: Any) -> None:
-        asyncio.run(test(*given, **named))
-
-    return run
-
-
-def signed_in(uid: str) -> Mapping[str, str]:
-    return {"Authorization": f"Bearer {emulator_token('x@example.com', uid=uid)}"}
-
-
-def going_on(event_id: str | None) -> Mapping[str, str]:
-    return {"Last-Event-ID": event_id or ""}
-
-
-def with_settings(shop: ShopInMemory, **changes: Any) -> None:
-    shop.engines.settings = replace(shop.engines.settings, **changes)
-
-
-async def in_thread(call: Callable[..., Any], *given: Any, **named: Any) -> Any:
-    return await asyncio.to_thread(call, *given, **named)
 
 
 @pytest.fixture
@@ -350,7 +322,7 @@ async def test_nothing_is_lost_or_repeated_or_out_of_order_while_many_write_and_
 
 @pytest.mark.parametrize(
     ("headers", "sees"),
-    [(None, True), (signed_in("hanako"), True), (signed_in("taro"), False), ({"Authorization": ""}, False)],
+    [(None, True), (signed_in("hanako"), True), (signed_in("taro"), False), (NOBODY, False)],
     ids=["admin", "owner", "another", "nobody"],
 )
 @concurrent
@@ -403,7 +375,7 @@ async def test_who_reads_too_slowly_is_dropped_with_the_reason_and_goes_on_where
 
 @concurrent
 async def test_a_client_that_never_reads_again_is_given_up(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.api.sse._WRITE_SECONDS", 0.1)
+    monkeypatch.setattr(sse, "WRITE_SECONDS", 0.1)
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.last_id)
         stream.reading.clear()
@@ -525,29 +497,35 @@ async def test_any_number_of_subscriptions_is_for_whoever_has_no_limit(shop: Sho
     ):
         assert (first.status, second.status) == (200, 200)  # a developer's machine has no other client
     with_settings(shop, max_subscriptions_per_client=0)
-    shop.engines.__dict__.pop("seats")
+    del shop.engines.subscription_quota  # made with the settings of before
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(opened(TYPES)) for _ in range(55)]
         assert {stream.status for stream in streams} == {200}
 
 
-def ends(shop: ShopInMemory) -> dict[str, float]:
-    return {end: value for (end,), value in now(shop).get("shop_subscriptions_total", {}).items()}
+async def metric(shop: ShopInMemory, name: str) -> dict[str, float]:
+    """The values of a metric with at most one label, by that label."""
+    text = (await in_thread(shop.http, "GET", "/metrics")).text
+    return {label: float(value) for label, value in re.findall(rf'^{name}(?:{{\w+="(\w+)"}})? (\S+)$', text, re.M)}
 
 
-def still_open(shop: ShopInMemory) -> float:
-    return now(shop)["shop_subscriptions_open"][()]
+async def ends(shop: ShopInMemory) -> dict[str, float]:
+    return await metric(shop, "shop_subscriptions_total")
+
+
+async def still_open(shop: ShopInMemory) -> float:
+    return (await metric(shop, "shop_subscriptions_open"))[""]
 
 
 @concurrent
 async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Counter(ends(shop))
+    before = Counter(await ends(shop))
     order = await in_thread(shop.new_order, await in_thread(shop.new_product))
     await in_thread(shop.settle)
 
     async def ended(end: str, number: int = 1) -> None:
         async with asyncio.timeout(5):
-            while ends(shop).get(end, 0) != before[end] + number:
+            while (await ends(shop)).get(end, 0) != before[end] + number:
                 await asyncio.sleep(0.02)
 
     async with opened(ORDER, {"id": order}) as stream:
@@ -556,10 +534,10 @@ async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, mon
     await ended("COMPLETE")
     async with opened(TYPES) as stream, opened(TYPES):
         await stream.until(lambda: stream.parser.last_id)
-        assert still_open(shop) == 2
+        assert await still_open(shop) == 2
     await ended("GONE", 2)
     with_settings(shop, subscriber_buffer=3)
-    shop.engines.__dict__.pop("tail")
+    del shop.engines.tail
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.last_id)
         await in_thread(shop.new_category)
@@ -574,10 +552,9 @@ async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, mon
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.last_id)
         stream.reading.clear()
-        with monkeypatch.context() as patch:
-            patch.setattr("shared.api.sse._WRITE_SECONDS", 0.2)
-            await in_thread(shop.new_category)
-            await ended("SLOW", 2)
+        monkeypatch.setattr(sse, "WRITE_SECONDS", 0.2)
+        await in_thread(shop.new_category)
+        await ended("SLOW", 2)
     product = await in_thread(shop.new_product)
     async with opened(STOCK, {"id": product}) as stream:
         await stream.next()
@@ -585,12 +562,12 @@ async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, mon
         await stream.refusal()
     await ended("FAILED")
     with_settings(shop, max_subscribers=1)
-    shop.engines.__dict__.pop("seats")
+    del shop.engines.subscription_quota  # made with the settings of before
     async with opened(TYPES), opened(TYPES) as full, opened("subscription { orderUpdates(id: 1) { id } }"):
         assert full.status == 503
     await in_thread(shop.http, "POST", json={"query": TYPES}, headers={"Accept": "application/json"})
     await ended("REFUSED", 3)
-    assert still_open(shop) == 0
+    assert await still_open(shop) == 0
 
 
 @concurrent

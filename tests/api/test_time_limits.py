@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from threading import Thread
 
 import httpx
@@ -46,8 +47,7 @@ def answer_with(shop: ShopInMemory, handler: Handler) -> list[httpx.Request]:
         assert isinstance(found, httpx.Response)
         return found
 
-    shop.commands._client = httpx.AsyncClient(transport=httpx.MockTransport(handle))
-    shop.commands._timeout = shop.engines.settings.command_timeout_seconds
+    shop.engines.command_http = httpx.AsyncClient(transport=httpx.MockTransport(handle))
     return asked
 
 
@@ -95,8 +95,8 @@ def test_many_hung_commands_of_one_request_share_its_time(shop: ShopInMemory) ->
 
 
 def test_a_command_is_told_how_long_its_answer_is_waited_for(shop: ShopInMemory) -> None:
+    shop.engines.settings = replace(shop.engines.settings, command_timeout_seconds=10)
     asked = answer_with(shop, lambda _: error("NOT_FOUND", 404))
-    shop.commands._timeout = 10
     assert shop.refusal(CREATE)["code"] == "NOT_FOUND"
     assert 0 < float(asked[0].headers["X-Timeout"]) <= 0.5
 
@@ -115,12 +115,12 @@ def test_a_breaker_opens_for_the_command_that_fails_and_for_no_other(shop: ShopI
 
 
 def test_it_closes_again_by_itself(shop: ShopInMemory) -> None:
-    working = shop.commands._client
+    working = shop.engines.command_http
     answer_with(shop, lambda _: error("SERVICE_UNAVAILABLE", 503))
     for _ in range(3):
         shop.refusal(CREATE)
-    shop.commands._client = working
-    shop.commands._timeout = 10
+    shop.engines.command_http = working
+    shop.engines.settings = replace(shop.engines.settings, command_timeout_seconds=10)
     assert shop.refusal(CREATE)["code"] == "SERVICE_UNAVAILABLE"
     time.sleep(0.5)
     assert shop.ask(CREATE)["createCategory"]["id"]

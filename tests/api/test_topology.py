@@ -20,7 +20,7 @@ from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
 from shared.monitoring import reports as report
 from shared.observability.context import fresh
-from tests.api.test_monitoring import as_nobody, services  # noqa: F401
+from tests.callers import as_nobody
 from tests.shop_in_memory import Json, ShopInMemory
 
 TOPOLOGY = """{ systemTopology { serviceName nodeName group status uptimeSeconds memoryUsageMb cpuUsagePercent
@@ -49,7 +49,7 @@ def healthy(_: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={"status": "HEALTHY", "node": "there", "checks": checks, "process": process})
 
 
-def test_every_function_is_shown_as_it_says_itself(services: ShopInMemory) -> None:  # noqa: F811
+def test_every_function_is_shown_as_it_says_itself(services: ShopInMemory) -> None:
     found, process = topology(services), psutil.Process(os.getpid())
     assert list(found) == list(manifest().functions)
     for name, node in found.items():
@@ -68,7 +68,7 @@ def test_every_function_is_shown_as_it_says_itself(services: ShopInMemory) -> No
     assert all(one["latencyMs"] >= 0 for name, one in stores.items() if name != "order-events")
 
 
-def test_graphql_is_connected_to_the_functions_it_calls(services: ShopInMemory) -> None:  # noqa: F811
+def test_graphql_is_connected_to_the_functions_it_calls(services: ShopInMemory) -> None:
     connections = topology(services)["graphql"]["connections"]
     called = {one["targetService"] for one in connections if one["connectionType"] == "HTTP"}
     assert {"create_order", "retry_saga"} <= called and "sandbox_provider" not in called

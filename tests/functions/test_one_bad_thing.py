@@ -128,7 +128,7 @@ def test_first_requests_that_come_together_share_their_engines(
 
 def test_a_503_is_asked_again_under_the_same_key(shop: ShopInMemory) -> None:
     """It may have been recorded before the database went away."""
-    working, keys = shop.commands._client, []
+    working, keys = shop.engines.command_http, []
 
     async def fail_once(request: httpx.Request) -> httpx.Response:
         keys.append(request.headers["Idempotency-Key"])
@@ -137,7 +137,7 @@ def test_a_503_is_asked_again_under_the_same_key(shop: ShopInMemory) -> None:
             return httpx.Response(503, json={"code": "SERVICE_UNAVAILABLE", "message": "gone", "field": []})
         return httpx.Response(response.status_code, content=response.content)
 
-    shop.commands._client = httpx.AsyncClient(transport=httpx.MockTransport(fail_once))
+    shop.engines.command_http = httpx.AsyncClient(transport=httpx.MockTransport(fail_once))
     made = shop.ask('mutation { createCategory(input: {name: "Tea"}) { id } }')["createCategory"]
     assert len(keys) == 2
     assert len(set(keys)) == 1
