@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
-from threading import Lock
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -27,8 +26,6 @@ from shared.runtime.engines import Engines
 
 _OUTBOX_LATE, _OUTBOX_LOST = timedelta(minutes=1), timedelta(minutes=10)
 _MEGABYTE = 1_000_000
-_client_lock = Lock()
-"""Making a client takes longer than a request, so concurrent first checks must not each make one."""
 
 
 async def health(_: Any, info: Info) -> Fields:
@@ -76,9 +73,7 @@ def _report_over_http(engines: Engines, function: Function) -> Finding:
     url = function.url(engines.settings)
     try:
         headers = asyncio.run(authorization(url))
-        with _client_lock:
-            client = _client()
-        answer = client.get(f"{url}/health/ready", headers=headers, timeout=time_left(60))
+        answer = engines.health_http.get(f"{url}/health/ready", headers=headers, timeout=time_left(60))
         return _summary(answer.json())
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise Unavailable("gave no report of its health; it may not be running") from error
@@ -89,12 +84,6 @@ def _summary(report: Fields) -> Finding:
     failing = [check["name"] for check in report["checks"] if check["status"] != HealthStatus.HEALTHY.name]
     message = f"not healthy: {', '.join(failing)}" if failing else "ready"
     return Finding(HealthStatus[report["status"]], message, report)
-
-
-@lru_cache
-def _client() -> httpx.Client:
-    """Keep no connections open: every function is asked, and seldom."""
-    return httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def _backlogs(engines: Engines) -> list[Check]:
