@@ -29,8 +29,9 @@ from shared.runtime.engines import Engines
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import as_nobody
-from tests.fakes import changed, functions_answer
+from tests.fakes import functions_answer
 from tests.shop_in_memory import Json, ShopInMemory
+from tests.stand_ins import with_methods
 
 HEALTH = "{ health { status timestamp version node checks { name status message details durationMs } } }"
 SERVICE = """query ($name: String!) { serviceHealth(serviceName: $name) {
@@ -145,14 +146,14 @@ def break_down(shop: ShopInMemory, name: str, call: Callable[..., Any]) -> None:
     """Let the store behind a check do `call` when the check reads it."""
     engines, outboxes = shop.engines, ["event_outbox", "saga_outbox"]
     engines.outboxes = [
-        changed(outbox, backlog=call) if name == check else outbox
+        with_methods(outbox, backlog=call) if name == check else outbox
         for check, outbox in zip(outboxes, engines.outboxes, strict=True)
     ]
     methods = {"firestore": "update", "pubsub": "has_topic", "sagas": "backlog", "dead_letters": "pending"}
     attributes = {"firestore": "read_models", "pubsub": "publisher"}
     if name in methods:
         attribute = attributes.get(name, name)
-        setattr(engines, attribute, changed(getattr(engines, attribute), **{methods[name]: call}))
+        setattr(engines, attribute, with_methods(getattr(engines, attribute), **{methods[name]: call}))
 
 
 @pytest.mark.parametrize("name", [name for name in CHECKS[2:] if name != "breakers"])

@@ -25,8 +25,9 @@ from shared.runtime.memory_engines import PostgresEngines
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import as_nobody
-from tests.fakes import MovableClock, Uncached, changed, method_replaced
+from tests.fakes import MovableClock, Uncached, method_replaced
 from tests.shop_in_memory import Json, ShopInMemory
+from tests.stand_ins import with_methods
 from tests.streams import Stream, concurrent, going_on, in_thread, opened, with_settings
 
 STATISTICS = """{ systemStatistics {
@@ -124,7 +125,7 @@ def test_anybody_may_look(shop: ShopInMemory, query: str) -> None:
 
 
 @pytest.mark.parametrize("query", [STATISTICS, PROJECTIONS, DASHBOARD])
-@pytest.mark.parametrize("store", ["event_log.counts", "counts.asked", "counts.records", "queries.extent"])
+@pytest.mark.parametrize("store", ["event_log.counts", "counts.executions", "counts.records", "queries.extent"])
 def test_what_can_not_be_found_out_is_an_error_and_no_number(shop: ShopInMemory, query: str, store: str) -> None:
     with method_replaced(shop, store, down_too if store.startswith("queries.") else down):
         answer = shop.graphql(query)
@@ -133,7 +134,7 @@ def test_what_can_not_be_found_out_is_an_error_and_no_number(shop: ShopInMemory,
         assert answer["data"] in (None, {"projectionStatus": None})
     else:  # it needs nothing of that
         assert (query, store) in {
-            (STATISTICS, "counts.asked"), (PROJECTIONS, "counts.records"), (DASHBOARD, "queries.extent")
+            (STATISTICS, "counts.executions"), (PROJECTIONS, "counts.records"), (DASHBOARD, "queries.extent")
         }  # fmt: skip
     shop.ask(query)
 
@@ -299,7 +300,7 @@ def test_latency_is_the_average_of_what_was_asked(shop: ShopInMemory) -> None:
         await asyncio.sleep(0.2)
         return await find(*given)
 
-    shop.engines.queries = changed(shop.engines.queries, find=slow)
+    shop.engines.queries = with_methods(shop.engines.queries, find=slow)
     shop.ask("{ categories { id } }")
     assert 200 <= dashboard(shop)["averageLatencyMs"] < 1000
 
@@ -315,9 +316,9 @@ def test_a_dashboard_counts_all_whatever_the_history_keeps(shop: ShopInMemory) -
 
 
 def test_what_is_wrong_in_the_shop_shows_on_the_dashboard(shop: ShopInMemory) -> None:
-    shop.engines.dead_letters = changed(shop.engines.dead_letters, pending=lambda: 3)
+    shop.engines.dead_letters = with_methods(shop.engines.dead_letters, pending=lambda: 3)
     assert dashboard(shop)["systemHealth"] == "DEGRADED"
-    shop.engines.read_models = changed(shop.engines.read_models, update=failing)
+    shop.engines.read_models = with_methods(shop.engines.read_models, update=failing)
     assert dashboard(shop)["systemHealth"] == "UNHEALTHY"
 
 
@@ -331,7 +332,7 @@ def looks(shop: ShopInMemory) -> list[float]:
         time.sleep(0.05)
         return counts()
 
-    shop.engines.event_log = changed(shop.engines.event_log, counts=counted)
+    shop.engines.event_log = with_methods(shop.engines.event_log, counts=counted)
     return found
 
 

@@ -21,8 +21,9 @@ from shared.monitoring import reports as report
 from shared.observability.context import fresh
 from shared.resilience.calls import SingleFlightCache
 from tests.callers import as_nobody
-from tests.fakes import MovableClock, changed, functions_answer
+from tests.fakes import MovableClock, functions_answer
 from tests.shop_in_memory import Json, ShopInMemory
+from tests.stand_ins import with_methods
 
 TOPOLOGY = """{ systemTopology { serviceName nodeName group status uptimeSeconds memoryUsageMb cpuUsagePercent
     messageQueueSize connections { targetService connectionType status latencyMs } } }"""
@@ -162,7 +163,7 @@ def test_messages_that_were_given_up_wait_no_longer(shop: ShopInMemory) -> None:
 
 def test_where_the_broker_does_not_tell_only_what_is_known_otherwise_is_shown(shop: ShopInMemory) -> None:
     functions_answer(shop, healthy)
-    shop.engines.broker = changed(shop.engines.broker, undelivered=lambda: None)
+    shop.engines.broker = with_methods(shop.engines.broker, undelivered=lambda: None)
     shop.deliver = lambda subscription, body: 204  # lost
     shop.new_category()
     shop.settle()
@@ -176,9 +177,9 @@ def test_a_store_that_is_down_leaves_what_it_knows_unknown(shop: ShopInMemory) -
         raise RuntimeError("down")
 
     functions_answer(shop, healthy)
-    shop.engines.broker = changed(shop.engines.broker, undelivered=lambda: None)
-    shop.engines.event_log = changed(shop.engines.event_log, counts=down)
-    shop.engines.outboxes[1] = changed(shop.engines.outboxes[1], backlog=down)
+    shop.engines.broker = with_methods(shop.engines.broker, undelivered=lambda: None)
+    shop.engines.event_log = with_methods(shop.engines.event_log, counts=down)
+    shop.engines.outboxes[1] = with_methods(shop.engines.outboxes[1], backlog=down)
     found = topology(shop)
     assert {node["messageQueueSize"] for node in found.values()} == {None}
     assert found["create_order"]["status"] == "HEALTHY"

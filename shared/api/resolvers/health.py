@@ -4,7 +4,6 @@ import asyncio
 import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from functools import lru_cache
 from types import FunctionType, ModuleType
 from typing import Any
@@ -18,13 +17,14 @@ from shared.auth.identity import authorization
 from shared.config.manifest import Function, manifest
 from shared.domain.errors import NotFound, Unavailable
 from shared.messaging.outbox import Outbox
-from shared.monitoring.health import SWEEPS_MISSED, Check, Finding, HealthStatus, Report, dependencies
+from shared.monitoring.health import Check, Finding, HealthStatus, Report, dependencies
+from shared.monitoring.reports import read_outbox, read_saga_backlog
 from shared.read_models.protocol import Fields
 from shared.resilience import clock
 from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
 
-_OUTBOX_LATE, _OUTBOX_LOST = timedelta(minutes=1), timedelta(minutes=10)
+_OUTBOX_LATE, _OUTBOX_LOST = 60, 600  # seconds
 _MEGABYTE = 1_000_000
 
 
@@ -97,18 +97,17 @@ def _backlogs(engines: Engines) -> list[Check]:
 
 
 def _outbox(outbox: Outbox) -> Finding:
-    backlog = outbox.backlog()
-    age = clock.now() - backlog.oldest if backlog.oldest else timedelta()
-    details = {"waiting": backlog.waiting, "oldestSeconds": max(0, round(age.total_seconds()))}
-    if age >= _OUTBOX_LOST:
+    reading = read_outbox(outbox)
+    details = {"waiting": reading.waiting, "oldestSeconds": round(reading.oldest_seconds)}
+    if reading.oldest_seconds >= _OUTBOX_LOST:
         return Finding(HealthStatus.UNHEALTHY, "messages have not been published for 10 minutes or more", details)
-    if age >= _OUTBOX_LATE:
+    if reading.oldest_seconds >= _OUTBOX_LATE:
         return Finding(HealthStatus.DEGRADED, "messages have not been published for a minute or more", details)
     return Finding(HealthStatus.HEALTHY, "messages are published in time", details)
 
 
 def _sagas(engines: Engines) -> Finding:
-    backlog = engines.sagas.backlog(clock.now() - SWEEPS_MISSED)
+    backlog = read_saga_backlog(engines.sagas)
     details = {"overdue": backlog.overdue, "stuck": backlog.stuck}
     if backlog.stuck:
         return Finding(HealthStatus.DEGRADED, "some sagas are stuck: a step could not be undone", details)

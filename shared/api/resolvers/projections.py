@@ -65,7 +65,7 @@ async def _read(engines: Engines, queries: Queries) -> Sequence[Fields]:
     subscriptions = [name for function in functions for name in _subscriptions(function)]
     events, executions, troubles, generations = await asyncio.gather(
         from_stores(engines.event_log.counts),
-        from_stores(engines.counts.asked),
+        from_stores(engines.counts.executions),
         from_stores(engines.dead_letters.troubles, subscriptions),
         engines.queries.generations(),
     )

@@ -15,7 +15,7 @@ from shared.api.resolvers.common import is_admin, limit_of
 from shared.api.resolvers.health import shop_report
 from shared.dead_letters.protocol import storable
 from shared.domain.errors import ShopError
-from shared.monitoring.counts import Records, Tally
+from shared.monitoring.counts import RecordTotals, Tally
 from shared.monitoring.executions import Execution, ExecutionFilter, Kind
 from shared.read_models.project import FED_BY
 from shared.read_models.protocol import Extent, Fields, Queries
@@ -58,7 +58,7 @@ def _read_models(extents: Mapping[str, Extent]) -> Fields:
     return {name: extent.documents for name, extent in extents.items()} | {"last_updated": _rfc3339(newest)}
 
 
-def _sagas(records: Records) -> Fields:
+def _sagas(records: RecordTotals) -> Fields:
     completed, failed, compensated = (records.sagas.get(name, 0) for name in ("COMPLETED", "FAILED", "COMPENSATED"))
     return {
         "active": records.unfinished,
@@ -119,7 +119,7 @@ async def _read_dashboard(engines: Engines) -> Fields:
     events, records, executions, health = await asyncio.gather(
         from_stores(engines.event_log.counts),
         from_stores(engines.counts.records),
-        from_stores(engines.counts.asked),
+        from_stores(engines.counts.executions),
         shop_report(engines),
     )
     recent = executions.lately.get("command", Tally()) + executions.lately.get("query", Tally())

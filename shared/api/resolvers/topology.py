@@ -19,7 +19,7 @@ from shared.config.manifest import Function, manifest
 from shared.config.settings import Settings
 from shared.domain.errors import ShopError, TimedOut
 from shared.monitoring.health import Result
-from shared.monitoring.reports import monitoring_client, refusals_told
+from shared.monitoring.reports import monitoring_client, monitoring_errors
 from shared.read_models.protocol import Fields
 from shared.resilience import clock
 from shared.resilience.calls import deadline, time_left
@@ -166,7 +166,7 @@ def _from_cloud_monitoring(settings: Settings) -> Mapping[str, int]:
         "filter": f'metric.type = "{_UNDELIVERED}"',
         "interval": {"start_time": {"seconds": now - 300}, "end_time": {"seconds": now}},
     }
-    with refusals_told("read", "graphql", "roles/monitoring.viewer"):
+    with monitoring_errors("read", "graphql", "roles/monitoring.viewer"):
         client = monitoring_client(settings.monitoring_endpoint)
         found = client.list_time_series(request, retry=None, timeout=time_left(3))
         return {one.resource.labels["subscription_id"]: one.points[0].value.int64_value for one in found if one.points}
