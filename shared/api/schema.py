@@ -23,11 +23,35 @@ from graphql.error import located_error
 from pydantic.alias_generators import to_snake
 
 from shared.api.context import Info, Resolver, Resolvers, SourceEvent, Subscription
-from shared.api.resolvers import transition
+from shared.api.resolvers import (
+    categories,
+    dead_letters,
+    events,
+    health,
+    messages,
+    orders,
+    products,
+    projections,
+    sagas,
+    statistics,
+    topology,
+)
 from shared.config.manifest import ROOT
 from shared.monitoring.recorder import watched
 
-MODULES = (transition,)
+MODULES = (
+    categories,
+    products,
+    orders,
+    events,
+    sagas,
+    messages,
+    dead_letters,
+    projections,
+    health,
+    statistics,
+    topology,
+)
 """Every module of resolvers/. Each has a table RESOLVERS."""
 
 

@@ -142,6 +142,11 @@ class Engines:
         )
 
     @cached_property
+    def health_http(self) -> httpx.Client:
+        """The connections over which functions are asked for their health: none is kept open, as that happens seldom."""
+        return httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
+
+    @cached_property
     def payments(self) -> PaymentGateway:
         authorization = self.settings.payment_authorization
         return HttpPayments(self.settings.payment_url, self.breakers["the payment provider"], authorization)

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from shared.resilience import clock
+from tests.fakes import MovableClock
 from tests.shop_in_memory import ShopInMemory, plain_logs, provider, served, shop, shop_settings
 
 __all__ = ["plain_logs", "provider", "services", "shop", "shop_settings"]
@@ -18,3 +20,10 @@ def services(shop: ShopInMemory) -> Iterator[ShopInMemory]:
             shop.engines.settings, command_url=f"{command}/{{function}}", query_url=f"{query}/{{function}}"
         )
         yield shop
+
+
+@pytest.fixture
+def movable_clock() -> Iterator[MovableClock]:
+    machine = MovableClock()
+    with clock.use(machine):
+        yield machine

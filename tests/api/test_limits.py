@@ -60,8 +60,16 @@ AT_THE_BOUND: dict[str, tuple[int, Callable[[int], str], str]] = {
     "max_query_depth": (3, nested, "depth is 4; at most 3"),
     "max_query_aliases": (2, lambda n: "{" + "".join(f" a{i}: categories {{ id }}" for i in range(n)) + "}", "is 3"),
     "max_query_cost": (21, lambda n: f"{{ categories(limit: {n - 1}) {{ id }} }}", "cost is 22; at most 21"),
-    "max_list_limit": (150, lambda n: f"{{ categories(limit: {n}) {{ id }} }}", "limit must be from 0 to 150, not 151"),
-    "max_list_offset": (7, lambda n: f"{{ categories(offset: {n}) {{ id }} }}", "offset must be from 0 to 7, not 8"),
+    "max_list_limit": (
+        150,
+        lambda n: f"{{ categories(limit: {n}) {{ id }} }}",
+        "limit must be between 0 and 150; got 151",
+    ),
+    "max_list_offset": (
+        7,
+        lambda n: f"{{ categories(offset: {n}) {{ id }} }}",
+        "offset must be between 0 and 7; got 8",
+    ),
     "max_search_characters": (
         4,
         lambda n: f'{{ searchProducts(searchTerm: "{"x" * n}") {{ id }} }}',

@@ -14,7 +14,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
-from shared.api import monitoring
+from shared.api.resolvers import health as health_resolvers
+from shared.api.resolvers.health import size_of
 from shared.config.manifest import manifest
 from shared.config.settings import Settings
 from shared.dead_letters.protocol import given_up
@@ -22,11 +23,13 @@ from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Message, Push, PushedMessage
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog
+from shared.monitoring.health import Checkup
 from shared.observability.context import fresh
 from shared.runtime.engines import Engines
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import as_nobody
+from tests.fakes import changed, functions_answer
 from tests.shop_in_memory import Json, ShopInMemory
 
 HEALTH = "{ health { status timestamp version node checks { name status message details durationMs } } }"
@@ -41,8 +44,8 @@ SECRET = "host=10.1.2.3 password=hunter2"
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 0.0)
+def checks_run_anew(shop: ShopInMemory) -> None:
+    shop.engines.checkup = Checkup(keep_seconds=0)
 
 
 def health(shop: ShopInMemory) -> Json:
@@ -138,23 +141,23 @@ def fail(*_: object) -> NoReturn:
     raise RuntimeError(SECRET)
 
 
-def behind(shop: ShopInMemory, name: str) -> tuple[Any, str]:
-    """The object and the name of its method that a check calls."""
-    return {
-        "firestore": (shop.engines.read_models, "update"),
-        "pubsub": (shop.engines.broker, "has_topic"),
-        "event_outbox": (shop.engines.outboxes[0], "backlog"),
-        "saga_outbox": (shop.engines.outboxes[1], "backlog"),
-        "sagas": (shop.engines.sagas, "backlog"),
-        "dead_letters": (shop.engines.dead_letters, "pending"),
-    }[name]
+def break_down(shop: ShopInMemory, name: str, call: Callable[..., Any]) -> None:
+    """Let the store behind a check do `call` when the check reads it."""
+    engines, outboxes = shop.engines, ["event_outbox", "saga_outbox"]
+    engines.outboxes = [
+        changed(outbox, backlog=call) if name == check else outbox
+        for check, outbox in zip(outboxes, engines.outboxes, strict=True)
+    ]
+    methods = {"firestore": "update", "pubsub": "has_topic", "sagas": "backlog", "dead_letters": "pending"}
+    attributes = {"firestore": "read_models", "pubsub": "publisher"}
+    if name in methods:
+        attribute = attributes.get(name, name)
+        setattr(engines, attribute, changed(getattr(engines, attribute), **{methods[name]: call}))
 
 
 @pytest.mark.parametrize("name", [name for name in CHECKS[2:] if name != "breakers"])
-def test_a_part_that_fails_is_named_and_its_reason_is_for_admins(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(*behind(shop, name), fail)
+def test_a_part_that_fails_is_named_and_its_reason_is_for_admins(shop: ShopInMemory, name: str) -> None:
+    break_down(shop, name, fail)
     found = check(shop, name)
     assert (found["status"], found["message"]) == ("UNHEALTHY", "failed; the log says why")
     assert SECRET in found["details"]["error"]
@@ -168,10 +171,10 @@ def test_a_part_that_fails_is_named_and_its_reason_is_for_admins(
 
 @pytest.mark.parametrize("name", [name for name in CHECKS[2:] if name != "breakers"])
 def test_a_part_that_hangs_is_named_in_time_and_keeps_no_other_waiting(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, hang: Callable[..., Any], name: str
+    shop: ShopInMemory, hang: Callable[..., Any], name: str
 ) -> None:
     shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.3)
-    monkeypatch.setattr(*behind(shop, name), hang)
+    break_down(shop, name, hang)
     began = time.monotonic()
     found = check(shop, name)
     assert (found["status"], found["message"]) == ("UNHEALTHY", "did not answer within 0.3 seconds")
@@ -182,10 +185,8 @@ def test_a_part_that_hangs_is_named_in_time_and_keeps_no_other_waiting(
     assert time.monotonic() - began < 2
 
 
-def test_asking_for_health_many_times_in_one_query_looks_once(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 1.0)
+def test_asking_for_health_many_times_in_one_query_looks_once(shop: ShopInMemory) -> None:
+    shop.engines.checkup = Checkup(keep_seconds=1)
     looks: list[int] = []
 
     def look() -> Backlog:
@@ -193,7 +194,7 @@ def test_asking_for_health_many_times_in_one_query_looks_once(
         time.sleep(0.05)
         return Backlog(0, None)
 
-    monkeypatch.setattr(shop.engines.outboxes[0], "backlog", look)
+    break_down(shop, "event_outbox", look)
     shop.ask("{" + " ".join(f"a{n}: health {{ status }}" for n in range(40)) + "}")
     assert len(looks) == 1
 
@@ -218,15 +219,13 @@ def test_a_service_is_as_well_as_the_worst_of_its_functions(services: ShopInMemo
     assert {(one["status"], one["message"]) for one in report["checks"]} == {("HEALTHY", "ready")}
 
 
-def test_a_function_that_is_not_well_makes_its_service_so(
-    services: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(services.engines.read_models, "update", fail)
+def test_a_function_that_is_not_well_makes_its_service_so(services: ShopInMemory) -> None:
+    break_down(services, "firestore", fail)
     report = service(services, "project_orders")
     assert report["status"] == "UNHEALTHY"
     report = service(services, "query")
     assert report["status"] == "UNHEALTHY"
-    assert {one["message"] for one in report["checks"]} == {"not well: firestore"}
+    assert {one["message"] for one in report["checks"]} == {"not healthy: firestore"}
     report = service(services, "command")
     assert {one["status"] for one in report["checks"]} == {"HEALTHY"}
 
@@ -248,16 +247,13 @@ def test_graphql_answers_for_itself(shop: ShopInMemory) -> None:
         httpx.Response(403, json={"code": "FORBIDDEN"}),
     ],
 )
-def test_a_function_that_gives_no_report_is_unhealthy(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, answer: httpx.Response | Exception
-) -> None:
+def test_a_function_that_gives_no_report_is_unhealthy(shop: ShopInMemory, answer: httpx.Response | Exception) -> None:
     def transport(_: httpx.Request) -> httpx.Response:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    client = httpx.Client(transport=httpx.MockTransport(transport))
-    monkeypatch.setattr(monitoring, "_client", lambda: client)
+    functions_answer(shop, transport)
     response = as_nobody(shop, SERVICE, name="create_order")
     (found,) = response.json()["data"]["serviceHealth"]["checks"]
     assert (found["name"], found["status"], found["details"]) == ("create_order", "UNHEALTHY", None)
@@ -266,7 +262,7 @@ def test_a_function_that_gives_no_report_is_unhealthy(
 
 
 def test_a_function_that_hangs_keeps_its_service_waiting_no_longer_than_a_command(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, hang: Callable[..., Any]
+    shop: ShopInMemory, hang: Callable[..., Any]
 ) -> None:
     def transport(request: httpx.Request) -> httpx.Response:
         if "create_order" in request.url.path:
@@ -274,14 +270,13 @@ def test_a_function_that_hangs_keeps_its_service_waiting_no_longer_than_a_comman
         return httpx.Response(200, json={"status": "DEGRADED", "checks": [{"name": "x", "status": "DEGRADED"}]})
 
     shop.engines.settings = replace(shop.engines.settings, command_timeout_seconds=1)
-    client = httpx.Client(transport=httpx.MockTransport(transport))
-    monkeypatch.setattr(monitoring, "_client", lambda: client)
+    functions_answer(shop, transport)
     began = time.monotonic()
     report = service(shop, "command")
     assert time.monotonic() - began < 4
     found = {one["name"]: (one["status"], one["message"]) for one in report["checks"]}
     assert found.pop("create_order") == ("UNHEALTHY", "did not answer within 1 seconds")
-    assert set(found.values()) == {("DEGRADED", "not well: x")}
+    assert set(found.values()) == {("DEGRADED", "not healthy: x")}
 
 
 @pytest.mark.parametrize("name", ["", "nope", "graphql ", "Client", "\0", "🍵", "x" * 10_000, "../create_order"])
@@ -306,9 +301,8 @@ def test_in_the_cloud_a_function_is_asked_with_our_identity(
     async def authorization(url: str) -> dict[str, str]:
         return {"Authorization": f"Bearer for {url}"}
 
-    client = httpx.Client(transport=httpx.MockTransport(transport))
-    monkeypatch.setattr(monitoring, "_client", lambda: client)
-    monkeypatch.setattr(monitoring, "authorization", authorization)
+    functions_answer(shop, transport)
+    monkeypatch.setattr(health_resolvers, "authorization", authorization)
     service(shop, "query")
     urls = {f"http://127.0.0.1:8082/{one.name}" for one in manifest().of_service("query")}
     assert {str(one.url) for one in asked} == {f"{url}/health/ready" for url in urls}
@@ -328,15 +322,15 @@ def test_memory_is_that_of_this_process(shop: ShopInMemory) -> None:
 
 def test_stores_in_memory_grow_with_what_they_hold(shop: ShopInMemory) -> None:
     product = shop.new_product()
-    before = monitoring._size(shop.engines.in_memory)
+    before = size_of(shop.engines.in_memory)
     for number in range(50):
         shop.command("adjust_stock", {"productId": product, "delta": 1, "reason": f"{number}" + "x" * 900})
     shop.settle()
-    grown = monitoring._size(shop.engines.in_memory) - before
+    grown = size_of(shop.engines.in_memory) - before
     assert 50_000 < grown < 2_000_000
     assert shop.ask("{ memoryInfo { etsMb } }")["memoryInfo"]["etsMb"] == pytest.approx((before + grown) / 1e6, rel=0.5)
 
 
 def test_where_databases_hold_the_data_none_of_it_counts_as_memory() -> None:
     assert Engines(Settings()).in_memory == []
-    assert monitoring._size([]) == 0
+    assert size_of([]) == 0

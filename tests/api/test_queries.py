@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.api import context, queries
+from shared.api import context
+from shared.api.resolvers import common
 from shared.read_models.generations import GENERATIONS
 from tests.shop_in_memory import Json, ShopInMemory
 
@@ -267,7 +268,7 @@ def test_a_search_can_be_of_one_category(stocked: ShopInMemory) -> None:
 def test_a_search_goes_through_as_many_candidates_as_it_takes(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "_SEARCH_PAGE", 3)
+    monkeypatch.setattr(common, "_SEARCH_BATCH", 3)
     category_id = shop.new_category()
     for n in range(12):
         shop.new_product(category_id, name=f"tea {n:02}" + (" green" if n % 4 == 3 else ""))

@@ -11,19 +11,21 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
-from shared.api import statistics
 from shared.config.manifest import Subscription, manifest
 from shared.domain.errors import Unavailable
 from shared.event_store.protocol import Append, EventCounts, EventRecord
+from shared.monitoring.health import Checkup
+from shared.monitoring.recorder import Recorder
 from shared.observability.context import fresh
 from shared.postgres.pool import Pool
-from shared.read_models import project
 from shared.read_models.project import FED_BY
+from shared.resilience.calls import SingleFlightCache
 from shared.runtime.engines import use
 from shared.runtime.memory_engines import PostgresEngines
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import as_nobody
+from tests.fakes import MovableClock, Uncached, changed, method_replaced
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.streams import Stream, concurrent, going_on, in_thread, opened, with_settings
 
@@ -43,10 +45,9 @@ WRITER = {"Authorization": f"Bearer {emulator_token('bob@example.com', role='wri
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 0.0)
-    monkeypatch.setattr(statistics, "_KEPT", 0.0)
-    monkeypatch.setattr(statistics, "_PROJECTIONS_KEPT", 0.0)
+def uncached(movable_clock: MovableClock, shop: ShopInMemory) -> None:
+    shop.engines.checkup = Checkup(keep_seconds=0)
+    shop.engines.cache = Uncached()
 
 
 def system(shop: ShopInMemory) -> Json:
@@ -124,12 +125,8 @@ def test_anybody_may_look(shop: ShopInMemory, query: str) -> None:
 
 @pytest.mark.parametrize("query", [STATISTICS, PROJECTIONS, DASHBOARD])
 @pytest.mark.parametrize("store", ["event_log.counts", "counts.asked", "counts.records", "queries.extent"])
-def test_what_can_not_be_found_out_is_an_error_and_no_number(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, query: str, store: str
-) -> None:
-    name, method = store.split(".")
-    with monkeypatch.context() as patch:
-        patch.setattr(getattr(shop.engines, name), method, down_too if name == "queries" else down)
+def test_what_can_not_be_found_out_is_an_error_and_no_number(shop: ShopInMemory, query: str, store: str) -> None:
+    with method_replaced(shop, store, down_too if store.startswith("queries.") else down):
         answer = shop.graphql(query)
     if "errors" in answer:
         assert answer["errors"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
@@ -190,7 +187,7 @@ def test_what_is_processed_outlives_the_process(shop: ShopInMemory) -> None:
     assert projections(shop)["categories"]["processedCount"] == 1
 
 
-def test_a_projection_that_gets_no_messages_lags_behind(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_projection_that_gets_no_messages_lags_behind(shop: ShopInMemory, movable_clock: MovableClock) -> None:
     lost: list[Subscription] = []
 
     def lose(subscription: Subscription, body: Json) -> int:
@@ -211,7 +208,7 @@ def test_a_projection_that_gets_no_messages_lags_behind(shop: ShopInMemory, monk
     assert (behind["status"], behind["lagEvents"], behind["processedCount"]) == ("RUNNING", len(events), 0)
     assert 0 < behind["lagSeconds"] < 30
     assert behind["position"] == 0  # no order's event has been applied: everything before them has
-    monkeypatch.setattr(statistics, "_LATE", 0.0)
+    movable_clock.move(10)
     assert projections(shop)["orders"]["status"] == "LAGGING"
     shop.deliver = shop.hand_over
     shop.push("project_orders", shop.pushed("project_orders")[-1].body)
@@ -229,35 +226,28 @@ def test_how_far_a_projection_got_is_the_event_before_the_first_it_lacks(shop: S
     assert (one["position"], one["lagEvents"], one["processedCount"]) == (1, 3, 1)
 
 
-def test_the_backlog_is_exact_however_long_and_its_age_at_least_so_much(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(statistics, "LOOKED_AT", 3)
-    monkeypatch.setattr(project, "LOOKED_AT", 3)
-    shop.engines.event_store._after_commit = None  # type: ignore[attr-defined]
+def test_the_backlog_is_exact_however_long_and_its_age_at_least_so_much(shop: ShopInMemory) -> None:
+    shop.deliver = lambda subscription, body: 204  # lost
     hour = datetime.now(UTC) - timedelta(hours=1)
     stream = f"order-{uuid7()}"
     events = [
-        EventRecord(uuid7(), stream, n + 1, "OrderConfirmed", 1, {}, fresh(), hour + timedelta(minutes=n))
-        for n in range(20)
+        EventRecord(uuid7(), stream, n + 1, "OrderConfirmed", 1, {}, fresh(), hour + timedelta(seconds=n))
+        for n in range(520)
     ]
     shop.engines.event_store.append(Append(events))
     one = projections(shop)["orders"]
-    assert (one["lagEvents"], one["position"], one["status"]) == (20, None, "LAGGING")
-    assert one["lagSeconds"] == pytest.approx((datetime.now(UTC) - events[17].recorded_at).total_seconds(), abs=5)
+    assert (one["lagEvents"], one["position"], one["status"]) == (520, None, "LAGGING")
+    assert one["lagSeconds"] == pytest.approx((datetime.now(UTC) - events[20].recorded_at).total_seconds(), abs=5)
 
 
 def failing(*_: object) -> NoReturn:
     raise RuntimeError("hanako@example.com is not a document")
 
 
-def test_a_projection_that_fails_says_since_when_to_all_and_why_to_admins(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(shop.engines.read_models, "update", failing)
+def test_a_projection_that_fails_says_since_when_to_all_and_why_to_admins(shop: ShopInMemory) -> None:
+    with method_replaced(shop, "read_models.update", failing):
         shop.new_category()
-        shop.settle()  # until it is given up
+        shop.settle()  # until every attempt has failed
         shop.engines.recorder.flush()
         one = projections(shop)["categories"]
     attempts = manifest().subscriptions.max_delivery_attempts
@@ -302,20 +292,21 @@ def test_a_dashboard_shows_what_is_going_on(shop: ShopInMemory) -> None:
     }
 
 
-def test_latency_is_the_average_of_what_was_asked(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latency_is_the_average_of_what_was_asked(shop: ShopInMemory) -> None:
     find = shop.engines.queries.find
 
     async def slow(*given: Any) -> Any:
         await asyncio.sleep(0.2)
         return await find(*given)
 
-    monkeypatch.setattr(shop.engines.queries, "find", slow)
+    shop.engines.queries = changed(shop.engines.queries, find=slow)
     shop.ask("{ categories { id } }")
     assert 200 <= dashboard(shop)["averageLatencyMs"] < 1000
 
 
 def test_a_dashboard_counts_all_whatever_the_history_keeps(shop: ShopInMemory) -> None:
-    shop.engines.recorder._sample = 0
+    shop.engines.recorder.close()
+    shop.engines.recorder = Recorder(shop.engines.executions, shop.engines.counts, 0)
     for _ in range(3):
         shop.ask("{ categories { id } }")
     shop.engines.recorder.flush()
@@ -323,15 +314,15 @@ def test_a_dashboard_counts_all_whatever_the_history_keeps(shop: ShopInMemory) -
     assert dashboard(shop)["totalQueries"] == 4
 
 
-def test_what_is_wrong_in_the_shop_shows_on_the_dashboard(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shop.engines.dead_letters, "pending", lambda: 3)
+def test_what_is_wrong_in_the_shop_shows_on_the_dashboard(shop: ShopInMemory) -> None:
+    shop.engines.dead_letters = changed(shop.engines.dead_letters, pending=lambda: 3)
     assert dashboard(shop)["systemHealth"] == "DEGRADED"
-    monkeypatch.setattr(shop.engines.read_models, "update", failing)
+    shop.engines.read_models = changed(shop.engines.read_models, update=failing)
     assert dashboard(shop)["systemHealth"] == "UNHEALTHY"
 
 
 @pytest.fixture
-def looks(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def looks(shop: ShopInMemory) -> list[float]:
     """When the log was counted."""
     found, counts = list[float](), shop.engines.event_log.counts
 
@@ -340,26 +331,29 @@ def looks(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         time.sleep(0.05)
         return counts()
 
-    monkeypatch.setattr(shop.engines.event_log, "counts", counted)
+    shop.engines.event_log = changed(shop.engines.event_log, counts=counted)
     return found
+
+
+def cached_for_ever(shop: ShopInMemory, movable_clock: MovableClock) -> None:
+    shop.engines.cache = SingleFlightCache()
+    movable_clock.stop()
 
 
 @pytest.mark.parametrize("field", ["systemStatistics { sagas { total } }", "projectionStatus { name }",
                                    "dashboardStats { totalEvents }"])  # fmt: skip
 def test_asking_many_times_at_once_looks_once(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, looks: list[float], field: str
+    shop: ShopInMemory, movable_clock: MovableClock, looks: list[float], field: str
 ) -> None:
-    monkeypatch.setattr(statistics, "_KEPT", 30.0)
-    monkeypatch.setattr(statistics, "_PROJECTIONS_KEPT", 30.0)
+    cached_for_ever(shop, movable_clock)
     shop.ask("{" + " ".join(f"a{n}: {field}" for n in range(40)) + "}")
     shop.ask(f"{{ {field} }}")
     assert len(looks) == 1
 
 
-def test_a_look_that_failed_is_not_kept(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "_KEPT", 30.0)
-    with monkeypatch.context() as patch:
-        patch.setattr(shop.engines.event_log, "counts", down)
+def test_a_look_that_failed_is_not_kept(shop: ShopInMemory, movable_clock: MovableClock) -> None:
+    cached_for_ever(shop, movable_clock)
+    with method_replaced(shop, "event_log.counts", down):
         assert shop.refusal(DASHBOARD)["code"] == "SERVICE_UNAVAILABLE"
     assert dashboard(shop)["totalEvents"] == 0
 
@@ -434,17 +428,13 @@ async def test_who_is_one_too_many_is_told_and_who_leaves_makes_room(brisk: Shop
 
 
 @concurrent
-async def test_a_store_that_is_down_at_the_beginning_is_told_and_later_waited_for(
-    brisk: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(brisk.engines.event_log, "counts", down)
+async def test_a_store_that_is_down_at_the_beginning_is_told_and_later_waited_for(brisk: ShopInMemory) -> None:
+    with method_replaced(brisk, "event_log.counts", down):
         async with opened(STREAM) as stream:
             assert (await stream.refusal())["extensions"]["code"] == "SERVICE_UNAVAILABLE"
     async with opened(STREAM) as stream:
         await shown(stream)
-        with monkeypatch.context() as patch:
-            patch.setattr(brisk.engines.event_log, "counts", down)
+        with method_replaced(brisk, "event_log.counts", down):
             await in_thread(brisk.new_category)
             await asyncio.sleep(0.3)
             assert stream.nothing_waits() and not stream.ended
@@ -452,10 +442,8 @@ async def test_a_store_that_is_down_at_the_beginning_is_told_and_later_waited_fo
 
 
 @concurrent
-async def test_many_who_watch_cost_as_much_as_one(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, looks: list[float]
-) -> None:
-    monkeypatch.setattr(statistics, "_KEPT", 0.5)
+async def test_many_who_watch_cost_as_much_as_one(shop: ShopInMemory, looks: list[float]) -> None:
+    shop.engines.cache = SingleFlightCache()
     with_settings(shop, dashboard_seconds=0.2, max_subscriptions_per_client=0)
     began = time.monotonic()
 
@@ -472,7 +460,7 @@ async def test_many_who_watch_cost_as_much_as_one(
         await asyncio.sleep(0.3)
     seen = await asyncio.gather(*watching)
     assert all(one == sorted(set(one)) for one in seen)
-    assert len(looks) <= (time.monotonic() - began) / 0.5 + 2
+    assert len(looks) <= (time.monotonic() - began) / 1.0 + 2
 
 
 @pytest.fixture

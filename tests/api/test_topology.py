@@ -14,13 +14,14 @@ import psutil
 import pytest
 from google.cloud.monitoring_v3.types import ListTimeSeriesRequest, ListTimeSeriesResponse, TimeSeries
 
-from shared.api import monitoring
 from shared.config.manifest import Subscription, manifest
 from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
 from shared.monitoring import reports as report
 from shared.observability.context import fresh
+from shared.resilience.calls import SingleFlightCache
 from tests.callers import as_nobody
+from tests.fakes import MovableClock, changed, functions_answer
 from tests.shop_in_memory import Json, ShopInMemory
 
 TOPOLOGY = """{ systemTopology { serviceName nodeName group status uptimeSeconds memoryUsageMb cpuUsagePercent
@@ -33,14 +34,9 @@ def topology(shop: ShopInMemory) -> dict[str, Json]:
 
 
 def asked_again(shop: ShopInMemory) -> dict[str, Json]:
-    """Without what was kept."""
-    shop.engines.cache._found.clear()
+    """Ask without what was cached."""
+    shop.engines.cache = SingleFlightCache()
     return topology(shop)
-
-
-def reporting(monkeypatch: pytest.MonkeyPatch, answer: Callable[[httpx.Request], httpx.Response]) -> None:
-    client = httpx.Client(transport=httpx.MockTransport(answer))
-    monkeypatch.setattr(monitoring, "_client", lambda: client)
 
 
 def healthy(_: httpx.Request) -> httpx.Response:
@@ -80,22 +76,18 @@ def test_anybody_may_look_and_nobody_is_told_why_something_fails(shop: ShopInMem
     assert "errors" not in answer.json() and "127.0.0.1" not in answer.text
 
 
-def test_a_function_that_can_not_be_reached_is_unhealthy_and_nothing_else_is_known_of_it(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_that_can_not_be_reached_is_unhealthy_and_nothing_else_is_known_of_it(shop: ShopInMemory) -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    reporting(monkeypatch, refuse)
+    functions_answer(shop, refuse)
     node = topology(shop)["create_order"]
     assert (node["status"], node["nodeName"]) == ("UNHEALTHY", "unknown")
     assert node["uptimeSeconds"] is node["memoryUsageMb"] is node["cpuUsagePercent"] is None
     assert {(one["status"], one["latencyMs"]) for one in node["connections"]} == {("UNKNOWN", None)}
 
 
-def test_a_function_that_has_to_start_is_unknown_until_it_has_answered(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_that_has_to_start_is_unknown_until_it_has_answered(shop: ShopInMemory) -> None:
     started = Event()
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -103,7 +95,7 @@ def test_a_function_that_has_to_start_is_unknown_until_it_has_answered(
             started.wait(20)
         return healthy(request)
 
-    reporting(monkeypatch, answer)
+    functions_answer(shop, answer)
     shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.5)
     began = time.monotonic()
     found = topology(shop)
@@ -119,30 +111,26 @@ def test_a_function_that_has_to_start_is_unknown_until_it_has_answered(
     assert topology(shop)["create_order"]["status"] == "HEALTHY"
 
 
-def test_looking_often_does_not_start_every_function_each_time(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_looking_often_does_not_start_every_function_each_time(movable_clock: MovableClock, shop: ShopInMemory) -> None:
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request.url.path)
         return healthy(request)
 
-    reporting(monkeypatch, answer)
+    functions_answer(shop, answer)
     shop.engines.settings = replace(shop.engines.settings, topology_seconds=30)
     for _ in range(3):
         shop.ask("{" + " ".join(f"a{n}: systemTopology {{ serviceName }}" for n in range(10)) + "}")
     assert sorted(asked) == sorted(f"/{name}/health/ready" for name in manifest().functions if name != "graphql")
     shop.engines.settings = replace(shop.engines.settings, topology_seconds=0.01)
-    time.sleep(1.1)  # what a check has found is kept for a second
+    movable_clock.move(1.1)  # the result of a check is reused for a second
     topology(shop)
     assert len(asked) == 2 * (len(manifest().functions) - 1)
 
 
-def test_what_waits_for_a_function_is_counted_where_the_broker_knows(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reporting(monkeypatch, healthy)
+def test_what_waits_for_a_function_is_counted_where_the_broker_knows(shop: ShopInMemory) -> None:
+    functions_answer(shop, healthy)
     held = Event()
 
     def hold(subscription: Subscription, body: Json) -> int:
@@ -172,11 +160,9 @@ def test_messages_that_were_given_up_wait_no_longer(shop: ShopInMemory) -> None:
     assert set(shop.engines.broker.undelivered().values()) == {0}
 
 
-def test_where_the_broker_does_not_tell_only_what_is_known_otherwise_is_shown(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reporting(monkeypatch, healthy)
-    monkeypatch.setattr(shop.engines, "undelivered", lambda: None)
+def test_where_the_broker_does_not_tell_only_what_is_known_otherwise_is_shown(shop: ShopInMemory) -> None:
+    functions_answer(shop, healthy)
+    shop.engines.broker = changed(shop.engines.broker, undelivered=lambda: None)
     shop.deliver = lambda subscription, body: 204  # lost
     shop.new_category()
     shop.settle()
@@ -185,14 +171,14 @@ def test_where_the_broker_does_not_tell_only_what_is_known_otherwise_is_shown(
     assert {name: size for name, size in sizes.items() if size is not None} == known
 
 
-def test_a_store_that_is_down_leaves_what_it_knows_unknown(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_down_leaves_what_it_knows_unknown(shop: ShopInMemory) -> None:
     def down(*_: object) -> None:
         raise RuntimeError("down")
 
-    reporting(monkeypatch, healthy)
-    monkeypatch.setattr(shop.engines, "undelivered", lambda: None)
-    monkeypatch.setattr(shop.engines.event_log, "counts", down)
-    monkeypatch.setattr(shop.engines.outboxes[1], "backlog", down)
+    functions_answer(shop, healthy)
+    shop.engines.broker = changed(shop.engines.broker, undelivered=lambda: None)
+    shop.engines.event_log = changed(shop.engines.event_log, counts=down)
+    shop.engines.outboxes[1] = changed(shop.engines.outboxes[1], backlog=down)
     found = topology(shop)
     assert {node["messageQueueSize"] for node in found.values()} == {None}
     assert found["create_order"]["status"] == "HEALTHY"
@@ -222,8 +208,8 @@ class CloudMonitoring:
 
 
 @pytest.fixture
-def cloud(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudMonitoring]:
-    reporting(monkeypatch, healthy)
+def cloud(shop: ShopInMemory) -> Iterator[CloudMonitoring]:
+    functions_answer(shop, healthy)
     cloud = CloudMonitoring()
 
     def encoded(answer: Any) -> bytes:

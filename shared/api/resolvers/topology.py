@@ -1,7 +1,7 @@
-"""The resolver that shows what the shop consists of: each function of the manifest, how it does, and what it talks to.
+"""Topology: each function of the manifest, its health, its connections, and how many messages wait for it.
 
-What a function says of itself is asked for over HTTP and kept for a while, or looking would keep all of them running. Nobody
-waits for one that has to start first: it is UNKNOWN until it has answered.
+A function's own report is cached: asking at every look would keep all functions running. No request waits for a
+function that has to start first; it is UNKNOWN until it has answered.
 """
 
 import asyncio
@@ -11,9 +11,9 @@ from typing import Any
 
 import structlog
 
-from shared.api.context import Info, from_stores
-from shared.api.monitoring import asking
-from shared.api.statistics import projections
+from shared.api.context import Info, Resolvers, from_stores
+from shared.api.resolvers.health import function_check
+from shared.api.resolvers.projections import projections
 from shared.auth.identity import in_the_cloud
 from shared.config.manifest import Function, manifest
 from shared.config.settings import Settings
@@ -26,11 +26,11 @@ from shared.resilience.calls import deadline, time_left
 from shared.runtime.engines import Engines
 
 _UNKNOWN = "UNKNOWN"
-_QUEUES_KEPT = 15.0  # seconds; Cloud Monitoring has a new value every minute
+_CLOUD_CACHE_SECONDS, _LOCAL_CACHE_SECONDS = 15.0, 1.0  # Cloud Monitoring has a new value every minute
 _UNDELIVERED = "pubsub.googleapis.com/subscription/num_undelivered_messages"
 
 Answers = Mapping[str, Result]
-"""By function; only of those that have answered, or are known not to."""
+"""Results by function, of the functions that have answered or are known not to."""
 
 _log = structlog.get_logger()
 
@@ -42,22 +42,22 @@ async def system_topology(_: Any, info: Info) -> Sequence[Fields]:
 
 
 async def _answers(engines: Engines) -> Answers:
-    """Of those who answer within the time that a health check has; what others answer later is there for who asks next."""
+    """Return what arrives within the time of a health check; later answers are cached for the next caller."""
     functions = manifest().functions.values()
-    asked = {one.name: asyncio.ensure_future(_answer(engines, one)) for one in functions}
+    asked = {function.name: asyncio.ensure_future(_answer(engines, function)) for function in functions}
     await asyncio.wait(asked.values(), timeout=engines.settings.health_check_seconds)
-    answers = {name: one.result() for name, one in asked.items() if one.done() and not one.exception()}
-    for one in asked.values():
-        one.cancel()
+    answers = {name: task.result() for name, task in asked.items() if task.done() and not task.exception()}
+    for task in asked.values():
+        task.cancel()
     return answers
 
 
 async def _answer(engines: Engines, function: Function) -> Result:
     async def ask() -> Result:
-        (result,) = await engines.checkup.run_async([asking(engines, function)])
+        (result,) = await engines.checkup.run_async([function_check(engines, function)])
         return result
 
-    return await engines.cache.get(f"how {function.name} does", engines.settings.topology_seconds, ask)
+    return await engines.cache.get(f"the health of {function.name}", engines.settings.topology_seconds, ask)
 
 
 def _node(function: Function, answers: Answers, queues: Mapping[str, int]) -> Fields:
@@ -77,7 +77,7 @@ def _node(function: Function, answers: Answers, queues: Mapping[str, int]) -> Fi
 
 
 def _report(answers: Answers, function: str) -> Mapping[str, Any]:
-    """What it has said of itself; empty when it has said nothing."""
+    """Return the function's own report, empty when it has given none."""
     details = answers[function].found.details if function in answers else {}
     return details if "checks" in details else {}
 
@@ -92,13 +92,13 @@ def _connections(function: Function, answers: Answers) -> Iterator[Fields]:
         check = checks.get(name, {})
         kind = "BROKER" if name == "pubsub" else "DATABASE"
         yield _connection(name, kind, check.get("status", _UNKNOWN), check.get("durationMs"))
-    for one in manifest().all_subscriptions:
-        if one.endpoint == function.name:
-            yield _connection(one.topic, "SUBSCRIPTION", _UNKNOWN, None)
+    for subscription in manifest().all_subscriptions:
+        if subscription.endpoint == function.name:
+            yield _connection(subscription.topic, "SUBSCRIPTION", _UNKNOWN, None)
     if function.name == "graphql":
         for other in _called_by_graphql():
-            took = answers[other].duration_ms if other in answers else None
-            yield _connection(other, "HTTP", _status(answers, other), took)
+            latency_ms = answers[other].duration_ms if other in answers else None
+            yield _connection(other, "HTTP", _status(answers, other), latency_ms)
 
 
 def _connection(target: str, kind: str, status: str, latency_ms: int | None) -> Fields:
@@ -106,42 +106,41 @@ def _connection(target: str, kind: str, status: str, latency_ms: int | None) -> 
 
 
 def _called_by_graphql() -> list[str]:
-    """All commands; the sandbox of the providers, which uses none of our stores, is called by saga steps."""
-    return [one.name for one in manifest().of_service("command") if one.http and one.uses]
+    """Return all command functions. The providers' sandbox, which uses no store, is called by saga steps only."""
+    return [function.name for function in manifest().of_service("command") if function.http and function.uses]
 
 
 async def _queues(engines: Engines) -> Mapping[str, int]:
-    """Messages that wait for each function; without those for which nobody knows, or not in time."""
+    """Return how many messages wait for each function, without the functions for which this is not known in time."""
+    seconds = _CLOUD_CACHE_SECONDS if in_the_cloud() else _LOCAL_CACHE_SECONDS
     try:
         with deadline(engines.settings.health_check_seconds):
-            return await engines.cache.get(
-                "the queues", _QUEUES_KEPT if in_the_cloud() else 1.0, partial(_counted, engines)
-            )
+            return await engines.cache.get("the queues", seconds, partial(_read_queues, engines))
     except TimedOut:
         return {}
 
 
-async def _counted(engines: Engines) -> Mapping[str, int]:
-    waiting, applying, publishing = await asyncio.gather(
+async def _read_queues(engines: Engines) -> Mapping[str, int]:
+    undelivered, applying, unpublished = await asyncio.gather(
         from_stores(_undelivered, engines), projections(engines), from_stores(_unpublished, engines),
         return_exceptions=True,
     )  # fmt: skip
     queues: dict[str, int] = {}
     if not isinstance(applying, BaseException):
-        queues |= {one["name"]: one["lag_events"] for one in applying}
-    if not isinstance(publishing, BaseException):
-        queues["relay_outbox"] = publishing
-    if not isinstance(waiting, BaseException) and waiting is not None:
-        queues |= _by_function(waiting)
+        queues |= {projection["name"]: projection["lag_events"] for projection in applying}
+    if not isinstance(unpublished, BaseException):
+        queues["relay_outbox"] = unpublished
+    if not isinstance(undelivered, BaseException) and undelivered is not None:
+        queues |= _by_function(undelivered)
     return queues
 
 
-def _by_function(waiting: Mapping[str, int]) -> dict[str, int]:
-    """Only of functions of which all subscriptions are known."""
-    found: dict[str, list[int | None]] = {}
-    for one in manifest().all_subscriptions:
-        found.setdefault(one.endpoint, []).append(waiting.get(one.name))
-    return {name: sum(filter(None, numbers)) for name, numbers in found.items() if None not in numbers}
+def _by_function(undelivered: Mapping[str, int]) -> dict[str, int]:
+    """Add up the subscriptions of each function, of functions whose subscriptions are all known."""
+    counts: dict[str, list[int | None]] = {}
+    for subscription in manifest().all_subscriptions:
+        counts.setdefault(subscription.endpoint, []).append(undelivered.get(subscription.name))
+    return {name: sum(filter(None, numbers)) for name, numbers in counts.items() if None not in numbers}
 
 
 def _unpublished(engines: Engines) -> int:
@@ -152,23 +151,25 @@ def _undelivered(engines: Engines) -> Mapping[str, int] | None:
     settings = engines.settings
     if in_the_cloud() or settings.monitoring_endpoint:
         try:
-            return _monitored(settings)
+            return _from_cloud_monitoring(settings)
         except ShopError as error:
-            _log.warning("nobody knows how many messages wait", reason=error.message)
+            _log.warning("could not read the queue sizes", reason=error.message)
             return None
     return engines.undelivered()
 
 
-def _monitored(settings: Settings) -> Mapping[str, int]:
-    """As Cloud Monitoring has it, which is a minute or a few behind. Raises Unavailable."""
+def _from_cloud_monitoring(settings: Settings) -> Mapping[str, int]:
+    """Return the undelivered messages of each subscription, a few minutes late. Raises Unavailable."""
     now = int(clock.now().timestamp())
-    wanted = {
+    request = {
         "name": f"projects/{settings.project_id}",
         "filter": f'metric.type = "{_UNDELIVERED}"',
         "interval": {"start_time": {"seconds": now - 300}, "end_time": {"seconds": now}},
     }
     with refusals_told("read", "graphql", "roles/monitoring.viewer"):
-        found = monitoring_client(settings.monitoring_endpoint).list_time_series(
-            wanted, retry=None, timeout=time_left(3)
-        )
+        client = monitoring_client(settings.monitoring_endpoint)
+        found = client.list_time_series(request, retry=None, timeout=time_left(3))
         return {one.resource.labels["subscription_id"]: one.points[0].value.int64_value for one in found if one.points}
+
+
+RESOLVERS: Resolvers = {"Query": {"systemTopology": system_topology}}

@@ -1,0 +1,74 @@
+"""Stand-ins for parts of the shop: stores with other methods, functions that answer as a test says, a clock to move."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, TypeVar, cast
+
+import httpx
+
+from shared.resilience import clock
+from shared.resilience.calls import SingleFlightCache
+from tests.shop_in_memory import ShopInMemory
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class _Changed:
+    def __init__(self, store: object, methods: dict[str, Callable[..., Any]]) -> None:
+        self._store = store
+        vars(self).update(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def changed(store: T, **methods: Callable[..., Any]) -> T:
+    """Return a store that does what `store` does, except for these methods."""
+    return cast(T, _Changed(store, methods))
+
+
+@contextmanager
+def method_replaced(shop: ShopInMemory, path: str, call: Callable[..., Any]) -> Iterator[None]:
+    """Let a method of one of the shop's engines do `call` inside the block. `path`: `event_log.counts`, ..."""
+    name, method = path.split(".")
+    store = getattr(shop.engines, name)
+    setattr(shop.engines, name, changed(store, **{method: call}))
+    try:
+        yield
+    finally:
+        setattr(shop.engines, name, store)
+
+
+def functions_answer(shop: ShopInMemory, answer: Callable[[httpx.Request], httpx.Response]) -> None:
+    """Let `answer` stand for all functions when they are asked for their health."""
+    shop.engines.health_http = httpx.Client(transport=httpx.MockTransport(answer))
+
+
+class Uncached(SingleFlightCache):
+    """Reads anew for each caller that comes after the answer."""
+
+    async def get(self, what: str, seconds: float, find: Callable[[], Any]) -> Any:
+        return await super().get(what, 0.0, find)
+
+
+class MovableClock(clock.Machine):
+    """The machine, whose clocks a test can stop and move on."""
+
+    def __init__(self) -> None:
+        self._moved = 0.0
+        self._stopped: float | None = None
+
+    def move(self, seconds: float) -> None:
+        self._moved += seconds
+
+    def stop(self) -> None:
+        """Stop the monotonic clock: nothing that is cached expires."""
+        self._stopped = super().monotonic()
+
+    def monotonic(self) -> float:
+        return (super().monotonic() if self._stopped is None else self._stopped) + self._moved
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self._moved)
