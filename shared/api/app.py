@@ -1,4 +1,4 @@
-"""What the graphql function answers at which path: GraphQL, the console for browsers, health and metrics."""
+"""Route a request to the graphql function: GraphQL, the console, health or metrics."""
 
 import re
 from asyncio import to_thread
@@ -24,6 +24,7 @@ from shared.monitoring.health import Report
 from shared.monitoring.metrics import observe
 from shared.observability.context import Context, SpanKind, annotate, classify, flush, fresh, handling, sampled
 from shared.observability.logs import access_line
+from shared.read_models.protocol import Queries
 from shared.resilience import clock
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
@@ -43,16 +44,22 @@ _HEADERS = {
 
 
 async def respond(request: Request) -> Response:
-    """Answer one request to the graphql function. Only GraphQL and console requests are logged."""
-    path = request.url.path
-    if path in ("/health/live", "/health/ready"):
-        return await _health(path, request.method)
-    if path == "/metrics":
-        return await _metrics(request)
-    with access_line("graphql", request.method, path):
-        response = await _graphql_or_console(request, path)
-        annotate(status=response.status_code)
-        return response
+    """Answer one request to the graphql function. Health and metrics requests are not logged."""
+    match request.url.path, request.method:
+        case "/health/live", "GET" | "HEAD":
+            return Response(*health_reply(Report()))
+        case "/health/ready", "GET" | "HEAD":
+            checkup, checks = examination("graphql")
+            return Response(*health_reply(Report(await checkup.run_async(checks))))
+        case "/metrics", "GET" | "HEAD":
+            return await _metrics(request)
+        case "/health/live" | "/health/ready" | "/metrics", _:
+            return Response(*METHOD_NOT_ALLOWED)
+        case path, method:
+            with access_line("graphql", method, path):
+                response = await _graphql_or_console(request, path)
+                annotate(status=response.status_code)
+                return response
 
 
 async def _graphql_or_console(request: Request, path: str) -> Response:
@@ -85,22 +92,19 @@ async def _graphql(request: Request, engines: Engines) -> Response:
             response = await execute_request(request, _context(request, engines, actor, context))
         except HttpRefusal as refusal:
             response = refuse(refusal, request)
+        except Invalid as error:
+            response = refuse(HttpRefusal(400, error.message), request)
     observe("shop_graphql_duration_seconds", clock.monotonic() - began)
     await to_thread(flush)
     return response
 
 
 def _context(request: Request, engines: Engines, actor: Actor, context: Context) -> RequestContext:
-    """Raises HttpRefusal for a malformed consistency token."""
+    """Raises Invalid for a malformed consistency token."""
     settings, token = engines.settings, request.headers.get("consistency")
-    try:
-        queries = (
-            engines.queries
-            if token is None
-            else ConsistentQueries(engines.queries, decode_token(token), settings.consistency_wait_seconds)
-        )
-    except Invalid as error:
-        raise HttpRefusal(400, error.message) from error
+    queries: Queries = engines.queries
+    if token is not None:
+        queries = ConsistentQueries(queries, decode_token(token), settings.consistency_wait_seconds)
     return RequestContext(
         engines,
         queries,
@@ -119,19 +123,8 @@ def _rates(engines: Engines) -> Rates:
     return Rates(engines.settings)
 
 
-async def _health(path: str, method: str) -> Response:
-    if method not in ("GET", "HEAD"):
-        return Response(*METHOD_NOT_ALLOWED)
-    if path == "/health/live":
-        return Response(*health_reply(Report()))
-    checkup, checks = examination("graphql")
-    return Response(*health_reply(Report(await checkup.run_async(checks))))
-
-
 async def _metrics(request: Request) -> Response:
     """Answer admins only: unlike all other functions, this one is open to the internet."""
-    if request.method not in ("GET", "HEAD"):
-        return Response(*METHOD_NOT_ALLOWED)
     try:
         require(Permission.ADMIN, await _actor(request, engines().settings))
     except ShopError as error:
@@ -155,7 +148,7 @@ def _client(actor: Actor, request: Request, settings: Settings) -> tuple[Literal
 def _address(request: Request, settings: Settings) -> str:
     """Return the address that our outermost proxy saw, never one that the client claims.
 
-    An IPv6 client can use any address of its /64 network, so the whole network counts as one address.
+    An IPv6 client can use any address of its /64 network, so the network counts as one address.
     """
     trusted = settings.trusted_proxies if settings.trusted_proxies is not None else int(in_the_cloud())
     peer = request.client.host if request.client else ""

@@ -31,7 +31,7 @@ _KEYS = UUID("5f0c2f6e-52f5-4c2e-9a2e-0d9c2a5b7d11")
 """The namespace of the idempotency keys that are derived from a client's key."""
 
 _MARGIN = 0.5
-"""Seconds that a command function gets less than we wait, so that its own TIMEOUT answer still reaches us."""
+"""Seconds that a function gets less than we wait, so that its own TIMEOUT still reaches us."""
 
 
 class CommandClient:
@@ -42,10 +42,11 @@ class CommandClient:
         self._http = http
 
     async def send(self, function: str, command: dict[str, Any], context: Context, actor: Actor) -> dict[str, Any]:
-        """Return the command's answer, `{stream, version, entity}`. `context.causation_id` is the idempotency key.
+        """Return the command's answer, `{stream, version, entity}`.
 
-        A call without a clear answer is repeated once under the same key, so the command never happens twice. Raises the
-        error that the function answered with, TimedOut or Unavailable.
+        `context.causation_id` is the idempotency key. A call without a clear answer is repeated
+        once under the same key, so the command never happens twice. Raises the error that the
+        function answered with, TimedOut or Unavailable.
         """
         headers = {
             "Idempotency-Key": context.causation_id,
@@ -65,20 +66,17 @@ class CommandClient:
         try:
             return await self._once(function, body, headers)
         except (Unavailable, TimedOut) as error:
-            cause = first if isinstance(first, TimedOut) else error  # a hung function refuses the second call
+            cause = first if isinstance(first, TimedOut) else error  # a hung function refuses more
             cause.message += "; it may have happened: repeat it with the same Idempotency-Key, or query its result"
             raise cause from None
 
     async def _once(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
-        """Only Unavailable and TimedOut open the circuit breaker: other errors may come from this one client's input."""
         with self._breakers[function].guard():
             with span(f"POST {function}", SpanKind.CLIENT, {"http.request.method": "POST"}):
                 answer = await self._call(function, body, headers)
-            if isinstance(answer, Unavailable | TimedOut):
+            if isinstance(answer, Exception):
                 raise answer
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+            return answer
 
     async def _call(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any] | Exception:
         url, left = manifest().functions[function].url(self._settings), time_left(self._timeout)
@@ -119,9 +117,9 @@ def _plain(value: Any) -> str:
 class CommandMutation:
     """The resolver of a mutation that one command function carries out.
 
-    `permission`: the one that the command function requires, too. `id_field`: the command's name for the argument `id`;
-    without this argument the command function makes the id, so that the same request stays the same command.
-    `result`: makes the mutation's result from the entity as it was written.
+    `permission`: required here, and again by the command function. `id_field`: the command's name
+    for the argument `id`; without that argument the command function makes the id, so that the same
+    request stays the same command. `result`: makes the mutation's result from the written entity.
     """
 
     function: str
@@ -147,7 +145,7 @@ class CommandMutation:
         return {**arguments.get("input", {}), **rest, **entity_id}
 
     def _argument(self, arguments: Mapping[str, Any], field: Path) -> Path:
-        """Return the path in the mutation's arguments that `field`, a path in the command, came from."""
+        """Return the path in the arguments that `field`, a path in the command, came from."""
         if not field:
             return ()
         if field[0] in (self.id_field, "id"):
@@ -158,8 +156,8 @@ class CommandMutation:
 def keyed(info: Info) -> Context:
     """Return the request's context with this field's own idempotency key as its causation id.
 
-    One request may hold several mutations, so the key is derived from the client's key and the field's response path.
-    Without a client's key it is a new one. Raises Invalid for a malformed key.
+    A request may have several mutations, so each key is derived from the client's key and the
+    field's response path. Without a client's key it is random. Raises Invalid for a malformed key.
     """
     return caused_by(info.context.context, _key(info.context.idempotency_key, info.path))
 

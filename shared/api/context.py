@@ -1,8 +1,8 @@
-"""What the resolvers of one request share: the stores, data loaders, and queries that wait for the client's own writes.
+"""What the resolvers of a request share: stores, loaders, and queries that see the client's writes.
 
-Every mutation answers with a consistency token: the stream it wrote and that stream's version. The client sends it with its
-next query, which waits until the read models have reached that version. A position in the whole log could not do this: that
-the read models have one event says nothing about the events before it.
+Every mutation answers with a consistency token: the stream it wrote and its version. The client's
+next query sends it and waits until the read models have that version. A position in the whole log
+could not do this: that the read models have one event says nothing about the events before it.
 """
 
 import asyncio
@@ -31,16 +31,14 @@ T = TypeVar("T")
 
 _MAX_CALL_SECONDS = 15.0
 _MAX_IN_VALUES = 30  # values that Firestore accepts in one `in`
-_BATCH = 1000  # products to read in one query for several categories; more are read category by category
-
-_THREADS = {"stores": 16, "tokens": 8}
+_BATCH = 1000  # products in one read for several categories
 
 
 async def in_thread(kind: Literal["stores", "tokens"], call: Callable[..., T], *args: Any) -> T:
-    """Run a blocking call in a thread and return its result. Raises TimedOut when the request's time is up.
+    """Run a blocking call in a thread. Raises TimedOut when the request's time is up.
 
-    Each kind of call has its own threads, so calls that hang leave the other kind its threads. An executor and not anyio:
-    anyio's limiter counts a call that hangs as finished once its request is over, so such threads would pile up.
+    Each kind has its own threads, so hung calls leave the other kind its threads. Not anyio: its
+    limiter counts a hung call as finished once its request is, so hung threads would pile up.
     """
     loop, context = asyncio.get_running_loop(), contextvars.copy_context()
     try:
@@ -52,7 +50,7 @@ async def in_thread(kind: Literal["stores", "tokens"], call: Callable[..., T], *
 
 @cache
 def _executor(kind: str) -> Executor:
-    return clock.executor(_THREADS[kind], kind)
+    return clock.executor({"stores": 16, "tokens": 8}[kind], kind)
 
 
 async def from_stores(call: Callable[..., T], *args: Any) -> T:
@@ -91,7 +89,7 @@ class Loaders:
         return DataLoader(load)
 
     async def _products_in(self, ids: Sequence[str], limit: int) -> dict[str, list[Fields]]:
-        """Read the products of all categories at once, or category by category when these are too many for one read."""
+        """Read the products of all categories at once, or by category when they are too many."""
 
         async def find(where: Where, limit: int) -> Sequence[Fields]:
             active = Where("active", "==", True)
@@ -103,19 +101,16 @@ class Loaders:
         return {i: list(await find(Where("category_id", "==", i), limit)) if limit else [] for i in ids}
 
 
-SendCommand = Callable[[str, dict[str, Any], Context, Actor], Awaitable[dict[str, Any]]]
-"""Call the named command function and return its answer; see `CommandClient.send`."""
-
-
 @dataclass(frozen=True)
 class RequestContext:
-    """`idempotency_key`: the client's, for all mutations of the request. `last_event_id`: where a subscription continues.
-    `client`: the user or the address that quotas count. `written`: the version of each stream that mutations wrote."""
+    """`idempotency_key`: the client's, for all mutations of the request. `last_event_id`: where a
+    subscription continues. `client`: the user or address that quotas count. `written`: the versions
+    of the streams that mutations wrote."""
 
     engines: Engines
     queries: Queries
     loaders: Loaders
-    send_command: SendCommand
+    send_command: Callable[[str, dict[str, Any], Context, Actor], Awaitable[dict[str, Any]]]
     context: Context
     actor: Actor
     idempotency_key: str | None = None
@@ -126,15 +121,15 @@ class RequestContext:
 
 Info = GraphQLResolveInfo[RequestContext]
 Resolver = Callable[..., Any]
-"""Returns a field's value, or an awaitable of it, from the parent's value, Info and the field's arguments."""
+"""Returns a field's value, or an awaitable, from the parent's value, Info and the arguments."""
 
 ResumePoint = tuple[Checkpoint, ...]
 """How far a subscriber has come, in each of the logs that its subscription follows."""
 
 
 class SourceEvent(NamedTuple):
-    """`resume_point`: where a client that has seen this event continues, or None when the subscription has no history.
-    `value`: the parent's value for the subscription's resolver, or None to send only the resume point."""
+    """`resume_point`: where a client that has seen this event continues; None without a history.
+    `value`: the parent's value for the resolver; None to send only the resume point."""
 
     resume_point: ResumePoint | None
     value: Any
@@ -142,22 +137,22 @@ class SourceEvent(NamedTuple):
 
 @dataclass(frozen=True)
 class Subscription:
-    """`subscribe`: checks the field's arguments and returns the events. `resolve`: the field's value for one event."""
+    """`subscribe`: checks the arguments, returns the events. `resolve`: makes an event's value."""
 
     subscribe: Callable[..., Coroutine[Any, Any, AsyncGenerator[SourceEvent]]]
     resolve: Resolver = lambda value, _info, **_arguments: value
 
 
 Resolvers = Mapping[str, Mapping[str, Resolver | Subscription]]
-"""A module's resolvers by type and field, as named in schema.graphql. Fields of `Subscription` have a `Subscription`, other
-fields a `Resolver`. A field in no table is read from the parent's dict or dataclass under its name in snake_case."""
+"""Resolvers by type and field of schema.graphql; those of type Subscription are a `Subscription`.
+A field without one is read from the parent's dict or dataclass under its name in snake_case."""
 
 ConsistencyToken = Mapping[str, int]
 """The lowest version that each stream must have in the read models."""
 
 _STREAM = re.compile(r"(category|product|order)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):([0-9]{1,9})")
 MAX_STREAMS = 100
-"""In a token. It is more than one request can write, so that every token that an answer contains is accepted."""
+"""In a token; more than one request can write, so the token of every answer is accepted."""
 
 
 def encode_token(token: ConsistencyToken) -> str:
@@ -172,7 +167,7 @@ def decode_token(text: str) -> ConsistencyToken:
     if not all(matches) or len(parts) > MAX_STREAMS:
         form = "product-0190b1b6-7c5e-7000-8000-000000000000:3"
         raise Invalid(
-            f"the header Consistency must be up to {MAX_STREAMS} entries like {form}, separated by commas",
+            f"the header Consistency must be up to {MAX_STREAMS} of {form}, separated by commas",
             ("Consistency",),
         )
     token: dict[str, int] = {}
@@ -183,10 +178,10 @@ def decode_token(text: str) -> ConsistencyToken:
 
 
 class ConsistentQueries:
-    """Queries that wait until the read models have what the token says: each collection when it is first read.
+    """Queries that wait until the collections they read have the versions of the token.
 
-    `max_wait`: seconds, for all collections together. `waited`: seconds so far. `consistent`: False when a collection
-    did not get there in time and was read as it was.
+    `max_wait`: seconds, for all collections together. `waited`: seconds so far. `consistent`: False
+    when a collection did not get there in time and was read as it was.
     """
 
     def __init__(self, queries: Queries, token: ConsistencyToken, max_wait: float) -> None:
@@ -216,7 +211,7 @@ class ConsistentQueries:
         self.consistent &= await self._arrivals[collection]
 
     async def _has_arrived(self, collection: str) -> bool:
-        """Wait until the collection has every version of the token. Return False when the time is up before."""
+        """Wait until the collection has the token's versions; return False when time is up."""
         missing: Mapping[tuple[str, str], int] = {
             (source, stream.partition("-")[2]): version
             for kind, source in FED_BY.get(collection, ())
@@ -234,7 +229,7 @@ class ConsistentQueries:
         return not missing
 
     async def _still_missing(self, versions: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, str], int]:
-        """Return those of the versions, by collection and key, that their documents have not reached yet."""
+        """Return the versions, by collection and key, that documents have not reached."""
         reached: dict[tuple[str, str], int] = {}
         for source in {source for source, _ in versions}:
             keys = [key for of, key in versions if of == source]
@@ -244,7 +239,7 @@ class ConsistentQueries:
 
 
 def consistency_extensions(queries: Queries, written: ConsistencyToken) -> dict[str, Any]:
-    """Return what an answer's extensions say about consistency; empty for a query without a token."""
+    """Return what an answer's extensions say about consistency; empty without a token."""
     extensions: dict[str, Any] = {}
     if isinstance(queries, ConsistentQueries):
         extensions = {"consistent": queries.consistent, "waitedMs": round(queries.waited * 1000)}

@@ -1,5 +1,5 @@
-"""GraphQL over HTTP, after graphql.github.io/graphql-over-http, and over server-sent events, after graphql-sse (distinct
-connections)."""
+"""Serve GraphQL over HTTP (graphql.github.io/graphql-over-http) and over server-sent events
+(the protocol of graphql-sse, distinct connections)."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -14,7 +14,6 @@ from shared.api.context import RequestContext, consistency_extensions
 from shared.api.operation import GraphQLRequest, Results, execute_operation, format_error, parse_document, subscribe
 from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, Frame, encode_event, to_json
 from shared.auth.permissions import DEVELOPER
-from shared.domain.errors import Invalid
 from shared.event_store.tail import TooSlow
 from shared.monitoring.metrics import count
 from shared.observability.context import annotate, describe
@@ -48,7 +47,7 @@ class RetryLater(HttpRefusal):
 
 
 def refuse(refusal: HttpRefusal, request: Request | None = None) -> Response:
-    """Return the refusal as JSON, in the media type that the request accepts where it accepts one."""
+    """Return the refusal as JSON, in the JSON media type that the request accepts."""
     error = {"message": refusal.message, "extensions": refusal.extensions}
     media_type = RESPONSE_JSON if request and _media_type(request) == RESPONSE_JSON else PLAIN_JSON
     _count({"errors": [error]})
@@ -56,13 +55,13 @@ def refuse(refusal: HttpRefusal, request: Request | None = None) -> Response:
 
 
 def require_acceptable(request: Request) -> None:
-    """Raise HttpRefusal unless the request accepts a media type that this endpoint can answer with."""
+    """Raise HttpRefusal unless the request accepts a media type that this endpoint has."""
     if _media_type(request) is None:
         raise HttpRefusal(406, f"this endpoint answers with {RESPONSE_JSON}, {PLAIN_JSON} or {EVENT_STREAM}")
 
 
 def _media_type(request: Request) -> str | None:
-    """Return the first accepted media type that we have. A client that names none gets plain JSON, as clients expect."""
+    """Return the first accepted media type that we have; plain JSON when the client names none."""
     ranges = _accepted(request)
     for wanted in ranges:
         if wanted in (RESPONSE_JSON, PLAIN_JSON, EVENT_STREAM):
@@ -75,9 +74,10 @@ def _accepted(request: Request) -> list[str]:
 
 
 async def execute_request(request: Request, context: RequestContext) -> Response:
-    """Execute the operation that an acceptable request contains. Raises HttpRefusal when it contains none.
+    """Execute the operation of an acceptable request. Raises HttpRefusal or Invalid without one.
 
-    The status is 200, also when fields have errors; 400 when there is no result and the client accepts RESPONSE_JSON.
+    The status is 200, also when fields have errors; 400 when there is no result at all and the
+    client accepts RESPONSE_JSON.
     """
     settings = context.engines.settings
     graphql_request = await _decode(request, settings.max_body_bytes)
@@ -117,7 +117,7 @@ async def _subscription(
 
 
 def _reserve_subscription(request: Request, context: RequestContext) -> Callable[[], None]:
-    """Take one subscription of the client's quota and return how to release it. Raises HttpRefusal."""
+    """Take one of the client's subscriptions; return how to release it. Raises HttpRefusal."""
     if refusal := _subscription_refusal(request, context):
         count("shop_subscriptions_total", "REFUSED")
         raise refusal
@@ -125,8 +125,8 @@ def _reserve_subscription(request: Request, context: RequestContext) -> Callable
 
 
 def _subscription_refusal(request: Request, context: RequestContext) -> HttpRefusal | None:
-    """Return why the client may not subscribe now. The developer has no quota: on a developer's machine all anonymous
-    clients are one client."""
+    """Return why the client may not subscribe. The developer has no quota of their own: on a
+    developer's machine all clients that don't sign in count as one."""
     quota, most = context.engines.subscription_quota, context.engines.settings.max_subscriptions_per_client
     if EVENT_STREAM not in _accepted(request):
         return HttpRefusal(406, f"a subscription is answered as {EVENT_STREAM}: send the header Accept: {EVENT_STREAM}")
@@ -152,19 +152,19 @@ async def _decode(request: Request, max_body: int) -> GraphQLRequest:
     match request.method:
         case "GET":
             fields = dict(request.query_params)
-            parsed = {name: _parse_json(fields[name]) for name in ("variables", "extensions") if fields.get(name)}
+            parsed = {name: parse_json(fields[name]) for name in ("variables", "extensions") if fields.get(name)}
             return _graphql_request(fields | parsed)
         case "POST":
             content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if content_type != PLAIN_JSON:
                 raise HttpRefusal(415, f"send the query as {PLAIN_JSON}")
-            return _graphql_request(_parse_json(await _read_body(request, max_body)))
+            return _graphql_request(parse_json(await _read_body(request, max_body)))
         case _:
             raise HttpRefusal(405, "use POST, or GET for queries", {"Allow": "GET, POST"})
 
 
 async def _read_body(request: Request, max_body: int) -> bytes:
-    """Read a body that is too large, too, within bounds: a client that is still sending may never see our answer."""
+    """Read a too large body, too, within bounds: a client may see our answer only after sending."""
     body, read = bytearray(), 0
     try:
         async with asyncio.timeout(time_left(_BODY_SECONDS)):
@@ -181,13 +181,6 @@ async def _read_body(request: Request, max_body: int) -> bytes:
     return bytes(body)
 
 
-def _parse_json(text: str | bytes) -> Any:
-    try:
-        return parse_json(text)
-    except Invalid as error:
-        raise HttpRefusal(400, error.message) from error
-
-
 def _graphql_request(fields: Any) -> GraphQLRequest:
     if isinstance(fields, list):
         raise HttpRefusal(400, "a list of requests (a batch) is not supported; send one JSON object for each request")
@@ -196,12 +189,13 @@ def _graphql_request(fields: Any) -> GraphQLRequest:
     query, variables, name = fields.get("query"), fields.get("variables"), fields.get("operationName")
     if not isinstance(query, str) or not query:
         raise HttpRefusal(400, "`query` must be a string")
-    if not isinstance(variables, dict | None):
-        raise HttpRefusal(400, "`variables` must be an object")
-    if not isinstance(name, str | None):
-        raise HttpRefusal(400, "`operationName` must be a string")
-    if not isinstance(fields.get("extensions"), dict | None):
-        raise HttpRefusal(400, "`extensions` must be an object")
+    for key, kind, form in (
+        ("variables", dict, "an object"),
+        ("extensions", dict, "an object"),
+        ("operationName", str, "a string"),
+    ):
+        if not isinstance(fields.get(key), kind | None):
+            raise HttpRefusal(400, f"`{key}` must be {form}")
     return GraphQLRequest(query, variables or {}, name or None)
 
 

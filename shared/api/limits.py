@@ -1,4 +1,4 @@
-"""Limits that protect the graphql function: the cost of one query, measured before it runs, and requests per minute."""
+"""Limit the cost of a query, measured before it runs, and the requests of a client per minute."""
 
 from collections.abc import Mapping
 from math import ceil
@@ -35,13 +35,13 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from shared.config.settings import Settings
 
 _UNBOUNDED_LIST = 10  # assumed length of a list that has no argument `limit`
-_INTROSPECTED_LIST = 5  # assumed length in introspection, so that a tool's usual query costs a sixth of the limit
+_INTROSPECTED_LIST = 5  # in introspection; a tool's usual query then costs a sixth of the limit
 _READ_PER_FIELD = 10  # documents that are read but not returned, which cost as much as one field
 _META_FIELDS = {"__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef}
 
 
 class Measure(NamedTuple):
-    """`cost`: fields in the answer when every list is as long as its limit allows, plus the documents read for them."""
+    """`cost`: fields in the answer if every list is as long as allowed, plus documents read."""
 
     depth: int = 0
     aliases: int = 0
@@ -62,7 +62,7 @@ def require_affordable(measured: Measure, settings: Settings) -> None:
 def require_validatable(document: DocumentNode, settings: Settings) -> None:
     """Raise GraphQLError for a document so large that validating it would delay other requests.
 
-    Validation compares fields of the same name with each other, so its time grows with the square of their number.
+    Validation compares fields of the same name with each other, so its time grows quadratically.
     """
     counter = _Counter()
     visit(document, counter)
@@ -88,10 +88,10 @@ class _Counter(Visitor):
 
 
 class Meter:
-    """Measures one operation. Each fragment is measured once, so fragments can't make measuring expensive.
+    """Measures one operation; each fragment once, so that fragments can't make this expensive.
 
-    `variables`: the operation's, with their defaults. A limit or offset above the settings' maximum counts as the maximum:
-    the field's resolver refuses it with a better message.
+    `variables`: the operation's, with their defaults. A limit or offset above the settings' maximum
+    counts as the maximum: the field's resolver refuses it with a better message.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Meter:
         return self._measured[name]
 
     def _field(self, node: FieldNode, parent: object) -> Measure:
-        """Introspection has no depth, since the schema decides it, but it costs, since the client can repeat it."""
+        """Introspection has no depth, which the schema decides, but a cost: it can be repeated."""
         name = node.name.value
         if name == "__typename" or not isinstance(parent, GraphQLObjectType | GraphQLInterfaceType):
             return Measure()
@@ -172,13 +172,13 @@ class Meter:
 class Rates:
     """Counts each client's requests in this process against a limit per minute.
 
-    - Within one minute of the clock a client gets no more than the limit. The previous minute counts in proportion to the
-      part of it that is less than a minute ago, so no 60 seconds see more than twice the limit.
-    - Instances don't share counters: together they allow the limit times their number (`max_instances` in the manifest).
-    - With more than `max_clients` counters, those of all addresses are dropped, so that memory stays bounded. Users
-      have counters of their own, which are dropped in the same way.
-    - The clock is the wall clock. After a jump the counters of the minutes it jumps to hold, mostly none, so no client is
-      refused for more than two minutes.
+    - A client gets at most the limit within a minute of the clock. The previous minute counts by the
+      share of it that is less than a minute ago, so 60 seconds never see more than twice the limit.
+    - Instances don't share counters: together they allow the limit times `max_instances`.
+    - More than `max_clients` counters of addresses are all dropped, so that memory stays bounded;
+      users have counters of their own, which are dropped in the same way.
+    - The clock is the wall clock. After a jump the counters of that minute hold, mostly none, so
+      no client is refused for more than two minutes.
     """
 
     def __init__(self, settings: Settings, max_clients: int = 10_000) -> None:
@@ -186,13 +186,8 @@ class Rates:
         self._max_clients = max_clients
         self._counters = {kind: MemoryStorage() for kind in self._limits}
 
-    @property
-    def counters(self) -> int:
-        """How many counters are in memory."""
-        return sum(len(counters.expirations) for counters in self._counters.values())
-
     def seconds_until_allowed(self, kind: Literal["user", "address"], client: str) -> int:
-        """Count a request. Return 0 when it is allowed, else in how many seconds the client's next request will be."""
+        """Count a request. Return 0 if it is allowed, else the seconds until one will be."""
         limit = self._limits[kind]
         if len(self._counters[kind].expirations) > self._max_clients:
             self._counters[kind] = MemoryStorage()
@@ -202,7 +197,7 @@ class Rates:
         return self._until_free(counters, rate.key_for(client), limit)
 
     def _until_free(self, counters: MemoryStorage, key: str, limit: int) -> int:
-        """Count down what the previous minute still counts; a full present minute must become the previous one first."""
+        """Return when the previous minute counts less; a full present minute must pass first."""
         before, before_left, now, now_left = counters.get_sliding_window(key, 60)
         seconds = before_left - (limit - now) * 60 / before if now < limit and before else now_left - 60
         return max(1, ceil(seconds + 0.001))

@@ -14,14 +14,18 @@ from graphql import (
     ExecutionResult,
     GraphQLError,
     NoSchemaIntrospectionCustomRule,
-    execute,
     get_operation_ast,
     get_variable_values,
     parse,
     specified_rules,
     validate,
 )
-from graphql.execution import Executor, create_source_event_stream, execute_subscription_event
+from graphql.execution import (
+    Executor,
+    create_source_event_stream,
+    execute_root_selection_set,
+    execute_subscription_event,
+)
 
 from shared.api.context import Loaders, RequestContext, ResumePoint, SourceEvent
 from shared.api.limits import Meter, require_affordable, require_validatable
@@ -74,46 +78,25 @@ async def execute_operation(
     document: DocumentNode, request: GraphQLRequest, context: RequestContext
 ) -> ExecutionResult:
     """Execute a query or mutation, unless it exceeds a limit."""
-    settings = context.engines.settings
-    if error := _limit_error(document, request, settings):
-        return ExecutionResult(None, [error])
-    result = execute(
-        schema(),
-        document,
-        context_value=context,
-        variable_values=request.variables,
-        operation_name=request.operation_name,
-        hide_suggestions=not settings.introspection,
-    )
+    executor = _executor(document, request, context)
+    result = executor if isinstance(executor, ExecutionResult) else execute_root_selection_set(executor)
     return await result if isawaitable(result) else result
 
 
-def _limit_error(document: DocumentNode, request: GraphQLRequest, settings: Settings) -> GraphQLError | None:
-    operation = get_operation_ast(document, request.operation_name)
-    if operation is None:
-        return None
-    variables = get_variable_values(schema(), operation.variable_definitions or (), request.variables)
-    if isinstance(variables, list):
-        return None  # the executor reports what is wrong with the variables and runs nothing
-    try:
-        measured = Meter(schema(), document, variables.coerced, settings).operation(operation)
-        require_affordable(measured, settings)
-    except GraphQLError as error:
-        return error
-    return None
-
-
-Results = AsyncGenerator[tuple[ResumePoint | None, ExecutionResult | None]]
-"""A subscription's results, each with its resume point; a resume point may come without a result."""
-
-
-async def subscribe(
+def _executor(
     document: DocumentNode, request: GraphQLRequest, context: RequestContext
-) -> ExecutionResult | Results:
-    """Return a subscription's results as they come, or one result with the errors that prevent it."""
+) -> Executor[Any] | ExecutionResult:
+    """Return an executor for the operation, or a result with the error or limit that prevents it."""
     settings = context.engines.settings
-    if error := _limit_error(document, request, settings):
-        return ExecutionResult(None, [error])
+    if operation := get_operation_ast(document, request.operation_name):
+        variables = get_variable_values(schema(), operation.variable_definitions or (), request.variables)
+        if not isinstance(variables, list):  # a list of errors, which the executor reports, too
+            try:
+                require_affordable(
+                    Meter(schema(), document, variables.coerced, settings).operation(operation), settings
+                )
+            except GraphQLError as error:
+                return ExecutionResult(None, [error])
     executor = Executor.build(
         schema(),
         document,
@@ -122,8 +105,20 @@ async def subscribe(
         operation_name=request.operation_name,
         hide_suggestions=not settings.introspection,
     )
-    if isinstance(executor, list):
-        return ExecutionResult(None, executor)
+    return ExecutionResult(None, executor) if isinstance(executor, list) else executor
+
+
+Results = AsyncGenerator[tuple[ResumePoint | None, ExecutionResult | None]]
+"""A subscription's results with their resume points; a resume point may come without a result."""
+
+
+async def subscribe(
+    document: DocumentNode, request: GraphQLRequest, context: RequestContext
+) -> ExecutionResult | Results:
+    """Return the results as they come, or one result with the errors that prevent them."""
+    executor = _executor(document, request, context)
+    if isinstance(executor, ExecutionResult):
+        return executor
     source = create_source_event_stream(executor)
     events = await source if isawaitable(source) else source
     return (
@@ -132,7 +127,7 @@ async def subscribe(
 
 
 async def _results(executor: Executor[Any], events: AsyncGenerator[SourceEvent]) -> Results:
-    """Execute each event with loaders of its own, so that nothing it loads is older than the event."""
+    """Execute each event with new loaders, so that nothing it loads is older than the event."""
     context: RequestContext = executor.context_value
     try:
         async with aclosing(events):
@@ -152,7 +147,7 @@ def format_error(error: GraphQLError) -> dict[str, Any]:
     if original is None or isinstance(original, GraphQLError):
         code_and_field = {"code": "INVALID_INPUT"} | _variable_path(error.message)
         return formatted | {"extensions": code_and_field | dict(error.extensions or {})}
-    if error.path is None:  # the request could not be read: a value such as an integer of thousands of digits
+    if error.path is None:  # in the request itself, for example an integer of thousands of digits
         message = "the query contains a value that can't be read"
         return formatted | {"message": message, "extensions": {"code": "INVALID_INPUT"}}
     _, code = classify(original)
@@ -169,7 +164,7 @@ _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
 def _variable_path(message: str) -> dict[str, Any]:
-    """Return the path of the variable at fault as `field`. graphql-core has it in the message only."""
+    """Return the invalid variable's path as `field`; graphql-core has it in the message only."""
     match = _VARIABLE.match(message)
     if match is None:
         return {}

@@ -1,4 +1,4 @@
-"""Bind schema.graphql to its resolvers and to its scalars, which are exact decimals and UTC times."""
+"""Bind schema.graphql to its resolvers and its scalars: exact decimals and times in UTC."""
 
 import re
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
@@ -59,7 +59,7 @@ _ROOT_TYPES = ("Query", "Mutation", "Subscription")
 
 
 class UnboundField(Exception):
-    """A root field of the schema has no resolver, or a resolver has no field, or a field has two."""
+    """A root field has no resolver, a resolver has no field, or a field has two resolvers."""
 
 
 @lru_cache
@@ -135,7 +135,7 @@ def _recorded(name: str, resolve: Resolver) -> Resolver:
 
 
 def _located(subscription: Subscription) -> Resolver:
-    """Report an error that ends the events at the subscription's field, as errors before the first event are."""
+    """Report an error that ends the events at the subscription's field."""
 
     async def subscribe(_: Any, info: Info, **arguments: Any) -> AsyncGenerator[SourceEvent]:
         return located(await subscription.subscribe(info, **arguments), info)

@@ -1,6 +1,6 @@
-"""Server-sent events after the graphql-sse protocol: how results are sent, and how a client says where it continues.
+"""Send server-sent events after the graphql-sse protocol; read where a client continues.
 
-Not with sse-starlette: it patches uvicorn's exit handler at import, and does not say why a stream ended, which we count.
+Not with sse-starlette: it patches uvicorn at import, and does not say why a stream ended.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ COMPLETE = b"event: complete\ndata: \n\n"
 HEARTBEAT = b":\n\n"
 WRITE_SECONDS = 30.0  # after which a client that reads nothing counts as too slow
 
-_MAX_CHECKPOINT = Checkpoint(2**15 - 1, 2**64 - 1, 2**63 - 1)  # the range of the columns' types in PostgreSQL
+_MAX_CHECKPOINT = Checkpoint(2**15 - 1, 2**64 - 1, 2**63 - 1)  # PostgreSQL's range
 _CHECKPOINT = re.compile(r"(\d{1,5})\.(\d{1,20})\.(\d{1,19})", re.ASCII)
 
 _log = structlog.get_logger()
 
 
 def resume_point(info: Info, logs: int = 1) -> ResumePoint | None:
-    """Read the header Last-Event-ID, which holds one checkpoint for each of so many logs. Raises Invalid."""
+    """Read the header Last-Event-ID: one checkpoint for each of `logs` logs. Raises Invalid."""
     header = info.context.last_event_id
     if not header:
         return None
@@ -54,7 +54,7 @@ def resume_point(info: Info, logs: int = 1) -> ResumePoint | None:
 
 
 def require_in_log(seen: ResumePoint | None, ends: ResumePoint) -> None:
-    """Raise Invalid for a resume point beyond the end of its log: it belongs to another log, or to one that was lost."""
+    """Raise Invalid for a point beyond the end of its log: it is from another or a lost log."""
     if seen is not None and any(checkpoint > end for checkpoint, end in zip(seen, ends, strict=True)):
         raise Invalid("Last-Event-ID is beyond the end of this log; subscribe without it", ("Last-Event-ID",))
 
@@ -66,7 +66,7 @@ def to_json(body: object) -> bytes:
 def encode_event(body: dict[str, Any] | None, resume_point: ResumePoint | None = None) -> bytes:
     """Return a `next` event; or without a body an event that only moves the client's Last-Event-ID.
 
-    The id is also in the body's extensions, since the client library graphql-sse does not expose the ids of events.
+    The id is also in the body's extensions, since the client of graphql-sse does not expose it.
     """
     if resume_point is None:
         return b"event: next\ndata: " + to_json(body) + b"\n\n"
@@ -78,7 +78,7 @@ def encode_event(body: dict[str, Any] | None, resume_point: ResumePoint | None =
 
 
 End = Literal["COMPLETE", "SLOW", "GONE", "FAILED"]
-"""Why a stream ended: it is complete, the client reads too slowly, the client disconnected, or an error of ours."""
+"""Why a stream ended: complete, client too slow, client disconnected, or an error of ours."""
 
 
 class Frame(NamedTuple):
@@ -89,9 +89,8 @@ class Frame(NamedTuple):
 
 
 class EventStream(Response):
-    """Sends the frames as they come, heartbeats while there are none, and `complete` at the end or when the time is up.
-
-    `release`: called when the stream has ended, for whatever reason.
+    """Sends frames as they come, heartbeats while there are none, and `complete` at the end or when
+    the stream's time is up. `release`: called once the stream has ended, whatever the reason.
     """
 
     def __init__(self, frames: AsyncGenerator[Frame], settings: Settings, release: Callable[[], None]) -> None:
