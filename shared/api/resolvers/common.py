@@ -37,9 +37,8 @@ _FINAL = {OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED}
 def page_of(info: Info, page: Page, default: int = 20) -> tuple[int, int]:
     """Return limit and offset, with defaults for nulls. Raises Invalid."""
     settings = info.context.engines.settings
-    bounds = {"limit": (default, settings.max_list_limit), "offset": (0, settings.max_list_offset)}
-    limit, offset = (_bounded(name, page.get(name), *bounds[name]) for name in bounds)
-    return limit, offset
+    limit = _bounded("limit", page.get("limit"), default, settings.max_list_limit)
+    return limit, _bounded("offset", page.get("offset"), 0, settings.max_list_offset)
 
 
 def limit_of(info: Info, limit: int | None, default: int) -> int:
