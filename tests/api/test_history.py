@@ -277,8 +277,8 @@ TIMELINE = "timeline { at kind name subject status durationMs id causationId err
 def story(shop: ShopInMemory, order_id: str, headers: Mapping[str, str] | None = None) -> list[Json]:
     shop.engines.recorder.flush()
     answer = shop.graphql(f'{{ order(id: "{order_id}") {{ {TIMELINE} }} }}', headers=headers)
-    told: list[Json] = answer["data"]["order"]["timeline"]
-    return told
+    entries: list[Json] = answer["data"]["order"]["timeline"]
+    return entries
 
 
 def test_a_timeline_has_every_command_event_delivery_and_saga_message_of_the_order(shop: ShopInMemory) -> None:
@@ -286,12 +286,12 @@ def test_a_timeline_has_every_command_event_delivery_and_saga_message_of_the_ord
     create = "mutation ($i: CreateOrderInput!) { createOrder(input: $i) { order { id } } }"
     made = shop.ask(create, i={"userId": "hanako", "items": [line], "paymentMethod": "fail-1"})
     shop.settle()
-    told = story(shop, made["createOrder"]["order"]["id"])
-    for index, one in enumerate(told):
+    entries = story(shop, made["createOrder"]["order"]["id"])
+    for index, one in enumerate(entries):
         if one["kind"] != "COMMAND" and one["causationId"]:
-            causes = [why for why in told[:index] if one["causationId"] in (why["id"], why["causationId"])]
+            causes = [why for why in entries[:index] if one["causationId"] in (why["id"], why["causationId"])]
             assert causes, one
-    by_kind = {kind: [one for one in told if one["kind"] == kind] for kind in ("COMMAND", "EVENT", "SAGA")}
+    by_kind = {kind: [one for one in entries if one["kind"] == kind] for kind in ("COMMAND", "EVENT", "SAGA")}
     assert [one["name"] for one in by_kind["COMMAND"]] == ["CreateOrder"]
     of_order = f"order-{made['createOrder']['order']['id']}"
     of_stock = [one["name"] for one in by_kind["EVENT"] if one["subject"] == f"product-{line['productId']}"]
@@ -305,27 +305,27 @@ def test_a_timeline_has_every_command_event_delivery_and_saga_message_of_the_ord
     ]
     sent = [one["name"] for one in by_kind["SAGA"]]
     assert sent == ["ReserveInventory", "ProcessPayment", "ArrangeShipping", "ConfirmOrder"]
-    payments = [one for one in told if one["name"] == "process-payment.process-payment"]
+    payments = [one for one in entries if one["name"] == "process-payment.process-payment"]
     assert [one["status"] for one in payments] == ["SERVICE_UNAVAILABLE", "success"]
     assert all(one["durationMs"] >= 0 for one in payments)
-    created = next(one for one in told if one["name"] == "OrderCreated")
-    heard = {one["name"] for one in told if one["causationId"] == created["id"]}
+    created = next(one for one in entries if one["name"] == "OrderCreated")
+    heard = {one["name"] for one in entries if one["causationId"] == created["id"]}
     assert heard == {"project-orders.order-events", "order-saga.order-events", "ReserveInventory"}
 
 
 def test_causes_precede_effects_in_a_timeline_whatever_the_clocks_say(shop: ShopInMemory) -> None:
     order_id = shop.new_order(shop.new_product(), paymentMethod="decline")
     shop.settle()
-    told = [(one["kind"], one["name"], one["id"]) for one in story(shop, order_id)]
+    entries = [(one["kind"], one["name"], one["id"]) for one in story(shop, order_id)]
     late, early = timedelta(hours=1), timedelta(hours=-1)
     kept = shop.engines.executions.find(ExecutionFilter("delivery", limit=1000))
     shop.engines.executions.write(  # each function has a clock of its own
         [replace(one, recorded_at=one.recorded_at + (late if "saga" in one.name else early)) for one in kept]
     )
     skewed = [(one["kind"], one["name"], one["id"]) for one in story(shop, order_id)]
-    assert sorted(skewed) == sorted(told)
+    assert sorted(skewed) == sorted(entries)
     wrote = [name for kind, name, _ in skewed if kind in ("EVENT", "SAGA")]
-    assert wrote == [name for kind, name, _ in told if kind in ("EVENT", "SAGA")]
+    assert wrote == [name for kind, name, _ in entries if kind in ("EVENT", "SAGA")]
     steps = [name for _, name, _ in skewed]
     for cause, effect in (
         ("OrderCreated", "order-saga.order-events"),
@@ -349,12 +349,12 @@ def test_a_timeline_has_the_cancellation_and_its_effects(shop: ShopInMemory) -> 
     shop.ask("mutation ($id: ID!) { cancelOrder(id: $id) { success } }", id=order_id)
     shop.deliver = shop.hand_over
     shop.settle()
-    told = story(shop, order_id)
-    names = [one["name"] for one in told]
+    entries = story(shop, order_id)
+    names = [one["name"] for one in entries]
     assert names.index("CancelOrder") < names.index("OrderCancellationRequested") < names.index("OrderCancelled")
     assert {"refund-payment.refund-payment", "fail-order.fail-order"} <= {*names}
-    for event in (one for one in told if one["kind"] == "EVENT"):
-        before = told[: told.index(event)]
+    for event in (one for one in entries if one["kind"] == "EVENT"):
+        before = entries[: entries.index(event)]
         assert [why for why in before if event["causationId"] in (why["id"], why["causationId"])], event
 
 
@@ -393,10 +393,10 @@ def test_errors_in_a_timeline_are_for_admins_and_the_owner(shop: ShopInMemory) -
     order_id = shop.new_order(shop.new_product(), userId="hanako", paymentMethod="fail-1")
     shop.settle()
     for headers, sees in ((None, True), (signed_in("hanako"), True), (signed_in("taro"), False), (NOBODY, False)):
-        told = story(shop, order_id, headers)
-        assert len(told) > 15
-        assert any(one["error"] for one in told) is sees
-        assert any(one["id"] for one in told) is sees
+        entries = story(shop, order_id, headers)
+        assert len(entries) > 15
+        assert any(one["error"] for one in entries) is sees
+        assert any(one["id"] for one in entries) is sees
 
 
 def test_timelines_of_a_list_of_orders_are_refused(shop: ShopInMemory, order: str) -> None:

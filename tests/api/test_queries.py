@@ -32,7 +32,7 @@ USER_ORDERS = """query ($userId: String!, $limit: Int, $offset: Int) {
   userOrders(userId: $userId, limit: $limit, offset: $offset) { id }
 }"""
 
-NOBODY = "01a2036e-52b0-77fc-b14e-d9af82f3d492"
+UNKNOWN_ID = "01a2036e-52b0-77fc-b14e-d9af82f3d492"
 
 
 def names(shop: ShopInMemory, query: str, **variables: Any) -> list[str]:
@@ -173,12 +173,12 @@ def test_a_list_can_be_limited_to_one_category(shop: ShopInMemory) -> None:
     shop.settle()
     assert names(shop, PRODUCTS, categoryId=tea) == names(shop, PRODUCTS, categoryId=tea.upper()) == ["sencha"]
     assert names(shop, PRODUCTS, categoryId=tea, min=501) == []
-    assert names(shop, PRODUCTS, categoryId=NOBODY) == []
+    assert names(shop, PRODUCTS, categoryId=UNKNOWN_ID) == []
     assert names(shop, PRODUCTS, categoryId=None) == ["mug", "sencha"]
 
 
 @pytest.mark.parametrize("query", [PRODUCTS, SEARCH])
-@pytest.mark.parametrize("category_id", ["", "x", "\0", f"{NOBODY}0"])
+@pytest.mark.parametrize("category_id", ["", "x", "\0", f"{UNKNOWN_ID}0"])
 def test_a_malformed_category_id_is_refused(shop: ShopInMemory, query: str, category_id: str) -> None:
     variables = {"categoryId": category_id} | ({"term": "a"} if query is SEARCH else {})
     assert shop.refusal(query, **variables) == {"code": "INVALID_INPUT", "field": ["categoryId"]}
@@ -265,7 +265,7 @@ def test_a_search_can_be_limited_to_one_category(stocked: ShopInMemory) -> None:
     stocked.new_product(category_id, name="玉露茶")
     stocked.settle()
     assert names(stocked, SEARCH, term="茶", categoryId=category_id) == ["玉露茶"]
-    assert names(stocked, SEARCH, term="茶", categoryId=NOBODY) == []
+    assert names(stocked, SEARCH, term="茶", categoryId=UNKNOWN_ID) == []
 
 
 def test_a_search_reads_further_batches_until_the_page_is_full(
@@ -322,14 +322,14 @@ def test_deleted_entities_leave_the_lists_and_are_still_found_by_id(shop: ShopIn
 @pytest.mark.parametrize(
     ("given", "code"),
     [
-        (NOBODY, "NOT_FOUND"),
-        (NOBODY.upper(), "NOT_FOUND"),
+        (UNKNOWN_ID, "NOT_FOUND"),
+        (UNKNOWN_ID.upper(), "NOT_FOUND"),
         ("", "INVALID_INPUT"),
         ("x", "INVALID_INPUT"),
         (5, "INVALID_INPUT"),
-        (f"{NOBODY}0", "INVALID_INPUT"),
-        (f"{NOBODY}\0", "INVALID_INPUT"),
-        (f"product-{NOBODY}", "INVALID_INPUT"),
+        (f"{UNKNOWN_ID}0", "INVALID_INPUT"),
+        (f"{UNKNOWN_ID}\0", "INVALID_INPUT"),
+        (f"product-{UNKNOWN_ID}", "INVALID_INPUT"),
         ("../orders/1", "INVALID_INPUT"),
         ("x" * 10_000, "INVALID_INPUT"),
     ],

@@ -257,8 +257,8 @@ def test_the_time_of_a_failure_is_for_everybody_and_its_error_for_admins(shop: S
     assert "is not a document" in one["lastError"]
     assert abs(datetime.now(UTC) - moment(one["lastErrorAt"])) < timedelta(minutes=1)
     for headers in ({"Authorization": ""}, WRITER):
-        told = {o["readModel"]: o for o in shop.graphql(PROJECTIONS, headers=headers)["data"]["projectionStatus"]}
-        assert told["categories"] == one | {"lastError": None, "lagSeconds": told["categories"]["lagSeconds"]}
+        shown = {o["readModel"]: o for o in shop.graphql(PROJECTIONS, headers=headers)["data"]["projectionStatus"]}
+        assert shown["categories"] == one | {"lastError": None, "lagSeconds": shown["categories"]["lagSeconds"]}
     shop.ask("mutation { retryDeadLetters { retried } }")
     shop.settle()
     mended = projections(shop)["categories"]

@@ -234,7 +234,7 @@ def cloud(shop: ShopInMemory) -> Iterator[CloudMonitoring]:
 def test_queue_sizes_come_from_cloud_monitoring_in_the_cloud(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
     cloud.waiting = dict.fromkeys(SUBSCRIPTIONS, 0) | {
         "project-categories.category-events": 3, "project-categories.product-events": 4, "order-saga.order-events": 5,
-        "of-somebody-else": 6,
+        "of-another-project": 6,
     }  # fmt: skip
     sizes = {name: node["messageQueueSize"] for name, node in topology(shop).items()}
     assert (sizes["project_categories"], sizes["order_saga"], sizes["confirm_order"]) == (7, 5, 0)

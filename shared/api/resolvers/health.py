@@ -60,7 +60,7 @@ def _for_actor(report: Report, info: Info) -> Fields:
 
 
 def function_check(engines: Engines, function: Function) -> Check:
-    """Return the check that asks a function for its report. It has a command's time: the function may have to start."""
+    """Return the check that asks a function, which may have to start, for its report."""
     ask = _own_report if function.name == "graphql" else _report_over_http
     return Check(function.name, lambda: ask(engines, function), engines.settings.command_timeout_seconds)
 
@@ -130,7 +130,7 @@ async def memory_info(_: Any, info: Info) -> Fields:
 
 @lru_cache(maxsize=1)
 def _measured(engines: Engines, _second: int) -> Fields:
-    """Measure at most once a second: it walks the page tables and everything that the stores in memory hold."""
+    """Measure at most once a second: it walks the page tables and all objects of the stores."""
     process = psutil.Process()
     memory = process.memory_full_info()
     return {

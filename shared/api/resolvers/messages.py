@@ -1,4 +1,4 @@
-"""Published messages: events, each as its own announcement, and the commands of sagas; lists, statistics, live stream."""
+"""Published messages, which are announced events and saga commands: lists, statistics, stream."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ _RATE_WINDOW = timedelta(minutes=5)
 
 
 class Published(NamedTuple):
-    """`log`: 0 for the log of events, 1 for that of sagas. `stream`: the stream that the message is about.
+    """`log`: 0 for the log of events, 1 for that of sagas. `stream`: the message's subject.
     `source_service`: the service that records and publishes it, the same for all messages."""
 
     timestamp: datetime
@@ -78,8 +78,8 @@ async def pubsub_messages(
 def _whole_moments(found: Sequence[Published], length: int) -> Sequence[Published]:
     """Return at most `length` messages, never splitting messages that share a timestamp.
 
-    A client that continues after the last timestamp would miss the rest of a split group. Only a group of more than
-    `length` messages is cut."""
+    A client that continues after the last timestamp would miss the rest of a split group. Only a
+    group of more than `length` messages is cut."""
     page, beyond = found[:length], found[length:]
     whole = [message for message in page if not beyond or message.timestamp < beyond[0].timestamp]
     return whole or page
@@ -121,7 +121,7 @@ async def pubsub_stream(info: Info, topic: str | None = None) -> AsyncGenerator[
 
 
 async def _follow(engines: Engines, point: ResumePoint, topic: str | None) -> AsyncGenerator[SourceEvent]:
-    """Follow only the logs that hold messages of the topic; the other log's part of the resume point stays."""
+    """Follow the logs that hold the topic; the other log's part of the resume point stays."""
     yield SourceEvent(point, None)
     sources = []
     if topic is None or topic in _EVENT_TYPES:
@@ -147,7 +147,7 @@ async def _published(entries: AsyncGenerator[E], publish: Callable[[E], Publishe
 
 
 async def _merged(sources: Sequence[AsyncGenerator[Published]]) -> AsyncGenerator[Published]:
-    """Yield the messages of all sources as they come; of those that are ready together, the oldest first."""
+    """Yield messages of all sources as they come; of those ready together, the oldest first."""
     async with AsyncExitStack() as stack:
         for source in sources:
             await stack.enter_async_context(aclosing(source))

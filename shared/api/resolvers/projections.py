@@ -36,7 +36,7 @@ async def projection_status(_: Any, info: Info) -> Sequence[Fields]:
 
 
 async def projections(engines: Engines) -> Sequence[Fields]:
-    """Return all projections, read once for all clients that ask this process within two seconds."""
+    """Return all projections, read once for all clients of this process within two seconds."""
     return await engines.cache.get("the projections", _CACHE_SECONDS, partial(_read, engines, engines.queries))
 
 
@@ -60,7 +60,7 @@ async def _change_generation(info: Info, name: str, action: str, **arguments: in
 
 
 async def _read(engines: Engines, queries: Queries) -> Sequence[Fields]:
-    """Count the events first: those that are recorded and applied meanwhile do not count as backlog."""
+    """Count the events first: what is recorded and applied meanwhile is no backlog."""
     functions = [function for function in manifest().functions.values() if function.group == "projections"]
     subscriptions = [name for function in functions for name in _subscriptions(function)]
     events, executions, troubles, generations = await asyncio.gather(

@@ -1,6 +1,6 @@
-"""Statistics of the whole shop: what the stores hold, the dashboard, and the history of commands and queries.
+"""Statistics of the whole shop: the stores, the dashboard, and executed commands and queries.
 
-System statistics and the dashboard are read once for all clients that ask this process within a second.
+System statistics and the dashboard are read once for all clients of this process in a second.
 """
 
 import asyncio
@@ -97,7 +97,7 @@ async def dashboard_stats_stream(info: Info) -> AsyncGenerator[SourceEvent]:
 
 
 async def _dashboard_changes(engines: Engines) -> AsyncGenerator[SourceEvent]:
-    """Yield the dashboard, then each changed one. While a store does not answer, nothing is sent."""
+    """Yield the dashboard, then each changed one. While a store is down, nothing is sent."""
     sent = await _dashboard(engines)
     yield SourceEvent(None, sent)
     while True:

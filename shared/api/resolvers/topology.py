@@ -1,7 +1,7 @@
-"""Topology: each function of the manifest, its health, its connections, and how many messages wait for it.
+"""Topology: each function of the manifest, its health, its connections and its queue size.
 
-A function's own report is cached: asking at every look would keep all functions running. No request waits for a
-function that has to start first; it is UNKNOWN until it has answered.
+A function's own report is cached: asking each time would keep all functions running. No request
+waits for a function that has to start first; it is UNKNOWN until it has answered.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ async def system_topology(_: Any, info: Info) -> Sequence[Fields]:
 
 
 async def _answers(engines: Engines) -> Answers:
-    """Return what arrives within the time of a health check; later answers are cached for the next caller."""
+    """Return what arrives within the time of a health check; later answers are cached."""
     functions = manifest().functions.values()
     asked = {function.name: asyncio.ensure_future(_answer(engines, function)) for function in functions}
     await asyncio.wait(asked.values(), timeout=engines.settings.health_check_seconds)
@@ -106,12 +106,12 @@ def _connection(target: str, kind: str, status: str, latency_ms: int | None) -> 
 
 
 def _called_by_graphql() -> list[str]:
-    """Return all command functions. The providers' sandbox, which uses no store, is called by saga steps only."""
+    """Return the command functions; the sandbox, which uses no store, is for saga steps only."""
     return [function.name for function in manifest().of_service("command") if function.http and function.uses]
 
 
 async def _queues(engines: Engines) -> Mapping[str, int]:
-    """Return how many messages wait for each function, without the functions for which this is not known in time."""
+    """Return how many messages wait for each function for which this is known in time."""
     seconds = _CLOUD_CACHE_SECONDS if in_the_cloud() else _LOCAL_CACHE_SECONDS
     try:
         with deadline(engines.settings.health_check_seconds):
@@ -159,7 +159,7 @@ def _undelivered(engines: Engines) -> Mapping[str, int] | None:
 
 
 def _from_cloud_monitoring(settings: Settings) -> Mapping[str, int]:
-    """Return the undelivered messages of each subscription, a few minutes late. Raises Unavailable."""
+    """Return each subscription's undelivered messages, minutes late. Raise Unavailable."""
     now = int(clock.now().timestamp())
     request = {
         "name": f"projects/{settings.project_id}",
