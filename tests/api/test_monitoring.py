@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
 from shared.api.resolvers import health as health_resolvers
-from shared.api.resolvers.health import size_of
+from shared.api.resolvers.statistics import size_of
 from shared.config.manifest import manifest
 from shared.config.settings import Settings
 from shared.dead_letters.protocol import given_up
