@@ -10,8 +10,6 @@ from functools import lru_cache, partial
 from types import FunctionType, ModuleType
 from typing import Any
 
-import psutil
-
 from shared.api.context import Info, Resolvers, SourceEvent, Subscription, from_stores
 from shared.api.resolvers.common import is_admin, limit_of
 from shared.api.resolvers.health import shop_report
@@ -208,6 +206,8 @@ async def memory_info(_: Any, info: Info) -> Fields:
 @lru_cache(maxsize=1)
 def _measured(engines: Engines, _second: int) -> Fields:
     """Measure at most once a second: it walks the page tables and all objects of the stores."""
+    import psutil  # here, because it reads /proc when it is imported
+
     process = psutil.Process()
     memory = process.memory_full_info()
     return {
