@@ -19,6 +19,7 @@ from shared.config.settings import Settings
 from shared.domain.errors import ConcurrencyError, Unavailable
 from shared.read_models.generations import LiveGeneration
 from shared.read_models.protocol import Extent, Fields, Find, Queries
+from tests.fakes import changed
 from tests.shop_in_memory import Json, ShopInMemory, served
 
 PLAIN = "application/json"
@@ -271,10 +272,8 @@ def test_the_console_s_files_are_below_its_address(shop: ShopInMemory) -> None:
 
 @pytest.mark.parametrize("path", ["/graphql", "/graphql/console/index.html"])
 @pytest.mark.parametrize("folder", ["", "/does/not/exist"])
-def test_without_a_console_the_address_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, shop: ShopInMemory, path: str, folder: str
-) -> None:
-    monkeypatch.setattr(shop.engines, "settings", Settings(profile="memory", console_directory=folder))
+def test_without_a_console_the_address_says_what_to_do(shop: ShopInMemory, path: str, folder: str) -> None:
+    shop.engines.settings = Settings(profile="memory", console_directory=folder)
     response = shop.http("GET", path, headers={"Accept": BROWSER})
     assert response.status_code == 404
     assert "POST GraphQL" in response.text
@@ -657,13 +656,11 @@ def test_a_failing_store_shows_nothing_of_the_inside(
         (ConcurrencyError("somebody else was faster"), "CONFLICT"),
     ],
 )
-def test_a_failing_command_shows_nothing_of_the_inside(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
-) -> None:
+def test_a_failing_command_shows_nothing_of_the_inside(shop: ShopInMemory, error: Exception, code: str) -> None:
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(shop.engines.event_store, "append", fail)
+    shop.engines.event_store = changed(shop.engines.event_store, append=fail)
     response = post(shop, {"query": CATEGORY, "variables": {"input": {"name": "Tea"}}})
     assert response.json()["errors"][0]["extensions"]["code"] == code
     assert "hunter2" not in response.text and "Traceback" not in response.text

@@ -11,7 +11,7 @@ import pytest
 from scripts.local.token import emulator_token
 from shared.api.command_client import CommandMutation
 from shared.api.schema import resolvers
-from shared.event_store.protocol import EventStore
+from tests.fakes import changed
 from tests.shop_in_memory import Json, ShopInMemory, together
 
 KEY = {"Idempotency-Key": "order-form-17"}
@@ -129,10 +129,10 @@ def test_what_was_refused_has_not_happened_and_may_be_tried_again(shop: ShopInMe
 
 
 def test_of_two_at_once_one_works_and_the_other_gets_the_same(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+    shop: ShopInMemory,
 ) -> None:
-    store: EventStore = shop.engines.event_store
-    monkeypatch.setattr(store, "recorded", together(6, store.recorded))  # each finds that it is the first
+    store = shop.engines.event_store
+    shop.engines.event_store = changed(store, recorded=together(6, store.recorded))  # each finds that it is the first
     with ThreadPoolExecutor(6) as pool:
         answers = set(pool.map(lambda _: post(shop, CATEGORY, KEY), range(6)))
     assert len(answers) == 1

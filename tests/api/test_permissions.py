@@ -228,9 +228,9 @@ def test_personal_data_is_for_the_owner_and_admins(shop: ShopInMemory, actor: st
 
 
 def test_where_sign_in_is_not_asked_for_everything_is_allowed_without_it_but_not_with_an_invalid_token(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+    shop: ShopInMemory,
 ) -> None:
-    monkeypatch.setattr(shop.engines, "settings", replace(shop.engines.settings, sign_in_required=False))
+    shop.engines.settings = replace(shop.engines.settings, sign_in_required=False)
     document = 'mutation { createCategory(input: {name: "Tea"}) { id } }'
     refused = shop.graphql(document, headers=ACTORS["invalid token"])
     assert refused["errors"][0]["extensions"]["code"] == OUT

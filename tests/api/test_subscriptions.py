@@ -22,6 +22,7 @@ from shared.event_store.protocol import Append, Checkpoint, EventRecord, LogEntr
 from shared.observability.context import fresh
 from shared.runtime.engines import use
 from tests.callers import NOBODY, personal, signed_in
+from tests.fakes import changed
 from tests.shop_in_memory import HastyEngines, Json, ShopInMemory
 from tests.streams import EVENT_STREAM, concurrent, going_on, in_thread, opened, with_settings
 
@@ -34,7 +35,7 @@ FULFILLED = ["PENDING", "INVENTORY_RESERVED", "PAYMENT_PROCESSED", "SHIPPED", "C
 
 
 @pytest.fixture
-def reads(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> list[Checkpoint]:
+def reads(shop: ShopInMemory) -> list[Checkpoint]:
     """Each time that somebody reads the log, and from where."""
     store, found = shop.engines.event_store, list[Checkpoint]()
     read_all = store.read_all
@@ -43,8 +44,14 @@ def reads(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> list[Checkpoin
         found.append(after)
         return read_all(after, limit)
 
-    monkeypatch.setattr(store, "read_all", counted)
+    shop.engines.event_store = changed(store, read_all=counted)
     return found
+
+
+@pytest.fixture
+def short_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that reads nothing for half a second counts as too slow."""
+    monkeypatch.setattr(sse, "WRITE_SECONDS", 0.5)
 
 
 @concurrent
@@ -374,8 +381,7 @@ async def test_who_reads_too_slowly_is_dropped_with_the_reason_and_goes_on_where
 
 
 @concurrent
-async def test_a_client_that_never_reads_again_is_given_up(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "WRITE_SECONDS", 0.1)
+async def test_a_client_that_never_reads_again_is_given_up(shop: ShopInMemory, short_writes: None) -> None:
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.last_id)
         stream.reading.clear()
@@ -518,7 +524,7 @@ async def still_open(shop: ShopInMemory) -> float:
 
 
 @concurrent
-async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, short_writes: None) -> None:
     before = Counter(await ends(shop))
     order = await in_thread(shop.new_order, await in_thread(shop.new_product))
     await in_thread(shop.settle)
@@ -552,7 +558,6 @@ async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, mon
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.last_id)
         stream.reading.clear()
-        monkeypatch.setattr(sse, "WRITE_SECONDS", 0.2)
         await in_thread(shop.new_category)
         await ended("SLOW", 2)
     product = await in_thread(shop.new_product)
@@ -571,9 +576,7 @@ async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, mon
 
 
 @concurrent
-async def test_a_store_that_fails_is_waited_for(
-    shop: ShopInMemory, reads: list[Checkpoint], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_store_that_fails_is_waited_for(shop: ShopInMemory, reads: list[Checkpoint]) -> None:
     with_settings(shop, heartbeat_seconds=0.1)
     store, down = shop.engines.event_store, Event()
     read_all = store.read_all
@@ -583,7 +586,7 @@ async def test_a_store_that_fails_is_waited_for(
             raise Unavailable("down")
         return read_all(after, limit)
 
-    monkeypatch.setattr(store, "read_all", failing)
+    shop.engines.event_store = changed(store, read_all=failing)
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.comments)
         down.set()
@@ -597,12 +600,12 @@ async def test_a_store_that_fails_is_waited_for(
 
 @concurrent
 async def test_a_store_that_fails_at_the_beginning_is_said_to(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+    shop: ShopInMemory,
 ) -> None:
     def down() -> Checkpoint:
         raise Unavailable("the event store does not answer")
 
-    monkeypatch.setattr(shop.engines.event_store, "end", down)
+    shop.engines.event_store = changed(shop.engines.event_store, end=down)
     async with opened(TYPES) as stream:
         assert (await stream.refusal())["extensions"]["code"] == "SERVICE_UNAVAILABLE"
 
@@ -720,8 +723,8 @@ async def test_after_a_restart_on_the_same_store_nothing_is_missing(shop: ShopIn
         await stream.next()
     store = shop.engines.event_store
     await in_thread(shop.new_product, category)
-    restarted = HastyEngines(shop.engines.settings, shop.engines.broker._deliver)
-    restarted._events = store  # type: ignore[assignment]
+    restarted = HastyEngines(shop.engines.settings, shop.hand_over)
+    restarted.event_store = store
     use(restarted)
     try:
         async with opened(TYPES, headers=going_on(stream.parser.last_id)) as again:
