@@ -42,6 +42,15 @@ def _copy(postgres: str, template: str) -> str:
 
 
 @pytest.fixture
+def empty_database(postgres: str) -> str:
+    """A new database without any table."""
+    name = f"empty_{next(_numbers)}"
+    with psycopg.connect(make_conninfo(postgres, dbname="postgres"), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    return make_conninfo(postgres, dbname=name)
+
+
+@pytest.fixture
 def event_store_url(postgres: str) -> str:
     """A new, empty event store."""
     return _copy(postgres, "event_store")

@@ -1,32 +1,16 @@
-"""Stand-ins for parts of the shop: stores with other methods, functions that answer as a test says, a clock to move."""
+"""Parts of the shop that a test controls: a method of a store, functions' reports, a cache, the clock."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import httpx
 
 from shared.resilience import clock
 from shared.resilience.calls import SingleFlightCache
 from tests.shop_in_memory import ShopInMemory
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-class _Changed:
-    def __init__(self, store: object, methods: dict[str, Callable[..., Any]]) -> None:
-        self._store = store
-        vars(self).update(methods)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-
-def changed(store: T, **methods: Callable[..., Any]) -> T:
-    """Return a store that does what `store` does, except for these methods."""
-    return cast(T, _Changed(store, methods))
+from tests.stand_ins import with_methods
 
 
 @contextmanager
@@ -34,7 +18,7 @@ def method_replaced(shop: ShopInMemory, path: str, call: Callable[..., Any]) -> 
     """Let a method of one of the shop's engines do `call` inside the block. `path`: `event_log.counts`, ..."""
     name, method = path.split(".")
     store = getattr(shop.engines, name)
-    setattr(shop.engines, name, changed(store, **{method: call}))
+    setattr(shop.engines, name, with_methods(store, **{method: call}))
     try:
         yield
     finally:

@@ -5,7 +5,7 @@ import sys
 
 from scripts.local.cost import report
 from shared.config.manifest import ROOT, Function, manifest
-from shared.monitoring.metrics import LABELS, METRICS, Metric
+from shared.monitoring.metrics import METRICS, Metric, label_values
 
 README = ROOT / "README.md"
 _UNITS = {"1": "number", "s": "seconds"}
@@ -37,7 +37,7 @@ def metrics_table() -> str:
 
 def _metric_row(metric: Metric) -> str:
     """A process's own metrics in italics."""
-    labels = ", ".join(f"`{label}` ({len(LABELS[label]) + 1})" for label in metric.labels)
+    labels = ", ".join(f"`{label}` ({len(label_values()[label]) + 1})" for label in metric.labels)
     name = f"*`{metric.name}`*" if metric.known_to == "process" else f"`{metric.name}`"
     unit = _UNITS[metric.unit]
     return f"| {name} | {metric.kind} | {unit} | {labels} | {metric.most_series} | {metric.help} |"

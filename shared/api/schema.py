@@ -34,7 +34,6 @@ from shared.api.resolvers import (
     projections,
     sagas,
     statistics,
-    topology,
 )
 from shared.config.manifest import ROOT
 from shared.monitoring.recorder import watched
@@ -50,7 +49,6 @@ MODULES = (
     projections,
     health,
     statistics,
-    topology,
 )
 """Every module of resolvers/. Each has a table RESOLVERS."""
 

@@ -1,4 +1,4 @@
-"""functions/manifest.yaml, decoded: the functions, and the topics and subscriptions that follow from them."""
+"""Decode functions/manifest.yaml: the functions, and the topics and subscriptions they imply."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +22,12 @@ strict = with_config(ConfigDict(extra="forbid"))
 
 @dataclass(frozen=True)
 class Subscription:
-    """One consumer of one topic; derived from the manifest, never written twice.
+    """One consumer of one topic, derived from the manifest.
 
-    `endpoint`: the function it pushes to. `min_backoff`, `max_backoff`: seconds between attempts. After
-    `max_attempts` a message moves to `dead_letter_topic`; without one it is tried for ever."""
+    `endpoint`: the function that it pushes to. `min_backoff`, `max_backoff`: seconds between two
+    attempts. After `max_attempts` a message moves to `dead_letter_topic`; without such a topic it
+    is delivered again without end.
+    """
 
     name: str
     topic: str
@@ -41,6 +43,8 @@ class Subscription:
 @strict
 @dataclass(frozen=True)
 class Schedule:
+    """`cron`: when Cloud Scheduler calls. `local_seconds`: between two calls by the local runner."""
+
     cron: str
     local_seconds: float
 
@@ -69,29 +73,29 @@ class Function:
 
     @property
     def database_roles(self) -> list[str]:
-        """PostgreSQL's, made by the migrations; none for who uses no such database."""
+        """The PostgreSQL roles, made by the migrations, of a function that uses such a database."""
         has_any = {"event_store", "command_database"} & set(self.uses)
         kinds: Sequence[str] = self.access or [self.group]
         return [f"shop_{kind}" for kind in kinds] if has_any else []
 
     @property
     def source(self) -> Path:
-        """The file that the functions framework loads."""
+        """The file that the functions framework loads: functions/<group>/<name>/main.py."""
         folder = ROOT / "functions" / self.group
         return (folder if self.group == self.name else folder / self.name) / "main.py"
 
     def url(self, settings: Settings) -> str:
-        """Where it is called."""
+        """Return the URL at which the function is called."""
         return url_of(settings.query_url if self.service == "query" else settings.command_url, self.name)
 
     @property
     def read_model(self) -> str:
-        """Of a projection."""
+        """The read model that a projection keeps."""
         return self.name.removeprefix("project_")
 
     @property
     def trigger(self) -> str:
-        """For people: one word or a few."""
+        """What calls the function, in a few words for the documentation."""
         if self.schedule:
             return f"schedule {self.schedule.cron}"
         if self.dead_letters:
@@ -102,6 +106,8 @@ class Function:
 @strict
 @dataclass(frozen=True)
 class Delivery:
+    """What all push subscriptions have in common."""
+
     ack_deadline_seconds: int
     min_backoff_seconds: float
     max_backoff_seconds: float
@@ -119,17 +125,18 @@ class Manifest:
 
     @property
     def topics(self) -> list[str]:
-        """Every topic, dead-letter topics included."""
+        """All topics, dead-letter topics included."""
         consumed = [subscription.topic for subscription in self.all_subscriptions]
         return list(dict.fromkeys(consumed))
 
     @property
     def all_subscriptions(self) -> list[Subscription]:
-        """One per consumer and topic, and for each a second one that takes its dead letters to the recorder."""
+        """One per consumer and topic, each followed by one that brings its dead letters to the
+        recorder."""
         return list(self._subscriptions())
 
     def topic_of(self, subscription: str) -> str:
-        """Also of one that is no longer there: a subscription's name ends in its topic's."""
+        """Return the topic, also of a subscription that was deleted: its name ends in the topic's."""
         known = {one.name: one.topic for one in self.all_subscriptions}
         return known.get(subscription, subscription.partition(".")[2])
 
@@ -164,16 +171,19 @@ def subscription_of(function: str, topic: str) -> str:
 
 
 def projection(name: str) -> Function:
-    """Raises NotFound, which names those there are."""
+    """Return a projection by its name. Raise NotFound, which lists the projections."""
     known = {one.name: one for one in manifest().functions.values() if one.group == "projections"}
     if name not in known:
-        raise NotFound(f"no projection is called {name!r:.60}; there are {', '.join(known)}", ("name",))
+        raise NotFound(f"no projection is called {name!r:.60}; the projections are {', '.join(known)}", ("name",))
     return known[name]
 
 
 @lru_cache
 def manifest() -> Manifest:
-    """Raises pydantic's ValidationError, which names the entry, when the file is wrong."""
+    """Read functions/manifest.yaml, once per process.
+
+    Raise pydantic's ValidationError, which names the entry, when the file is malformed.
+    """
     raw: dict[str, Any] = yaml.safe_load((ROOT / "functions" / "manifest.yaml").read_text())
     defaults = raw.pop("defaults")
     raw["functions"] = {name: {"name": name} | defaults | entry for name, entry in raw["functions"].items()}

@@ -1,8 +1,8 @@
-"""Exact numbers for those who watch the shop: how much was asked of it, and what the command database holds.
+"""Count exactly what was asked of the shop, and what the command database holds.
 
-Everything is counted when it happens, by the database itself or in batches (see 0006_counting.sql), so asking reads a few
-rows however much there is. What is asked is counted whether the history of executions keeps it or not. A process that is
-killed takes with it what it has counted in the last second.
+Everything is counted when it happens, by the database itself or in batches (0006_counting.sql), so
+that a query reads a few rows however much there is. Executions are counted whether the history
+keeps them or not. A process that is killed loses what it counted in the last second.
 """
 
 import json
@@ -20,13 +20,13 @@ from shared.resilience import clock
 from shared.sagas.memory import MemorySagaStore
 
 WINDOW = timedelta(minutes=5)
-"""What counts as lately."""
+"""What `lately` means: this minute and the four before."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How many there were, how many of them ended with an error, and milliseconds for all together. `succeeded_at`: when
-    it was last counted that one ended well, UTC."""
+    """`count`: executions. `errors`: those that failed. `milliseconds`: of all together.
+    `succeeded_at`: when a success was last counted, UTC."""
 
     count: int = 0
     errors: int = 0
@@ -34,13 +34,9 @@ class Tally:
     succeeded_at: datetime | None = None
 
     def __add__(self, other: "Tally") -> "Tally":
-        times = [at for at in (self.succeeded_at, other.succeeded_at) if at]
-        return Tally(
-            self.count + other.count,
-            self.errors + other.errors,
-            self.milliseconds + other.milliseconds,
-            max(times, default=None),
-        )
+        succeeded_at = max((at for at in (self.succeeded_at, other.succeeded_at) if at), default=None)
+        milliseconds = self.milliseconds + other.milliseconds
+        return Tally(self.count + other.count, self.errors + other.errors, milliseconds, succeeded_at)
 
 
 Tallies = Mapping[tuple[Kind, str], Tally]
@@ -49,7 +45,8 @@ Tallies = Mapping[tuple[Kind, str], Tally]
 
 @dataclass(frozen=True)
 class Batch:
-    """What one process, `counter`, has counted since its batch `number - 1`."""
+    """What one process has counted since its previous batch. `counter`: the process's id. `number`:
+    1 for its first batch, then one more for each."""
 
     counter: UUID
     number: int
@@ -58,7 +55,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class ExecutionTotals:
-    """`ever`: since counting began. `lately`: by kind, in this minute and the four before."""
+    """`ever`: since counting began. `lately`: by kind, within WINDOW."""
 
     ever: Tallies = field(default_factory=dict)
     lately: Mapping[Kind, Tally] = field(default_factory=dict)
@@ -68,9 +65,10 @@ class ExecutionTotals:
 
 
 @dataclass(frozen=True)
-class Records:
-    """`sagas`: by status, a FAILED one that had something to undo as COMPENSATED. `others`: history entries of sagas, dead
-    letters and kept executions. `updated_at`: when one of all these was last added, changed or deleted, UTC."""
+class RecordTotals:
+    """`sagas`: by status; a FAILED saga that had something to undo counts as COMPENSATED. `others`:
+    history entries of sagas, dead letters and executions in the history. `updated_at`: when any of
+    these was last added, changed or deleted, UTC."""
 
     sagas: Mapping[str, int]
     others: Mapping[str, int]
@@ -85,14 +83,15 @@ class Counts(Protocol):
     """All methods raise Unavailable and TimedOut."""
 
     def add(self, batch: Batch) -> None:
-        """Once, however often the same batch is added; each counter's in order."""
+        """Count a batch, once however often it is added. A process adds its batches in order."""
 
-    def asked(self) -> ExecutionTotals: ...
+    def executions(self) -> ExecutionTotals: ...
 
-    def records(self) -> Records: ...
+    def records(self) -> RecordTotals: ...
 
     def forget_minutes(self, before: datetime, limit: int) -> int:
-        """Delete the minutes, and the counters not heard of since; how many. What there was ever, stays."""
+        """Delete minutes, and processes that have added nothing since; return how many. The totals
+        since counting began stay."""
 
 
 EVER: LiteralString = """
@@ -125,23 +124,29 @@ class PostgresCounts:
 
     def add(self, batch: Batch) -> None:
         rows = [
-            {"kind": kind, "name": name, "count": one.count, "errors": one.errors, "milliseconds": one.milliseconds}
-            for (kind, name), one in batch.tallies.items()
+            {
+                "kind": kind,
+                "name": name,
+                "count": tally.count,
+                "errors": tally.errors,
+                "milliseconds": tally.milliseconds,
+            }
+            for (kind, name), tally in batch.tallies.items()
         ]
         with self._pool.use("the counts") as connection:
             connection.execute("SELECT count_executions(%s, %s, %s)", (batch.counter, batch.number, json.dumps(rows)))
 
-    def asked(self) -> ExecutionTotals:
+    def executions(self) -> ExecutionTotals:
         with self._pool.use("the counts") as connection:
             ever = {(row[0], row[1]): Tally(*row[2:]) for row in connection.execute(EVER)}
             return ExecutionTotals(ever, {row[0]: Tally(*row[1:]) for row in connection.execute(LATELY, (WINDOW,))})
 
-    def records(self) -> Records:
+    def records(self) -> RecordTotals:
         with self._pool.use("the counts") as connection:
             rows = connection.execute(RECORDS).fetchall()
         sagas = {status: number for relation, status, number, _ in rows if relation == "sagas"}
         others = {relation: number for relation, _, number, _ in rows if relation != "sagas"}
-        return Records(sagas, others, max((at for *_, at in rows), default=None))
+        return RecordTotals(sagas, others, max((at for *_, at in rows), default=None))
 
     def forget_minutes(self, before: datetime, limit: int) -> int:
         values = {"before": before, "limit": limit}
@@ -150,7 +155,7 @@ class PostgresCounts:
 
 
 class MemoryCounts:
-    """Of the stores in memory, which it looks through."""
+    """Counts executions itself, and counts the records of the stores in memory when asked."""
 
     def __init__(self, sagas: MemorySagaStore, dead_letters: MemoryDeadLetters, executions: MemoryExecutions) -> None:
         self._sagas, self._dead_letters, self._executions = sagas, dead_letters, executions
@@ -165,29 +170,27 @@ class MemoryCounts:
             if self._batches.get(batch.counter, 0) >= batch.number:
                 return
             self._batches[batch.counter] = batch.number
-            for (kind, name), given in batch.tallies.items():
-                one = given + Tally(succeeded_at=now if given.count > given.errors else None)
+            for (kind, name), added in batch.tallies.items():
+                tally = added + Tally(succeeded_at=now if added.count > added.errors else None)
                 minute = now.replace(second=0, microsecond=0), kind
-                self._ever[kind, name] = self._ever.get((kind, name), Tally()) + one
-                self._minutes[minute] = self._minutes.get(minute, Tally()) + one
+                self._ever[kind, name] = self._ever.get((kind, name), Tally()) + tally
+                self._minutes[minute] = self._minutes.get(minute, Tally()) + tally
 
-    def asked(self) -> ExecutionTotals:
+    def executions(self) -> ExecutionTotals:
         since, lately = clock.now() - WINDOW, dict[Kind, Tally]()
         with self._lock:
-            for (minute, kind), one in self._minutes.items():
+            for (minute, kind), tally in self._minutes.items():
                 if minute > since:
-                    lately[kind] = lately.get(kind, Tally()) + one
+                    lately[kind] = lately.get(kind, Tally()) + tally
             return ExecutionTotals(dict(self._ever), lately)
 
-    def records(self) -> Records:
-        sagas, (letters, lettered_at), (executions, executed_at) = (
-            self._sagas.extent(),
-            self._dead_letters.extent(),
-            self._executions.extent(),
-        )
+    def records(self) -> RecordTotals:
+        sagas = self._sagas.extent()
+        letters, lettered_at = self._dead_letters.extent()
+        executions, executed_at = self._executions.extent()
         others = {"saga_history": sagas.entries, "dead_letters": letters, "executions": executions}
-        times = [at for at in (sagas.updated_at, lettered_at, executed_at) if at]
-        return Records(sagas.statuses, others, max(times, default=None))
+        updated_at = max((at for at in (sagas.updated_at, lettered_at, executed_at) if at), default=None)
+        return RecordTotals(sagas.statuses, others, updated_at)
 
     def forget_minutes(self, before: datetime, limit: int) -> int:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The history of what was asked of the shop and how it went, kept for a while."""
+"""Keep a history of executions for a while: what was asked of the shop, and with what result."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,8 @@ Kind = Literal["command", "query", "delivery"]
 
 @dataclass(frozen=True)
 class Execution:
-    """`status`: `success`, or the code of the error. `subject`: the stream it was about. `data`: JSON, as it was asked."""
+    """One command, query or delivery. `status`: `success`, or the code of the error. `subject`: the
+    stream that it was about. `data`: JSON, as the caller sent it."""
 
     kind: Kind
     name: str
@@ -32,7 +33,8 @@ class Execution:
 
 @dataclass(frozen=True)
 class ExecutionFilter:
-    """Which executions: all of `kind`, or only those of a name, with a status, after a moment."""
+    """Select the executions of a kind, optionally with this name, with this status and recorded
+    after this moment."""
 
     kind: Kind
     name: str | None = None
@@ -43,16 +45,17 @@ class ExecutionFilter:
 
 class Executions(Protocol):
     def write(self, executions: Sequence[Execution]) -> None:
-        """Raises Unavailable and TimedOut."""
+        """Add executions, each once however often it is written. Raise Unavailable and TimedOut."""
 
     def find(self, wanted: ExecutionFilter) -> list[Execution]:
-        """The newest first; those after a moment the oldest first, so that one can go on from the last."""
+        """Return the newest first; with `after`, the oldest first, so that the caller can continue
+        after the last."""
 
     def of_correlation(self, correlation_id: str, limit: int) -> list[Execution]:
-        """All kinds, the oldest first."""
+        """Return executions of all kinds, the oldest first."""
 
     def expire(self, before: datetime, limit: int) -> int:
-        """Delete up to so many that are older; how many there were."""
+        """Delete up to `limit` older executions; return how many were deleted."""
 
 
 _COLUMNS: LiteralString = "kind, name, status, milliseconds, correlation_id, error, subject, data, id, recorded_at"
@@ -62,7 +65,7 @@ INSERT INTO executions ({_COLUMNS}) SELECT {_COLUMNS} FROM json_to_recordset(%s)
     kind text, name text, status text, milliseconds integer, correlation_id text, error text, subject text, data json,
     id uuid, recorded_at timestamptz
 ) ON CONFLICT DO NOTHING
-"""  # noqa: S608 - put together of constants only
+"""  # noqa: S608 - built from constants only
 _EXPIRE = """
 DELETE FROM executions WHERE id IN (
     SELECT id FROM executions WHERE recorded_at AT TIME ZONE 'UTC' < %s AT TIME ZONE 'UTC'
@@ -76,7 +79,7 @@ class PostgresExecutions:
         self._pool = pool
 
     def write(self, executions: Sequence[Execution]) -> None:
-        rows = json.dumps([vars(one) for one in executions], default=str, ensure_ascii=False)
+        rows = json.dumps([vars(execution) for execution in executions], default=str, ensure_ascii=False)
         storable = rows.replace("\\u0000", "\ufffd").encode("utf-8", "replace").decode()
         with self._pool.use("the history of executions") as connection:
             connection.execute(_WRITE, (storable,))
@@ -104,17 +107,17 @@ class PostgresExecutions:
 
 
 class MemoryExecutions:
-    """The newest 10,000."""
+    """Keeps the newest 10,000."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._kept: dict[UUID, Execution] = {}
+        self._by_id: dict[UUID, Execution] = {}
 
     def write(self, executions: Sequence[Execution]) -> None:
         with self._lock:
-            self._kept |= {one.id: one for one in executions}
-            for oldest in list(self._kept)[:-10_000]:
-                del self._kept[oldest]
+            self._by_id |= {one.id: one for one in executions}
+            for oldest in list(self._by_id)[:-10_000]:
+                del self._by_id[oldest]
 
     def find(self, wanted: ExecutionFilter) -> list[Execution]:
         found = [
@@ -134,14 +137,14 @@ class MemoryExecutions:
         old = [one for one in self._sorted() if one.recorded_at < before][:limit]
         with self._lock:
             for one in old:
-                self._kept.pop(one.id, None)
+                self._by_id.pop(one.id, None)
         return len(old)
 
     def extent(self) -> tuple[int, datetime | None]:
-        """How many are kept, and when the newest was recorded."""
+        """Return how many there are, and when the newest was recorded."""
         newest = max((one.recorded_at for one in self._sorted()), default=None)
-        return len(self._kept), newest
+        return len(self._by_id), newest
 
     def _sorted(self) -> list[Execution]:
         with self._lock:
-            return sorted(self._kept.values(), key=lambda one: (one.recorded_at, one.id))
+            return sorted(self._by_id.values(), key=lambda one: (one.recorded_at, one.id))

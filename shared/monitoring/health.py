@@ -1,41 +1,34 @@
-"""Is it well? Every check runs in a thread of its own with a time limit of its own; together they make a report.
+"""Check whether a process and what it depends on are healthy.
 
-A check that hangs keeps neither the report nor the other checks waiting, and is not started again until it has ended: there
-is at most one thread for each, however often somebody asks. What was found is kept for a second.
+Each check runs in a thread of its own with a time limit of its own. A check that hangs delays
+neither the report nor the other checks, and is not started again before it has ended: there is at
+most one thread per check, however many callers ask. A result is reused for about a second.
 """
 
 import asyncio
 import os
 import socket
-import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
+from functools import cache, lru_cache, partial
 from threading import Lock
 from typing import Any, Protocol
 
-import psutil
 import structlog
 
 from shared.config.manifest import ROOT, Database, Dependency, manifest
 from shared.config.settings import Settings
-from shared.dead_letters.protocol import DeadLetters
 from shared.domain.errors import ShopError
-from shared.event_store.protocol import EventLog
-from shared.messaging.outbox import Outbox, Publisher
-from shared.read_models.protocol import Queries, ReadModels
+from shared.messaging.outbox import Publisher
+from shared.read_models.protocol import ReadModels
 from shared.resilience import clock
 from shared.resilience.calls import Breakers, deadline
-from shared.sagas.store import SagaStore
 
-SWEEPS_MISSED = timedelta(minutes=2)
-"""After which a saga's deadline that nobody has fired is overdue: sweep_sagas runs every minute."""
-_KEEP_SECONDS = 1.0
 _CPU_SECONDS = 5.0
-_VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 _log = structlog.get_logger()
 
@@ -48,7 +41,7 @@ class HealthStatus(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """`message`: for everybody. `details`: numbers and reasons, for admins only."""
+    """`message`: for every client. `details`: numbers and reasons, for admins only."""
 
     status: HealthStatus
     message: str
@@ -57,7 +50,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """`look`: may hang and may raise; past `seconds` nobody waits for it."""
+    """`look`: returns the finding; it may hang and may raise. `seconds`: its time limit."""
 
     name: str
     look: Callable[[], Finding]
@@ -72,20 +65,22 @@ class Result:
 
 
 class _Vitals:
-    """How long this process has been running, the memory it has in RAM, and the share of one processor it has used since
-    some seconds ago, or since it began."""
+    """Uptime, memory in RAM and CPU use of one process."""
 
-    def __init__(self) -> None:
-        self._process, self._lock = psutil.Process(), Lock()
-        self._began = clock.monotonic() - (time.time() - self._process.create_time())
+    def __init__(self, pid: int) -> None:
+        import psutil  # here, because it reads /proc when it is imported
+
+        self._process, self._lock = psutil.Process(pid), Lock()
+        self._began = clock.monotonic() - (clock.now().timestamp() - self._process.create_time())
         self._since, self._used, self._percent = self._began, 0.0, 0.0
 
     def read(self) -> Mapping[str, Any]:
+        """Return the vitals; `cpuPercent` of one processor, since the process began or since the
+        last measurement, which is at least 5 seconds old."""
         now = clock.monotonic()
         with self._lock:
             if self._used == 0 or now - self._since >= _CPU_SECONDS:
-                times = self._process.cpu_times()
-                used = times.user + times.system
+                used = sum(self._process.cpu_times()[:2])  # user and system
                 self._percent = 100 * (used - self._used) / max(0.1, now - self._since)
                 self._since, self._used = now, used
             percent = self._percent
@@ -93,26 +88,33 @@ class _Vitals:
         return {"uptimeSeconds": int(now - self._began), "memoryMb": round(memory), "cpuPercent": round(percent, 1)}
 
 
-_VITALS = _Vitals()
+# By process id, so that a worker reports itself, not the gunicorn master that forked it.
+_vitals_of = lru_cache(maxsize=1)(_Vitals)
+
+
+@cache
+def _version() -> str:
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
 @dataclass(frozen=True)
 class Report:
-    """`status`: that of the worst check. `node`: the revision in the cloud, elsewhere the machine. `process`: what the
-    process that reports says of itself."""
+    """`process`: vitals of the reporting process. `node`: the revision in the cloud, elsewhere the
+    machine's name."""
 
     checks: Sequence[Result] = ()
-    process: Mapping[str, Any] = field(default_factory=_VITALS.read)
-    version: str = _VERSION
+    process: Mapping[str, Any] = field(default_factory=lambda: _vitals_of(os.getpid()).read())
+    version: str = field(default_factory=_version)
     node: str = field(default_factory=lambda: os.environ.get("K_REVISION") or socket.gethostname())
     timestamp: datetime = field(default_factory=clock.now)
 
     @property
     def status(self) -> HealthStatus:
+        """The status of the worst check."""
         return max((result.found.status for result in self.checks), key=lambda s: s.value, default=HealthStatus.HEALTHY)
 
     def fields(self, everything: bool) -> dict[str, Any]:
-        """As JSON. `everything`: the details too."""
+        """Return the report as JSON. `everything`: with the details of each check."""
         return {
             "status": self.status.name,
             "timestamp": self.timestamp.isoformat().replace("+00:00", "Z"),
@@ -130,18 +132,17 @@ def _result_fields(result: Result, everything: bool) -> dict[str, Any]:
 
 
 class _Run:
-    """One look, from the moment it starts."""
+    """One run of a check, in a thread that starts at once."""
 
     def __init__(self, check: Check) -> None:
         self._check = check
         self._started = clock.monotonic()
         self._result: Future[Result] = Future()
-        self._result.set_running_or_notify_cancel()  # from here on nobody who waits can cancel it
+        self._result.set_running_or_notify_cancel()  # a caller that stops waiting must not cancel it
         clock.thread(self._look, f"check {check.name}")
 
-    @property
-    def current(self) -> bool:
-        return not self._result.done() or self._age < _KEEP_SECONDS
+    def is_current(self, keep_seconds: float) -> bool:
+        return not self._result.done() or self._age < keep_seconds
 
     @property
     def _age(self) -> float:
@@ -163,7 +164,7 @@ class _Run:
             await asyncio.wait([waiting], timeout=max(0.0, self._check.seconds - self._age))
         finally:
             waiting.cancel()
-        return self._result.result() if self._result.done() else self.wait()
+        return self.wait()  # it has a result now, or no time left
 
     def _look(self) -> None:
         try:
@@ -171,19 +172,19 @@ class _Run:
                 found = self._check.look()
         except ShopError as error:
             found = Finding(HealthStatus.UNHEALTHY, error.message, {"error": repr(error.__cause__ or error)})
-        except Exception as error:  # whatever it is, it is a finding
+        except Exception as error:  # whatever a check raises is a finding, not a failure of the report
             _log.exception("a health check failed", check=self._check.name)
             found = Finding(HealthStatus.UNHEALTHY, "failed; the log says why", {"error": repr(error)})
         took = self._age
-        self._result.set_result(
-            Result(self._check.name, found if took <= self._check.seconds else self._late, int(took * 1000))
-        )
+        finding = found if took <= self._check.seconds else self._late
+        self._result.set_result(Result(self._check.name, finding, int(took * 1000)))
 
 
 class Checkup:
-    """The checks of one process, by name."""
+    """The checks of one process, by name. `keep_seconds`: for which a result is reused."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_seconds: float = 1.0) -> None:
+        self._keep_seconds = keep_seconds
         self._lock = Lock()
         self._runs: dict[str, _Run] = {}
 
@@ -196,81 +197,54 @@ class Checkup:
     def _started(self, checks: Sequence[Check]) -> list[_Run]:
         with self._lock:
             for check in checks:
-                if check.name not in self._runs or not self._runs[check.name].current:
+                if check.name not in self._runs or not self._runs[check.name].is_current(self._keep_seconds):
                     self._runs[check.name] = _Run(check)
             return [self._runs[check.name] for check in checks]
 
 
-class Stores(Protocol):
-    """The parts of a process's engines that are watched."""
+class CheckedEngines(Protocol):
+    """What the dependency checks use of a process's engines."""
 
     @property
     def settings(self) -> Settings: ...
     @property
     def breakers(self) -> Breakers: ...
     @property
-    def checkup(self) -> Checkup: ...
-    @property
-    def event_log(self) -> EventLog: ...
-    @property
-    def sagas(self) -> SagaStore: ...
-    @property
-    def outboxes(self) -> Sequence[Outbox]: ...
-    @property
-    def dead_letters(self) -> DeadLetters: ...
-    @property
-    def publisher(self) -> Publisher: ...
-    @property
     def read_models(self) -> ReadModels: ...
     @property
-    def queries(self) -> Queries: ...
+    def publisher(self) -> Publisher: ...
 
     def missing_migrations(self, database: Database) -> list[str]:
-        """Return the names of the migrations that the database lacks. Raises Unavailable."""
+        """Return the names of the migrations that the database lacks. Raise Unavailable."""
 
 
-def dependencies(engines: Stores, function: str) -> list[Check]:
-    """Of one function, as its entry in the manifest says, and the breakers of its process: who calls the providers is the
-    only one that knows of theirs."""
+def dependencies(engines: CheckedEngines, function: str) -> list[Check]:
+    """Return a check for each dependency in the function's entry in the manifest, and one for the
+    circuit breakers of this process, which no other process knows of."""
     limit = engines.settings.health_check_seconds
-    checks = [Check(name, _looking(engines, name), limit) for name in manifest().functions[function].uses]
-    return [*checks, Check("breakers", lambda: _breakers(engines), limit)]
+    checks = [Check(name, partial(_dependency, engines, name), limit) for name in manifest().functions[function].uses]
+    return [*checks, Check("breakers", partial(_breakers, engines), limit)]
 
 
-def _looking(engines: Stores, name: Dependency) -> Callable[[], Finding]:
+def _dependency(engines: CheckedEngines, name: Dependency) -> Finding:
     match name:
         case "event_store" | "command_database":
-            return lambda: _database(engines, name)
+            if missing := engines.missing_migrations(name):
+                details = {"missingMigrations": len(missing)}
+                return Finding(HealthStatus.UNHEALTHY, "is not up to date; run scripts/migrate", details)
+            return Finding(HealthStatus.HEALTHY, "answers and is up to date")
         case "firestore":
-            return lambda: _firestore(engines)
+            engines.read_models.update("health", "probe", lambda _: None)  # changes nothing, so it only reads
+            return Finding(HealthStatus.HEALTHY, "answers")
         case "pubsub":
-            return lambda: _pubsub(engines)
+            if engines.publisher.has_topic(manifest().topics[0]):  # the topics are created together
+                return Finding(HealthStatus.HEALTHY, "answers")
+            return Finding(HealthStatus.UNHEALTHY, "answers, but lacks the shop's topics")
 
 
-def _database(engines: Stores, name: Database) -> Finding:
-    if missing := engines.missing_migrations(name):
-        return Finding(
-            HealthStatus.UNHEALTHY, "is not up to date; run scripts/migrate", {"missingMigrations": len(missing)}
-        )
-    return Finding(HealthStatus.HEALTHY, "answers and is up to date")
-
-
-def _firestore(engines: Stores) -> Finding:
-    engines.read_models.update("health", "probe", lambda _: None)  # changes nothing, so it is but a read
-    return Finding(HealthStatus.HEALTHY, "answers")
-
-
-def _pubsub(engines: Stores) -> Finding:
-    """One topic stands for all: they are made together."""
-    if engines.publisher.has_topic(manifest().topics[0]):
-        return Finding(HealthStatus.HEALTHY, "answers")
-    return Finding(HealthStatus.UNHEALTHY, "answers, but lacks the shop's topics")
-
-
-def _breakers(engines: Stores) -> Finding:
+def _breakers(engines: CheckedEngines) -> Finding:
     states = engines.breakers.states()
-    open_ones = [f"{name} is {state}" for name, state in states.items() if state != "closed"]
-    details = {"breakers": dict(states)}
-    if open_ones:
-        return Finding(HealthStatus.DEGRADED, f"{', '.join(open_ones)} (in this process)", details)
-    return Finding(HealthStatus.HEALTHY, "none is open (in this process)", details)
+    not_closed = [f"{name} is {state}" for name, state in states.items() if state != "closed"]
+    status = HealthStatus.DEGRADED if not_closed else HealthStatus.HEALTHY
+    message = f"{', '.join(not_closed) or 'none is open'} (in this process)"
+    return Finding(status, message, {"breakers": dict(states)})

@@ -1,33 +1,38 @@
-"""The whole shop's metrics, read from the stores when somebody asks, and sent to Cloud Monitoring.
+"""Read what the stores hold, for health checks and metrics, and send it to Cloud Monitoring.
 
-Each store is read in a thread and with a time limit of its own: what fails or hangs is missing, and counted in
-shop_scrape_errors_total, and keeps nothing else waiting.
+Each store is read with a time limit of its own. A store that fails or hangs is missing from the
+metrics, is counted in shop_scrape_errors_total and delays no other store.
 
-Sent are only the metrics that the stores know, the same whoever reads them. What processes count stays at the /metrics of
-each: one instance can't speak for the others, and Cloud Run itself counts every function's requests, errors and latency.
+Only what the stores know is sent: it is the same whichever process reads it. What a process counts
+itself stays at its /metrics, and Cloud Run counts every function's requests, errors and latency.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from shared.auth.identity import in_the_cloud
 from shared.config.settings import Settings
+from shared.dead_letters.protocol import DeadLetters
 from shared.domain.category import CATEGORY
 from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
+from shared.event_store.protocol import EventLog, EventRecord
 from shared.messaging.outbox import Outbox
-from shared.monitoring.health import SWEEPS_MISSED, Check, Finding, HealthStatus, Stores
-from shared.monitoring.metrics import METRICS, Metric, Sample, added_up, count
+from shared.monitoring.health import Check, Checkup, Finding, HealthStatus
+from shared.monitoring.metrics import METRICS, Metric, Sample, count, summed
 from shared.read_models.project import FED_BY, not_yet_in
+from shared.read_models.protocol import Queries
 from shared.resilience import clock
 from shared.resilience.calls import awaited, time_left
 from shared.sagas.definition import SagaStatus
+from shared.sagas.store import SagaBacklog, SagaStore
 
 if TYPE_CHECKING:
     from google.api.metric_pb2 import MetricDescriptor
@@ -36,100 +41,140 @@ if TYPE_CHECKING:
 _SECONDS = 5.0
 _NEWEST = 100
 _UNFINISHED = (SagaStatus.STARTED, SagaStatus.COMPENSATING, SagaStatus.STUCK)
+_SWEEPS_MISSED = timedelta(minutes=2)  # sweep_sagas runs every minute
 EVENT_TYPES = {one.name: [kind.__name__ for kind in one.event_types] for one in (CATEGORY, PRODUCT, ORDER)}
 
 _log = structlog.get_logger()
 
 
-def collectors(engines: Stores) -> Mapping[str, Callable[[], Iterator[Sample]]]:
-    """By name; each may hang and may raise."""
-    return {
-        "events": lambda: _events(engines),
-        "event_outbox": lambda: _outbox("events", engines.outboxes[0]),
-        "saga_outbox": lambda: _outbox("sagas", engines.outboxes[1]),
-        "sagas": lambda: _sagas(engines),
-        "dead_letters": lambda: iter([Sample("shop_dead_letters_pending", (), engines.dead_letters.pending())]),
-    } | {name: partial(_lag, engines, name) for name in FED_BY}
+class WatchedEngines(Protocol):
+    """What is read of a process's engines. `outboxes`: of the event store and of the saga store."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def checkup(self) -> Checkup: ...
+    @property
+    def event_log(self) -> EventLog: ...
+    @property
+    def sagas(self) -> SagaStore: ...
+    @property
+    def outboxes(self) -> Sequence[Outbox]: ...
+    @property
+    def dead_letters(self) -> DeadLetters: ...
+    @property
+    def queries(self) -> Queries: ...
 
 
-def collected(engines: Stores) -> list[Sample]:
-    """What can be read."""
-    reads = collectors(engines)
-    checks = [Check(f"metrics of {name}", partial(_found, read), _SECONDS) for name, read in reads.items()]
-    samples: list[Sample] = []
-    for name, result in zip(reads, engines.checkup.run(checks), strict=True):
-        if result.found.status is not HealthStatus.HEALTHY:
-            count("shop_scrape_errors_total", name)
-            _log.warning("could not read for metrics", collector=name, reason=result.found.message)
-        samples += result.found.details.get("samples", ())
-    return added_up(samples)
+@dataclass(frozen=True)
+class OutboxReading:
+    """`waiting`: unpublished messages. `oldest_seconds`: the age of the oldest; 0 without any."""
+
+    waiting: int
+    oldest_seconds: float
 
 
-def _found(read: Callable[[], Iterator[Sample]]) -> Finding:
-    return Finding(HealthStatus.HEALTHY, "read", {"samples": list(read())})
-
-
-def _events(engines: Stores) -> Iterator[Sample]:
-    counted = engines.event_log.counts().events.items()
-    return (Sample("shop_events_total", (kind,), number) for (kind, _), number in counted)
-
-
-def _outbox(name: str, outbox: Outbox) -> Iterator[Sample]:
+def read_outbox(outbox: Outbox) -> OutboxReading:
     backlog = outbox.backlog()
-    yield Sample("shop_outbox_messages", (name,), backlog.waiting)
-    yield Sample("shop_outbox_oldest_age_seconds", (name,), _age(backlog.oldest))
+    return OutboxReading(backlog.waiting, _age(backlog.oldest))
 
 
-def _sagas(engines: Stores) -> Iterator[Sample]:
-    counts = engines.sagas.counts()
-    for status in SagaStatus:
-        there = counts.get(status)
-        yield Sample("shop_sagas", (status.value,), there.sagas if there else 0)
-        if status in _UNFINISHED:
-            yield Sample("shop_saga_oldest_age_seconds", (status.value,), _age(there.oldest if there else None))
-    yield Sample("shop_sagas_overdue", (), engines.sagas.backlog(clock.now() - SWEEPS_MISSED).overdue)
-
-
-def _lag(engines: Stores, read_model: str) -> Iterator[Sample]:
-    """Of the newest events only, so that it costs the same however long the log is. One that was given up long before
-    them is seen as a dead letter."""
-    late = []
-    for aggregate, collection in FED_BY[read_model]:
-        newest = [one.event for one in engines.event_log.recent(_NEWEST, EVENT_TYPES[aggregate])]
-        late += awaited(not_yet_in(engines.queries, collection, newest), _SECONDS)
-    yield Sample("shop_projection_lag_streams", (read_model,), len({event.stream for event in late}))
-    yield Sample("shop_projection_lag_seconds", (read_model,), _age(min((e.recorded_at for e in late), default=None)))
+def read_saga_backlog(sagas: SagaStore) -> SagaBacklog:
+    """Count the stuck sagas, and those whose deadline passed two minutes ago and was not fired."""
+    return sagas.backlog(clock.now() - _SWEEPS_MISSED)
 
 
 def _age(since: datetime | None) -> float:
     return max(0.0, (clock.now() - since).total_seconds()) if since else 0.0
 
 
+def collectors(engines: WatchedEngines, seconds: float = _SECONDS) -> Mapping[str, Callable[[], Iterator[Sample]]]:
+    """Return by name what reads the samples of each store; each may hang and may raise."""
+    return {
+        "events": lambda: _events(engines.event_log),
+        "event_outbox": lambda: _outbox("events", engines.outboxes[0]),
+        "saga_outbox": lambda: _outbox("sagas", engines.outboxes[1]),
+        "sagas": lambda: _sagas(engines.sagas),
+        "dead_letters": lambda: iter([Sample("shop_dead_letters_pending", (), engines.dead_letters.pending())]),
+    } | {name: partial(_lag, engines, name, seconds) for name in FED_BY}
+
+
+def _events(log: EventLog) -> Iterator[Sample]:
+    for (kind, _), number in log.counts().events.items():
+        yield Sample("shop_events_total", (kind,), number)
+
+
+def _outbox(name: str, outbox: Outbox) -> Iterator[Sample]:
+    reading = read_outbox(outbox)
+    yield Sample("shop_outbox_messages", (name,), reading.waiting)
+    yield Sample("shop_outbox_oldest_age_seconds", (name,), reading.oldest_seconds)
+
+
+def _sagas(sagas: SagaStore) -> Iterator[Sample]:
+    counts = sagas.counts()
+    for status in SagaStatus:
+        counted = counts.get(status)
+        yield Sample("shop_sagas", (status.value,), counted.sagas if counted else 0)
+        if status in _UNFINISHED:
+            yield Sample("shop_saga_oldest_age_seconds", (status.value,), _age(counted.oldest if counted else None))
+    yield Sample("shop_sagas_overdue", (), read_saga_backlog(sagas).overdue)
+
+
+def _lag(engines: WatchedEngines, read_model: str, seconds: float) -> Iterator[Sample]:
+    """Look at the newest events only, so that the cost does not grow with the log. An older event
+    that was given up shows as a dead letter."""
+    late: list[EventRecord] = []
+    for aggregate, collection in FED_BY[read_model]:
+        newest = [one.event for one in engines.event_log.recent(_NEWEST, EVENT_TYPES[aggregate])]
+        late += awaited(not_yet_in(engines.queries, collection, newest), seconds)
+    oldest = min((event.recorded_at for event in late), default=None)
+    yield Sample("shop_projection_lag_streams", (read_model,), len({event.stream for event in late}))
+    yield Sample("shop_projection_lag_seconds", (read_model,), _age(oldest))
+
+
+def read_samples(engines: WatchedEngines, seconds: float = _SECONDS) -> list[Sample]:
+    """Return the samples of all stores that answer within `seconds`; count and log the others."""
+    reads = collectors(engines, seconds)
+    checks = [Check(f"metrics of {name}", partial(_finding, read), seconds) for name, read in reads.items()]
+    samples: list[Sample] = []
+    for name, result in zip(reads, engines.checkup.run(checks), strict=True):
+        if result.found.status is not HealthStatus.HEALTHY:
+            count("shop_scrape_errors_total", name)
+            _log.warning("could not read for metrics", collector=name, reason=result.found.message)
+        samples += result.found.details.get("samples", ())
+    return summed(samples)
+
+
+def _finding(read: Callable[[], Iterator[Sample]]) -> Finding:
+    return Finding(HealthStatus.HEALTHY, "read", {"samples": list(read())})
+
+
 _TYPE = "custom.googleapis.com/shop/"
-_BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)  # the log has been counted from its first event on, and never starts anew
+_BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)  # counters cover the whole log and never start again
 
 
-def reported(engines: Stores) -> int:
-    """Read the stores, and send what they say in the cloud; how many samples. Raises Unavailable."""
-    samples = collected(engines)
+def report(engines: WatchedEngines) -> int:
+    """Read the stores, and in the cloud send the samples; return how many. Raise Unavailable."""
+    samples = read_samples(engines)
     if in_the_cloud() or engines.settings.monitoring_endpoint:
-        _send(engines.settings, samples)
+        send(engines.settings, samples)
     return len(samples)
 
 
-def _send(settings: Settings, samples: Sequence[Sample]) -> None:
+def send(settings: Settings, samples: Sequence[Sample]) -> None:
+    """Write the samples to Cloud Monitoring. Raise Unavailable."""
     project, now = f"projects/{settings.project_id}", clock.now()
     series = [_series(settings.project_id, sample, now) for sample in samples]
-    with refusals_told("write", "report_metrics", "roles/monitoring.metricWriter"):
+    with monitoring_errors("write", "report_metrics", "roles/monitoring.metricWriter"):
         client = monitoring_client(settings.monitoring_endpoint)
         _describe(client, project)
-        for batch in (series[n : n + 200] for n in range(0, len(series), 200)):  # as many as one call may have
+        for batch in (series[n : n + 200] for n in range(0, len(series), 200)):  # the most that one call may have
             client.create_time_series({"name": project, "time_series": batch}, timeout=time_left(_SECONDS))
 
 
 @contextmanager
-def refusals_told(do: str, function: str, role: str) -> Iterator[None]:
-    """Raises Unavailable, which says what is missing."""
+def monitoring_errors(action: str, function: str, role: str) -> Iterator[None]:
+    """Raise Unavailable, with the role that is missing, for an error of Cloud Monitoring's."""
     from google.api_core.exceptions import GoogleAPIError, PermissionDenied
     from google.auth.exceptions import GoogleAuthError
 
@@ -137,14 +182,14 @@ def refusals_told(do: str, function: str, role: str) -> Iterator[None]:
         yield
     except PermissionDenied as error:
         missing = f"give the service account of {function} the role {role}"
-        raise Unavailable(f"Cloud Monitoring does not let us {do}; {missing}") from error
+        raise Unavailable(f"Cloud Monitoring does not let us {action}; {missing}") from error
     except (GoogleAPIError, GoogleAuthError) as error:
-        raise Unavailable(f"Cloud Monitoring did not let us {do} metrics: {error}") from error
+        raise Unavailable(f"Cloud Monitoring did not let us {action} metrics: {error}") from error
 
 
 @lru_cache
 def monitoring_client(endpoint: str) -> "MetricServiceClient":
-    """Imported only where it is used: it takes a second."""
+    """Return a client, imported only where it is used: importing it takes a second."""
     from google.cloud.monitoring_v3 import MetricServiceClient
 
     if not endpoint:
@@ -157,7 +202,7 @@ def monitoring_client(endpoint: str) -> "MetricServiceClient":
 
 @lru_cache
 def _describe(client: "MetricServiceClient", project: str) -> None:
-    """Once for each process: say what each metric is that Cloud Monitoring has not heard of."""
+    """Describe, once per process, each metric that Cloud Monitoring does not know."""
     ours = {"name": project, "filter": f'metric.type = starts_with("{_TYPE}")'}
     known = {one.type for one in client.list_metric_descriptors(ours, timeout=time_left(_SECONDS))}
     for metric in METRICS.values():
@@ -186,7 +231,7 @@ def _type(metric: Metric) -> str:
 
 
 def _series(project_id: str, sample: Sample, now: datetime) -> "TimeSeries":
-    """One point. A count goes on from the beginning; anything else is as it is now."""
+    """Return one point: a counter's since the beginning, a gauge's at this moment."""
     from google.cloud.monitoring_v3 import TimeSeries
 
     metric = METRICS[sample.metric]

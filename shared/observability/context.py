@@ -1,10 +1,9 @@
-"""Why something happens: the ids that tie a request, its events and everything that follows from them together; and spans,
-after OpenTelemetry's semantic conventions, in which what happens to one order is one trace, however many functions and
-messages it takes.
+"""Know why something happens: ids, annotations of log lines, the codes of errors, and traces.
 
-Where spans go: to Cloud Trace on Cloud Run, to OTEL_EXPORTER_OTLP_ENDPOINT where that is set, otherwise nowhere, and then
-none are made. A trace travels as `traceparent` (W3C): in HTTP headers, in messages' attributes, and in events' metadata,
-from where it goes on after minutes or days.
+Spans follow OpenTelemetry's semantic conventions. All that happens to one order is one trace, over
+all functions and messages: it travels as `traceparent` (W3C) in HTTP headers, messages' attributes
+and events' metadata, from which it is continued minutes or days later. Spans go to Cloud Trace on
+Cloud Run, or to OTEL_EXPORTER_OTLP_ENDPOINT where that is set; without either none are made.
 """
 
 import os
@@ -24,24 +23,17 @@ from opentelemetry.sdk.trace.sampling import Decision, ParentBased, TraceIdRatio
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from shared.domain.errors import (
-    Conflict,
-    Forbidden,
-    Invalid,
-    NotFound,
-    Rejected,
-    TimedOut,
-    Unauthenticated,
-    Unavailable,
-)
+from shared.domain import errors
 from shared.resilience import clock
+
+__all__ = ["SpanKind"]  # the kinds of spans, for the callers of `span` and `handling`
 
 
 @dataclass(frozen=True)
 class Context:
-    """`correlation_id`: the same for all that one client request leads to. `causation_id`: the command or message that
-    directly caused this. `actor`: who asked, as a user id; "nobody" without sign-in, "system" for the shop itself.
-    `traceparent`: W3C Trace Context."""
+    """`correlation_id`: the same for all that follows from one client request. `causation_id`: the
+    command or message that directly caused this. `actor`: the id of the user who asked; "nobody" is
+    an anonymous client, "system" the shop itself. `traceparent`: W3C Trace Context."""
 
     correlation_id: str
     causation_id: str
@@ -49,11 +41,12 @@ class Context:
     traceparent: str | None = None
 
 
+# A ContextVar, because log lines and outgoing calls deep below a handler need it.
 _current: ContextVar[Context] = ContextVar("context")
 
 
 def current() -> Context:
-    """The context of the request being handled; outside of one, a new context of the shop itself."""
+    """Return the context of the request being handled; outside of one, a new context of the shop."""
     return _current.get(None) or fresh()
 
 
@@ -72,6 +65,7 @@ def caused_by(context: Context, causation_id: str) -> Context:
 
 @contextmanager
 def within(context: Context) -> Iterator[None]:
+    """Make `context` the current one inside the block."""
     token = _current.set(context)
     try:
         yield
@@ -80,36 +74,54 @@ def within(context: Context) -> Iterator[None]:
 
 
 def stored_context(metadata: Mapping[str, Any]) -> Context:
-    """As it was stored, perhaps by a newer version of this code that knew more."""
+    """Decode a stored context, ignoring fields that a newer version of this code has added."""
     known = {field.name for field in fields(Context)}
     return Context(**{name: value for name, value in metadata.items() if name in known})
 
 
-_remarks: ContextVar[dict[str, Any]] = ContextVar("remarks")
+# A ContextVar, because code at any depth below a request adds to the request's one log line.
+_annotations: ContextVar[dict[str, Any]] = ContextVar("annotations")
 
 
 @contextmanager
 def annotations() -> Iterator[dict[str, Any]]:
-    """Collects what is remarked inside."""
-    remarks: dict[str, Any] = {}
-    token = _remarks.set(remarks)
+    """Collect what is annotated inside the block."""
+    collected: dict[str, Any] = {}
+    token = _annotations.set(collected)
     try:
-        yield remarks
+        yield collected
     finally:
-        _remarks.reset(token)
+        _annotations.reset(token)
 
 
-def annotate(**found: Any) -> None:
-    """Something that the line in the log about the request in hand should say."""
-    _remarks.get({}).update(found)
+def annotate(**facts: Any) -> None:
+    """Add facts to the log line of the request being handled; outside of one, do nothing."""
+    _annotations.get({}).update(facts)
 
 
-__all__ = ["SpanKind", "configure", "flush", "handling", "sampled", "span", "traceparent"]
+ANSWERS: dict[type[Exception], tuple[int, str]] = {
+    errors.Invalid: (422, "INVALID_INPUT"),
+    errors.NotFound: (404, "NOT_FOUND"),
+    errors.Rejected: (409, "BUSINESS_RULE_VIOLATION"),
+    errors.Conflict: (409, "CONFLICT"),
+    errors.Unavailable: (503, "SERVICE_UNAVAILABLE"),
+    errors.Unauthenticated: (401, "UNAUTHENTICATED"),
+    errors.Forbidden: (403, "FORBIDDEN"),
+    errors.TimedOut: (504, "TIMEOUT"),
+}
+"""HTTP status and code of each error and its subclasses."""
+
+
+def classify(error: BaseException) -> tuple[int, str]:
+    """Return the HTTP status and code of an error; 500 for an error that the table does not have."""
+    known = (ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
+    return next(known, (500, "INTERNAL_ERROR"))
+
 
 Attributes = Mapping[str, str | int] | Mapping[str, str]
 
 UNTRACED = f"00-{'1' * 32}-{'1' * 16}-00"
-"""As a parent: no spans are made within. For what repeats without end and would be nothing but noise."""
+"""A parent below which no spans are made, for loops that repeat without end and would only be noise."""
 
 _NO_SPAN = nullcontext(INVALID_SPAN)
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -118,7 +130,7 @@ _sampler = TraceIdRatioBased(1.0)
 
 
 def configure(exporter: SpanExporter | None, ratio: float = 1.0, at_once: bool = False) -> None:
-    """From now on make spans for so many of all traces, or none without an exporter. `at_once`: export each as it ends."""
+    """Export this share of all traces; without an exporter, make no spans. `at_once`: unbatched."""
     global _provider, _sampler
     _sampler = TraceIdRatioBased(ratio)
     if exporter is None:
@@ -131,7 +143,7 @@ def configure(exporter: SpanExporter | None, ratio: float = 1.0, at_once: bool =
 
 @lru_cache
 def exporter_of_the_environment(project_id: str) -> SpanExporter | None:
-    """Imported only where it is used: Google's takes a third of a second."""
+    """Return the exporter that the environment asks for. Google's takes 0.3 seconds to import."""
     if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
@@ -144,26 +156,27 @@ def exporter_of_the_environment(project_id: str) -> SpanExporter | None:
 
 
 def flush() -> None:
-    """Send what has ended. Where the CPU is taken away after the response, nothing is sent later."""
+    """Export the ended spans now: Cloud Run takes the CPU away after the response."""
     if _provider and os.environ.get("K_SERVICE"):
         _provider.force_flush(timeout_millis=2000)
 
 
-def sampled(given: str | None) -> str | None:
-    """A client's traceparent with our decision in place of its own, which would let it choose what we pay for."""
-    parent = _parent(given)
+def sampled(received: str | None) -> str | None:
+    """Return a client's traceparent with our own sampling decision, because we pay for the traces;
+    None when it is malformed."""
+    parent = _parent(received)
     context = trace.get_current_span(parent).get_span_context() if parent else None
-    if not given or context is None or not context.is_valid:
+    if not received or context is None or not context.is_valid:
         return None
     wanted = _sampler.should_sample(None, context.trace_id, "").decision is Decision.RECORD_AND_SAMPLE
-    return f"{given[:-2]}{'01' if wanted else '00'}"
+    return f"{received[:-2]}{'01' if wanted else '00'}"
 
 
 @contextmanager
 def handling(context: Context, name: str, kind: SpanKind, attributes: Attributes) -> Iterator[Context]:
-    """Handle a request or message: a span that goes on with the context's trace, and the context current within it."""
-    about = {"shop.correlation_id": context.correlation_id, "shop.causation_id": context.causation_id, **attributes}
-    with span(name, kind, about, context.traceparent):
+    """Handle a request or message: continue its trace with a span, and make its context current."""
+    ids = {"shop.correlation_id": context.correlation_id, "shop.causation_id": context.causation_id}
+    with span(name, kind, {**ids, **attributes}, context.traceparent):
         inner = replace(context, traceparent=traceparent() or context.traceparent)
         annotate(context=inner)
         with within(inner):
@@ -173,7 +186,8 @@ def handling(context: Context, name: str, kind: SpanKind, attributes: Attributes
 def span(
     name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None, parent: str | None = None
 ) -> AbstractContextManager[Span]:
-    """`parent`: a traceparent; without it the current span. What is raised is recorded by its type, never its text."""
+    """Make a span below the traceparent `parent`, by default below the current span.
+    An error that leaves the block is recorded by its code or type, never by its text."""
     return _span(_provider.get_tracer("shop"), name, kind, attributes, parent) if _provider else _NO_SPAN
 
 
@@ -183,47 +197,28 @@ def _span(
 ) -> Iterator[Span]:
     with tracer.start_as_current_span(
         name, _parent(parent), kind, attributes, record_exception=False, set_status_on_exception=False
-    ) as made:
+    ) as started:
         try:
-            yield made
+            yield started
         except BaseException as error:
             status, code = classify(error)
-            made.set_attribute("error.type", code if status < 500 else type(error).__name__)
+            started.set_attribute("error.type", code if status < 500 else type(error).__name__)
             if status >= 500:
-                made.set_status(Status(StatusCode.ERROR, code))
+                started.set_status(Status(StatusCode.ERROR, code))
             raise
 
 
 def describe(attributes: Attributes) -> None:
-    """What has been found out about the current span, if one is made."""
+    """Add attributes to the current span, if there is one."""
     trace.get_current_span().set_attributes(dict(attributes))
 
 
 def traceparent() -> str | None:
-    """Of the current span; None where none is made."""
+    """Return the traceparent of the current span; None when no span is made."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get("traceparent")
 
 
-def _parent(given: str | None) -> SpanContext | None:
-    return _PROPAGATOR.extract({"traceparent": given}, SpanContext()) if given else None
-
-
-ANSWERS: dict[type[Exception], tuple[int, str]] = {
-    Invalid: (422, "INVALID_INPUT"),
-    NotFound: (404, "NOT_FOUND"),
-    Rejected: (409, "BUSINESS_RULE_VIOLATION"),
-    Conflict: (409, "CONFLICT"),
-    Unavailable: (503, "SERVICE_UNAVAILABLE"),
-    Unauthenticated: (401, "UNAUTHENTICATED"),
-    Forbidden: (403, "FORBIDDEN"),
-    TimedOut: (504, "TIMEOUT"),
-}
-"""Status and code by error, subclasses included."""
-
-
-def classify(error: BaseException) -> tuple[int, str]:
-    """Status and code of an error. What is not in the table is a fault of ours."""
-    known = (ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
-    return next(known, (500, "INTERNAL_ERROR"))
+def _parent(received: str | None) -> SpanContext | None:
+    return _PROPAGATOR.extract({"traceparent": received}, SpanContext()) if received else None

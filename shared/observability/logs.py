@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each on Cloud Run, with the fields that Cloud Logging understands; in colour for people."""
+"""Write log lines: JSON with Cloud Logging's fields on Cloud Run, coloured text elsewhere."""
 
 import logging
 import os
@@ -23,8 +23,8 @@ _TOKEN = re.compile(r"(?i)bearer\s+\S+|\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 
 def configure(project_id: str) -> None:
-    """Once, when a process starts. What libraries log through `logging` comes out in the same form."""
-    shared: list[Processor] = [structlog.stdlib.add_log_level, _why, _without_secrets]
+    """Configure the process's log lines, also those that libraries write through `logging`."""
+    shared: list[Processor] = [structlog.stdlib.add_log_level, _with_ids, _without_secrets]
     shared += [structlog.processors.TimeStamper("iso"), structlog.processors.StackInfoRenderer()]
     structlog.configure(
         [*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -45,63 +45,56 @@ def configure(project_id: str) -> None:
 
 @contextmanager
 def access_line(function: str, method: str, path: str) -> Iterator[None]:
-    """One line for the request that is answered inside, once it has been, whatever became of it. `status` and all else
-    that is remarked are part of it."""
+    """Log one line after the request that is handled inside the block, also when it fails, with
+    everything that was annotated; `status` is 500 unless it was annotated."""
     began = clock.monotonic()
-    with annotations() as remarks:
+    with annotations() as annotated:
         try:
             yield
         finally:
-            context = remarks.pop("context", None)
-            about = {
-                "function": function,
-                "method": method[:20],
-                "path": quote(path[:200], safe="/@", errors="replace"),
-            }
-            taken = round((clock.monotonic() - began) * 1000, 1)
+            context = annotated.pop("context", None)
+            path = quote(path[:200], safe="/@", errors="replace")
+            facts = {"function": function, "method": method[:20], "path": path, "status": 500} | annotated
+            milliseconds = round((clock.monotonic() - began) * 1000, 1)
             with within(context) if context else nullcontext():
-                _log.info("request", **about, **({"status": 500} | remarks), milliseconds=taken)
+                _log.info("request", **facts, milliseconds=milliseconds)
 
 
 def _rendering(project_id: str) -> list[Processor]:
     if not os.environ.get("K_SERVICE"):
-        return [
-            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
-        ]
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain)]
     cloud = partial(_for_cloud_logging, project_id)
     return [structlog.processors.format_exc_info, cloud, structlog.processors.JSONRenderer(default=str)]
 
 
-def _why(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """Add what ties a line to its request."""
+def _with_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
+    """Add the ids that tie a line to its request."""
     if context := current_or_none():
         line.update(correlation_id=context.correlation_id, actor=context.actor)
     return line
 
 
 def _without_secrets(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """Whoever wrote the line may not have thought of what a library's message holds."""
-    return {key: _masked(value) if isinstance(value, str) else value for key, value in line.items()}
+    """Mask secrets in every text of a line: a library's error message may hold them."""
+    return {key: masked(value) if isinstance(value, str) else value for key, value in line.items()}
 
 
-def _masked(text: str) -> str:
+def masked(text: str) -> str:
+    """Return the text without e-mail addresses, bearer tokens and JWTs."""
     return _EMAIL.sub("***@***", _TOKEN.sub("***", text))
 
 
 def _for_cloud_logging(project_id: str, _logger: Any, _method: str, line: EventDict) -> EventDict:
-    """https://cloud.google.com/logging/docs/structured-logging"""
+    """Rename the fields as https://cloud.google.com/logging/docs/structured-logging says."""
     line["severity"] = str(line.pop("level", "default")).upper()
     line["message"] = line.pop("event", "")
     line["function"] = os.environ["K_SERVICE"]
     if exception := line.pop("exception", None):
-        line["stack_trace"] = _masked(exception)
-    if trace := _trace():
+        line["stack_trace"] = masked(exception)
+    context = current_or_none()
+    if trace := traceparent() or (context.traceparent if context else None):
         _, trace_id, span_id, _ = trace.split("-", 3)
         line["logging.googleapis.com/trace"] = f"projects/{project_id}/traces/{trace_id}"
         line["logging.googleapis.com/spanId"] = span_id
     return line
-
-
-def _trace() -> str | None:
-    context = current_or_none()
-    return traceparent() or (context.traceparent if context else None)

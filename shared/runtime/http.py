@@ -22,7 +22,7 @@ from shared.domain.errors import Invalid, ShopError, Unavailable
 from shared.domain.values import adapter
 from shared.event_store.tail import T
 from shared.monitoring.health import Check, Checkup, Finding, HealthStatus, Report, dependencies
-from shared.monitoring.metrics import LABELS, TEXT, Sample, count, exposition, observe
+from shared.monitoring.metrics import TEXT, Sample, count, exposition, label_values, observe
 from shared.observability.context import annotate, classify, flush
 from shared.observability.logs import access_line
 from shared.resilience import clock
@@ -57,7 +57,7 @@ def _of_the_process() -> list[Sample]:
     return [Sample("shop_subscriptions_open", (), subscriptions)] + [
         Sample("shop_breaker_state", (dependency, state), float(state == now))
         for dependency, now in states.items()
-        for state in LABELS["state"]
+        for state in label_values()["state"]
     ]
 
 

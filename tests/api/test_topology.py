@@ -1,4 +1,4 @@
-"""systemTopology: what each function says of itself, what is known of those that say nothing, and what waits for them."""
+"""systemTopology: the report of each function, functions that do not answer, and queue sizes."""
 
 import os
 import time
@@ -21,8 +21,9 @@ from shared.monitoring import reports as report
 from shared.observability.context import fresh
 from shared.resilience.calls import SingleFlightCache
 from tests.callers import as_nobody
-from tests.fakes import MovableClock, changed, functions_answer
+from tests.fakes import MovableClock, functions_answer
 from tests.shop_in_memory import Json, ShopInMemory
+from tests.stand_ins import with_methods
 
 TOPOLOGY = """{ systemTopology { serviceName nodeName group status uptimeSeconds memoryUsageMb cpuUsagePercent
     messageQueueSize connections { targetService connectionType status latencyMs } } }"""
@@ -45,7 +46,7 @@ def healthy(_: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={"status": "HEALTHY", "node": "there", "checks": checks, "process": process})
 
 
-def test_every_function_is_shown_as_it_says_itself(services: ShopInMemory) -> None:
+def test_every_function_is_shown_with_its_own_report(services: ShopInMemory) -> None:
     found, process = topology(services), psutil.Process(os.getpid())
     assert list(found) == list(manifest().functions)
     for name, node in found.items():
@@ -71,12 +72,12 @@ def test_graphql_is_connected_to_the_functions_it_calls(services: ShopInMemory) 
     assert called < set(manifest().functions)
 
 
-def test_anybody_may_look_and_nobody_is_told_why_something_fails(shop: ShopInMemory) -> None:
+def test_an_anonymous_caller_sees_the_topology_without_reasons_of_failures(shop: ShopInMemory) -> None:
     answer = as_nobody(shop, TOPOLOGY)
     assert "errors" not in answer.json() and "127.0.0.1" not in answer.text
 
 
-def test_a_function_that_can_not_be_reached_is_unhealthy_and_nothing_else_is_known_of_it(shop: ShopInMemory) -> None:
+def test_an_unreachable_function_is_unhealthy_and_the_rest_is_null(shop: ShopInMemory) -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
@@ -111,7 +112,7 @@ def test_a_function_that_has_to_start_is_unknown_until_it_has_answered(shop: Sho
     assert topology(shop)["create_order"]["status"] == "HEALTHY"
 
 
-def test_looking_often_does_not_start_every_function_each_time(movable_clock: MovableClock, shop: ShopInMemory) -> None:
+def test_reading_the_topology_often_asks_each_function_once(movable_clock: MovableClock, shop: ShopInMemory) -> None:
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -129,7 +130,7 @@ def test_looking_often_does_not_start_every_function_each_time(movable_clock: Mo
     assert len(asked) == 2 * (len(manifest().functions) - 1)
 
 
-def test_what_waits_for_a_function_is_counted_where_the_broker_knows(shop: ShopInMemory) -> None:
+def test_the_queue_of_a_function_is_counted_where_the_broker_knows_it(shop: ShopInMemory) -> None:
     functions_answer(shop, healthy)
     held = Event()
 
@@ -154,15 +155,15 @@ def test_what_waits_for_a_function_is_counted_where_the_broker_knows(shop: ShopI
     assert asked_again(shop)["project_categories"]["messageQueueSize"] == 0
 
 
-def test_messages_that_were_given_up_wait_no_longer(shop: ShopInMemory) -> None:
+def test_dead_letters_are_not_in_the_queue(shop: ShopInMemory) -> None:
     shop.engines.broker.publish_raw("order-events", b"not json", {})
     shop.settle()
     assert set(shop.engines.broker.undelivered().values()) == {0}
 
 
-def test_where_the_broker_does_not_tell_only_what_is_known_otherwise_is_shown(shop: ShopInMemory) -> None:
+def test_without_queue_sizes_of_the_broker_backlogs_of_projections_and_outboxes_are_shown(shop: ShopInMemory) -> None:
     functions_answer(shop, healthy)
-    shop.engines.broker = changed(shop.engines.broker, undelivered=lambda: None)
+    shop.engines.broker = with_methods(shop.engines.broker, undelivered=lambda: None)
     shop.deliver = lambda subscription, body: 204  # lost
     shop.new_category()
     shop.settle()
@@ -171,21 +172,21 @@ def test_where_the_broker_does_not_tell_only_what_is_known_otherwise_is_shown(sh
     assert {name: size for name, size in sizes.items() if size is not None} == known
 
 
-def test_a_store_that_is_down_leaves_what_it_knows_unknown(shop: ShopInMemory) -> None:
+def test_a_store_that_is_down_leaves_queue_sizes_null(shop: ShopInMemory) -> None:
     def down(*_: object) -> None:
         raise RuntimeError("down")
 
     functions_answer(shop, healthy)
-    shop.engines.broker = changed(shop.engines.broker, undelivered=lambda: None)
-    shop.engines.event_log = changed(shop.engines.event_log, counts=down)
-    shop.engines.outboxes[1] = changed(shop.engines.outboxes[1], backlog=down)
+    shop.engines.broker = with_methods(shop.engines.broker, undelivered=lambda: None)
+    shop.engines.event_log = with_methods(shop.engines.event_log, counts=down)
+    shop.engines.outboxes[1] = with_methods(shop.engines.outboxes[1], backlog=down)
     found = topology(shop)
     assert {node["messageQueueSize"] for node in found.values()} == {None}
     assert found["create_order"]["status"] == "HEALTHY"
 
 
 class CloudMonitoring:
-    """Answers as Cloud Monitoring's API is documented to: the newest point first."""
+    """Answers as the documentation of Cloud Monitoring says: the newest point first."""
 
     def __init__(self) -> None:
         self.asked: list[ListTimeSeriesRequest] = []
@@ -230,10 +231,10 @@ def cloud(shop: ShopInMemory) -> Iterator[CloudMonitoring]:
     server.stop(0).wait()
 
 
-def test_in_the_cloud_what_waits_is_what_cloud_monitoring_says(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
+def test_queue_sizes_come_from_cloud_monitoring_in_the_cloud(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
     cloud.waiting = dict.fromkeys(SUBSCRIPTIONS, 0) | {
         "project-categories.category-events": 3, "project-categories.product-events": 4, "order-saga.order-events": 5,
-        "of-somebody-else": 6,
+        "of-another-project": 6,
     }  # fmt: skip
     sizes = {name: node["messageQueueSize"] for name, node in topology(shop).items()}
     assert (sizes["project_categories"], sizes["order_saga"], sizes["confirm_order"]) == (7, 5, 0)
@@ -243,9 +244,7 @@ def test_in_the_cloud_what_waits_is_what_cloud_monitoring_says(shop: ShopInMemor
     assert 0 < asked.interval.end_time.timestamp() - asked.interval.start_time.timestamp() <= 600
 
 
-def test_a_function_of_which_one_subscription_is_not_known_has_no_number(
-    shop: ShopInMemory, cloud: CloudMonitoring
-) -> None:
+def test_a_function_with_an_unknown_subscription_has_no_queue_size(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
     cloud.waiting = {"order-saga.order-events": 5}
     sizes = {name: node["messageQueueSize"] for name, node in topology(shop).items()}
     assert sizes["order_saga"] == 5
@@ -263,9 +262,7 @@ def test_without_cloud_monitoring_the_rest_is_shown(
     assert (found["order_saga"]["status"], found["relay_outbox"]["messageQueueSize"]) == ("HEALTHY", 0)
 
 
-def test_a_cloud_monitoring_that_hangs_keeps_nobody_waiting_for_long(
-    shop: ShopInMemory, cloud: CloudMonitoring
-) -> None:
+def test_a_hanging_cloud_monitoring_does_not_delay_the_topology(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
     cloud.let.clear()
     shop.engines.settings = replace(shop.engines.settings, health_check_seconds=1)
     began = time.monotonic()

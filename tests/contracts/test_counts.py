@@ -1,4 +1,4 @@
-"""What is counted while it happens: exact on both engines, once, and read in a moment however much there is."""
+"""Counts are exact on both engines, count each batch once and are read quickly however much there is."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ from shared.monitoring.counts import (
     Counts,
     MemoryCounts,
     PostgresCounts,
-    Records,
+    RecordTotals,
     Tallies,
     Tally,
 )
@@ -42,8 +42,7 @@ from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.postgres import PostgresSagaStore
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
-from tests.contracts.test_migrations import empty_database  # noqa: F401
-from tests.contracts.test_saga_store import new_saga
+from tests.new_saga import new_saga
 
 
 @dataclass
@@ -80,34 +79,34 @@ def plain(tallies: Mapping[Any, Tally]) -> Mapping[Any, Tally]:
     return {what: replace(one, succeeded_at=None) for what, one in tallies.items()}
 
 
-def test_nothing_was_asked_of_a_new_shop_and_it_holds_nothing(counts: Counts) -> None:
-    assert (counts.asked().ever, counts.asked().lately) == ({}, {})
+def test_a_new_shop_has_counted_nothing(counts: Counts) -> None:
+    assert (counts.executions().ever, counts.executions().lately) == ({}, {})
     assert counts.records().updated_at is None
     assert sum([*counts.records().sagas.values(), *counts.records().others.values()]) == 0
 
 
-def test_what_processes_count_is_added_up_by_kind_and_name(counts: Counts) -> None:
+def test_the_batches_of_all_processes_are_added_up_by_kind_and_name(counts: Counts) -> None:
     counts.add(batch(CreateOrder=Tally(3, 1, 30), CancelOrder=Tally(1, 0, 4)))
     counts.add(batch(CreateOrder=Tally(2, 0, 20)))
     counts.add(Batch(uuid7(), 1, {("query", "orders"): Tally(7, 7, 70)}))
-    asked = counts.asked()
-    assert plain(asked.ever) == {
+    totals = counts.executions()
+    assert plain(totals.ever) == {
         ("command", "CreateOrder"): Tally(5, 1, 50),
         ("command", "CancelOrder"): Tally(1, 0, 4),
         ("query", "orders"): Tally(7, 7, 70),
     }
-    assert plain(asked.lately) == {"command": Tally(6, 1, 54), "query": Tally(7, 7, 70)}
-    assert replace(asked.ever_of("command"), succeeded_at=None) == Tally(6, 1, 54)
+    assert plain(totals.lately) == {"command": Tally(6, 1, 54), "query": Tally(7, 7, 70)}
+    assert replace(totals.ever_of("command"), succeeded_at=None) == Tally(6, 1, 54)
 
 
-def test_only_what_ended_well_is_a_success(counts: Counts) -> None:
+def test_only_successes_move_the_time_of_the_last_success(counts: Counts) -> None:
     counts.add(batch(CreateOrder=Tally(3, 3, 30), CancelOrder=Tally(3, 2, 30)))
-    ever = counts.asked().ever
+    ever = counts.executions().ever
     assert ever["command", "CreateOrder"].succeeded_at is None
     succeeded_at = ever["command", "CancelOrder"].succeeded_at
     assert succeeded_at and abs(datetime.now(UTC) - succeeded_at) < timedelta(minutes=1)
     counts.add(batch(CancelOrder=Tally(1, 1, 1)))
-    assert counts.asked().ever["command", "CancelOrder"].succeeded_at == succeeded_at
+    assert counts.executions().ever["command", "CancelOrder"].succeeded_at == succeeded_at
 
 
 def test_a_batch_counts_once_however_often_it_is_sent(counts: Counts) -> None:
@@ -115,29 +114,29 @@ def test_a_batch_counts_once_however_often_it_is_sent(counts: Counts) -> None:
     second = replace(first, number=2)
     for one in (first, first, second, first, second):
         counts.add(one)
-    assert plain(counts.asked().ever) == {("command", "CreateOrder"): Tally(6, 2, 60)}
+    assert plain(counts.executions().ever) == {("command", "CreateOrder"): Tally(6, 2, 60)}
 
 
-def test_minutes_and_counters_are_forgotten_and_what_there_was_ever_is_not(counts: Counts) -> None:
+def test_minutes_and_counters_are_forgotten_and_totals_stay(counts: Counts) -> None:
     counts.add(batch(CreateOrder=Tally(3, 1, 30)))
     assert counts.forget_minutes(datetime.now(UTC) - timedelta(days=1), 100) == 0
     assert counts.forget_minutes(datetime.now(UTC) + timedelta(minutes=2), 100) > 0
     assert counts.forget_minutes(datetime.now(UTC) + timedelta(minutes=2), 100) == 0
-    assert counts.asked().lately == {}
-    assert plain(counts.asked().ever) == {("command", "CreateOrder"): Tally(3, 1, 30)}
+    assert counts.executions().lately == {}
+    assert plain(counts.executions().ever) == {("command", "CreateOrder"): Tally(3, 1, 30)}
 
 
-def test_lately_is_this_minute_and_the_four_before(command_pool: Pool) -> None:
+def test_lately_means_this_minute_and_the_four_before(command_pool: Pool) -> None:
     counts = PostgresCounts(command_pool)
     with command_pool.connection() as connection:
         connection.execute(
             """INSERT INTO execution_counts SELECT date_trunc('minute', now()) - make_interval(mins => n),
                'query', '', n, 1, 0, 10 FROM generate_series(0, 9) AS n"""
         )
-    assert counts.asked().lately == {"query": Tally(5, 0, 50)}
+    assert counts.executions().lately == {"query": Tally(5, 0, 50)}
 
 
-def test_processes_that_count_at_once_lose_nothing_and_wait_for_nobody(command_pool: Pool) -> None:
+def test_processes_that_count_at_once_lose_nothing(command_pool: Pool) -> None:
     counts, names = PostgresCounts(command_pool), ["a", "b", "c", "d"]
 
     def process(number: int) -> None:
@@ -148,7 +147,7 @@ def test_processes_that_count_at_once_lose_nothing_and_wait_for_nobody(command_p
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(process, range(8)))
-    assert plain(counts.asked().ever) == {("query", name): Tally(160, 0, 160) for name in names}
+    assert plain(counts.executions().ever) == {("query", name): Tally(160, 0, 160) for name in names}
 
 
 def executed(kind: Kind = "query", name: str = "orders", status: str = "success") -> Execution:
@@ -156,7 +155,7 @@ def executed(kind: Kind = "query", name: str = "orders", status: str = "success"
 
 
 class Flaky(MemoryCounts):
-    """Takes a batch and then does not say so, or does not take it at all."""
+    """Fails, after it has taken a batch or (`takes`) without taking it."""
 
     failures = 0
     takes = True
@@ -170,7 +169,7 @@ class Flaky(MemoryCounts):
 
 
 @pytest.mark.parametrize("takes", [True, False])
-def test_what_could_not_be_written_is_written_later_and_counts_once(takes: bool) -> None:
+def test_counts_that_could_not_be_written_are_written_later_and_count_once(takes: bool) -> None:
     flaky = Flaky(MemorySagaStore(), MemoryDeadLetters(), MemoryExecutions())
     flaky.failures, flaky.takes = 2, takes
     recorder = Recorder(MemoryExecutions(), flaky, every=60)
@@ -179,18 +178,18 @@ def test_what_could_not_be_written_is_written_later_and_counts_once(takes: bool)
         recorder.flush()
         flaky.takes = takes or flaky.failures == 0
     recorder.flush()
-    assert plain(flaky.asked().ever) == {("query", "orders"): Tally(3, 0, 15)}
+    assert plain(flaky.executions().ever) == {("query", "orders"): Tally(3, 0, 15)}
     recorder.close()
 
 
-def test_everything_is_counted_whatever_is_kept(stores: Stores) -> None:
-    recorder = Recorder(stores.executions, stores.counts, sample=0, every=60, room=1)
+def test_all_executions_are_counted_whether_the_history_keeps_them_or_not(stores: Stores) -> None:
+    recorder = Recorder(stores.executions, stores.counts, sample=0, every=60, queue_size=1)
     for _ in range(5):
         recorder.record(executed())
         recorder.record(executed("command", "CreateOrder", "CONFLICT"))
-        recorder.record(executed("delivery", "chosen by who pushes"))
+        recorder.record(executed("delivery", "made up by the caller"))
     recorder.close()
-    assert plain(stores.counts.asked().ever) == {
+    assert plain(stores.counts.executions().ever) == {
         ("query", "orders"): Tally(5, 0, 25),
         ("command", "CreateOrder"): Tally(5, 5, 25),
         ("delivery", "other"): Tally(5, 0, 25),
@@ -204,7 +203,7 @@ def saved(sagas: SagaStore, status: SagaStatus, compensated: bool = False, entri
     return replace(saga, progress=progress, version=1)
 
 
-def test_records_are_counted_as_they_come_change_and_go(stores: Stores) -> None:
+def test_records_are_counted_when_added_changed_and_deleted(stores: Stores) -> None:
     began = datetime.now(UTC) - timedelta(seconds=1)
     started = saved(stores.sagas, SagaStatus.STARTED)
     for status, compensated in [
@@ -241,7 +240,7 @@ def test_records_are_counted_as_they_come_change_and_go(stores: Stores) -> None:
     }  # fmt: skip
 
 
-def test_whoever_writes_at_once_all_of_it_is_counted(command_pool: Pool) -> None:
+def test_concurrent_writes_are_all_counted(command_pool: Pool) -> None:
     sagas, letters = PostgresSagaStore(command_pool), PostgresDeadLetters(command_pool)
     stores = Stores(sagas, letters, PostgresExecutions(command_pool), PostgresCounts(command_pool))
 
@@ -268,10 +267,7 @@ def test_whoever_writes_at_once_all_of_it_is_counted(command_pool: Pool) -> None
     assert {status: number for status, number in records.sagas.items() if number} == {"COMPLETED": 80}
 
 
-def test_what_was_there_before_anybody_counted_is_counted_by_the_migration(
-    empty_database: str,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+def test_the_migration_counts_the_records_that_are_there(empty_database: str, tmp_path: Path) -> None:
     folder = shutil.copytree(COMMAND_DATABASE, tmp_path / "sql")
     for file in [*folder.glob("000[6-9]*"), *folder.glob("00[1-9]*"), *folder.glob("always_*")]:
         file.unlink()
@@ -292,7 +288,7 @@ def test_what_was_there_before_anybody_counted_is_counted_by_the_migration(
 
 @pytest.fixture
 def reader(event_store_url: str, command_url: str) -> Iterator[tuple[Pool, Pool]]:
-    """Both databases as one sees them who may only read, and add to the history of executions."""
+    """Both databases for a role that may only read, and insert executions."""
     name = f"reader_{uuid7().hex}"
     for url in (event_store_url, command_url):
         with psycopg.connect(url, autocommit=True) as connection:
@@ -305,7 +301,7 @@ def reader(event_store_url: str, command_url: str) -> Iterator[tuple[Pool, Pool]
         yield events, command
 
 
-def test_who_may_only_read_may_have_things_counted(reader: tuple[Pool, Pool], event_store_pool: Pool) -> None:
+def test_inserting_needs_no_right_on_the_counters(reader: tuple[Pool, Pool], event_store_pool: Pool) -> None:
     events, command = reader
     made = EventRecord(uuid7(), "order-1", 1, "Happened", 1, {}, fresh(), datetime.now(UTC))
     PostgresEventStore(event_store_pool).append(Append([made]))
@@ -313,7 +309,7 @@ def test_who_may_only_read_may_have_things_counted(reader: tuple[Pool, Pool], ev
     counts = PostgresCounts(command)
     counts.add(batch(CreateOrder=Tally(1, 0, 1)))
     PostgresExecutions(command).write([executed()])
-    assert plain(counts.asked().ever) == {("command", "CreateOrder"): Tally(1, 0, 1)}
+    assert plain(counts.executions().ever) == {("command", "CreateOrder"): Tally(1, 0, 1)}
     assert counts.records().others == {"executions": 1}
     with command.connection() as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("DELETE FROM record_counts")
@@ -322,13 +318,14 @@ def test_who_may_only_read_may_have_things_counted(reader: tuple[Pool, Pool], ev
 def test_an_emptied_table_counts_nothing(stores: Stores, request: pytest.FixtureRequest) -> None:
     if isinstance(stores.counts, PostgresCounts):
         stores.executions.write([executed()])
-        with stores.counts._pool.connection() as connection:
+        pool: Pool = request.getfixturevalue("command_pool")
+        with pool.connection() as connection:
             connection.execute("TRUNCATE executions")
     assert stores.counts.records().others.get("executions", 0) == 0
 
 
 @pytest.mark.parametrize("query", [EVER, LATELY, RECORDS])
-def test_asking_reads_a_few_rows_however_much_there_is(command_url: str, query: str) -> None:
+def test_reading_the_counts_reads_few_rows(command_url: str, query: str) -> None:
     with psycopg.connect(command_url, autocommit=True) as connection:
         connection.execute(
             """INSERT INTO executions SELECT gen_random_uuid(), 'command', 'Name', 'success', 1, NULL, NULL, '{}', 'c',
@@ -352,12 +349,12 @@ def test_asking_reads_a_few_rows_however_much_there_is(command_url: str, query: 
 
 
 def touched(plan: dict[str, Any]) -> float:
-    """Rows that its scans have looked at."""
+    """Return the number of rows that the plan's scans have read."""
     own = plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0))
     children = plan.get("Plans", ())
     return float(own if not children else sum(touched(child) for child in children))
 
 
-def test_unfinished_are_those_that_have_not_ended() -> None:
+def test_unfinished_sagas_are_those_that_have_not_ended() -> None:
     statuses = {"STARTED": 1, "COMPENSATING": 2, "STUCK": 4, "COMPLETED": 8, "FAILED": 16, "COMPENSATED": 32}
-    assert Records(statuses, {}, None).unfinished == 7
+    assert RecordTotals(statuses, {}, None).unfinished == 7

@@ -1,4 +1,4 @@
-"""The history of executions: the same on both engines, never in anybody's way."""
+"""The history of executions: the same on both engines, and without delay for any request."""
 
 import time
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def executed(seconds: int, name: str = "CreateOrder", status: str = "success", c
     )
 
 
-def test_what_is_written_is_found_as_it_was_newest_first(executions: Executions) -> None:
+def test_executions_are_found_as_they_were_written_newest_first(executions: Executions) -> None:
     written = [executed(n) for n in range(5)]
     executions.write(written)
     executions.write(written)  # again, after an answer that was lost
@@ -51,7 +51,7 @@ def test_what_is_written_is_found_as_it_was_newest_first(executions: Executions)
     assert executions.find(ExecutionFilter("query")) == []
 
 
-def test_it_is_narrowed_by_name_status_and_moment(executions: Executions) -> None:
+def test_executions_are_filtered_by_name_status_and_moment(executions: Executions) -> None:
     ordered, failed, cancelled = executed(1), executed(2, status="CONFLICT"), executed(3, "CancelOrder")
     executions.write([ordered, failed, cancelled])
     assert executions.find(ExecutionFilter("command", name="CreateOrder")) == [failed, ordered]
@@ -59,20 +59,20 @@ def test_it_is_narrowed_by_name_status_and_moment(executions: Executions) -> Non
     assert executions.find(ExecutionFilter("command", after=NOW + timedelta(0, 1))) == [failed, cancelled]
 
 
-def test_all_that_followed_from_one_request_is_found_together(executions: Executions) -> None:
+def test_all_executions_of_one_request_are_found_together(executions: Executions) -> None:
     mine, others = [executed(n, correlation="mine") for n in range(3)], [executed(1, correlation="other")]
     executions.write([*others, *mine])
     assert executions.of_correlation("mine", 10) == mine
 
 
-def test_what_is_old_is_deleted_a_few_at_a_time(executions: Executions) -> None:
+def test_old_executions_are_deleted_a_few_at_a_time(executions: Executions) -> None:
     executions.write([executed(n) for n in range(5)])
     before = NOW + timedelta(0, 3)
     assert [executions.expire(before, 2) for _ in range(3)] == [2, 1, 0]
     assert [one.recorded_at for one in executions.find(ExecutionFilter("command"))] == [NOW + timedelta(0, 4), before]
 
 
-def test_whatever_was_asked_can_be_kept(command_pool: Pool) -> None:
+def test_any_text_can_be_stored(command_pool: Pool) -> None:
     store = PostgresExecutions(command_pool)
     store.write([Execution("query", "a\0b", "success", 1, "c\0", "e\0", data={"term\0": "\0 \ud800 🍵"})])
     (found,) = store.find(ExecutionFilter("query"))
@@ -84,46 +84,52 @@ def counts() -> MemoryCounts:
 
 
 class Slow(MemoryExecutions):
-    """Takes nothing until it is let."""
+    """Writes nothing before `go` is set."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.let = Event()
+        self.go = Event()
 
     def write(self, executions: Sequence[Execution]) -> None:
-        self.let.wait(10)
+        self.go.wait(10)
         super().write(executions)
 
 
-class Down(MemoryExecutions):
+class Failing(MemoryExecutions):
+    """Raises Unavailable while `down`."""
+
+    down = True
+
     def write(self, executions: Sequence[Execution]) -> None:
-        raise Unavailable("down")
+        if self.down:
+            raise Unavailable("down")
+        super().write(executions)
 
 
-def test_recording_waits_for_nobody_and_what_is_too_much_is_dropped() -> None:
+def test_recording_never_waits_and_drops_what_does_not_fit_the_queue() -> None:
     slow = Slow()
-    recorder = Recorder(slow, counts(), every=0.01, room=20)
+    recorder = Recorder(slow, counts(), every=0.01, queue_size=20)
     started = time.monotonic()
     for n in range(2000):
         recorder.record(executed(n))
     assert time.monotonic() - started < 1
-    slow.let.set()
+    slow.go.set()
     recorder.close()
     assert 20 <= len(slow.find(ExecutionFilter("command", limit=5000))) < 2000
 
 
-def test_a_store_that_is_down_is_tried_again_with_what_comes_next() -> None:
-    down = Down()
-    recorder = Recorder(down, counts(), every=0.01)
+def test_after_a_failure_the_next_executions_are_written() -> None:
+    store = Failing()
+    recorder = Recorder(store, counts(), every=0.01)
     recorder.record(executed(1))
     recorder.flush()
-    recorder._executions = working = MemoryExecutions()
+    store.down = False
     recorder.record(executed(2))
     recorder.close()
-    assert [one.recorded_at for one in working.find(ExecutionFilter("command"))] == [NOW + timedelta(0, 2)]
+    assert [one.recorded_at for one in store.find(ExecutionFilter("command"))] == [NOW + timedelta(0, 2)]
 
 
-def test_what_waits_is_written_at_the_end() -> None:
+def test_queued_executions_are_written_at_the_end() -> None:
     working = MemoryExecutions()
     recorder = Recorder(working, counts(), every=60)
     recorder.record(executed(1))
@@ -131,7 +137,7 @@ def test_what_waits_is_written_at_the_end() -> None:
     assert len(working.find(ExecutionFilter("command"))) == 1
 
 
-def test_of_successes_only_a_sample_is_kept_and_of_failures_all() -> None:
+def test_successes_are_sampled_and_all_failures_are_written() -> None:
     working = MemoryExecutions()
     recorder = Recorder(working, counts(), sample=0, every=60)
     for status in ("success", "CONFLICT"):
@@ -150,9 +156,7 @@ def test_of_successes_only_a_sample_is_kept_and_of_failures_all() -> None:
         ExecutionFilter("command", after=NOW - timedelta(0, 100)),
     ],
 )
-def test_a_history_of_a_hundred_thousand_is_not_read_for_a_page_of_it(
-    command_url: str, command_pool: Pool, wanted: ExecutionFilter
-) -> None:
+def test_a_page_of_a_long_history_reads_few_rows(command_url: str, command_pool: Pool, wanted: ExecutionFilter) -> None:
     with psycopg.connect(command_url, autocommit=True) as connection:
         connection.execute(
             """INSERT INTO executions SELECT gen_random_uuid(), 'command', 'Name' || n % 20,

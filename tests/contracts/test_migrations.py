@@ -7,7 +7,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 from uuid_utils.compat import uuid7
 
 from shared.dead_letters.postgres import PostgresDeadLetters
@@ -16,14 +15,6 @@ from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.observability.context import Context
 from shared.postgres.migrations import COMMAND_DATABASE, EVENT_STORE, ChangedMigration, migrate, missing
 from shared.postgres.pool import Pool, connect
-
-
-@pytest.fixture
-def empty_database(postgres: str) -> str:
-    name = f"empty_{uuid7().hex}"
-    with psycopg.connect(make_conninfo(postgres, dbname="postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return make_conninfo(postgres, dbname=name)
 
 
 @pytest.mark.parametrize("folder", [EVENT_STORE, COMMAND_DATABASE])

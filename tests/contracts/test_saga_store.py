@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from psycopg import Connection
@@ -16,12 +15,11 @@ from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
-from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.definition import SagaStatus
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.postgres import COUNTS, PostgresSagaStore
 from shared.sagas.store import HistoryEntry, SagaBacklog, SagaCount, Sagas, SagaStore, StoredSaga
-
-NOW = datetime.now(UTC)
+from tests.new_saga import NOW, new_saga
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -36,11 +34,6 @@ def stores(request: pytest.FixtureRequest) -> tuple[SagaStore, Outbox]:
 @pytest.fixture
 def sagas(stores: tuple[SagaStore, Outbox]) -> SagaStore:
     return stores[0]
-
-
-def new_saga(deadline: datetime | None = NOW, saga_id: UUID | None = None) -> StoredSaga:
-    progress = Progress(saga_id or uuid7(), SagaStatus.STARTED, 1, 2, deadline, 7, "すみません 🙏")
-    return StoredSaga("OrderSaga", progress, 0, "correlation")
 
 
 def test_what_is_saved_is_loaded(sagas: SagaStore) -> None:

@@ -1,4 +1,4 @@
-"""report_metrics and Cloud Monitoring: a server that speaks its API, and refuses what Google's would refuse."""
+"""report_metrics writes to Cloud Monitoring: a server with its API, and with the refusals of Google's."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -20,10 +20,12 @@ from google.cloud.monitoring_v3 import (
 )
 from google.protobuf.empty_pb2 import Empty
 
-from shared.monitoring import reports as report
+from shared.monitoring import reports
+from shared.monitoring.health import Checkup
 from shared.monitoring.metrics import METRICS, Sample
-from shared.monitoring.reports import collected, descriptor
+from shared.monitoring.reports import descriptor, read_samples
 from tests.shop_in_memory import ShopInMemory
+from tests.stand_ins import raising, with_methods
 
 PROJECT = "projects/shop-local"
 OURS = 'metric.type = starts_with("custom.googleapis.com/shop/")'
@@ -31,7 +33,7 @@ KIND, VALUE = MetricDescriptor.MetricKind, MetricDescriptor.ValueType
 
 
 class Refused(Exception):
-    """What Google's API answers with an error."""
+    """A call that Google's API answers with an error."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
@@ -39,7 +41,8 @@ class Refused(Exception):
 
 
 class CloudMonitoring:
-    """Keeps what it is sent. `calls`: how often each method was called; `forbidden`: methods that the caller may not use."""
+    """Stores what it is sent. `calls`: the methods that were called. `forbidden`: methods that the
+    caller lacks the right to."""
 
     def __init__(self) -> None:
         self.descriptors: dict[str, MetricDescriptor] = {}
@@ -91,7 +94,7 @@ class CloudMonitoring:
         earlier.append(series)
 
     def values(self, name: str) -> dict[tuple[str, ...], float]:
-        """The last of each series, by its labels' values."""
+        """Return the last value of each series, by its labels' values."""
         found = {}
         for series in (all_of_one[-1] for all_of_one in self.points.values()):
             if series.metric.type == f"custom.googleapis.com/shop/{name}":
@@ -121,6 +124,7 @@ def _handler(cloud: CloudMonitoring, name: str, request: Any) -> grpc.RpcMethodH
 @pytest.fixture
 def cloud(shop: ShopInMemory) -> Iterator[CloudMonitoring]:
     cloud = CloudMonitoring()
+    shop.engines.checkup = Checkup(keep_seconds=0)
     methods = {
         "ListMetricDescriptors": ListMetricDescriptorsRequest,
         "CreateMetricDescriptor": CreateMetricDescriptorRequest,
@@ -135,17 +139,12 @@ def cloud(shop: ShopInMemory) -> Iterator[CloudMonitoring]:
     address = f"127.0.0.1:{port}"
     shop.engines.settings = replace(shop.engines.settings, monitoring_endpoint=address)
     yield cloud
-    transport: Any = report.monitoring_client(address).transport
+    transport: Any = reports.monitoring_client(address).transport
     transport.close()
     server.stop(0).wait()
 
 
-@pytest.fixture(autouse=True)
-def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 0.0)
-
-
-def test_what_the_stores_know_is_written_to_cloud_monitoring(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
+def test_the_metrics_of_the_stores_are_written_to_cloud_monitoring(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
     for _ in range(2):
         shop.new_order(shop.new_product())
     shop.settle()
@@ -161,7 +160,7 @@ def test_what_the_stores_know_is_written_to_cloud_monitoring(shop: ShopInMemory,
     assert len(written) == len(cloud.descriptors)
 
 
-def test_what_counts_on_is_cumulative_from_one_beginning_and_all_else_a_gauge(
+def test_counters_are_cumulative_from_one_beginning_and_all_else_is_a_gauge(
     shop: ShopInMemory, cloud: CloudMonitoring
 ) -> None:
     for _ in range(2):
@@ -178,9 +177,7 @@ def test_what_counts_on_is_cumulative_from_one_beginning_and_all_else_a_gauge(
     assert abs(datetime.now(UTC) - second.interval.end_time) < timedelta(minutes=1)
 
 
-def test_metrics_are_described_once_and_only_those_that_are_not_known(
-    shop: ShopInMemory, cloud: CloudMonitoring
-) -> None:
+def test_only_unknown_metrics_are_described_and_only_once(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
     known = descriptor(METRICS["shop_sagas"])
     cloud.descriptors[known.type] = known
     for _ in range(3):
@@ -190,18 +187,23 @@ def test_metrics_are_described_once_and_only_those_that_are_not_known(
     assert cloud.calls.count("ListMetricDescriptors") == 1
 
 
+@pytest.fixture
+def reporting(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Sample]], None]:
+    """Let report_metrics find these samples in place of the stores'."""
+    return lambda samples: monkeypatch.setattr(reports, "read_samples", lambda _: samples)
+
+
 def test_no_request_has_more_than_two_hundred_series(
-    shop: ShopInMemory, cloud: CloudMonitoring, monkeypatch: pytest.MonkeyPatch
+    shop: ShopInMemory, cloud: CloudMonitoring, reporting: Callable[[list[Sample]], None]
 ) -> None:
-    many = [Sample("shop_sagas", (f"{number}",), number) for number in range(401)]
-    monkeypatch.setattr(report, "collected", lambda _: many)
+    reporting([Sample("shop_sagas", (f"{number}",), number) for number in range(401)])
     assert shop.call("report_metrics").json() == {"done": 401}
     assert cloud.calls.count("CreateTimeSeries") == 3
     assert len(cloud.points) == 401
 
 
 @pytest.mark.parametrize("method", ["ListMetricDescriptors", "CreateMetricDescriptor", "CreateTimeSeries"])
-def test_who_may_not_write_is_told_which_role_is_missing(
+def test_an_account_that_may_not_write_learns_which_role_it_lacks(
     shop: ShopInMemory, cloud: CloudMonitoring, method: str
 ) -> None:
     cloud.forbidden = {method}
@@ -213,21 +215,17 @@ def test_who_may_not_write_is_told_which_role_is_missing(
     assert cloud.values("sagas")
 
 
-def test_a_refusal_says_why(shop: ShopInMemory, cloud: CloudMonitoring, monkeypatch: pytest.MonkeyPatch) -> None:
-    sample = collected(shop.engines)[0]
-    monkeypatch.setattr(report, "collected", lambda _: [sample, sample])
+def test_a_refusal_says_why(
+    shop: ShopInMemory, cloud: CloudMonitoring, reporting: Callable[[list[Sample]], None]
+) -> None:
+    reporting(2 * read_samples(shop.engines)[:1])
     answer = shop.call("report_metrics")
     assert answer.status_code == 503
     assert "points must be written in order" in answer.json()["message"]
 
 
-def test_while_a_store_is_down_the_others_are_written(
-    shop: ShopInMemory, cloud: CloudMonitoring, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def down() -> int:
-        raise RuntimeError("down")
-
-    monkeypatch.setattr(shop.engines.dead_letters, "pending", down)
+def test_while_a_store_is_down_the_others_are_written(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
+    shop.engines.dead_letters = with_methods(shop.engines.dead_letters, pending=raising(RuntimeError("down")))
     assert shop.call("report_metrics").status_code == 200
     assert cloud.values("dead_letters_pending") == {}
     assert cloud.values("sagas")
@@ -236,11 +234,9 @@ def test_while_a_store_is_down_the_others_are_written(
 def test_in_the_cloud_without_credentials_it_says_so(
     shop: ShopInMemory, cloud: CloudMonitoring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nobody(_: str) -> None:
-        raise DefaultCredentialsError("Your default credentials were not found.")
-
+    missing = raising(DefaultCredentialsError("Your default credentials were not found."))
     with monkeypatch.context() as patch:
-        patch.setattr(report, "monitoring_client", nobody)
+        patch.setattr(reports, "monitoring_client", missing)
         answer = shop.call("report_metrics")
     assert (answer.status_code, answer.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
     assert "credentials were not found" in answer.json()["message"]

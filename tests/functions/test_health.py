@@ -1,5 +1,7 @@
-"""/health/live and /health/ready on every function, and how checks fare when what they look at fails or hangs."""
+"""Every function answers /health/live and /health/ready, also while a dependency fails or hangs."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Event
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import flask
 import httpx
@@ -15,16 +17,16 @@ import psycopg
 import pytest
 
 from scripts.local.topology import create_topology
-from shared.config.manifest import Function, manifest
+from shared.config.manifest import ROOT, Function, manifest
 from shared.config.settings import Settings
 from shared.domain.errors import Unavailable
 from shared.monitoring.health import Check, Checkup, Finding, HealthStatus, Report
-from shared.runtime import engines as process
 from shared.runtime import http
-from shared.runtime.engines import Engines, use
+from shared.runtime.engines import Engines
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import wait_until
 from tests.shop_in_memory import Json, ShopInMemory, app, served
+from tests.stand_ins import close, raising, using, with_methods
 
 FUNCTIONS = list(manifest().functions.values())
 PATHS = ["/health/live", "/health/ready"]
@@ -43,7 +45,7 @@ def by_name(report: Json) -> dict[str, Json]:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
-def test_every_function_tells_that_it_lives_and_that_it_is_ready(shop: ShopInMemory, function: Function) -> None:
+def test_every_function_answers_that_it_is_live_and_ready(shop: ShopInMemory, function: Function) -> None:
     alive, ready = (got(shop, function.name, path) for path in PATHS)
     assert (alive.status_code, ready.status_code) == (200, 200)
     assert (alive.json()["status"], alive.json()["checks"]) == ("HEALTHY", [])
@@ -61,12 +63,30 @@ def test_every_function_tells_that_it_lives_and_that_it_is_ready(shop: ShopInMem
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("function", ["graphql", "create_order", "order_saga", "relay_outbox", "sandbox_provider"])
-def test_health_can_only_be_got(shop: ShopInMemory, function: str, path: str) -> None:
+def test_health_answers_get_and_head_only(shop: ShopInMemory, function: str, path: str) -> None:
     assert got(shop, function, path, "HEAD").status_code == 200
     for method in ("POST", "PUT", "DELETE"):
         refused = got(shop, function, path, method)
         assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
     assert shop.log() == []
+
+
+def test_a_forked_worker_reports_itself_and_not_its_master() -> None:
+    program = """
+import os, time
+from shared.monitoring.health import Report
+time.sleep(2)
+print(Report().process["uptimeSeconds"], flush=True)
+if os.fork() == 0:
+    print(Report().process["uptimeSeconds"], flush=True)
+    os._exit(0)
+os.wait()
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, capture_output=True, check=True
+    )
+    master, worker = map(int, run.stdout.split())
+    assert worker < master
 
 
 @pytest.mark.parametrize("service", ["command", "query", "client"])
@@ -78,7 +98,7 @@ def test_a_function_of_a_service_has_its_health_below_its_name(shop: ShopInMemor
                 assert httpx.get(f"{url}{below}{path}").json()["status"] == "HEALTHY"
 
 
-def test_who_calls_a_provider_says_that_it_is_left_alone(shop: ShopInMemory) -> None:
+def test_a_function_reports_the_open_breaker_of_its_provider(shop: ShopInMemory) -> None:
     breaker = shop.engines.breakers["the payment provider"]
     for _ in range(shop.engines.settings.breaker_fail_max):
         with pytest.raises(Unavailable), breaker.guard():
@@ -101,37 +121,23 @@ def test_in_the_cloud_health_needs_no_caller_and_a_command_does(
 
 
 @pytest.mark.parametrize("function", ["graphql", "create_order", "project_orders", "sweep_sagas"])
-def test_without_usable_settings_it_lives_and_is_not_ready(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, function: str
-) -> None:
-    def broken() -> NoReturn:
-        raise ValueError(SECRET)
-
-    monkeypatch.setattr(process, "_engines", None)
-    monkeypatch.setattr(process, "_chosen", broken)
-    assert got(shop, function, "/health/live").status_code == 200
-    answer = got(shop, function, "/health/ready")
+def test_with_malformed_settings_a_function_is_live_and_not_ready(shop: ShopInMemory, function: str) -> None:
+    with using(raising(ValueError(SECRET))):
+        assert got(shop, function, "/health/live").status_code == 200
+        answer = got(shop, function, "/health/ready")
     assert (answer.status_code, [*by_name(answer.json())]) == (503, ["settings"])
     assert "hunter2" not in answer.text
-    use(shop.engines)
 
 
-def raising(error: Exception) -> Callable[..., Any]:
-    def fail(*_: object) -> NoReturn:
-        raise error
-
-    return fail
-
-
-def break_each(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, name: str, behave: Callable[..., Any]) -> None:
-    """Let what is behind one check fail or hang."""
+def break_one(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, name: str, behave: Callable[..., Any]) -> None:
+    """Let the dependency behind one check fail or hang."""
     engines = shop.engines
     healthy = engines.missing_migrations
     match name:
         case "firestore":
-            monkeypatch.setattr(engines.read_models, "update", behave)
+            engines.read_models = with_methods(engines.read_models, update=behave)
         case "pubsub":
-            monkeypatch.setattr(engines.broker, "has_topic", behave)
+            engines.publisher = with_methods(engines.publisher, has_topic=behave)
         case _:
             monkeypatch.setattr(
                 engines, "missing_migrations", lambda which: behave() if which == name else healthy(which)
@@ -150,10 +156,10 @@ ALL_OF_THEM = "order_saga", "project_orders", "graphql"
         (RuntimeError(SECRET), "failed; the log says why"),
     ],
 )
-def test_what_fails_is_named_and_nothing_of_the_inside_is_told(
+def test_a_failing_dependency_is_named_without_internal_details(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, name: str, error: Exception, message: str
 ) -> None:
-    break_each(shop, monkeypatch, name, raising(error))
+    break_one(shop, monkeypatch, name, raising(error))
     for function in ALL_OF_THEM:
         answer = got(shop, function, "/health/ready")
         affected = name in manifest().functions[function].uses
@@ -165,11 +171,11 @@ def test_what_fails_is_named_and_nothing_of_the_inside_is_told(
 
 
 @pytest.mark.parametrize("name", DEPENDENCIES)
-def test_what_hangs_is_reported_within_the_bound_and_keeps_no_other_waiting(
+def test_a_hanging_dependency_is_reported_in_time_and_delays_no_other_check(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, hang: Callable[..., Any], name: str
 ) -> None:
     shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.3)
-    break_each(shop, monkeypatch, name, hang)
+    break_one(shop, monkeypatch, name, hang)
     began = time.monotonic()
     report = by_name(got(shop, "graphql", "/health/ready").json())
     assert time.monotonic() - began < 2
@@ -180,11 +186,11 @@ def test_what_hangs_is_reported_within_the_bound_and_keeps_no_other_waiting(
     )
 
 
-def test_asking_again_while_a_check_hangs_answers_at_once_and_starts_no_thread(
+def test_while_a_check_hangs_further_requests_start_no_thread(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, hang: Callable[..., Any]
 ) -> None:
     shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.2)
-    break_each(shop, monkeypatch, "pubsub", hang)
+    break_one(shop, monkeypatch, "pubsub", hang)
     got(shop, "graphql", "/health/ready")
     began = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
@@ -194,8 +200,7 @@ def test_asking_again_while_a_check_hangs_answers_at_once_and_starts_no_thread(
     assert [thread.name for thread in threading.enumerate()].count("check pubsub") == 1
 
 
-def test_a_check_that_has_ended_late_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 0.0)
+def test_a_check_that_has_ended_late_is_run_again() -> None:
     over, looks = Event(), []
 
     def look() -> Finding:
@@ -204,7 +209,7 @@ def test_a_check_that_has_ended_late_is_run_again(monkeypatch: pytest.MonkeyPatc
             over.wait(60)
         return Finding(HealthStatus.HEALTHY, "answers")
 
-    checkup, check = Checkup(), Check("it", look, 0.05)
+    checkup, check = Checkup(keep_seconds=0), Check("it", look, 0.05)
     assert checkup.run([check])[0].found.status is HealthStatus.UNHEALTHY
     over.set()
     deadline = time.monotonic() + 10
@@ -213,11 +218,14 @@ def test_a_check_that_has_ended_late_is_run_again(monkeypatch: pytest.MonkeyPatc
     assert len(looks) >= 2
 
 
-def test_what_was_found_is_kept_for_a_moment_whoever_asks(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_is_reused_for_a_moment_for_all_callers(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[str] = []
+    gone = Event()
 
     def look(name: str) -> list[str]:
         looks.append(name)
+        if gone.is_set():
+            raise Unavailable("gone")
         return []
 
     monkeypatch.setattr(shop.engines, "missing_migrations", look)
@@ -228,12 +236,12 @@ def test_what_was_found_is_kept_for_a_moment_whoever_asks(shop: ShopInMemory, mo
         asked += 1
     assert asked > 5
     assert looks.count("event_store") == 1
-    monkeypatch.setattr(shop.engines, "missing_migrations", raising(Unavailable("gone")))
+    gone.set()
     time.sleep(1)
     assert got(shop, "create_order", "/health/ready").status_code == 503
 
 
-def test_those_who_ask_together_share_one_look() -> None:
+def test_callers_at_the_same_time_share_one_look() -> None:
     looks: list[int] = []
 
     def look() -> Finding:
@@ -257,30 +265,27 @@ def test_those_who_ask_together_share_one_look() -> None:
         ([HealthStatus.UNHEALTHY, HealthStatus.DEGRADED, HealthStatus.HEALTHY], "UNHEALTHY", 503),
     ],
 )
-def test_a_report_is_as_good_as_its_worst_check(found: list[HealthStatus], overall: str, status: int) -> None:
+def test_a_report_has_the_status_of_its_worst_check(found: list[HealthStatus], overall: str, status: int) -> None:
     checks = [Check(str(n), lambda one=one: Finding(one, ""), 5) for n, one in enumerate(found)]  # type: ignore[misc]
     body, code, _ = http.health_reply(Report(Checkup().run(checks)))
     assert (f'"status": "{overall}"' in body, code) == (True, status)
 
 
 @contextmanager
-def on_real_engines(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[Engines]:
-    monkeypatch.setattr(process, "_engines", None)
-    engines = use(Engines(Settings(**settings)))
-    yield engines
-    for pool in {"_event_store_pool", "_command_pool"} & vars(engines).keys():
-        getattr(engines, pool).close()
+def on_real_engines(**settings: Any) -> Iterator[Engines]:
+    engines = Engines(Settings(**settings))
+    with using(engines):
+        yield engines
+    close(engines)
 
 
 @pytest.fixture
-def real(
-    event_store_url: str, command_url: str, pubsub: str, firestore: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engines]:
+def real(event_store_url: str, command_url: str, pubsub: str, firestore: str) -> Iterator[Engines]:
     project = f"health-{time.time_ns()}"
     alone = replace(manifest().all_subscriptions[0], dead_letter_topic=None)
     create_topology(project, [alone], lambda _: "http://127.0.0.1:9")
     urls = {"event_store_url": event_store_url, "command_database_url": command_url}
-    with on_real_engines(monkeypatch, project_id=project, health_check_seconds=10, **urls) as engines:
+    with on_real_engines(project_id=project, health_check_seconds=10, **urls) as engines:
         yield engines
 
 
@@ -306,7 +311,7 @@ def test_a_database_that_was_not_migrated_is_not_ready(real: Engines, event_stor
     assert by_name(report)["pubsub"]["status"] == "HEALTHY"
 
 
-def test_a_broker_without_topics_is_not_ready(real: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_without_topics_is_not_ready(real: Engines) -> None:
     real.settings = replace(real.settings, project_id=f"empty-{time.time_ns()}")
     status, report = ready("create_order")
     assert (status, by_name(report)["pubsub"]["status"]) == (503, "UNHEALTHY")
@@ -314,13 +319,13 @@ def test_a_broker_without_topics_is_not_ready(real: Engines, monkeypatch: pytest
 
 
 @pytest.mark.timeout(60)
-def test_when_every_engine_is_down_each_is_named_within_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_every_engine_is_down_each_is_named_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = f"postgresql://shop:hunter2@127.0.0.1:{free_port()}/x"
     for name in ("PUBSUB_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST"):
         monkeypatch.setenv(name, f"127.0.0.1:{free_port()}")
     urls = {"event_store_url": nowhere, "command_database_url": nowhere}
     began = time.monotonic()
-    with on_real_engines(monkeypatch, project_id="down", **urls):
+    with on_real_engines(project_id="down", **urls):
         for function in ("order_saga", "project_orders"):
             status, report = ready(function)
             assert status == 503

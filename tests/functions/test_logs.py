@@ -1,4 +1,4 @@
-"""A log line says what happened, why, and for whom, and never what nobody may read."""
+"""A log line says what happened, why and for which user, and holds no secret."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.config.manifest import ROOT
-from shared.observability.logs import _masked
+from shared.observability.logs import masked
 from tests.shop_in_memory import Json, ShopInMemory
 
 PROGRAM = """
@@ -66,7 +66,7 @@ def test_in_the_cloud_a_line_is_one_json_object_that_cloud_logging_understands()
     assert (access["correlation_id"], access["actor"], access["function"]) == ("c-2", "taro", "create-order")
 
 
-def test_elsewhere_it_is_for_people() -> None:
+def test_outside_the_cloud_a_line_is_text_for_people() -> None:
     text = "\n".join(lines())
     assert "お茶 🍵" in text
     assert "[warning" in text
@@ -75,13 +75,13 @@ def test_elsewhere_it_is_for_people() -> None:
 
 
 @pytest.mark.parametrize("secret", ["hanako@example.com", "a.b+c@sub.example.co.jp", "bearer x.y.z", "eyJhb.eyJz.abc"])
-def test_tokens_and_addresses_are_masked(secret: str) -> None:
-    assert secret.rsplit(maxsplit=1)[-1] not in _masked(f"before {secret} after")
-    assert _masked("order 0190b1b6-7c5e@3 times, 50% eyes") == "order 0190b1b6-7c5e@3 times, 50% eyes"
+def test_tokens_and_addresses_aremasked(secret: str) -> None:
+    assert secret.rsplit(maxsplit=1)[-1] not in masked(f"before {secret} after")
+    assert masked("order 0190b1b6-7c5e@3 times, 50% eyes") == "order 0190b1b6-7c5e@3 times, 50% eyes"
 
 
 def requests(act: Callable[[], object]) -> list[Json]:
-    """What the access lines say, of all functions that it came to."""
+    """Return the access lines of all functions that were called."""
     with capture_logs() as lines:
         act()
     return [dict(line) for line in lines if line["event"] == "request"]
@@ -117,13 +117,13 @@ def test_a_graphql_request_has_one_access_line(shop: ShopInMemory) -> None:
         (lambda shop: shop.call("sandbox_provider", method="GET"), {"function": "sandbox_provider", "status": 404}),
     ],
 )
-def test_whatever_becomes_of_it(shop: ShopInMemory, ask: Callable[[ShopInMemory], object], said: Json) -> None:
+def test_an_access_line_tells_the_result(shop: ShopInMemory, ask: Callable[[ShopInMemory], object], said: Json) -> None:
     (line,) = requests(lambda: ask(shop))
     assert said.items() <= line.items()
     assert line["path"].isprintable() and line["path"].isascii()
 
 
-def test_what_follows_from_a_request_can_be_found_by_its_correlation_id(shop: ShopInMemory) -> None:
+def test_access_lines_name_the_subscription_and_the_message(shop: ShopInMemory) -> None:
     def act() -> None:
         shop.new_order(shop.new_product())
         shop.settle()
@@ -134,5 +134,5 @@ def test_what_follows_from_a_request_can_be_found_by_its_correlation_id(shop: Sh
     assert {line["status"] for line in lines} == {200, 204}
 
 
-def test_nobody_logs_probes_and_scrapes(shop: ShopInMemory) -> None:
+def test_probes_and_scrapes_are_not_logged(shop: ShopInMemory) -> None:
     assert requests(lambda: [shop.http("GET", "/health/live"), shop.http("GET", "/metrics")]) == []

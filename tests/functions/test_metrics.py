@@ -1,11 +1,10 @@
-"""What is counted is what happened, whoever does it; and what the stores know is told even while one of them is down."""
+"""Processes count what happens, and the stores' metrics are shown even while one store is down."""
 
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from threading import Event
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 from uuid import UUID
 
 import flask
@@ -24,55 +23,35 @@ from shared.dead_letters.protocol import given_up
 from shared.domain.errors import Unavailable
 from shared.event_store.protocol import Append, EventRecord
 from shared.messaging.envelope import Message, Publishable, Push, PushedMessage
-from shared.monitoring.metrics import LABELS, METRICS, TEXT, Sample, count, exposition, observe
-from shared.monitoring.reports import collected, collectors
+from shared.monitoring.health import Checkup
+from shared.monitoring.metrics import METRICS, TEXT, Sample, count, exposition, label_values, observe
+from shared.monitoring.reports import collectors, read_samples
 from shared.observability.context import fresh
 from shared.read_models.protocol import Change
-from shared.runtime import engines as process
-from shared.runtime.engines import Engines, use
+from shared.runtime.engines import Engines
 from shared.runtime.memory_engines import PostgresEngines
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import wait_until
+from tests.scrapes import got, now, values
 from tests.shop_in_memory import ADMIN, ShopInMemory, app, served
+from tests.stand_ins import close, raising, using, with_methods
 
 FUNCTIONS = list(manifest().functions.values())
 SECRET = "host=10.1.2.3 password=hunter2"
-Values = dict[str, dict[tuple[str, ...], float]]
+LABELS = label_values()
 
 
-@pytest.fixture(autouse=True)
-def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.monitoring.health._KEEP_SECONDS", 0.0)
-
-
-def values(text: str) -> Values:
-    """Of each sample, by its labels in the table's order."""
-    found: Values = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            name = re.sub("_(bucket|count|sum)$", "", sample.name)
-            labels = tuple(sample.labels[label] for label in METRICS[name].labels)
-            found.setdefault(sample.name, {})[(*labels, *filter(None, [sample.labels.get("le")]))] = sample.value
-    return found
-
-
-def got(shop: ShopInMemory, function: str, method: str = "GET", path: str = "/metrics", **more: Any) -> httpx.Response:
-    if function == "graphql":
-        return shop.http(method, path, **more)
-    response = cast(flask.Flask, app(function)).test_client().open(path, method=method, **more)
-    return httpx.Response(response.status_code, headers=list(response.headers), content=response.data)
-
-
-def now(shop: ShopInMemory, function: str = "report_metrics") -> Values:
-    answer = got(shop, function)
-    assert answer.status_code == 200, answer.text
-    return values(answer.text)
+@pytest.fixture
+def shop(shop: ShopInMemory) -> ShopInMemory:
+    """Health checks and collectors run anew each time."""
+    shop.engines.checkup = Checkup(keep_seconds=0)
+    return shop
 
 
 class Counted:
-    """What has been added to a counter since it was made."""
+    """Tells how much has been added to a counter since this object was made."""
 
     def __init__(self, shop: ShopInMemory) -> None:
         self._shop = shop
@@ -98,7 +77,7 @@ def test_no_metric_can_have_many_series() -> None:
     assert sum(metric.most_series for metric in METRICS.values()) < 3000
 
 
-def test_the_readme_and_prometheus_are_told_the_same_of_each_metric(shop: ShopInMemory) -> None:
+def test_the_readme_and_prometheus_describe_each_metric_alike(shop: ShopInMemory) -> None:
     in_use(shop)
     families = {family.name: family for family in text_string_to_metric_families(got(shop, "report_metrics").text)}
     for metric in METRICS.values():
@@ -114,7 +93,7 @@ def test_the_readme_and_prometheus_are_told_the_same_of_each_metric(shop: ShopIn
 
 
 def in_use(shop: ShopInMemory) -> None:
-    """Something of everything."""
+    """Do something that each metric counts."""
     shop.new_order(shop.new_product())
     shop.settle()
     shop.ask("{ products { id } }")
@@ -157,13 +136,13 @@ def test_a_function_of_a_service_has_its_metrics_below_its_name(shop: ShopInMemo
         (f"Bearer {ADMIN}", 200),
     ],
 )
-def test_those_of_graphql_are_for_admins_only(shop: ShopInMemory, token: str, status: int) -> None:
+def test_metrics_of_graphql_are_for_admins_only(shop: ShopInMemory, token: str, status: int) -> None:
     answer = got(shop, "graphql", headers={"Authorization": token})
     assert answer.status_code == status
     assert ("shop_" in answer.text) == (status == 200)
 
 
-def test_commands_are_counted_by_what_came_of_them(shop: ShopInMemory) -> None:
+def test_commands_are_counted_by_the_code_of_their_result(shop: ShopInMemory) -> None:
     counted = Counted(shop)
     product = shop.new_product()
     shop.new_order(product)
@@ -184,7 +163,7 @@ def test_commands_are_counted_by_what_came_of_them(shop: ShopInMemory) -> None:
     assert 0 < counted("shop_command_duration_seconds_sum", "create_order") < 10
 
 
-def test_deliveries_are_counted_by_subscription(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deliveries_are_counted_by_subscription(shop: ShopInMemory) -> None:
     counted = Counted(shop)
     shop.new_order(shop.new_product())
     shop.settle()
@@ -192,20 +171,19 @@ def test_deliveries_are_counted_by_subscription(shop: ShopInMemory, monkeypatch:
     assert counted("shop_deliveries_total", "project-orders.order-events", "OK") == events
     assert counted("shop_deliveries_total", "process-payment.process-payment", "OK") == 1
     assert counted("shop_delivery_duration_seconds_count", "project-orders.order-events") == events
-    with monkeypatch.context() as patch:
-        patch.setattr(shop.engines.read_models, "update", raising(Unavailable("down")))
-        push = next(one.body for one in shop.pushed("project_orders"))
-        assert shop.push("project_orders", push).status_code == 503
+    shop.engines.read_models = with_methods(shop.engines.read_models, update=raising(Unavailable("down")))
+    push = next(one.body for one in shop.pushed("project_orders"))
+    assert shop.push("project_orders", push).status_code == 503
     assert counted("shop_deliveries_total", "project-orders.order-events", "SERVICE_UNAVAILABLE") == 1
     assert counted("shop_errors_total", "project_orders", "SERVICE_UNAVAILABLE") == 1
     shop.push("project_orders", {"what": "?"})
     assert counted("shop_deliveries_total", "other", "INVALID_INPUT") == 1
 
 
-def test_scheduled_runs_are_counted(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scheduled_runs_are_counted(shop: ShopInMemory) -> None:
     counted = Counted(shop)
     shop.call("relay_outbox")
-    monkeypatch.setattr(shop.engines.sagas, "due", raising(RuntimeError(SECRET)))
+    shop.engines.sagas = with_methods(shop.engines.sagas, due=raising(RuntimeError(SECRET)))
     shop.call("sweep_sagas")
     assert counted("shop_scheduled_runs_total", "relay_outbox", "OK") == 1
     assert counted("shop_scheduled_runs_total", "sweep_sagas", "INTERNAL_ERROR") == 1
@@ -224,7 +202,7 @@ def test_graphql_requests_are_counted_and_their_errors_by_code(shop: ShopInMemor
     assert counted("shop_graphql_duration_seconds_count") == 5
 
 
-def test_a_breaker_shows_the_state_it_is_in(shop: ShopInMemory) -> None:
+def test_a_breaker_shows_its_state(shop: ShopInMemory) -> None:
     breaker = shop.engines.breakers["the payment provider"]
     for expected in ("closed", "open"):
         found = now(shop)["shop_breaker_state"]
@@ -238,7 +216,7 @@ def test_a_breaker_shows_the_state_it_is_in(shop: ShopInMemory) -> None:
 
 @given(st.sampled_from(sorted(METRICS)), st.lists(st.text(), min_size=3, max_size=3))
 @settings(deadline=None)
-def test_nothing_that_comes_from_outside_makes_a_new_series(name: str, labels: list[str]) -> None:
+def test_no_unforeseen_label_makes_a_new_series(name: str, labels: list[str]) -> None:
     metric = METRICS[name]
     chosen = labels[: len(metric.labels)]
     foreseen = all(value in LABELS[label] for label, value in zip(metric.labels, chosen, strict=True))
@@ -269,21 +247,14 @@ def test_commands_and_messages_of_any_name_make_no_new_series(shop: ShopInMemory
     assert len(values(got(shop, "create_order").text)["shop_deliveries_total"]) == before
 
 
-def raising(error: Exception) -> Callable[..., Any]:
-    def fail(*_: object) -> NoReturn:
-        raise error
-
-    return fail
-
-
 @pytest.fixture
-def on_postgres(event_store_url: str, command_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
+def on_postgres(event_store_url: str, command_url: str) -> Iterator[Engines]:
     urls = {"event_store_url": event_store_url, "command_database_url": command_url}
     engines = PostgresEngines(Settings(profile="postgres", **urls), lambda *_: 204)  # type: ignore[arg-type]
+    engines.checkup = Checkup(keep_seconds=0)
     yield engines
     engines.broker.close()
-    for pool in {"_event_store_pool", "_command_pool"} & vars(engines).keys():
-        getattr(engines, pool).close()
+    close(engines)
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -297,7 +268,7 @@ def engines(request: pytest.FixtureRequest) -> Engines:
 
 
 def read(engines: Engines) -> dict[tuple[str, ...], float]:
-    return {(sample.metric, *sample.labels): sample.value for sample in collected(engines)}
+    return {(sample.metric, *sample.labels): sample.value for sample in read_samples(engines)}
 
 
 def happened(engines: Engines, stream: str, version: int, kind: str, seconds_ago: float = 0) -> None:
@@ -324,7 +295,7 @@ def test_events_are_counted_by_type(engines: Engines) -> None:
     assert found == {"OrderCreated": 4, "InventoryReserved": 1, "OrderConfirmed": 1, "other": 2}
 
 
-def test_what_is_not_published_is_counted_and_gets_older(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unpublished_messages_are_counted_and_get_older(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
     broker = cast(PostgresEngines, engines).broker
     with monkeypatch.context() as patch:
         patch.setattr(broker, "publish", raising(Unavailable("down")))
@@ -338,7 +309,7 @@ def test_what_is_not_published_is_counted_and_gets_older(engines: Engines, monke
     assert found["shop_outbox_oldest_age_seconds", "sagas"] == pytest.approx(700, abs=5)
 
 
-def test_sagas_are_shown_by_status_with_the_age_of_those_that_have_not_ended(engines: Engines) -> None:
+def test_sagas_are_shown_by_status_with_the_age_of_the_oldest_unfinished_one(engines: Engines) -> None:
     long_ago = datetime.now(UTC) - timedelta(hours=1)
     for status in (SagaStatus.STARTED, SagaStatus.STARTED, SagaStatus.STUCK, SagaStatus.COMPLETED):
         progress = Progress(uuid7(), status, deadline_at=long_ago if status is SagaStatus.STARTED else None)
@@ -358,7 +329,7 @@ def test_sagas_are_shown_by_status_with_the_age_of_those_that_have_not_ended(eng
     assert found["shop_sagas_overdue",] == 2
 
 
-def test_dead_letters_that_wait_are_counted(engines: Engines) -> None:
+def test_pending_dead_letters_are_counted(engines: Engines) -> None:
     for number in range(3):
         push = Push(PushedMessage(str(number)), "projects/p/subscriptions/record-dead-letter.worker.things.dead")
         engines.dead_letters.record(given_up(push, "things"))
@@ -369,7 +340,7 @@ def applied(engines: Engines, collection: str, key: str, version: int) -> None:
     engines.read_models.update(collection, key, lambda _: Change({"version": version}))
 
 
-def test_a_read_model_is_behind_by_the_events_it_has_not_applied(engines: Engines) -> None:
+def test_a_read_model_lags_by_the_events_it_has_not_applied(engines: Engines) -> None:
     first, second, product = (str(uuid7()) for _ in range(3))
     happened(engines, f"order-{first}", 1, "OrderCreated", 100)
     happened(engines, f"order-{first}", 2, "InventoryReserved", 60)
@@ -420,7 +391,7 @@ def test_no_id_is_in_any_metric(shop: ShopInMemory) -> None:
     assert order not in got(shop, "report_metrics").text
 
 
-BEHIND: dict[str, tuple[str, str]] = {
+READ_BY: dict[str, tuple[str, str]] = {
     "events": ("event_log", "counts"),
     "sagas": ("sagas", "counts"),
     "dead_letters": ("dead_letters", "pending"),
@@ -428,16 +399,16 @@ BEHIND: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("collector", BEHIND)
+@pytest.mark.parametrize("collector", READ_BY)
 @pytest.mark.parametrize("error", [Unavailable("down"), RuntimeError(SECRET)])
-def test_what_cannot_be_read_is_missing_and_counted_and_all_else_is_there(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, collector: str, error: Exception
+def test_a_store_that_fails_is_missing_and_counted_and_all_others_are_shown(
+    shop: ShopInMemory, collector: str, error: Exception
 ) -> None:
     in_use(shop)
     shop.settle()
     whole, counted = set(now(shop)), Counted(shop)
-    store, method = BEHIND[collector]
-    monkeypatch.setattr(getattr(shop.engines, store), method, raising(error))
+    store, method = READ_BY[collector]
+    setattr(shop.engines, store, with_methods(getattr(shop.engines, store), **{method: raising(error)}))
     answer = got(shop, "report_metrics")
     assert (answer.status_code, "hunter2" in answer.text) == (200, False)
     missing = whole - set(values(answer.text))
@@ -453,32 +424,27 @@ def test_what_cannot_be_read_is_missing_and_counted_and_all_else_is_there(
     )
 
 
-def test_what_hangs_is_given_up_and_keeps_nothing_else_waiting(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    over = Event()
-    monkeypatch.setattr("shared.monitoring.reports._SECONDS", 0.3)
-    monkeypatch.setattr(shop.engines.sagas, "counts", lambda: over.wait(60) and {})
+def test_a_store_that_hangs_is_missing_and_delays_no_other(shop: ShopInMemory, hang: Callable[..., Any]) -> None:
+    shop.engines.sagas = with_methods(shop.engines.sagas, counts=hang)
     counted, began = Counted(shop), time.monotonic()
     for _ in range(3):
-        assert "shop_sagas" not in now(shop)
+        found = {sample.metric for sample in read_samples(shop.engines, seconds=0.3)}
+        assert "shop_sagas" not in found and "shop_dead_letters_pending" in found
     assert time.monotonic() - began < 3
     assert counted("shop_scrape_errors_total", "sagas") == 3
-    over.set()
 
 
-def test_every_collector_is_one_whose_errors_can_be_counted(shop: ShopInMemory) -> None:
+def test_every_collector_is_a_known_label(shop: ShopInMemory) -> None:
     assert set(collectors(shop.engines)) | {"breakers"} == LABELS["collector"]
 
 
 @pytest.mark.timeout(60)
-def test_while_every_database_is_down_a_scrape_answers_within_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_every_database_is_down_a_scrape_answers_in_time() -> None:
     nowhere = f"postgresql://shop:hunter2@127.0.0.1:{free_port()}/x"
-    monkeypatch.setattr(process, "_engines", None)
     engines = PostgresEngines(Settings(profile="postgres", event_store_url=nowhere, command_database_url=nowhere))
-    use(engines)
     began = time.monotonic()
-    answer = cast(flask.Flask, app("report_metrics")).test_client().get("/")
+    with using(engines):
+        answer = cast(flask.Flask, app("report_metrics")).test_client().get("/")
     assert (answer.status_code, "hunter2" in answer.text) == (200, False)
     assert time.monotonic() - began < 8
     found = values(answer.text)
@@ -488,31 +454,27 @@ def test_while_every_database_is_down_a_scrape_answers_within_its_bound(monkeypa
 
 
 @pytest.mark.parametrize("function", ["graphql", "create_order", "report_metrics"])
-def test_without_usable_settings_a_process_still_shows_what_it_counts(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, function: str
-) -> None:
-    monkeypatch.setattr(process, "_engines", None)
-    monkeypatch.setattr(process, "_chosen", raising(ValueError(SECRET)))
-    answer = got(shop, function)
+def test_with_malformed_settings_a_process_still_shows_what_it_counts(shop: ShopInMemory, function: str) -> None:
+    with using(raising(ValueError(SECRET))):
+        answer = got(shop, function)
     assert answer.status_code == (200 if function == "create_order" else 500)
     assert "hunter2" not in answer.text
-    use(shop.engines)
 
 
-def test_report_metrics_can_be_got_and_posted_and_nothing_else(shop: ShopInMemory) -> None:
+def test_report_metrics_answers_get_head_and_post_only(shop: ShopInMemory) -> None:
     assert "shop_sagas" in got(shop, "report_metrics", path="/").text
     done = got(shop, "report_metrics", "POST", "/")
-    assert done.json()["done"] == len(collected(shop.engines)) > 10
+    assert done.json()["done"] == len(read_samples(shop.engines)) > 10
     refused = got(shop, "report_metrics", "DELETE", "/")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, POST")
 
 
-def test_on_firestore_what_it_has_not_applied_is_behind_scrape_after_scrape(
-    event_store_url: str, command_url: str, firestore: str, monkeypatch: pytest.MonkeyPatch
+def test_on_firestore_a_read_model_lags_in_every_scrape_until_it_has_applied_the_event(
+    event_store_url: str, command_url: str, firestore: str
 ) -> None:
     urls = {"event_store_url": event_store_url, "command_database_url": command_url}
     engines = Engines(Settings(project_id=f"metrics-{time.time_ns()}", **urls))  # type: ignore[arg-type]
-    monkeypatch.setitem(vars(engines), "publisher", PublishesNothing())
+    engines.publisher, engines.checkup = PublishesNothing(), Checkup(keep_seconds=0)
     order = str(uuid7())
     happened(engines, f"order-{order}", 1, "OrderCreated", 30)
     wait_until(lambda: ("shop_projection_lag_streams", "orders") in read(engines), 60)
@@ -521,13 +483,12 @@ def test_on_firestore_what_it_has_not_applied_is_behind_scrape_after_scrape(
     applied(engines, "orders", order, 1)
     for _ in range(3):
         assert read(engines)["shop_projection_lag_streams", "orders"] == 0
-    for pool in {"_event_store_pool", "_command_pool"} & vars(engines).keys():
-        getattr(engines, pool).close()
+    close(engines)
 
 
 class PublishesNothing:
     def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
-        raise Unavailable("nobody is there")
+        raise Unavailable("down")
 
     def has_topic(self, topic: str) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Whatever happens to one order is one connected trace, under the conventions that every tool knows."""
+"""All that happens to one order is one connected trace that follows OpenTelemetry's conventions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -36,7 +36,7 @@ def order(shop: ShopInMemory, **choices: str) -> str:
 
 
 def trace_of(spans: InMemorySpanExporter, name: str) -> list[ReadableSpan]:
-    """All spans of the trace in which one of this name is."""
+    """Return all spans of the one trace that has a span of this name."""
     finished = spans.get_finished_spans()
     (wanted,) = {one.context.trace_id for one in finished if one.name == name and one.context}
     return [one for one in finished if one.context and one.context.trace_id == wanted]
@@ -60,7 +60,7 @@ def test_one_order_is_one_connected_tree(shop: ShopInMemory, spans: InMemorySpan
     assert {"project-orders.order-events", "order-saga.order-events", "project-products.product-events"} <= consumers
 
 
-def test_it_goes_on_with_the_clients_trace(shop: ShopInMemory, spans: InMemorySpanExporter) -> None:
+def test_an_order_continues_the_clients_trace(shop: ShopInMemory, spans: InMemorySpanExporter) -> None:
     order(shop)
     (root,) = roots(trace_of(spans, "graphql"))
     assert root.parent is not None
@@ -118,7 +118,7 @@ def test_spans_follow_the_conventions(shop: ShopInMemory, spans: InMemorySpanExp
     }
 
 
-def test_a_refusal_is_no_error_but_is_named(shop: ShopInMemory, spans: InMemorySpanExporter) -> None:
+def test_a_refusal_is_named_and_is_no_error(shop: ShopInMemory, spans: InMemorySpanExporter) -> None:
     shop.refusal('mutation { deleteCategory(id: "0190b1b6-7c5e-7000-8000-000000000000") { success } }')
     (command,) = [one for one in spans.get_finished_spans() if one.name == "delete_category"]
     assert command.status.status_code is StatusCode.UNSET
@@ -135,7 +135,7 @@ def test_a_malformed_traceparent_begins_a_new_trace(
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(0.0, 0), (1.0, 2)])
-def test_what_is_traced_is_our_decision(shop: ShopInMemory, ratio: float, expected: int) -> None:
+def test_the_shop_decides_what_is_traced(shop: ShopInMemory, ratio: float, expected: int) -> None:
     exporter = InMemorySpanExporter()
     tracing.configure(exporter, ratio, at_once=True)
     try:
@@ -146,6 +146,6 @@ def test_what_is_traced_is_our_decision(shop: ShopInMemory, ratio: float, expect
         tracing.configure(None)
 
 
-def test_where_nothing_is_exported_no_span_is_made_and_the_trace_still_travels(shop: ShopInMemory) -> None:
+def test_without_an_exporter_no_span_is_made_and_the_trace_still_travels(shop: ShopInMemory) -> None:
     order(shop)
     assert {event.metadata.traceparent for event in shop.log() if event.stream.startswith("order-")} == {CLIENTS}

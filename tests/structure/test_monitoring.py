@@ -1,4 +1,4 @@
-"""What Terraform says of metrics, and what alerts tell people to do, is what the code has."""
+"""Terraform describes the metrics that the code has, and alerts name what exists."""
 
 import re
 from pathlib import Path
@@ -18,9 +18,9 @@ OF_STORES = [metric for metric in METRICS.values() if metric.known_to == "stores
 
 
 def table() -> dict[str, tuple[str, str, list[str], str]]:
-    """Kind, unit, labels and purpose of each metric, found with Terraform's own expression."""
+    """Return kind, unit, labels and description of each metric, found with Terraform's expression."""
     (pattern,) = re.findall(r'metric_table = regexall\(\s*"(.*)",\n', (TERRAFORM / "metrics.tf").read_text())
-    source = (ROOT / "shared" / "observability" / "metrics.py").read_text()
+    source = (ROOT / "shared" / "monitoring" / "metrics.py").read_text()
     found = re.findall(pattern.replace("\\\\", "\\"), source)
     return {name: (kind, unit, labels.split(), purpose) for name, kind, unit, labels, purpose in found}
 
@@ -31,7 +31,7 @@ def test_terraform_finds_every_metric_of_the_stores_and_no_other() -> None:
 
 @pytest.mark.parametrize("metric", OF_STORES, ids=lambda metric: metric.name)
 def test_terraform_describes_a_metric_as_report_metrics_does(metric: object) -> None:
-    """Otherwise the two would describe it anew in turn, or one of them would be refused."""
+    """With different words, each would overwrite the other's description, or one would be refused."""
     described = descriptor(metric)  # type: ignore[arg-type]
     name = described.type.removeprefix("custom.googleapis.com/shop/")
     kind, unit, labels, purpose = table()[name]
@@ -41,7 +41,7 @@ def test_terraform_describes_a_metric_as_report_metrics_does(metric: object) -> 
     assert [label.key for label in described.labels] == labels
 
 
-def test_labels_and_their_values_are_ones_that_a_metric_has() -> None:
+def test_alerts_use_labels_that_the_metric_has() -> None:
     text = "".join(file.read_text() for file in TERRAFORM.glob("*.tf"))
     named = re.findall(r'local\.of_shop\["(\w+)"\].*?metric\.labels?\.(\w+)(?:=\\"(\w+))?', text)
     assert {name for name, _, _ in named} >= {"sagas", "outbox_oldest_age_seconds", "projection_lag_seconds"}
@@ -50,7 +50,7 @@ def test_labels_and_their_values_are_ones_that_a_metric_has() -> None:
 
 
 @pytest.mark.parametrize("file", ALERTS, ids=lambda file: file.name)
-def test_what_an_alert_tells_people_to_ask_can_be_asked(file: Path) -> None:
+def test_queries_in_alerts_are_valid(file: Path) -> None:
     schema = build_schema((ROOT / "schema.graphql").read_text())
     asked = re.findall(r"`((?:mutation )?\{[^`]*\})`", file.read_text())
     assert asked
@@ -59,7 +59,7 @@ def test_what_an_alert_tells_people_to_ask_can_be_asked(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ALERTS, ids=lambda file: file.name)
-def test_scripts_and_functions_that_an_alert_names_are_there(file: Path) -> None:
+def test_scripts_and_functions_in_alerts_exist(file: Path) -> None:
     text = file.read_text()
     assert all((ROOT / script).exists() for script in re.findall(r"\bscripts/[\w-]+", text))
     named = {*re.findall(r'log_of\["(\w+)"\]', text), *re.findall(r"\b(?:relay|sweep|report|project)_\w+", text)} - {

@@ -1,26 +1,26 @@
-"""Tell how the whole shop does: to Prometheus, with a GET, and every minute to Cloud Monitoring."""
+"""Report the whole shop's metrics: to Prometheus with a GET, and every minute to Cloud Monitoring."""
 
 from functools import partial
 
 import flask
 from flask.typing import ResponseReturnValue
 
-from shared.monitoring.reports import collected, reported
+from shared.monitoring.reports import read_samples, report
 from shared.runtime.engines import engines
 from shared.runtime.http import answering, http_function, metrics_reply
 from shared.runtime.push_functions import ran
 
 
-def _everything() -> ResponseReturnValue:
-    return answering(lambda: flask.Response(*metrics_reply(collected(engines()))))
+def _metrics() -> ResponseReturnValue:
+    return answering(lambda: flask.Response(*metrics_reply(read_samples(engines()))))
 
 
-@partial(http_function, metrics=_everything)
+@partial(http_function, metrics=_metrics)
 def report_metrics(request: flask.Request) -> ResponseReturnValue:
     match request.method:
         case "POST":
-            return ran("report_metrics", reported)
+            return ran("report_metrics", report)
         case "GET" | "HEAD":
-            return _everything()
+            return _metrics()
         case _:
             return flask.Response(status=405, headers={"Allow": "GET, HEAD, POST"})

@@ -37,7 +37,7 @@ async def products(category: Fields, info: Info, limit: int | None) -> list[Fiel
 
 
 async def product_count(category: Fields, info: Info) -> int | None:
-    """After a mutation, read the count from the read model: the write side does not count. Past states have none."""
+    """Return null for past states; after a mutation, read the count: the write side has none."""
     if "product_count" in category:
         count: int | None = category["product_count"]
         return count

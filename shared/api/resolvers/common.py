@@ -1,4 +1,4 @@
-"""What resolvers of several nouns share: arguments, lists and searches of documents, past and live states, admins."""
+"""What several nouns share: arguments, lists, searches, past and live states, admins only."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -35,15 +35,14 @@ _FINAL = {OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED}
 
 
 def page_of(info: Info, page: Page, default: int = 20) -> tuple[int, int]:
-    """Return limit and offset, with defaults for nulls. Raises Invalid."""
+    """Return limit and offset, with defaults for nulls. Raise Invalid."""
     settings = info.context.engines.settings
-    bounds = {"limit": (default, settings.max_list_limit), "offset": (0, settings.max_list_offset)}
-    limit, offset = (_bounded(name, page.get(name), *bounds[name]) for name in bounds)
-    return limit, offset
+    limit = _bounded("limit", page.get("limit"), default, settings.max_list_limit)
+    return limit, _bounded("offset", page.get("offset"), 0, settings.max_list_offset)
 
 
 def limit_of(info: Info, limit: int | None, default: int) -> int:
-    """Return the limit of a list that has no offset. Raises Invalid."""
+    """Return the limit of a list that has no offset. Raise Invalid."""
     return page_of(info, {"limit": limit}, default)[0]
 
 
@@ -56,7 +55,7 @@ def _bounded(argument: str, value: int | None, default: int, maximum: int) -> in
 
 
 def uuid(text: str, argument: str) -> str:
-    """Return the id in its canonical form. Raises Invalid."""
+    """Return the id in its canonical form. Raise Invalid."""
     try:
         return str(UUID(text))
     except ValueError:
@@ -74,9 +73,9 @@ def require_admin(info: Info) -> None:
 
 
 async def admin_command(info: Info, function: str, command: Fields) -> Fields:
-    """Return the answer of a command function that is for admins; an `id` is sent in its canonical form.
+    """Send a command that is for admins, its `id` in canonical form, and return the answer.
 
-    Raises Unauthenticated, Forbidden and Invalid, and what the command function raises."""
+    Raise Unauthenticated, Forbidden and Invalid, and what the command function raises."""
     require_admin(info)
     if "id" in command:
         command = command | {"id": uuid(command["id"], "id")}
@@ -89,14 +88,14 @@ def deleted(entity: Fields) -> Fields:
 
 
 def printable(text: str | None, argument: str) -> str | None:
-    """Return a name to filter by. Raises Invalid."""
+    """Return a name to filter by. Raise Invalid."""
     if text is not None and not (text.isprintable() and len(text) <= 300):
         raise Invalid(f"{argument} must be at most 300 printable characters", (argument,))
     return text
 
 
 def existing(found: T | None, noun: str, id: str) -> T:
-    """Return what was found. Raises NotFound when that is nothing."""
+    """Return what was found. Raise NotFound when that is nothing."""
     if found is None:
         raise NotFound(f"{noun} {id} does not exist", ("id",))
     return found
@@ -105,7 +104,7 @@ def existing(found: T | None, noun: str, id: str) -> T:
 async def state_at(info: Info, aggregate: Aggregate[Any], id: str, moment: datetime) -> Fields:
     """Return the state folded from the events up to the first that was recorded after `moment`.
 
-    Raises Invalid and NotFound."""
+    Raise Invalid and NotFound."""
     store, ref = info.context.engines.event_store, aggregate.ref(UUID(uuid(id, "id")))
 
     def folded() -> Fields | None:
@@ -120,7 +119,7 @@ async def state_at(info: Info, aggregate: Aggregate[Any], id: str, moment: datet
 
 
 class Sort(NamedTuple):
-    """`fields`: of the document, by the values that the argument `sortBy` may have; the first is the default."""
+    """`fields`: a document field for each value of the argument `sortBy`; the first is the default."""
 
     fields: Mapping[str, str]
     by: str | None
@@ -128,7 +127,7 @@ class Sort(NamedTuple):
 
 
 async def documents(info: Info, collection: str, where: Sequence[Where], sort: Sort, page: Page) -> Sequence[Fields]:
-    """Return one page of a collection. Raises Invalid."""
+    """Return one page of a collection. Raise Invalid."""
     limit, offset = page_of(info, page)
     by = next(iter(sort.fields)) if sort.by is None else sort.by
     if by not in sort.fields:
@@ -142,8 +141,8 @@ async def documents(info: Info, collection: str, where: Sequence[Where], sort: S
 async def search(info: Info, collection: str, term: str, where: Sequence[Where], page: Page) -> Sequence[Fields]:
     """Return one page of the active documents whose name or description contains the term, by name.
 
-    The database finds documents that hold the term's first two characters; they are read in batches until
-    enough of them hold all of it. Raises Invalid."""
+    The database finds documents with the term's first two characters; they are read in batches
+    until enough of them contain the whole term. Raise Invalid."""
     limit, offset = page_of(info, page)
     comparable_term, most = _search_term(info, term), info.context.engines.settings.max_search_documents
     if limit == 0:
@@ -170,7 +169,7 @@ def _search_term(info: Info, term: str) -> str:
 async def follow_log(
     info: Info, read_end: Callable[[], Checkpoint], tail: Tail[E], wanted: Callable[[E], bool]
 ) -> AsyncGenerator[SourceEvent]:
-    """Return the wanted entries of a log after the resume point, or after its present end. Raises Invalid."""
+    """Return a log's wanted entries after the resume point, or after its end. Raise Invalid."""
     seen, end = resume_point(info), (await from_stores(read_end),)
     require_in_log(seen, end)
     return _entries(tail, seen or end, wanted)
@@ -184,9 +183,9 @@ async def _entries(tail: Tail[E], start: ResumePoint, wanted: Callable[[E], bool
 
 
 async def follow(info: Info, aggregate: Aggregate[Any], id: str, argument: str) -> AsyncGenerator[SourceEvent]:
-    """Return the aggregate's present state, or each one since the resume point, then each later state.
+    """Return the present state, or each one since the resume point, then each later state.
 
-    Raises Invalid and NotFound before the first of them."""
+    Raise Invalid and NotFound before the first of them."""
     engines, ref = info.context.engines, aggregate.ref(UUID(uuid(id, argument)))
     seen = resume_point(info)
     end = await from_stores(engines.event_store.end)  # before loading, so that no event between the two is missed
@@ -201,7 +200,7 @@ async def follow(info: Info, aggregate: Aggregate[Any], id: str, argument: str) 
 async def _states(
     engines: Engines, present: Loaded[Any], at: Checkpoint, seen_and_end: tuple[ResumePoint | None, Checkpoint]
 ) -> AsyncGenerator[SourceEvent]:
-    """`at`: the checkpoint of the present state. The end of the log was read before the present state was loaded."""
+    """`at`: the checkpoint of `present`, which was loaded after the end of the log was read."""
     seen, end = seen_and_end
     loaded, stream = present, present.ref.stream
     if seen is None:

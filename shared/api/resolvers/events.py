@@ -1,4 +1,4 @@
-"""Events: the log, the history of one aggregate, the live stream, and who may see personal data in them."""
+"""Events: the log, the history of an aggregate, the live stream, masking of personal data."""
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
@@ -70,7 +70,7 @@ def _names(aggregate_type: str | None) -> Sequence[str]:
 
 
 def _types(aggregate_type: str | None, event_type: str | None) -> list[str] | None:
-    """Return the wanted event types, None for all, or an empty list when no type satisfies both arguments."""
+    """Return the wanted event types: None for all, [] when no type satisfies both arguments."""
     known = [kind.__name__ for name in _names(aggregate_type) for kind in AGGREGATES[name].event_types]
     if event_type is not None:
         return [event_type] if event_type in known else []
@@ -118,7 +118,7 @@ def _fields(positioned: PositionedEvent, personal: bool) -> Fields:
 
 
 async def visible_streams(info: Info, streams: Set[str]) -> Set[str]:
-    """Return the streams whose personal data the actor may see: all for admins, their own orders for others."""
+    """Return the streams whose personal data the actor may see: an admin all, others their orders."""
     actor = info.context.actor
     if is_admin(info):
         return streams
@@ -135,7 +135,7 @@ def masked(data: Fields) -> Fields:
 
 
 class _Owners:
-    """The user of each order. It never changes, so it is cached; it is read from the log, which read models lag behind."""
+    """The user of each order, which never changes. Read from the log: read models lag behind it."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
@@ -168,7 +168,7 @@ class _Step(NamedTuple):
 async def event_history(
     _: Any, info: Info, aggregateId: str, limit: int | None = 100, afterVersion: int | None = None
 ) -> Sequence[Fields]:
-    """Return each event of one aggregate with the state before it, the state after it, and their differences."""
+    """Return each event of an aggregate with the states before and after it and their differences."""
     aggregate_id, after = UUID(uuid(aggregateId, "aggregateId")), afterVersion or 0
     length = limit_of(info, limit, default=100)
     if after < 0:
@@ -179,7 +179,7 @@ async def event_history(
 
 
 def _steps(store: EventStore, aggregate_id: UUID, after: int, length: int) -> list[_Step]:
-    """Raise NotFound when no aggregate has the id. States fold from the first event, so later pages take longer."""
+    """Fold from the first event, so later pages take longer. Raise NotFound for an unknown id."""
     steps = chain.from_iterable(_all_steps(store, aggregate.ref(aggregate_id)) for aggregate in AGGREGATES.values())
     first = next(steps, None)
     if first is None:

@@ -1,31 +1,33 @@
-"""Health of the shop, of each service and of each function, and the memory of this process."""
+"""Health of the shop, of each service and of each function, and the topology of all functions.
+
+For the topology a function's own report is cached: asking each time would keep all functions running.
+No request waits for a function that has to start first; it is UNKNOWN until it has answered.
+"""
 
 import asyncio
-import gc
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
-from functools import lru_cache
-from types import FunctionType, ModuleType
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
-import psutil
 
 from shared.api.context import Info, Resolvers
 from shared.api.resolvers.common import is_admin
+from shared.api.resolvers.projections import queue_sizes
 from shared.auth.identity import authorization
 from shared.config.manifest import Function, manifest
 from shared.domain.errors import NotFound, Unavailable
 from shared.messaging.outbox import Outbox
-from shared.monitoring.health import SWEEPS_MISSED, Check, Finding, HealthStatus, Report, dependencies
+from shared.monitoring.health import Check, Finding, HealthStatus, Report, Result, dependencies
+from shared.monitoring.reports import read_outbox, read_saga_backlog
 from shared.read_models.protocol import Fields
-from shared.resilience import clock
 from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
 
-_OUTBOX_LATE, _OUTBOX_LOST = timedelta(minutes=1), timedelta(minutes=10)
-_MEGABYTE = 1_000_000
+_OUTBOX_LATE, _OUTBOX_LOST = 60, 600  # seconds
+_UNKNOWN = "UNKNOWN"
+
+Answers = Mapping[str, Result]
+"""Results by function, of the functions that have answered or are known not to."""
 
 
 async def health(_: Any, info: Info) -> Fields:
@@ -60,7 +62,7 @@ def _for_actor(report: Report, info: Info) -> Fields:
 
 
 def function_check(engines: Engines, function: Function) -> Check:
-    """Return the check that asks a function for its report. It has a command's time: the function may have to start."""
+    """Return the check that asks a function, which may have to start, for its report."""
     ask = _own_report if function.name == "graphql" else _report_over_http
     return Check(function.name, lambda: ask(engines, function), engines.settings.command_timeout_seconds)
 
@@ -97,18 +99,17 @@ def _backlogs(engines: Engines) -> list[Check]:
 
 
 def _outbox(outbox: Outbox) -> Finding:
-    backlog = outbox.backlog()
-    age = clock.now() - backlog.oldest if backlog.oldest else timedelta()
-    details = {"waiting": backlog.waiting, "oldestSeconds": max(0, round(age.total_seconds()))}
-    if age >= _OUTBOX_LOST:
+    reading = read_outbox(outbox)
+    details = {"waiting": reading.waiting, "oldestSeconds": round(reading.oldest_seconds)}
+    if reading.oldest_seconds >= _OUTBOX_LOST:
         return Finding(HealthStatus.UNHEALTHY, "messages have not been published for 10 minutes or more", details)
-    if age >= _OUTBOX_LATE:
+    if reading.oldest_seconds >= _OUTBOX_LATE:
         return Finding(HealthStatus.DEGRADED, "messages have not been published for a minute or more", details)
     return Finding(HealthStatus.HEALTHY, "messages are published in time", details)
 
 
 def _sagas(engines: Engines) -> Finding:
-    backlog = engines.sagas.backlog(clock.now() - SWEEPS_MISSED)
+    backlog = read_saga_backlog(engines.sagas)
     details = {"overdue": backlog.overdue, "stuck": backlog.stuck}
     if backlog.stuck:
         return Finding(HealthStatus.DEGRADED, "some sagas are stuck: a step could not be undone", details)
@@ -125,40 +126,82 @@ def _dead_letters(engines: Engines) -> Finding:
     return Finding(HealthStatus.HEALTHY, "no dead letters wait", {"pending": 0})
 
 
-async def memory_info(_: Any, info: Info) -> Fields:
-    return await asyncio.to_thread(_measured, info.context.engines, int(clock.monotonic()))
+async def system_topology(_: Any, info: Info) -> Sequence[Fields]:
+    engines = info.context.engines
+    answers, queues = await asyncio.gather(_answers(engines), queue_sizes(engines))
+    return [_node(function, answers, queues) for function in manifest().functions.values()]
 
 
-@lru_cache(maxsize=1)
-def _measured(engines: Engines, _second: int) -> Fields:
-    """Measure at most once a second: it walks the page tables and everything that the stores in memory hold."""
-    process = psutil.Process()
-    memory = process.memory_full_info()
+async def _answers(engines: Engines) -> Answers:
+    """Return what arrives within the time of a health check; later answers are cached."""
+    functions = manifest().functions.values()
+    asked = {function.name: asyncio.ensure_future(_answer(engines, function)) for function in functions}
+    await asyncio.wait(asked.values(), timeout=engines.settings.health_check_seconds)
+    answers = {name: task.result() for name, task in asked.items() if task.done() and not task.exception()}
+    for task in asked.values():
+        task.cancel()
+    return answers
+
+
+async def _answer(engines: Engines, function: Function) -> Result:
+    async def ask() -> Result:
+        (result,) = await engines.checkup.run_async([function_check(engines, function)])
+        return result
+
+    return await engines.cache.get(f"the health of {function.name}", engines.settings.topology_seconds, ask)
+
+
+def _node(function: Function, answers: Answers, queues: Mapping[str, int]) -> Fields:
+    report = _report(answers, function.name)
+    process = report.get("process", {})
     return {
-        "total_mb": memory.rss / _MEGABYTE,
-        "process_mb": memory.uss / _MEGABYTE,
-        "binary_mb": max(0, memory.rss - memory.uss) / _MEGABYTE,
-        "ets_mb": size_of(engines.in_memory) / _MEGABYTE,
-        "process_count": process.num_threads(),
-        "port_count": process.num_fds(),
+        "service_name": function.name,
+        "node_name": report.get("node") or _UNKNOWN.lower(),
+        "group": function.service,
+        "status": _status(answers, function.name),
+        "uptime_seconds": process.get("uptimeSeconds"),
+        "memory_usage_mb": process.get("memoryMb"),
+        "cpu_usage_percent": process.get("cpuPercent"),
+        "message_queue_size": queues.get(function.name),
+        "connections": list(_connections(function, answers)),
     }
 
 
-def size_of(roots: Sequence[object]) -> int:
-    """Return the bytes of every object that the roots refer to, directly or not, without code."""
-    seen: set[int] = set()
-    pending: list[Any] = list(roots)
-    size = 0
-    while pending:
-        item = pending.pop()
-        if id(item) not in seen and not isinstance(item, type | FunctionType | ModuleType):
-            seen.add(id(item))
-            size += sys.getsizeof(item)
-            pending += gc.get_referents(item)
-    return size
+def _report(answers: Answers, function: str) -> Mapping[str, Any]:
+    """Return the function's own report, empty when it has given none."""
+    details = answers[function].found.details if function in answers else {}
+    return details if "checks" in details else {}
+
+
+def _status(answers: Answers, function: str) -> str:
+    return answers[function].found.status.name if function in answers else _UNKNOWN
+
+
+def _connections(function: Function, answers: Answers) -> Iterator[Fields]:
+    checks = {check["name"]: check for check in _report(answers, function.name).get("checks", ())}
+    for name in function.uses:
+        check = checks.get(name, {})
+        kind = "BROKER" if name == "pubsub" else "DATABASE"
+        yield _connection(name, kind, check.get("status", _UNKNOWN), check.get("durationMs"))
+    for subscription in manifest().all_subscriptions:
+        if subscription.endpoint == function.name:
+            yield _connection(subscription.topic, "SUBSCRIPTION", _UNKNOWN, None)
+    if function.name == "graphql":
+        for other in _called_by_graphql():
+            latency_ms = answers[other].duration_ms if other in answers else None
+            yield _connection(other, "HTTP", _status(answers, other), latency_ms)
+
+
+def _connection(target: str, kind: str, status: str, latency_ms: int | None) -> Fields:
+    return {"target_service": target, "connection_type": kind, "status": status, "latency_ms": latency_ms}
+
+
+def _called_by_graphql() -> list[str]:
+    """Return the command functions; the sandbox, which uses no store, is for saga steps only."""
+    return [function.name for function in manifest().of_service("command") if function.http and function.uses]
 
 
 RESOLVERS: Resolvers = {
-    "Query": {"health": health, "serviceHealth": service_health, "memoryInfo": memory_info},
+    "Query": {"health": health, "serviceHealth": service_health, "systemTopology": system_topology},
     "HealthCheckResult": {"durationMs": lambda check, _: check["durationMs"]},
 }

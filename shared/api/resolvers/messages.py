@@ -1,10 +1,11 @@
-"""Published messages: events, each as its own announcement, and the commands of sagas; lists, statistics, live stream."""
+"""Published messages, which are announced events and saga commands: lists, statistics, stream."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from shared.api.context import Info, Resolvers, ResumePoint, SourceEvent, Subscription, from_stores
 from shared.api.resolvers.common import limit_of
@@ -24,6 +25,8 @@ from shared.runtime.engines import Engines
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.store import SagaEntry
 
+E = TypeVar("E")
+
 _EVENT_TYPES: Mapping[str, Sequence[str]] = {
     aggregate.topic: [kind.__name__ for kind in aggregate.event_types] for aggregate in AGGREGATES.values()
 }
@@ -36,7 +39,7 @@ _RATE_WINDOW = timedelta(minutes=5)
 
 
 class Published(NamedTuple):
-    """`log`: 0 for the log of events, 1 for that of sagas. `stream`: the stream that the message is about.
+    """`log`: 0 for the log of events, 1 for that of sagas. `stream`: the message's subject.
     `source_service`: the service that records and publishes it, the same for all messages."""
 
     timestamp: datetime
@@ -75,8 +78,8 @@ async def pubsub_messages(
 def _whole_moments(found: Sequence[Published], length: int) -> Sequence[Published]:
     """Return at most `length` messages, never splitting messages that share a timestamp.
 
-    A client that continues after the last timestamp would miss the rest of a split group. Only a group of more than
-    `length` messages is cut."""
+    A client that continues after the last timestamp would miss the rest of a split group. Only a
+    group of more than `length` messages is cut."""
     page, beyond = found[:length], found[length:]
     whole = [message for message in page if not beyond or message.timestamp < beyond[0].timestamp]
     return whole or page
@@ -118,38 +121,33 @@ async def pubsub_stream(info: Info, topic: str | None = None) -> AsyncGenerator[
 
 
 async def _follow(engines: Engines, point: ResumePoint, topic: str | None) -> AsyncGenerator[SourceEvent]:
-    """Follow only the logs that hold messages of the topic; the other log's part of the resume point stays."""
+    """Follow the logs that hold the topic; the other log's part of the resume point stays."""
     yield SourceEvent(point, None)
     sources = []
     if topic is None or topic in _EVENT_TYPES:
-        sources.append(_events(engines, point[0], topic))
+        entries = engines.tail.after(point[0], lambda entry: topic in (None, topic_of(entry.event.stream)))
+        sources.append(_published(entries, lambda entry: _of_event(entry.event, entry.checkpoint)))
     if topic not in _EVENT_TYPES:
-        sources.append(_commands(engines, point[1], topic))
+        sources.append(_published(engines.saga_tail.after(point[1], partial(_is_command, topic)), _of_command))
     async with aclosing(_merged(sources)) as messages:
         async for message in messages:
             point = (*point[: message.log], message.checkpoint, *point[message.log + 1 :])
             yield SourceEvent(point, message)
 
 
-async def _events(engines: Engines, after: Checkpoint, topic: str | None) -> AsyncGenerator[Published]:
-    tail = engines.tail.after(after, lambda entry: topic in (None, topic_of(entry.event.stream)))
-    async with aclosing(tail) as entries:
+def _is_command(topic: str | None, entry: SagaEntry) -> bool:
+    is_message = entry.entry.message is not None
+    return is_message and (topic is None or _COMMAND_TOPICS.get(entry.entry.name) == topic)
+
+
+async def _published(entries: AsyncGenerator[E], publish: Callable[[E], Published]) -> AsyncGenerator[Published]:
+    async with aclosing(entries):
         async for entry in entries:
-            yield _of_event(entry.event, entry.checkpoint)
-
-
-async def _commands(engines: Engines, after: Checkpoint, topic: str | None) -> AsyncGenerator[Published]:
-    def wanted(entry: SagaEntry) -> bool:
-        is_message = entry.entry.message is not None
-        return is_message and (topic is None or _COMMAND_TOPICS.get(entry.entry.name) == topic)
-
-    async with aclosing(engines.saga_tail.after(after, wanted)) as entries:
-        async for entry in entries:
-            yield _of_command(entry)
+            yield publish(entry)
 
 
 async def _merged(sources: Sequence[AsyncGenerator[Published]]) -> AsyncGenerator[Published]:
-    """Yield the messages of all sources as they come; of those that are ready together, the oldest first."""
+    """Yield messages of all sources as they come; of those ready together, the oldest first."""
     async with AsyncExitStack() as stack:
         for source in sources:
             await stack.enter_async_context(aclosing(source))

@@ -1,4 +1,4 @@
-"""Orders: queries, live updates, mutations, and the timeline of everything that happened for one order."""
+"""Orders: queries, live updates, mutations, and the timeline of one order."""
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -85,9 +85,9 @@ _CAUSES_FIRST: list[TimelineKind] = ["COMMAND", "EVENT", "DELIVERY", "SAGA"]  # 
 class TimelineEntry:
     """One thing that happened for an order.
 
-    `at`: when it began, by the clock of the process that did it. `subject`: a stream. `causation_id`: for a
-    delivery, the message it brought; for an event, the message or command that led to it; for a message that the
-    saga sent, the event that made it do so."""
+    `at`: when it began, by the clock of the process that did it. `subject`: a stream.
+    `causation_id`: for a delivery, the message it brought; for an event, the message or command
+    that led to it; for a message that the saga sent, the event that made it do so."""
 
     at: datetime
     kind: TimelineKind
@@ -101,9 +101,9 @@ class TimelineEntry:
 
 
 async def timeline(order: Fields, info: Info) -> list[TimelineEntry]:
-    """Return everything that happened for the order, causes before effects. Ids and errors are for its owner and admins.
+    """Return everything that happened for the order, causes first. Only owner and admins see ids and errors.
 
-    Raises Invalid inside a list: a timeline takes several reads."""
+    Raise Invalid inside a list: a timeline takes several reads."""
     if any(isinstance(step, int) for step in info.path.as_list()):
         raise Invalid("ask for the timeline of one order at a time: order(id: ...) { timeline { ... } }", ("timeline",))
     entries = await from_stores(_timeline, info.context.engines, UUID(order["id"]))
@@ -133,7 +133,7 @@ def _timeline(engines: Engines, order_id: UUID) -> list[TimelineEntry]:
 def _of_other_streams(
     engines: Engines, own: Sequence[TimelineEntry], executed: Sequence[TimelineEntry]
 ) -> list[TimelineEntry]:
-    """Return the events of other streams that have the same causes as the order's events: those of products' stock."""
+    """Return events of other streams, of products' stock, with the same causes as the order's."""
     delivered = {entry.causation_id for entry in executed if entry.kind == "DELIVERY" and entry.causation_id}
     unknown = delivered - {entry.id for entry in own}
     causes = {entry.causation_id for entry in own if entry.kind == "EVENT"}
@@ -157,7 +157,7 @@ def _of_event(event: EventRecord) -> TimelineEntry:
 
 
 def _of_saga(saga: ListedSaga, events: Sequence[EventRecord]) -> Iterator[TimelineEntry]:
-    """A saga handles every event of its stream in order, and what it sends is caused by the event it handled last."""
+    """A saga handles its stream's events in order; the last one handled causes what it sends."""
     unhandled, cause = iter(events), None
     for at, entry in saga.history:
         if entry.kind == "event":
@@ -183,9 +183,9 @@ def _of_execution(execution: Execution) -> TimelineEntry:
 
 
 def in_causal_order(entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
-    """Sort by the time each entry began, but never before its causes. Events and saga entries keep their order.
+    """Sort by time, but no entry before its causes. Events and saga entries keep their order.
 
-    Not graphlib.TopologicalSorter, which emits nothing from a cycle on: bad causation ids must not lose entries."""
+    Not with graphlib, which emits nothing from a cycle on: bad causation ids must lose no entry."""
     causes = _causes(entries)
     ordered: dict[int, None] = {}
     for index in sorted(range(len(entries)), key=lambda i: (entries[i].at, _CAUSES_FIRST.index(entries[i].kind), i)):
@@ -200,7 +200,7 @@ def in_causal_order(entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
 
 
 def _causes(entries: Sequence[TimelineEntry]) -> list[list[int]]:
-    """Return the indices of each entry's causes: its predecessor in the same sequence, and the cause that it names."""
+    """Return indices of each entry's causes: its predecessor in its sequence, and the named one."""
     messages: dict[str | None, int] = {
         entry.id: index for index, entry in enumerate(entries) if entry.kind in ("EVENT", "SAGA") and entry.id
     }

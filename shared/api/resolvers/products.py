@@ -66,12 +66,12 @@ def _in_category(category_id: str | None) -> list[Where]:
 
 
 def _storable(price: Decimal) -> Decimal:
-    """Return a bound just beyond every possible price when `price` is larger than the database can store."""
+    """Limit the bound to just beyond every possible price: the database could not store more."""
     return max(min(price, MAX_AMOUNT + 1), -MAX_AMOUNT)
 
 
 async def category(product: Fields, info: Info) -> Fields | None:
-    """After a mutation, read the category from the write side: it may be too new for the read model."""
+    """After a mutation, ask the write side: the category may be too new for the read model."""
     if info.operation.operation is OperationType.MUTATION:
         return await from_stores(_written_category, info.context.engines.event_store, UUID(product["category_id"]))
     return await info.context.loaders.categories.load(product["category_id"])

@@ -78,7 +78,7 @@ def _detail(listed: ListedSaga, info: Info) -> Fields:
 
 
 def _visible(data: Fields, info: Info) -> Fields:
-    """Hide a reason, which may hold a customer's own words, from all but admins. The rest names only the order."""
+    """Hide a reason, which may be a customer's own words, from all but admins."""
     return data | {"reason": None} if "reason" in data and not is_admin(info) else data
 
 

@@ -1,29 +1,32 @@
-"""Statistics of the whole shop: what the stores hold, the dashboard, and the history of commands and queries.
-
-System statistics and the dashboard are read once for all clients that ask this process within a second.
-"""
+"""Statistics of the whole shop, the dashboard, executed commands and queries, and this process's memory."""
 
 import asyncio
+import gc
+import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
+from types import FunctionType, ModuleType
 from typing import Any
+
+import psutil
 
 from shared.api.context import Info, Resolvers, SourceEvent, Subscription, from_stores
 from shared.api.resolvers.common import is_admin, limit_of
 from shared.api.resolvers.health import shop_report
 from shared.dead_letters.protocol import storable
 from shared.domain.errors import ShopError
-from shared.monitoring.counts import Records, Tally
+from shared.monitoring.counts import RecordTotals, Tally
 from shared.monitoring.executions import Execution, ExecutionFilter, Kind
 from shared.read_models.project import FED_BY
 from shared.read_models.protocol import Extent, Fields, Queries
+from shared.resilience import clock
 from shared.runtime.engines import Engines
 
-_CACHE_SECONDS = 1.0
-_MAX_EVENTS = 5
-"""Events that one command can record on one stream."""
+_CACHE_SECONDS = 1.0  # one reading serves all clients of this process meanwhile
+_MEGABYTE = 1_000_000
+_MAX_EVENTS = 5  # that one command can record on one stream
 
 
 async def system_statistics(_: Any, info: Info) -> Fields:
@@ -58,7 +61,7 @@ def _read_models(extents: Mapping[str, Extent]) -> Fields:
     return {name: extent.documents for name, extent in extents.items()} | {"last_updated": _rfc3339(newest)}
 
 
-def _sagas(records: Records) -> Fields:
+def _sagas(records: RecordTotals) -> Fields:
     completed, failed, compensated = (records.sagas.get(name, 0) for name in ("COMPLETED", "FAILED", "COMPENSATED"))
     return {
         "active": records.unfinished,
@@ -97,7 +100,7 @@ async def dashboard_stats_stream(info: Info) -> AsyncGenerator[SourceEvent]:
 
 
 async def _dashboard_changes(engines: Engines) -> AsyncGenerator[SourceEvent]:
-    """Yield the dashboard, then each changed one. While a store does not answer, nothing is sent."""
+    """Yield the dashboard, then each changed one. While a store is down, nothing is sent."""
     sent = await _dashboard(engines)
     yield SourceEvent(None, sent)
     while True:
@@ -119,7 +122,7 @@ async def _read_dashboard(engines: Engines) -> Fields:
     events, records, executions, health = await asyncio.gather(
         from_stores(engines.event_log.counts),
         from_stores(engines.counts.records),
-        from_stores(engines.counts.asked),
+        from_stores(engines.counts.executions),
         shop_report(engines),
     )
     recent = executions.lately.get("command", Tally()) + executions.lately.get("query", Tally())
@@ -198,6 +201,39 @@ def _generated(engines: Engines, executions: Sequence[Execution]) -> dict[str, l
     return types
 
 
+async def memory_info(_: Any, info: Info) -> Fields:
+    return await asyncio.to_thread(_measured, info.context.engines, int(clock.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _measured(engines: Engines, _second: int) -> Fields:
+    """Measure at most once a second: it walks the page tables and all objects of the stores."""
+    process = psutil.Process()
+    memory = process.memory_full_info()
+    return {
+        "total_mb": memory.rss / _MEGABYTE,
+        "process_mb": memory.uss / _MEGABYTE,
+        "binary_mb": max(0, memory.rss - memory.uss) / _MEGABYTE,
+        "ets_mb": size_of(engines.in_memory) / _MEGABYTE,
+        "process_count": process.num_threads(),
+        "port_count": process.num_fds(),
+    }
+
+
+def size_of(roots: Sequence[object]) -> int:
+    """Return the bytes of every object that the roots refer to, directly or not, without code."""
+    seen: set[int] = set()
+    pending: list[Any] = list(roots)
+    size = 0
+    while pending:
+        item = pending.pop()
+        if id(item) not in seen and not isinstance(item, type | FunctionType | ModuleType):
+            seen.add(id(item))
+            size += sys.getsizeof(item)
+            pending += gc.get_referents(item)
+    return size
+
+
 RESOLVERS: Resolvers = {
     "Query": {
         "systemStatistics": system_statistics,
@@ -205,6 +241,7 @@ RESOLVERS: Resolvers = {
         "dashboardStats": dashboard_stats,
         "queryExecutions": query_executions,
         "commandExecutions": command_executions,
+        "memoryInfo": memory_info,
     },
     "Subscription": {"dashboardStatsStream": Subscription(dashboard_stats_stream)},
 }

@@ -1,0 +1,76 @@
+"""Importing a module does no work: it reads no file, starts no thread and opens no socket."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.config.manifest import ROOT
+
+OURS = sorted(
+    ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for folder in ("shared", "functions")
+    for file in (ROOT / folder).rglob("*.py")
+)
+
+# Libraries do work when they are imported (psutil reads /proc): import them before the watch begins.
+LIBRARIES = """
+import importlib, sys
+for name in sys.stdin.read().split():
+    importlib.import_module(name)
+print(*[name for name in sys.modules if name.partition(".")[0] not in ("shared", "functions")])
+"""
+
+WATCHED = """
+import contextlib, importlib, pydantic, sys, threading
+ours, libraries = (line.split() for line in sys.stdin.read().splitlines())
+for name in libraries:
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
+pydantic.TypeAdapter(int)  # the first validator makes pydantic look for plugins in every distribution
+
+def watch(event, arguments):
+    reads = event == "open" and not str(arguments[0]).endswith((".py", ".pyc", ".so"))
+    if reads or event in ("socket.__new__", "subprocess.Popen"):
+        print(f"importing {importing}: {event} {arguments[0]}")
+
+sys.addaudithook(watch)
+threading.Thread.start = lambda thread: print(f"importing {importing}: starts {thread}")
+for importing in ours:
+    importlib.import_module(importing)
+"""
+
+
+def run(program: str, *lines: list[str], path: str = str(ROOT)) -> str:
+    """Run the program in a fresh interpreter, with these lines as its input."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input="\n".join(" ".join(line) for line in lines),
+        env={"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_a_module_does_no_work() -> None:
+    libraries = run(LIBRARIES, OURS).split()
+    assert run(WATCHED, OURS, libraries) == ""
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "open('data.txt', 'w')",
+        "import threading; threading.Thread(target=print).start()",
+        "import socket; socket.socket().close()",
+        "import subprocess; subprocess.run(['true'])",
+    ],
+)
+def test_work_at_import_is_noticed(tmp_path: Path, work: str) -> None:
+    (tmp_path / "busy.py").write_text(f"import os; os.chdir({str(tmp_path)!r}); {work}")
+    assert "importing busy: " in run(WATCHED, ["busy"], ["threading", "socket", "subprocess"], path=str(tmp_path))
