@@ -1,4 +1,4 @@
-"""A client of server-sent events: reads what a stream sends, from the ASGI function in this process or from a server."""
+"""A client of server-sent events, for the ASGI function in this process or for a server."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from tests.shop_in_memory import ADMIN, Json, ShopInMemory, app
 
 EVENT_STREAM = "text/event-stream"
 SOON = 10.0
-"""Seconds in which whatever is waited for comes."""
+"""Seconds within which every expected event arrives."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Event:
 
 @dataclass
 class Parser:
-    """After the WHATWG's standard, which says what a browser does. `last_id`: what it would send as Last-Event-ID."""
+    """Parses as a browser does (WHATWG's standard). `last_id`: what it would send as Last-Event-ID."""
 
     last_id: str = ""
     comments: int = 0
@@ -52,8 +52,8 @@ class Parser:
 
 @dataclass
 class Stream:
-    """`reading`: cleared, the client takes nothing more from its socket. `taken`: the id of the last event that the test
-    has taken; the parser may be further."""
+    """`reading`: when cleared, the client reads nothing from its socket. `taken`: the id of the last event that the test
+    has taken; the parser may have read more."""
 
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -83,14 +83,14 @@ class Stream:
             await self._changed.wait_for(happened)
 
     async def event(self) -> Event:
-        """The next one, whatever it is."""
+        """Return the next event of any kind."""
         async with asyncio.timeout(SOON):
             event = await self._events.get()
         self.taken = event.id or self.taken
         return event
 
     async def next(self, field: str | None = None) -> Any:
-        """The value of the only field in the next result, which has no errors."""
+        """Return the value of the only field in the next result, which has no errors."""
         event = await self.event()
         assert event.name == "next" and event.data is not None
         assert "errors" not in event.data, event.data
@@ -102,7 +102,7 @@ class Stream:
         return [await self.next(field) for _ in range(number)]
 
     async def refusal(self) -> Json:
-        """The only error, after which the stream is complete."""
+        """Return the only error, after which the stream is complete."""
         event = await self.event()
         assert event.name == "next" and event.data is not None
         (error,) = event.data["errors"]
@@ -127,7 +127,7 @@ async def opened(
     method: str = "POST",
     query_string: bytes = b"",
 ) -> AsyncIterator[Stream]:
-    """A request to the graphql function in this process, from when its answer begins. Leaving, the client goes away."""
+    """Send a request to the graphql function in this process; enter when its answer begins, disconnect when leaving."""
     stream, leaving = Stream(), asyncio.Event()
     stream.reading.set()
     given = {"Authorization": f"Bearer {ADMIN}", "Content-Type": "application/json", "Accept": EVENT_STREAM}
@@ -181,7 +181,7 @@ async def in_thread(call: Callable[..., Any], *arguments: Any, **named: Any) -> 
 
 
 def going_on(event_id: str | None) -> Mapping[str, str]:
-    """The header with which a client continues after an event."""
+    """Return the header with which a client continues after an event."""
     return {"Last-Event-ID": event_id or ""}
 
 

@@ -1,4 +1,4 @@
-"""schema.graphql keeps what clients already call, and every field of it has a resolver."""
+"""schema.graphql keeps the contract with its clients, and every field of it resolves."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def test_nothing_of_the_contract_breaks() -> None:
 
 
 def test_the_contract_changes_only_by_what_is_optional() -> None:
-    """No default is another one, no enum has a value that a client doesn't know."""
+    """Defaults stay the same, and no enum has a value that a client does not know."""
     changes = find_dangerous_changes(contract(), ours())
     allowed = {DangerousChangeType.OPTIONAL_ARG_ADDED, DangerousChangeType.OPTIONAL_INPUT_FIELD_ADDED}
     assert [change.description for change in changes if change.type not in allowed] == []
@@ -108,7 +108,7 @@ class Parents:
 
 
 def selection(kind: GraphQLOutputType, path: Sequence[str] = ()) -> str:
-    """Everything that can be asked of a type, but no type within itself."""
+    """Select all fields of a type, but no type within itself."""
     named = get_named_type(kind)
     if not is_object_type(named):
         return ""
