@@ -136,15 +136,15 @@ class SourceEvent(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Subscription:
+class LiveField:
     """`subscribe`: checks the arguments, returns the events. `resolve`: makes an event's value."""
 
     subscribe: Callable[..., Coroutine[Any, Any, AsyncGenerator[SourceEvent]]]
     resolve: Resolver = lambda value, _info, **_arguments: value
 
 
-Resolvers = Mapping[str, Mapping[str, Resolver | Subscription]]
-"""Resolvers by type and field of schema.graphql; those of type Subscription are a `Subscription`.
+Resolvers = Mapping[str, Mapping[str, Resolver | LiveField]]
+"""Resolvers by type and field of schema.graphql; those of type Subscription are a `LiveField`.
 A field without one is read from the parent's dict or dataclass under its name in snake_case."""
 
 ConsistencyToken = Mapping[str, int]

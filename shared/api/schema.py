@@ -22,7 +22,7 @@ from graphql import (
 from graphql.error import located_error
 from pydantic.alias_generators import to_snake
 
-from shared.api.context import Info, Resolver, Resolvers, SourceEvent, Subscription
+from shared.api.context import Info, LiveField, Resolver, Resolvers, SourceEvent
 from shared.api.resolvers import (
     categories,
     dead_letters,
@@ -73,7 +73,7 @@ def resolvers() -> Resolvers:
 
 def merged(tables: Sequence[Resolvers]) -> Resolvers:
     """Return one table for all. Raises UnboundField for a field that two tables resolve."""
-    merged: dict[str, dict[str, Resolver | Subscription]] = {}
+    merged: dict[str, dict[str, Resolver | LiveField]] = {}
     for table in tables:
         for type_name, fields in table.items():
             known = merged.setdefault(type_name, {})
@@ -95,14 +95,14 @@ def bound(sdl: str, resolvers: Resolvers) -> GraphQLSchema:
     return schema
 
 
-def _bind(kind: GraphQLObjectType, resolvers: Mapping[str, Resolver | Subscription], is_root: bool) -> None:
+def _bind(kind: GraphQLObjectType, resolvers: Mapping[str, Resolver | LiveField], is_root: bool) -> None:
     if unknown := resolvers.keys() - kind.fields.keys():
         raise UnboundField(f"the schema has no field {_names(kind.name, unknown)}")
     if is_root and (missing := kind.fields.keys() - resolvers.keys()):
         raise UnboundField(f"nothing resolves {_names(kind.name, missing)}")
     for name, field in kind.fields.items():
         match resolvers.get(name):
-            case Subscription() as subscription:
+            case LiveField() as subscription:
                 field.subscribe, field.resolve = _located(subscription), subscription.resolve
             case None:
                 field.resolve = _attribute(to_snake(name))
@@ -132,7 +132,7 @@ def _recorded(name: str, resolve: Resolver) -> Resolver:
     return recorded
 
 
-def _located(subscription: Subscription) -> Resolver:
+def _located(subscription: LiveField) -> Resolver:
     """Report an error that ends the events at the subscription's field."""
 
     async def subscribe(_: Any, info: Info, **arguments: Any) -> AsyncGenerator[SourceEvent]:

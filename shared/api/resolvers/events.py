@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic.alias_generators import to_camel
 
-from shared.api.context import Info, Resolvers, SourceEvent, Subscription, from_stores
+from shared.api.context import Info, LiveField, Resolvers, SourceEvent, from_stores
 from shared.api.resolvers.common import follow_log, is_admin, limit_of, uuid
 from shared.domain.aggregate import Ref
 from shared.domain.category import CATEGORY
@@ -231,5 +231,5 @@ def _in_camel_case(value: Any) -> Any:
 
 RESOLVERS: Resolvers = {
     "Query": {"events": events, "recentEvents": recent_events, "eventHistory": event_history},
-    "Subscription": {"eventStream": Subscription(event_stream, _event_for_actor)},
+    "Subscription": {"eventStream": LiveField(event_stream, _event_for_actor)},
 }

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from shared.api.context import Info, Resolvers, ResumePoint, SourceEvent, Subscription, from_stores
+from shared.api.context import Info, LiveField, Resolvers, ResumePoint, SourceEvent, from_stores
 from shared.api.resolvers.common import limit_of
 from shared.api.resolvers.events import AGGREGATES, masked, visible_streams
 from shared.api.sse import require_in_log, resume_point
@@ -207,5 +207,5 @@ def _require_topic(topic: str | None) -> None:
 
 RESOLVERS: Resolvers = {
     "Query": {"pubsubMessages": pubsub_messages, "pubsubStats": pubsub_stats},
-    "Subscription": {"pubsubStream": Subscription(pubsub_stream, _message)},
+    "Subscription": {"pubsubStream": LiveField(pubsub_stream, _message)},
 }

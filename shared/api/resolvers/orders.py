@@ -8,7 +8,7 @@ from unicodedata import category as character_category
 from uuid import UUID
 
 from shared.api.command_client import CommandMutation
-from shared.api.context import Info, Resolver, Resolvers, SourceEvent, Subscription, from_stores
+from shared.api.context import Info, LiveField, Resolver, Resolvers, SourceEvent, from_stores
 from shared.api.resolvers.common import Sort, documents, existing, follow, state_at, uuid
 from shared.auth.permissions import Permission
 from shared.domain.errors import Invalid
@@ -224,7 +224,7 @@ RESOLVERS: Resolvers = {
         "createOrder": CommandMutation("create_order", Permission.WRITE, "orderId", _created),
         "cancelOrder": CommandMutation("cancel_order", Permission.WRITE, "orderId", _cancelling),
     },
-    "Subscription": {"orderUpdates": Subscription(order_updates)},
+    "Subscription": {"orderUpdates": LiveField(order_updates)},
     "Order": {
         "userId": _personal("user_id", masked="***"),
         "paymentId": _personal("payment_id"),

@@ -10,7 +10,7 @@ from uuid import UUID
 from graphql import OperationType
 
 from shared.api.command_client import CommandMutation
-from shared.api.context import Info, Resolvers, SourceEvent, Subscription, from_stores
+from shared.api.context import Info, LiveField, Resolvers, SourceEvent, from_stores
 from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, existing, follow, search, state_at, uuid
 from shared.auth.permissions import Permission
 from shared.domain.category import CATEGORY
@@ -95,7 +95,7 @@ RESOLVERS: Resolvers = {
         "adjustStock": CommandMutation("adjust_stock", Permission.ADMIN, "productId"),
         "deleteProduct": CommandMutation("delete_product", Permission.ADMIN, "productId", deleted),
     },
-    "Subscription": {"stockUpdates": Subscription(stock_updates)},
+    "Subscription": {"stockUpdates": LiveField(stock_updates)},
     "Product": {
         "category": category,
         "availableQuantity": lambda product, _: product["stock_quantity"] - product["reserved_quantity"],

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from shared.api.context import Info, Resolvers, SourceEvent, Subscription, from_stores
+from shared.api.context import Info, LiveField, Resolvers, SourceEvent, from_stores
 from shared.api.resolvers.common import admin_command, existing, follow_log, is_admin, page_of, printable, uuid
 from shared.domain.errors import Invalid
 from shared.read_models.protocol import Fields
@@ -85,5 +85,5 @@ def _visible(data: Fields, info: Info) -> Fields:
 RESOLVERS: Resolvers = {
     "Query": {"sagas": sagas, "saga": saga},
     "Mutation": {"retrySaga": retry_saga},
-    "Subscription": {"sagaUpdates": Subscription(saga_updates, _updated)},
+    "Subscription": {"sagaUpdates": LiveField(saga_updates, _updated)},
 }

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from types import FunctionType, ModuleType
 from typing import Any
 
-from shared.api.context import Info, Resolvers, SourceEvent, Subscription, from_stores
+from shared.api.context import Info, LiveField, Resolvers, SourceEvent, from_stores
 from shared.api.resolvers.common import is_admin, limit_of
 from shared.api.resolvers.health import shop_report
 from shared.dead_letters.protocol import storable
@@ -243,5 +243,5 @@ RESOLVERS: Resolvers = {
         "commandExecutions": command_executions,
         "memoryInfo": memory_info,
     },
-    "Subscription": {"dashboardStatsStream": Subscription(dashboard_stats_stream)},
+    "Subscription": {"dashboardStatsStream": LiveField(dashboard_stats_stream)},
 }
