@@ -11,7 +11,6 @@ from uuid import UUID, uuid5
 
 import httpx
 from google.auth.exceptions import GoogleAuthError
-from graphql.pyutils import Path as ResponsePath
 
 from shared.api.context import Info
 from shared.auth.identity import authorization
@@ -159,15 +158,11 @@ def keyed(info: Info) -> Context:
     A request may have several mutations, so each key is derived from the client's key and the
     field's response path. Without a client's key it is random. Raises Invalid for a malformed key.
     """
-    return caused_by(info.context.context, _key(info.context.idempotency_key, info.path))
-
-
-def _key(client_key: str | None, path: ResponsePath) -> str:
-    if client_key is None:
-        return str(clock.new_id())
-    if not (0 < len(client_key) <= 200 and client_key.isascii() and client_key.isprintable()):
+    key = info.context.idempotency_key
+    if key is not None and not (0 < len(key) <= 200 and key.isascii() and key.isprintable()):
         raise Invalid("the header Idempotency-Key must be 1 to 200 printable ASCII characters", ("Idempotency-Key",))
-    return str(uuid5(_KEYS, "/".join([*map(str, path.as_list()), client_key])))
+    own = clock.new_id() if key is None else uuid5(_KEYS, "/".join([*map(str, info.path.as_list()), key]))
+    return caused_by(info.context.context, str(own))
 
 
 async def send(info: Info, function: str, command: dict[str, Any], context: Context) -> dict[str, Any]:

@@ -5,29 +5,20 @@ from math import ceil
 from typing import Any, Literal, NamedTuple
 
 from graphql import (
-    DocumentNode,
-    FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLError,
     GraphQLField,
     GraphQLInterfaceType,
     GraphQLList,
     GraphQLObjectType,
     GraphQLSchema,
-    InlineFragmentNode,
-    IntValueNode,
-    OperationDefinitionNode,
     SchemaMetaFieldDef,
-    SelectionNode,
-    SelectionSetNode,
     TypeMetaFieldDef,
-    VariableNode,
     Visitor,
     get_named_type,
     get_nullable_type,
     visit,
 )
+from graphql.language import ast
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
@@ -59,7 +50,7 @@ def require_affordable(measured: Measure, settings: Settings) -> None:
             raise GraphQLError(f"the query's {name} is {value}; at most {bound} is allowed")
 
 
-def require_validatable(document: DocumentNode, settings: Settings) -> None:
+def require_validatable(document: ast.DocumentNode, settings: Settings) -> None:
     """Raise GraphQLError for a document so large that validating it would delay other requests.
 
     Validation compares fields of the same name with each other, so its time grows quadratically.
@@ -95,29 +86,29 @@ class Meter:
     """
 
     def __init__(
-        self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any], settings: Settings
+        self, schema: GraphQLSchema, document: ast.DocumentNode, variables: Mapping[str, Any], settings: Settings
     ) -> None:
         self._schema = schema
         self._settings = settings
         self._variables = variables
-        self._fragments = {n.name.value: n for n in document.definitions if isinstance(n, FragmentDefinitionNode)}
+        self._fragments = {n.name.value: n for n in document.definitions if isinstance(n, ast.FragmentDefinitionNode)}
         self._measured: dict[str, Measure] = {}
 
-    def operation(self, operation: OperationDefinitionNode) -> Measure:
+    def operation(self, operation: ast.OperationDefinitionNode) -> Measure:
         return self._selections(operation.selection_set, self._schema.get_root_type(operation.operation))
 
-    def _selections(self, selections: SelectionSetNode | None, parent: object) -> Measure:
+    def _selections(self, selections: ast.SelectionSetNode | None, parent: object) -> Measure:
         parts = [self._selection(node, parent) for node in (selections.selections if selections else ())]
         depth = max((part.depth for part in parts), default=0)
         return Measure(depth, sum(part.aliases for part in parts), sum(part.cost for part in parts))
 
-    def _selection(self, node: SelectionNode, parent: object) -> Measure:
+    def _selection(self, node: ast.SelectionNode, parent: object) -> Measure:
         match node:
-            case FieldNode():
+            case ast.FieldNode():
                 return self._field(node, parent)
-            case FragmentSpreadNode():
+            case ast.FragmentSpreadNode():
                 return self._fragment(node.name.value)
-            case InlineFragmentNode():
+            case ast.InlineFragmentNode():
                 condition = node.type_condition
                 return self._selections(
                     node.selection_set, self._schema.get_type(condition.name.value) if condition else parent
@@ -132,7 +123,7 @@ class Meter:
             self._measured[name] = self._selections(fragment.selection_set, condition)
         return self._measured[name]
 
-    def _field(self, node: FieldNode, parent: object) -> Measure:
+    def _field(self, node: ast.FieldNode, parent: object) -> Measure:
         """Introspection has no depth, which the schema decides, but a cost: it can be repeated."""
         name = node.name.value
         if name == "__typename" or not isinstance(parent, GraphQLObjectType | GraphQLInterfaceType):
@@ -143,7 +134,7 @@ class Meter:
         cost = 1 + self._length(node, field) * inner.cost + self._documents_skipped(node, field) // _READ_PER_FIELD
         return Measure(0 if name in _META_FIELDS else inner.depth + 1, aliases, cost)
 
-    def _length(self, node: FieldNode, field: GraphQLField) -> int:
+    def _length(self, node: ast.FieldNode, field: GraphQLField) -> int:
         """Return how often the field's selections appear in the answer."""
         if not isinstance(get_nullable_type(field.type), GraphQLList):
             return 1
@@ -152,21 +143,21 @@ class Meter:
         limit = self._number(node, field, "limit")
         return _UNBOUNDED_LIST if limit is None else min(limit, self._settings.max_list_limit)
 
-    def _documents_skipped(self, node: FieldNode, field: GraphQLField) -> int:
+    def _documents_skipped(self, node: ast.FieldNode, field: GraphQLField) -> int:
         """Return how many documents the database reads that are not in the answer."""
         searched = self._settings.max_search_documents if "searchTerm" in field.args else 0
         return searched + min(self._number(node, field, "offset") or 0, self._settings.max_list_offset)
 
-    def _number(self, node: FieldNode, field: GraphQLField, name: str) -> int | None:
+    def _number(self, node: ast.FieldNode, field: GraphQLField, name: str) -> int | None:
         """Return the argument's value, at least 0, or its default; None when it has neither."""
         given: Any = next((a.value for a in node.arguments or () if a.name.value == name), None)
-        if isinstance(given, IntValueNode):
+        if isinstance(given, ast.IntValueNode):
             return max(0, int(given.value))
-        if isinstance(given, VariableNode) and isinstance(value := self._variables.get(given.name.value), int):
+        if isinstance(given, ast.VariableNode) and isinstance(value := self._variables.get(given.name.value), int):
             return max(0, value)
         argument = field.args.get(name)
         default = argument.ast_node.default_value if argument and argument.ast_node else None
-        return int(default.value) if isinstance(default, IntValueNode) else None
+        return int(default.value) if isinstance(default, ast.IntValueNode) else None
 
 
 class Rates:

@@ -8,18 +8,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from graphql import (
-    FloatValueNode,
-    GraphQLError,
-    GraphQLObjectType,
-    GraphQLScalarType,
-    GraphQLSchema,
-    IntValueNode,
-    StringValueNode,
-    ValueNode,
-    build_schema,
-)
+from graphql import GraphQLError, GraphQLObjectType, GraphQLScalarType, GraphQLSchema, build_schema
 from graphql.error import located_error
+from graphql.language import ast
 from pydantic.alias_generators import to_snake
 
 from shared.api.context import Info, LiveField, Resolver, Resolvers, SourceEvent
@@ -38,20 +29,8 @@ from shared.api.resolvers import (
 from shared.config.manifest import ROOT
 from shared.monitoring.recorder import watched
 
-MODULES = (
-    categories,
-    products,
-    orders,
-    events,
-    sagas,
-    messages,
-    dead_letters,
-    projections,
-    health,
-    statistics,
-)
+MODULES = (categories, products, orders, events, sagas, messages, dead_letters, projections, health, statistics)
 """Every module of resolvers/. Each has a table RESOLVERS."""
-
 
 _ROOT_TYPES = ("Query", "Mutation", "Subscription")
 
@@ -164,8 +143,8 @@ def decimal_in(value: Any) -> Decimal:
     return Decimal(text)
 
 
-def decimal_literal(node: ValueNode) -> Decimal:
-    if not isinstance(node, StringValueNode | IntValueNode | FloatValueNode):
+def decimal_literal(node: ast.ValueNode) -> Decimal:
+    if not isinstance(node, ast.StringValueNode | ast.IntValueNode | ast.FloatValueNode):
         raise GraphQLError("Decimal must be a number or a string", node)
     return decimal_in(node.value)
 

@@ -19,8 +19,8 @@ from shared.config.settings import Settings
 from shared.domain.errors import ConcurrencyError, Unavailable
 from shared.read_models.generations import LiveGeneration
 from shared.read_models.protocol import Extent, Fields, Find, Queries
-from tests.fakes import changed
 from tests.shop_in_memory import Json, ShopInMemory, served
+from tests.stand_ins import with_methods
 
 PLAIN = "application/json"
 RESPONSE = "application/graphql-response+json"
@@ -658,7 +658,7 @@ def test_a_failing_command_reveals_no_internals(shop: ShopInMemory, error: Excep
     def fail(*_: object) -> None:
         raise error
 
-    shop.engines.event_store = changed(shop.engines.event_store, append=fail)
+    shop.engines.event_store = with_methods(shop.engines.event_store, append=fail)
     response = post(shop, {"query": CATEGORY, "variables": {"input": {"name": "Tea"}}})
     assert response.json()["errors"][0]["extensions"]["code"] == code
     assert "hunter2" not in response.text and "Traceback" not in response.text

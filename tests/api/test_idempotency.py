@@ -11,8 +11,8 @@ import pytest
 from scripts.local.token import emulator_token
 from shared.api.command_client import CommandMutation
 from shared.api.schema import resolvers
-from tests.fakes import changed
 from tests.shop_in_memory import Json, ShopInMemory, together
+from tests.stand_ins import with_methods
 
 KEY = {"Idempotency-Key": "order-form-17"}
 WRITER = {"Authorization": f"Bearer {emulator_token('w@example.com', uid='hanako')}"}
@@ -132,7 +132,9 @@ def test_concurrent_requests_with_one_key_happen_once(
     shop: ShopInMemory,
 ) -> None:
     store = shop.engines.event_store
-    shop.engines.event_store = changed(store, recorded=together(6, store.recorded))  # each finds that it is the first
+    shop.engines.event_store = with_methods(
+        store, recorded=together(6, store.recorded)
+    )  # each finds that it is the first
     with ThreadPoolExecutor(6) as pool:
         answers = set(pool.map(lambda _: post(shop, CATEGORY, KEY), range(6)))
     assert len(answers) == 1

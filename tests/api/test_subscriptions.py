@@ -22,8 +22,8 @@ from shared.event_store.protocol import Append, Checkpoint, EventRecord, LogEntr
 from shared.observability.context import fresh
 from shared.runtime.engines import use
 from tests.callers import NOBODY, personal, signed_in
-from tests.fakes import changed
 from tests.shop_in_memory import HastyEngines, Json, ShopInMemory
+from tests.stand_ins import with_methods
 from tests.streams import EVENT_STREAM, concurrent, going_on, in_thread, opened, with_settings
 
 EVENTS = "subscription { eventStream { id aggregateId eventType eventData eventVersion metadata } }"
@@ -44,7 +44,7 @@ def reads(shop: ShopInMemory) -> list[Checkpoint]:
         found.append(after)
         return read_all(after, limit)
 
-    shop.engines.event_store = changed(store, read_all=counted)
+    shop.engines.event_store = with_methods(store, read_all=counted)
     return found
 
 
@@ -586,7 +586,7 @@ async def test_a_failing_store_is_retried(shop: ShopInMemory, reads: list[Checkp
             raise Unavailable("down")
         return read_all(after, limit)
 
-    shop.engines.event_store = changed(store, read_all=failing)
+    shop.engines.event_store = with_methods(store, read_all=failing)
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.comments)
         down.set()
@@ -605,7 +605,7 @@ async def test_a_store_that_fails_at_the_beginning_is_reported(
     def down() -> Checkpoint:
         raise Unavailable("the event store does not answer")
 
-    shop.engines.event_store = changed(shop.engines.event_store, end=down)
+    shop.engines.event_store = with_methods(shop.engines.event_store, end=down)
     async with opened(TYPES) as stream:
         assert (await stream.refusal())["extensions"]["code"] == "SERVICE_UNAVAILABLE"
 
