@@ -26,7 +26,7 @@ from shared.runtime.engines import Engines
 _OUTBOX_LATE, _OUTBOX_LOST = 60, 600  # seconds
 _UNKNOWN = "UNKNOWN"
 
-Answers = Mapping[str, Result]
+_Answers = Mapping[str, Result]
 """Results by function, of the functions that have answered or are known not to."""
 
 
@@ -47,13 +47,13 @@ async def service_health(_: Any, info: Info, serviceName: str) -> Fields:
         names = ", ".join(["client", "command", "query", *functions])
         raise NotFound(f"no service is called {serviceName!r:.60}; the services are {names}", ("serviceName",))
     engines = info.context.engines
-    return _for_actor(Report(await engines.checkup.run_async([function_check(engines, one) for one in members])), info)
+    return _for_actor(Report(await engines.checkup.run_async([_function_check(engines, one) for one in members])), info)
 
 
 async def _function_health(function: Function, info: Info) -> Fields:
     """Return the function's own report, or one with the reason why it gave none."""
     engines = info.context.engines
-    (result,) = await engines.checkup.run_async([function_check(engines, function)])
+    (result,) = await engines.checkup.run_async([_function_check(engines, function)])
     return dict(result.found.details) if "checks" in result.found.details else _for_actor(Report([result]), info)
 
 
@@ -61,7 +61,7 @@ def _for_actor(report: Report, info: Info) -> Fields:
     return report.fields(everything=is_admin(info))
 
 
-def function_check(engines: Engines, function: Function) -> Check:
+def _function_check(engines: Engines, function: Function) -> Check:
     """Return the check that asks a function, which may have to start, for its report."""
     ask = _own_report if function.name == "graphql" else _report_over_http
     return Check(function.name, lambda: ask(engines, function), engines.settings.command_timeout_seconds)
@@ -132,7 +132,7 @@ async def system_topology(_: Any, info: Info) -> Sequence[Fields]:
     return [_node(function, answers, queues) for function in manifest().functions.values()]
 
 
-async def _answers(engines: Engines) -> Answers:
+async def _answers(engines: Engines) -> _Answers:
     """Return what arrives within the time of a health check; later answers are cached."""
     functions = manifest().functions.values()
     asked = {function.name: asyncio.ensure_future(_answer(engines, function)) for function in functions}
@@ -145,13 +145,13 @@ async def _answers(engines: Engines) -> Answers:
 
 async def _answer(engines: Engines, function: Function) -> Result:
     async def ask() -> Result:
-        (result,) = await engines.checkup.run_async([function_check(engines, function)])
+        (result,) = await engines.checkup.run_async([_function_check(engines, function)])
         return result
 
     return await engines.cache.get(f"the health of {function.name}", engines.settings.topology_seconds, ask)
 
 
-def _node(function: Function, answers: Answers, queues: Mapping[str, int]) -> Fields:
+def _node(function: Function, answers: _Answers, queues: Mapping[str, int]) -> Fields:
     report = _report(answers, function.name)
     process = report.get("process", {})
     return {
@@ -167,17 +167,17 @@ def _node(function: Function, answers: Answers, queues: Mapping[str, int]) -> Fi
     }
 
 
-def _report(answers: Answers, function: str) -> Mapping[str, Any]:
+def _report(answers: _Answers, function: str) -> Mapping[str, Any]:
     """Return the function's own report, empty when it has given none."""
     details = answers[function].found.details if function in answers else {}
     return details if "checks" in details else {}
 
 
-def _status(answers: Answers, function: str) -> str:
+def _status(answers: _Answers, function: str) -> str:
     return answers[function].found.status.name if function in answers else _UNKNOWN
 
 
-def _connections(function: Function, answers: Answers) -> Iterator[Fields]:
+def _connections(function: Function, answers: _Answers) -> Iterator[Fields]:
     checks = {check["name"]: check for check in _report(answers, function.name).get("checks", ())}
     for name in function.uses:
         check = checks.get(name, {})
