@@ -11,6 +11,7 @@ from threading import Thread
 import httpx
 import pytest
 
+from shared.api.schema import schema
 from shared.config.settings import Settings
 from shared.domain.errors import TimedOut, Unavailable
 from shared.gateways import providers
@@ -47,6 +48,7 @@ def answer_with(shop: ShopInMemory, handler: Handler) -> list[httpx.Request]:
         assert isinstance(found, httpx.Response)
         return found
 
+    schema()  # built here, so that building it takes no time of the first request
     shop.engines.command_http = httpx.AsyncClient(transport=httpx.MockTransport(handle))
     return asked
 

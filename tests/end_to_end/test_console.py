@@ -77,7 +77,7 @@ def answer(browser: Chrome) -> str:
     return " ".join(shown[0].text.split()) if shown else ""
 
 
-def test_the_console_shows_what_happens_as_it_happens(
+def test_the_console_shows_events_as_they_happen(
     address: ClientService, browser: Chrome, event_store_pool: Pool
 ) -> None:
     store = PostgresEventStore(event_store_pool)
