@@ -1,19 +1,20 @@
-"""A client of server-sent events: reads what a stream sends, from the ASGI function in this process or from a server."""
+"""A client of server-sent events, for the ASGI function in this process or for a server."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import Any, cast
 
 from starlette.applications import Starlette
 
-from tests.shop_in_memory import ADMIN, Json, app
+from tests.shop_in_memory import ADMIN, Json, ShopInMemory, app
 
 EVENT_STREAM = "text/event-stream"
 SOON = 10.0
-"""Seconds in which whatever is waited for comes."""
+"""Seconds within which every expected event arrives."""
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Event:
 
 @dataclass
 class Parser:
-    """After the WHATWG's standard, which says what a browser does. `last_id`: what it would send as Last-Event-ID."""
+    """Parses as a browser does (WHATWG's standard). `last_id`: what it would send as Last-Event-ID."""
 
     last_id: str = ""
     comments: int = 0
@@ -51,8 +52,8 @@ class Parser:
 
 @dataclass
 class Stream:
-    """`reading`: cleared, the client takes nothing more from its socket. `taken`: the id of the last event that the test
-    has taken; the parser may be further."""
+    """`reading`: when cleared, the client reads nothing from its socket. `taken`: the id of the last event that the test
+    has taken; the parser may have read more."""
 
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -82,14 +83,14 @@ class Stream:
             await self._changed.wait_for(happened)
 
     async def event(self) -> Event:
-        """The next one, whatever it is."""
+        """Return the next event of any kind."""
         async with asyncio.timeout(SOON):
             event = await self._events.get()
         self.taken = event.id or self.taken
         return event
 
     async def next(self, field: str | None = None) -> Any:
-        """The value of the only field in the next result, which has no errors."""
+        """Return the value of the only field in the next result, which has no errors."""
         event = await self.event()
         assert event.name == "next" and event.data is not None
         assert "errors" not in event.data, event.data
@@ -101,7 +102,7 @@ class Stream:
         return [await self.next(field) for _ in range(number)]
 
     async def refusal(self) -> Json:
-        """The only error, after which the stream is complete."""
+        """Return the only error, after which the stream is complete."""
         event = await self.event()
         assert event.name == "next" and event.data is not None
         (error,) = event.data["errors"]
@@ -126,7 +127,7 @@ async def opened(
     method: str = "POST",
     query_string: bytes = b"",
 ) -> AsyncIterator[Stream]:
-    """A request to the graphql function in this process, from when its answer begins. Leaving, the client goes away."""
+    """Send a request to the graphql function in this process; enter when its answer begins, disconnect when leaving."""
     stream, leaving = Stream(), asyncio.Event()
     stream.reading.set()
     given = {"Authorization": f"Bearer {ADMIN}", "Content-Type": "application/json", "Accept": EVENT_STREAM}
@@ -163,3 +164,26 @@ async def opened(
         stream.reading.set()
         async with asyncio.timeout(SOON):
             await answering
+
+
+def concurrent(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an asynchronous test in an event loop of its own."""
+
+    @wraps(test)
+    def run(*arguments: Any, **named: Any) -> None:
+        asyncio.run(test(*arguments, **named))
+
+    return run
+
+
+async def in_thread(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    return await asyncio.to_thread(call, *arguments, **named)
+
+
+def going_on(event_id: str | None) -> Mapping[str, str]:
+    """Return the header with which a client continues after an event."""
+    return {"Last-Event-ID": event_id or ""}
+
+
+def with_settings(shop: ShopInMemory, **changes: Any) -> None:
+    shop.engines.settings = replace(shop.engines.settings, **changes)

@@ -4,7 +4,7 @@ import functions_framework.aio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.api.app import enter
+from shared.api.app import respond
 from shared.auth.identity import refuse_emulator_in_the_cloud
 
 refuse_emulator_in_the_cloud()
@@ -12,4 +12,4 @@ refuse_emulator_in_the_cloud()
 
 @functions_framework.aio.http
 async def graphql(request: Request) -> Response:
-    return await enter(request)
+    return await respond(request)

@@ -1,4 +1,4 @@
-"""The way in: what the graphql function answers at which path, to whom, and how often."""
+"""Route a request to the graphql function: GraphQL, the console, health or metrics."""
 
 import re
 from asyncio import to_thread
@@ -7,32 +7,30 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 from pathlib import Path
+from typing import Literal
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from shared.api.command_client import CommandClient
 from shared.api.context import ConsistentQueries, Loaders, RequestContext, decode_token, in_thread
-from shared.api.http import answer, unavailable
+from shared.api.http import HttpRefusal, RetryLater, execute_request, refuse, require_acceptable
+from shared.api.limits import Rates
 from shared.auth.identity import identify, in_the_cloud, without_sign_in
 from shared.auth.permissions import Actor, Permission, require
 from shared.config.settings import Settings
-from shared.domain.errors import ShopError, TimedOut, Unavailable
+from shared.domain.errors import Invalid, ShopError, TimedOut, Unavailable
 from shared.monitoring.health import Report
 from shared.monitoring.metrics import observe
 from shared.observability.context import Context, SpanKind, annotate, classify, flush, fresh, handling, sampled
 from shared.observability.logs import access_line
+from shared.read_models.protocol import Queries
 from shared.resilience import clock
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
 from shared.runtime.http import METHOD_NOT_ALLOWED, examination, health_reply, metrics_reply
 
 _CONSOLE = "/graphql/console/"
-_VERIFYING = clock.executor(8, "tokens")
-_CLIENTS = 10_000
 _FILE_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 
 _HEADERS = {
@@ -45,20 +43,26 @@ _HEADERS = {
 }
 
 
-async def enter(request: Request) -> Response:
-    """GraphQL at / and /graphql; there a browser gets the console. Its health, at the paths that every function has."""
-    path = request.url.path
-    if path in ("/health/live", "/health/ready"):
-        return await _health(path, request.method)
-    if path == "/metrics":
-        return await _metrics(request)
-    with access_line("graphql", request.method, path):
-        response = await _answer(request, path)
-        annotate(status=response.status_code)
-        return response
+async def respond(request: Request) -> Response:
+    """Answer one request to the graphql function. Health and metrics requests are not logged."""
+    match request.url.path, request.method:
+        case "/health/live", "GET" | "HEAD":
+            return Response(*health_reply(Report()))
+        case "/health/ready", "GET" | "HEAD":
+            checkup, checks = examination("graphql")
+            return Response(*health_reply(Report(await checkup.run_async(checks))))
+        case "/metrics", "GET" | "HEAD":
+            return await _metrics(request)
+        case "/health/live" | "/health/ready" | "/metrics", _:
+            return Response(*METHOD_NOT_ALLOWED)
+        case path, method:
+            with access_line("graphql", method, path):
+                response = await _graphql_or_console(request, path)
+                annotate(status=response.status_code)
+                return response
 
 
-async def _answer(request: Request, path: str) -> Response:
+async def _graphql_or_console(request: Request, path: str) -> Response:
     if path.startswith(_CONSOLE):
         return _console(engines().settings, path.removeprefix(_CONSOLE))
     if path.rstrip("/") not in ("", "/graphql"):
@@ -66,39 +70,61 @@ async def _answer(request: Request, path: str) -> Response:
     if _is_browser(request):
         return _console(engines().settings, "index.html")
     with deadline(engines().settings.request_timeout_seconds):
-        return await _asked(request)
+        return await _graphql(request, engines())
 
 
-async def _asked(request: Request) -> Response:
-    """A GraphQL request, by whoever its token says."""
+async def _graphql(request: Request, engines: Engines) -> Response:
     try:
-        actor = await _actor(request, engines().settings)
+        actor = await _actor(request, engines.settings)
     except (Unavailable, TimedOut) as error:
-        return unavailable(error)
-    wait = _rates(engines()).wait(actor, request)
-    asked = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
-    about = {"http.request.method": request.method, "url.path": request.url.path}
+        wait = ceil(error.retry_after) if isinstance(error, Unavailable) else 1
+        return refuse(RetryLater(503, error.message, wait, classify(error)[1]))
+    kind, client = _client(actor, request, engines.settings)
+    wait = _rates(engines).seconds_until_allowed(kind, client)
+    trace = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
+    attributes = {"http.request.method": request.method, "url.path": request.url.path}
     began = clock.monotonic()
-    with handling(asked, "graphql", SpanKind.SERVER, about) as context:
-        response = await answer(request, lambda: _context(request, engines(), actor, context), wait)
+    with handling(trace, "graphql", SpanKind.SERVER, attributes) as context:
+        try:
+            require_acceptable(request)
+            if wait:
+                raise RetryLater(429, f"too many requests; try again in {wait} seconds", wait)
+            response = await execute_request(request, _context(request, engines, actor, context))
+        except HttpRefusal as refusal:
+            response = refuse(refusal, request)
+        except Invalid as error:
+            response = refuse(HttpRefusal(400, error.message), request)
     observe("shop_graphql_duration_seconds", clock.monotonic() - began)
     await to_thread(flush)
     return response
 
 
-async def _health(path: str, method: str) -> Response:
-    if method not in ("GET", "HEAD"):
-        return Response(*METHOD_NOT_ALLOWED)
-    if path == "/health/live":
-        return Response(*health_reply(Report()))
-    checkup, checks = examination("graphql")
-    return Response(*health_reply(Report(await checkup.run_async(checks))))
+def _context(request: Request, engines: Engines, actor: Actor, context: Context) -> RequestContext:
+    """Raises Invalid for a malformed consistency token."""
+    settings, token = engines.settings, request.headers.get("consistency")
+    queries: Queries = engines.queries
+    if token is not None:
+        queries = ConsistentQueries(queries, decode_token(token), settings.consistency_wait_seconds)
+    return RequestContext(
+        engines,
+        queries,
+        Loaders(queries),
+        CommandClient(settings, engines.breakers, engines.command_http).send,
+        context,
+        actor,
+        idempotency_key=request.headers.get("idempotency-key"),
+        last_event_id=request.headers.get("last-event-id"),
+        client=" ".join(_client(actor, request, settings)),
+    )
+
+
+@lru_cache(maxsize=1)
+def _rates(engines: Engines) -> Rates:
+    return Rates(engines.settings)
 
 
 async def _metrics(request: Request) -> Response:
-    """For admins: unlike all other functions this one can be reached by anybody."""
-    if request.method not in ("GET", "HEAD"):
-        return Response(*METHOD_NOT_ALLOWED)
+    """Answer admins only: unlike all other functions, this one is open to the internet."""
     try:
         require(Permission.ADMIN, await _actor(request, engines().settings))
     except ShopError as error:
@@ -107,76 +133,22 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _actor(request: Request, settings: Settings) -> Actor:
+    """Verify the request's token. Raises Unavailable or TimedOut when that is not possible now."""
     header = request.headers.get("authorization")
     if not header:
         return without_sign_in(settings.sign_in_required)
-    return await in_thread(_VERIFYING, identify, header, settings.project_id, settings.admin_email)
+    return await in_thread("tokens", identify, header, settings.project_id, settings.admin_email)
 
 
-def _context(request: Request, engines: Engines, actor: Actor, context: Context) -> RequestContext:
-    key, token = request.headers.get("idempotency-key"), request.headers.get("consistency")
-    patience = engines.settings.consistency_wait_seconds
-    queries = engines.queries if token is None else ConsistentQueries(engines.queries, decode_token(token), patience)
-    last_event_id = request.headers.get("last-event-id")
-    client = " ".join(_client(actor, request, engines.settings))
-    given = (context, actor, key, last_event_id, client)
-    return RequestContext(engines, queries, Loaders(queries), _commands(engines), *given)
-
-
-def _commands(engines: Engines) -> CommandClient:
-    return CommandClient(engines.settings, engines.breakers, engines.command_http)
-
-
-class Rates:
-    """How many requests each client has made in the last minute, as this process has seen it.
-
-    Guaranteed is, for each instance: no more than the limit in a minute of the clock; across the edge of two, the
-    minute before counts with the share of it that is less than a minute ago, so a burst at the edge gains one request
-    and no sixty seconds see more than twice the limit. Instances don't know of each other: all together take at most so
-    many times the limit as there are instances (`max_instances` in the manifest). Beyond _CLIENTS counters
-    of addresses, all of these are forgotten, so that memory stays bounded; users are counted apart, and likewise. The
-    clock is the wall clock; where it jumps, the counts of the minutes it jumps to hold, mostly none, and nobody is kept
-    out for more than two minutes.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._counters = {"user": MemoryStorage(), "address": MemoryStorage()}
-
-    def wait(self, actor: Actor, request: Request) -> int:
-        """Count the request; whole seconds until the next one is taken, 0 when this one is."""
-        settings = self._settings
-        kind, client = _client(actor, request, settings)
-        limit = settings.rate_limit_signed_in if kind == "user" else settings.rate_limit_anonymous
-        if len(self._counters[kind].expirations) > _CLIENTS:
-            self._counters[kind] = MemoryStorage()
-        counters = self._counters[kind]
-        rate = RateLimitItemPerMinute(limit)
-        if limit == 0 or SlidingWindowCounterRateLimiter(counters).hit(rate, client):
-            return 0
-        return self._until_free(counters, rate.key_for(client), limit)
-
-    def _until_free(self, counters: MemoryStorage, key: str, limit: int) -> int:
-        """The minute before counts less and less; once this minute is full, it has to become the one before."""
-        before, before_left, now, now_left = counters.get_sliding_window(key, 60)
-        seconds = before_left - (limit - now) * 60 / before if now < limit and before else now_left - 60
-        return max(1, ceil(seconds + 0.001))
-
-
-@lru_cache(maxsize=1)
-def _rates(engines: Engines) -> Rates:
-    return Rates(engines.settings)
-
-
-def _client(actor: Actor, request: Request, settings: Settings) -> tuple[str, str]:
-    """Who it is as limits count: a user, or whoever is at an address."""
+def _client(actor: Actor, request: Request, settings: Settings) -> tuple[Literal["user", "address"], str]:
+    """Return whose quota the request uses: the user's, or for anonymous requests the address's."""
     return ("user", actor.uid) if actor.uid is not None else ("address", _address(request, settings))
 
 
 def _address(request: Request, settings: Settings) -> str:
-    """Where the request comes from: what the outermost proxy of ours wrote, never what the client claims.
+    """Return the address that our outermost proxy saw, never one that the client claims.
 
-    An IPv6 client has a whole /64 to choose its addresses from, so that counts as one.
+    An IPv6 client can use any address of its /64 network, so the network counts as one address.
     """
     trusted = settings.trusted_proxies if settings.trusted_proxies is not None else int(in_the_cloud())
     peer = request.client.host if request.client else ""

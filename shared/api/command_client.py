@@ -1,28 +1,37 @@
-"""Calling the command functions."""
+"""Call the command functions, and resolve mutations by calling them."""
 
 import asyncio
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import httpx
 from google.auth.exceptions import GoogleAuthError
 
+from shared.api.context import Info
 from shared.auth.identity import authorization
-from shared.auth.permissions import Actor
+from shared.auth.permissions import Actor, Permission, require
 from shared.config.manifest import manifest
 from shared.config.settings import Settings
-from shared.domain.errors import ShopError, TimedOut, Unavailable
-from shared.observability.context import ANSWERS, Context, SpanKind, current, span, traceparent
+from shared.domain.errors import Invalid, Path, ShopError, TimedOut, Unavailable
+from shared.monitoring.recorder import watched
+from shared.observability.context import ANSWERS, Context, SpanKind, caused_by, current, span, traceparent
+from shared.read_models.protocol import Fields
+from shared.resilience import clock
 from shared.resilience.breakers import BreakerOpen, Breakers
 from shared.resilience.calls import OutOfTime, time_left
 
 _ERRORS: dict[str, type[ShopError]] = {code: kind for kind, (_, code) in ANSWERS.items() if issubclass(kind, ShopError)}
 
+_KEYS = UUID("5f0c2f6e-52f5-4c2e-9a2e-0d9c2a5b7d11")
+"""The namespace of the idempotency keys that are derived from a client's key."""
+
 _MARGIN = 0.5
-"""Seconds that the answer of a command that ran out of time needs to reach us in time."""
+"""Seconds that a function gets less than we wait, so that its own TIMEOUT still reaches us."""
 
 
 class CommandClient:
@@ -33,10 +42,11 @@ class CommandClient:
         self._http = http
 
     async def send(self, function: str, command: dict[str, Any], context: Context, actor: Actor) -> dict[str, Any]:
-        """The command's answer, `{stream, version, entity}`. `context.causation_id` is the idempotency key.
+        """Return the command's answer, `{stream, version, entity}`.
 
-        Raises the error the function answered with, TimedOut or Unavailable. A call without a clear answer is repeated
-        once under the same key, so it never happens twice.
+        `context.causation_id` is the idempotency key. A call without a clear answer is repeated
+        once under the same key, so the command never happens twice. Raises the error that the
+        function answered with, TimedOut or Unavailable.
         """
         headers = {
             "Idempotency-Key": context.causation_id,
@@ -56,20 +66,17 @@ class CommandClient:
         try:
             return await self._once(function, body, headers)
         except (Unavailable, TimedOut) as error:
-            told = first if isinstance(first, TimedOut) else error  # what hangs has no room for the next either
-            told.message += "; it may have happened: ask again under the same Idempotency-Key, or look"
-            raise told from None
+            cause = first if isinstance(first, TimedOut) else error  # a hung function refuses more
+            cause.message += "; it may have happened: repeat it with the same Idempotency-Key, or query its result"
+            raise cause from None
 
     async def _once(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
-        """A fault of the function is no reason to stop calling it: it may lie in what this one client asked."""
         with self._breakers[function].guard():
             with span(f"POST {function}", SpanKind.CLIENT, {"http.request.method": "POST"}):
                 answer = await self._call(function, body, headers)
-            if isinstance(answer, Unavailable | TimedOut):
+            if isinstance(answer, Exception):
                 raise answer
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+            return answer
 
     async def _call(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any] | Exception:
         url, left = manifest().functions[function].url(self._settings), time_left(self._timeout)
@@ -89,11 +96,11 @@ class CommandClient:
 def _answer(function: str, response: httpx.Response) -> dict[str, Any] | Exception:
     try:
         answer: Any = response.json()
-    except ValueError:  # not ours: a proxy or the platform answered
+    except ValueError:  # a proxy or the platform answered, not the function
         return Unavailable(f"{function} answered {response.status_code}; try again in a moment")
     if response.status_code == httpx.codes.OK:
-        done: dict[str, Any] = answer
-        return done
+        result: dict[str, Any] = answer
+        return result
     kind = _ERRORS.get(answer.get("code", "")) if isinstance(answer, dict) else None
     if kind and isinstance(answer.get("message"), str):
         return kind(answer["message"], answer.get("field") or ())
@@ -103,4 +110,67 @@ def _answer(function: str, response: httpx.Response) -> dict[str, Any] | Excepti
 def _plain(value: Any) -> str:
     if isinstance(value, Decimal | UUID):
         return str(value)
-    raise TypeError(f"{type(value).__name__} can't be sent")
+    raise TypeError(f"{type(value).__name__} can't be sent as JSON")
+
+
+@dataclass(frozen=True)
+class CommandMutation:
+    """The resolver of a mutation that one command function carries out.
+
+    `permission`: required here, and again by the command function. `id_field`: the command's name
+    for the argument `id`; without that argument the command function makes the id, so that the same
+    request stays the same command. `result`: makes the mutation's result from the written entity.
+    """
+
+    function: str
+    permission: Permission
+    id_field: str
+    result: Callable[[Fields], Fields] = lambda entity: entity
+
+    async def __call__(self, _: Any, info: Info, **arguments: Any) -> Fields:
+        request = info.context
+        require(self.permission, request.actor)
+        context = keyed(info)
+        try:
+            answer = await send(info, self.function, self._command(arguments), context)
+        except ShopError as error:
+            error.field = tuple(self._argument(arguments, error.field))
+            raise
+        request.written[answer["stream"]] = answer["version"]
+        return self.result(answer["entity"])
+
+    def _command(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        rest = {name: value for name, value in arguments.items() if name not in ("id", "input")}
+        entity_id = {self.id_field: arguments["id"]} if "id" in arguments else {}
+        return {**arguments.get("input", {}), **rest, **entity_id}
+
+    def _argument(self, arguments: Mapping[str, Any], field: Path) -> Path:
+        """Return the path in the arguments that `field`, a path in the command, came from."""
+        if not field:
+            return ()
+        if field[0] in (self.id_field, "id"):
+            return ("id",)
+        return ("input", *field) if "input" in arguments else field
+
+
+def keyed(info: Info) -> Context:
+    """Return the request's context with this field's own idempotency key as its causation id.
+
+    A request may have several mutations, so each key is derived from the client's key and the
+    field's response path. Without a client's key it is random. Raises Invalid for a malformed key.
+    """
+    key = info.context.idempotency_key
+    if key is not None and not (0 < len(key) <= 200 and key.isascii() and key.isprintable()):
+        raise Invalid("the header Idempotency-Key must be 1 to 200 printable ASCII characters", ("Idempotency-Key",))
+    own = clock.new_id() if key is None else uuid5(_KEYS, "/".join([*map(str, info.path.as_list()), key]))
+    return caused_by(info.context.context, str(own))
+
+
+async def send(info: Info, function: str, command: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Return the command function's answer, and record the call in the history of executions."""
+    request = info.context
+    name = function.title().replace("_", "")  # create_order is CreateOrder
+    with watched(request.engines.recorder, "command", name, context, command) as watch:
+        answer = await request.send_command(function, command, context, request.actor)
+        watch.subject, watch.version = answer.get("stream"), answer.get("version")
+    return answer

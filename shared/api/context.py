@@ -1,26 +1,26 @@
-"""What the resolvers of one request share: the stores, loaders that batch what is read at one moment, and reading one's own
-writes.
+"""What the resolvers of a request share: stores, loaders, and queries that see the client's writes.
 
-Every mutation answers with a token, the stream it wrote and that stream's version; a client sends it with its next query,
-which waits until the read models have got there. A version in its own stream says exactly what must be there. A position
-in the whole log could not: that some event has been projected says nothing of those before it.
+Every mutation answers with a consistency token: the stream it wrote and its version. The client's
+next query sends it and waits until the read models have that version. A position in the whole log
+could not do this: that the read models have one event says nothing about the events before it.
 """
 
 import asyncio
 import contextvars
 import re
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from aiodataloader import DataLoader
 from graphql import GraphQLResolveInfo
 
-from shared.api.command_client import CommandClient
 from shared.auth.permissions import Actor
 from shared.domain.errors import Invalid, TimedOut
 from shared.domain.order import AGGREGATES
+from shared.event_store.protocol import Checkpoint
 from shared.observability.context import Context
 from shared.read_models.documents import sources_of
 from shared.read_models.protocol import Extent, Fields, Find, Queries, Where
@@ -30,34 +30,37 @@ from shared.runtime.engines import Engines
 
 T = TypeVar("T")
 
-_LONGEST = 15.0  # seconds
-_IN_LIMIT = 30  # values that Firestore takes in one `in`
-_BATCH = 1000  # documents read for one batch of categories before they are asked for one by one
+_MAX_CALL_SECONDS = 15.0
+_MAX_IN_VALUES = 30  # values that Firestore accepts in one `in`
+_BATCH = 1000  # products in one read for several categories
 
 
-_STORES = clock.executor(16, "stores")
+async def in_thread(kind: Literal["stores", "tokens"], call: Callable[..., T], *args: Any) -> T:
+    """Run a blocking call in a thread. Raises TimedOut when the request's time is up.
 
-
-async def in_thread(executor: Executor, call: Callable[..., T], *args: Any) -> T:
-    """Call what waits in a thread, for no longer than the request has. Raises TimedOut; the thread then ends by itself.
-
-    Each kind of call has its own threads, so that one that hangs leaves the others theirs.
+    Each kind has its own threads, so hung calls leave the other kind its threads. Not anyio: its
+    limiter counts a hung call as finished once its request is, so hung threads would pile up.
     """
     loop, context = asyncio.get_running_loop(), contextvars.copy_context()
     try:
-        async with asyncio.timeout(time_left(_LONGEST)):
-            return await loop.run_in_executor(executor, lambda: context.run(call, *args))
+        async with asyncio.timeout(time_left(_MAX_CALL_SECONDS)):
+            return await loop.run_in_executor(_executor(kind), lambda: context.run(call, *args))
     except TimeoutError as error:
         raise TimedOut("no answer in time") from error
 
 
+@cache
+def _executor(kind: str) -> Executor:
+    return clock.executor({"stores": 16, "tokens": 8}[kind], kind)
+
+
 async def from_stores(call: Callable[..., T], *args: Any) -> T:
-    """What PostgreSQL answers."""
-    return await in_thread(_STORES, call, *args)
+    """Run a call that waits for PostgreSQL in a thread. Raises TimedOut."""
+    return await in_thread("stores", call, *args)
 
 
 class Loaders:
-    """One per request, so that nothing is older than the request."""
+    """The data loaders of one request. They cache, so each request needs its own."""
 
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
@@ -67,51 +70,48 @@ class Loaders:
         self._products_of: dict[int, DataLoader[str, list[Fields]]] = {}
 
     def products_of_category(self, limit: int) -> DataLoader[str, list[Fields]]:
-        """Loads a category's products on sale, by name, at most `limit` of each."""
+        """Return the loader of a category's first `limit` active products, by name."""
         if limit not in self._products_of:
-            self._products_of[limit] = DataLoader(self._products_by_category(limit))
+
+            async def load(ids: Sequence[str]) -> list[list[Fields]]:
+                grouped: dict[str, list[Fields]] = {}
+                for start in range(0, len(ids), _MAX_IN_VALUES):
+                    grouped |= await self._products_in(ids[start : start + _MAX_IN_VALUES], limit)
+                return [grouped[category_id] for category_id in ids]
+
+            self._products_of[limit] = DataLoader(load)
         return self._products_of[limit]
 
     def _by_id(self, collection: str) -> DataLoader[str, Fields | None]:
         async def load(keys: Sequence[str]) -> list[Fields | None]:
-            found = await self._queries.get_many(collection, keys)
-            return [fields if (fields := found.get(key)) and "version" in fields else None for key in keys]
+            documents = await self._queries.get_many(collection, keys)
+            return [fields if (fields := documents.get(key)) and "version" in fields else None for key in keys]
 
         return DataLoader(load)
 
-    def _products_by_category(self, limit: int) -> Callable[[list[str]], Coroutine[Any, Any, list[list[Fields]]]]:
-        async def load(ids: Sequence[str]) -> list[list[Fields]]:
-            grouped: dict[str, list[Fields]] = {}
-            for start in range(0, len(ids), _IN_LIMIT):
-                grouped |= await self._some(ids[start : start + _IN_LIMIT], limit)
-            return [grouped[category_id] for category_id in ids]
+    async def _products_in(self, ids: Sequence[str], limit: int) -> dict[str, list[Fields]]:
+        """Read the products of all categories at once, or by category when they are too many."""
 
-        return load
+        async def find(where: Where, limit: int) -> Sequence[Fields]:
+            active = Where("active", "==", True)
+            return await self._queries.find(Find("products", "name", (where, active), limit=limit))
 
-    async def _some(self, ids: Sequence[str], limit: int) -> dict[str, list[Fields]]:
-        """One read for all; only when that can't hold them all, one for each."""
-        found = await self._queries.find(_on_sale(Where("category_id", "in", list(ids)), _BATCH))
-        if len(found) < _BATCH:
-            return {i: [fields for fields in found if fields["category_id"] == i][:limit] for i in ids}
-        return {
-            i: list(await self._queries.find(_on_sale(Where("category_id", "==", i), limit))) if limit else []
-            for i in ids
-        }
-
-
-def _on_sale(where: Where, limit: int) -> Find:
-    return Find("products", "name", (where, Where("active", "==", True)), limit=limit)
+        products = await find(Where("category_id", "in", list(ids)), _BATCH)
+        if len(products) < _BATCH:
+            return {i: [fields for fields in products if fields["category_id"] == i][:limit] for i in ids}
+        return {i: list(await find(Where("category_id", "==", i), limit)) if limit else [] for i in ids}
 
 
 @dataclass(frozen=True)
 class RequestContext:
-    """`idempotency_key`: the client's, for all mutations of the request. `written`: the version to which they have brought
-    each stream. `last_event_id`: where a subscription is to go on. `client`: whose it is, as limits count."""
+    """`idempotency_key`: the client's, for all mutations of the request. `last_event_id`: where a
+    subscription continues. `client`: the user or address that quotas count. `written`: the versions
+    of the streams that mutations wrote."""
 
     engines: Engines
     queries: Queries
     loaders: Loaders
-    commands: CommandClient
+    send_command: Callable[[str, dict[str, Any], Context, Actor], Awaitable[dict[str, Any]]]
     context: Context
     actor: Actor
     idempotency_key: str | None = None
@@ -121,47 +121,74 @@ class RequestContext:
 
 
 Info = GraphQLResolveInfo[RequestContext]
+Resolver = Callable[..., Any]
+"""Returns a field's value, or an awaitable, from the parent's value, Info and the arguments."""
 
+ResumePoint = tuple[Checkpoint, ...]
+"""How far a subscriber has come, in each of the logs that its subscription follows."""
+
+
+class SourceEvent(NamedTuple):
+    """`resume_point`: where a client that has seen this event continues; None without a history.
+    `value`: the parent's value for the resolver; None to send only the resume point."""
+
+    resume_point: ResumePoint | None
+    value: Any
+
+
+@dataclass(frozen=True)
+class LiveField:
+    """`subscribe`: checks the arguments, returns the events. `resolve`: makes an event's value."""
+
+    subscribe: Callable[..., Coroutine[Any, Any, AsyncGenerator[SourceEvent]]]
+    resolve: Resolver = lambda value, _info, **_arguments: value
+
+
+Resolvers = Mapping[str, Mapping[str, Resolver | LiveField]]
+"""Resolvers by type and field of schema.graphql; those of type Subscription are a `LiveField`.
+A field without one is read from the parent's dict or dataclass under its name in snake_case."""
 
 ConsistencyToken = Mapping[str, int]
-"""The version that each stream has at least."""
+"""The lowest version that each stream must have in the read models."""
 
 _STREAM = re.compile(rf"({'|'.join(AGGREGATES)})-([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}):([0-9]{{1,9}})")
 MAX_STREAMS = 100
-"""More than one request can write, or a token of ours could be too long for us."""
+"""In a token; more than one request can write, so the token of every answer is accepted."""
 
 
 def encode_token(token: ConsistencyToken) -> str:
-    """`product-<id>:3,order-<id>:1`"""
+    """Return `product-<id>:3,order-<id>:1`."""
     return ",".join(f"{stream}:{version}" for stream, version in token.items())
 
 
 def decode_token(text: str) -> ConsistencyToken:
-    """Raises Invalid."""
+    """Read a token; of a stream that it names twice the higher version counts. Raises Invalid."""
     parts = [part.strip() for part in text.split(",")]
-    found = [_STREAM.fullmatch(part) for part in parts]
-    if not all(found) or len(parts) > MAX_STREAMS:
+    matches = [_STREAM.fullmatch(part) for part in parts]
+    if not all(matches) or len(parts) > MAX_STREAMS:
         form = "product-0190b1b6-7c5e-7000-8000-000000000000:3"
         raise Invalid(
-            f"the header Consistency must be up to {MAX_STREAMS} of {form}, separated by commas", ("Consistency",)
+            f"the header Consistency must be up to {MAX_STREAMS} of {form}, separated by commas",
+            ("Consistency",),
         )
     token: dict[str, int] = {}
-    for match in filter(None, found):
+    for match in filter(None, matches):
         stream, version = f"{match[1]}-{match[2]}", int(match[3])
         token[stream] = max(version, token.get(stream, 0))
     return token
 
 
 class ConsistentQueries:
-    """Queries that wait for a token, each collection when it is first read, altogether for at most `patience` seconds.
+    """Queries that wait until the collections they read have the versions of the token.
 
-    `waited`: seconds so far. `consistent`: whether everything that was read had come as far as the token says.
+    `max_wait`: seconds, for all collections together. `waited`: seconds so far. `consistent`: False
+    when a collection did not get there in time and was read as it was.
     """
 
-    def __init__(self, queries: Queries, token: ConsistencyToken, patience: float) -> None:
+    def __init__(self, queries: Queries, token: ConsistencyToken, max_wait: float) -> None:
         self._queries = queries
         self._token = token
-        self._patience = patience
+        self._max_wait = max_wait
         self._arrivals: dict[str, asyncio.Task[bool]] = {}
         self.waited = 0.0
         self.consistent = True
@@ -179,23 +206,22 @@ class ConsistentQueries:
         return await self._queries.extent(collection)
 
     async def _wait_for(self, collection: str) -> None:
-        """Whoever reads the same collection meanwhile waits for the same arrival."""
+        """Wait for the collection; concurrent reads of one collection share one wait."""
         if collection not in self._arrivals:
-            self._arrivals[collection] = asyncio.ensure_future(self._arrived(collection))
+            self._arrivals[collection] = asyncio.ensure_future(self._has_arrived(collection))
         self.consistent &= await self._arrivals[collection]
 
-    async def _arrived(self, collection: str) -> bool:
+    async def _has_arrived(self, collection: str) -> bool:
+        """Wait until the collection has the token's versions; return False when time is up."""
         missing: Mapping[tuple[str, str], int] = {
             (source.name, stream.partition("-")[2]): version
             for source in sources_of(collection)
             for stream, version in self._token.items()
             if stream.startswith(f"{source.aggregate.name}-")
         }
-        if not missing:
-            return True
         started, pause = clock.monotonic(), 0.01
-        while missing := await self._still(missing):
-            left = self._patience - (clock.monotonic() - started)
+        while missing and (missing := await self._still_missing(missing)):
+            left = self._max_wait - (clock.monotonic() - started)
             if left <= 0:
                 break
             await asyncio.sleep(min(pause, left))
@@ -203,22 +229,22 @@ class ConsistentQueries:
         self.waited = max(self.waited, clock.monotonic() - started)
         return not missing
 
-    async def _still(self, missing: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, str], int]:
-        """Those that have not got there yet."""
-        there: dict[tuple[str, str], int] = {}
-        for source in {source for source, _ in missing}:
-            keys = [key for of, key in missing if of == source]
-            found = await self._queries.get_many(source, keys)
-            there |= {(source, key): fields.get("version", 0) for key, fields in found.items()}
-        return {place: version for place, version in missing.items() if there.get(place, 0) < version}
+    async def _still_missing(self, versions: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, str], int]:
+        """Return the versions, by collection and key, that documents have not reached."""
+        reached: dict[tuple[str, str], int] = {}
+        for source in {source for source, _ in versions}:
+            keys = [key for of, key in versions if of == source]
+            documents = await self._queries.get_many(source, keys)
+            reached |= {(source, key): fields.get("version", 0) for key, fields in documents.items()}
+        return {place: version for place, version in versions.items() if reached.get(place, 0) < version}
 
 
-def consistency_extensions(queries: Queries, written_now: ConsistencyToken) -> dict[str, Any]:
-    """What an answer says of consistency in its extensions; empty when there is nothing to say."""
-    said: dict[str, Any] = {}
+def consistency_extensions(queries: Queries, written: ConsistencyToken) -> dict[str, Any]:
+    """Return what an answer's extensions say about consistency; empty without a token."""
+    extensions: dict[str, Any] = {}
     if isinstance(queries, ConsistentQueries):
-        said = {"consistent": queries.consistent, "waitedMs": round(queries.waited * 1000)}
-    if written_now:
-        stream, version = list(written_now.items())[-1]
-        said |= {"stream": stream, "version": version, "token": encode_token(written_now)}
-    return said
+        extensions = {"consistent": queries.consistent, "waitedMs": round(queries.waited * 1000)}
+    if written:
+        stream, version = list(written.items())[-1]
+        extensions |= {"stream": stream, "version": version, "token": encode_token(written)}
+    return extensions

@@ -1,43 +1,38 @@
-"""What a query may cost, found before it runs: depth, aliases, and an estimate of the fields it will answer with."""
+"""Limit the cost of a query, measured before it runs, and the requests of a client per minute."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from math import ceil
+from typing import Any, Literal, NamedTuple
 
 from graphql import (
-    DocumentNode,
-    FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLError,
     GraphQLField,
     GraphQLInterfaceType,
     GraphQLList,
     GraphQLObjectType,
     GraphQLSchema,
-    InlineFragmentNode,
-    IntValueNode,
-    OperationDefinitionNode,
     SchemaMetaFieldDef,
-    SelectionNode,
-    SelectionSetNode,
     TypeMetaFieldDef,
-    VariableNode,
     Visitor,
     get_named_type,
     get_nullable_type,
     visit,
 )
+from graphql.language import ast
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 
 from shared.config.settings import Settings
 
 _UNBOUNDED_LIST = 10  # assumed length of a list that has no argument `limit`
-_INTROSPECTED_LIST = 5  # the same in introspection, so that a tool's usual query is about a sixth of what is allowed
-_LOOKED_PAST_FOR_ONE = 10  # documents that are read and not shown, which cost as much as one field
+_INTROSPECTED_LIST = 5  # in introspection; a tool's usual query then costs a sixth of the limit
+_READ_PER_FIELD = 10  # documents that are read but not returned, which cost as much as one field
 _META_FIELDS = {"__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef}
 
 
 class Measure(NamedTuple):
-    """`cost`: fields in the answer, every list as long as its limit allows, and what is read on the way to them."""
+    """`cost`: fields in the answer if every list is as long as allowed, plus documents read."""
 
     depth: int = 0
     aliases: int = 0
@@ -45,7 +40,7 @@ class Measure(NamedTuple):
 
 
 def require_affordable(measured: Measure, settings: Settings) -> None:
-    """Raise GraphQLError saying which limit the query exceeds."""
+    """Raise GraphQLError that names the limit when the query exceeds one."""
     for name, value, bound in (
         ("depth", measured.depth, settings.max_query_depth),
         ("number of aliases", measured.aliases, settings.max_query_aliases),
@@ -55,16 +50,16 @@ def require_affordable(measured: Measure, settings: Settings) -> None:
             raise GraphQLError(f"the query's {name} is {value}; at most {bound} is allowed")
 
 
-def require_modest(document: DocumentNode, settings: Settings) -> None:
-    """Raise GraphQLError for a document so large that validating it would keep others waiting.
+def require_validatable(document: ast.DocumentNode, settings: Settings) -> None:
+    """Raise GraphQLError for a document so large that validating it would delay other requests.
 
-    Validation compares fields of the same name with each other, so its time grows with the square of their number.
+    Validation compares fields of the same name with each other, so its time grows quadratically.
     """
-    counted = _Counter()
-    visit(document, counted)
+    counter = _Counter()
+    visit(document, counter)
     for what, number, bound in (
-        ("fields", counted.fields, settings.max_query_fields),
-        ("fragments", counted.spreads, settings.max_query_fragments),
+        ("fields", counter.fields, settings.max_query_fields),
+        ("fragments", counter.spreads, settings.max_query_fragments),
     ):
         if number > bound:
             raise GraphQLError(f"the query has {number} {what}; at most {bound} are allowed")
@@ -84,36 +79,36 @@ class _Counter(Visitor):
 
 
 class Meter:
-    """Measures one operation. Each fragment is measured once, so that fragments can't make measuring expensive.
+    """Measures one operation; each fragment once, so that fragments can't make this expensive.
 
-    `variables`: as the operation will see them, its own defaults included. A limit or offset beyond what `settings` allow
-    counts as what they allow; it is refused by the field itself, which says so better.
+    `variables`: the operation's, with their defaults. A limit or offset above the settings' maximum
+    counts as the maximum: the field's resolver refuses it with a better message.
     """
 
     def __init__(
-        self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any], settings: Settings
+        self, schema: GraphQLSchema, document: ast.DocumentNode, variables: Mapping[str, Any], settings: Settings
     ) -> None:
         self._schema = schema
         self._settings = settings
         self._variables = variables
-        self._fragments = {n.name.value: n for n in document.definitions if isinstance(n, FragmentDefinitionNode)}
+        self._fragments = {n.name.value: n for n in document.definitions if isinstance(n, ast.FragmentDefinitionNode)}
         self._measured: dict[str, Measure] = {}
 
-    def operation(self, operation: OperationDefinitionNode) -> Measure:
+    def operation(self, operation: ast.OperationDefinitionNode) -> Measure:
         return self._selections(operation.selection_set, self._schema.get_root_type(operation.operation))
 
-    def _selections(self, selections: SelectionSetNode | None, parent: object) -> Measure:
+    def _selections(self, selections: ast.SelectionSetNode | None, parent: object) -> Measure:
         parts = [self._selection(node, parent) for node in (selections.selections if selections else ())]
         depth = max((part.depth for part in parts), default=0)
         return Measure(depth, sum(part.aliases for part in parts), sum(part.cost for part in parts))
 
-    def _selection(self, node: SelectionNode, parent: object) -> Measure:
+    def _selection(self, node: ast.SelectionNode, parent: object) -> Measure:
         match node:
-            case FieldNode():
+            case ast.FieldNode():
                 return self._field(node, parent)
-            case FragmentSpreadNode():
+            case ast.FragmentSpreadNode():
                 return self._fragment(node.name.value)
-            case InlineFragmentNode():
+            case ast.InlineFragmentNode():
                 condition = node.type_condition
                 return self._selections(
                     node.selection_set, self._schema.get_type(condition.name.value) if condition else parent
@@ -128,19 +123,19 @@ class Meter:
             self._measured[name] = self._selections(fragment.selection_set, condition)
         return self._measured[name]
 
-    def _field(self, node: FieldNode, parent: object) -> Measure:
-        """How deep introspection is, is the schema's doing; how often it is asked for in one query, the client's."""
+    def _field(self, node: ast.FieldNode, parent: object) -> Measure:
+        """Introspection has no depth, which the schema decides, but a cost: it can be repeated."""
         name = node.name.value
         if name == "__typename" or not isinstance(parent, GraphQLObjectType | GraphQLInterfaceType):
             return Measure()
         field = _META_FIELDS.get(name) or parent.fields[name]
         inner = self._selections(node.selection_set, get_named_type(field.type))
         aliases = inner.aliases + (1 if node.alias else 0)
-        cost = 1 + self._length(node, field) * inner.cost + self._looked_past(node, field) // _LOOKED_PAST_FOR_ONE
+        cost = 1 + self._length(node, field) * inner.cost + self._documents_skipped(node, field) // _READ_PER_FIELD
         return Measure(0 if name in _META_FIELDS else inner.depth + 1, aliases, cost)
 
-    def _length(self, node: FieldNode, field: GraphQLField) -> int:
-        """How often the field's selections are answered."""
+    def _length(self, node: ast.FieldNode, field: GraphQLField) -> int:
+        """Return how often the field's selections appear in the answer."""
         if not isinstance(get_nullable_type(field.type), GraphQLList):
             return 1
         if get_named_type(field.type).name.startswith("__"):
@@ -148,18 +143,52 @@ class Meter:
         limit = self._number(node, field, "limit")
         return _UNBOUNDED_LIST if limit is None else min(limit, self._settings.max_list_limit)
 
-    def _looked_past(self, node: FieldNode, field: GraphQLField) -> int:
-        """Documents that the database reads without their being shown."""
+    def _documents_skipped(self, node: ast.FieldNode, field: GraphQLField) -> int:
+        """Return how many documents the database reads that are not in the answer."""
         searched = self._settings.max_search_documents if "searchTerm" in field.args else 0
         return searched + min(self._number(node, field, "offset") or 0, self._settings.max_list_offset)
 
-    def _number(self, node: FieldNode, field: GraphQLField, name: str) -> int | None:
-        """An argument that is at least 0, or its default; None where it has neither."""
+    def _number(self, node: ast.FieldNode, field: GraphQLField, name: str) -> int | None:
+        """Return the argument's value, at least 0, or its default; None when it has neither."""
         given: Any = next((a.value for a in node.arguments or () if a.name.value == name), None)
-        if isinstance(given, IntValueNode):
+        if isinstance(given, ast.IntValueNode):
             return max(0, int(given.value))
-        if isinstance(given, VariableNode) and isinstance(value := self._variables.get(given.name.value), int):
+        if isinstance(given, ast.VariableNode) and isinstance(value := self._variables.get(given.name.value), int):
             return max(0, value)
         argument = field.args.get(name)
         default = argument.ast_node.default_value if argument and argument.ast_node else None
-        return int(default.value) if isinstance(default, IntValueNode) else None
+        return int(default.value) if isinstance(default, ast.IntValueNode) else None
+
+
+class Rates:
+    """Counts each client's requests in this process against a limit per minute.
+
+    - A client gets at most the limit within a minute of the clock. The previous minute counts by the
+      share of it that is less than a minute ago, so 60 seconds never see more than twice the limit.
+    - Instances don't share counters: together they allow the limit times `max_instances`.
+    - More than `max_clients` counters of addresses are all dropped, so that memory stays bounded;
+      users have counters of their own, which are dropped in the same way.
+    - The clock is the wall clock. After a jump the counters of that minute hold, mostly none, so
+      no client is refused for more than two minutes.
+    """
+
+    def __init__(self, settings: Settings, max_clients: int = 10_000) -> None:
+        self._limits = {"user": settings.rate_limit_signed_in, "address": settings.rate_limit_anonymous}
+        self._max_clients = max_clients
+        self._counters = {kind: MemoryStorage() for kind in self._limits}
+
+    def seconds_until_allowed(self, kind: Literal["user", "address"], client: str) -> int:
+        """Count a request. Return 0 if it is allowed, else the seconds until one will be."""
+        limit = self._limits[kind]
+        if len(self._counters[kind].expirations) > self._max_clients:
+            self._counters[kind] = MemoryStorage()
+        counters, rate = self._counters[kind], RateLimitItemPerMinute(limit)
+        if limit == 0 or SlidingWindowCounterRateLimiter(counters).hit(rate, client):
+            return 0
+        return self._until_free(counters, rate.key_for(client), limit)
+
+    def _until_free(self, counters: MemoryStorage, key: str, limit: int) -> int:
+        """Return when the previous minute counts less; a full present minute must pass first."""
+        before, before_left, now, now_left = counters.get_sliding_window(key, 60)
+        seconds = before_left - (limit - now) * 60 / before if now < limit and before else now_left - 60
+        return max(1, ceil(seconds + 0.001))

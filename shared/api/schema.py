@@ -1,222 +1,131 @@
-"""schema.graphql bound to its resolvers: by name where a field needs work, to the documents' fields where it doesn't;
-and its own scalars, exact decimals and UTC times."""
+"""Bind schema.graphql to its resolvers and its scalars: exact decimals and times in UTC."""
 
-import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from graphql import (
-    FloatValueNode,
-    GraphQLError,
-    GraphQLObjectType,
-    GraphQLScalarType,
-    GraphQLSchema,
-    IntValueNode,
-    StringValueNode,
-    ValueNode,
-    build_schema,
-)
+from graphql import GraphQLError, GraphQLObjectType, GraphQLScalarType, GraphQLSchema, build_schema
+from graphql.error import located_error
+from graphql.language import ast
+from pydantic.alias_generators import to_snake
 
-from shared.api import (
-    administration,
-    event_history,
-    history,
+from shared.api.context import Info, LiveField, Resolver, Resolvers, SourceEvent
+from shared.api.resolvers import (
+    categories,
+    dead_letters,
+    events,
+    health,
     messages,
-    monitoring,
-    queries,
+    orders,
+    products,
+    projections,
+    sagas,
     statistics,
-    subscriptions,
-    timeline,
-    topology,
 )
-from shared.api.context import Info
-from shared.api.mutations import MUTATIONS, resolver
 from shared.config.manifest import ROOT
-from shared.dead_letters.protocol import DeadLetter, LetterEntry
-from shared.read_models.documents import CategoryDocument, ItemDocument, OrderDocument, ProductDocument
-from shared.read_models.protocol import Fields
+from shared.monitoring.recorder import watched
 
-_STEPS = {
-    "PENDING": "reserve_inventory",
-    "INVENTORY_RESERVED": "process_payment",
-    "PAYMENT_PROCESSED": "arrange_shipping",
-    "SHIPPED": "confirm_order",
-}
-_ENDS = {"CONFIRMED": "COMPLETED", "CANCELLED": "FAILED", "FAILED": "FAILED"}
+MODULES = (categories, products, orders, events, sagas, messages, dead_letters, projections, health, statistics)
+"""Every module of resolvers/. Each has a table RESOLVERS."""
 
-
-def _saga_status(order: Fields, _: Info) -> str:
-    return _ENDS.get(order["status"], "STARTED")
-
-
-def _saga_step(order: Fields, _: Info) -> str | None:
-    if order["status"] in _ENDS:
-        return None
-    return "compensating" if order["closing"] else _STEPS[order["status"]]
-
-
-def _personal(key: str, masked: str | None = None) -> Any:
-    """A field that only the order's owner and admins see."""
-    return lambda order, info: order[key] if info.context.actor.may_see(order["user_id"]) else masked
-
-
-RESOLVERS: Mapping[str, Mapping[str, Any]] = {
-    "Query": {
-        "category": queries.category,
-        "categories": queries.categories,
-        "searchCategories": queries.search_categories,
-        "product": queries.product,
-        "products": queries.products,
-        "searchProducts": queries.search_products,
-        "order": queries.order,
-        "orders": queries.orders,
-        "userOrders": queries.user_orders,
-        "events": history.events,
-        "recentEvents": history.recent_events,
-        "eventHistory": event_history.event_history,
-        "eventStoreStats": history.event_store_stats,
-        "pubsubMessages": messages.pubsub_messages,
-        "pubsubStats": messages.pubsub_stats,
-        "queryExecutions": history.query_executions,
-        "commandExecutions": history.command_executions,
-        "health": monitoring.health,
-        "serviceHealth": monitoring.service_health,
-        "memoryInfo": monitoring.memory_info,
-        "systemStatistics": statistics.system_statistics,
-        "projectionStatus": statistics.projection_status,
-        "dashboardStats": statistics.dashboard_stats,
-        "systemTopology": topology.system_topology,
-        **administration.QUERIES,
-    },
-    "Mutation": {**{name: resolver(mutation) for name, mutation in MUTATIONS.items()}, **administration.MUTATIONS},
-    "Subscription": {name: one.shown for name, one in subscriptions.SUBSCRIPTIONS.items()},
-    "HealthCheckResult": {"durationMs": lambda check, _: check["durationMs"]},
-    "Category": {"products": queries.products_of_category, "productCount": queries.product_count},
-    "Product": {
-        "category": queries.category_of_product,
-        "availableQuantity": lambda product, _: product["stock_quantity"] - product["reserved_quantity"],
-    },
-    "Order": {
-        "userId": _personal("user_id", masked="***"),
-        "paymentId": _personal("payment_id"),
-        "shippingId": _personal("shipping_id"),
-        "sagaId": lambda order, _: order["id"],
-        "reason": _personal("reason"),
-        "sagaStatus": _saga_status,
-        "timeline": timeline.timeline,
-        "sagaCurrentStep": _saga_step,
-    },
-}
-
-_DOCUMENTS: Mapping[str, type[Any]] = {
-    "Category": CategoryDocument,
-    "Product": ProductDocument,
-    "Order": OrderDocument,
-    "OrderItem": ItemDocument,
-    "DeadLetter": DeadLetter,
-    "DeadLetterEntry": LetterEntry,
-    "SagaDetail": administration.SagaDetail,
-    "TimelineEntry": timeline.TimelineEntry,
-    "SagaCommand": administration.SagaCommand,
-}
-_TIMES = {"created_at", "updated_at"}
-_RESULTS = {
-    "OrderResult": {"success", "order", "message"},
-    "DeleteResult": {"success", "message"},
-    "Event": {
-        *("id", "aggregate_id", "aggregate_type", "event_type", "event_data", "event_version", "global_sequence"),
-        *("metadata", "inserted_at"),
-    },
-    "EventHistoryEntry": {"event", "before", "after", "changes"},
-    "FieldChange": {"field", "before", "after"},
-    "QueryExecution": {
-        *("id", "query_type", "query_params", "execution_time_ms", "result_count", "status", "error_message"),
-        "timestamp",
-    },
-    "CommandExecution": {
-        *("id", "command_type", "command_data", "aggregate_id", "aggregate_type", "execution_time_ms", "status"),
-        *("error_message", "events_generated", "timestamp"),
-    },
-    "EventStoreStats": {"total_events", "events_by_type", "events_by_aggregate", "latest_sequence"},
-    "EventTypeCount": {"event_type", "count"},
-    "AggregateTypeCount": {"aggregate_type", "count"},
-    "HealthReport": {"status", "timestamp", "checks", "version", "node"},
-    "HealthCheckResult": {"name", "status", "message", "details"},
-    "MemoryInfo": {"total_mb", "process_mb", "binary_mb", "ets_mb", "process_count", "port_count"},
-    "RetriedDeadLetters": {"retried", "left"},
-    "PubsubMessage": {"id", "topic", "message_type", "payload", "timestamp", "source_service"},
-    "PubsubTopicStats": {"topic", "message_count", "messages_per_minute", "last_message_at"},
-    "SystemStatistics": {"event_store", "command_db", "query_db", "sagas"},
-    "DatabaseStats": {"total_records", "last_updated", "records"},
-    "RecordCount": {"name", "count"},
-    "ReadModelStats": {"categories", "products", "orders", "last_updated"},
-    "SagaStats": {"active", "completed", "failed", "compensated", "total"},
-    "ProjectionStatus": {
-        *("name", "read_model", "status", "position", "lag_events", "lag_seconds", "processed_count"),
-        *("last_processed_at", "deliveries", "failed_deliveries", "dead_letters", "last_error", "last_error_at"),
-        "generations",
-    },
-    "Generations": {"live", "other", "state", "since", "passes", "checked", "streams", "behind"},
-    "SystemTopologyNode": {
-        *("service_name", "node_name", "group", "status", "uptime_seconds", "memory_usage_mb", "cpu_usage_percent"),
-        *("message_queue_size", "connections"),
-    },
-    "ServiceConnection": {"target_service", "connection_type", "status", "latency_ms"},
-    "DashboardStats": {
-        *("total_events", "events_per_minute", "active_sagas", "total_commands", "total_queries", "system_health"),
-        *("error_rate", "average_latency_ms"),
-    },
-}
+_ROOT_TYPES = ("Query", "Mutation", "Subscription")
 
 
 class UnboundField(Exception):
-    """The schema has a field that no resolver and no document provides, or a resolver has no field."""
+    """A root field has no resolver, a resolver has no field, or a field has two resolvers."""
 
 
 @lru_cache
 def schema() -> GraphQLSchema:
-    """Raises UnboundField."""
-    built = build_schema((ROOT / "schema.graphql").read_text())
-    bind_scalars(built)
-    if unknown := set(RESOLVERS) - set(built.type_map):
+    """Return schema.graphql with its resolvers. Raises UnboundField."""
+    return bound((ROOT / "schema.graphql").read_text(), resolvers())
+
+
+def resolvers() -> Resolvers:
+    """Return the resolvers of all modules. Raises UnboundField."""
+    return merged([module.RESOLVERS for module in MODULES])
+
+
+def merged(tables: Sequence[Resolvers]) -> Resolvers:
+    """Return one table for all. Raises UnboundField for a field that two tables resolve."""
+    merged: dict[str, dict[str, Resolver | LiveField]] = {}
+    for table in tables:
+        for type_name, fields in table.items():
+            known = merged.setdefault(type_name, {})
+            if twice := known.keys() & fields.keys():
+                raise UnboundField(f"two modules resolve {_names(type_name, twice)}")
+            known |= fields
+    return merged
+
+
+def bound(sdl: str, resolvers: Resolvers) -> GraphQLSchema:
+    """Return the schema of the text with these resolvers. Raises UnboundField."""
+    schema = build_schema(sdl)
+    bind_scalars(schema)
+    if unknown := set(resolvers) - set(schema.type_map):
         raise UnboundField(f"the schema has no type {', '.join(sorted(unknown))}")
-    for name, kind in built.type_map.items():
+    for name, kind in schema.type_map.items():
         if isinstance(kind, GraphQLObjectType) and not name.startswith("__"):
-            _bind(kind)
-    return built
+            _bind(kind, resolvers.get(name, {}), name in _ROOT_TYPES)
+    return schema
 
 
-def _bind(kind: GraphQLObjectType) -> None:
-    resolvers = RESOLVERS.get(kind.name, {})
-    provided = _provided(kind.name)
-    if unknown := set(resolvers) - set(kind.fields):
-        raise UnboundField(f"{kind.name} has no field {', '.join(sorted(unknown))}")
+def _bind(kind: GraphQLObjectType, resolvers: Mapping[str, Resolver | LiveField], is_root: bool) -> None:
+    if unknown := resolvers.keys() - kind.fields.keys():
+        raise UnboundField(f"the schema has no field {_names(kind.name, unknown)}")
+    if is_root and (missing := kind.fields.keys() - resolvers.keys()):
+        raise UnboundField(f"nothing resolves {_names(kind.name, missing)}")
     for name, field in kind.fields.items():
-        if name in resolvers:
-            field.resolve = history.remembered(name, resolvers[name]) if kind.name == "Query" else resolvers[name]
-            field.subscribe = subscriptions.SUBSCRIPTIONS[name].source if kind.name == "Subscription" else None
-        elif snake_case(name) in provided:
-            field.resolve = _from_document(snake_case(name))
-        else:
-            raise UnboundField(f"nothing provides {kind.name}.{name}")
+        match resolvers.get(name):
+            case LiveField() as subscription:
+                field.subscribe, field.resolve = _located(subscription), subscription.resolve
+            case None:
+                field.resolve = _attribute(to_snake(name))
+            case resolver:
+                field.resolve = _recorded(name, resolver) if kind.name == "Query" else resolver
 
 
-def _provided(name: str) -> set[str]:
-    if name in _DOCUMENTS:
-        return {field.name for field in dataclasses.fields(_DOCUMENTS[name])} | _TIMES
-    return _RESULTS.get(name, set())
+def _names(type_name: str, fields: Iterable[str]) -> str:
+    return ", ".join(f"{type_name}.{field}" for field in sorted(fields))
 
 
-def _from_document(key: str) -> Any:
-    return lambda document, _: document.get(key)
+def _attribute(key: str) -> Resolver:
+    """Read the field from its parent: a dict, or a dataclass."""
+    return lambda parent, _: parent.get(key) if isinstance(parent, Mapping) else getattr(parent, key)
 
 
-def snake_case(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+def _recorded(name: str, resolve: Resolver) -> Resolver:
+    """Record each call of a query in the history of executions."""
+
+    async def recorded(root: Any, info: Info, /, **arguments: Any) -> Any:
+        request = info.context
+        with watched(request.engines.recorder, "query", name, request.context, arguments) as watch:
+            result = await resolve(root, info, **arguments)
+            watch.results = len(result) if isinstance(result, list) else int(result is not None)
+            return result
+
+    return recorded
+
+
+def _located(subscription: LiveField) -> Resolver:
+    """Report an error that ends the events at the subscription's field."""
+
+    async def subscribe(_: Any, info: Info, **arguments: Any) -> AsyncGenerator[SourceEvent]:
+        return located(await subscription.subscribe(info, **arguments), info)
+
+    async def located(events: AsyncGenerator[SourceEvent], info: Info) -> AsyncGenerator[SourceEvent]:
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+        except Exception as error:
+            raise located_error(error, info.field_nodes, info.path.as_list()) from error
+
+    return subscribe
 
 
 _NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
@@ -234,8 +143,8 @@ def decimal_in(value: Any) -> Decimal:
     return Decimal(text)
 
 
-def decimal_literal(node: ValueNode) -> Decimal:
-    if not isinstance(node, StringValueNode | IntValueNode | FloatValueNode):
+def decimal_literal(node: ast.ValueNode) -> Decimal:
+    if not isinstance(node, ast.StringValueNode | ast.IntValueNode | ast.FloatValueNode):
         raise GraphQLError("Decimal must be a number or a string", node)
     return decimal_in(node.value)
 

@@ -1,4 +1,7 @@
-"""Server-sent events after the graphql-sse protocol: how results are sent, and how a client says where it was."""
+"""Send server-sent events after the graphql-sse protocol; read where a client continues.
+
+Not with sse-starlette: it patches uvicorn at import, and does not say why a stream ended.
+"""
 
 import asyncio
 import json
@@ -11,7 +14,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from shared.api.context import Info
+from shared.api.context import Info, ResumePoint
 from shared.config.settings import Settings
 from shared.domain.errors import Invalid
 from shared.event_store.protocol import Checkpoint
@@ -27,122 +30,111 @@ STREAM_HEADERS = {
 }
 COMPLETE = b"event: complete\ndata: \n\n"
 HEARTBEAT = b":\n\n"
-_WRITE_SECONDS = 30.0
-"""For a client to take what is written before it counts as gone."""
+WRITE_SECONDS = 30.0  # after which a client that reads nothing counts as too slow
 
-_MOST = Checkpoint(2**15 - 1, 2**64 - 1, 2**63 - 1)
-"""What PostgreSQL has room for."""
+_MAX_CHECKPOINT = Checkpoint(2**15 - 1, 2**64 - 1, 2**63 - 1)  # PostgreSQL's range
 _CHECKPOINT = re.compile(r"(\d{1,5})\.(\d{1,20})\.(\d{1,19})", re.ASCII)
 
 _log = structlog.get_logger()
 
-Place = tuple[Checkpoint, ...]
-"""How far a subscriber has come, in each of the logs that the subscription follows."""
 
-
-class Shown(NamedTuple):
-    """`place`: after which to go on, where that can be said. `value`: what the field's resolvers get; None when there is
-    only the place to tell."""
-
-    place: Place | None
-    value: Any
-
-
-def last_seen(info: Info, logs: int = 1) -> Place | None:
-    """The place that the client says it has come to, in so many logs. Raises Invalid."""
-    given = info.context.last_event_id
-    if not given:
+def resume_point(info: Info, logs: int = 1) -> ResumePoint | None:
+    """Read the header Last-Event-ID: one checkpoint for each of `logs` logs. Raises Invalid."""
+    header = info.context.last_event_id
+    if not header:
         return None
-    found = [_CHECKPOINT.fullmatch(part) for part in given.split("-", logs)]
-    places = tuple(Checkpoint(*map(int, one.groups())) for one in found if one)
-    possible = all(number <= most for place in places for number, most in zip(place, _MOST, strict=True))
-    if len(places) != logs or len(found) != logs or not possible:
+    matches = [_CHECKPOINT.fullmatch(part) for part in header.split("-", logs)]
+    point = tuple(Checkpoint(*map(int, match.groups())) for match in matches if match)
+    storable = all(n <= most for checkpoint in point for n, most in zip(checkpoint, _MAX_CHECKPOINT, strict=True))
+    if len(point) != logs or len(matches) != logs or not storable:
         raise Invalid(
-            f"Last-Event-ID must be the id of an event of this subscription, not {given!r:.60}", ("Last-Event-ID",)
+            f"Last-Event-ID must be the id of an event of this subscription, not {header!r:.60}", ("Last-Event-ID",)
         )
-    return places
+    return point
 
 
-def require_known(seen: Place | None, ends: Place) -> None:
-    """Raise Invalid for a place that its log has not come to: it is of another one, or of one that is lost."""
-    if seen is not None and any(place > end for place, end in zip(seen, ends, strict=True)):
+def require_in_log(seen: ResumePoint | None, ends: ResumePoint) -> None:
+    """Raise Invalid for a point beyond the end of its log: it is from another or a lost log."""
+    if seen is not None and any(checkpoint > end for checkpoint, end in zip(seen, ends, strict=True)):
         raise Invalid("Last-Event-ID is beyond the end of this log; subscribe without it", ("Last-Event-ID",))
 
 
-def dumped(body: object) -> bytes:
+def to_json(body: object) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
-def frame(body: dict[str, Any] | None, place: Place | None = None) -> bytes:
-    """A `next`; or with only a place, what moves a client's Last-Event-ID and nothing else. The place is in the extensions
-    too: the client of graphql-sse does not tell ids."""
-    if place is None:
-        return b"event: next\ndata: " + dumped(body) + b"\n\n"
-    event_id = "-".join(".".join(map(str, checkpoint)) for checkpoint in place)
+def encode_event(body: dict[str, Any] | None, resume_point: ResumePoint | None = None) -> bytes:
+    """Return a `next` event; or without a body an event that only moves the client's Last-Event-ID.
+
+    The id is also in the body's extensions, since the client of graphql-sse does not expose it.
+    """
+    if resume_point is None:
+        return b"event: next\ndata: " + to_json(body) + b"\n\n"
+    event_id = "-".join(".".join(map(str, checkpoint)) for checkpoint in resume_point)
     if body is None:
         return f"id: {event_id}\n\n".encode()
-    told = body | {"extensions": {"lastEventId": event_id}}
-    return f"id: {event_id}\nevent: next\ndata: ".encode() + dumped(told) + b"\n\n"
+    with_id = body | {"extensions": {"lastEventId": event_id}}
+    return f"id: {event_id}\nevent: next\ndata: ".encode() + to_json(with_id) + b"\n\n"
 
 
 End = Literal["COMPLETE", "SLOW", "GONE", "FAILED"]
-"""What became of a stream: sent to its end, the client too slow, or gone by itself, or a fault at our side."""
+"""Why a stream ended: complete, client too slow, client disconnected, or an error of ours."""
 
 
 class Frame(NamedTuple):
-    """`end`: what becomes of the stream if this is its last frame."""
+    """`end`: why the stream ends if this is its last frame."""
 
     chunk: bytes
     end: End = "COMPLETE"
 
 
 class EventStream(Response):
-    """`frames`: sent as they come, then `complete`; with heartbeats while there is nothing, and for so long as is set.
-    `leave`: called when it is over."""
+    """Sends frames as they come, heartbeats while there are none, and `complete` at the end or when
+    the stream's time is up. `release`: called once the stream has ended, whatever the reason.
+    """
 
-    def __init__(self, frames: AsyncGenerator[Frame], settings: Settings, leave: Callable[[], None]) -> None:
+    def __init__(self, frames: AsyncGenerator[Frame], settings: Settings, release: Callable[[], None]) -> None:
         super().__init__(headers=STREAM_HEADERS)
         del self.headers["content-length"]
         self._frames = frames
-        self._pause = settings.heartbeat_seconds
-        self._seconds = settings.subscription_max_seconds
-        self._leave = leave
+        self._heartbeat_seconds = settings.heartbeat_seconds
+        self._max_seconds = settings.subscription_max_seconds
+        self._release = release
         self._last: End = "COMPLETE"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         end: End = "FAILED"
-        gone = asyncio.ensure_future(_gone(receive))
-        sending = asyncio.ensure_future(self._sent(send))
+        disconnected = asyncio.ensure_future(_disconnected(receive))
+        sending = asyncio.ensure_future(self._send_all(send))
         try:
-            await asyncio.wait({gone, sending}, return_when=asyncio.FIRST_COMPLETED)
-            end = _end_of(sending, self._last)
+            await asyncio.wait({disconnected, sending}, return_when=asyncio.FIRST_COMPLETED)
+            end = self._end_of(sending)
         finally:
-            gone.cancel()
+            disconnected.cancel()
             sending.cancel()
-            await asyncio.gather(gone, sending, return_exceptions=True)
-            self._leave()
+            await asyncio.gather(disconnected, sending, return_exceptions=True)
+            self._release()
             count("shop_subscriptions_total", end)
 
-    async def _sent(self, send: Send) -> None:
+    async def _send_all(self, send: Send) -> None:
         async def write(chunk: bytes, more: bool = True) -> None:
-            async with asyncio.timeout(_WRITE_SECONDS):
+            async with asyncio.timeout(WRITE_SECONDS):
                 await send({"type": "http.response.body", "body": chunk, "more_body": more})
 
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        ends = clock.monotonic() + self._seconds
+        ends_at = clock.monotonic() + self._max_seconds
         with span("subscription", parent=UNTRACED):
-            async with aclosing(self._paced(ends)) as chunks:
+            async with aclosing(self._with_heartbeats(ends_at)) as chunks:
                 async for chunk in chunks:
                     await write(chunk)
         await write(COMPLETE, more=False)
 
-    async def _paced(self, ends: float) -> AsyncGenerator[bytes]:
-        """The frames, and heartbeats between them."""
+    async def _with_heartbeats(self, ends_at: float) -> AsyncGenerator[bytes]:
         async with aclosing(self._frames):
             coming = asyncio.ensure_future(anext(self._frames, None))
             try:
-                while (left := ends - clock.monotonic()) > 0:
-                    await asyncio.wait({coming}, timeout=min(left, self._pause))
+                while (left := ends_at - clock.monotonic()) > 0:
+                    await asyncio.wait({coming}, timeout=min(left, self._heartbeat_seconds))
                     if not coming.done():
                         yield HEARTBEAT
                     elif (frame := coming.result()) is None:
@@ -155,23 +147,22 @@ class EventStream(Response):
                 coming.cancel()
                 await asyncio.gather(coming, return_exceptions=True)
 
-
-def _end_of(sending: "asyncio.Future[None]", last: End) -> End:
-    """`last`: what the last frame says. Raises what is a fault of ours."""
-    if not sending.done():
-        return "GONE"
-    match sending.exception():
-        case None:
-            return last
-        case TimeoutError():
-            _log.warning("a subscriber does not read", seconds=_WRITE_SECONDS)
-            return "SLOW"
-        case OSError():
+    def _end_of(self, sending: "asyncio.Future[None]") -> End:
+        """Return why the stream ended. Raises errors of ours."""
+        if not sending.done():
             return "GONE"
-        case error:
-            raise error
+        match sending.exception():
+            case None:
+                return self._last
+            case TimeoutError():
+                _log.warning("a subscriber does not read", seconds=WRITE_SECONDS)
+                return "SLOW"
+            case OSError():
+                return "GONE"
+            case error:
+                raise error
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

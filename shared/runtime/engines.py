@@ -207,6 +207,11 @@ class Engines:
         return httpx.AsyncClient(timeout=timeout, limits=limits)
 
     @once
+    def health_http(self) -> httpx.Client:
+        """The client that asks functions for their health. Such requests are rare, so it keeps no connection open."""
+        return self._made.enter_context(httpx.Client(limits=httpx.Limits(max_keepalive_connections=0)))
+
+    @once
     def _event_store_pool(self) -> Pool:
         return self._pool(self.settings.event_store_url)
 

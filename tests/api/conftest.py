@@ -1,5 +1,29 @@
 """The shop that the tests of this folder use."""
 
-from tests.shop_in_memory import plain_logs, provider, shop, shop_settings
+from collections.abc import Iterator
+from dataclasses import replace
 
-__all__ = ["plain_logs", "provider", "shop", "shop_settings"]
+import pytest
+
+from shared.resilience import clock
+from tests.fakes import MovableClock
+from tests.shop_in_memory import ShopInMemory, plain_logs, provider, served, shop, shop_settings
+
+__all__ = ["plain_logs", "provider", "services", "shop", "shop_settings"]
+
+
+@pytest.fixture
+def services(shop: ShopInMemory) -> Iterator[ShopInMemory]:
+    """The shop with its functions on ports of their own, where serviceHealth asks them."""
+    with served("command") as command, served("query") as query:
+        shop.engines.settings = replace(
+            shop.engines.settings, command_url=f"{command}/{{function}}", query_url=f"{query}/{{function}}"
+        )
+        yield shop
+
+
+@pytest.fixture
+def movable_clock() -> Iterator[MovableClock]:
+    machine = MovableClock()
+    with clock.use(machine):
+        yield machine

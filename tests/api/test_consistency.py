@@ -1,4 +1,4 @@
-"""Reading one's own writes, however slow the projections are."""
+"""Clients read their own writes, however slow the projections are."""
 
 import json
 import time
@@ -34,7 +34,7 @@ def token_of(response: httpx.Response) -> str:
 
 @pytest.fixture
 def slow(shop: ShopInMemory) -> Callable[[float], None]:
-    """Makes every delivery that much later."""
+    """Delay every delivery by so many seconds."""
 
     def by(seconds: float) -> None:
         deliver = shop.hand_over
@@ -64,7 +64,7 @@ def test_several_mutations_answer_with_all_they_wrote(shop: ShopInMemory) -> Non
     assert len(token.split(",")) == 2
 
 
-def test_a_query_without_a_token_says_nothing_of_it(shop: ShopInMemory) -> None:
+def test_a_query_without_a_token_has_no_consistency_extension(shop: ShopInMemory) -> None:
     answer = ask(shop, "{ products { id } }")
     assert "Consistency" not in answer.headers
     assert "extensions" not in answer.json()
@@ -91,7 +91,7 @@ def test_the_count_of_a_category_waits_for_the_product(shop: ShopInMemory, slow:
     assert answer["data"]["category"]["productCount"] == 1
 
 
-def test_past_the_bound_it_answers_with_what_there_is_and_says_so(shop: ShopInMemory) -> None:
+def test_after_the_longest_wait_the_answer_is_stale_and_says_so(shop: ShopInMemory) -> None:
     shop.deliver = lambda to, body: 204  # every message is lost
     token = token_of(ask(shop, CATEGORY))
     started = time.monotonic()
@@ -102,14 +102,14 @@ def test_past_the_bound_it_answers_with_what_there_is_and_says_so(shop: ShopInMe
     assert answer["extensions"]["consistency"]["waitedMs"] >= 500
 
 
-def test_only_the_read_models_that_are_read_are_waited_for(shop: ShopInMemory) -> None:
+def test_a_query_waits_only_for_the_read_models_that_it_reads(shop: ShopInMemory) -> None:
     shop.deliver = lambda to, body: 204
     token = token_of(ask(shop, CATEGORY))
     answer = ask(shop, "{ orders { id } products { id } }", token).json()
     assert answer["extensions"]["consistency"] == {"consistent": True, "waitedMs": 0}
 
 
-def test_the_version_counts_and_not_only_that_something_is_there(shop: ShopInMemory) -> None:
+def test_an_older_version_of_the_document_is_waited_past(shop: ShopInMemory) -> None:
     product = shop.new_product()
     shop.settle()
     holding = Event()
@@ -127,7 +127,7 @@ BAD += [",".join([f"{PRODUCT}:1"] * 101)]
 
 
 @pytest.mark.parametrize("token", BAD)
-def test_what_is_no_token_is_refused_clearly(shop: ShopInMemory, token: str) -> None:
+def test_a_malformed_token_is_refused(shop: ShopInMemory, token: str) -> None:
     answer = ask(shop, "{ products { id } }", token)
     (error,) = answer.json()["errors"]
     assert error["extensions"]["code"] == "INVALID_INPUT"

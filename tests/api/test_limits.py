@@ -1,4 +1,4 @@
-"""What a client may ask, and how often: every limit just at its bound and just beyond it."""
+"""The limits of a query and of requests per minute: each at its bound and just beyond it."""
 
 import asyncio
 import json
@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
 
 from scripts.local.token import emulator_token
-from shared.api.operation import parsed
+from shared.api.limits import Rates
+from shared.api.operation import parse_document
 from shared.config import settings as configured
 from shared.config.manifest import ROOT
 from shared.config.settings import Settings
@@ -25,13 +26,13 @@ RESPONSE = "application/graphql-response+json"
 
 
 def limited(shop: ShopInMemory, **changes: Any) -> ShopInMemory:
-    """The same shop under other settings."""
+    """Change settings of the shop and return it."""
     shop.engines.settings = replace(shop.engines.settings, **changes)
     return shop
 
 
 def problem(answer: Json) -> str:
-    """The message of the only error, or nothing."""
+    """Return the message of the only error, or an empty string."""
     messages = [error["message"] for error in answer.get("errors", ())]
     assert {error["extensions"]["code"] for error in answer.get("errors", ())} <= {"INVALID_INPUT"}
     return messages[0] if messages else ""
@@ -59,8 +60,16 @@ AT_THE_BOUND: dict[str, tuple[int, Callable[[int], str], str]] = {
     "max_query_depth": (3, nested, "depth is 4; at most 3"),
     "max_query_aliases": (2, lambda n: "{" + "".join(f" a{i}: categories {{ id }}" for i in range(n)) + "}", "is 3"),
     "max_query_cost": (21, lambda n: f"{{ categories(limit: {n - 1}) {{ id }} }}", "cost is 22; at most 21"),
-    "max_list_limit": (150, lambda n: f"{{ categories(limit: {n}) {{ id }} }}", "limit must be from 0 to 150, not 151"),
-    "max_list_offset": (7, lambda n: f"{{ categories(offset: {n}) {{ id }} }}", "offset must be from 0 to 7, not 8"),
+    "max_list_limit": (
+        150,
+        lambda n: f"{{ categories(limit: {n}) {{ id }} }}",
+        "limit must be between 0 and 150; got 151",
+    ),
+    "max_list_offset": (
+        7,
+        lambda n: f"{{ categories(offset: {n}) {{ id }} }}",
+        "offset must be between 0 and 7; got 8",
+    ),
     "max_search_characters": (
         4,
         lambda n: f'{{ searchProducts(searchTerm: "{"x" * n}") {{ id }} }}',
@@ -70,7 +79,7 @@ AT_THE_BOUND: dict[str, tuple[int, Callable[[int], str], str]] = {
 
 
 @pytest.mark.parametrize("setting", AT_THE_BOUND)
-def test_a_query_at_a_limit_is_answered_and_one_beyond_it_is_told_the_limit(shop: ShopInMemory, setting: str) -> None:
+def test_a_query_at_a_limit_is_answered_and_one_beyond_it_names_the_limit(shop: ShopInMemory, setting: str) -> None:
     bound, query, message = AT_THE_BOUND[setting]
     limited(shop, **{setting: bound})
     assert problem(shop.graphql(query(bound))) == ""
@@ -81,14 +90,14 @@ def test_a_query_at_a_limit_is_answered_and_one_beyond_it_is_told_the_limit(shop
     ("declared", "given"),
     [("$n: Int", {"n": 1000}), ("$n: Int = 1000", {}), ("$n: Int = 1, $m: Int = 1000", {"n": 1000})],
 )
-def test_a_limit_costs_the_same_wherever_it_is_written(shop: ShopInMemory, declared: str, given: Json) -> None:
+def test_a_limit_costs_the_same_as_literal_variable_and_default(shop: ShopInMemory, declared: str, given: Json) -> None:
     last = "$m" if "$m" in declared else "$n"
     query = f"query ({declared}) {{ categories(limit: $n) {{ products(limit: {last}) {{ id }} }} }}"
     assert "cost is 1001001" in problem(shop.graphql(query, given))
 
 
-def test_what_is_read_on_the_way_costs_too(shop: ShopInMemory) -> None:
-    """Skipped documents and those that a search looks at are read, and paid for, as well."""
+def test_documents_that_are_read_but_not_returned_cost_too(shop: ShopInMemory) -> None:
+    """The database reads, and charges for, skipped documents and those that a search filters."""
     far = " ".join(f"a{n}: products(offset: 100000, limit: 1) {{ id }}" for n in range(5))
     assert "cost is 50010" in problem(shop.graphql(f"{{ {far} }}"))
     assert "cost is 10002" in problem(
@@ -101,16 +110,16 @@ def test_what_is_read_on_the_way_costs_too(shop: ShopInMemory) -> None:
     assert "cost is 202" in problem(limited(shop, max_query_cost=201).graphql(search))
 
 
-def test_variables_that_can_not_be_read_are_told_of_and_not_what_they_would_cost(shop: ShopInMemory) -> None:
+def test_invalid_variables_are_reported_before_the_cost(shop: ShopInMemory) -> None:
     assert "Variable '$n'" in problem(shop.graphql("query ($n: Int) { categories(limit: $n) { id } }", {"n": "x"}))
 
 
-def test_every_limit_has_a_test_or_is_none_of_a_query() -> None:
+def test_every_limit_of_a_query_has_a_test() -> None:
     others = {"max_body_bytes", "max_search_documents", "max_subscribers", "max_subscriptions_per_client"}
     assert {one.name for one in fields(Settings) if one.name.startswith("max_")} == others | set(AT_THE_BOUND)
 
 
-def test_a_body_has_the_size_that_is_set(shop: ShopInMemory) -> None:
+def test_the_limit_of_a_body_is_a_setting(shop: ShopInMemory) -> None:
     limited(shop, max_body_bytes=100)
     body = json.dumps({"query": QUERY}).encode()
     for size, status in ((100, 200), (101, 413)):
@@ -118,7 +127,7 @@ def test_a_body_has_the_size_that_is_set(shop: ShopInMemory) -> None:
         assert response.status_code == status
 
 
-def test_a_search_looks_at_as_many_documents_as_is_set(shop: ShopInMemory) -> None:
+def test_the_documents_that_a_search_reads_are_a_setting(shop: ShopInMemory) -> None:
     category = shop.new_category()
     for number in range(6):
         shop.new_product(category, name=f"Tea {number}")
@@ -129,23 +138,21 @@ def test_a_search_looks_at_as_many_documents_as_is_set(shop: ShopInMemory) -> No
 
 
 @pytest.mark.parametrize("batch", [[], [{"query": QUERY}], [{"query": QUERY}] * 2])
-def test_a_batch_is_refused_with_the_way_to_do_without(shop: ShopInMemory, batch: list[Json]) -> None:
+def test_a_batch_is_refused_and_the_message_names_the_alternative(shop: ShopInMemory, batch: list[Json]) -> None:
     response = shop.http("POST", json=batch)
     assert response.status_code == 400
     assert "batch" in problem(response.json()) and "one JSON object" in problem(response.json())
 
 
 @pytest.mark.parametrize("query", [get_introspection_query(), '{ __type(name: "Product") { name } }'])
-def test_introspection_can_be_switched_off_even_for_a_query_that_was_answered_before(
-    shop: ShopInMemory, query: str
-) -> None:
+def test_introspection_can_be_switched_off_also_for_a_cached_query(shop: ShopInMemory, query: str) -> None:
     assert problem(shop.graphql(query)) == ""
     assert "introspection" in problem(limited(shop, introspection=False).graphql(query))
     assert problem(limited(shop, introspection=True).graphql(query)) == ""
 
 
-def test_the_whole_schema_may_be_asked_for_but_not_any_number_of_times(shop: ShopInMemory) -> None:
-    """A few kilobytes would be answered with tens of megabytes, and everybody else would wait for them."""
+def test_the_schema_may_be_introspected_but_not_many_times_in_one_query(shop: ShopInMemory) -> None:
+    """A few kilobytes would be answered with tens of megabytes, which would delay all other requests."""
     whole = get_introspection_query(schema_description=True, input_value_deprecation=True, directive_is_repeatable=True)
     assert problem(shop.graphql(whole)) == ""
 
@@ -159,15 +166,15 @@ def test_the_whole_schema_may_be_asked_for_but_not_any_number_of_times(shop: Sho
     assert "number of aliases is 51" in problem(shop.graphql(f"{{ __schema {{ types {{ {many} }} }} }}"))
 
 
-def test_without_introspection_errors_do_not_tell_names_either(shop: ShopInMemory) -> None:
+def test_without_introspection_errors_suggest_no_names(shop: ShopInMemory) -> None:
     assert "categories" in problem(shop.graphql("{ categoriez { id } }"))
     assert problem(limited(shop, introspection=False).graphql("{ categoriez { id } }")).endswith("on type 'Query'.")
     assert shop.ask("{ __typename }") == {"__typename": "Query"}
 
 
-def test_a_query_is_kept_for_the_settings_it_was_checked_with_only() -> None:
-    assert parsed(QUERY, Settings())[0] is parsed(QUERY, Settings())[0] is not None
-    assert parsed(QUERY, Settings(max_query_fields=1))[0] is None
+def test_a_query_is_cached_for_the_settings_it_was_validated_with() -> None:
+    assert parse_document(QUERY, Settings())[0] is parse_document(QUERY, Settings())[0] is not None
+    assert parse_document(QUERY, Settings(max_query_fields=1))[0] is None
 
 
 @pytest.mark.parametrize(
@@ -189,15 +196,13 @@ def test_a_query_is_kept_for_the_settings_it_was_checked_with_only() -> None:
         ("subscription_max_seconds", "inf"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused_by_name(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_an_invalid_setting_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name.upper(), value)
     with pytest.raises(ValidationError, match=name):
         configured.settings.__wrapped__()
 
 
-def test_the_readme_tells_every_limit_with_its_default() -> None:
+def test_the_readme_lists_every_limit_with_its_default() -> None:
     readme = (ROOT / "README.md").read_text()
     plain = TypeAdapter(Settings).dump_python(Settings())
     for name in [
@@ -213,7 +218,7 @@ def test_the_readme_tells_every_limit_with_its_default() -> None:
 
 
 class Clients:
-    """Requests from anywhere to the graphql function of a shop; `now`: the clock that minutes are counted by."""
+    """Sends requests from any address to the graphql function. `now`: the clock of the rate limits."""
 
     def __init__(self, shop: ShopInMemory) -> None:
         self.shop = shop
@@ -238,7 +243,7 @@ class Clients:
         return asyncio.run(send())
 
     def taken(self, requests: int, address: str = "192.0.2.1", **headers: str) -> int:
-        """How many of them are answered."""
+        """Send requests and return how many of them are answered."""
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         statuses = [self.ask(address, given).status_code for _ in range(requests)]
         assert set(statuses) <= {200, 429}
@@ -260,12 +265,12 @@ def test_by_default_a_user_has_a_thousand_requests_a_minute_and_an_address_a_hun
     assert (Settings().rate_limit_signed_in, Settings().rate_limit_anonymous) == (1000, 100)
 
 
-def test_an_address_has_its_number_of_requests_and_leaves_the_others_theirs(clients: Clients) -> None:
+def test_each_address_has_its_own_number_of_requests(clients: Clients) -> None:
     assert clients.taken(5) == 3
     assert clients.taken(5, "192.0.2.2") == 3
 
 
-def test_users_are_counted_each_for_themselves_wherever_they_come_from(clients: Clients) -> None:
+def test_users_are_counted_separately_whatever_their_address(clients: Clients) -> None:
     for name, role in (("ann", "writer"), ("bob", "reader"), ("eve", "admin")):
         token = bearer(name, role=role)
         assert clients.taken(4, "192.0.2.1", authorization=token) == 4
@@ -273,17 +278,17 @@ def test_users_are_counted_each_for_themselves_wherever_they_come_from(clients: 
     assert clients.taken(1) == 1
 
 
-def test_a_token_that_is_not_valid_counts_as_nobody(clients: Clients) -> None:
+def test_an_invalid_token_counts_as_anonymous(clients: Clients) -> None:
     assert sum(clients.taken(1, authorization=f"Bearer {number}") for number in range(5)) == 3
 
 
-def test_whoever_need_not_sign_in_counts_as_signed_in(clients: Clients) -> None:
+def test_without_required_sign_in_a_caller_counts_as_signed_in(clients: Clients) -> None:
     limited(clients.shop, sign_in_required=False)
     assert clients.taken(7) == 5
 
 
 @pytest.mark.parametrize("accept", [PLAIN, RESPONSE, "*/*"])
-def test_one_too_many_is_told_when_to_come_again_in_the_type_it_accepts(clients: Clients, accept: str) -> None:
+def test_one_request_too_many_gets_retry_after_in_the_media_type_it_accepts(clients: Clients, accept: str) -> None:
     clients.taken(3)
     refused = clients.ask(headers={"Accept": accept})
     wait = int(refused.headers["retry-after"])
@@ -296,7 +301,7 @@ def test_one_too_many_is_told_when_to_come_again_in_the_type_it_accepts(clients:
 
 @pytest.mark.parametrize("moment", [0.0, 19.9, 20.0, 21.5, 59.0, 79.9])
 @pytest.mark.parametrize("limit", [1, 3, 100])
-def test_whoever_waits_as_told_is_answered_and_not_a_second_earlier_than_need_be(
+def test_a_client_that_waits_for_retry_after_is_answered_and_no_second_earlier(
     clients: Clients, moment: float, limit: int
 ) -> None:
     limited(clients.shop, rate_limit_anonymous=limit)
@@ -314,7 +319,7 @@ def test_whoever_waits_as_told_is_answered_and_not_a_second_earlier_than_need_be
     assert clients.ask().status_code == 200
 
 
-def test_the_edge_of_a_minute_lets_no_second_helping_through(clients: Clients) -> None:
+def test_a_new_minute_does_not_double_the_limit(clients: Clients) -> None:
     clients.now += 19.9
     assert clients.taken(3) == 3
     clients.now += 0.2  # the next minute
@@ -324,7 +329,7 @@ def test_the_edge_of_a_minute_lets_no_second_helping_through(clients: Clients) -
 
 
 @pytest.mark.parametrize("jump", [-86_400.0, -90.0, -30.0, 30.0, 86_400.0])
-def test_a_clock_that_jumps_keeps_nobody_out_for_more_than_two_minutes(clients: Clients, jump: float) -> None:
+def test_a_clock_that_jumps_refuses_no_client_for_more_than_two_minutes(clients: Clients, jump: float) -> None:
     clients.taken(5)
     clients.now += jump
     clients.taken(5)
@@ -339,7 +344,7 @@ def test_zero_is_no_limit(clients: Clients, setting: str) -> None:
     assert clients.taken(20, **token) == 20
 
 
-def test_what_a_client_says_of_its_address_is_not_believed(clients: Clients) -> None:
+def test_a_client_can_not_claim_another_address(clients: Clients) -> None:
     assert sum(clients.taken(1, x_forwarded_for=f"198.51.100.{n}") for n in range(6)) == 3
 
 
@@ -353,7 +358,7 @@ def test_in_the_cloud_the_last_address_is_the_one_that_the_platform_saw(
     assert clients.taken(1, "169.254.1.1", x_forwarded_for="192.0.2.1, 192.0.2.2") == 1
 
 
-def test_behind_more_proxies_more_entries_are_theirs(clients: Clients) -> None:
+def test_behind_more_proxies_more_entries_are_trusted(clients: Clients) -> None:
     limited(clients.shop, trusted_proxies=2)
     spoofed = [f"198.51.100.{n}, 192.0.2.1, 203.0.113.9" for n in range(6)]
     assert sum(clients.taken(1, x_forwarded_for=hops) for hops in spoofed) == 3
@@ -392,15 +397,15 @@ def test_health_and_the_console_are_not_counted(clients: Clients) -> None:
     assert clients.taken(5) == 3
 
 
-def test_what_can_not_be_parsed_counts_too(clients: Clients) -> None:
+def test_malformed_requests_count_too(clients: Clients) -> None:
     statuses = [clients.ask(headers={"Content-Type": "text/plain"}).status_code for _ in range(5)]
     assert statuses == [415, 415, 415, 429, 429]
 
 
-def test_counters_are_bounded_in_number(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.api.app._CLIENTS", 10)
-    for number in range(40):
-        clients.taken(1, f"192.0.2.{number}")
-    from shared.api.app import _rates
-
-    assert len(_rates(clients.shop.engines)._counters["address"].expirations) <= 11
+def test_counters_are_bounded_in_number() -> None:
+    rates = Rates(Settings(rate_limit_anonymous=1), max_clients=10)
+    assert rates.seconds_until_allowed("address", "first") == 0
+    for number in range(10):
+        assert rates.seconds_until_allowed("address", "first") > 0
+        assert rates.seconds_until_allowed("address", str(number)) == 0
+    assert rates.seconds_until_allowed("address", "first") == 0  # an eleventh counter makes room by dropping all

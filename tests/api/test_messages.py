@@ -1,5 +1,4 @@
-"""The messages that the shop publishes and the moves of its sagas, asked for and followed: true, complete, and without what
-is nobody's business."""
+"""Published messages and updates of sagas, queried and followed: complete, in order, personal data masked."""
 
 import asyncio
 import base64
@@ -10,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -18,11 +17,11 @@ from uuid_utils.compat import uuid7
 from shared.config.manifest import manifest
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.observability.context import fresh
-from shared.sagas.memory import MemorySagaStore
-from tests.api.test_history import NOBODY, signed_in
-from tests.api.test_subscriptions import concurrent, going_on, in_thread, with_settings
+from shared.sagas.store import SagaEntry
+from tests.callers import NOBODY, signed_in
 from tests.shop_in_memory import Json, ShopInMemory
-from tests.streams import opened
+from tests.stand_ins import with_methods
+from tests.streams import concurrent, going_on, in_thread, opened, with_settings
 
 MESSAGE = "id topic messageType payload timestamp sourceService"
 STREAM = f"subscription ($topic: String) {{ pubsubStream(topic: $topic) {{ {MESSAGE} }} }}"
@@ -48,7 +47,7 @@ def messages(shop: ShopInMemory, arguments: str = "", headers: Mapping[str, str]
 
 
 def delivered(shop: ShopInMemory) -> dict[str, Json]:
-    """Each message as the broker gave it to its consumers, by id."""
+    """Return each message as the broker delivered it, by id."""
     everything = [one for one in shop.pushed(*manifest().functions) if one.function != "record_dead_letter"]
     found = {}
     for one in everything:
@@ -78,7 +77,7 @@ def test_the_messages_are_those_that_were_published(shop: ShopInMemory, order: s
         )
 
 
-def test_the_newest_come_first(shop: ShopInMemory, order: str) -> None:
+def test_the_newest_messages_come_first(shop: ShopInMemory, order: str) -> None:
     shown = messages(shop)
     times = [one["timestamp"] for one in shown]
     assert times == sorted(times, reverse=True)
@@ -94,7 +93,7 @@ def test_messages_are_found_by_topic(shop: ShopInMemory, order: str, topic: str)
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 @pytest.mark.parametrize("topic", [None, "order-events", "reserve-inventory"])
-def test_who_goes_on_after_the_last_message_gets_all_of_them_in_order(
+def test_a_client_that_continues_after_the_last_timestamp_gets_every_message_in_order(
     shop: ShopInMemory, order: str, limit: int, topic: str | None
 ) -> None:
     wanted = f', topic: "{topic}"' if topic else ""
@@ -111,7 +110,7 @@ def test_who_goes_on_after_the_last_message_gets_all_of_them_in_order(
     assert [one["timestamp"] for one in read] == sorted(one["timestamp"] for one in read)
 
 
-def test_more_messages_of_one_moment_than_the_limit_are_cut(shop: ShopInMemory) -> None:
+def test_a_group_of_one_timestamp_that_exceeds_the_limit_is_cut(shop: ShopInMemory) -> None:
     now = datetime.now(UTC)
     events = [EventRecord(uuid7(), f"category-{uuid7()}", 1, "CategoryDeleted", 1, {}, fresh(), now) for _ in range(5)]
     shop.engines.event_store.append(Append(events))
@@ -148,7 +147,7 @@ def test_bad_arguments_are_named(shop: ShopInMemory, arguments: str, field: str,
 
 
 def hidden(payload: Json) -> Json:
-    """What a reader gets of it."""
+    """Return the payload as a reader sees it."""
     if "data" in payload:
         return payload | {
             "data": {name: "***" if name in PERSONAL else value for name, value in payload["data"].items()}
@@ -184,7 +183,7 @@ def stats(shop: ShopInMemory) -> dict[str, Json]:
     return {one.pop("topic"): one for one in found}
 
 
-def test_an_idle_shop_has_every_topic_with_nothing_on_it(shop: ShopInMemory) -> None:
+def test_a_new_shop_has_every_topic_without_messages(shop: ShopInMemory) -> None:
     nothing = {"messageCount": 0, "messagesPerMinute": 0.0, "lastMessageAt": None}
     assert stats(shop) == dict.fromkeys(manifest().topics, nothing)
 
@@ -206,7 +205,7 @@ def test_the_statistics_are_those_of_the_messages(shop: ShopInMemory, order: str
     assert again == before | {"messageCount": before["messageCount"] + 1}
 
 
-def test_what_was_given_up_is_counted_on_its_dead_letter_topic(shop: ShopInMemory) -> None:
+def test_a_dead_letter_is_counted_on_its_dead_letter_topic(shop: ShopInMemory) -> None:
     shop.deliver = lambda subscription, body: (
         500 if subscription.endpoint == "project_categories" else shop.hand_over(subscription, body)
     )
@@ -217,6 +216,10 @@ def test_what_was_given_up_is_counted_on_its_dead_letter_topic(shop: ShopInMemor
     assert (of_consumer["messageCount"], of_consumer["messagesPerMinute"]) == (1, 0.2)
     assert of_consumer["lastMessageAt"] > found["category-events"]["lastMessageAt"]
     assert sum(one["messageCount"] for topic, one in found.items() if topic.endswith(".dead")) == 1
+
+
+def saga_entries(shop: ShopInMemory) -> list[SagaEntry]:
+    return shop.engines.saga_log.read_all(Checkpoint(), 1_000_000)
 
 
 def everything(shop: ShopInMemory) -> dict[str, Json]:
@@ -241,7 +244,7 @@ async def test_messages_come_as_they_are_published(shop: ShopInMemory, topic: st
 
 
 @concurrent
-async def test_every_id_of_a_message_is_a_place_to_go_on_from(shop: ShopInMemory) -> None:
+async def test_a_client_can_resume_after_every_message(shop: ShopInMemory) -> None:
     async with opened(STREAM) as stream:
         await in_thread(shop.new_order, await in_thread(shop.new_product), shippingMethod="refuse")
         await in_thread(shop.settle)
@@ -256,8 +259,8 @@ async def test_every_id_of_a_message_is_a_place_to_go_on_from(shop: ShopInMemory
 
 
 @concurrent
-async def test_a_place_holds_for_another_topic_of_the_same_stream(shop: ShopInMemory) -> None:
-    """What a subscription to one topic did not show is still to come for all."""
+async def test_a_resume_point_is_valid_for_another_topic(shop: ShopInMemory) -> None:
+    """Messages of other topics, which the first subscription skipped, come after its resume point."""
     async with opened(STREAM, {"topic": "order-events"}) as stream:
         await in_thread(shop.new_order, await in_thread(shop.new_product))
         await in_thread(shop.settle)
@@ -301,7 +304,7 @@ async def test_an_id_from_beyond_the_end_of_either_log_is_refused(shop: ShopInMe
     ],
 )
 @concurrent
-async def test_what_cannot_be_followed_is_named(shop: ShopInMemory, query: str, field: str, said: str) -> None:
+async def test_an_unknown_topic_or_saga_type_is_named(shop: ShopInMemory, query: str, field: str, said: str) -> None:
     async with opened(query) as stream:
         error = await stream.refusal()
         assert error["extensions"] == {"code": "INVALID_INPUT", "field": [field]}
@@ -314,7 +317,7 @@ def ordered(shop: ShopInMemory, product: str, number: int) -> None:
 
 
 @concurrent
-async def test_nothing_is_lost_or_repeated_or_out_of_order_while_many_write_and_clients_come_and_go(
+async def test_no_message_is_lost_repeated_or_reordered_while_orders_are_written_and_clients_reconnect(
     shop: ShopInMemory,
 ) -> None:
     products = [await in_thread(shop.new_product) for _ in range(3)]
@@ -344,9 +347,7 @@ async def test_nothing_is_lost_or_repeated_or_out_of_order_while_many_write_and_
     topic_of = {i: one["topic"] for i, one in (await in_thread(everything, shop)).items()}
     expected.set_result(len(topic_of) - len(before))
     events = [str(event.id) for event in shop.log() if str(event.id) not in before]
-    commands = [
-        str(one.entry.message) for one in cast(MemorySagaStore, shop.engines.sagas).entries if one.entry.message
-    ]
+    commands = [str(one.entry.message) for one in saga_entries(shop) if one.entry.message]
     for shown in await asyncio.gather(*following):
         ids = [one["id"] for one in shown]
         assert [i for i in ids if topic_of[i].endswith("-events")] == events
@@ -357,9 +358,7 @@ async def test_nothing_is_lost_or_repeated_or_out_of_order_while_many_write_and_
     ("headers", "sees"), [(None, True), (signed_in("hanako"), True), (signed_in("taro"), False), (NOBODY, False)]
 )
 @concurrent
-async def test_a_stream_shows_as_much_as_the_query(
-    shop: ShopInMemory, headers: Mapping[str, str] | None, sees: bool
-) -> None:
+async def test_a_stream_masks_like_the_query(shop: ShopInMemory, headers: Mapping[str, str] | None, sees: bool) -> None:
     product = await in_thread(shop.new_product)
     async with opened(STREAM, headers=headers) as stream:
         await in_thread(shop.new_order, product, userId="hanako", paymentMethod="decline")
@@ -373,12 +372,12 @@ async def test_a_stream_shows_as_much_as_the_query(
 
 
 @concurrent
-async def test_who_reads_messages_too_slowly_is_dropped_and_goes_on_where_it_was(shop: ShopInMemory) -> None:
+async def test_a_client_that_reads_too_slowly_is_dropped_and_can_resume(shop: ShopInMemory) -> None:
     with_settings(shop, subscriber_buffer=5)
     product = await in_thread(shop.new_product)
     async with opened(STREAM) as stream:
         await stream.until(lambda: stream.parser.last_id)
-        await in_thread(shop.new_category)  # whoever has read this is close to the end
+        await in_thread(shop.new_category)  # a client that has read this is close to the end of the log
         await stream.next()
         stream.reading.clear()
         for _ in range(6):
@@ -402,7 +401,7 @@ async def test_who_reads_messages_too_slowly_is_dropped_and_goes_on_where_it_was
 
 
 @concurrent
-async def test_a_saga_is_shown_after_each_of_its_moves(shop: ShopInMemory) -> None:
+async def test_a_saga_is_sent_after_each_of_its_versions(shop: ShopInMemory) -> None:
     product = await in_thread(shop.new_product)
     async with opened(SAGAS, {"type": "OrderSaga"}) as stream, opened(SAGAS) as all_of_them:
         order = await in_thread(shop.new_order, product, shippingMethod="refuse")
@@ -422,16 +421,16 @@ async def test_a_saga_is_shown_after_each_of_its_moves(shop: ShopInMemory) -> No
         assert later["commandsDispatched"][: len(earlier["commandsDispatched"])] == earlier["commandsDispatched"]
         assert later["state"]["seen"] > earlier["state"]["seen"]
         assert later["updatedAt"] >= earlier["updatedAt"]
-    versions = [one.saga.saga.version for one in cast(MemorySagaStore, shop.engines.sagas).entries if one.saga]
+    versions = [one.saga.saga.version for one in saga_entries(shop) if one.saga]
     assert versions == list(range(1, len(shown) + 1))
 
 
 @concurrent
-async def test_every_id_of_a_saga_is_a_place_to_go_on_from(shop: ShopInMemory) -> None:
+async def test_a_client_can_resume_after_every_saga_update(shop: ShopInMemory) -> None:
     async with opened(SAGAS) as stream:
         await in_thread(shop.new_order, await in_thread(shop.new_product))
         await in_thread(shop.settle)
-        length = sum(one.saga is not None for one in cast(MemorySagaStore, shop.engines.sagas).entries)
+        length = sum(one.saga is not None for one in saga_entries(shop))
         events = [await stream.event() for _ in range(length)]
     for number, event in enumerate(events, 1):
         async with opened(SAGAS, headers=going_on(event.id)) as again:
@@ -463,17 +462,16 @@ async def test_the_reason_of_a_saga_is_for_admins(
 
 
 @concurrent
-async def test_one_asks_each_log_for_all(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_subscribers_share_one_reader_per_log(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.event_store.tail.POLL_SECONDS", 0.1)
     reads: list[Checkpoint] = []
-    log = shop.engines.saga_log
-    read_all = log.read_all
+    read_all = shop.engines.saga_log.read_all
 
     def counted(after: Checkpoint, limit: int) -> Any:
         reads.append(after)
         return read_all(after, limit)
 
-    monkeypatch.setattr(log, "read_all", counted)
+    shop.engines.saga_log = with_methods(shop.engines.saga_log, read_all=counted)
     async with AsyncExitStack() as stack:
         for query in [STREAM, SAGAS] * 10:
             await stack.enter_async_context(opened(query))
@@ -488,7 +486,7 @@ async def test_one_asks_each_log_for_all(shop: ShopInMemory, monkeypatch: pytest
 
 
 @concurrent
-async def test_a_message_may_hold_anything(shop: ShopInMemory) -> None:
+async def test_a_message_may_contain_any_text(shop: ShopInMemory) -> None:
     text = "緑茶 🍵\u2028\n\ndata: {}\r\rid: 9\n:"
     async with opened(STREAM) as stream:
         await in_thread(shop.new_category, description=text)

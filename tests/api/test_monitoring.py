@@ -1,9 +1,9 @@
-"""The queries health, serviceHealth and memoryInfo: what they find, and who is told what."""
+"""The queries health, serviceHealth and memoryInfo: their findings, and which caller sees which details."""
 
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -14,7 +14,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
-from shared.api import monitoring
+from shared.api.resolvers import health as health_resolvers
+from shared.api.resolvers.statistics import size_of
 from shared.config.manifest import manifest
 from shared.config.settings import Settings
 from shared.dead_letters.protocol import decode_dead_letter
@@ -27,7 +28,10 @@ from shared.observability.context import fresh
 from shared.runtime.engines import Engines
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
-from tests.shop_in_memory import Json, ShopInMemory, served
+from tests.callers import as_nobody
+from tests.fakes import functions_answer
+from tests.shop_in_memory import Json, ShopInMemory
+from tests.stand_ins import with_methods
 
 HEALTH = "{ health { status timestamp version node checks { name status message details durationMs } } }"
 SERVICE = """query ($name: String!) { serviceHealth(serviceName: $name) {
@@ -41,7 +45,7 @@ SECRET = "host=10.1.2.3 password=hunter2"
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept(shop: ShopInMemory) -> None:
+def checks_run_anew(shop: ShopInMemory) -> None:
     shop.engines.checkup = Checkup(keep_seconds=0)
 
 
@@ -51,7 +55,7 @@ def health(shop: ShopInMemory) -> Json:
 
 
 def check(shop: ShopInMemory, name: str) -> Json:
-    """One check, of a report that is as good as it is and has no other fault."""
+    """Return one check; the report has its status, and all other checks are healthy."""
     report = health(shop)
     found = {one["name"]: one for one in report["checks"]}
     assert report["status"] == found[name]["status"]
@@ -60,11 +64,7 @@ def check(shop: ShopInMemory, name: str) -> Json:
     return checked
 
 
-def as_nobody(shop: ShopInMemory, query: str, **variables: Any) -> httpx.Response:
-    return shop.http("POST", json={"query": query, "variables": variables}, headers={"Authorization": ""})
-
-
-def test_a_shop_that_is_well_says_so_of_each_part(shop: ShopInMemory) -> None:
+def test_every_check_of_a_healthy_shop_is_healthy(shop: ShopInMemory) -> None:
     shop.new_order(shop.new_product())
     shop.settle()
     report = health(shop)
@@ -86,7 +86,9 @@ def waiting(outbox: MemoryOutbox, seconds: float) -> None:
     ("age", "status"),
     [(0, "HEALTHY"), (58, "HEALTHY"), (61, "DEGRADED"), (598, "DEGRADED"), (601, "UNHEALTHY"), (90_000, "UNHEALTHY")],
 )
-def test_an_outbox_is_as_well_as_its_oldest_message(shop: ShopInMemory, name: str, age: int, status: str) -> None:
+def test_the_health_of_an_outbox_depends_on_its_oldest_message(
+    shop: ShopInMemory, name: str, age: int, status: str
+) -> None:
     outbox = shop.engines.outboxes[["event_outbox", "saga_outbox"].index(name)]
     assert isinstance(outbox, MemoryOutbox)
     waiting(outbox, 0)
@@ -112,7 +114,7 @@ def saga(shop: ShopInMemory, status: SagaStatus, deadline: timedelta | None) -> 
         (SagaStatus.FAILED, None, "HEALTHY", 0, 0),
     ],
 )
-def test_sagas_that_nobody_moves_are_counted(
+def test_overdue_and_stuck_sagas_are_counted(
     shop: ShopInMemory, status: SagaStatus, deadline: timedelta | None, expected: str, overdue: int, stuck: int
 ) -> None:
     saga(shop, status, deadline)
@@ -120,7 +122,7 @@ def test_sagas_that_nobody_moves_are_counted(
     assert (found["status"], found["details"]) == (expected, {"overdue": overdue, "stuck": stuck})
 
 
-def test_dead_letters_wait_for_somebody(shop: ShopInMemory) -> None:
+def test_pending_dead_letters_degrade_the_shop(shop: ShopInMemory) -> None:
     for number in range(3):
         push = Push(PushedMessage(str(number)), "projects/p/subscriptions/record-dead-letter.worker.things.dead")
         shop.engines.dead_letters.record(decode_dead_letter(push, "things"))
@@ -128,7 +130,7 @@ def test_dead_letters_wait_for_somebody(shop: ShopInMemory) -> None:
     assert (found["status"], found["details"]) == ("DEGRADED", {"pending": 3})
 
 
-def test_a_breaker_that_is_not_closed_is_named(shop: ShopInMemory) -> None:
+def test_an_open_breaker_is_named(shop: ShopInMemory) -> None:
     breaker = shop.engines.breakers["the payment provider"]
     for _ in range(shop.engines.settings.breaker_fail_max):
         with pytest.raises(Unavailable), breaker.guard():
@@ -142,23 +144,23 @@ def fail(*_: object) -> NoReturn:
     raise RuntimeError(SECRET)
 
 
-def behind(shop: ShopInMemory, name: str) -> tuple[Any, str]:
-    """The object and the name of its method that a check calls."""
-    return {
-        "firestore": (shop.engines.read_models, "update"),
-        "pubsub": (shop.engines.broker, "has_topic"),
-        "event_outbox": (shop.engines.outboxes[0], "backlog"),
-        "saga_outbox": (shop.engines.outboxes[1], "backlog"),
-        "sagas": (shop.engines.sagas, "backlog"),
-        "dead_letters": (shop.engines.dead_letters, "pending"),
-    }[name]
+def break_down(shop: ShopInMemory, name: str, call: Callable[..., Any]) -> None:
+    """Let the store behind a check do `call` when the check reads it."""
+    engines, outboxes = shop.engines, ["event_outbox", "saga_outbox"]
+    engines.outboxes = [
+        with_methods(outbox, backlog=call) if name == check else outbox
+        for check, outbox in zip(outboxes, engines.outboxes, strict=True)
+    ]
+    methods = {"firestore": "update", "pubsub": "has_topic", "sagas": "backlog", "dead_letters": "pending"}
+    attributes = {"firestore": "read_models", "pubsub": "publisher"}
+    if name in methods:
+        attribute = attributes.get(name, name)
+        setattr(engines, attribute, with_methods(getattr(engines, attribute), **{methods[name]: call}))
 
 
 @pytest.mark.parametrize("name", [name for name in CHECKS[2:] if name != "breakers"])
-def test_a_part_that_fails_is_named_and_its_reason_is_for_admins(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(*behind(shop, name), fail)
+def test_a_failing_check_is_named_and_its_reason_is_for_admins(shop: ShopInMemory, name: str) -> None:
+    break_down(shop, name, fail)
     found = check(shop, name)
     assert (found["status"], found["message"]) == ("UNHEALTHY", "failed; the log says why")
     assert SECRET in found["details"]["error"]
@@ -171,11 +173,11 @@ def test_a_part_that_fails_is_named_and_its_reason_is_for_admins(
 
 
 @pytest.mark.parametrize("name", [name for name in CHECKS[2:] if name != "breakers"])
-def test_a_part_that_hangs_is_named_in_time_and_keeps_no_other_waiting(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, hang: Callable[..., Any], name: str
+def test_a_hanging_check_is_reported_in_time_and_delays_no_other(
+    shop: ShopInMemory, hang: Callable[..., Any], name: str
 ) -> None:
     shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.3)
-    monkeypatch.setattr(*behind(shop, name), hang)
+    break_down(shop, name, hang)
     began = time.monotonic()
     found = check(shop, name)
     assert (found["status"], found["message"]) == ("UNHEALTHY", "did not answer within 0.3 seconds")
@@ -186,10 +188,8 @@ def test_a_part_that_hangs_is_named_in_time_and_keeps_no_other_waiting(
     assert time.monotonic() - began < 2
 
 
-def test_asking_for_health_many_times_in_one_query_looks_once(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shop.engines.checkup = Checkup()
+def test_health_asked_for_many_times_in_one_query_is_checked_once(shop: ShopInMemory) -> None:
+    shop.engines.checkup = Checkup(keep_seconds=1)
     looks: list[int] = []
 
     def look() -> Backlog:
@@ -197,19 +197,9 @@ def test_asking_for_health_many_times_in_one_query_looks_once(
         time.sleep(0.05)
         return Backlog(0, None)
 
-    monkeypatch.setattr(shop.engines.outboxes[0], "backlog", look)
+    break_down(shop, "event_outbox", look)
     shop.ask("{" + " ".join(f"a{n}: health {{ status }}" for n in range(40)) + "}")
     assert len(looks) == 1
-
-
-@pytest.fixture
-def services(shop: ShopInMemory) -> Iterator[ShopInMemory]:
-    """The shop with its functions on ports of their own, where serviceHealth asks them."""
-    with served("command") as command, served("query") as query:
-        shop.engines.settings = replace(
-            shop.engines.settings, command_url=f"{command}/{{function}}", query_url=f"{query}/{{function}}"
-        )
-        yield shop
 
 
 def service(shop: ShopInMemory, name: str) -> Json:
@@ -218,7 +208,7 @@ def service(shop: ShopInMemory, name: str) -> Json:
 
 
 @pytest.mark.parametrize("name", ["create_order", "project_orders", "order_saga", "sandbox_provider"])
-def test_a_function_reports_of_itself(services: ShopInMemory, name: str) -> None:
+def test_a_function_answers_with_its_own_report(services: ShopInMemory, name: str) -> None:
     report = service(services, name)
     assert report["status"] == "HEALTHY"
     assert [one["name"] for one in report["checks"]] == [*manifest().functions[name].uses, "breakers"]
@@ -226,26 +216,24 @@ def test_a_function_reports_of_itself(services: ShopInMemory, name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["client", "command", "query"])
-def test_a_service_is_as_well_as_the_worst_of_its_functions(services: ShopInMemory, name: str) -> None:
+def test_a_service_has_a_check_for_each_of_its_functions(services: ShopInMemory, name: str) -> None:
     report = service(services, name)
     assert [one["name"] for one in report["checks"]] == [one.name for one in manifest().of_service(name)]
     assert {(one["status"], one["message"]) for one in report["checks"]} == {("HEALTHY", "ready")}
 
 
-def test_a_function_that_is_not_well_makes_its_service_so(
-    services: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(services.engines.read_models, "update", fail)
+def test_an_unhealthy_function_makes_its_service_unhealthy(services: ShopInMemory) -> None:
+    break_down(services, "firestore", fail)
     report = service(services, "project_orders")
     assert report["status"] == "UNHEALTHY"
     report = service(services, "query")
     assert report["status"] == "UNHEALTHY"
-    assert {one["message"] for one in report["checks"]} == {"not well: firestore"}
+    assert {one["message"] for one in report["checks"]} == {"not healthy: firestore"}
     report = service(services, "command")
     assert {one["status"] for one in report["checks"]} == {"HEALTHY"}
 
 
-def test_graphql_answers_for_itself(shop: ShopInMemory) -> None:
+def test_graphql_checks_itself_without_http(shop: ShopInMemory) -> None:
     report = service(shop, "graphql")
     assert [one["name"] for one in report["checks"]] == CHECKS[:5]
     assert report["status"] == "HEALTHY"
@@ -262,16 +250,13 @@ def test_graphql_answers_for_itself(shop: ShopInMemory) -> None:
         httpx.Response(403, json={"code": "FORBIDDEN"}),
     ],
 )
-def test_a_function_that_gives_no_report_is_unhealthy(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, answer: httpx.Response | Exception
-) -> None:
+def test_a_function_that_gives_no_report_is_unhealthy(shop: ShopInMemory, answer: httpx.Response | Exception) -> None:
     def transport(_: httpx.Request) -> httpx.Response:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    client = httpx.Client(transport=httpx.MockTransport(transport))
-    monkeypatch.setattr(monitoring, "_client", lambda: client)
+    functions_answer(shop, transport)
     response = as_nobody(shop, SERVICE, name="create_order")
     (found,) = response.json()["data"]["serviceHealth"]["checks"]
     assert (found["name"], found["status"], found["details"]) == ("create_order", "UNHEALTHY", None)
@@ -279,8 +264,8 @@ def test_a_function_that_gives_no_report_is_unhealthy(
     assert "10.1.2.3" not in response.text
 
 
-def test_a_function_that_hangs_keeps_its_service_waiting_no_longer_than_a_command(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, hang: Callable[..., Any]
+def test_a_hanging_function_delays_its_service_no_longer_than_a_command(
+    shop: ShopInMemory, hang: Callable[..., Any]
 ) -> None:
     def transport(request: httpx.Request) -> httpx.Response:
         if "create_order" in request.url.path:
@@ -288,18 +273,17 @@ def test_a_function_that_hangs_keeps_its_service_waiting_no_longer_than_a_comman
         return httpx.Response(200, json={"status": "DEGRADED", "checks": [{"name": "x", "status": "DEGRADED"}]})
 
     shop.engines.settings = replace(shop.engines.settings, command_timeout_seconds=1)
-    client = httpx.Client(transport=httpx.MockTransport(transport))
-    monkeypatch.setattr(monitoring, "_client", lambda: client)
+    functions_answer(shop, transport)
     began = time.monotonic()
     report = service(shop, "command")
     assert time.monotonic() - began < 4
     found = {one["name"]: (one["status"], one["message"]) for one in report["checks"]}
     assert found.pop("create_order") == ("UNHEALTHY", "did not answer within 1 seconds")
-    assert set(found.values()) == {("DEGRADED", "not well: x")}
+    assert set(found.values()) == {("DEGRADED", "not healthy: x")}
 
 
 @pytest.mark.parametrize("name", ["", "nope", "graphql ", "Client", "\0", "🍵", "x" * 10_000, "../create_order"])
-def test_a_service_that_is_not_there_is_answered_with_those_that_are(shop: ShopInMemory, name: str) -> None:
+def test_an_unknown_service_is_answered_with_the_known_ones(shop: ShopInMemory, name: str) -> None:
     answer = shop.graphql(SERVICE, {"name": name})
     (error,) = answer["errors"]
     assert answer["data"] == {"serviceHealth": None}
@@ -320,16 +304,15 @@ def test_in_the_cloud_a_function_is_asked_with_our_identity(
     async def authorization(url: str) -> dict[str, str]:
         return {"Authorization": f"Bearer for {url}"}
 
-    client = httpx.Client(transport=httpx.MockTransport(transport))
-    monkeypatch.setattr(monitoring, "_client", lambda: client)
-    monkeypatch.setattr(monitoring, "authorization", authorization)
+    functions_answer(shop, transport)
+    monkeypatch.setattr(health_resolvers, "authorization", authorization)
     service(shop, "query")
     urls = {f"http://127.0.0.1:8082/{one.name}" for one in manifest().of_service("query")}
     assert {str(one.url) for one in asked} == {f"{url}/health/ready" for url in urls}
     assert {one.headers["authorization"] for one in asked} == {f"Bearer for {url}" for url in urls}
 
 
-def test_memory_is_that_of_this_process(shop: ShopInMemory) -> None:
+def test_memory_info_measures_this_process(shop: ShopInMemory) -> None:
     info = shop.ask(MEMORY)["memoryInfo"]
     process = psutil.Process(os.getpid())
     assert info["totalMb"] == pytest.approx(process.memory_info().rss / 1e6, rel=0.2)
@@ -342,15 +325,15 @@ def test_memory_is_that_of_this_process(shop: ShopInMemory) -> None:
 
 def test_stores_in_memory_grow_with_what_they_hold(shop: ShopInMemory) -> None:
     product = shop.new_product()
-    before = monitoring._size(shop.engines.in_memory)
+    before = size_of(shop.engines.in_memory)
     for number in range(50):
         shop.command("adjust_stock", {"productId": product, "delta": 1, "reason": f"{number}" + "x" * 900})
     shop.settle()
-    grown = monitoring._size(shop.engines.in_memory) - before
+    grown = size_of(shop.engines.in_memory) - before
     assert 50_000 < grown < 2_000_000
     assert shop.ask("{ memoryInfo { etsMb } }")["memoryInfo"]["etsMb"] == pytest.approx((before + grown) / 1e6, rel=0.5)
 
 
-def test_where_databases_hold_the_data_none_of_it_counts_as_memory() -> None:
+def test_with_databases_the_stores_take_no_memory() -> None:
     assert Engines(Settings()).in_memory == []
-    assert monitoring._size([]) == 0
+    assert size_of([]) == 0

@@ -60,13 +60,13 @@ ADMINISTRATION = {
     "switchProjection": "rebuild_projection",
     "dropProjectionGeneration": "rebuild_projection",
 }
-"""Functions whose effect is no event."""
+"""Functions that record no event."""
 
 QUERIES = {
     "deadLetters": "deadLetters { id }",
     "deadLetter": f'deadLetter(id: "{uuid7()}") {{ id }}',
 }
-"""Those that are for admins only."""
+"""Queries for admins only."""
 
 
 def mutations() -> list[str]:
@@ -75,11 +75,11 @@ def mutations() -> list[str]:
     return sorted(root.fields)
 
 
-def test_every_mutation_has_its_row() -> None:
+def test_every_mutation_has_a_row() -> None:
     assert mutations() == sorted(EXPECTED)
 
 
-def test_every_query_of_dead_letters_has_its_row() -> None:
+def test_every_query_of_dead_letters_has_a_row() -> None:
     root = schema().query_type
     assert root is not None
     assert {name for name, field in root.fields.items() if "DeadLetter" in str(field.type)} == set(QUERIES)
@@ -87,7 +87,7 @@ def test_every_query_of_dead_letters_has_its_row() -> None:
 
 @pytest.mark.parametrize("actor", ACTORS)
 @pytest.mark.parametrize("query", QUERIES)
-def test_who_may_look_at_dead_letters(shop: ShopInMemory, query: str, actor: str) -> None:
+def test_only_admins_may_read_dead_letters(shop: ShopInMemory, query: str, actor: str) -> None:
     answer = shop.graphql(f"{{ {QUERIES[query]} }}", headers=ACTORS[actor])
     codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
     found = {"deadLetters": [], "deadLetter": ["NOT_FOUND"]}[query]
@@ -96,7 +96,7 @@ def test_who_may_look_at_dead_letters(shop: ShopInMemory, query: str, actor: str
 
 
 @pytest.mark.parametrize("actor", ACTORS)
-def test_sagas_are_for_everybody_and_hold_nothing_personal(shop: ShopInMemory, actor: str) -> None:
+def test_sagas_are_public_and_contain_no_personal_data(shop: ShopInMemory, actor: str) -> None:
     order_id = shop.new_order(shop.new_product(), userId="owner", shippingMethod="refuse")
     shop.settle()
     fields = "id sagaType status state commandsDispatched { commandType commandData } eventsHandled correlationId"
@@ -109,7 +109,7 @@ def test_sagas_are_for_everybody_and_hold_nothing_personal(shop: ShopInMemory, a
 
 
 def request(shop: ShopInMemory, mutation: str) -> str:
-    """The mutation on something that is there, as a document."""
+    """Return the mutation, as a document, on an entity that exists."""
     category_id = shop.new_category()
     product_id = shop.new_product(category_id)
     line = f'{{productId: "{product_id}", productName: "Tea", quantity: 1, unitPrice: "500"}}'
@@ -137,7 +137,7 @@ def request(shop: ShopInMemory, mutation: str) -> str:
 
 
 def letter(shop: ShopInMemory) -> str:
-    """The id of one that is pending."""
+    """Return the id of a pending dead letter."""
     message = PushedMessage("1", "", {})
     one = decode_dead_letter(Push(message, "projects/p/subscriptions/project-orders.order-events"), "order-events")
     shop.engines.dead_letters.record(one)
@@ -145,26 +145,26 @@ def letter(shop: ShopInMemory) -> str:
 
 
 def order_without_saga(shop: ShopInMemory, product_id: str) -> str:
-    """Nothing is delivered here."""
+    """No message is delivered in these tests."""
     return shop.new_order(product_id, userId="owner")
 
 
 def with_two_generations(shop: ShopInMemory) -> str:
-    """A projection whose read model has one to switch to or to drop."""
+    """Return a projection with a generation to switch to or to drop."""
     change_generations(shop.engines.read_models, "orders", lambda _: Generations(1, 2, "KEPT", 2))
     return "project_orders"
 
 
 def everything(shop: ShopInMemory) -> tuple[object, ...]:
-    """What a mutation may change."""
+    """Return everything that a mutation may change."""
     generations = [generations_of(shop.engines.read_models, name) for name in READ_MODELS]
     return len(shop.log()), shop.engines.dead_letters.latest(1000), shop.engines.sagas.newest(1000), generations
 
 
 @pytest.mark.parametrize("actor", ACTORS)
 @pytest.mark.parametrize("mutation", mutations())
-def test_who_may_do_what(shop: ShopInMemory, mutation: str, actor: str) -> None:
-    shop.deliver = lambda to, body: 204  # nothing happens to an order meanwhile
+def test_each_role_may_do_what_its_row_says(shop: ShopInMemory, mutation: str, actor: str) -> None:
+    shop.deliver = lambda to, body: 204  # so that the order stays as it is
     document = request(shop, mutation)
     before = everything(shop)
     answer = shop.graphql(document, headers=ACTORS[actor])
@@ -176,8 +176,8 @@ def test_who_may_do_what(shop: ShopInMemory, mutation: str, actor: str) -> None:
 
 @pytest.mark.parametrize("actor", ["nobody", "reader", "writer"])
 @pytest.mark.parametrize("mutation", mutations())
-def test_the_command_function_asks_again(shop: ShopInMemory, mutation: str, actor: str) -> None:
-    """Whoever reaches it without the graphql function's check."""
+def test_the_command_function_checks_the_permission_again(shop: ShopInMemory, mutation: str, actor: str) -> None:
+    """A caller may reach it without the graphql function's check."""
     function = ADMINISTRATION.get(mutation) or "".join(f"_{c.lower()}" if c.isupper() else c for c in mutation)
     headers = {"X-Actor": "nobody" if actor == "nobody" else "somebody", "X-Role": actor.replace("nobody", "reader")}
     body: dict[str, Any] = {}
@@ -193,7 +193,7 @@ def test_the_command_function_asks_again(shop: ShopInMemory, mutation: str, acto
     assert (answer.status_code, answer.json()["code"]) == ((401, OUT) if actor == "nobody" else (403, NO))
 
 
-def test_an_invalid_token_reads_and_is_told_why_when_it_writes(shop: ShopInMemory) -> None:
+def test_an_invalid_token_reads_anonymously_and_its_mutations_fail_with_the_reason(shop: ShopInMemory) -> None:
     headers = ACTORS["invalid token"]
     assert shop.graphql("{ products { id } }", headers=headers) == {"data": {"products": []}}
     answer = shop.graphql(request(shop, "createCategory"), headers=headers)
@@ -227,10 +227,10 @@ def test_personal_data_is_for_the_owner_and_admins(shop: ShopInMemory, actor: st
         assert shown == (("owner", True, True) if visible else ("***", False, False))
 
 
-def test_where_sign_in_is_not_asked_for_everything_is_allowed_without_it_but_not_with_an_invalid_token(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+def test_without_required_sign_in_everything_is_allowed_but_not_with_an_invalid_token(
+    shop: ShopInMemory,
 ) -> None:
-    monkeypatch.setattr(shop.engines, "settings", replace(shop.engines.settings, sign_in_required=False))
+    shop.engines.settings = replace(shop.engines.settings, sign_in_required=False)
     document = 'mutation { createCategory(input: {name: "Tea"}) { id } }'
     refused = shop.graphql(document, headers=ACTORS["invalid token"])
     assert refused["errors"][0]["extensions"]["code"] == OUT
@@ -238,7 +238,7 @@ def test_where_sign_in_is_not_asked_for_everything_is_allowed_without_it_but_not
     assert shop.log()[-1].metadata.actor == "developer"
 
 
-def test_in_the_cloud_sign_in_is_asked_for_whatever_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_the_cloud_sign_in_is_required_whatever_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert without_sign_in(required=False) == DEVELOPER
     assert without_sign_in(required=True) == ANONYMOUS
     monkeypatch.setenv("K_SERVICE", "graphql")
@@ -249,7 +249,7 @@ def test_in_the_cloud_sign_in_is_asked_for_whatever_the_settings_say(monkeypatch
     "headers",
     [{"X-Actor": "%00"}, {"X-Actor": "a%0Ab"}, {"X-Actor": "%ED%A0%80%7F"}, {"X-Role": "root"}, {"X-Role": ""}],
 )
-def test_an_actor_that_is_none_is_refused(shop: ShopInMemory, headers: dict[str, str]) -> None:
+def test_a_malformed_actor_is_refused(shop: ShopInMemory, headers: dict[str, str]) -> None:
     answer = shop.command("create_category", {"categoryId": str(uuid7()), "name": "Tea"}, headers)
     assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_INPUT")
     assert shop.log() == []

@@ -1,11 +1,12 @@
-"""What clients can ask: lists, searches, single things, and how few reads that takes."""
+"""Queries for categories, products and orders: lists, searches, single entities, and the number of reads they take."""
 
 from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.api import context, queries
+from shared.api import context
+from shared.api.resolvers import common
 from shared.read_models.generations import GENERATIONS
 from tests.shop_in_memory import Json, ShopInMemory
 
@@ -30,7 +31,7 @@ USER_ORDERS = """query ($userId: String!, $limit: Int, $offset: Int) {
   userOrders(userId: $userId, limit: $limit, offset: $offset) { id }
 }"""
 
-NOBODY = "01a2036e-52b0-77fc-b14e-d9af82f3d492"
+UNKNOWN_ID = "01a2036e-52b0-77fc-b14e-d9af82f3d492"
 
 
 def names(shop: ShopInMemory, query: str, **variables: Any) -> list[str]:
@@ -68,7 +69,7 @@ def test_without_arguments_a_list_is_sorted_by_name(priced: ShopInMemory) -> Non
     assert priced.ask("{ products { name } }")["products"] == [{"name": name} for name in "abcd"]
 
 
-def test_what_changed_last_is_last(priced: ShopInMemory) -> None:
+def test_sorting_by_updated_at_puts_the_last_change_last(priced: ShopInMemory) -> None:
     first = priced.ask('{ products(sortBy: "updatedAt", limit: 1) { id } }')["products"][0]["id"]
     priced.command("change_product_price", {"productId": first, "newPrice": 7})
     priced.settle()
@@ -77,7 +78,7 @@ def test_what_changed_last_is_last(priced: ShopInMemory) -> None:
 
 @pytest.mark.parametrize("query", [CATEGORIES, PRODUCTS])
 @pytest.mark.parametrize("by", ["nope", "created_at", "price_rank", "grams", "__name__", "x" * 1000, "\0", ""])
-def test_an_unknown_order_is_refused_with_the_known_ones(shop: ShopInMemory, query: str, by: str) -> None:
+def test_an_unknown_sort_field_is_refused_with_the_known_ones(shop: ShopInMemory, query: str, by: str) -> None:
     (error,) = shop.graphql(query, {"sortBy": by})["errors"]
     assert error["extensions"] == {"code": "INVALID_INPUT", "field": ["sortBy"]}
     known = ["name", "createdAt", "updatedAt"] + (["price", "stockQuantity"] if query is PRODUCTS else [])
@@ -150,7 +151,7 @@ def test_prices_are_compared_as_numbers(priced: ShopInMemory, bounds: Json, expe
     assert names(priced, PRODUCTS, **bounds, sortBy="price") == sorted(expected, key="dacb".index)
 
 
-def test_what_is_free_costs_no_less_than_nothing(shop: ShopInMemory) -> None:
+def test_a_free_product_is_above_a_negative_minimum_price(shop: ShopInMemory) -> None:
     shop.new_product(price="0")
     shop.settle()
     assert names(shop, PRODUCTS, min=0, max=0) == names(shop, PRODUCTS, max="0.00001") == ["Tea"]
@@ -164,20 +165,20 @@ def test_the_highest_price_lies_below_a_higher_bound(shop: ShopInMemory) -> None
     assert names(shop, PRODUCTS, min="1000000000001") == names(shop, PRODUCTS, min="1e400") == []
 
 
-def test_a_list_can_be_of_one_category(shop: ShopInMemory) -> None:
+def test_a_list_can_be_limited_to_one_category(shop: ShopInMemory) -> None:
     tea, mugs = shop.new_category(), shop.new_category()
     shop.new_product(tea, name="sencha")
     shop.new_product(mugs, name="mug")
     shop.settle()
     assert names(shop, PRODUCTS, categoryId=tea) == names(shop, PRODUCTS, categoryId=tea.upper()) == ["sencha"]
     assert names(shop, PRODUCTS, categoryId=tea, min=501) == []
-    assert names(shop, PRODUCTS, categoryId=NOBODY) == []
+    assert names(shop, PRODUCTS, categoryId=UNKNOWN_ID) == []
     assert names(shop, PRODUCTS, categoryId=None) == ["mug", "sencha"]
 
 
 @pytest.mark.parametrize("query", [PRODUCTS, SEARCH])
-@pytest.mark.parametrize("category_id", ["", "x", "\0", f"{NOBODY}0"])
-def test_a_category_that_is_no_id_is_refused(shop: ShopInMemory, query: str, category_id: str) -> None:
+@pytest.mark.parametrize("category_id", ["", "x", "\0", f"{UNKNOWN_ID}0"])
+def test_a_malformed_category_id_is_refused(shop: ShopInMemory, query: str, category_id: str) -> None:
     variables = {"categoryId": category_id} | ({"term": "a"} if query is SEARCH else {})
     assert shop.refusal(query, **variables) == {"code": "INVALID_INPUT", "field": ["categoryId"]}
 
@@ -239,7 +240,9 @@ def stocked(shop: ShopInMemory) -> ShopInMemory:
         ("x" * 200, set()),
     ],
 )
-def test_a_search_finds_what_holds_the_term(stocked: ShopInMemory, term: str, expected: set[str]) -> None:
+def test_a_search_finds_names_and_descriptions_with_the_term(
+    stocked: ShopInMemory, term: str, expected: set[str]
+) -> None:
     assert set(names(stocked, SEARCH, term=term)) == expected
 
 
@@ -256,18 +259,18 @@ def test_categories_are_searched_too(shop: ShopInMemory) -> None:
     assert names(shop, SEARCH_CATEGORIES, term="道具") == names(shop, SEARCH_CATEGORIES, term="文") == ["文房具"]
 
 
-def test_a_search_can_be_of_one_category(stocked: ShopInMemory) -> None:
+def test_a_search_can_be_limited_to_one_category(stocked: ShopInMemory) -> None:
     category_id = stocked.new_category()
     stocked.new_product(category_id, name="玉露茶")
     stocked.settle()
     assert names(stocked, SEARCH, term="茶", categoryId=category_id) == ["玉露茶"]
-    assert names(stocked, SEARCH, term="茶", categoryId=NOBODY) == []
+    assert names(stocked, SEARCH, term="茶", categoryId=UNKNOWN_ID) == []
 
 
-def test_a_search_goes_through_as_many_candidates_as_it_takes(
+def test_a_search_reads_further_batches_until_the_page_is_full(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "_SEARCH_PAGE", 3)
+    monkeypatch.setattr(common, "_SEARCH_BATCH", 3)
     category_id = shop.new_category()
     for n in range(12):
         shop.new_product(category_id, name=f"tea {n:02}" + (" green" if n % 4 == 3 else ""))
@@ -292,7 +295,7 @@ ONE_CATEGORY = "query ($id: ID!) { category(id: $id) { id active productCount pr
 ONE_ORDER = "query ($id: ID!) { order(id: $id) { id } }"
 
 
-def test_what_is_deleted_leaves_the_lists_but_not_its_address(shop: ShopInMemory) -> None:
+def test_deleted_entities_leave_the_lists_and_are_still_found_by_id(shop: ShopInMemory) -> None:
     category_id = shop.new_category("Tea")
     product_id = shop.new_product(category_id, name="sencha")
     order_id = shop.new_order(shop.new_product())
@@ -318,19 +321,21 @@ def test_what_is_deleted_leaves_the_lists_but_not_its_address(shop: ShopInMemory
 @pytest.mark.parametrize(
     ("given", "code"),
     [
-        (NOBODY, "NOT_FOUND"),
-        (NOBODY.upper(), "NOT_FOUND"),
+        (UNKNOWN_ID, "NOT_FOUND"),
+        (UNKNOWN_ID.upper(), "NOT_FOUND"),
         ("", "INVALID_INPUT"),
         ("x", "INVALID_INPUT"),
         (5, "INVALID_INPUT"),
-        (f"{NOBODY}0", "INVALID_INPUT"),
-        (f"{NOBODY}\0", "INVALID_INPUT"),
-        (f"product-{NOBODY}", "INVALID_INPUT"),
+        (f"{UNKNOWN_ID}0", "INVALID_INPUT"),
+        (f"{UNKNOWN_ID}\0", "INVALID_INPUT"),
+        (f"product-{UNKNOWN_ID}", "INVALID_INPUT"),
         ("../orders/1", "INVALID_INPUT"),
         ("x" * 10_000, "INVALID_INPUT"),
     ],
 )
-def test_what_is_not_there_is_null_with_an_error(shop: ShopInMemory, query: str, given: object, code: str) -> None:
+def test_an_unknown_id_is_null_with_the_error_not_found(
+    shop: ShopInMemory, query: str, given: object, code: str
+) -> None:
     answer = shop.graphql(query, {"id": given})
     assert [*answer["data"].values()] == [None]
     (error,) = answer["errors"]
@@ -338,14 +343,14 @@ def test_what_is_not_there_is_null_with_an_error(shop: ShopInMemory, query: str,
     assert len(error["message"]) < 200
 
 
-def test_an_id_may_be_spelt_in_capitals(shop: ShopInMemory) -> None:
+def test_an_id_may_be_in_capitals(shop: ShopInMemory) -> None:
     product_id = shop.new_product()
     shop.settle()
     assert shop.ask(ONE_PRODUCT, id=product_id.upper())["product"]["id"] == product_id
 
 
-def test_a_category_that_only_counts_so_far_does_not_exist_yet(shop: ShopInMemory) -> None:
-    """Its product's message overtook its own."""
+def test_a_category_document_that_only_holds_a_count_is_not_found(shop: ShopInMemory) -> None:
+    """The message of its product overtook its own."""
     shop.deliver = lambda to, body: (
         204 if "CategoryCreated" in body["message"]["attributes"].values() else shop.hand_over(to, body)
     )
@@ -389,7 +394,7 @@ def test_categories_and_their_products_take_two_reads(shop: ShopInMemory) -> Non
     assert count == 2
 
 
-def test_more_categories_than_one_read_can_ask_for_take_a_few(shop: ShopInMemory) -> None:
+def test_more_categories_than_one_read_can_name_take_several_reads(shop: ShopInMemory) -> None:
     for category_id in [shop.new_category() for _ in range(70)]:
         shop.new_product(category_id)
     shop.settle()
@@ -398,7 +403,7 @@ def test_more_categories_than_one_read_can_ask_for_take_a_few(shop: ShopInMemory
     assert count == 1 + 3
 
 
-def test_the_same_thing_asked_for_often_is_read_once(shop: ShopInMemory) -> None:
+def test_a_product_asked_for_many_times_is_read_once(shop: ShopInMemory) -> None:
     product_id = shop.new_product()
     shop.settle()
     asked = " ".join(f'p{n}: product(id: "{product_id}") {{ name category {{ name }} }}' for n in range(50))
@@ -407,7 +412,7 @@ def test_the_same_thing_asked_for_often_is_read_once(shop: ShopInMemory) -> None
     assert count == 2
 
 
-def test_there_and_back_again_takes_a_read_for_each_way(shop: ShopInMemory) -> None:
+def test_nested_products_and_categories_take_one_read_per_level(shop: ShopInMemory) -> None:
     category_id = shop.new_category()
     for _ in range(10):
         shop.new_product(category_id)
@@ -418,10 +423,10 @@ def test_there_and_back_again_takes_a_read_for_each_way(shop: ShopInMemory) -> N
 
 
 @pytest.mark.parametrize("batch", [1000, 7, 1])
-def test_the_products_of_a_category_are_those_on_sale_by_name(
+def test_the_products_of_a_category_are_active_and_sorted_by_name(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    """However many there are: beyond one batch they are read category by category."""
+    """Products beyond one batch are read category by category."""
     monkeypatch.setattr(context, "_BATCH", batch)
     for category in ("x", "y"):
         category_id = shop.new_category(category)
@@ -453,7 +458,7 @@ def test_the_products_of_a_category_have_bounds(shop: ShopInMemory, limit: int) 
     assert answer["errors"][0]["path"] == ["category", "products"]
 
 
-def test_a_mutation_s_answer_knows_how_many_products_its_category_has(shop: ShopInMemory) -> None:
+def test_a_mutation_answers_with_the_product_count_of_its_category(shop: ShopInMemory) -> None:
     create = 'mutation { createCategory(input: {name: "Tea"}) { id productCount products { name } } }'
     made = shop.ask(create)["createCategory"]
     assert (made["productCount"], made["products"]) == (0, [])
@@ -484,7 +489,7 @@ def test_a_mutation_answers_with_what_it_just_wrote(shop: ShopInMemory) -> None:
     assert shop.ask(adjust, id=made["id"])["adjustStock"] == expected | stock | after
 
 
-def test_a_mutation_s_answer_knows_a_category_that_no_read_model_has_yet(shop: ShopInMemory) -> None:
+def test_a_mutation_answers_with_a_category_that_no_read_model_has_yet(shop: ShopInMemory) -> None:
     shop.deliver = lambda to, body: 204  # nothing reaches the read models
     category_id = shop.new_category("お茶")
     made = shop.ask(
@@ -496,7 +501,7 @@ def test_a_mutation_s_answer_knows_a_category_that_no_read_model_has_yet(shop: S
 
 @pytest.fixture
 def ordered(shop: ShopInMemory) -> list[str]:
-    """Ids of orders, the oldest first: of ann, bob, ann, and one of ann's that failed."""
+    """Return ids of orders, the oldest first: of ann, bob, ann, and a failed one of ann."""
     product_id = shop.new_product()
     order_ids = [shop.new_order(product_id, userId=user) for user in ("ann", "bob", "ann")]
     order_ids.append(shop.new_order(product_id, userId="ann", paymentMethod="decline"))
@@ -519,7 +524,7 @@ def test_orders_are_listed_the_newest_first(shop: ShopInMemory, ordered: list[st
     assert ids(ORDERS, userId=None, status=None) == [3, 2, 1, 0]
 
 
-def test_lists_hold_what_has_reached_the_read_models(shop: ShopInMemory) -> None:
+def test_lists_hold_what_the_read_models_hold(shop: ShopInMemory) -> None:
     assert names(shop, PRODUCTS) == []
     product_id = shop.new_product(str(shop.new_category()), name=f"tea {uuid7()}")
     shop.settle()
@@ -527,7 +532,7 @@ def test_lists_hold_what_has_reached_the_read_models(shop: ShopInMemory) -> None
 
 
 @pytest.mark.parametrize("user", ["x" * 129, "x" * 2000, "\ud800"])
-def test_a_user_id_that_could_not_be_one_is_refused_and_closes_no_door(shop: ShopInMemory, user: str) -> None:
+def test_a_malformed_user_id_is_refused_and_opens_no_circuit_breaker(shop: ShopInMemory, user: str) -> None:
     for field in ("orders", "userOrders"):
         for _ in range(6):
             query = f"query ($u: String!) {{ {field}(userId: $u) {{ id }} }}"

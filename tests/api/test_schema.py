@@ -1,21 +1,32 @@
-"""schema.graphql keeps what clients already call, and every field of it has a resolver."""
+"""schema.graphql keeps the contract with its clients, and every field of it resolves."""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as default
 from pathlib import Path
+from typing import Any
 
 import pytest
 from graphql import (
     DangerousChangeType,
     GraphQLObjectType,
+    GraphQLOutputType,
     GraphQLSchema,
     build_schema,
     find_breaking_changes,
     find_dangerous_changes,
+    get_named_type,
+    is_object_type,
+    is_required_argument,
     validate_schema,
 )
+from pydantic.alias_generators import to_snake
 
-from shared.api import schema as binding
-from shared.api.schema import RESOLVERS, UnboundField, schema, snake_case
+from shared.api import operation
+from shared.api.schema import UnboundField, bound, merged, resolvers, schema
 from shared.config.manifest import ROOT
+from tests.shop_in_memory import ShopInMemory
+from tests.streams import with_settings
 
 CONTRACT = Path(__file__).with_name("contract.graphql")
 
@@ -37,7 +48,7 @@ def test_nothing_of_the_contract_breaks() -> None:
 
 
 def test_the_contract_changes_only_by_what_is_optional() -> None:
-    """No default is another one, no enum has a value that a client doesn't know."""
+    """Defaults stay the same, and no enum has a value that a client does not know."""
     changes = find_dangerous_changes(contract(), ours())
     allowed = {DangerousChangeType.OPTIONAL_ARG_ADDED, DangerousChangeType.OPTIONAL_INPUT_FIELD_ADDED}
     assert [change.description for change in changes if change.type not in allowed] == []
@@ -59,57 +70,119 @@ def test_the_comparison_finds_what_breaks_clients(old: str, new: str) -> None:
     assert find_breaking_changes(contract(), build_schema(text.replace(old, new, 1)))
 
 
+def object_types(schema: GraphQLSchema) -> list[GraphQLObjectType]:
+    return [kind for name, kind in schema.type_map.items() if is_object_type(kind) and not name.startswith("__")]
+
+
 def test_every_field_is_bound() -> None:
-    for name, kind in schema().type_map.items():
-        if isinstance(kind, GraphQLObjectType) and not name.startswith("__"):
-            for field_name, field in kind.fields.items():
-                assert field.resolve is not None, f"{name}.{field_name}"
+    for kind in object_types(schema()):
+        for name, field in kind.fields.items():
+            assert field.resolve is not None, f"{kind.name}.{name}"
 
 
-@pytest.mark.parametrize(
-    ("type_name", "field"),
-    [
-        ("Query", "surprise: String"),
-        ("Mutation", "surprise: String"),
-        ("Category", "surprise: String"),
-        ("Product", "surprise(limit: Int): [Product!]"),
-        ("Order", "surprise: String"),
-        ("OrderItem", "surprise: String"),
-        ("OrderResult", "surprise: String"),
-        ("DeleteResult", "surprise: String"),
-        ("SagaDetail", "surprise: String"),
-        ("DeadLetter", "surprise: String"),
-    ],
-)
-def test_a_field_without_a_resolver_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_name: str, field: str
-) -> None:
-    extended(tmp_path, monkeypatch, f"extend type {type_name} {{ {field} }}")
+@dataclass
+class Parents:
+    """Watches the parents of all fields that have no resolver. `unread`: fields that have not been read yet. `missing`:
+    fields that a parent does not have."""
+
+    unread: set[str] = default(default_factory=set)
+    missing: set[str] = default(default_factory=set)
+
+    def watch(self, schema: GraphQLSchema) -> None:
+        for kind in object_types(schema):
+            for name in kind.fields.keys() - resolvers().get(kind.name, {}).keys():
+                kind.fields[name].resolve = self._watched(
+                    f"{kind.name}.{name}", to_snake(name), kind.fields[name].resolve
+                )
+                self.unread.add(f"{kind.name}.{name}")
+
+    def _watched(self, name: str, key: str, resolve: Any) -> Callable[..., Any]:
+        def watched(parent: Any, info: Any, **arguments: Any) -> Any:
+            self.unread.discard(name)
+            if key not in parent if isinstance(parent, Mapping) else not hasattr(parent, key):
+                self.missing.add(name)
+                return None
+            return resolve(parent, info, **arguments)
+
+        return watched
+
+
+def selection(kind: GraphQLOutputType, path: Sequence[str] = ()) -> str:
+    """Select all fields of a type, but no type within itself."""
+    named = get_named_type(kind)
+    if not is_object_type(named):
+        return ""
+    parts = [
+        f"{name} {selection(field.type, [*path, named.name])}"
+        for name, field in named.fields.items()
+        if get_named_type(field.type).name not in [*path, named.name] and (name != "timeline" or path == ())
+    ]
+    return f"{{ {' '.join(parts)} }}"
+
+
+def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
+    """Ask every query, each with all fields of its type, and the mutations whose results are in no query."""
+    with_settings(
+        shop, max_query_cost=10**9, max_query_fields=10**4, max_query_characters=10**6, max_query_tokens=10**5
+    )
+    product, category = shop.new_product(), shop.new_category()
+    order, failed = shop.new_order(product), shop.new_order(product, paymentMethod="decline")
+    shop.engines.broker.publish_raw("product-events", b"poison", {})
+    shop.settle()
+    shop.ask(f'mutation {{ adjustStock(id: "{product}", delta: 1) {{ id }} }}')
+    shop.ask("{ products { id } }")
+    shop.engines.recorder.flush()
+    letter = shop.engines.dead_letters.latest(1, 0)[0]
+    ids = {"order": order, "saga": order, "product": product, "category": category, "deadLetter": str(letter.id)}
+    assert schema.query_type and schema.mutation_type
+    for name, field in schema.query_type.fields.items():
+        values = {
+            "id": ids.get(name),
+            "aggregateId": order,
+            "userId": "ann",
+            "searchTerm": "tea",
+            "serviceName": "graphql",
+        }
+        needed = [f'{key}: "{values[key]}"' for key, argument in field.args.items() if is_required_argument(argument)]
+        arguments = f"({', '.join(needed)})" if needed else ""
+        shop.graphql(f"{{ {name}{arguments} {selection(field.type)} }}")
+    for call in (f'cancelOrder(id: "{failed}")', f'deleteCategory(id: "{category}")', "retryDeadLetters"):
+        shop.graphql(f"mutation {{ {call} {selection(schema.mutation_type.fields[call.partition('(')[0]].type)} }}")
+
+
+def watched_shop(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, more: str = "") -> Parents:
+    parents, built = Parents(), bound((ROOT / "schema.graphql").read_text() + more, resolvers())
+    parents.watch(built)
+    monkeypatch.setattr(operation, "schema", lambda: built)
+    ask_everything(shop, built)
+    return parents
+
+
+def test_every_field_without_a_resolver_is_in_its_parent(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watched_shop(shop, monkeypatch) == Parents(set(), set())
+
+
+def test_a_field_that_nothing_provides_is_found(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {kind.name for kind in object_types(ours())} - {"Query", "Mutation", "Subscription"}
+    more = "".join(f" extend type {name} {{ surprise: String }}" for name in sorted(names))
+    assert watched_shop(shop, monkeypatch, more) == Parents(set(), {f"{name}.surprise" for name in names})
+
+
+@pytest.mark.parametrize("type_name", ["Query", "Mutation", "Subscription"])
+def test_a_root_field_without_a_resolver_is_found(type_name: str) -> None:
+    text = f"{(ROOT / 'schema.graphql').read_text()} extend type {type_name} {{ surprise: String }}"
     with pytest.raises(UnboundField, match=rf"{type_name}\.surprise"):
-        schema.__wrapped__()
-
-
-def test_a_type_without_resolvers_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    extended(tmp_path, monkeypatch, "type Surprise { name: String }")
-    with pytest.raises(UnboundField, match=r"Surprise\.name"):
-        schema.__wrapped__()
-
-
-def extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> None:
-    (tmp_path / "schema.graphql").write_text((ROOT / "schema.graphql").read_text() + "\n" + more)
-    monkeypatch.setattr(binding, "ROOT", tmp_path)
+        bound(text, resolvers())
 
 
 @pytest.mark.parametrize("type_name", ["Query", "Mutation", "Order", "OrderItem", "Surprise"])
-def test_a_resolver_without_a_field_is_found(monkeypatch: pytest.MonkeyPatch, type_name: str) -> None:
-    more = {**RESOLVERS.get(type_name, {}), "surprise": lambda *_: None}
-    monkeypatch.setattr(binding, "RESOLVERS", {**RESOLVERS, type_name: more})
+def test_a_resolver_without_a_field_is_found(type_name: str) -> None:
+    more = {type_name: {"surprise": lambda *_: None}}
     with pytest.raises(UnboundField, match=r"(?i)surprise"):
-        schema.__wrapped__()
+        bound((ROOT / "schema.graphql").read_text(), merged([resolvers(), more]))
 
 
-@pytest.mark.parametrize(
-    ("name", "snake"), [("id", "id"), ("categoryId", "category_id"), ("stockQuantity", "stock_quantity")]
-)
-def test_fields_are_named_in_camel_case_and_documents_in_snake_case(name: str, snake: str) -> None:
-    assert snake_case(name) == snake
+def test_a_field_with_two_resolvers_is_found() -> None:
+    again = {"Query": {"product": lambda *_: None}}
+    with pytest.raises(UnboundField, match=r"Query\.product"):
+        merged([resolvers(), again])

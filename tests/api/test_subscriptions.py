@@ -1,14 +1,13 @@
-"""Subscriptions as a client sees them: in order, without a gap, each event once, as much as it may see and can take."""
+"""Subscriptions as a client sees them: in order, without a gap, each event once, masked and bounded."""
 
 import asyncio
 import json
+import re
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
-from functools import wraps
 from threading import Event
 from typing import Any
 from urllib.parse import urlencode
@@ -16,16 +15,16 @@ from urllib.parse import urlencode
 import pytest
 from uuid_utils.compat import uuid7
 
-from scripts.local.token import emulator_token
+from shared.api import sse
 from shared.domain.errors import Unavailable
 from shared.event_store import tail
 from shared.event_store.protocol import Append, Checkpoint, EventRecord, LogEntry
 from shared.observability.context import fresh
 from shared.runtime.engines import Engines, use
-from tests.api.test_history import personal
-from tests.scrapes import now
+from tests.callers import NOBODY, personal, signed_in
 from tests.shop_in_memory import Json, ShopInMemory
-from tests.streams import EVENT_STREAM, opened
+from tests.stand_ins import with_methods
+from tests.streams import EVENT_STREAM, concurrent, going_on, in_thread, opened, with_settings
 
 EVENTS = "subscription { eventStream { id aggregateId eventType eventData eventVersion metadata } }"
 TYPES = "subscription { eventStream { eventType } }"
@@ -34,36 +33,10 @@ STOCK = """subscription ($id: ID!) { stockUpdates(productId: $id) {
     stockQuantity reservedQuantity availableQuantity price active category { name } } }"""
 FULFILLED = ["PENDING", "INVENTORY_RESERVED", "PAYMENT_PROCESSED", "SHIPPED", "CONFIRMED"]
 
-Test = Callable[..., Coroutine[Any, Any, None]]
-
-
-def concurrent(test: Test) -> Callable[..., None]:
-    @wraps(test)
-    def run(*given: Any, **named: Any) -> None:
-        asyncio.run(test(*given, **named))
-
-    return run
-
-
-def signed_in(uid: str) -> Mapping[str, str]:
-    return {"Authorization": f"Bearer {emulator_token('x@example.com', uid=uid)}"}
-
-
-def going_on(event_id: str | None) -> Mapping[str, str]:
-    return {"Last-Event-ID": event_id or ""}
-
-
-def with_settings(shop: ShopInMemory, **changes: Any) -> None:
-    shop.engines.settings = replace(shop.engines.settings, **changes)
-
-
-async def in_thread(call: Callable[..., Any], *given: Any, **named: Any) -> Any:
-    return await asyncio.to_thread(call, *given, **named)
-
 
 @pytest.fixture
-def reads(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> list[Checkpoint]:
-    """Each time that somebody reads the log, and from where."""
+def reads(shop: ShopInMemory) -> list[Checkpoint]:
+    """The checkpoints after which the log was read, one for each read."""
     store, found = shop.engines.event_store, list[Checkpoint]()
     read_all = store.read_all
 
@@ -71,8 +44,14 @@ def reads(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> list[Checkpoin
         found.append(after)
         return read_all(after, limit)
 
-    monkeypatch.setattr(store, "read_all", counted)
+    shop.engines.event_store = with_methods(store, read_all=counted)
     return found
+
+
+@pytest.fixture
+def short_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that reads nothing for half a second counts as too slow."""
+    monkeypatch.setattr(sse, "WRITE_SECONDS", 0.5)
 
 
 @concurrent
@@ -92,7 +71,7 @@ async def test_events_come_as_they_are_recorded(shop: ShopInMemory) -> None:
 
 
 @concurrent
-async def test_the_answer_is_an_event_stream_that_nobody_keeps_or_buffers(shop: ShopInMemory) -> None:
+async def test_the_answer_is_an_event_stream_that_proxies_neither_cache_nor_buffer(shop: ShopInMemory) -> None:
     async with opened(TYPES) as stream:
         assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert "no-cache" in stream.headers["cache-control"]
@@ -107,7 +86,7 @@ async def test_the_answer_is_an_event_stream_that_nobody_keeps_or_buffers(shop: 
 
 
 @concurrent
-async def test_no_text_can_be_taken_for_the_frame_around_it(shop: ShopInMemory) -> None:
+async def test_no_text_in_an_event_breaks_its_frame(shop: ShopInMemory) -> None:
     text = "緑茶 🍵\u2028\n\ndata: {}\r\rid: 9\n:"
     async with opened("subscription { eventStream { eventData } }") as stream:
         await in_thread(shop.new_category, description=text)
@@ -116,7 +95,7 @@ async def test_no_text_can_be_taken_for_the_frame_around_it(shop: ShopInMemory) 
 
 
 @concurrent
-async def test_a_subscription_can_be_got_as_a_browser_does(shop: ShopInMemory) -> None:
+async def test_a_subscription_can_be_sent_by_get_as_a_browser_does(shop: ShopInMemory) -> None:
     asked = urlencode({"query": "subscription ($t: String) { eventStream(eventType: $t) { eventType } }",
                        "variables": json.dumps({"t": "ProductCreated"})}).encode()  # fmt: skip
     async with opened("", method="GET", query_string=asked) as stream:
@@ -134,7 +113,7 @@ async def test_a_subscription_can_be_got_as_a_browser_does(shop: ShopInMemory) -
     ],
 )
 @concurrent
-async def test_events_are_chosen_by_kind(shop: ShopInMemory, arguments: str, wanted: Any) -> None:
+async def test_events_are_filtered_by_type(shop: ShopInMemory, arguments: str, wanted: Any) -> None:
     async with opened(f"subscription {{ eventStream({arguments}) {{ eventType }} }}") as stream:
         product = await in_thread(shop.new_product)
         await in_thread(shop.new_order, product, paymentMethod="decline")
@@ -155,7 +134,7 @@ async def test_events_are_chosen_by_kind(shop: ShopInMemory, arguments: str, wan
     ],
 )
 @concurrent
-async def test_bad_arguments_are_named(shop: ShopInMemory, query: str, field: str) -> None:
+async def test_an_error_names_the_invalid_argument(shop: ShopInMemory, query: str, field: str) -> None:
     async with opened(query) as stream:
         assert stream.status == 200
         error = await stream.refusal()
@@ -164,7 +143,7 @@ async def test_bad_arguments_are_named(shop: ShopInMemory, query: str, field: st
 
 @pytest.mark.parametrize("field", ["orderUpdates(id: $id)", "stockUpdates(productId: $id)"])
 @concurrent
-async def test_what_is_not_there_is_not_found_at_once(shop: ShopInMemory, field: str) -> None:
+async def test_an_unknown_id_is_not_found_at_once(shop: ShopInMemory, field: str) -> None:
     query = f"subscription ($id: ID!) {{ {field} {{ id }} }}"
     for event_id in ("", "0.0.0"):
         async with opened(query, {"id": str(uuid7())}, going_on(event_id)) as stream:
@@ -203,7 +182,7 @@ async def test_an_order_that_fails_is_followed_through_its_compensation(shop: Sh
                 statuses.append(await stream.next("status"))
             await stream.complete()
     of_order = [event.type for event in shop.log() if event.stream == f"order-{order}"]
-    assert len(statuses) == len(of_order) - 1  # all but the first, which had been seen
+    assert len(statuses) == len(of_order) - 1  # all but the first, which the client has
     assert of_order[-1] == "OrderFailed"
 
 
@@ -215,7 +194,7 @@ async def test_an_order_that_has_ended_is_shown_once(shop: ShopInMemory) -> None
         event = await stream.event()
         await stream.complete()
     async with opened(ORDER, {"id": order}, going_on(event.id)) as again:
-        await again.complete()  # nothing that had not been seen
+        await again.complete()  # the client has everything
 
 
 @concurrent
@@ -230,14 +209,14 @@ async def test_a_product_is_followed_from_its_present_state(shop: ShopInMemory) 
         reserved, deducted = await stream.some(2)
         assert (reserved["stockQuantity"], reserved["reservedQuantity"]) == (100, 3)
         assert (deducted["stockQuantity"], deducted["reservedQuantity"]) == (97, 0)
-        await in_thread(shop.new_product, category)  # another one
+        await in_thread(shop.new_product, category)  # another product
         assert (await in_thread(shop.command, "delete_product", {"productId": product})).status_code == 200
         assert (await stream.next("active")) is False
         assert stream.nothing_waits()
 
 
 @concurrent
-async def test_every_id_of_an_aggregate_is_a_place_to_go_on_from(shop: ShopInMemory) -> None:
+async def test_an_aggregate_s_updates_resume_from_every_id(shop: ShopInMemory) -> None:
     product = await in_thread(shop.new_product)
     async with opened('subscription { eventStream(aggregateType: "order") { eventType } }') as events:
         order = await in_thread(shop.new_order, product, paymentMethod="decline")
@@ -256,7 +235,7 @@ async def test_every_id_of_an_aggregate_is_a_place_to_go_on_from(shop: ShopInMem
 
 
 @concurrent
-async def test_every_id_of_the_log_is_a_place_to_go_on_from(shop: ShopInMemory) -> None:
+async def test_the_log_resumes_from_every_id(shop: ShopInMemory) -> None:
     await in_thread(shop.new_order, await in_thread(shop.new_product))
     await in_thread(shop.settle)
     recorded = [event.type for event in shop.log()]
@@ -267,7 +246,7 @@ async def test_every_id_of_the_log_is_a_place_to_go_on_from(shop: ShopInMemory) 
 
 
 @concurrent
-async def test_whoever_is_cut_off_before_the_first_event_has_a_place_to_go_on_from(shop: ShopInMemory) -> None:
+async def test_a_client_that_disconnects_before_the_first_event_can_resume(shop: ShopInMemory) -> None:
     await in_thread(shop.new_category)
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.last_id)
@@ -287,7 +266,7 @@ async def test_whoever_is_cut_off_before_the_first_event_has_a_place_to_go_on_fr
     "query", ["eventStream { id }", "orderUpdates(id: $id) { id }", "stockUpdates(productId: $id) { id }"]
 )
 @concurrent
-async def test_an_id_that_is_none_is_refused(shop: ShopInMemory, query: str, event_id: str) -> None:
+async def test_a_malformed_id_is_refused(shop: ShopInMemory, query: str, event_id: str) -> None:
     product = await in_thread(shop.new_product)
     order = await in_thread(shop.new_order, product)
     followed = order if "order" in query else product
@@ -302,7 +281,7 @@ async def test_an_id_that_is_none_is_refused(shop: ShopInMemory, query: str, eve
 @pytest.mark.parametrize("event_id", ["1.4.4", "2.0.0", f"{2**15 - 1}.{2**64 - 1}.{2**63 - 1}"])
 @concurrent
 async def test_an_id_from_beyond_the_end_of_the_log_is_refused(shop: ShopInMemory, event_id: str) -> None:
-    """Of another log, or of one that was lost. Waiting for that place would be waiting in vain."""
+    """It is from another log, or from one that was lost, so waiting for it would never end."""
     product = await in_thread(shop.new_product)
     for query in (TYPES, STOCK):
         async with opened(query, {"id": product} if query == STOCK else None, going_on(event_id)) as stream:
@@ -350,7 +329,7 @@ async def test_nothing_is_lost_or_repeated_or_out_of_order_while_many_write_and_
 
 @pytest.mark.parametrize(
     ("headers", "sees"),
-    [(None, True), (signed_in("hanako"), True), (signed_in("taro"), False), ({"Authorization": ""}, False)],
+    [(None, True), (signed_in("hanako"), True), (signed_in("taro"), False), (NOBODY, False)],
     ids=["admin", "owner", "another", "nobody"],
 )
 @concurrent
@@ -375,7 +354,7 @@ async def test_personal_data_is_for_admins_and_the_owner(
 
 
 @concurrent
-async def test_who_reads_too_slowly_is_dropped_with_the_reason_and_goes_on_where_it_was(shop: ShopInMemory) -> None:
+async def test_a_slow_reader_is_dropped_with_the_reason_and_resumes(shop: ShopInMemory) -> None:
     with_settings(shop, subscriber_buffer=5)
     category = await in_thread(shop.new_category)
     async with opened(TYPES) as stream, opened(TYPES) as other:
@@ -402,8 +381,7 @@ async def test_who_reads_too_slowly_is_dropped_with_the_reason_and_goes_on_where
 
 
 @concurrent
-async def test_a_client_that_never_reads_again_is_given_up(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.api.sse._WRITE_SECONDS", 0.1)
+async def test_a_client_that_stops_reading_is_disconnected(shop: ShopInMemory, short_writes: None) -> None:
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.last_id)
         stream.reading.clear()
@@ -414,7 +392,7 @@ async def test_a_client_that_never_reads_again_is_given_up(shop: ShopInMemory, m
 
 
 @concurrent
-async def test_a_stream_with_nothing_to_say_gives_signs_of_life(shop: ShopInMemory) -> None:
+async def test_an_idle_stream_sends_heartbeats(shop: ShopInMemory) -> None:
     with_settings(shop, heartbeat_seconds=0.05)
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.comments >= 3)
@@ -443,7 +421,7 @@ async def test_a_stream_outlives_the_time_that_a_request_has(shop: ShopInMemory)
 
 
 @concurrent
-async def test_one_asks_for_all_however_many_there_are_and_nobody_when_there_is_none(
+async def test_one_task_polls_for_all_subscribers_and_none_polls_without_them(
     shop: ShopInMemory, reads: list[Checkpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_settings(shop, max_subscriptions_per_client=0)
@@ -463,7 +441,7 @@ async def test_one_asks_for_all_however_many_there_are_and_nobody_when_there_is_
 
 
 @concurrent
-async def test_as_many_may_subscribe_as_is_set_and_places_become_free(shop: ShopInMemory) -> None:
+async def test_the_number_of_subscribers_is_limited_and_places_become_free(shop: ShopInMemory) -> None:
     with_settings(shop, max_subscribers=2)
     async with opened(TYPES) as first:
         await first.until(lambda: first.parser.last_id)
@@ -477,7 +455,7 @@ async def test_as_many_may_subscribe_as_is_set_and_places_become_free(shop: Shop
 
 
 @concurrent
-async def test_one_client_can_not_take_all_places(shop: ShopInMemory) -> None:
+async def test_one_client_can_not_take_all_subscriptions(shop: ShopInMemory) -> None:
     with_settings(shop, max_subscriptions_per_client=2)
     nobody = {"Authorization": ""}
     async with AsyncExitStack() as stack:
@@ -492,16 +470,16 @@ async def test_one_client_can_not_take_all_places(shop: ShopInMemory) -> None:
             assert error["extensions"] == {"code": "SERVICE_UNAVAILABLE", "retryAfter": 5}
             assert "2 subscriptions open" in error["message"]
         asked = await in_thread(shop.ask, "{ categories { id } }")
-        assert asked == {"categories": []}  # anything else may still be asked
+        assert asked == {"categories": []}  # queries are still answered
     async with opened(TYPES) as again, opened(ORDER, {"id": str(uuid7())}) as missing:
         assert again.status == 200
-        await missing.refusal()  # what never began takes no place
+        await missing.refusal()  # a subscription that never began uses no quota
         async with opened(TYPES) as second:
             assert second.status == 200
 
 
 @concurrent
-async def test_whoever_is_not_signed_in_is_their_address(shop: ShopInMemory) -> None:
+async def test_an_anonymous_client_is_its_address(shop: ShopInMemory) -> None:
     with_settings(shop, max_subscriptions_per_client=1, trusted_proxies=1)
     async with AsyncExitStack() as stack:
         for address, status in [
@@ -517,7 +495,7 @@ async def test_whoever_is_not_signed_in_is_their_address(shop: ShopInMemory) -> 
 
 
 @concurrent
-async def test_any_number_of_subscriptions_is_for_whoever_has_no_limit(shop: ShopInMemory) -> None:
+async def test_without_a_limit_a_client_may_have_any_number_of_subscriptions(shop: ShopInMemory) -> None:
     with_settings(shop, max_subscriptions_per_client=1, sign_in_required=False)
     async with (
         opened(TYPES, headers={"Authorization": ""}) as first,
@@ -525,29 +503,35 @@ async def test_any_number_of_subscriptions_is_for_whoever_has_no_limit(shop: Sho
     ):
         assert (first.status, second.status) == (200, 200)  # a developer's machine has no other client
     with_settings(shop, max_subscriptions_per_client=0)
-    shop.engines.__dict__.pop("seats")
+    del shop.engines.subscription_quota  # made with the settings of before
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(opened(TYPES)) for _ in range(55)]
         assert {stream.status for stream in streams} == {200}
 
 
-def ends(shop: ShopInMemory) -> dict[str, float]:
-    return {end: value for (end,), value in now(shop).get("shop_subscriptions_total", {}).items()}
+async def metric(shop: ShopInMemory, name: str) -> dict[str, float]:
+    """Return the values of a metric with at most one label, by that label."""
+    text = (await in_thread(shop.http, "GET", "/metrics")).text
+    return {label: float(value) for label, value in re.findall(rf'^{name}(?:{{\w+="(\w+)"}})? (\S+)$', text, re.M)}
 
 
-def still_open(shop: ShopInMemory) -> float:
-    return now(shop)["shop_subscriptions_open"][()]
+async def ends(shop: ShopInMemory) -> dict[str, float]:
+    return await metric(shop, "shop_subscriptions_total")
+
+
+async def still_open(shop: ShopInMemory) -> float:
+    return (await metric(shop, "shop_subscriptions_open"))[""]
 
 
 @concurrent
-async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Counter(ends(shop))
+async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, short_writes: None) -> None:
+    before = Counter(await ends(shop))
     order = await in_thread(shop.new_order, await in_thread(shop.new_product))
     await in_thread(shop.settle)
 
     async def ended(end: str, number: int = 1) -> None:
         async with asyncio.timeout(5):
-            while ends(shop).get(end, 0) != before[end] + number:
+            while (await ends(shop)).get(end, 0) != before[end] + number:
                 await asyncio.sleep(0.02)
 
     async with opened(ORDER, {"id": order}) as stream:
@@ -556,10 +540,10 @@ async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, mon
     await ended("COMPLETE")
     async with opened(TYPES) as stream, opened(TYPES):
         await stream.until(lambda: stream.parser.last_id)
-        assert still_open(shop) == 2
+        assert await still_open(shop) == 2
     await ended("GONE", 2)
     with_settings(shop, subscriber_buffer=3)
-    shop.engines.__dict__.pop("tail")
+    del shop.engines.tail
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.last_id)
         await in_thread(shop.new_category)
@@ -574,10 +558,8 @@ async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, mon
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.last_id)
         stream.reading.clear()
-        with monkeypatch.context() as patch:
-            patch.setattr("shared.api.sse._WRITE_SECONDS", 0.2)
-            await in_thread(shop.new_category)
-            await ended("SLOW", 2)
+        await in_thread(shop.new_category)
+        await ended("SLOW", 2)
     product = await in_thread(shop.new_product)
     async with opened(STOCK, {"id": product}) as stream:
         await stream.next()
@@ -585,18 +567,16 @@ async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, mon
         await stream.refusal()
     await ended("FAILED")
     with_settings(shop, max_subscribers=1)
-    shop.engines.__dict__.pop("seats")
+    del shop.engines.subscription_quota  # made with the settings of before
     async with opened(TYPES), opened(TYPES) as full, opened("subscription { orderUpdates(id: 1) { id } }"):
         assert full.status == 503
     await in_thread(shop.http, "POST", json={"query": TYPES}, headers={"Accept": "application/json"})
     await ended("REFUSED", 3)
-    assert still_open(shop) == 0
+    assert await still_open(shop) == 0
 
 
 @concurrent
-async def test_a_store_that_fails_is_waited_for(
-    shop: ShopInMemory, reads: list[Checkpoint], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failing_store_is_retried(shop: ShopInMemory, reads: list[Checkpoint]) -> None:
     with_settings(shop, heartbeat_seconds=0.1)
     store, down = shop.engines.event_store, Event()
     read_all = store.read_all
@@ -606,7 +586,7 @@ async def test_a_store_that_fails_is_waited_for(
             raise Unavailable("down")
         return read_all(after, limit)
 
-    monkeypatch.setattr(store, "read_all", failing)
+    shop.engines.event_store = with_methods(store, read_all=failing)
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.comments)
         down.set()
@@ -619,19 +599,19 @@ async def test_a_store_that_fails_is_waited_for(
 
 
 @concurrent
-async def test_a_store_that_fails_at_the_beginning_is_said_to(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+async def test_a_store_that_fails_at_the_beginning_is_reported(
+    shop: ShopInMemory,
 ) -> None:
     def down() -> Checkpoint:
         raise Unavailable("the event store does not answer")
 
-    monkeypatch.setattr(shop.engines.event_store, "end", down)
+    shop.engines.event_store = with_methods(shop.engines.event_store, end=down)
     async with opened(TYPES) as stream:
         assert (await stream.refusal())["extensions"]["code"] == "SERVICE_UNAVAILABLE"
 
 
 @concurrent
-async def test_what_the_code_can_not_read_is_a_fault_of_ours_and_shows_nothing_of_the_inside(
+async def test_an_unreadable_event_is_an_internal_error_that_reveals_nothing(
     shop: ShopInMemory,
 ) -> None:
     product = await in_thread(shop.new_product)
@@ -644,7 +624,7 @@ async def test_what_the_code_can_not_read_is_a_fault_of_ours_and_shows_nothing_o
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "application/graphql-response+json", ""])
-def test_a_subscription_without_an_event_stream_is_told_what_to_send(shop: ShopInMemory, accept: str) -> None:
+def test_a_subscription_that_does_not_accept_an_event_stream_is_refused(shop: ShopInMemory, accept: str) -> None:
     response = shop.http("POST", json={"query": TYPES}, headers={"Accept": accept})
     assert response.status_code == 406
     (error,) = response.json()["errors"]
@@ -678,7 +658,7 @@ async def test_a_single_result_can_come_as_an_event_stream(shop: ShopInMemory, q
 
 
 @concurrent
-async def test_a_mutation_can_be_answered_by_an_event_stream_but_not_got(shop: ShopInMemory) -> None:
+async def test_a_mutation_can_be_answered_by_an_event_stream_but_not_sent_by_get(shop: ShopInMemory) -> None:
     mutation = 'mutation { createCategory(input: {name: "Tea"}) { name } }'
     async with opened(mutation) as stream:
         event = await stream.event()
@@ -691,7 +671,7 @@ async def test_a_mutation_can_be_answered_by_an_event_stream_but_not_got(shop: S
 
 
 @concurrent
-async def test_what_is_preferred_decides_when_both_are_accepted(shop: ShopInMemory) -> None:
+async def test_the_first_of_two_accepted_media_types_is_used(shop: ShopInMemory) -> None:
     both = {"Accept": f"application/json, {EVENT_STREAM}"}
     async with opened("{ categories { id } }", headers=both) as stream:
         assert stream.headers["content-type"].startswith("application/json")
@@ -709,9 +689,7 @@ async def test_what_is_preferred_decides_when_both_are_accepted(shop: ShopInMemo
     ],
 )
 @concurrent
-async def test_what_a_subscription_may_cost_has_the_bounds_of_a_query(
-    shop: ShopInMemory, changes: Json, message: str
-) -> None:
+async def test_a_subscription_has_the_cost_limits_of_a_query(shop: ShopInMemory, changes: Json, message: str) -> None:
     with_settings(shop, **changes)
     async with opened("subscription { eventStream { a: id } }") as stream:
         assert message in (await stream.refusal())["message"]
@@ -727,7 +705,7 @@ async def test_subscribing_counts_as_a_request(shop: ShopInMemory) -> None:
 
 
 @concurrent
-async def test_a_body_that_is_no_request_is_refused_as_such(shop: ShopInMemory) -> None:
+async def test_a_malformed_body_is_refused(shop: ShopInMemory) -> None:
     async with opened("", headers={"Content-Type": "text/plain"}) as stream:
         assert stream.status == 415
     with_settings(shop, max_body_bytes=10)
@@ -736,7 +714,7 @@ async def test_a_body_that_is_no_request_is_refused_as_such(shop: ShopInMemory) 
 
 
 @concurrent
-async def test_after_a_restart_on_the_same_store_nothing_is_missing(shop: ShopInMemory) -> None:
+async def test_after_a_restart_on_the_same_store_no_event_is_missing(shop: ShopInMemory) -> None:
     category = await in_thread(shop.new_category)
     async with opened(TYPES) as stream:
         await in_thread(shop.new_product, category)

@@ -1,4 +1,4 @@
-"""systemTopology: what each function says of itself, what is known of those that say nothing, and what waits for them."""
+"""systemTopology: the report of each function, functions that do not answer, and queue sizes."""
 
 import os
 import time
@@ -14,15 +14,16 @@ import psutil
 import pytest
 from google.cloud.monitoring_v3.types import ListTimeSeriesRequest, ListTimeSeriesResponse, TimeSeries
 
-from shared.api import monitoring
 from shared.config.manifest import Subscription, manifest
 from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
 from shared.monitoring import reports as report
 from shared.observability.context import fresh
 from shared.resilience.calls import SingleFlightCache
-from tests.api.test_monitoring import as_nobody, services  # noqa: F401
+from tests.callers import as_nobody
+from tests.fakes import MovableClock, functions_answer
 from tests.shop_in_memory import Json, ShopInMemory
+from tests.stand_ins import with_methods
 
 TOPOLOGY = """{ systemTopology { serviceName nodeName group status uptimeSeconds memoryUsageMb cpuUsagePercent
     messageQueueSize connections { targetService connectionType status latencyMs } } }"""
@@ -34,14 +35,9 @@ def topology(shop: ShopInMemory) -> dict[str, Json]:
 
 
 def asked_again(shop: ShopInMemory) -> dict[str, Json]:
-    """Without what was kept."""
+    """Ask without what was cached."""
     shop.engines.cache = SingleFlightCache()
     return topology(shop)
-
-
-def reporting(monkeypatch: pytest.MonkeyPatch, answer: Callable[[httpx.Request], httpx.Response]) -> None:
-    client = httpx.Client(transport=httpx.MockTransport(answer))
-    monkeypatch.setattr(monitoring, "_client", lambda: client)
 
 
 def healthy(_: httpx.Request) -> httpx.Response:
@@ -50,7 +46,7 @@ def healthy(_: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={"status": "HEALTHY", "node": "there", "checks": checks, "process": process})
 
 
-def test_every_function_is_shown_as_it_says_itself(services: ShopInMemory) -> None:  # noqa: F811
+def test_every_function_is_shown_with_its_own_report(services: ShopInMemory) -> None:
     found, process = topology(services), psutil.Process(os.getpid())
     assert list(found) == list(manifest().functions)
     for name, node in found.items():
@@ -69,34 +65,30 @@ def test_every_function_is_shown_as_it_says_itself(services: ShopInMemory) -> No
     assert all(one["latencyMs"] >= 0 for name, one in stores.items() if name != "order-events")
 
 
-def test_graphql_is_connected_to_the_functions_it_calls(services: ShopInMemory) -> None:  # noqa: F811
+def test_graphql_is_connected_to_the_functions_it_calls(services: ShopInMemory) -> None:
     connections = topology(services)["graphql"]["connections"]
     called = {one["targetService"] for one in connections if one["connectionType"] == "HTTP"}
     assert {"create_order", "retry_saga"} <= called and "sandbox_provider" not in called
     assert called < set(manifest().functions)
 
 
-def test_anybody_may_look_and_nobody_is_told_why_something_fails(shop: ShopInMemory) -> None:
+def test_an_anonymous_caller_sees_the_topology_without_reasons_of_failures(shop: ShopInMemory) -> None:
     answer = as_nobody(shop, TOPOLOGY)
     assert "errors" not in answer.json() and "127.0.0.1" not in answer.text
 
 
-def test_a_function_that_can_not_be_reached_is_unhealthy_and_nothing_else_is_known_of_it(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_function_is_unhealthy_and_the_rest_is_null(shop: ShopInMemory) -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    reporting(monkeypatch, refuse)
+    functions_answer(shop, refuse)
     node = topology(shop)["create_order"]
     assert (node["status"], node["nodeName"]) == ("UNHEALTHY", "unknown")
     assert node["uptimeSeconds"] is node["memoryUsageMb"] is node["cpuUsagePercent"] is None
     assert {(one["status"], one["latencyMs"]) for one in node["connections"]} == {("UNKNOWN", None)}
 
 
-def test_a_function_that_has_to_start_is_unknown_until_it_has_answered(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_that_has_to_start_is_unknown_until_it_has_answered(shop: ShopInMemory) -> None:
     started = Event()
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -104,7 +96,7 @@ def test_a_function_that_has_to_start_is_unknown_until_it_has_answered(
             started.wait(20)
         return healthy(request)
 
-    reporting(monkeypatch, answer)
+    functions_answer(shop, answer)
     shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.5)
     began = time.monotonic()
     found = topology(shop)
@@ -120,30 +112,26 @@ def test_a_function_that_has_to_start_is_unknown_until_it_has_answered(
     assert topology(shop)["create_order"]["status"] == "HEALTHY"
 
 
-def test_looking_often_does_not_start_every_function_each_time(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_the_topology_often_asks_each_function_once(movable_clock: MovableClock, shop: ShopInMemory) -> None:
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request.url.path)
         return healthy(request)
 
-    reporting(monkeypatch, answer)
+    functions_answer(shop, answer)
     shop.engines.settings = replace(shop.engines.settings, topology_seconds=30)
     for _ in range(3):
         shop.ask("{" + " ".join(f"a{n}: systemTopology {{ serviceName }}" for n in range(10)) + "}")
     assert sorted(asked) == sorted(f"/{name}/health/ready" for name in manifest().functions if name != "graphql")
     shop.engines.settings = replace(shop.engines.settings, topology_seconds=0.01)
-    time.sleep(1.1)  # what a check has found is kept for a second
+    movable_clock.move(1.1)  # the result of a check is reused for a second
     topology(shop)
     assert len(asked) == 2 * (len(manifest().functions) - 1)
 
 
-def test_what_waits_for_a_function_is_counted_where_the_broker_knows(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reporting(monkeypatch, healthy)
+def test_the_queue_of_a_function_is_counted_where_the_broker_knows_it(shop: ShopInMemory) -> None:
+    functions_answer(shop, healthy)
     held = Event()
 
     def hold(subscription: Subscription, body: Json) -> int:
@@ -167,17 +155,15 @@ def test_what_waits_for_a_function_is_counted_where_the_broker_knows(
     assert asked_again(shop)["project_categories"]["messageQueueSize"] == 0
 
 
-def test_messages_that_were_given_up_wait_no_longer(shop: ShopInMemory) -> None:
+def test_dead_letters_are_not_in_the_queue(shop: ShopInMemory) -> None:
     shop.engines.broker.publish_raw("order-events", b"not json", {})
     shop.settle()
     assert set(shop.engines.broker.undelivered().values()) == {0}
 
 
-def test_where_the_broker_does_not_tell_only_what_is_known_otherwise_is_shown(
-    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reporting(monkeypatch, healthy)
-    monkeypatch.setattr(shop.engines, "undelivered", lambda: None)
+def test_without_queue_sizes_of_the_broker_backlogs_of_projections_and_outboxes_are_shown(shop: ShopInMemory) -> None:
+    functions_answer(shop, healthy)
+    shop.engines.broker = with_methods(shop.engines.broker, undelivered=lambda: None)
     shop.deliver = lambda subscription, body: 204  # lost
     shop.new_category()
     shop.settle()
@@ -186,21 +172,21 @@ def test_where_the_broker_does_not_tell_only_what_is_known_otherwise_is_shown(
     assert {name: size for name, size in sizes.items() if size is not None} == known
 
 
-def test_a_store_that_is_down_leaves_what_it_knows_unknown(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_down_leaves_queue_sizes_null(shop: ShopInMemory) -> None:
     def down(*_: object) -> None:
         raise RuntimeError("down")
 
-    reporting(monkeypatch, healthy)
-    monkeypatch.setattr(shop.engines, "undelivered", lambda: None)
-    monkeypatch.setattr(shop.engines.event_log, "counts", down)
-    monkeypatch.setattr(shop.engines.outboxes[1], "backlog", down)
+    functions_answer(shop, healthy)
+    shop.engines.broker = with_methods(shop.engines.broker, undelivered=lambda: None)
+    shop.engines.event_log = with_methods(shop.engines.event_log, counts=down)
+    shop.engines.outboxes[1] = with_methods(shop.engines.outboxes[1], backlog=down)
     found = topology(shop)
     assert {node["messageQueueSize"] for node in found.values()} == {None}
     assert found["create_order"]["status"] == "HEALTHY"
 
 
 class CloudMonitoring:
-    """Answers as Cloud Monitoring's API is documented to: the newest point first."""
+    """Answers as the documentation of Cloud Monitoring says: the newest point first."""
 
     def __init__(self) -> None:
         self.asked: list[ListTimeSeriesRequest] = []
@@ -223,8 +209,8 @@ class CloudMonitoring:
 
 
 @pytest.fixture
-def cloud(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudMonitoring]:
-    reporting(monkeypatch, healthy)
+def cloud(shop: ShopInMemory) -> Iterator[CloudMonitoring]:
+    functions_answer(shop, healthy)
     cloud = CloudMonitoring()
 
     def encoded(answer: Any) -> bytes:
@@ -245,10 +231,10 @@ def cloud(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud
     server.stop(0).wait()
 
 
-def test_in_the_cloud_what_waits_is_what_cloud_monitoring_says(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
+def test_queue_sizes_come_from_cloud_monitoring_in_the_cloud(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
     cloud.waiting = dict.fromkeys(SUBSCRIPTIONS, 0) | {
         "project-categories.category-events": 3, "project-categories.product-events": 4, "order-saga.order-events": 5,
-        "of-somebody-else": 6,
+        "of-another-project": 6,
     }  # fmt: skip
     sizes = {name: node["messageQueueSize"] for name, node in topology(shop).items()}
     assert (sizes["project_categories"], sizes["order_saga"], sizes["confirm_order"]) == (7, 5, 0)
@@ -258,9 +244,7 @@ def test_in_the_cloud_what_waits_is_what_cloud_monitoring_says(shop: ShopInMemor
     assert 0 < asked.interval.end_time.timestamp() - asked.interval.start_time.timestamp() <= 600
 
 
-def test_a_function_of_which_one_subscription_is_not_known_has_no_number(
-    shop: ShopInMemory, cloud: CloudMonitoring
-) -> None:
+def test_a_function_with_an_unknown_subscription_has_no_queue_size(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
     cloud.waiting = {"order-saga.order-events": 5}
     sizes = {name: node["messageQueueSize"] for name, node in topology(shop).items()}
     assert sizes["order_saga"] == 5
@@ -278,9 +262,7 @@ def test_without_cloud_monitoring_the_rest_is_shown(
     assert (found["order_saga"]["status"], found["relay_outbox"]["messageQueueSize"]) == ("HEALTHY", 0)
 
 
-def test_a_cloud_monitoring_that_hangs_keeps_nobody_waiting_for_long(
-    shop: ShopInMemory, cloud: CloudMonitoring
-) -> None:
+def test_a_hanging_cloud_monitoring_does_not_delay_the_topology(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
     cloud.let.clear()
     shop.engines.settings = replace(shop.engines.settings, health_check_seconds=1)
     began = time.monotonic()

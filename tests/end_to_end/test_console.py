@@ -18,19 +18,19 @@ from scripts.local.shop import CONSOLE
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append
 from shared.postgres.pool import Pool
-from tests.end_to_end.test_live_updates import Server, event
+from tests.end_to_end.client_service import ClientService, event
 
 _FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1400,900"""
 
 
 @pytest.fixture
-def address(tmp_path: Path, event_store_url: str, command_url: str) -> Iterator[Server]:
+def address(tmp_path: Path, event_store_url: str, command_url: str) -> Iterator[ClientService]:
     """The client service with the console."""
     reasons: list[str] = []
     if not build_console(CONSOLE, reasons.append):
         pytest.skip(reasons[-1])
-    server = Server(tmp_path, event_store_url, command_url, CONSOLE_DIRECTORY=str(CONSOLE), MAX_SUBSCRIBERS="1")
+    server = ClientService(tmp_path, event_store_url, command_url, CONSOLE_DIRECTORY=str(CONSOLE), MAX_SUBSCRIBERS="1")
     server.start()
     yield server
     server.stop()
@@ -59,7 +59,7 @@ def until(happened: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def run(browser: Chrome, query: str) -> None:
-    """Write it over what is in the editor, and press the button."""
+    """Replace the editor's text by the query, and press the button."""
     until(lambda: bool(browser.find_elements(By.CSS_SELECTOR, ".graphiql-query-editor .view-line")))
     browser.find_element(By.CSS_SELECTOR, ".graphiql-query-editor .view-lines").click()
     ActionChains(browser).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).send_keys(Keys.DELETE).perform()
@@ -68,7 +68,7 @@ def run(browser: Chrome, query: str) -> None:
 
 
 def press(browser: Chrome) -> None:
-    ActionChains(browser).send_keys(Keys.ESCAPE).perform()  # no list of suggestions in the way
+    ActionChains(browser).send_keys(Keys.ESCAPE).perform()  # closes the list of suggestions
     browser.find_element(By.CSS_SELECTOR, ".graphiql-execute-button").click()
 
 
@@ -77,7 +77,9 @@ def answer(browser: Chrome) -> str:
     return " ".join(shown[0].text.split()) if shown else ""
 
 
-def test_the_console_shows_what_happens_as_it_happens(address: Server, browser: Chrome, event_store_pool: Pool) -> None:
+def test_the_console_shows_events_as_they_happen(
+    address: ClientService, browser: Chrome, event_store_pool: Pool
+) -> None:
     store = PostgresEventStore(event_store_pool)
 
     def happens(version: int) -> None:
@@ -94,16 +96,16 @@ def test_the_console_shows_what_happens_as_it_happens(address: Server, browser: 
     address.kill()
     happens(3)
     address.start()
-    until(lambda: '"eventVersion": 3' in answer(browser))  # which happened while nobody could tell
-    press(browser)  # the button ends it now
+    until(lambda: '"eventVersion": 3' in answer(browser))  # which happened while the service was down
+    press(browser)  # the button ends the subscription
     address.wait_for(0)
     run(browser, 'subscription { pubsubStream(topic: "nothing") { id } }')
     until(lambda: "INVALID_INPUT" in answer(browser))
     asked = {"json": {"query": "subscription { eventStream { id } }"}, "headers": {"Accept": "text/event-stream"}}
     with httpx.stream("POST", address.url, **asked) as other:  # type: ignore[arg-type]
-        chunks = other.iter_bytes()  # kept, or it would close the stream
+        chunks = other.iter_bytes()  # the reference keeps the stream open
         next(chunks)
         run(browser, "subscription { eventStream { id } }")
-        until(lambda: "too many subscribers" in answer(browser))  # which is told, and not tried again in silence
+        until(lambda: "too many subscribers" in answer(browser))  # the error is shown, and not retried silently
     log = [str(entry) for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
     assert [entry for entry in log if "Content Security Policy" in entry] == []

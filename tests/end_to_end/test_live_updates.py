@@ -1,16 +1,12 @@
-"""Live updates over real HTTP from a real event store: to many, across a restart, and to the client that others use."""
+"""Live updates over real HTTP from a real event store: to many subscribers, across a restart, and to graphql-sse."""
 
 import asyncio
 import json
-import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,17 +15,15 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
-from scripts.local.processes import Processes
 from shared.config.manifest import ROOT
 from shared.domain.aggregate import topic_of
 from shared.event_store.postgres import PostgresEventStore
-from shared.event_store.protocol import Append, Checkpoint, EventRecord
-from shared.observability.context import fresh
+from shared.event_store.protocol import Append, Checkpoint
 from shared.postgres.pool import Pool
 from shared.sagas.definition import Progress
 from shared.sagas.postgres import PostgresSagaLog, PostgresSagaStore
 from shared.sagas.store import HistoryEntry, StoredSaga
-from tests.conftest import free_port
+from tests.end_to_end.client_service import ClientService, event
 from tests.streams import EVENT_STREAM, Event, Parser
 
 SUBSCRIBERS, EVENTS = 500, 24
@@ -39,49 +33,9 @@ SAGAS = "subscription { sagaUpdates { id state } }"
 Json = dict[str, Any]
 
 
-class Server:
-    """The client service in a process of its own; it can be killed and started again at the same address."""
-
-    def __init__(self, folder: Path, event_store_url: str, command_url: str, **more: str) -> None:
-        self._processes = Processes(folder)
-        self._port = free_port()
-        self.url = f"http://127.0.0.1:{self._port}/graphql"
-        self._metrics = self.url.replace("/graphql", "/metrics")
-        self._environment = {
-            "PROFILE": "postgres",
-            "EVENT_STORE_URL": event_store_url,
-            "COMMAND_DATABASE_URL": command_url,
-            "RATE_LIMIT_SIGNED_IN": "0",
-            "HEARTBEAT_SECONDS": "0.5",
-            "PYTHONPATH": str(ROOT),
-            **more,
-        }
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "scripts.local.services", "client", str(self._port)]
-        self._processes.start("client", command, self._environment)
-        self._processes.wait_for("client", self.url.replace("/graphql", "/health/live"))
-
-    def wait_for(self, subscriptions: int) -> None:
-        """Until so many are open."""
-        ends = time.monotonic() + 60
-        while f"shop_subscriptions_open {subscriptions}.0\n" not in httpx.get(self._metrics).text:
-            assert time.monotonic() < ends
-            time.sleep(0.1)
-
-    def kill(self) -> None:
-        """Between two lines, as a machine is lost."""
-        process = self._processes._running["client"]
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-    def stop(self) -> None:
-        self._processes.stop()
-
-
 @pytest.fixture
-def server(tmp_path: Path, event_store_url: str, command_url: str) -> Iterator[Server]:
-    server = Server(tmp_path, event_store_url, command_url)
+def server(tmp_path: Path, event_store_url: str, command_url: str) -> Iterator[ClientService]:
+    server = ClientService(tmp_path, event_store_url, command_url)
     server.start()
     yield server
     server.kill()
@@ -94,7 +48,7 @@ def store(event_store_pool: Pool) -> PostgresEventStore:
 
 
 def write(store: PostgresEventStore, number: int, events: int, pause: float) -> None:
-    """To streams of its own, sometimes to two at once."""
+    """Append to two streams of this writer, sometimes to both at once."""
     one, other = f"product-{uuid7()}", f"category-{uuid7()}"
     for version in range(1, events // 2 + 1):
         time.sleep(pause)
@@ -103,12 +57,8 @@ def write(store: PostgresEventStore, number: int, events: int, pause: float) -> 
             store.append(append)
 
 
-def event(stream: str, version: int) -> EventRecord:
-    return EventRecord(uuid7(), stream, version, "StockAdjusted", 1, {}, fresh(), datetime.now(UTC))
-
-
 def move(sagas: PostgresSagaStore, number: int, moves: int, pause: float) -> None:
-    """Two sagas, in turn; each move sends one command."""
+    """Save two sagas in turn; each move sends one command."""
     for version in range(moves // 2):
         time.sleep(pause)
         for saga_id in (UUID(int=2 * number), UUID(int=2 * number + 1)):
@@ -137,7 +87,7 @@ def announced(store: PostgresEventStore) -> list[Json]:
 async def subscribed(
     client: httpx.AsyncClient, url: str, last: str | None = None, query: str = QUERY
 ) -> AsyncIterator[AsyncIterator[Event]]:
-    """From when the server has said where it begins."""
+    """Open a subscription; enter the block when the server has sent the first resume point."""
     headers = {"Accept": EVENT_STREAM} | ({"Last-Event-ID": last} if last else {})
     parser = Parser()
 
@@ -166,7 +116,7 @@ def of(event: Event) -> Json:
 
 @pytest.mark.parametrize("query", [QUERY, MESSAGES])
 def test_five_hundred_subscribers_get_the_same_events_in_the_same_order(
-    server: Server, store: PostgresEventStore, query: str
+    server: ClientService, store: PostgresEventStore, query: str
 ) -> None:
     async def follow(client: httpx.AsyncClient, ready: asyncio.Semaphore) -> list[Json]:
         async with subscribed(client, server.url, query=query) as events:
@@ -193,7 +143,7 @@ def test_five_hundred_subscribers_get_the_same_events_in_the_same_order(
 
 
 async def followed(url: str, number: int, query: str = QUERY, last: str | None = "0.0.0") -> list[Json]:
-    """So many events, however often the server goes away meanwhile."""
+    """Return so many events, reconnecting whenever the server goes away."""
     seen: list[Json] = []
     async with httpx.AsyncClient(timeout=10) as client:
         while len(seen) < number:
@@ -208,8 +158,8 @@ async def followed(url: str, number: int, query: str = QUERY, last: str | None =
     return seen
 
 
-async def interrupted(server: Server, store: PostgresEventStore, following: Sequence[Any]) -> None:
-    """Writes once all follow, and in the midst of it the server is killed, and started again."""
+async def interrupted(server: ClientService, store: PostgresEventStore, following: Sequence[Any]) -> None:
+    """Write once all subscribers follow; meanwhile kill the server and start it again."""
     loop = asyncio.get_running_loop()
     await asyncio.to_thread(server.wait_for, len(following))
     with ThreadPoolExecutor(4) as writers:
@@ -221,7 +171,7 @@ async def interrupted(server: Server, store: PostgresEventStore, following: Sequ
         await asyncio.gather(*writing)
 
 
-def test_a_restart_loses_nothing_and_repeats_nothing(server: Server, store: PostgresEventStore) -> None:
+def test_a_restart_loses_nothing_and_repeats_nothing(server: ClientService, store: PostgresEventStore) -> None:
     async def everybody() -> list[list[Json]]:
         following = [asyncio.create_task(followed(server.url, 200)) for _ in range(20)]
         await interrupted(server, store, following)
@@ -234,7 +184,7 @@ def test_a_restart_loses_nothing_and_repeats_nothing(server: Server, store: Post
 
 
 def test_a_restart_loses_and_repeats_no_message_and_no_move_of_a_saga(
-    server: Server, store: PostgresEventStore, command_pool: Pool
+    server: ClientService, store: PostgresEventStore, command_pool: Pool
 ) -> None:
     sagas, log = PostgresSagaStore(command_pool), PostgresSagaLog(command_pool)
 
@@ -291,7 +241,7 @@ console.log(JSON.stringify({ seen, connections, refused, asked }));
 
 @pytest.fixture(scope="session")
 def graphql_sse() -> Path:
-    """The folder where npm has installed the client."""
+    """Install the client with npm and return its folder."""
     folder = ROOT / ".dev" / "graphql-sse"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = json.dumps({"private": True, "dependencies": {"graphql": "16.15.0", "graphql-sse": "2.6.1"}})
@@ -315,7 +265,7 @@ def run(program: str, folder: Path, arguments: list[str]) -> "subprocess.Complet
 
 
 def test_the_client_of_graphql_sse_follows_through_a_restart(
-    server: Server, store: PostgresEventStore, graphql_sse: Path
+    server: ClientService, store: PostgresEventStore, graphql_sse: Path
 ) -> None:
     async def follow() -> Json:
         arguments = ["--input-type=module", "-e", CLIENT, server.url, QUERY, "200", "0.0.0"]
@@ -326,16 +276,16 @@ def test_the_client_of_graphql_sse_follows_through_a_restart(
         printed: Json = json.loads(done.stdout)
         return printed
 
-    told = asyncio.run(follow())
-    assert told["seen"] == recorded(store)
-    assert told["connections"] >= 4  # the two at the end, and more than one for what was interrupted
-    (refused,) = told["refused"]
+    output = asyncio.run(follow())
+    assert output["seen"] == recorded(store)
+    assert output["connections"] >= 4  # the two at the end, and more than one for what was interrupted
+    (refused,) = output["refused"]
     assert [error["extensions"]["code"] for error in refused["errors"]] == ["INVALID_INPUT"]
-    assert told["asked"] == [{"data": {"categories": []}}]
+    assert output["asked"] == [{"data": {"categories": []}}]
 
 
 def test_the_client_of_graphql_sse_follows_two_logs_at_once(
-    server: Server, store: PostgresEventStore, command_pool: Pool, graphql_sse: Path
+    server: ClientService, store: PostgresEventStore, command_pool: Pool, graphql_sse: Path
 ) -> None:
     sagas = PostgresSagaStore(command_pool)
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from graphql import GraphQLArgument, GraphQLField, get_named_type, get_nullable_type, is_list_type, is_required_argument
 
-from shared.api.queries import CATEGORY_SORT, PRODUCT_SORT
+from shared.api.resolvers import categories, products
 from shared.api.schema import schema
 from shared.config.manifest import ROOT
 from shared.read_models.generations import LiveGeneration
@@ -77,7 +77,7 @@ def _arguments(field: GraphQLField) -> Iterator[str]:
 
 def _values(name: str, argument: GraphQLArgument) -> list[str | None]:
     if name == "sortBy":
-        return [f'"{by}"' for by in {**CATEGORY_SORT, **PRODUCT_SORT}]
+        return [f'"{by}"' for by in {**categories.SORT_FIELDS, **products.SORT_FIELDS}]
     samples = SAMPLES[get_named_type(argument.type).name]
     return list(samples) if is_required_argument(argument) else [None, *samples]
 

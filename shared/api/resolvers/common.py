@@ -1,0 +1,236 @@
+"""What several nouns share: arguments, lists, searches, past and live states, admins only."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+from unicodedata import category as character_category
+from uuid import UUID
+
+from shared.api.command_client import keyed, send
+from shared.api.context import Info, ResumePoint, SourceEvent, from_stores
+from shared.api.sse import require_in_log, resume_point
+from shared.auth.permissions import Permission, require
+from shared.domain.aggregate import Aggregate
+from shared.domain.errors import Invalid, NotFound
+from shared.domain.order import Order, OrderStatus
+from shared.domain.values import comparable
+from shared.event_store.aggregates import Loaded, history, load
+from shared.event_store.protocol import Checkpoint
+from shared.event_store.tail import PAGE, Placed, Tail
+from shared.read_models.documents import matches
+from shared.read_models.protocol import Fields, Find, Where
+from shared.runtime.engines import Engines
+from shared.runtime.execute import entity
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Placed)
+
+Page = Mapping[str, int | None]
+"""The arguments `limit` and `offset`."""
+
+ACTIVE = Where("active", "==", True)
+_SEARCH_BATCH = 500
+_FINAL = {OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED}
+
+
+def page_of(info: Info, page: Page, default: int = 20) -> tuple[int, int]:
+    """Return limit and offset, with defaults for nulls. Raise Invalid."""
+    settings = info.context.engines.settings
+    limit = _bounded("limit", page.get("limit"), default, settings.max_list_limit)
+    return limit, _bounded("offset", page.get("offset"), 0, settings.max_list_offset)
+
+
+def limit_of(info: Info, limit: int | None, default: int) -> int:
+    """Return the limit of a list that has no offset. Raise Invalid."""
+    return page_of(info, {"limit": limit}, default)[0]
+
+
+def _bounded(argument: str, value: int | None, default: int, maximum: int) -> int:
+    if value is None:
+        return default
+    if not 0 <= value <= maximum:
+        raise Invalid(f"{argument} must be between 0 and {maximum}; got {value}", (argument,))
+    return value
+
+
+def uuid(text: str, argument: str) -> str:
+    """Return the id in its canonical form. Raise Invalid."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        example = "0190b1b6-7c5e-7000-8000-000000000000"
+        raise Invalid(f"{argument} must be a UUID such as {example}; got {text!r:.60}", (argument,)) from None
+
+
+def is_admin(info: Info) -> bool:
+    return info.context.actor.may(Permission.ADMIN)
+
+
+def require_admin(info: Info) -> None:
+    """Raise Unauthenticated or Forbidden unless the actor is an admin."""
+    require(Permission.ADMIN, info.context.actor)
+
+
+async def admin_command(info: Info, function: str, command: Fields) -> Fields:
+    """Send a command that is for admins, its `id` in canonical form, and return the answer.
+
+    Raise Unauthenticated, Forbidden and Invalid, and what the command function raises."""
+    require_admin(info)
+    if "id" in command:
+        command = command | {"id": uuid(command["id"], "id")}
+    return await send(info, function, command, keyed(info))
+
+
+def deleted(entity: Fields) -> Fields:
+    """Return the DeleteResult of a mutation."""
+    return {"success": True, "message": f"{entity['name']} has been deleted"}
+
+
+def printable(text: str | None, argument: str) -> str | None:
+    """Return a name to filter by. Raise Invalid."""
+    if text is not None and not (text.isprintable() and len(text) <= 300):
+        raise Invalid(f"{argument} must be at most 300 printable characters", (argument,))
+    return text
+
+
+def existing(found: T | None, noun: str, id: str) -> T:
+    """Return what was found. Raise NotFound when that is nothing."""
+    if found is None:
+        raise NotFound(f"{noun} {id} does not exist", ("id",))
+    return found
+
+
+async def state_at(info: Info, aggregate: Aggregate[Any], id: str, moment: datetime) -> Fields:
+    """Return the state folded from the events up to the first that was recorded after `moment`.
+
+    Raise Invalid and NotFound."""
+    store, ref = info.context.engines.event_store, aggregate.ref(UUID(uuid(id, "id")))
+
+    def folded() -> Fields | None:
+        state: Loaded[Any] | None = None
+        for entry, loaded in history(store, ref):
+            if entry.event.recorded_at > moment:
+                break
+            state = loaded
+        return {**entity(state), "product_count": None} if state else None
+
+    return existing(await from_stores(folded), aggregate.name, id)
+
+
+class Sort(NamedTuple):
+    """`fields`: a document field for each value of the argument `sortBy`; the first is the default."""
+
+    fields: Mapping[str, str]
+    by: str | None
+    order: str | None
+
+
+async def documents(info: Info, collection: str, where: Sequence[Where], sort: Sort, page: Page) -> Sequence[Fields]:
+    """Return one page of a collection. Raise Invalid."""
+    limit, offset = page_of(info, page)
+    by = next(iter(sort.fields)) if sort.by is None else sort.by
+    if by not in sort.fields:
+        raise Invalid(f"sortBy must be one of {', '.join(sort.fields)}; got {by!r:.60}", ("sortBy",))
+    if limit == 0:
+        return []
+    descending = sort.order == "DESC"
+    return await info.context.queries.find(Find(collection, sort.fields[by], where, descending, limit, offset))
+
+
+async def search(info: Info, collection: str, term: str, where: Sequence[Where], page: Page) -> Sequence[Fields]:
+    """Return one page of the active documents whose name or description contains the term, by name.
+
+    The database finds documents with the term's first two characters; they are read in batches
+    until enough of them contain the whole term. Raise Invalid."""
+    limit, offset = page_of(info, page)
+    comparable_term, most = _search_term(info, term), info.context.engines.settings.max_search_documents
+    if limit == 0:
+        return []
+    candidates = (ACTIVE, *where, Where("grams", "array_contains", comparable_term[:2]))
+    found: list[Fields] = []
+    for start in range(0, most, _SEARCH_BATCH):
+        size = min(_SEARCH_BATCH, most - start)
+        batch = await info.context.queries.find(Find(collection, "name", candidates, limit=size, offset=start))
+        found += [fields for fields in batch if matches(comparable_term, fields["name"], fields["description"])]
+        if len(batch) < size or len(found) >= offset + limit:
+            break
+    return found[offset : offset + limit]
+
+
+def _search_term(info: Info, term: str) -> str:
+    longest = info.context.engines.settings.max_search_characters
+    plain = comparable(term).strip()
+    if not 1 <= len(plain) <= longest or any(character_category(c) in ("Cc", "Cs") for c in plain):
+        raise Invalid(f"searchTerm must have 1 to {longest} characters and no control characters", ("searchTerm",))
+    return plain
+
+
+async def follow_log(
+    info: Info, read_end: Callable[[], Checkpoint], tail: Tail[E], wanted: Callable[[E], bool]
+) -> AsyncGenerator[SourceEvent]:
+    """Return a log's wanted entries after the resume point, or after its end. Raise Invalid."""
+    seen, end = resume_point(info), (await from_stores(read_end),)
+    require_in_log(seen, end)
+    return _entries(tail, seen or end, wanted)
+
+
+async def _entries(tail: Tail[E], start: ResumePoint, wanted: Callable[[E], bool]) -> AsyncGenerator[SourceEvent]:
+    yield SourceEvent(start, None)  # a client that is cut off before the first entry resumes from here
+    async with aclosing(tail.after(start[0], wanted)) as entries:
+        async for entry in entries:
+            yield SourceEvent((entry.checkpoint,), entry)
+
+
+async def follow(info: Info, aggregate: Aggregate[Any], id: str, argument: str) -> AsyncGenerator[SourceEvent]:
+    """Return the present state, or each one since the resume point, then each later state.
+
+    Raise Invalid and NotFound before the first of them."""
+    engines, ref = info.context.engines, aggregate.ref(UUID(uuid(id, argument)))
+    seen = resume_point(info)
+    end = await from_stores(engines.event_store.end)  # before loading, so that no event between the two is missed
+    (present,) = await from_stores(load, engines.event_store, [ref])
+    if present.version == 0:
+        raise NotFound(f"{aggregate.name} {ref.id} does not exist", (argument,))
+    (last,) = await from_stores(engines.event_store.read_stream, ref.stream, present.version - 1, 1)
+    require_in_log(seen, (max(end, last.checkpoint),))
+    return _states(engines, present, last.checkpoint, (seen, end))
+
+
+async def _states(
+    engines: Engines, present: Loaded[Any], at: Checkpoint, seen_and_end: tuple[ResumePoint | None, Checkpoint]
+) -> AsyncGenerator[SourceEvent]:
+    """`at`: the checkpoint of `present`, which was loaded after the end of the log was read."""
+    seen, end = seen_and_end
+    loaded, stream = present, present.ref.stream
+    if seen is None:
+        yield SourceEvent((at,), entity(present))
+    async with aclosing(engines.tail.after(end, lambda entry: entry.event.stream == stream)) as entries:
+        if seen is not None and seen[0] < at:
+            async for loaded, checkpoint in _states_since(engines, present, seen[0]):
+                yield SourceEvent((checkpoint,), entity(loaded))
+        if _is_final(loaded):
+            return
+        async for entry in entries:
+            if entry.event.version > loaded.version:
+                loaded = loaded.then([entry.event])
+                yield SourceEvent((entry.checkpoint,), entity(loaded))
+                if _is_final(loaded):
+                    return
+
+
+async def _states_since(
+    engines: Engines, present: Loaded[Any], seen: Checkpoint
+) -> AsyncGenerator[tuple[Loaded[Any], Checkpoint]]:
+    """Yield each state after `seen` up to the present one, folded page by page."""
+    loaded = Loaded(present.ref, present.ref.aggregate.initial)
+    while loaded.version < present.version:
+        read = engines.event_store.read_stream
+        for entry in await engines.tail.patiently(read, present.ref.stream, loaded.version, PAGE):
+            loaded = loaded.then([entry.event])
+            if entry.checkpoint > seen:
+                yield loaded, entry.checkpoint
+
+
+def _is_final(loaded: Loaded[Any]) -> bool:
+    return isinstance(loaded.state, Order) and loaded.state.status in _FINAL

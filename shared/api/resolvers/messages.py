@@ -1,0 +1,211 @@
+"""Published messages, which are announced events and saga commands: lists, statistics, stream."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from shared.api.context import Info, LiveField, Resolvers, ResumePoint, SourceEvent, from_stores
+from shared.api.resolvers.common import limit_of
+from shared.api.resolvers.events import masked, visible_streams
+from shared.api.sse import require_in_log, resume_point
+from shared.config.manifest import manifest
+from shared.domain.aggregate import topic_of
+from shared.domain.errors import Invalid
+from shared.domain.order import AGGREGATES, ORDER
+from shared.event_store.aggregates import announcement
+from shared.event_store.protocol import Checkpoint, EventRecord
+from shared.messaging.envelope import topic as topic_of_command
+from shared.messaging.outbox import Traffic
+from shared.read_models.protocol import Fields
+from shared.resilience import clock
+from shared.runtime.engines import Engines
+from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from shared.sagas.store import SagaEntry
+
+E = TypeVar("E")
+
+_EVENT_TYPES: Mapping[str, Sequence[str]] = {
+    aggregate.topic: [kind.__name__ for kind in aggregate.event_types] for aggregate in AGGREGATES.values()
+}
+"""The event types that are announced on each topic."""
+_COMMAND_TOPICS: Mapping[str, str] = {
+    command.__name__: topic_of_command(command) for command in ORDER_FULFILMENT.commands if isinstance(command, type)
+}
+"""The topic of each command."""
+_RATE_WINDOW = timedelta(minutes=5)
+
+
+class Published(NamedTuple):
+    """`log`: 0 for the log of events, 1 for that of sagas. `stream`: the message's subject.
+    `source_service`: the service that records and publishes it, the same for all messages."""
+
+    timestamp: datetime
+    log: int
+    checkpoint: Checkpoint
+    id: str
+    topic: str
+    message_type: str
+    stream: str
+    payload: Fields
+    source_service: str = "command"
+
+
+async def pubsub_messages(
+    _: Any, info: Info, topic: str | None = None, limit: int | None = 100, afterTimestamp: datetime | None = None
+) -> Sequence[Published]:
+    """Return the newest messages first, or those after a moment, the oldest first."""
+    engines = info.context.engines
+    _require_topic(topic)
+    length = limit_of(info, limit, default=100)
+    events = [kind for name, kinds in _EVENT_TYPES.items() if topic in (None, name) for kind in kinds]
+    commands = [kind for kind, name in _COMMAND_TOPICS.items() if topic in (None, name)]
+    if length == 0:
+        return []
+    page = (afterTimestamp, length + 1)
+    found: list[Published] = []
+    if events:
+        recorded = await from_stores(engines.event_log.by_time, events, *page)
+        found += [_of_event(one.event, Checkpoint(position=one.position)) for one in recorded]
+    if commands:
+        found += map(_of_command, await from_stores(engines.saga_log.sent, commands, *page))
+    found.sort(key=lambda message: message[:3], reverse=afterTimestamp is None)
+    return await _visible(info, found[:length] if afterTimestamp is None else _whole_moments(found, length))
+
+
+def _whole_moments(found: Sequence[Published], length: int) -> Sequence[Published]:
+    """Return at most `length` messages, never splitting messages that share a timestamp.
+
+    A client that continues after the last timestamp would miss the rest of a split group. Only a
+    group of more than `length` messages is cut."""
+    page, beyond = found[:length], found[length:]
+    whole = [message for message in page if not beyond or message.timestamp < beyond[0].timestamp]
+    return whole or page
+
+
+async def pubsub_stats(_: Any, info: Info) -> Sequence[Fields]:
+    """Return the traffic of every topic, dead-letter topics included."""
+    engines, until = info.context.engines, clock.now()
+    reads = (engines.event_log.traffic, engines.saga_log.traffic, engines.dead_letters.traffic)
+    events, commands, letters = await asyncio.gather(
+        *(from_stores(read, until - _RATE_WINDOW, until) for read in reads)
+    )
+    by_topic = {topic_of(aggregate): traffic for aggregate, traffic in events.items()}
+    by_topic |= {_COMMAND_TOPICS[name]: traffic for name, traffic in commands.items() if name in _COMMAND_TOPICS}
+    by_topic |= {
+        subscription.dead_letter_topic: letters.get(subscription.name, Traffic())
+        for subscription in manifest().all_subscriptions
+        if subscription.dead_letter_topic
+    }
+    return [_stats(topic, by_topic.get(topic, Traffic())) for topic in manifest().topics]
+
+
+def _stats(topic: str, traffic: Traffic) -> Fields:
+    return {
+        "topic": topic,
+        "message_count": traffic.count,
+        "messages_per_minute": traffic.lately / (_RATE_WINDOW / timedelta(minutes=1)),
+        "last_message_at": traffic.last_at,
+    }
+
+
+async def pubsub_stream(info: Info, topic: str | None = None) -> AsyncGenerator[SourceEvent]:
+    engines = info.context.engines
+    _require_topic(topic)
+    seen = resume_point(info, logs=2)
+    ends = (await from_stores(engines.event_store.end), await from_stores(engines.saga_log.end))
+    require_in_log(seen, ends)
+    return _follow(engines, seen or ends, topic)
+
+
+async def _follow(engines: Engines, point: ResumePoint, topic: str | None) -> AsyncGenerator[SourceEvent]:
+    """Follow the logs that hold the topic; the other log's part of the resume point stays."""
+    yield SourceEvent(point, None)
+    sources = []
+    if topic is None or topic in _EVENT_TYPES:
+        entries = engines.tail.after(point[0], lambda entry: topic in (None, topic_of(entry.event.stream)))
+        sources.append(_published(entries, lambda entry: _of_event(entry.event, entry.checkpoint)))
+    if topic not in _EVENT_TYPES:
+        sources.append(_published(engines.saga_tail.after(point[1], partial(_is_command, topic)), _of_command))
+    async with aclosing(_merged(sources)) as messages:
+        async for message in messages:
+            point = (*point[: message.log], message.checkpoint, *point[message.log + 1 :])
+            yield SourceEvent(point, message)
+
+
+def _is_command(topic: str | None, entry: SagaEntry) -> bool:
+    is_message = entry.entry.message is not None
+    return is_message and (topic is None or _COMMAND_TOPICS.get(entry.entry.name) == topic)
+
+
+async def _published(entries: AsyncGenerator[E], publish: Callable[[E], Published]) -> AsyncGenerator[Published]:
+    async with aclosing(entries):
+        async for entry in entries:
+            yield publish(entry)
+
+
+async def _merged(sources: Sequence[AsyncGenerator[Published]]) -> AsyncGenerator[Published]:
+    """Yield messages of all sources as they come; of those ready together, the oldest first."""
+    async with AsyncExitStack() as stack:
+        for source in sources:
+            await stack.enter_async_context(aclosing(source))
+        pending = {asyncio.ensure_future(anext(source)): source for source in sources}
+        try:
+            while pending:
+                await asyncio.sleep(0)  # gives the source that was just asked a chance to be ready, too
+                done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                first = min(done, key=lambda task: task.result().timestamp)
+                source = pending.pop(first)
+                pending[asyncio.ensure_future(anext(source))] = source
+                yield first.result()
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def _message(published: Published, info: Info, **_: Any) -> Published:
+    (message,) = await _visible(info, [published])
+    return message
+
+
+async def _visible(info: Info, messages: Sequence[Published]) -> list[Published]:
+    """Return the messages as the actor may see them."""
+    visible = await visible_streams(info, {message.stream for message in messages})
+    return [message if message.stream in visible else _masked(message) for message in messages]
+
+
+def _masked(message: Published) -> Published:
+    """Mask the payload. An announcement holds its event's data one level down."""
+    payload, is_event = message.payload, message.log == 0
+    return message._replace(payload=payload | {"data": masked(payload["data"])} if is_event else masked(payload))
+
+
+def _of_event(event: EventRecord, checkpoint: Checkpoint) -> Published:
+    message = announcement(event)
+    identity = (str(message.id), message.topic, message.type, message.subject)
+    return Published(event.recorded_at, 0, checkpoint, *identity, message.data)
+
+
+def _of_command(sent: SagaEntry) -> Published:
+    name, stream = sent.entry.name, ORDER.stream(sent.saga_id)
+    topic = _COMMAND_TOPICS.get(name, name)
+    return Published(sent.at, 1, sent.checkpoint, str(sent.entry.message), topic, name, stream, sent.entry.data)
+
+
+def _require_topic(topic: str | None) -> None:
+    """Raise Invalid for a topic that carries neither events nor commands."""
+    known = [*_EVENT_TYPES, *_COMMAND_TOPICS.values()]
+    if topic is None or topic in known:
+        return
+    if topic in manifest().topics:
+        raise Invalid(f"{topic} is a dead-letter topic; query deadLetters for its messages", ("topic",))
+    raise Invalid(f"topic must be one of {', '.join(known)}; got {topic!r:.60}", ("topic",))
+
+
+RESOLVERS: Resolvers = {
+    "Query": {"pubsubMessages": pubsub_messages, "pubsubStats": pubsub_stats},
+    "Subscription": {"pubsubStream": LiveField(pubsub_stream, _message)},
+}

@@ -1,0 +1,89 @@
+"""Sagas: queries, live updates, and the retry of a stuck saga."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+from uuid import UUID
+
+from pydantic import TypeAdapter
+
+from shared.api.context import Info, LiveField, Resolvers, SourceEvent, from_stores
+from shared.api.resolvers.common import admin_command, existing, follow_log, is_admin, page_of, printable, uuid
+from shared.domain.errors import Invalid
+from shared.read_models.protocol import Fields
+from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from shared.sagas.store import ListedSaga, SagaEntry, Sagas
+
+_PROGRESS = TypeAdapter(Progress)
+_TYPES = (ORDER_FULFILMENT.name,)
+
+
+async def sagas(
+    _: Any, info: Info, status: str | None = None, sagaType: str | None = None, **page: int | None
+) -> list[Fields]:
+    limit, offset = page_of(info, page, default=50)
+    which = Sagas(_status(status), printable(sagaType, "sagaType"))
+    listed = await from_stores(info.context.engines.sagas.newest, limit, offset, which)
+    return [_detail(saga, info) for saga in listed]
+
+
+async def saga(_: Any, info: Info, id: str) -> Fields:
+    listed = await from_stores(info.context.engines.sagas.listed, UUID(uuid(id, "id")))
+    return _detail(existing(listed, "saga", id), info)
+
+
+async def saga_updates(info: Info, sagaType: str | None = None) -> AsyncGenerator[SourceEvent]:
+    if sagaType not in (None, *_TYPES):
+        raise Invalid(f"sagaType must be one of {', '.join(_TYPES)}; got {sagaType!r:.60}", ("sagaType",))
+
+    def wanted(entry: SagaEntry) -> bool:
+        return entry.saga is not None and sagaType in (None, entry.saga.saga.type)
+
+    engines = info.context.engines
+    return await follow_log(info, engines.saga_log.end, engines.saga_tail, wanted)
+
+
+async def _updated(entry: SagaEntry, info: Info, **_: Any) -> Fields | None:
+    return _detail(entry.saga, info) if entry.saga else None
+
+
+async def retry_saga(_: Any, info: Info, id: str) -> Fields:
+    await admin_command(info, "retry_saga", {"id": id})
+    return await saga(_, info, id)
+
+
+def _status(status: str | None) -> SagaStatus | None:
+    if status is not None and status not in SagaStatus.__members__:
+        raise Invalid(f"status must be one of {', '.join(SagaStatus.__members__)}; got {status!r:.60}", ("status",))
+    return SagaStatus[status] if status else None
+
+
+def _detail(listed: ListedSaga, info: Info) -> Fields:
+    stored, history = listed.saga, listed.history
+    return {
+        "id": str(stored.progress.saga_id),
+        "saga_type": stored.type,
+        "status": stored.progress.status.value,
+        "state": _visible(_PROGRESS.dump_python(stored.progress, mode="json"), info),
+        "commands_dispatched": [
+            {"command_type": entry.name, "command_data": _visible(entry.data, info), "timestamp": at}
+            for at, entry in history
+            if entry.kind == "command"
+        ],
+        "events_handled": [entry.name for _, entry in history if entry.kind == "event"],
+        "created_at": listed.created_at,
+        "updated_at": listed.updated_at,
+        "correlation_id": stored.correlation_id,
+    }
+
+
+def _visible(data: Fields, info: Info) -> Fields:
+    """Hide a reason, which may be a customer's own words, from all but admins."""
+    return data | {"reason": None} if "reason" in data and not is_admin(info) else data
+
+
+RESOLVERS: Resolvers = {
+    "Query": {"sagas": sagas, "saga": saga},
+    "Mutation": {"retrySaga": retry_saga},
+    "Subscription": {"sagaUpdates": LiveField(saga_updates, _updated)},
+}

@@ -1,0 +1,247 @@
+"""Statistics of the whole shop, the dashboard, executed commands and queries, and this process's memory."""
+
+import asyncio
+import gc
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from types import FunctionType, ModuleType
+from typing import Any
+
+from shared.api.context import Info, LiveField, Resolvers, SourceEvent, from_stores
+from shared.api.resolvers.common import is_admin, limit_of
+from shared.api.resolvers.health import shop_report
+from shared.domain.errors import ShopError
+from shared.monitoring.counts import RecordTotals, Tally
+from shared.monitoring.executions import Execution, ExecutionFilter, Kind
+from shared.postgres.pool import storable
+from shared.read_models.documents import READ_MODELS
+from shared.read_models.protocol import Extent, Fields, Queries
+from shared.resilience import clock
+from shared.runtime.engines import Engines
+
+_CACHE_SECONDS = 1.0  # one reading serves all clients of this process meanwhile
+_MEGABYTE = 1_000_000
+_MAX_EVENTS = 5  # that one command can record on one stream
+
+
+async def system_statistics(_: Any, info: Info) -> Fields:
+    engines, queries = info.context.engines, info.context.queries
+    if queries is not engines.queries:  # these wait for the client's own writes, so no cached answer will do
+        return await _statistics(engines, queries)
+    return await engines.cache.get("the statistics", _CACHE_SECONDS, partial(_statistics, engines, queries))
+
+
+async def _statistics(engines: Engines, queries: Queries) -> Fields:
+    events, records, extents = await asyncio.gather(
+        from_stores(engines.event_log.counts),
+        from_stores(engines.counts.records),
+        asyncio.gather(*(queries.extent(name) for name in READ_MODELS)),
+    )
+    command_records = {"sagas": sum(records.sagas.values()), **records.others}
+    return {
+        "event_store": _database({"events": sum(events.events.values())}, events.last_recorded_at),
+        "command_db": _database(command_records, records.updated_at),
+        "query_db": _read_models(dict(zip(READ_MODELS, extents, strict=True))),
+        "sagas": _sagas(records),
+    }
+
+
+def _database(counts: Mapping[str, int], updated_at: datetime | None) -> Fields:
+    records = [{"name": name, "count": count} for name, count in sorted(counts.items()) if count]
+    return {"total_records": sum(counts.values()), "last_updated": _rfc3339(updated_at), "records": records}
+
+
+def _read_models(extents: Mapping[str, Extent]) -> Fields:
+    newest = max((extent.updated_at for extent in extents.values() if extent.updated_at), default=None)
+    return {name: extent.documents for name, extent in extents.items()} | {"last_updated": _rfc3339(newest)}
+
+
+def _sagas(records: RecordTotals) -> Fields:
+    completed, failed, compensated = (records.sagas.get(name, 0) for name in ("COMPLETED", "FAILED", "COMPENSATED"))
+    return {
+        "active": records.unfinished,
+        "completed": completed,
+        "failed": failed + compensated,
+        "compensated": compensated,
+        "total": records.unfinished + completed + failed + compensated,
+    }
+
+
+def _rfc3339(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
+
+
+async def event_store_stats(_: Any, info: Info) -> Fields:
+    counts = await from_stores(info.context.engines.event_log.counts)
+    by_type, by_aggregate = Counter[str](), Counter[str]()
+    for (kind, aggregate), count in counts.events.items():
+        by_type[kind] += count
+        by_aggregate[aggregate] += count
+    return {
+        "total_events": by_type.total(),
+        "events_by_type": [{"event_type": kind, "count": n} for kind, n in sorted(by_type.items())],
+        "events_by_aggregate": [{"aggregate_type": name, "count": n} for name, n in sorted(by_aggregate.items())],
+        "latest_sequence": counts.last_position,
+    }
+
+
+async def dashboard_stats(_: Any, info: Info) -> Fields:
+    return await _dashboard(info.context.engines)
+
+
+async def dashboard_stats_stream(info: Info) -> AsyncGenerator[SourceEvent]:
+    """Ignore the resume point: the stream has no history and begins with the present."""
+    return _dashboard_changes(info.context.engines)
+
+
+async def _dashboard_changes(engines: Engines) -> AsyncGenerator[SourceEvent]:
+    """Yield the dashboard, then each changed one. While a store is down, nothing is sent."""
+    sent = await _dashboard(engines)
+    yield SourceEvent(None, sent)
+    while True:
+        await asyncio.sleep(engines.settings.dashboard_seconds)
+        try:
+            present = await _dashboard(engines)
+        except ShopError:  # the cache has logged it, once for all subscribers
+            continue
+        if present != sent:
+            sent = present
+            yield SourceEvent(None, sent)
+
+
+async def _dashboard(engines: Engines) -> Fields:
+    return await engines.cache.get("the dashboard", _CACHE_SECONDS, partial(_read_dashboard, engines))
+
+
+async def _read_dashboard(engines: Engines) -> Fields:
+    events, records, executions, health = await asyncio.gather(
+        from_stores(engines.event_log.counts),
+        from_stores(engines.counts.records),
+        from_stores(engines.counts.executions),
+        shop_report(engines),
+    )
+    recent = executions.lately.get("command", Tally()) + executions.lately.get("query", Tally())
+    return {
+        "total_events": sum(events.events.values()),
+        "events_per_minute": float(events.last_minute),
+        "active_sagas": records.unfinished,
+        "total_commands": executions.ever_of("command").count,
+        "total_queries": executions.ever_of("query").count,
+        "system_health": health.status.name,
+        "error_rate": recent.errors / max(1, recent.count),
+        "average_latency_ms": round(recent.milliseconds / max(1, recent.count)),
+    }
+
+
+async def query_executions(
+    _: Any, info: Info, queryType: str | None = None, status: str | None = None, **page: Any
+) -> list[Fields]:
+    return [
+        _execution(execution, info)
+        | {
+            "query_type": execution.name,
+            "query_params": execution.data.get("asked") if is_admin(info) else None,
+            "result_count": execution.data.get("results"),
+        }
+        for execution in await _executions(info, "query", (queryType, status), page)
+    ]
+
+
+async def command_executions(
+    _: Any, info: Info, commandType: str | None = None, status: str | None = None, **page: Any
+) -> list[Fields]:
+    executions = await _executions(info, "command", (commandType, status), page)
+    generated = await from_stores(_generated, info.context.engines, executions)
+    return [
+        _execution(execution, info)
+        | {
+            "command_type": execution.name,
+            "command_data": execution.data.get("asked") if is_admin(info) else None,
+            "aggregate_type": (execution.subject or "").partition("-")[0] or None,
+            "aggregate_id": (execution.subject or "").partition("-")[2] or None,
+            "events_generated": generated.get(execution.data.get("causationId", ""), []),
+        }
+        for execution in executions
+    ]
+
+
+async def _executions(
+    info: Info, kind: Kind, name_and_status: tuple[str | None, str | None], page: Mapping[str, Any]
+) -> list[Execution]:
+    limit, after = limit_of(info, page.get("limit"), default=100), page.get("afterTimestamp")
+    name, status = (storable(text) if text else None for text in name_and_status)
+    wanted = ExecutionFilter(kind, name, status, after, limit)
+    return await from_stores(info.context.engines.executions.find, wanted) if limit else []
+
+
+def _execution(execution: Execution, info: Info) -> Fields:
+    return {
+        "id": str(execution.id),
+        "execution_time_ms": execution.milliseconds,
+        "status": execution.status,
+        "error_message": execution.error if is_admin(info) else None,
+        "timestamp": execution.recorded_at,
+    }
+
+
+def _generated(engines: Engines, executions: Sequence[Execution]) -> dict[str, list[str]]:
+    """Return the types of the events that each command recorded, by its causation id, in one read.
+
+    They are the last ones up to the version that the command left its stream at."""
+    left = {(one.subject, one.data["version"]) for one in executions if one.subject and one.data.get("version")}
+    places = {(stream, version - back) for stream, version in left for back in range(min(version, _MAX_EVENTS))}
+    types: dict[str, list[str]] = {}
+    for positioned in engines.event_log.of_places(sorted(places)) if places else ():
+        types.setdefault(positioned.event.metadata.causation_id, []).append(positioned.event.type)
+    return types
+
+
+async def memory_info(_: Any, info: Info) -> Fields:
+    return await asyncio.to_thread(_measured, info.context.engines, int(clock.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _measured(engines: Engines, _second: int) -> Fields:
+    """Measure at most once a second: it walks the page tables and all objects of the stores."""
+    import psutil  # here, because it reads /proc when it is imported
+
+    process = psutil.Process()
+    memory = process.memory_full_info()
+    return {
+        "total_mb": memory.rss / _MEGABYTE,
+        "process_mb": memory.uss / _MEGABYTE,
+        "binary_mb": max(0, memory.rss - memory.uss) / _MEGABYTE,
+        "ets_mb": size_of(engines.in_memory) / _MEGABYTE,
+        "process_count": process.num_threads(),
+        "port_count": process.num_fds(),
+    }
+
+
+def size_of(roots: Sequence[object]) -> int:
+    """Return the bytes of every object that the roots refer to, directly or not, without code."""
+    seen: set[int] = set()
+    pending: list[Any] = list(roots)
+    size = 0
+    while pending:
+        item = pending.pop()
+        if id(item) not in seen and not isinstance(item, type | FunctionType | ModuleType):
+            seen.add(id(item))
+            size += sys.getsizeof(item)
+            pending += gc.get_referents(item)
+    return size
+
+
+RESOLVERS: Resolvers = {
+    "Query": {
+        "systemStatistics": system_statistics,
+        "eventStoreStats": event_store_stats,
+        "dashboardStats": dashboard_stats,
+        "queryExecutions": query_executions,
+        "commandExecutions": command_executions,
+        "memoryInfo": memory_info,
+    },
+    "Subscription": {"dashboardStatsStream": LiveField(dashboard_stats_stream)},
+}

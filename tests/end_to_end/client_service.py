@@ -1,0 +1,61 @@
+"""The client service in a process of its own, for tests that kill it, and events to write while it runs."""
+
+import os
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+from uuid_utils.compat import uuid7
+
+from scripts.local.processes import Processes
+from shared.config.manifest import ROOT
+from shared.event_store.protocol import EventRecord
+from shared.observability.context import fresh
+from tests.conftest import free_port
+
+
+class ClientService:
+    """The client service in a process of its own; it can be killed and started again at the same address."""
+
+    def __init__(self, folder: Path, event_store_url: str, command_url: str, **more: str) -> None:
+        self._processes = Processes(folder)
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}/graphql"
+        self._metrics = self.url.replace("/graphql", "/metrics")
+        self._environment = {
+            "PROFILE": "postgres",
+            "EVENT_STORE_URL": event_store_url,
+            "COMMAND_DATABASE_URL": command_url,
+            "RATE_LIMIT_SIGNED_IN": "0",
+            "HEARTBEAT_SECONDS": "0.5",
+            "PYTHONPATH": str(ROOT),
+            **more,
+        }
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "scripts.local.services", "client", str(self._port)]
+        self._processes.start("client", command, self._environment)
+        self._processes.wait_for("client", self.url.replace("/graphql", "/health/live"))
+
+    def wait_for(self, subscriptions: int) -> None:
+        """Wait until so many subscriptions are open."""
+        ends = time.monotonic() + 60
+        while f"shop_subscriptions_open {subscriptions}.0\n" not in httpx.get(self._metrics).text:
+            assert time.monotonic() < ends
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End the process without a warning, as when a machine is lost."""
+        process = self._processes._running["client"]
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self) -> None:
+        self._processes.stop()
+
+
+def event(stream: str, version: int) -> EventRecord:
+    return EventRecord(uuid7(), stream, version, "StockAdjusted", 1, {}, fresh(), datetime.now(UTC))

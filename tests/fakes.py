@@ -1,0 +1,58 @@
+"""Parts of the shop that a test controls: a method of a store, functions' reports, a cache, the clock."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+
+from shared.resilience import clock
+from shared.resilience.calls import SingleFlightCache
+from tests.shop_in_memory import ShopInMemory
+from tests.stand_ins import with_methods
+
+
+@contextmanager
+def method_replaced(shop: ShopInMemory, path: str, call: Callable[..., Any]) -> Iterator[None]:
+    """Let a method of one of the shop's engines do `call` inside the block. `path`: `event_log.counts`, ..."""
+    name, method = path.split(".")
+    store = getattr(shop.engines, name)
+    setattr(shop.engines, name, with_methods(store, **{method: call}))
+    try:
+        yield
+    finally:
+        setattr(shop.engines, name, store)
+
+
+def functions_answer(shop: ShopInMemory, answer: Callable[[httpx.Request], httpx.Response]) -> None:
+    """Let `answer` stand for all functions when they are asked for their health."""
+    shop.engines.health_http = httpx.Client(transport=httpx.MockTransport(answer))
+
+
+class Uncached(SingleFlightCache):
+    """Reads anew for each caller that comes after the answer."""
+
+    async def get(self, what: str, seconds: float, find: Callable[[], Any]) -> Any:
+        return await super().get(what, 0.0, find)
+
+
+class MovableClock(clock.World):
+    """The machine, whose clocks a test can stop and move on."""
+
+    def __init__(self) -> None:
+        self._moved = 0.0
+        self._stopped: float | None = None
+
+    def move(self, seconds: float) -> None:
+        self._moved += seconds
+
+    def stop(self) -> None:
+        """Stop the monotonic clock: nothing that is cached expires."""
+        self._stopped = super().monotonic()
+
+    def monotonic(self) -> float:
+        return (super().monotonic() if self._stopped is None else self._stopped) + self._moved
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self._moved)
