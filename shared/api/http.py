@@ -122,7 +122,7 @@ def _no_seat(made: RequestContext, accept: str) -> HttpRefusal | None:
         return HttpRefusal(406, f"a subscription is answered as {EVENT_STREAM}: send the header Accept: {EVENT_STREAM}")
     if quota.full:
         return RetryLater(503, "there are too many subscribers; try again in 5 seconds", 5)
-    if quota.enough_of(made.client) and made.actor != DEVELOPER:
+    if quota.exhausted_by(made.client) and made.actor != DEVELOPER:
         return RetryLater(429, f"you have {most} subscriptions open, as many as you may; end one of them first", 5)
     return None
 

@@ -19,6 +19,14 @@ Group = Literal["graphql", "commands", "projections", "sagas", "operations"]
 Access = Literal["coordination", "relay", "recording", "administration", "expiry", "reporting", "rebuilding"]
 strict = with_config(ConfigDict(extra="forbid"))
 
+SQL_FOLDERS: Mapping[Database, list[Path]] = {
+    "event_store": [ROOT / "shared" / package / "sql" for package in ("postgres", "event_store")],
+    "command_database": [
+        ROOT / "shared" / package / "sql" for package in ("postgres", "sagas", "dead_letters", "monitoring")
+    ],
+}
+"""The SQL files of each database; each folder may use the tables and functions of those before it."""
+
 
 @dataclass(frozen=True)
 class Subscription:

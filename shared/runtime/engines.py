@@ -5,13 +5,13 @@ from functools import cached_property
 from threading import Lock
 
 from shared.auth.identity import refuse_emulator_in_the_cloud
-from shared.config.manifest import Database
+from shared.config.manifest import SQL_FOLDERS, Database
 from shared.config.settings import Settings, settings
 from shared.dead_letters.postgres import PostgresDeadLetters
 from shared.dead_letters.protocol import DeadLetters
 from shared.domain.order import ORDER
-from shared.event_store.log import PostgresEventLog, PostgresEventOutbox
-from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.log import PostgresEventLog
+from shared.event_store.postgres import EVENT_OUTBOX, PostgresEventStore
 from shared.event_store.protocol import EventLog, EventStore, LogEntry
 from shared.event_store.tail import SubscriptionQuota, Tail
 from shared.gateways.providers import HttpPayments, HttpShipping, PaymentGateway, ShippingGateway
@@ -23,14 +23,14 @@ from shared.monitoring.health import Checkup
 from shared.monitoring.recorder import Recorder
 from shared.observability import logs
 from shared.observability.context import configure, exporter_of_the_environment
-from shared.postgres.migrations import FOLDERS, missing
+from shared.postgres.migrations import missing
 from shared.postgres.pool import Pool, connect, login_token
 from shared.read_models.generations import EveryGeneration, LiveGeneration
 from shared.read_models.protocol import ReadModels
 from shared.resilience.calls import Breakers, SingleFlightCache
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.postgres import PostgresSagaLog, PostgresSagaStore
+from shared.sagas.postgres import SAGA_OUTBOX, PostgresSagaLog, PostgresSagaStore
 from shared.sagas.store import SagaEntry, SagaLog, SagaStore
 
 
@@ -88,7 +88,10 @@ class Engines:
     @cached_property
     def outboxes(self) -> list[Outbox]:
         """Of the event store and of the saga store."""
-        return [PostgresEventOutbox(self._event_store_pool), PostgresOutbox(self._command_pool)]
+        return [
+            PostgresOutbox(self._event_store_pool, EVENT_OUTBOX),
+            PostgresOutbox(self._command_pool, SAGA_OUTBOX),
+        ]
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
@@ -98,7 +101,7 @@ class Engines:
         """Files that have not been applied to it. Raises Unavailable."""
         pool = self._event_store_pool if database == "event_store" else self._command_pool
         with pool.use("the database") as connection:
-            return missing(connection, FOLDERS[database])
+            return missing(connection, SQL_FOLDERS[database])
 
     @cached_property
     def checkup(self) -> Checkup:

@@ -17,8 +17,8 @@ from pydantic import TypeAdapter
 
 from shared.domain.errors import ConcurrencyError
 from shared.event_store.protocol import Checkpoint
-from shared.messaging.envelope import Message, encode_stored
-from shared.messaging.outbox import AfterCommit, Traffic
+from shared.messaging.envelope import Message, decode_stored, encode_stored
+from shared.messaging.outbox import LEASE_SECONDS, AfterCommit, OutboxTable, Traffic
 from shared.postgres.pool import Pool
 from shared.resilience import clock
 from shared.sagas.definition import Progress, SagaStatus
@@ -37,7 +37,7 @@ from shared.sagas.store import (
 _PROGRESS = TypeAdapter(Progress)
 
 
-# See _READ_ALL in event_store/postgres.py for why it reads no further.
+# See SETTLED in event_store/postgres.py for why it reads no further.
 _SETTLED: LiteralString = """
 (h.epoch < (SELECT max(epoch) FROM epochs) OR h.transaction_id < pg_snapshot_xmin(pg_current_snapshot()))
 """
@@ -180,9 +180,8 @@ class PostgresSagaStore:
         outgoing = "[" + ",".join(encode_stored(message) for message in messages) + "]"
         try:
             with self._pool.use("the saga store") as connection:
-                connection.execute(
-                    "SELECT save_saga(%s, %s, %s, %s)", (json.dumps(row), saga.version, entries, outgoing)
-                )
+                values = (json.dumps(row), saga.version, entries, outgoing, LEASE_SECONDS)
+                connection.execute("SELECT save_saga(%s, %s, %s, %s, %s)", values)
         except UniqueViolation as error:
             raise ConcurrencyError("the saga moved at the same moment") from error
         if self._after_commit:
@@ -248,3 +247,18 @@ def count_commands(connection: Connection[TupleRow]) -> None:
 def _listed_saga(row: TupleRow) -> ListedSaga:
     saga = StoredSaga(row[0], _PROGRESS.validate_python(row[1]), row[2], row[3])
     return ListedSaga(saga, row[4], row[5], ENTRIES.validate_python(row[6] or []))
+
+
+# The lease is its own short transaction, as the event store's.
+SAGA_OUTBOX = OutboxTable(
+    claim="""
+UPDATE saga_outbox SET leased_until = clock_timestamp() + make_interval(secs => %s)
+WHERE id IN (
+    SELECT id FROM saga_outbox WHERE leased_until < clock_timestamp() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+)
+RETURNING message
+""",
+    delete="DELETE FROM saga_outbox WHERE id = ANY(%s)",
+    backlog="SELECT count(*), min((message ->> 'time')::timestamptz) FROM saga_outbox",
+    message=lambda row: decode_stored(row[0]),
+)

@@ -18,7 +18,6 @@ from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
 from shared.domain.errors import Unavailable
-from shared.event_store import tail
 from shared.event_store.protocol import Append, Checkpoint, EventRecord, LogEntry
 from shared.observability.context import fresh
 from shared.runtime.engines import use
@@ -384,8 +383,8 @@ async def test_who_reads_too_slowly_is_dropped_with_the_reason_and_goes_on_where
         for _ in range(10):
             await in_thread(shop.new_product, category)
             assert await other.next("eventType") == "ProductCreated"  # nobody waits for the slow one
-        (waiting,) = [one for one in shop.engines.tail._waiting if one._dropped]
-        assert len(waiting._entries) == 0  # what waited for it is gone already
+        (waiting,) = [one for one in shop.engines.tail.queues if one.dropped]
+        assert len(waiting) == 0  # what waited for it is gone already
         stream.reading.set()
         events = [await stream.event()]
         while "errors" not in (events[-1].data or {}):
@@ -409,7 +408,7 @@ async def test_a_client_that_never_reads_again_is_given_up(shop: ShopInMemory, m
         stream.reading.clear()
         await in_thread(shop.new_category)
         async with asyncio.timeout(5):
-            while shop.engines.tail._subscribers:
+            while shop.engines.tail.subscribers:
                 await asyncio.sleep(0.02)
 
 
@@ -430,7 +429,7 @@ async def test_a_stream_ends_by_itself_before_the_platform_ends_it(shop: ShopInM
         await in_thread(shop.new_category)
         await stream.next()
         await stream.complete()
-    assert shop.engines.tail._subscribers == 0
+    assert shop.engines.tail.subscribers == 0
 
 
 @concurrent
@@ -444,10 +443,10 @@ async def test_a_stream_outlives_the_time_that_a_request_has(shop: ShopInMemory)
 
 @concurrent
 async def test_one_asks_for_all_however_many_there_are_and_nobody_when_there_is_none(
-    shop: ShopInMemory, reads: list[Checkpoint], monkeypatch: pytest.MonkeyPatch
+    shop: ShopInMemory, reads: list[Checkpoint]
 ) -> None:
     with_settings(shop, max_subscriptions_per_client=0)
-    monkeypatch.setattr(tail, "POLL_SECONDS", 0.1)
+    shop.engines.tail.poll_seconds = 0.1
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(opened(TYPES)) for _ in range(60)]
         await asyncio.sleep(0.2)

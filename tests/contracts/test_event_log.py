@@ -34,6 +34,7 @@ from shared.event_store.protocol import Append, EventLog, EventRecord, EventStor
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
+from tests.databases import nodes
 
 NOW = datetime.now(UTC)
 Both = tuple[EventStore, EventLog]
@@ -188,13 +189,9 @@ def test_the_seconds_that_events_were_recorded_in_are_forgotten(event_store_pool
         assert connection.execute("SELECT count(*) FROM event_seconds").fetchone() == (1,)
 
 
-def test_while_there_is_more_to_count_than_there_is_time_for_no_number_is_told(
-    event_store_pool: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
+def test_while_there_is_more_to_count_than_there_is_time_for_no_number_is_told(event_store_pool: Pool) -> None:
+    store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool, counting_seconds=0, batch=2)
     store.append(Append([event("s-1", version) for version in range(1, 8)]))
-    monkeypatch.setattr("shared.event_store.log._BATCH", 2)
-    monkeypatch.setattr("shared.event_store.log._COUNTING", 0.0)
     for _ in range(3):  # each goes on from where the one before had to stop
         with pytest.raises(Unavailable, match="still being counted"):
             log.counts()
@@ -278,10 +275,6 @@ def test_no_query_reads_the_whole_log(large: psycopg.Connection[TupleRow], query
     assert row is not None
     touched = sum(rows_of(node) for node in nodes(row[0][0]["Plan"]))
     assert touched < 3000, json.dumps(row[0], indent=1)
-
-
-def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    return [plan, *(node for child in plan.get("Plans", ()) for node in nodes(child))]
 
 
 def rows_of(node: dict[str, Any]) -> float:

@@ -15,9 +15,8 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
 from shared.domain.placement import Place, Remove
 from shared.event_store.aggregates import announced
-from shared.event_store.log import PostgresEventOutbox
 from shared.event_store.memory import MemoryEventStore
-from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.postgres import EVENT_OUTBOX, PostgresEventStore
 from shared.event_store.protocol import (
     AlreadyRecorded,
     Append,
@@ -28,7 +27,7 @@ from shared.event_store.protocol import (
     Snapshot,
 )
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import Backlog, Outbox
+from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
 
@@ -314,7 +313,11 @@ def with_outbox(request: pytest.FixtureRequest) -> tuple[EventStore, Outbox, lis
         outbox = MemoryOutbox(lease_seconds=0)
         return MemoryEventStore(outbox, hand_over), outbox, handed
     pool: Pool = request.getfixturevalue("event_store_pool")
-    return PostgresEventStore(pool, hand_over), PostgresEventOutbox(pool, lease_seconds=0), handed
+    return (
+        PostgresEventStore(pool, hand_over, lease_seconds=-1),
+        PostgresOutbox(pool, EVENT_OUTBOX, lease_seconds=0),
+        handed,
+    )
 
 
 def test_messages_are_handed_over_after_the_append_and_stay_until_deleted(
@@ -324,7 +327,6 @@ def test_messages_are_handed_over_after_the_append_and_stay_until_deleted(
     written = [event("a", 1), event("a", 2, name="お茶 🍵")]
     store.append(Append(written))
     assert handed == [one.id for one in written]
-    _let_leases_run_out(store)
     claimed = outbox.claim(10)
     assert [announced(message) for message in claimed] == written
     outbox.delete(handed)
@@ -341,7 +343,6 @@ def test_the_outbox_says_how_many_events_wait_and_since_when(
     for one in (*written, old):
         store.append(Append([one]))
     assert outbox.backlog() == Backlog(3, old.recorded_at)
-    _let_leases_run_out(store)
     outbox.claim(10)
     assert outbox.backlog().waiting == 3
     outbox.delete([old.id])
@@ -354,14 +355,7 @@ def test_messages_of_a_failed_append_are_never_handed_over(
     store, outbox, handed = with_outbox
     with pytest.raises(ConcurrencyError):
         store.append(Append([event("a", 7)]))
-    _let_leases_run_out(store)
     assert (handed, outbox.claim(10)) == ([], [])
-
-
-def _let_leases_run_out(store: EventStore) -> None:
-    if isinstance(store, PostgresEventStore):
-        with store._pool.connection() as connection:
-            connection.execute("UPDATE outbox SET leased_until = now() - interval '1 second'")
 
 
 def test_old_idempotency_keys_are_forgotten(store: EventStore) -> None:

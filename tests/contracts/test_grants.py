@@ -280,8 +280,8 @@ def operations(shop: Shop, servers: Servers) -> None:
     late = shop.new_order(product)
     shop.done("retry_saga", id=late)
     shop.broker.down = False
-    for database in ("event_store", "command_database"):
-        servers.run(database, "UPDATE outbox SET leased_until = 'epoch'")
+    servers.run("event_store", "UPDATE event_outbox SET leased_until = 'epoch'")
+    servers.run("command_database", "UPDATE saga_outbox SET leased_until = 'epoch'")
     shop.done("relay_outbox")
     assert {topic for topic, _ in shop.broker.waiting} >= {"order-events", "reserve-inventory"}
     expiry(shop, servers)
@@ -376,7 +376,10 @@ def ready(shop: Shop, function: str) -> None:
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 EVERYWHERE = {"executions INSERT", "delivery_failures INSERT", "delivery_failures UPDATE"}
-APPENDS = {"events INSERT", "snapshots INSERT", "snapshots UPDATE", "outbox INSERT", "outbox DELETE"}
+APPENDS = {
+    "events INSERT", "snapshots INSERT", "snapshots UPDATE",
+    "event_outbox INSERT", "event_outbox DELETE", "outbox INSERT", "outbox DELETE",
+}  # fmt: skip
 ANSWERS = {"idempotency INSERT", "idempotency UPDATE"}
 MAY_WRITE: dict[str, dict[str, set[str]]] = {
     "graphql": {"event_store": set(), "command_database": {"executions INSERT"}},
@@ -388,7 +391,8 @@ MAY_WRITE: dict[str, dict[str, set[str]]] = {
     "order_saga": {
         "event_store": set(),
         "command_database": {
-            *EVERYWHERE, "sagas INSERT", "sagas UPDATE", "saga_history INSERT", "outbox INSERT", "outbox DELETE",
+            *EVERYWHERE, "sagas INSERT", "sagas UPDATE", "saga_history INSERT",
+            "saga_outbox INSERT", "saga_outbox DELETE", "outbox INSERT", "outbox DELETE",
         },
     },
     "record_dead_letter": {
@@ -408,8 +412,8 @@ MAY_WRITE: dict[str, dict[str, set[str]]] = {
         },
     },
     "relay_outbox": {
-        "event_store": {"outbox UPDATE", "outbox DELETE"},
-        "command_database": {"outbox UPDATE", "outbox DELETE"},
+        "event_store": {"event_outbox UPDATE", "event_outbox DELETE", "outbox UPDATE", "outbox DELETE"},
+        "command_database": {"saga_outbox UPDATE", "saga_outbox DELETE", "outbox UPDATE", "outbox DELETE"},
     },
     "report_metrics": {"event_store": set(), "command_database": set()},
     "continue_rebuilds": {"event_store": set()},
@@ -419,7 +423,7 @@ MAY_WRITE: dict[str, dict[str, set[str]]] = {
 @pytest.mark.parametrize("function", MAY_WRITE)
 def test_a_function_may_write_nothing_but_this(servers: Servers, function: str) -> None:
     query = """SELECT relname || ' ' || privilege FROM pg_class, unnest(%s::text[]) AS privilege
-               WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+               WHERE relkind IN ('r', 'v') AND relnamespace = 'public'::regnamespace
                AND has_table_privilege(%s, pg_class.oid, privilege)"""
     for database in ("event_store", "command_database"):
         may = {row[0] for row in servers.run(database, query, list(WRITES), user(function))}
@@ -484,7 +488,7 @@ def test_migrating_again_gives_back_what_the_manifest_says(servers: Servers) -> 
 
 
 def test_a_user_that_is_missing_is_named(servers: Servers) -> None:
-    with pytest.raises(NoSuchUser, match=r"no user other-graphql@my-shop\.iam for graphql; terraform apply makes it"):
+    with pytest.raises(NoSuchUser, match=r"no user other-graphql@my-shop\.iam for graphql; terraform apply creates it"):
         give_roles(replace(servers.settings, database_user="other-{service}@my-shop.iam"))
 
 
