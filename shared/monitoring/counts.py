@@ -1,6 +1,6 @@
 """Exact numbers for those who watch the shop: how much was asked of it, and what the command database holds.
 
-Everything is counted when it happens, by the database itself or in batches (see sql/always_functions.sql), so asking reads a few
+Everything is counted when it happens, by the database itself or in batches (see always_functions.sql), so asking reads a few
 rows however much there is. What is asked is counted whether the history of executions keeps it or not. A process that is
 killed takes with it what it has counted in the last second.
 """

@@ -1,4 +1,4 @@
-"""Many writers and a reader that follows the log: nothing is lost, nothing comes twice, every stream is in order."""
+"""Many writers and a reader that follows the log: it sees every event once, and every stream in order."""
 
 import multiprocessing
 import random
@@ -25,7 +25,7 @@ def event(stream: str, version: int) -> EventRecord:
 
 
 def write(url: str, writer: int) -> list[str]:
-    """Append to its own stream and to streams that all writers share; the ids of the events that were recorded."""
+    """Append to the writer's own stream and to shared streams; return the ids of the recorded events."""
     chosen = random.Random(writer)
     recorded = []
     with connect(url, 1) as pool:
@@ -66,14 +66,14 @@ def test_a_reader_that_follows_the_log_sees_every_event_once_and_every_stream_in
     assert len(recorded) > WRITERS * APPENDS
 
 
-def test_what_commits_late_is_not_skipped(event_store_url: str, event_store_pool: Pool) -> None:
-    """The case that a scalar position loses: an earlier position that becomes visible after a later one was read."""
+def test_an_event_that_commits_late_is_not_skipped(event_store_url: str, event_store_pool: Pool) -> None:
+    """A scalar position would lose it: an earlier position becomes visible after a later one was read."""
     store = PostgresEventStore(event_store_pool)
     with psycopg.connect(event_store_url) as slow:
-        _insert(slow, event("slow", 1))  # has a position, isn't committed
+        _insert(slow, event("slow", 1))  # has a position but is not committed
         store.append(Append([event("fast", 1)]))
         assert store.read_all(Checkpoint(), 10) == []  # held back, not skipped
-        assert store.end() == Checkpoint()  # who begins here will see it
+        assert store.end() == Checkpoint()  # a reader that begins here will see it
         slow.commit()
     seen = [entry.event.stream for entry in store.read_all(Checkpoint(), 10)]
     assert seen == ["slow", "fast"]
@@ -111,8 +111,8 @@ def _insert(connection: psycopg.Connection, one: EventRecord) -> None:
     )
 
 
-def test_a_reader_that_waits_is_not_kept_by_readers(event_store_url: str, event_store_pool: Pool) -> None:
-    """Transactions that only read get no id, so they hold nobody back."""
+def test_a_transaction_that_only_reads_holds_no_reader_back(event_store_url: str, event_store_pool: Pool) -> None:
+    """Transactions that only read get no transaction id."""
     store = PostgresEventStore(event_store_pool)
     with psycopg.connect(event_store_url) as reader:
         reader.execute("SELECT count(*) FROM events")

@@ -1,4 +1,4 @@
-"""Looking into the log: right on both engines, and quick however long the log is."""
+"""What people look up in the log: correct on both engines, and quick however long the log is."""
 
 import json
 from collections import Counter
@@ -101,13 +101,13 @@ def test_the_last_event_of_each_stream_before_a_moment_is_found(both: Both) -> N
     assert log.last_of(wanted, events[0].recorded_at) == log.last_of([], datetime.now(UTC)) == []
 
 
-def test_the_newest_come_first_when_asked_for(both: Both) -> None:
+def test_recent_events_come_newest_first(both: Both) -> None:
     store, log = both
     events = written(store)
     assert [one.event for one in log.recent(4)] == events[::-1][:4]
 
 
-def test_the_newest_of_some_types_come_first_however_old_they_are(both: Both) -> None:
+def test_recent_events_of_some_types_come_newest_first_however_old_they_are(both: Both) -> None:
     store, log = both
     events = written(store)
     made = [one for one in events[::-1] if one.type == "Made"]
@@ -155,7 +155,7 @@ def test_the_traffic_of_events_is_counted_by_aggregate(both: Both) -> None:
     assert log.traffic(now - timedelta(seconds=10), latest)["a"] == Traffic(3, 3, latest)
 
 
-def test_what_is_counted_is_what_is_there(both: Both) -> None:
+def test_the_counts_are_those_of_the_log(both: Both) -> None:
     store, log = both
     assert (log.counts().events, log.counts().last_position) == ({}, 0)
     for _ in range(2):
@@ -169,7 +169,7 @@ def test_what_is_counted_is_what_is_there(both: Both) -> None:
         assert counts.last_recorded_at == log.recent(1)[0].event.recorded_at
 
 
-def test_what_was_recorded_in_the_last_minute_is_counted_apart(both: Both) -> None:
+def test_events_of_the_last_minute_are_counted_separately(both: Both) -> None:
     store, log = both
     assert log.counts().last_minute == 0
     for number, seconds in enumerate((3600, 70, 50, 2, 1, -3600)):
@@ -180,7 +180,7 @@ def test_what_was_recorded_in_the_last_minute_is_counted_apart(both: Both) -> No
     assert log.counts().of("s") == 6
 
 
-def test_the_seconds_that_events_were_recorded_in_are_forgotten(event_store_pool: Pool) -> None:
+def test_counts_of_seconds_are_deleted_after_two_minutes(event_store_pool: Pool) -> None:
     store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
     with event_store_pool.connection() as connection:
         connection.execute("INSERT INTO event_seconds SELECT now() - interval '3 minutes', 7")
@@ -189,16 +189,16 @@ def test_the_seconds_that_events_were_recorded_in_are_forgotten(event_store_pool
         assert connection.execute("SELECT count(*) FROM event_seconds").fetchone() == (1,)
 
 
-def test_while_there_is_more_to_count_than_there_is_time_for_no_number_is_told(event_store_pool: Pool) -> None:
+def test_no_number_is_returned_while_counting_takes_too_long(event_store_pool: Pool) -> None:
     store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool, counting_seconds=0, batch=2)
     store.append(Append([event("s-1", version) for version in range(1, 8)]))
-    for _ in range(3):  # each goes on from where the one before had to stop
+    for _ in range(3):  # each call continues where the call before stopped
         with pytest.raises(Unavailable, match="still being counted"):
             log.counts()
     assert log.counts().of("s") == 7
 
 
-def test_counting_while_others_write_counts_everything_once(event_store_pool: Pool) -> None:
+def test_counting_during_appends_counts_every_event_once(event_store_pool: Pool) -> None:
     store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
 
     def write(n: int) -> None:
@@ -228,7 +228,7 @@ def test_events_are_found_by_their_places(both: Both) -> None:
     assert log.of_places([]) == []
 
 
-def test_after_a_number_that_is_no_events_comes_what_is_beyond_it(both: Both) -> None:
+def test_a_position_that_no_event_has_stands_for_the_event_below_it(both: Both) -> None:
     store, log = both
     written(store)
     last = log.recent(1)[0].position
@@ -239,7 +239,7 @@ def test_after_a_number_that_is_no_events_comes_what_is_beyond_it(both: Both) ->
 
 @pytest.fixture
 def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
-    """A log of a hundred thousand events; plans are chosen by cost, so they are those of a million too."""
+    """Return a log of 100,000 events. Plans are chosen by cost, so a longer log has the same plans."""
     connection = psycopg.connect(event_store_url, autocommit=True)
     connection.execute(
         """INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)
@@ -278,14 +278,14 @@ def test_no_query_reads_the_whole_log(large: psycopg.Connection[TupleRow], query
 
 
 def rows_of(node: dict[str, Any]) -> float:
-    """Rows that a scan of the log has looked at."""
+    """Return how many rows of the log a scan read."""
     if node.get("Relation Name") != "events":
         return 0
     looked: float = node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
     return looked
 
 
-def test_counting_does_not_count_again_what_was_counted(large: psycopg.Connection[TupleRow]) -> None:
+def test_counting_does_not_read_counted_events_again(large: psycopg.Connection[TupleRow]) -> None:
     with large:
         while large.execute("SELECT count_events(20000)").fetchone() == (20000,):
             pass
@@ -296,7 +296,7 @@ def test_counting_does_not_count_again_what_was_counted(large: psycopg.Connectio
 
 
 def rows_read(connection: psycopg.Connection[TupleRow]) -> int:
-    """Of the log, by anybody, ever."""
+    """Return how many rows of the log all sessions have read."""
     connection.execute("SELECT pg_stat_force_next_flush()")
     query = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'events'"
     (read,) = connection.execute(query).fetchone() or (0,)
