@@ -213,7 +213,8 @@ def _placement_row(placement: Placement) -> dict[str, Any]:
 
 def event_from(row: TupleRow) -> EventRecord:
     """Return the event of a row of COLUMNS."""
-    return EventRecord(*row[:6], stored_context(row[6]), row[7])
+    event_id, stream, version, kind, schema_version, data, metadata, recorded_at = row
+    return EventRecord(event_id, stream, version, kind, schema_version, data, stored_context(metadata), recorded_at)
 
 
 # The lease is its own short transaction: locks held while publishing would hold back the readers of the log.

@@ -87,9 +87,9 @@ def connect(conninfo: str, size: int, password: Password | None = None) -> Pool:
     """Return a pool of at most `size` connections in autocommit mode, each opened when it is first needed."""
     options: dict[str, Any] = {"autocommit": True, "prepare_threshold": 1, "options": _LIMITS}
     options |= {"connect_timeout": int(_CONNECT_SECONDS), **_KEEPALIVE}
-    kwargs = (lambda: options | {"password": password()}) if password else options
-    limits = {"timeout": _CONNECT_SECONDS, "reconnect_timeout": _CONNECT_SECONDS}  # then the next caller tries at once
-    return Pool(conninfo, connection_class=Session, min_size=0, max_size=size, kwargs=kwargs, open=True, **limits)
+    more: dict[str, Any] = {"kwargs": (lambda: options | {"password": password()}) if password else options}
+    more |= {"timeout": _CONNECT_SECONDS, "reconnect_timeout": _CONNECT_SECONDS}  # then the next caller tries at once
+    return Pool(conninfo, connection_class=Session, min_size=0, max_size=size, open=True, **more)
 
 
 _SCOPE = "https://www.googleapis.com/auth/sqlservice.login"  # permits signing in to databases and nothing else
