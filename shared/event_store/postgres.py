@@ -92,8 +92,8 @@ WHERE (snapshots.schema_version, snapshots.version) < (excluded.schema_version, 
 
 
 class PostgresEventStore:
-    """`pool`: connections in autocommit mode. `after_commit`: publishes an append's messages; without it they wait for
-    the relay. `keys_kept`: how long an idempotency key is known."""
+    """`pool`: connections in autocommit mode. `after_commit`: publishes an append's messages within `lease_seconds`;
+    without it they wait for the relay. `keys_kept`: how long an idempotency key is known."""
 
     def __init__(
         self,

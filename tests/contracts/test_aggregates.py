@@ -92,8 +92,8 @@ def test_many_aggregates_are_loaded_in_the_order_asked_for(store: EventStore) ->
     first, second = product_created(name="a"), product_created(name="b")
     record(store, first, second)
     missing = uuid7()
-    loaded = load(store, [PRODUCT.ref(one) for one in (second.product_id, missing, first.product_id)])
-    assert [one.state.name for one in loaded] == ["b", "", "a"]
+    loaded = load(store, [PRODUCT.ref(product_id) for product_id in (second.product_id, missing, first.product_id)])
+    assert [entry.state.name for entry in loaded] == ["b", "", "a"]
     assert loaded[1].state.lifecycle is Lifecycle.ABSENT
     assert loaded[1].state == Product()
 

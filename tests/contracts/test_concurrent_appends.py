@@ -41,7 +41,7 @@ def write(url: str, writer: int) -> list[str]:
                     break
                 except ConcurrencyError:
                     continue
-            recorded += [str(one.id) for one in batch]
+            recorded += [str(entry.id) for entry in batch]
     return recorded
 
 
@@ -53,15 +53,15 @@ def test_a_reader_that_follows_the_log_sees_every_event_once_and_every_stream_in
     after = Checkpoint()
     with ProcessPoolExecutor(WRITERS, multiprocessing.get_context("spawn")) as processes:
         writing = [processes.submit(write, event_store_url, writer) for writer in range(WRITERS)]
-        while not all(one.done() for one in writing) or store.read_all(after, 1):
+        while not all(task.done() for task in writing) or store.read_all(after, 1):
             entries = store.read_all(after, 50)
             read += [entry.event for entry in entries]
             after = entries[-1].checkpoint if entries else after
-        recorded = [event_id for one in writing for event_id in one.result()]
-    assert sorted(str(one.id) for one in read) == sorted(recorded)
+        recorded = [event_id for task in writing for event_id in task.result()]
+    assert sorted(str(entry.id) for entry in read) == sorted(recorded)
     streams: dict[str, list[int]] = defaultdict(list)
-    for one in read:
-        streams[one.stream].append(one.version)
+    for entry in read:
+        streams[entry.stream].append(entry.version)
     assert all(versions == list(range(1, len(versions) + 1)) for versions in streams.values())
     assert len(recorded) > WRITERS * APPENDS
 
@@ -103,11 +103,18 @@ def test_an_abandoned_transaction_holds_the_log_back_only_for_a_while(event_stor
 _LIMITED = ("idle_in_transaction_session", "statement", "lock")
 
 
-def _insert(connection: psycopg.Connection, one: EventRecord) -> None:
+def _insert(connection: psycopg.Connection, entry: EventRecord) -> None:
     connection.execute(
         "INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)"
         " VALUES (%s, %s, %s, %s, 1, '{}', %s, %s)",
-        (one.id, one.stream, one.version, one.type, '{"correlation_id": "x", "causation_id": "y"}', one.recorded_at),
+        (
+            entry.id,
+            entry.stream,
+            entry.version,
+            entry.type,
+            '{"correlation_id": "x", "causation_id": "y"}',
+            entry.recorded_at,
+        ),
     )
 
 

@@ -55,8 +55,8 @@ def event(stream: str, version: int, kind: str = "Happened") -> EventRecord:
 
 def written(store: EventStore) -> list[EventRecord]:
     events = [event(f"s-{n % 3}", n // 3 + 1, ["Made", "Sold", "Lost"][n % 2]) for n in range(12)]
-    for one in events:
-        store.append(Append([one]))
+    for entry in events:
+        store.append(Append([entry]))
     return events
 
 
@@ -64,7 +64,7 @@ def test_everything_is_paged_in_the_logs_order(both: Both) -> None:
     store, log = both
     events, read, after = written(store), [], 0
     while page := log.everything(after, 5):
-        read += [one.event for one in page]
+        read += [entry.event for entry in page]
         after = page[-1].position
     assert read == events
 
@@ -72,48 +72,50 @@ def test_everything_is_paged_in_the_logs_order(both: Both) -> None:
 def test_one_type_is_paged_in_the_logs_order(both: Both) -> None:
     store, log = both
     events = written(store)
-    sold = [one for one in events if one.type == "Sold"]
+    sold = [entry for entry in events if entry.type == "Sold"]
     first = log.of_types(["Sold"], 0, 4)
-    assert [one.event for one in first] == sold[:4]
-    assert [one.event for one in log.of_types(["Sold"], first[-1].position, 4)] == sold[4:]
-    assert [one.event for one in log.of_types(["Made", "Sold"], 0, 100)] == events
+    assert [entry.event for entry in first] == sold[:4]
+    assert [entry.event for entry in log.of_types(["Sold"], first[-1].position, 4)] == sold[4:]
+    assert [entry.event for entry in log.of_types(["Made", "Sold"], 0, 100)] == events
     assert log.of_types(["Lost"], 0, 100) == log.of_types([], 0, 100) == []
 
 
 def test_a_stream_is_read_by_version_and_type(both: Both) -> None:
     store, log = both
     events = written(store)
-    of_one = [one for one in events if one.stream == "s-1"]
+    of_one = [entry for entry in events if entry.stream == "s-1"]
     found = log.of_streams(["s-1", "other-1"], [], 0, 100)
-    assert [one.event for one in found] == of_one
-    assert [one.event for one in log.of_streams(["s-1"], [], found[1].position, 1)] == of_one[2:3]
-    assert [one.event for one in log.of_streams(["s-1"], ["Sold"], 0, 100)] == [o for o in of_one if o.type == "Sold"]
+    assert [entry.event for entry in found] == of_one
+    assert [entry.event for entry in log.of_streams(["s-1"], [], found[1].position, 1)] == of_one[2:3]
+    assert [entry.event for entry in log.of_streams(["s-1"], ["Sold"], 0, 100)] == [
+        o for o in of_one if o.type == "Sold"
+    ]
 
 
 def test_the_last_event_of_each_stream_before_a_moment_is_found(both: Both) -> None:
     store, log = both
     events = written(store)
-    last = {one.stream: one for one in events}
+    last = {entry.stream: entry for entry in events}
     wanted = [*last, "other-1"]
-    assert {one.event.stream: one.event for one in log.last_of(wanted, datetime.now(UTC))} == last
-    before = {one.stream: one for one in events[:7]}
-    assert {one.event.stream: one.event for one in log.last_of(wanted, events[7].recorded_at)} == before
+    assert {entry.event.stream: entry.event for entry in log.last_of(wanted, datetime.now(UTC))} == last
+    before = {entry.stream: entry for entry in events[:7]}
+    assert {entry.event.stream: entry.event for entry in log.last_of(wanted, events[7].recorded_at)} == before
     assert log.last_of(wanted, events[0].recorded_at) == log.last_of([], datetime.now(UTC)) == []
 
 
 def test_recent_events_come_newest_first(both: Both) -> None:
     store, log = both
     events = written(store)
-    assert [one.event for one in log.recent(4)] == events[::-1][:4]
+    assert [entry.event for entry in log.recent(4)] == events[::-1][:4]
 
 
 def test_recent_events_of_some_types_come_newest_first_however_old_they_are(both: Both) -> None:
     store, log = both
     events = written(store)
-    made = [one for one in events[::-1] if one.type == "Made"]
+    made = [entry for entry in events[::-1] if entry.type == "Made"]
     store.append(Append([event("t-1", version, "Other") for version in range(1, 30)]))
-    assert [one.event for one in log.recent(4, ["Made"])] == made[:4]
-    assert [one.event for one in log.recent(100, ["Sold", "Made", "Nothing"])] == events[::-1]
+    assert [entry.event for entry in log.recent(4, ["Made"])] == made[:4]
+    assert [entry.event for entry in log.recent(100, ["Sold", "Made", "Nothing"])] == events[::-1]
     assert log.recent(4, ["Nothing"]) == []
 
 
@@ -125,13 +127,13 @@ def test_events_of_some_types_are_found_by_time(both: Both) -> None:
         replace(event(f"s-{n}", 1, "AB"[n % 2]), recorded_at=began + timedelta(minutes=m))
         for n, m in enumerate(minutes)
     ]
-    for one in events:
-        store.append(Append([one]))
+    for entry in events:
+        store.append(Append([entry]))
     by_time = [events[n] for n in (1, 2, 0, 4, 5, 3)]
-    assert [one.event for one in log.by_time(["A", "B"], None, 100)] == by_time[::-1]
-    assert [one.event for one in log.by_time(["A", "B", "C"], None, 2)] == by_time[:-3:-1]
-    assert [one.event for one in log.by_time(["A", "B"], began, 100)] == by_time
-    assert [one.event for one in log.by_time(["B"], events[1].recorded_at, 2)] == [events[5], events[3]]
+    assert [entry.event for entry in log.by_time(["A", "B"], None, 100)] == by_time[::-1]
+    assert [entry.event for entry in log.by_time(["A", "B", "C"], None, 2)] == by_time[:-3:-1]
+    assert [entry.event for entry in log.by_time(["A", "B"], began, 100)] == by_time
+    assert [entry.event for entry in log.by_time(["B"], events[1].recorded_at, 2)] == [events[5], events[3]]
     assert (
         log.by_time(["A", "B"], events[3].recorded_at, 9)
         == log.by_time(["C"], None, 9)
@@ -162,7 +164,7 @@ def test_the_counts_are_those_of_the_log(both: Both) -> None:
         events = written(store) if not log.recent(1) else [event("t-1", 1, "Sold")]
         if events[0].stream == "t-1":
             store.append(Append(events))
-        expected = Counter((one.event.type, one.event.stream[0]) for one in log.everything(0, 100))
+        expected = Counter((entry.event.type, entry.event.stream[0]) for entry in log.everything(0, 100))
         counts = log.counts()
         assert counts.events == expected
         assert counts.last_position == log.recent(1)[0].position

@@ -81,7 +81,7 @@ def test_only_the_next_version_can_be_appended(store: EventStore, version: int) 
     store.append(Append([event("a", 1), event("a", 2)]))
     with pytest.raises(ConcurrencyError):
         store.append(Append([event("a", version)]))
-    assert [one.version for one in store.read(["a"])["a"]] == [1, 2]
+    assert [entry.version for entry in store.read(["a"])["a"]] == [1, 2]
 
 
 def test_a_new_stream_begins_with_version_1(store: EventStore) -> None:
@@ -120,8 +120,8 @@ def test_the_same_event_is_not_recorded_twice(store: EventStore) -> None:
 
 def test_the_log_holds_every_event_once_in_each_streams_order(store: EventStore) -> None:
     written = [event(f"s{n % 3}", n // 3 + 1) for n in range(30)]
-    for one in written:
-        store.append(Append([one]))
+    for entry in written:
+        store.append(Append([entry]))
     assert everything(store) == written
 
 
@@ -296,7 +296,7 @@ def test_writers_of_the_same_two_streams_in_any_order_never_deadlock(store: Even
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, range(4)))
-    assert [one.version for one in store.read(["a"])["a"]] == list(range(1, 81))
+    assert [entry.version for entry in store.read(["a"])["a"]] == list(range(1, 81))
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -324,7 +324,7 @@ def test_messages_are_handed_over_after_the_append_and_stay_until_deleted(
     store, outbox, handed = with_outbox
     written = [event("a", 1), event("a", 2, name="お茶 🍵")]
     store.append(Append(written))
-    assert handed == [one.id for one in written]
+    assert handed == [entry.id for entry in written]
     claimed = outbox.claim(10)
     assert [announced(message) for message in claimed] == written
     outbox.delete(handed)
@@ -338,8 +338,8 @@ def test_the_backlog_counts_waiting_events_and_knows_the_oldest(
     assert outbox.backlog() == Backlog(0, None)
     written = [event("a", 1), event("b", 1)]
     old = replace(event("c", 1), recorded_at=written[0].recorded_at - timedelta(minutes=5))
-    for one in (*written, old):
-        store.append(Append([one]))
+    for entry in (*written, old):
+        store.append(Append([entry]))
     assert outbox.backlog() == Backlog(3, old.recorded_at)
     outbox.claim(10)
     assert outbox.backlog().waiting == 3

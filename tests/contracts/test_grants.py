@@ -190,7 +190,7 @@ class Shop(ShopInMemory):
 
     def poison(self) -> None:
         """Push a message that a projection rejects, and record its dead letter."""
-        (source,) = [one for one in manifest().all_subscriptions if one.name == "project-products.product-events"]
+        (source,) = [each for each in manifest().all_subscriptions if each.name == "project-products.product-events"]
         message = {"messageId": str(random.getrandbits(63)), "data": "cG9pc29u", "attributes": {"n": str(uuid7())}}
         name = f"projects/p/subscriptions/{source.name}"
         assert self.push("project_products", {"message": message, "subscription": name}).status_code >= 400
@@ -345,7 +345,7 @@ def given(name: str, field: GraphQLField, ids: dict[str, Any]) -> str:
     """Return the required arguments with values."""
     values = {"id": ids.get(name, uuid7()), "userId": "ann", "searchTerm": "tea", "serviceName": "graphql"}
     values["aggregateId"] = ids["order"]
-    needed = [name for name, one in field.args.items() if str(one.type).endswith("!")]
+    needed = [name for name, argument in field.args.items() if str(argument.type).endswith("!")]
     arguments = ", ".join(f'{name}: "{values[name]}"' for name in needed)
     return f"({arguments})" if needed else ""
 

@@ -60,7 +60,7 @@ def test_every_subscriber_gets_the_same_whenever_and_wherever_it_joins(store: Ev
         log = [entry.event for entry in store.read_all(Checkpoint(), 100)]
         assert len(log) == 60
         assert all(found == log for found in await asyncio.gather(*following))
-        assert await taken(tail, 30, only="b") == [one for one in log if one.stream == "b"]
+        assert await taken(tail, 30, only="b") == [entry for entry in log if entry.stream == "b"]
         assert tail.subscribers == len(tail.queues) == 0
 
     asyncio.run(follow())
@@ -70,7 +70,7 @@ def test_a_subscriber_that_comes_again_finds_the_tail_running_or_starts_it(store
     tail = Tail(store, 10)
     store.append(Append([event("a", 1)]))
     for _ in range(3):  # in a new event loop each time
-        assert [one.version for one in asyncio.run(taken(tail, 1))] == [1]
+        assert [entry.version for entry in asyncio.run(taken(tail, 1))] == [1]
 
 
 def test_an_event_that_commits_late_is_not_skipped(event_store_url: str, event_store_pool: Pool) -> None:
@@ -96,7 +96,7 @@ def test_an_event_that_commits_late_is_not_skipped(event_store_url: str, event_s
         assert await late == await following
         return await following
 
-    assert [one.stream for one in asyncio.run(follow())] == ["slow", "fast"]
+    assert [entry.stream for entry in asyncio.run(follow())] == ["slow", "fast"]
 
 
 def test_a_subscriber_that_reads_nothing_is_dropped_and_its_queue_emptied(store: EventStore) -> None:
@@ -109,7 +109,7 @@ def test_a_subscriber_that_reads_nothing_is_dropped_and_its_queue_emptied(store:
             store.append(Append([event("a", 1)]))
             assert (await first).event.version == 1
             store.append(Append([event("a", version) for version in range(2, 10)]))
-            assert [one.version for one in await taken(tail, 9)] == list(range(1, 10))
+            assert [entry.version for entry in await taken(tail, 9)] == list(range(1, 10))
             async with asyncio.timeout(10):
                 while not queue.dropped:
                     await asyncio.sleep(0.01)
@@ -127,8 +127,8 @@ def test_the_quota_limits_the_process_and_each_client() -> None:
     assert (quota.open, quota.full, quota.exhausted_by("ann"), quota.exhausted_by("bob")) == (2, False, True, False)
     leave.append(quota.take("bob"))
     assert (quota.full, quota.exhausted_by("bob")) == (True, False)
-    for one in leave:
-        one()
+    for end in leave:
+        end()
     assert (quota.open, quota.full, quota.exhausted_by("ann"), quota.clients) == (0, False, False, 0)
 
 
