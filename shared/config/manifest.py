@@ -25,7 +25,7 @@ SQL_FOLDERS: Mapping[Database, list[Path]] = {
         ROOT / "shared" / package / "sql" for package in ("postgres", "sagas", "dead_letters", "monitoring")
     ],
 }
-"""The SQL files of each database; each folder may use the tables and functions of those before it."""
+"""The folders of each database's SQL files, in the order in which their always_*.sql files are applied."""
 
 
 @dataclass(frozen=True)
