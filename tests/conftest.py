@@ -1,4 +1,4 @@
-"""The engines that tests run on: real ones where this machine has them, each started once."""
+"""The engines that tests run on: the real ones where this machine has them, each started once."""
 
 import itertools
 import os
@@ -15,18 +15,19 @@ from scripts.local.emulators import Emulators, find_emulators, start_postgres
 from scripts.local.ports import busy
 from scripts.local.processes import Processes
 from shared.domain.errors import Unavailable
-from shared.postgres.migrations import COMMAND_DATABASE, EVENT_STORE, migrate
+from shared.postgres.migrations import migrate
 from shared.postgres.pool import Pool, connect
+from tests.databases import COMMAND_DATABASE, EVENT_STORE
 
-_numbers = itertools.count(os.getpid() % 700)  # another run on the same machine counts from elsewhere
+_numbers = itertools.count(os.getpid() % 700)  # so that two test runs on one machine choose different ports
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server that has migrated templates of both databases."""
+    """Start a server with migrated templates of both databases; return its URL."""
     home = tmp_path_factory.mktemp("postgres")
     for folder in (home, *home.parents[:2]):
-        folder.chmod(0o755)  # the server runs as another user where we are root
+        folder.chmod(0o755)  # as root, the server runs as another user
     event_store, command, stop = start_postgres(home / "data")
     migrate(event_store, EVENT_STORE)
     migrate(command, COMMAND_DATABASE)
@@ -43,11 +44,8 @@ def _copy(postgres: str, template: str) -> str:
 
 @pytest.fixture
 def empty_database(postgres: str) -> str:
-    """A new database without any table."""
-    name = f"empty_{next(_numbers)}"
-    with psycopg.connect(make_conninfo(postgres, dbname="postgres"), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-    return make_conninfo(postgres, dbname=name)
+    """A new database without tables."""
+    return _copy(postgres, "template1")
 
 
 @pytest.fixture
@@ -76,7 +74,7 @@ def command_pool(command_url: str) -> Iterator[Pool]:
 
 @pytest.fixture(scope="session")
 def emulators() -> Emulators:
-    """The programs; the tests that need them are skipped, with the reason, where there are none."""
+    """Find the programs; where they are missing, the tests that need them are skipped with the reason."""
     found, missing = find_emulators()
     if found is None:
         pytest.skip(f"needs Google's emulators: {missing}")
@@ -111,7 +109,7 @@ def pubsub(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def free_port(room: int = 1) -> int:
-    """The first of `room` ports in a row that nobody listens on."""
+    """Return the first of `room` free ports in a row."""
     return next(
         port
         for port in range(18_000 + 20 * (next(_numbers) % 700), 60_000, 20)
@@ -121,7 +119,7 @@ def free_port(room: int = 1) -> int:
 
 @pytest.fixture
 def hang() -> Iterator[Callable[..., NoReturn]]:
-    """Does not return before the test is over."""
+    """A function that does not return before the test is over."""
     over = Event()
 
     def wait(*_: object) -> NoReturn:

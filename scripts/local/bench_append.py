@@ -18,6 +18,7 @@ from eventsourcing.domain import event
 from psycopg.conninfo import conninfo_to_dict
 from uuid_utils.compat import uuid7
 
+from shared.config.manifest import SQL_FOLDERS
 from shared.domain.events import ProductPriceChanged
 from shared.domain.product import PRODUCT
 from shared.domain.values import Money
@@ -25,7 +26,7 @@ from shared.event_store.aggregates import Loaded, records
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append
 from shared.observability.context import fresh
-from shared.postgres.migrations import EVENT_STORE, migrate
+from shared.postgres.migrations import migrate
 from shared.postgres.pool import connect
 
 Rates = dict[tuple[str, int], list[float]]
@@ -43,7 +44,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 def set_up(url: str) -> None:
     """The event store's schema, and beside its table of events an equal one for the plain INSERT."""
     _CONTEXT.set_forkserver_preload([__name__])
-    migrate(url, EVENT_STORE)
+    migrate(url, SQL_FOLDERS["event_store"])
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE plain_events (LIKE events INCLUDING ALL)")
     _their_application(url).close()

@@ -1,4 +1,4 @@
-"""Bring both PostgreSQL databases up to date; where functions have users of their own, give these their roles."""
+"""Migrate both PostgreSQL databases and, where each function has its own user, grant these users their roles."""
 
 from collections.abc import Sequence
 
@@ -7,52 +7,53 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
-from shared.config.manifest import Function, manifest
+from shared.config.manifest import SQL_FOLDERS, Function, manifest
 from shared.config.settings import Settings, service_name, settings
-from shared.postgres.migrations import COMMAND_DATABASE, EVENT_STORE, migrate
+from shared.postgres.migrations import migrate
 from shared.postgres.pool import Password, login_token
 
-_OURS = """
+_ROLES = """
 SELECT role.rolname FROM pg_auth_members JOIN pg_roles role ON role.oid = roleid
 WHERE member = to_regrole(quote_ident(%s)) AND starts_with(role.rolname, 'shop_')
 """
 
 
 class NoSuchUser(Exception):
-    """A function's user is not there; Terraform makes it before this runs."""
+    """A function's user does not exist; Terraform creates it before the migration runs."""
 
 
 def migrate_all(settings: Settings) -> list[str]:
-    """The names of the files that were applied now."""
+    """Return the names of the files applied now and the changes of roles."""
     password = login_token if settings.database_iam else None
     applied = [
-        *migrate(settings.event_store_url, EVENT_STORE, password),
-        *migrate(settings.command_database_url, COMMAND_DATABASE, password),
+        *migrate(settings.event_store_url, SQL_FOLDERS["event_store"], password),
+        *migrate(settings.command_database_url, SQL_FOLDERS["command_database"], password),
     ]
     return applied + (give_roles(settings, password) if settings.database_user else [])
 
 
 def give_roles(settings: Settings, password: Password | None = None) -> list[str]:
-    """Make every function's user a member of its roles and of no other of ours; what was changed."""
+    """Make every function's user a member of exactly those shop roles that the manifest lists; return the changes."""
     functions = [function for function in manifest().functions.values() if function.database_roles]
     with psycopg.connect(settings.event_store_url, password=password() if password else None) as connection:
-        # Users and roles are the whole server's, so one at a time, whichever database.
+        # Users and roles belong to the whole server, so one process changes them at a time.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('give_roles'))")
-        changes = [_given(connection, settings.database_user, function) for function in functions]
-    return [change for changed in changes for change in changed]
+        return [
+            change for function in functions for change in _change_roles(connection, settings.database_user, function)
+        ]
 
 
-def _given(connection: Connection[TupleRow], template: str, function: Function) -> Sequence[str]:
+def _change_roles(connection: Connection[TupleRow], template: str, function: Function) -> Sequence[str]:
     user = template.format(service=service_name(function.name))
     if connection.execute("SELECT to_regrole(quote_ident(%s))", (user,)).fetchone() == (None,):
-        raise NoSuchUser(f"PostgreSQL has no user {user} for {function.name}; terraform apply makes it")
-    there, wanted = {row[0] for row in connection.execute(_OURS, (user,))}, set(function.database_roles)
-    for role in sorted(wanted - there):
+        raise NoSuchUser(f"PostgreSQL has no user {user} for {function.name}; terraform apply creates it")
+    present, wanted = {row[0] for row in connection.execute(_ROLES, (user,))}, set(function.database_roles)
+    for role in sorted(wanted - present):
         connection.execute(SQL("GRANT {} TO {} WITH INHERIT TRUE").format(Identifier(role), Identifier(user)))
-    for role in sorted(there - wanted):
+    for role in sorted(present - wanted):
         connection.execute(SQL("REVOKE {} FROM {}").format(Identifier(role), Identifier(user)))
-    return [f"{user}: +{role}" for role in sorted(wanted - there)] + [
-        f"{user}: -{role}" for role in sorted(there - wanted)
+    return [f"{user}: +{role}" for role in sorted(wanted - present)] + [
+        f"{user}: -{role}" for role in sorted(present - wanted)
     ]
 
 

@@ -132,7 +132,7 @@ def _subscription_refusal(request: Request, context: RequestContext) -> HttpRefu
         return HttpRefusal(406, f"a subscription is answered as {EVENT_STREAM}: send the header Accept: {EVENT_STREAM}")
     if quota.full:
         return RetryLater(503, "there are too many subscribers; try again in 5 seconds", 5)
-    if quota.enough_of(context.client) and context.actor != DEVELOPER:
+    if quota.exhausted_by(context.client) and context.actor != DEVELOPER:
         return RetryLater(429, f"you have {most} subscriptions open, which is the limit; end one of them first", 5)
     return None
 

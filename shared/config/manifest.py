@@ -19,6 +19,14 @@ Group = Literal["graphql", "commands", "projections", "sagas", "operations"]
 Access = Literal["coordination", "relay", "recording", "administration", "expiry", "reporting", "rebuilding"]
 strict = with_config(ConfigDict(extra="forbid"))
 
+SQL_FOLDERS: Mapping[Database, list[Path]] = {
+    "event_store": [ROOT / "shared" / package / "sql" for package in ("postgres", "event_store")],
+    "command_database": [
+        ROOT / "shared" / package / "sql" for package in ("postgres", "sagas", "dead_letters", "monitoring")
+    ],
+}
+"""The folders of each database's SQL files, in the order in which their always_*.sql files are applied."""
+
 
 @dataclass(frozen=True)
 class Subscription:

@@ -1,5 +1,5 @@
-"""Between the domain and the event store: events as records and as messages, aggregates loaded by folding and recorded by
-appending."""
+"""Between the domain and the event store: load aggregates by folding their events, turn new events into records and
+messages, and read events of older schema versions."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,21 +21,20 @@ from shared.observability.context import Context
 from shared.resilience import clock
 
 State = TypeVar("State")
-
 _log = structlog.get_logger()
 
 SNAPSHOT_EVERY = 100
-"""Events. Reading a hundred of them costs about what one snapshot does, so fewer would save nothing."""
+"""Events between two snapshots. To read a hundred events costs about as much as to read one snapshot."""
 
 _PAGE = 500
-"""Events in memory at one time of a history, however long it is."""
+"""Events of a history that are in memory at once."""
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True)
 class Loaded(Generic[State]):
-    """A state and the version of its stream; `created_at`, `updated_at`: when its first and last event were recorded."""
+    """A state and its stream's version. `created_at`, `updated_at`: when its first and last event were recorded."""
 
     ref: Ref[State]
     state: State
@@ -44,7 +43,7 @@ class Loaded(Generic[State]):
     updated_at: datetime = _EPOCH
 
     def then(self, events: Sequence[EventRecord]) -> "Loaded[State]":
-        """The state after further events of the same stream."""
+        """Return the state after further events of the same stream."""
         if not events:
             return self
         state = self.ref.aggregate.fold((CODEC.decode(event) for event in events), self.state)
@@ -53,7 +52,7 @@ class Loaded(Generic[State]):
 
 
 def load(store: EventStore, refs: Sequence[Ref[State]]) -> list[Loaded[State]]:
-    """All of one aggregate type, in the order asked for, in two round trips."""
+    """Return aggregates of one type in the order of `refs`, in two round trips."""
     if not refs:
         return []
     aggregate = refs[0].aggregate
@@ -64,7 +63,7 @@ def load(store: EventStore, refs: Sequence[Ref[State]]) -> list[Loaded[State]]:
 
 
 def history(store: EventStore, ref: Ref[State]) -> Iterator[tuple[LogEntry, Loaded[State]]]:
-    """Each event of one stream with the state that it led to, read page by page."""
+    """Yield each event of one stream with the state after it. Read page by page."""
     loaded = Loaded(ref, ref.aggregate.initial)
     while page := store.read_stream(ref.stream, loaded.version, _PAGE):
         for entry in page:
@@ -80,55 +79,54 @@ def _from_snapshot(ref: Ref[State], snapshot: Snapshot | None) -> Loaded[State]:
 
 
 def snapshot_if_due(store: EventStore, before: int, after: Loaded[Any]) -> None:
-    """Keep the state every SNAPSHOT_EVERY events. The append has happened; a snapshot that fails costs only time."""
+    """Save the state when it has passed a multiple of SNAPSHOT_EVERY events since the version `before`.
+
+    A failure is only logged: the append has happened, and without the snapshot the next load takes longer.
+    """
     if before // SNAPSHOT_EVERY == after.version // SNAPSHOT_EVERY:
         return
+    aggregate, stream = after.ref.aggregate, after.ref.stream
     try:
-        store.save_snapshot(_snapshot(after))
+        state = adapter(type(aggregate.initial)).dump_python(after.state, mode="json")
+        times = after.created_at, after.updated_at
+        store.save_snapshot(Snapshot(stream, after.version, aggregate.snapshot_schema, state, *times))
     except Exception:
-        _log.exception("a snapshot was not kept", stream=after.ref.stream, version=after.version)
-
-
-def _snapshot(after: Loaded[Any]) -> Snapshot:
-    aggregate = after.ref.aggregate
-    state = adapter(type(aggregate.initial)).dump_python(after.state, mode="json")
-    return Snapshot(
-        after.ref.stream, after.version, aggregate.snapshot_schema, state, after.created_at, after.updated_at
-    )
+        _log.exception("a snapshot was not saved", stream=stream, version=after.version)
 
 
 def records(loaded: Sequence[Loaded[Any]], events: Sequence[Any], context: Context) -> list[EventRecord]:
-    """Give new events their place: each at the end of its own stream among `loaded`."""
-    versions = {one.ref.stream: one.version for one in loaded}
+    """Return a record of each new event, at the end of its stream. Each stream must be among `loaded`."""
+    versions = {aggregate.ref.stream: aggregate.version for aggregate in loaded}
     now = clock.now()
-    placed = []
+    new = []
     for event in events:
         stream = AGGREGATE_OF[type(event)].stream_of(event)
         versions[stream] += 1
         name, schema_version, data = CODEC.encode(event)
-        placed.append(EventRecord(clock.new_id(), stream, versions[stream], name, schema_version, data, context, now))
-    return placed
+        new.append(EventRecord(clock.new_id(), stream, versions[stream], name, schema_version, data, context, now))
+    return new
 
 
 Data = dict[str, Any]
 Upcaster = Callable[[Data], Data]
 
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
-"""Old events made readable: each upcaster turns the data of one schema version into that of the next.
+"""By event type and schema version: the function that turns data of this version into data of the next.
+
+With `schema_version = 2` on `ProductCreated`, this makes every stored event of version 1 readable as version 2:
 
     UPCASTERS = {("ProductCreated", 1): lambda data: data | {"tax_class": "standard"}}
 
-together with `schema_version = 2` on `ProductCreated` makes every stored version-1 event read as version 2. Stored
-events are never rewritten.
+Stored events are never rewritten.
 """
 
 
 class UnknownEvent(Exception):
-    """An event type or schema version that this code can't read: it is older than the data, or an upcaster is missing."""
+    """This code can't read the event type or schema version: the code is older than the data, or an upcaster is missing."""
 
 
 class Codec:
-    """`types`: the event classes; one's current schema version is its `schema_version`, 1 unless it says otherwise."""
+    """`types`: the event classes. A class without the attribute `schema_version` has schema version 1."""
 
     def __init__(self, types: Iterable[type[Any]], upcasters: Mapping[tuple[str, int], Upcaster]) -> None:
         self._types = {event_type.__name__: event_type for event_type in types}
@@ -139,13 +137,13 @@ class Codec:
         return {name: TypeAdapter(event_type) for name, event_type in self._types.items()}
 
     def encode(self, event: object) -> tuple[str, int, Data]:
-        """Name, schema version and JSON data of an event."""
+        """Return an event's name, schema version and JSON data."""
         name = type(event).__name__
         data: Data = self._adapters[name].dump_python(event, mode="json")
         return name, _schema_version(type(event)), data
 
     def decode(self, record: EventRecord) -> Event:
-        """Raises UnknownEvent rather than skip what it can't read."""
+        """Return the event of a record, upcast to its current schema version. Raise UnknownEvent."""
         if record.type not in self._types:
             raise UnknownEvent(f"no event is called {record.type} ({record.stream}, version {record.version})")
         current = _schema_version(self._types[record.type])
@@ -167,21 +165,15 @@ CODEC = Codec(AGGREGATE_OF, UPCASTERS)
 
 
 def announcement(event: EventRecord) -> Message:
-    """On the topic of its aggregate, under the event's own id."""
-    return Message(
-        topic=topic_of(event.stream),
-        type=event.type,
-        subject=event.stream,
-        data={
-            "version": event.version,
-            "schema_version": event.schema_version,
-            "data": event.data,
-            "recorded_at": event.recorded_at.isoformat(),
-        },
-        context=event.metadata,
-        id=event.id,
-        time=event.recorded_at,
-    )
+    """Return the message that announces an event: on the topic of its aggregate, with the event's own id."""
+    data = {
+        "version": event.version,
+        "schema_version": event.schema_version,
+        "data": event.data,
+        "recorded_at": event.recorded_at.isoformat(),
+    }
+    about = topic_of(event.stream), event.type, event.stream
+    return Message(*about, data, event.metadata, id=event.id, time=event.recorded_at)
 
 
 @dataclass(frozen=True)
@@ -193,19 +185,11 @@ class _Announced:
 
 
 def announced(message: Message) -> EventRecord:
-    """The event that a message announces. Raises Invalid when it announces none."""
+    """Return the event that a message announces. Raise Invalid when it announces none."""
     try:
-        said = adapter(_Announced).validate_python(message.data)
+        body = adapter(_Announced).validate_python(message.data)
     except ValidationError as error:
         first = error.errors()[0]
-        raise Invalid(f"announces no event: {first['msg']}", ("message", "data", *first["loc"])) from error
-    return EventRecord(
-        message.id,
-        message.subject,
-        said.version,
-        message.type,
-        said.schema_version,
-        said.data,
-        message.context,
-        said.recorded_at,
-    )
+        raise Invalid(f"the message announces no event: {first['msg']}", ("message", "data", *first["loc"])) from error
+    head = message.id, message.subject, body.version, message.type, body.schema_version
+    return EventRecord(*head, body.data, message.context, body.recorded_at)

@@ -1,7 +1,6 @@
-"""The log from outside: which events have not been announced yet; and for people, single events by stream or type, and how
-many there are of each.
+"""What people look up in the log: events by stream, type or time, and how many there are.
 
-What people see is not needed to run the shop. It is answered from indexes, so it stays quick with millions of events.
+The shop runs without it. Indexes answer everything, so it stays quick with millions of events.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,17 +9,14 @@ from typing import LiteralString
 from uuid import UUID
 
 from shared.domain.errors import Unavailable
-from shared.event_store.aggregates import announcement
-from shared.event_store.postgres import event_from
+from shared.event_store.postgres import COLUMNS, SETTLED, event_from
 from shared.event_store.protocol import EventCounts, PositionedEvent
-from shared.messaging.envelope import Message
-from shared.messaging.outbox import LEASE_SECONDS, Backlog, Traffic, added_up
+from shared.messaging.outbox import Traffic, added_up
 from shared.postgres.pool import Pool
 from shared.resilience import clock
 
-# "After an event" means after its place in the log's order, which its position alone does not say; after a number that is no
-# event's, after the last one before it. And nothing is shown
-# in front of which something may still appear.
+# "After an event" means after its place in the log's order, which its position alone does not tell. A position that no
+# event has stands for the last event below it. An event is only shown when no event can appear before it any more.
 _AFTER = """
 WITH place AS (
     SELECT coalesce(max(epoch), 0::smallint) AS epoch, coalesce(max(transaction_id), '0'::xid8) AS transaction_id,
@@ -30,64 +26,58 @@ WITH place AS (
     ) AS event
 )
 """
-_IN_ORDER = """
-    SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at, epoch, transaction_id
-    FROM events
-    WHERE (epoch, transaction_id, position) > (SELECT epoch, transaction_id, position FROM place)
-      AND (epoch < (SELECT max(epoch) FROM epochs) OR transaction_id < pg_snapshot_xmin(pg_current_snapshot()))
-"""
+_SELECT: LiteralString = f"SELECT position, {COLUMNS}"
+_IN_ORDER: LiteralString = f"""
+    {_SELECT}, epoch, transaction_id FROM events
+    WHERE (epoch, transaction_id, position) > (SELECT epoch, transaction_id, position FROM place) AND {SETTLED}
+"""  # noqa: S608 - constants only, as in the statements below
+_EACH_TYPE: LiteralString = "SELECT chosen.* FROM unnest(%(types)s::text[]) AS wanted (name) CROSS JOIN LATERAL"
 EVERYTHING: LiteralString = f"{_AFTER} {_IN_ORDER} ORDER BY epoch, transaction_id, position LIMIT %(limit)s"
 OF_TYPES: LiteralString = f"""{_AFTER}
-SELECT found.* FROM unnest(%(types)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
+{_EACH_TYPE} (
     {_IN_ORDER} AND type = wanted.name ORDER BY epoch, transaction_id, position LIMIT %(limit)s
-) AS found
+) AS chosen
 ORDER BY epoch, transaction_id, position LIMIT %(limit)s
-"""  # noqa: S608 - put together of constants only
-OF_STREAMS: LiteralString = """
-SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
-FROM events
-WHERE stream = ANY(%(streams)s) AND position > %(after)s AND (type = ANY(%(types)s) OR %(types)s::text[] = '{}')
+"""
+OF_STREAMS: LiteralString = f"""
+{_SELECT} FROM events
+WHERE stream = ANY(%(streams)s) AND position > %(after)s AND (type = ANY(%(types)s) OR %(types)s::text[] = '{{}}')
 ORDER BY position LIMIT %(limit)s
 """
-OF_IDS: LiteralString = """
-SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
-FROM events WHERE id = ANY(%(ids)s) ORDER BY epoch, transaction_id, position
+OF_IDS: LiteralString = f"""
+{_SELECT} FROM events WHERE id = ANY(%(ids)s) ORDER BY epoch, transaction_id, position
 """
-OF_PLACES: LiteralString = """
-SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
-FROM events JOIN unnest(%(streams)s::text[], %(versions)s::integer[]) AS place (stream, version) USING (stream, version)
+OF_PLACES: LiteralString = f"""
+{_SELECT} FROM events
+JOIN unnest(%(streams)s::text[], %(versions)s::integer[]) AS place (stream, version) USING (stream, version)
 ORDER BY epoch, transaction_id, position
 """
-LAST_OF: LiteralString = """
-SELECT found.* FROM unnest(%(streams)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
-    SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
-    FROM events WHERE stream = wanted.name AND recorded_at < %(before)s ORDER BY version DESC LIMIT 1
-) AS found
+LAST_OF: LiteralString = f"""
+SELECT last.* FROM unnest(%(streams)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
+    {_SELECT} FROM events WHERE stream = wanted.name AND recorded_at < %(before)s ORDER BY version DESC LIMIT 1
+) AS last
+"""  # noqa: S608
+RECENT: LiteralString = f"""
+{_SELECT} FROM events ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT %(limit)s
 """
-RECENT: LiteralString = """
-SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
-FROM events ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT %(limit)s
-"""
-RECENT_OF_TYPES: LiteralString = """
-SELECT found.* FROM unnest(%(types)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
-    SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at, epoch, transaction_id
-    FROM events WHERE type = wanted.name
+RECENT_OF_TYPES: LiteralString = f"""
+{_EACH_TYPE} (
+    {_SELECT}, epoch, transaction_id FROM events WHERE type = wanted.name
     ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT %(limit)s
-) AS found
+) AS chosen
 ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT %(limit)s
 """
-LAST_MADE: LiteralString = """
-SELECT found.* FROM unnest(%(types)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
-    SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
-    FROM events WHERE type = wanted.name ORDER BY recorded_at DESC, position DESC LIMIT %(limit)s
-) AS found
+LAST_MADE: LiteralString = f"""
+{_EACH_TYPE} (
+    {_SELECT} FROM events WHERE type = wanted.name ORDER BY recorded_at DESC, position DESC LIMIT %(limit)s
+) AS chosen
 ORDER BY recorded_at DESC, position DESC LIMIT %(limit)s
 """
-MADE_AFTER: LiteralString = """
-SELECT found.* FROM unnest(%(types)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
-    SELECT position, id, stream, version, type, schema_version, data, metadata, recorded_at
-    FROM events WHERE type = wanted.name AND recorded_at > %(after)s ORDER BY recorded_at, position LIMIT %(limit)s
-) AS found
+MADE_AFTER: LiteralString = f"""
+{_EACH_TYPE} (
+    {_SELECT} FROM events
+    WHERE type = wanted.name AND recorded_at > %(after)s ORDER BY recorded_at, position LIMIT %(limit)s
+) AS chosen
 ORDER BY recorded_at, position LIMIT %(limit)s
 """
 LATELY: LiteralString = """
@@ -96,20 +86,20 @@ SELECT name, (SELECT count(*) FROM events WHERE type = name AND recorded_at > %(
 FROM unnest(%(types)s::text[]) AS wanted (name)
 """
 _NEWEST: LiteralString = "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1"
-
 LAST_MINUTE: LiteralString = """
 SELECT (SELECT position FROM events_counted), coalesce(sum(count), 0)::bigint FROM event_seconds
 WHERE second > now() - interval '1 minute' AND second <= now()
 """
 
-_BATCH = 20_000
-_COUNTING = 8.0
-"""Seconds to count what has not been counted yet; whoever asks next goes on from there."""
-
 
 class PostgresEventLog:
-    def __init__(self, pool: Pool) -> None:
+    """`counting_seconds`: the time in which one request counts uncounted events; the next request continues from there.
+    `batch`: how many events one statement counts."""
+
+    def __init__(self, pool: Pool, counting_seconds: float = 8.0, batch: int = 20_000) -> None:
         self._pool = pool
+        self._counting_seconds = counting_seconds
+        self._batch = batch
 
     def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
         return self._find(OF_STREAMS, streams=list(streams), types=list(types), after=after, limit=limit)
@@ -140,60 +130,24 @@ class PostgresEventLog:
         return self._find(query, types=list(types), after=after, limit=limit)
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        counted = self.counts().events
-        wanted = {"types": [kind for kind, _ in counted], "since": since, "until": until}
+        counts = self.counts().events
+        wanted = {"types": [kind for kind, _ in counts], "since": since, "until": until}
         with self._pool.use("the event store") as connection:
             lately = {kind: (number, last) for kind, number, last in connection.execute(LATELY, wanted)}
-        return added_up((name, Traffic(count, *lately[kind])) for (kind, name), count in counted.items())
+        return added_up((name, Traffic(count, *lately[kind])) for (kind, name), count in counts.items())
 
     def counts(self) -> EventCounts:
-        until = clock.monotonic() + _COUNTING
+        until = clock.monotonic() + self._counting_seconds
         with self._pool.use("the event store") as connection:
-            while connection.execute("SELECT count_events(%s)", (_BATCH,)).fetchone() == (_BATCH,):
+            while connection.execute("SELECT count_events(%s)", (self._batch,)).fetchone() == (self._batch,):
                 if clock.monotonic() > until:
                     raise Unavailable("the events are still being counted; ask again in a moment")
-            counted = connection.execute("SELECT type, aggregate, count FROM event_counts").fetchall()
-            counted_to, lately = connection.execute(LAST_MINUTE).fetchone() or (0, 0)
+            rows = connection.execute("SELECT type, aggregate, count FROM event_counts").fetchall()
+            counted_to, last_minute = connection.execute(LAST_MINUTE).fetchone() or (0, 0)
             position, recorded_at = connection.execute(_NEWEST).fetchone() or (0, None)
-        events = {(kind, aggregate): number for kind, aggregate, number in counted}
-        return EventCounts(events, position, recorded_at, counted_to, lately)
+        events = {(kind, aggregate): number for kind, aggregate, number in rows}
+        return EventCounts(events, position, recorded_at, counted_to, last_minute)
 
     def _find(self, query: LiteralString, **values: object) -> list[PositionedEvent]:
         with self._pool.use("the event store") as connection:
             return [PositionedEvent(row[0], event_from(row[1:9])) for row in connection.execute(query, values)]
-
-
-_CLAIM = """
-WITH claimed AS (
-    UPDATE outbox SET leased_until = clock_timestamp() + make_interval(secs => %s)
-    WHERE position IN (
-        SELECT position FROM outbox WHERE leased_until < clock_timestamp()
-        ORDER BY position LIMIT %s FOR UPDATE SKIP LOCKED
-    )
-    RETURNING position
-)
-SELECT id, stream, version, type, schema_version, data, metadata, recorded_at
-FROM claimed JOIN events USING (position) ORDER BY position
-"""
-
-_DELETE = "DELETE FROM outbox USING events WHERE outbox.position = events.position AND events.id = ANY(%s)"
-
-
-class PostgresEventOutbox:
-    def __init__(self, pool: Pool, lease_seconds: float = LEASE_SECONDS) -> None:
-        self._pool = pool
-        self._lease_seconds = lease_seconds
-
-    def claim(self, limit: int) -> list[Message]:
-        with self._pool.use("the outbox") as connection:
-            rows = connection.execute(_CLAIM, (self._lease_seconds, limit))
-            return [announcement(event_from(row)) for row in rows]
-
-    def delete(self, ids: Sequence[UUID]) -> None:
-        with self._pool.use("the outbox") as connection:
-            connection.execute(_DELETE, (list(ids),))
-
-    def backlog(self) -> Backlog:
-        query = "SELECT count(*), min(recorded_at) FROM outbox JOIN events USING (position)"
-        with self._pool.use("the outbox") as connection:
-            return Backlog(*(connection.execute(query).fetchone() or (0, None)))

@@ -1,17 +1,15 @@
-"""The event store in memory: for tests and for `scripts/dev --memory`. Same rules, same errors, nothing survives."""
+"""The event store and its log in memory, for tests and `scripts/dev --memory`: the same rules and errors, no persistence."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import RLock
 from uuid import UUID
 
 from shared.domain.aggregate import Place, Placement, Remove
-from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
 from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import (
     KEYS_KEPT,
-    AlreadyRecorded,
     Append,
     Checkpoint,
     EventCounts,
@@ -20,6 +18,7 @@ from shared.event_store.protocol import (
     LogEntry,
     PositionedEvent,
     Snapshot,
+    violation,
 )
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import AfterCommit, Traffic, added_up
@@ -41,17 +40,17 @@ class MemoryEventStore:
         self._snapshots: dict[str, Snapshot] = {}
         self._records: dict[str, tuple[datetime, IdempotencyRecord]] = {}
         self._keys_kept = keys_kept
-        self._placements: dict[str, Place] = {}
+        self._places: dict[str, Place] = {}
         self._outbox = outbox or MemoryOutbox()
         self._after_commit = after_commit
 
     def append(self, append: Append) -> None:
         with self._lock:
             if append.record and self.recorded(append.record.key):
-                raise AlreadyRecorded("the command has been carried out already")
+                raise violation("idempotency_pkey")
             events = sorted(append.events, key=lambda event: (event.stream, event.version))
             self._require_expected_versions(events)
-            self._placements = placed(self._placements, append.placements)
+            self._places = _places_after(self._places, append.placements)
             for event in events:
                 self._streams.setdefault(event.stream, []).append(event)
             self._log.extend(events)
@@ -69,7 +68,7 @@ class MemoryEventStore:
             if event.version != head + 1 and event.stream in versions:
                 raise ValueError(f"{event.stream}: version {event.version} does not follow {head}")
             if event.version != head + 1:
-                raise ConcurrencyError("somebody else changed it at the same moment; try again")
+                raise violation("events_stream_version")
             versions[event.stream] = event.version
 
     def read(self, streams: Sequence[str], after: dict[str, int] | None = None) -> dict[str, list[EventRecord]]:
@@ -89,19 +88,19 @@ class MemoryEventStore:
     def read_stream(self, stream: str, after: int, limit: int) -> list[LogEntry]:
         with self._lock:
             wanted = {event.id for event in self._streams.get(stream, [])[after : after + limit]}
-            found = [(n, event) for n, event in enumerate(self._log, 1) if event.id in wanted]
-            return [LogEntry(Checkpoint(1, n, n), event) for n, event in found]
+            positioned = [(n, event) for n, event in enumerate(self._log, 1) if event.id in wanted]
+            return [LogEntry(Checkpoint(1, n, n), event) for n, event in positioned]
 
     def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, Snapshot]:
         with self._lock:
-            found = {stream: self._snapshots[stream] for stream in streams if stream in self._snapshots}
-            return {stream: snapshot for stream, snapshot in found.items() if snapshot.schema_version == schema_version}
+            existing = [self._snapshots[stream] for stream in streams if stream in self._snapshots]
+            return {snapshot.stream: snapshot for snapshot in existing if snapshot.schema_version == schema_version}
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         with self._lock:
-            there = self._snapshots.get(snapshot.stream)
-            newer = (snapshot.schema_version, snapshot.version)
-            if there is None or (there.schema_version, there.version) < newer:
+            present = self._snapshots.get(snapshot.stream)
+            version = (snapshot.schema_version, snapshot.version)
+            if present is None or (present.schema_version, present.version) < version:
                 self._snapshots[snapshot.stream] = snapshot
 
     def recorded(self, key: str) -> IdempotencyRecord | None:
@@ -117,34 +116,32 @@ class MemoryEventStore:
             return len(old)
 
 
-def placed(tree: dict[str, Place], placements: Sequence[Placement]) -> dict[str, Place]:
-    """The tree after the placements, which hold together or not at all."""
-    after = dict(tree)
+def _places_after(places: dict[str, Place], placements: Sequence[Placement]) -> dict[str, Place]:
+    """Return the tree after the placements. Raise the error of the first that breaks a rule."""
+    after = dict(places)
     for placement in placements:
         match placement:
             case Place():
-                _require_place(after, placement)
+                _require_free(after, placement)
                 after[placement.stream] = placement
             case Remove(stream):
                 if any(place.parent == stream for place in after.values()):
-                    raise StillInUse(
-                        "the category still has products or subcategories; move or delete them first", ("id",)
-                    )
+                    raise violation("placements_children")
                 after.pop(stream, None)
     return after
 
 
-def _require_place(tree: dict[str, Place], new: Place) -> None:
-    if new.parent is not None and new.parent not in tree:
-        raise ParentMissing("the category it would belong to has just been deleted")
-    siblings = (place for place in tree.values() if place.parent == new.parent and place.stream != new.stream)
+def _require_free(places: dict[str, Place], new: Place) -> None:
+    if new.parent is not None and new.parent not in places:
+        raise violation("placements_parent")
+    siblings = (place for place in places.values() if place.parent == new.parent and place.stream != new.stream)
     if new.name is not None and any(sibling.name == new.name for sibling in siblings):
-        raise NameTaken("the name is taken by another category there", ("name",))
+        raise violation("placements_sibling_name")
     above = new.parent
     while above is not None:
         if above == new.stream:
-            raise CircularParent("a category can't be moved below itself", ("parentId",))
-        above = tree[above].parent
+            raise violation("placements_no_circle")
+        above = places[above].parent
 
 
 class MemoryEventLog:
@@ -152,32 +149,32 @@ class MemoryEventLog:
         self._store = store
 
     def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
-        wanted = (one for one in self._after(after) if one.event.stream in streams)
-        return [one for one in wanted if not types or one.event.type in types][:limit]
+        events = (seen for seen in self._after(after, types) if seen.event.stream in streams)
+        return list(events)[:limit]
 
     def of_ids(self, ids: Sequence[UUID]) -> list[PositionedEvent]:
-        return [one for one in self._after(0) if one.event.id in ids]
+        return [seen for seen in self._after(0) if seen.event.id in ids]
 
     def of_places(self, places: Sequence[tuple[str, int]]) -> list[PositionedEvent]:
-        return [one for one in self._after(0) if (one.event.stream, one.event.version) in places]
+        return [seen for seen in self._after(0) if (seen.event.stream, seen.event.version) in places]
 
     def last_of(self, streams: Sequence[str], before: datetime) -> list[PositionedEvent]:
-        settled = [one for one in self._after(0) if one.event.stream in streams and one.event.recorded_at < before]
-        return list({one.event.stream: one for one in settled}.values())
+        events = [seen for seen in self._after(0) if seen.event.stream in streams and seen.event.recorded_at < before]
+        return list({seen.event.stream: seen for seen in events}.values())
 
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
-        return [one for one in self._after(after) if one.event.type in types][:limit]
+        return [seen for seen in self._after(after) if seen.event.type in types][:limit]
 
     def everything(self, after: int, limit: int) -> list[PositionedEvent]:
         return list(self._after(after))[:limit]
 
     def recent(self, limit: int, types: Sequence[str] = ()) -> list[PositionedEvent]:
-        return [one for one in list(self._after(0))[::-1] if not types or one.event.type in types][:limit]
+        return list(self._after(0, types))[::-1][:limit]
 
     def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[PositionedEvent]:
-        wanted = [one for one in self._after(0) if one.event.type in types]
-        wanted.sort(key=lambda one: (one.event.recorded_at, one.position), reverse=after is None)
-        return [one for one in wanted if after is None or one.event.recorded_at > after][:limit]
+        events = [seen for seen in self._after(0) if seen.event.type in types]
+        events.sort(key=lambda seen: (seen.event.recorded_at, seen.position), reverse=after is None)
+        return [seen for seen in events if after is None or seen.event.recorded_at > after][:limit]
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         events = [seen.event for seen in self._after(0)]
@@ -185,13 +182,14 @@ class MemoryEventLog:
 
     def counts(self) -> EventCounts:
         log = list(self._after(0))
-        counted = Counter((one.event.type, one.event.stream.partition("-")[0]) for one in log)
-        now, minute = clock.now(), timedelta(minutes=1)
-        lately = sum(now - minute < one.event.recorded_at <= now for one in log)
         if not log:
             return EventCounts({}, 0, None)
-        return EventCounts(counted, log[-1].position, log[-1].event.recorded_at, log[-1].position, lately)
+        counts = Counter((seen.event.type, seen.event.stream.partition("-")[0]) for seen in log)
+        now, minute = clock.now(), timedelta(minutes=1)
+        last_minute = sum(now - minute < seen.event.recorded_at <= now for seen in log)
+        return EventCounts(counts, log[-1].position, log[-1].event.recorded_at, log[-1].position, last_minute)
 
-    def _after(self, after: int) -> Iterable[PositionedEvent]:
-        entries = self._store.read_all(Checkpoint(1, after, after), 10**9)
-        return (PositionedEvent(entry.checkpoint.position, entry.event) for entry in entries)
+    def _after(self, after: int, types: Sequence[str] = ()) -> Iterator[PositionedEvent]:
+        for entry in self._store.read_all(Checkpoint(1, after, after), 10**9):
+            if not types or entry.event.type in types:
+                yield PositionedEvent(entry.checkpoint.position, entry.event)

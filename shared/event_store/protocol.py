@@ -1,21 +1,24 @@
-"""What an event store does, whichever engine is below it. One contract suite runs on every implementation."""
+"""What an event store does, on every engine. One contract suite runs on every implementation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from shared.domain.aggregate import Placement
-from shared.domain.errors import ConcurrencyError
+from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, ShopError, StillInUse
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context
 
 
 @dataclass(frozen=True)
 class EventRecord:
-    """An event as it is stored. `version`: 1, 2, 3, ... in its stream. `recorded_at`: UTC, by the writer's clock, for
-    people only: nothing is ordered by it."""
+    """An event as it is stored.
+
+    `version`: 1, 2, 3, ... in its stream. `recorded_at`: UTC, by the writer's clock, for people only: nothing is ordered
+    by it.
+    """
 
     id: UUID
     stream: str
@@ -28,7 +31,7 @@ class EventRecord:
 
 
 class Checkpoint(NamedTuple):
-    """A place in the log: everything up to it has been read. Compares in the log's order."""
+    """A place in the log: everything up to it has been read. Checkpoints compare in the log's order."""
 
     epoch: int = 0
     transaction_id: int = 0
@@ -55,7 +58,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class IdempotencyRecord:
-    """`result`: what to answer when `key` comes again with the same `fingerprint`."""
+    """`result`: the answer to every later request with the same `key` and `fingerprint`."""
 
     key: str
     fingerprint: str
@@ -64,8 +67,11 @@ class IdempotencyRecord:
 
 @dataclass(frozen=True)
 class Append:
-    """All or nothing. `events`: their versions continue each stream; a stream's first version minus one is the version
-    the writer expects it to have."""
+    """Events, placements and an idempotency record that are written together or not at all.
+
+    The versions of `events` continue each stream: a stream's first version minus one is the version that the writer
+    expects the stream to have.
+    """
 
     events: Sequence[EventRecord]
     placements: Sequence[Placement] = ()
@@ -73,51 +79,51 @@ class Append:
 
 
 KEYS_KEPT = timedelta(hours=24)
-"""How long an idempotency key stands for its first request. After that it is like new."""
+"""How long an idempotency key stands for its first request. An older key is like a new one."""
 
 
 class AlreadyRecorded(ConcurrencyError):
-    """The idempotency key has been used: look its result up instead of writing."""
+    """The idempotency key has been used: return its recorded result instead of writing."""
 
 
 class EventStore(Protocol):
     def append(self, append: Append) -> None:
-        """Write in one transaction, together with the outbox; then hand the events' announcements over for publishing.
+        """Write everything and the events' outbox rows in one transaction, then publish the events' announcements.
 
-        Raises ConcurrencyError when a stream isn't at the expected version, AlreadyRecorded for a used key, NameTaken,
+        Raise ConcurrencyError when a stream isn't at the expected version, AlreadyRecorded for a used key, NameTaken,
         ParentMissing, StillInUse or CircularParent for a placement, Unavailable when the engine doesn't answer (the
         append may have happened: repeat it with the same idempotency key).
         """
 
     def read(self, streams: Sequence[str], after: dict[str, int] | None = None) -> dict[str, list[EventRecord]]:
-        """The events of each stream in version order, only those above `after[stream]` where it is given."""
+        """Return the events of each stream in version order, only those above `after[stream]` where it is given."""
 
     def read_all(self, after: Checkpoint, limit: int) -> list[LogEntry]:
-        """The log after a checkpoint, in an order that never changes and to which nothing is ever added behind what has
-        been read, however many write at once."""
+        """Return the log after a checkpoint, in an order that never changes: however many processes write at once, no
+        event ever appears before an event that has been read."""
 
     def end(self) -> Checkpoint:
-        """The place of the last event that read_all gives at this moment; where nothing was written, before all."""
+        """Return the place of the last event that read_all returns at this moment, Checkpoint() for an empty log."""
 
     def read_stream(self, stream: str, after: int, limit: int) -> list[LogEntry]:
-        """A stream's events above the version `after`, in version order, each with its place in the log."""
+        """Return a stream's events above the version `after`, in version order, each with its place in the log."""
 
     def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, Snapshot]:
-        """The latest snapshot of each stream that has one of this schema version."""
+        """Return the latest snapshot of each stream that has a snapshot of this schema version."""
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep it unless a newer one is there."""
+        """Save the snapshot unless the stream has a newer one."""
 
     def recorded(self, key: str) -> IdempotencyRecord | None:
-        """Of the last 24 hours."""
+        """Return the key's record, None when it is older than KEYS_KEPT."""
 
     def forget_keys(self, before: datetime, limit: int) -> int:
-        """Delete idempotency records made before; how many."""
+        """Delete idempotency records that were made before a moment, and return how many."""
 
 
 @dataclass(frozen=True)
 class PositionedEvent:
-    """`position`: the event's number in the whole log. Numbers go up within a stream; not every number is used."""
+    """`position`: the event's number in the whole log. Numbers go up within a stream; some numbers are not used."""
 
     position: int
     event: EventRecord
@@ -125,8 +131,11 @@ class PositionedEvent:
 
 @dataclass(frozen=True)
 class EventCounts:
-    """How many events there are, by type and aggregate, and the newest one's number and time. `counted_to`: the number of
-    the last that was counted, in the log's order. `last_minute`: how many were recorded in the last 60 seconds."""
+    """The number of events by type and aggregate, and the newest event's position and time.
+
+    `counted_to`: the position of the last event that was counted, in the log's order. `last_minute`: how many events
+    were recorded in the last 60 seconds.
+    """
 
     events: Mapping[tuple[str, str], int]
     last_position: int
@@ -139,31 +148,52 @@ class EventCounts:
 
 
 class EventLog(Protocol):
-    """All in the log's order. `after`: the number of the event after which to begin. Raise Unavailable and TimedOut."""
+    """What people look up in the log. Events come in the log's order unless a method says otherwise.
+
+    `after`: the position of the event after which to begin. Every method raises Unavailable and TimedOut.
+    """
 
     def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
-        """Only those of `types`, where any are given."""
+        """Return events of these streams. No type stands for all types."""
 
     def of_ids(self, ids: Sequence[UUID]) -> list[PositionedEvent]: ...
 
     def of_places(self, places: Sequence[tuple[str, int]]) -> list[PositionedEvent]:
-        """By stream and version."""
+        """Return the events at these streams and versions."""
 
     def last_of(self, streams: Sequence[str], before: datetime) -> list[PositionedEvent]:
-        """The last event of each stream that was recorded before a moment."""
+        """Return the last event of each stream that was recorded before a moment."""
 
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]: ...
 
     def everything(self, after: int, limit: int) -> list[PositionedEvent]: ...
 
     def recent(self, limit: int, types: Sequence[str] = ()) -> list[PositionedEvent]:
-        """The newest first; only those of `types`, where any are given."""
+        """Return the newest events, newest first. No type stands for all types."""
 
     def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[PositionedEvent]:
-        """Of these types by when they were recorded: the newest first, or after a moment the oldest first."""
+        """Return events by their recording time: the newest first, or the oldest first after a moment."""
 
     def counts(self) -> EventCounts:
-        """Of all there is, or of none: raises Unavailable while so many have never been counted that it takes longer."""
+        """Return the counts of the whole log. Raise Unavailable while it takes too long to count what is uncounted."""
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        """By aggregate. Lately is after `since`, up to `until`."""
+        """Return the traffic of each aggregate; `lately` counts the time after `since` up to `until`."""
+
+
+_VIOLATIONS: Mapping[str, Callable[[], ShopError]] = {
+    "events_stream_version": lambda: ConcurrencyError("another request changed it at the same moment; try again"),
+    "events_id": lambda: ConcurrencyError("the event has been recorded already"),
+    "idempotency_pkey": lambda: AlreadyRecorded("the command has been carried out already"),
+    "placements_sibling_name": lambda: NameTaken("another category there has this name already", ("name",)),
+    "placements_no_circle": lambda: CircularParent("a category can't be moved below itself", ("parentId",)),
+    "placements_parent": lambda: ParentMissing("the category that should contain it has just been deleted"),
+    "placements_children": lambda: StillInUse(
+        "the category still has products or subcategories; move or delete them first", ("id",)
+    ),
+}
+
+
+def violation(constraint: str) -> ShopError:
+    """Return the error of the rule that a constraint of the PostgreSQL schema keeps. Raise KeyError for any other."""
+    return _VIOLATIONS[constraint]()

@@ -1,7 +1,7 @@
-"""A log, followed for everybody who is subscribed: one task of this process asks for what is new, however many wait.
+"""Follow a log for all its subscribers: one task of this process polls the log, however many subscribers wait.
 
-Where somebody is in the log is a Checkpoint, so nobody depends on this process: whoever comes back, here or elsewhere, says
-what was the last they saw and goes on from there.
+A subscriber's place in the log is a Checkpoint, so no state is lost with this process: a client that reconnects, to this or
+another process, names the last entry that it saw and continues from there.
 """
 
 import asyncio
@@ -32,30 +32,30 @@ E_co = TypeVar("E_co", bound=Placed, covariant=True)
 
 
 class Log(Protocol[E_co]):
-    """What can be followed: the event store, and the log of all sagas."""
+    """A log that can be followed: the event store, or the log of all sagas."""
 
     def read_all(self, after: Checkpoint, limit: int) -> Sequence[E_co]:
-        """In an order that never changes, and to which nothing is ever added behind what has been read."""
+        """Return entries in an order that never changes: no entry ever appears before one that has been read."""
 
     def end(self) -> Checkpoint: ...
 
 
 PAGE = 500
-"""Entries that are read at once."""
+"""Entries in one read."""
 POLL_SECONDS = 0.2
-_PATIENCE = 5.0
+_MAX_PAUSE = 5.0
+"""Seconds between two tries when the log does not answer."""
 _READERS = 2
-"""How many read at once what they have missed; the other connections are for queries."""
-
+"""How many subscribers at once read what they missed; the other connections are for queries."""
 _log = structlog.get_logger()
 
 
 class TooSlow(Unavailable):
-    """The subscriber takes less than happens."""
+    """The subscriber reads more slowly than entries arrive."""
 
 
 class SubscriptionQuota:
-    """The subscriptions that are open in this process, at most `most`, and `each` of one client (0: any number)."""
+    """Limits the open subscriptions of this process to `most`, and those of one client to `each` (0: no limit)."""
 
     def __init__(self, most: int, each: int) -> None:
         self._most = most
@@ -67,15 +67,20 @@ class SubscriptionQuota:
         return self._taken.total()
 
     @property
+    def clients(self) -> int:
+        """The number of clients with an open subscription."""
+        return len(self._taken)
+
+    @property
     def full(self) -> bool:
         return self.open >= self._most
 
-    def enough_of(self, client: str) -> bool:
-        """Whether it has all that it may have."""
+    def exhausted_by(self, client: str) -> bool:
+        """Return whether the client has as many subscriptions as it may have."""
         return 0 < self._each <= self._taken[client]
 
     def take(self, client: str) -> Callable[[], None]:
-        """How to give it back, once."""
+        """Count a subscription of the client. Return the function that ends it; call it once."""
         self._taken[client] += 1
 
         def leave() -> None:
@@ -85,125 +90,138 @@ class SubscriptionQuota:
 
 
 class SubscriberQueue(Generic[E]):
-    """Entries that one subscriber has not taken yet, at most `room`; with one more it gets none of them."""
+    """Entries that one subscriber has not read yet, at most `room`. One entry more drops them all.
+
+    `dropped`: whether that has happened.
+    """
 
     def __init__(self, wants: Callable[[E], bool], room: int) -> None:
+        self.dropped = False
         self._wants = wants
         self._room = room
         self._entries: deque[E] = deque()
-        self._there = asyncio.Event()
-        self._dropped = False
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def offer(self, entry: E) -> None:
-        if self._dropped or not self._wants(entry):
+        if self.dropped or not self._wants(entry):
             return
         if len(self._entries) == self._room:
             self._entries.clear()
-            self._dropped = True
+            self.dropped = True
         else:
             self._entries.append(entry)
-        self._there.set()
+        self._changed.set()
 
     async def take(self) -> E:
-        """Raises TooSlow when too many had piled up."""
+        """Wait for the next entry. Raise TooSlow when the queue was dropped."""
         while not self._entries:
-            if self._dropped:
+            if self.dropped:
                 raise TooSlow("too slow: more has happened than you have read; go on from your Last-Event-ID")
-            self._there.clear()
-            await self._there.wait()
+            self._changed.clear()
+            await self._changed.wait()
         return self._entries.popleft()
 
 
 class Tail(Generic[E]):
-    """`room`: entries that may wait for each subscriber. Asks nothing while nobody is there."""
+    """Polls a log while it has subscribers, and only then.
 
-    def __init__(self, log: Log[E], room: int) -> None:
+    `room`: entries that may wait for each subscriber. `poll_seconds`: the time between two reads at the log's end.
+    `subscribers`: how many there are; `queues`: of those that have reached the end of the log.
+    """
+
+    def __init__(self, log: Log[E], room: int, poll_seconds: float = POLL_SECONDS, page: int = PAGE) -> None:
+        self.poll_seconds = poll_seconds
+        self.subscribers = 0
+        self.queues: set[SubscriberQueue[E]] = set()
         self._log = log
         self._room = room
-        self._subscribers = 0
-        self._waiting: set[SubscriberQueue[E]] = set()
+        self._page = page
         self._place: Checkpoint | None = None
 
     async def after(self, place: Checkpoint, wants: Callable[[E], bool]) -> AsyncGenerator[E]:
-        """What is wanted of all that comes after a place, in the log's order, each entry once, without an end.
+        """Yield every wanted entry after a place once, in the log's order, without an end.
 
-        Raises TooSlow. A log that does not answer is waited for.
+        Raise TooSlow. While the log does not answer, wait for it.
         """
         async with self._running():
             far = self._place is None or place < self._place
-            while far:  # at one's own pace; only who is close to the end needs to be told what comes next
-                entries = await self._page(place)
+            while far:  # at the subscriber's own pace; only close to the end does it need a queue
+                entries = await self._read(place)
                 for entry in entries:
                     if wants(entry):
                         yield entry
                     place = entry.checkpoint
-                far = len(entries) == PAGE
+                far = len(entries) == self._page
             await self._begun.wait()
-            waiting, joined = SubscriberQueue(wants, self._room), self._place or Checkpoint()
-            self._waiting.add(waiting)
+            queue, joined = SubscriberQueue(wants, self._room), self._place or Checkpoint()
+            self.queues.add(queue)
             try:
                 while place < joined:
-                    for entry in await self._page(place):
+                    for entry in await self._read(place):
                         if wants(entry):
                             yield entry
                         place = entry.checkpoint
                 while True:
-                    entry = await waiting.take()
+                    entry = await queue.take()
                     if entry.checkpoint > place:
                         yield entry
             finally:
-                self._waiting.discard(waiting)
+                self.queues.discard(queue)
 
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
-        if self._subscribers == 0:
-            self._begun, self._turns = asyncio.Event(), asyncio.Semaphore(_READERS)
-            # A context of its own: neither the deadline nor the trace of the request that happens to be the first.
+        if self.subscribers == 0:
+            self._begun, self._readers = asyncio.Event(), asyncio.Semaphore(_READERS)
+            # In a new context, so that it has neither the deadline nor the trace of the first subscriber's request.
             self._following = asyncio.create_task(self._follow(), context=Context())
-        self._subscribers += 1
+        self.subscribers += 1
         try:
             yield
         finally:
-            self._subscribers -= 1
-            if self._subscribers == 0:
+            self.subscribers -= 1
+            if self.subscribers == 0:
                 self._following.cancel()
                 self._place = None
 
     async def _follow(self) -> None:
-        """Every entry is offered to all in one go with the step to its place, so who joins misses none."""
-        place = await self.patiently(self._log.end)
+        """Offer every entry to all queues in one step with the move to its place, so a queue that joins misses none."""
+        place = await self.retry(self._log.end)
         self._place = place
         self._begun.set()
         while True:
-            entries = await self.patiently(self._log.read_all, place, PAGE)
+            entries = await self.retry(self._log.read_all, place, self._page)
             for entry in entries:
-                for waiting in self._waiting:
-                    waiting.offer(entry)
+                for queue in self.queues:
+                    queue.offer(entry)
                 self._place = place = entry.checkpoint
                 await asyncio.sleep(0)
-            if len(entries) < PAGE:
-                await asyncio.sleep(POLL_SECONDS)
+            if len(entries) < self._page:
+                await asyncio.sleep(self.poll_seconds)
 
-    async def _page(self, place: Checkpoint) -> Sequence[E]:
-        """Somebody else's turn comes between two tries."""
+    async def _read(self, place: Checkpoint) -> Sequence[E]:
+        """Read a page. Between two tries it lets another subscriber read."""
 
         async def read() -> Sequence[E]:
-            async with self._turns:
-                return await asyncio.to_thread(self._log.read_all, place, PAGE)
+            async with self._readers:
+                return await asyncio.to_thread(self._log.read_all, place, self._page)
 
-        return await self._until_it_answers(read)
+        return await self._until_answered(read)
 
-    async def patiently(self, call: Callable[..., T], *arguments: Any) -> T:
-        """What the log answers, however long that takes."""
-        return await self._until_it_answers(lambda: asyncio.to_thread(call, *arguments))
+    async def retry(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Call in a thread until the log answers, however long that takes."""
+        return await self._until_answered(lambda: asyncio.to_thread(call, *arguments))
 
-    async def _until_it_answers(self, ask: Callable[[], Awaitable[T]]) -> T:
-        pause = POLL_SECONDS
+    async def _until_answered(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask again after growing pauses. It has no limit and no exception to pass on: a retry library saves no line."""
+        pause = self.poll_seconds
         while True:
             try:
                 with span("tail", parent=UNTRACED):
                     return await ask()
             except Exception as error:
-                _log.warning("the log is not read", exc_info=None if isinstance(error, ShopError) else error)
+                _log.warning("the log does not answer", exc_info=None if isinstance(error, ShopError) else error)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _PATIENCE)
+            pause = min(2 * pause, _MAX_PAUSE)

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import LiteralString, Protocol
 from uuid import UUID
 
 import structlog
 from opentelemetry.trace import Span
+from psycopg.rows import TupleRow
 
 from shared.domain.errors import TimedOut, Unavailable
-from shared.messaging.envelope import Message, Publishable, decode_stored
+from shared.messaging.envelope import Message, Publishable
 from shared.observability.context import SpanKind, span
 from shared.postgres.pool import Pool
 from shared.resilience import clock
@@ -142,30 +143,35 @@ def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
     return relayed
 
 
-# The lease is a short transaction of its own: a long one would hold back the readers of the log.
-_CLAIM = """
-UPDATE outbox SET leased_until = clock_timestamp() + make_interval(secs => %s)
-WHERE id IN (
-    SELECT id FROM outbox WHERE leased_until < clock_timestamp() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-)
-RETURNING message
-"""
+@dataclass(frozen=True)
+class OutboxTable:
+    """The statements of one outbox table; each stands beside the store that inserts the rows.
+
+    `claim`: takes the lease in seconds and a limit, and returns rows that `message` turns into messages. `delete`: takes
+    the ids of messages. `backlog`: returns the number of rows and the time of the oldest message.
+    """
+
+    claim: LiteralString
+    delete: LiteralString
+    backlog: LiteralString
+    message: Callable[[TupleRow], Message]
 
 
 class PostgresOutbox:
-    def __init__(self, pool: Pool, lease_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(self, pool: Pool, table: OutboxTable, lease_seconds: float = LEASE_SECONDS) -> None:
         self._pool = pool
+        self._table = table
         self._lease_seconds = lease_seconds
 
     def claim(self, limit: int) -> list[Message]:
         with self._pool.use("the outbox") as connection:
-            return [decode_stored(row[0]) for row in connection.execute(_CLAIM, (self._lease_seconds, limit))]
+            rows = connection.execute(self._table.claim, (self._lease_seconds, limit))
+            return [self._table.message(row) for row in rows]
 
     def delete(self, ids: Sequence[UUID]) -> None:
         with self._pool.use("the outbox") as connection:
-            connection.execute("DELETE FROM outbox WHERE id = ANY(%s)", (list(ids),))
+            connection.execute(self._table.delete, (list(ids),))
 
     def backlog(self) -> Backlog:
-        query = "SELECT count(*), min((message ->> 'time')::timestamptz) FROM outbox"
         with self._pool.use("the outbox") as connection:
-            return Backlog(*(connection.execute(query).fetchone() or (0, None)))
+            return Backlog(*(connection.execute(self._table.backlog).fetchone() or (0, None)))

@@ -1,5 +1,4 @@
-"""PostgreSQL: connections, what its failures mean to a caller, and bringing a database up to date: numbered files once, in
-order; `always_*` files every time."""
+"""Connections to PostgreSQL: their time limits, what their failures mean to a caller, and signing in with IAM."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,62 +13,63 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from shared.domain.errors import TimedOut, Unavailable
 from shared.observability.context import SpanKind, span
+from shared.resilience import clock
 from shared.resilience.calls import time_left
 
 RV = TypeVar("RV")
 Password = Callable[[], str]
-"""Asked for every connection: it may be a token that expires. Sessions outlive it."""
+"""Called for every new connection: the password may be a token that expires. Open connections outlive it."""
 
-_SYSTEM = {"db.system.name": "postgresql"}
-
-STATEMENT_SECONDS = 15.0
-"""For one statement, or less when the request has less left."""
+STATEMENT_SECONDS = 15.0  # or the time that the request has left, when that is less
 _CONNECT_SECONDS = 5.0
-
-# A forgotten open transaction holds back everyone who reads the log, so no transaction may idle.
+# An open transaction that was forgotten holds back all readers of the log, so no transaction may idle.
 _LIMITS = "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s"
-
-# The limits above live on the server; these notice a network that is gone.
+# The server enforces the limits above; these settings detect a network that is gone.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 
 
 class TooSlow(OperationalError):
-    """A statement took longer than the caller could wait. It may have happened."""
+    """A statement took longer than the caller could wait. It may have taken effect."""
 
 
 class Session(Connection[TupleRow]):
-    """Waits for the server no longer than there is time: one that hangs keeps its connections open and says nothing."""
+    """Waits for the server no longer than the request has time: a server that hangs keeps its connections open."""
 
     @cached_property
     def writer(self) -> Cursor[TupleRow]:
-        """For statements that return no rows. It is kept: making a cursor and finding out anew how each parameter is sent
-        takes the processor half as long as a small statement does."""
+        """A cursor for statements that return no rows. It is reused: a new cursor, which has to look up again how to send
+        each parameter, costs half as much processor time as a small statement."""
         return self.cursor()
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        seconds = _time_left() if timeout is None else timeout
+        until = clock.monotonic() + seconds
         try:
-            return super().wait(gen, interval, timeout=_patience() if timeout is None else timeout)
-        except errors._WaitTimeout as error:
-            self.close()  # what it would still answer is for nobody
+            return super().wait(gen, interval, seconds)
+        except OperationalError as error:
+            # The error of a wait that timed out has no public name. It does not come from the server, so it has no state.
+            if error.sqlstate or clock.monotonic() < until:
+                raise
+            self.close()  # a late answer would be taken for that of the next statement
             raise TooSlow("no answer in time") from error
 
 
-def _patience() -> float:
+def _time_left() -> float:
     try:
         return time_left(STATEMENT_SECONDS)
     except TimedOut:
-        return 0.1  # for ending what was begun in time
+        return 0.1  # to end a transaction that began in time
 
 
 class Pool(ConnectionPool[Session]):
-    """Of connections in autocommit mode."""
+    """A pool of connections in autocommit mode."""
 
     @contextmanager
     def use(self, what: str) -> Iterator[Session]:
-        """A connection, in the time that is left. `what` it is used for is in spans and errors: Unavailable for lost
-        connections and an exhausted pool, TimedOut for statements that ran out of time."""
+        """Lend a connection, in the time that the request has left. `what` names its use in spans and errors. Raise
+        Unavailable for a lost connection or an exhausted pool, TimedOut for a statement that ran out of time."""
         try:
-            with span(what, SpanKind.CLIENT, _SYSTEM):
+            with span(what, SpanKind.CLIENT, {"db.system.name": "postgresql"}):
                 connection = self.getconn(time_left(self.timeout))
                 try:
                     yield connection
@@ -78,53 +78,40 @@ class Pool(ConnectionPool[Session]):
         except (errors.DeadlockDetected, errors.SerializationFailure):
             raise
         except (TooSlow, errors.QueryCanceled) as error:
-            raise TimedOut(f"{what} did not answer in time; it may have happened") from error
+            raise TimedOut(f"{what} did not answer in time; the change may have happened") from error
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise Unavailable(f"{what} does not answer; try again in a moment") from error
 
 
 def connect(conninfo: str, size: int, password: Password | None = None) -> Pool:
-    """A pool of at most `size` connections in autocommit mode, opened when first needed."""
+    """Return a pool of at most `size` connections in autocommit mode, each opened when it is first needed."""
     options: dict[str, Any] = {"autocommit": True, "prepare_threshold": 1, "options": _LIMITS}
     options |= {"connect_timeout": int(_CONNECT_SECONDS), **_KEEPALIVE}
-    return Pool(
-        conninfo,
-        connection_class=Session,
-        min_size=0,
-        max_size=size,
-        timeout=_CONNECT_SECONDS,
-        reconnect_timeout=_CONNECT_SECONDS,  # then give up, and let the next caller try at once
-        kwargs=(lambda: options | {"password": password()}) if password else options,
-        open=True,
-    )
+    more: dict[str, Any] = {"kwargs": (lambda: options | {"password": password()}) if password else options}
+    more |= {"timeout": _CONNECT_SECONDS, "reconnect_timeout": _CONNECT_SECONDS}  # then the next caller tries at once
+    return Pool(conninfo, connection_class=Session, min_size=0, max_size=size, open=True, **more)
 
 
-_SCOPE = "https://www.googleapis.com/auth/sqlservice.login"
-"""Good for signing in to databases and for nothing else."""
-
-
+_SCOPE = "https://www.googleapis.com/auth/sqlservice.login"  # permits signing in to databases and nothing else
 _lock = Lock()
 
 
 def login_token() -> str:
-    """The account's token, a new one a few minutes before the last expires. Raises GoogleAuthError."""
+    """Return the service account's token, renewed a few minutes before it expires. Raise GoogleAuthError."""
     from google.auth.transport.requests import Request
 
-    with _lock:  # several connections may be opened at once
+    with _lock:  # several connections may be opened at once, and one request for a token is enough
         credentials = _credentials()
         if not credentials.valid:
             credentials.refresh(Request())
-        token: str = credentials.token
-        return token
+        return str(credentials.token)
 
 
 @lru_cache
 def _credentials() -> Any:
-    """Imported only where it is used, in the cloud."""
     import google.auth
 
-    credentials, _ = google.auth.default(scopes=[_SCOPE])
-    return credentials
+    return google.auth.default(scopes=[_SCOPE])[0]
 
 
 def storable(text: str) -> str:

@@ -11,15 +11,15 @@ from threading import Lock
 import httpx
 
 from shared.auth.identity import refuse_emulator_in_the_cloud
-from shared.config.manifest import Database, Subscription, manifest
+from shared.config.manifest import SQL_FOLDERS, Database, Subscription, manifest
 from shared.config.settings import Settings, settings
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.dead_letters.postgres import PostgresDeadLetters
 from shared.dead_letters.protocol import DeadLetters
 from shared.domain.order import ORDER
-from shared.event_store.log import PostgresEventLog, PostgresEventOutbox
+from shared.event_store.log import PostgresEventLog
 from shared.event_store.memory import MemoryEventLog, MemoryEventStore
-from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.postgres import EVENT_OUTBOX, PostgresEventStore
 from shared.event_store.protocol import EventLog, EventStore, LogEntry
 from shared.event_store.tail import SubscriptionQuota, Tail
 from shared.gateways.providers import HttpPayments, HttpShipping, PaymentGateway, ShippingGateway
@@ -32,7 +32,7 @@ from shared.monitoring.health import Checkup
 from shared.monitoring.recorder import Recorder
 from shared.observability import logs
 from shared.observability.context import configure, exporter_of_the_environment
-from shared.postgres.migrations import FOLDERS, missing
+from shared.postgres.migrations import missing
 from shared.postgres.pool import Pool, connect, login_token
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
@@ -42,7 +42,7 @@ from shared.resilience.calls import SingleFlightCache, once
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.postgres import PostgresSagaLog, PostgresSagaStore
+from shared.sagas.postgres import SAGA_OUTBOX, PostgresSagaLog, PostgresSagaStore
 from shared.sagas.store import SagaEntry, SagaLog, SagaStore
 
 
@@ -95,7 +95,11 @@ class Engines:
 
     @once
     def outboxes(self) -> list[Outbox]:
-        return [PostgresEventOutbox(self._event_store_pool), PostgresOutbox(self._command_pool)]
+        """Of the event store and of the saga store."""
+        return [
+            PostgresOutbox(self._event_store_pool, EVENT_OUTBOX),
+            PostgresOutbox(self._command_pool, SAGA_OUTBOX),
+        ]
 
     @once
     def dead_letters(self) -> DeadLetters:
@@ -115,7 +119,7 @@ class Engines:
             return []
         pool = self._event_store_pool if database == "event_store" else self._command_pool
         with pool.use("the database") as connection:
-            return missing(connection, FOLDERS[database])
+            return missing(connection, SQL_FOLDERS[database])
 
     @once
     def publisher(self) -> Publisher:

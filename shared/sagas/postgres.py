@@ -16,8 +16,8 @@ from psycopg.rows import TupleRow
 from shared.domain.errors import ConcurrencyError
 from shared.domain.values import adapter
 from shared.event_store.protocol import Checkpoint
-from shared.messaging.envelope import Message, encode_stored
-from shared.messaging.outbox import AfterCommit, Traffic
+from shared.messaging.envelope import Message, decode_stored, encode_stored
+from shared.messaging.outbox import LEASE_SECONDS, AfterCommit, OutboxTable, Traffic
 from shared.postgres.pool import Pool
 from shared.resilience import clock
 from shared.sagas.definition import Progress, SagaStatus
@@ -77,10 +77,10 @@ class PostgresSagaStore:
         }
         entries = json.dumps([vars(entry) for entry in history], default=str)
         outgoing = "[" + ",".join(encode_stored(message) for message in messages) + "]"
-        values = (json.dumps(row), saga.version, entries, outgoing)
+        values = (json.dumps(row), saga.version, entries, outgoing, LEASE_SECONDS)
         try:
             with self._pool.use("the saga store") as connection:
-                connection.execute("SELECT save_saga(%s, %s, %s, %s)", values)
+                connection.execute("SELECT save_saga(%s, %s, %s, %s, %s)", values)
         except UniqueViolation as error:
             raise ConcurrencyError("another process moved the saga at the same moment") from error
         if self._after_commit:
@@ -153,7 +153,7 @@ def count_commands(connection: Connection[TupleRow]) -> None:
             break
 
 
-# Running transactions may still add entries before later ones: see _READ_ALL in event_store.
+# Running transactions may still add entries before later ones: see SETTLED in event_store/postgres.py.
 _SETTLED: LiteralString = """
 (h.epoch < (SELECT max(epoch) FROM epochs) OR h.transaction_id < pg_snapshot_xmin(pg_current_snapshot()))
 """
@@ -231,3 +231,18 @@ def _entry(row: TupleRow) -> SagaEntry:
     """Read a row of _ENTRY, and on the last entry of a version the columns of the saga after it."""
     saga = _listed_saga(row[9:]) if len(row) > 9 and row[10] is not None else None
     return SagaEntry(Checkpoint(*row[:3]), row[3], row[4], HistoryEntry(*row[5:9]), saga)
+
+
+# The lease is a short transaction of its own: a long one would hold back the readers of the log.
+SAGA_OUTBOX = OutboxTable(
+    claim="""
+UPDATE saga_outbox SET leased_until = clock_timestamp() + make_interval(secs => %s)
+WHERE id IN (
+    SELECT id FROM saga_outbox WHERE leased_until < clock_timestamp() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+)
+RETURNING message
+""",
+    delete="DELETE FROM saga_outbox WHERE id = ANY(%s)",
+    backlog="SELECT count(*), min((message ->> 'time')::timestamptz) FROM saga_outbox",
+    message=lambda row: decode_stored(row[0]),
+)

@@ -384,16 +384,14 @@ async def test_a_client_that_reads_too_slowly_is_dropped_and_can_resume(shop: Sh
             await in_thread(shop.new_order, product)
         await in_thread(shop.settle)
         async with asyncio.timeout(5):
-            while not any(
-                one._dropped for tail in (shop.engines.tail, shop.engines.saga_tail) for one in tail._waiting
-            ):
+            while not any(one.dropped for tail in (shop.engines.tail, shop.engines.saga_tail) for one in tail.queues):
                 await asyncio.sleep(0.02)
         stream.reading.set()
         seen = 1
         while "errors" not in ((await stream.event()).data or {}):
             seen += 1
         await stream.complete()
-    assert shop.engines.tail._subscribers == shop.engines.saga_tail._subscribers == 0
+    assert shop.engines.tail.subscribers == shop.engines.saga_tail.subscribers == 0
     after = len(await in_thread(everything, shop)) - 2  # the product and its category came before
     async with opened(STREAM, headers=going_on(stream.taken)) as again:
         assert len(await again.some(after - seen)) == after - seen
@@ -463,7 +461,7 @@ async def test_the_reason_of_a_saga_is_for_admins(
 
 @concurrent
 async def test_all_subscribers_share_one_reader_per_log(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.event_store.tail.POLL_SECONDS", 0.1)
+    shop.engines.tail.poll_seconds = shop.engines.saga_tail.poll_seconds = 0.1
     reads: list[Checkpoint] = []
     read_all = shop.engines.saga_log.read_all
 

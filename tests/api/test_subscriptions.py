@@ -17,7 +17,6 @@ from uuid_utils.compat import uuid7
 
 from shared.api import sse
 from shared.domain.errors import Unavailable
-from shared.event_store import tail
 from shared.event_store.protocol import Append, Checkpoint, EventRecord, LogEntry
 from shared.observability.context import fresh
 from shared.runtime.engines import Engines, use
@@ -363,8 +362,8 @@ async def test_a_slow_reader_is_dropped_with_the_reason_and_resumes(shop: ShopIn
         for _ in range(10):
             await in_thread(shop.new_product, category)
             assert await other.next("eventType") == "ProductCreated"  # nobody waits for the slow one
-        (waiting,) = [one for one in shop.engines.tail._waiting if one._dropped]
-        assert len(waiting._entries) == 0  # what waited for it is gone already
+        (waiting,) = [one for one in shop.engines.tail.queues if one.dropped]
+        assert len(waiting) == 0  # what waited for it is gone already
         stream.reading.set()
         events = [await stream.event()]
         while "errors" not in (events[-1].data or {}):
@@ -387,7 +386,7 @@ async def test_a_client_that_stops_reading_is_disconnected(shop: ShopInMemory, s
         stream.reading.clear()
         await in_thread(shop.new_category)
         async with asyncio.timeout(5):
-            while shop.engines.tail._subscribers:
+            while shop.engines.tail.subscribers:
                 await asyncio.sleep(0.02)
 
 
@@ -408,7 +407,7 @@ async def test_a_stream_ends_by_itself_before_the_platform_ends_it(shop: ShopInM
         await in_thread(shop.new_category)
         await stream.next()
         await stream.complete()
-    assert shop.engines.tail._subscribers == 0
+    assert shop.engines.tail.subscribers == 0
 
 
 @concurrent
@@ -425,7 +424,7 @@ async def test_one_task_polls_for_all_subscribers_and_none_polls_without_them(
     shop: ShopInMemory, reads: list[Checkpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_settings(shop, max_subscriptions_per_client=0)
-    monkeypatch.setattr(tail, "POLL_SECONDS", 0.1)
+    shop.engines.tail.poll_seconds = 0.1
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(opened(TYPES)) for _ in range(60)]
         await asyncio.sleep(0.2)

@@ -92,13 +92,13 @@ def test_many_aggregates_are_loaded_in_the_order_asked_for(store: EventStore) ->
     first, second = product_created(name="a"), product_created(name="b")
     record(store, first, second)
     missing = uuid7()
-    loaded = load(store, [PRODUCT.ref(one) for one in (second.product_id, missing, first.product_id)])
-    assert [one.state.name for one in loaded] == ["b", "", "a"]
+    loaded = load(store, [PRODUCT.ref(product_id) for product_id in (second.product_id, missing, first.product_id)])
+    assert [entry.state.name for entry in loaded] == ["b", "", "a"]
     assert loaded[1].state.lifecycle is Lifecycle.ABSENT
     assert loaded[1].state == Product()
 
 
-def test_every_event_is_read_back_as_it_was() -> None:
+def test_an_encoded_event_is_decoded_unchanged() -> None:
     created = product_created(description="濃い 🍃\nsecond line")
     name, schema_version, data = CODEC.encode(created)
     stored = EventRecord(uuid7(), "product-1", 1, name, schema_version, data, CONTEXT, datetime.now(UTC))
@@ -157,11 +157,11 @@ def test_events_of_every_schema_version_are_read_as_the_newest(old: EventRecord)
         (stored("Renamed", 1, name="a b"), "no upcaster"),
     ],
 )
-def test_what_cannot_be_read_fails_loudly(unreadable: EventRecord, why: str) -> None:
+def test_an_unreadable_event_raises(unreadable: EventRecord, why: str) -> None:
     with pytest.raises(UnknownEvent, match=why):
         Codec([Renamed], {}).decode(unreadable)
 
 
-def test_an_event_of_another_shape_fails_loudly() -> None:
+def test_an_event_of_another_shape_raises() -> None:
     with pytest.raises(ValueError, match="category_id"):
         CODEC.decode(stored(CategoryCreated.__name__, 1, name="a"))

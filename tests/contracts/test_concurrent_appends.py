@@ -1,4 +1,4 @@
-"""Many writers and a reader that follows the log: nothing is lost, nothing comes twice, every stream is in order."""
+"""Many writers and a reader that follows the log: it sees every event once, and every stream in order."""
 
 import multiprocessing
 import random
@@ -25,7 +25,7 @@ def event(stream: str, version: int) -> EventRecord:
 
 
 def write(url: str, writer: int) -> list[str]:
-    """Append to its own stream and to streams that all writers share; the ids of the events that were recorded."""
+    """Append to the writer's own stream and to shared streams; return the ids of the recorded events."""
     chosen = random.Random(writer)
     recorded = []
     with connect(url, 1) as pool:
@@ -41,7 +41,7 @@ def write(url: str, writer: int) -> list[str]:
                     break
                 except ConcurrencyError:
                     continue
-            recorded += [str(one.id) for one in batch]
+            recorded += [str(entry.id) for entry in batch]
     return recorded
 
 
@@ -53,27 +53,27 @@ def test_a_reader_that_follows_the_log_sees_every_event_once_and_every_stream_in
     after = Checkpoint()
     with ProcessPoolExecutor(WRITERS, multiprocessing.get_context("spawn")) as processes:
         writing = [processes.submit(write, event_store_url, writer) for writer in range(WRITERS)]
-        while not all(one.done() for one in writing) or store.read_all(after, 1):
+        while not all(task.done() for task in writing) or store.read_all(after, 1):
             entries = store.read_all(after, 50)
             read += [entry.event for entry in entries]
             after = entries[-1].checkpoint if entries else after
-        recorded = [event_id for one in writing for event_id in one.result()]
-    assert sorted(str(one.id) for one in read) == sorted(recorded)
+        recorded = [event_id for task in writing for event_id in task.result()]
+    assert sorted(str(entry.id) for entry in read) == sorted(recorded)
     streams: dict[str, list[int]] = defaultdict(list)
-    for one in read:
-        streams[one.stream].append(one.version)
+    for entry in read:
+        streams[entry.stream].append(entry.version)
     assert all(versions == list(range(1, len(versions) + 1)) for versions in streams.values())
     assert len(recorded) > WRITERS * APPENDS
 
 
-def test_what_commits_late_is_not_skipped(event_store_url: str, event_store_pool: Pool) -> None:
-    """The case that a scalar position loses: an earlier position that becomes visible after a later one was read."""
+def test_an_event_that_commits_late_is_not_skipped(event_store_url: str, event_store_pool: Pool) -> None:
+    """A scalar position would lose it: an earlier position becomes visible after a later one was read."""
     store = PostgresEventStore(event_store_pool)
     with psycopg.connect(event_store_url) as slow:
-        _insert(slow, event("slow", 1))  # has a position, isn't committed
+        _insert(slow, event("slow", 1))  # has a position but is not committed
         store.append(Append([event("fast", 1)]))
         assert store.read_all(Checkpoint(), 10) == []  # held back, not skipped
-        assert store.end() == Checkpoint()  # who begins here will see it
+        assert store.end() == Checkpoint()  # a reader that begins here will see it
         slow.commit()
     seen = [entry.event.stream for entry in store.read_all(Checkpoint(), 10)]
     assert seen == ["slow", "fast"]
@@ -103,16 +103,23 @@ def test_an_abandoned_transaction_holds_the_log_back_only_for_a_while(event_stor
 _LIMITED = ("idle_in_transaction_session", "statement", "lock")
 
 
-def _insert(connection: psycopg.Connection, one: EventRecord) -> None:
+def _insert(connection: psycopg.Connection, entry: EventRecord) -> None:
     connection.execute(
         "INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)"
         " VALUES (%s, %s, %s, %s, 1, '{}', %s, %s)",
-        (one.id, one.stream, one.version, one.type, '{"correlation_id": "x", "causation_id": "y"}', one.recorded_at),
+        (
+            entry.id,
+            entry.stream,
+            entry.version,
+            entry.type,
+            '{"correlation_id": "x", "causation_id": "y"}',
+            entry.recorded_at,
+        ),
     )
 
 
-def test_a_reader_that_waits_is_not_kept_by_readers(event_store_url: str, event_store_pool: Pool) -> None:
-    """Transactions that only read get no id, so they hold nobody back."""
+def test_a_transaction_that_only_reads_holds_no_reader_back(event_store_url: str, event_store_pool: Pool) -> None:
+    """Transactions that only read get no transaction id."""
     store = PostgresEventStore(event_store_pool)
     with psycopg.connect(event_store_url) as reader:
         reader.execute("SELECT count(*) FROM events")

@@ -1,12 +1,10 @@
 """Counts are exact on both engines, count each batch once and are read quickly however much there is."""
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -36,12 +34,13 @@ from shared.monitoring.counts import (
 from shared.monitoring.executions import Execution, Executions, Kind, MemoryExecutions, PostgresExecutions
 from shared.monitoring.recorder import Recorder
 from shared.observability.context import fresh
-from shared.postgres.migrations import COMMAND_DATABASE, migrate
+from shared.postgres.migrations import migrate
 from shared.postgres.pool import Pool
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.postgres import PostgresSagaStore
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
+from tests.databases import COMMAND_DATABASE, migrate_as_previously
 from tests.new_saga import new_saga
 
 
@@ -267,11 +266,8 @@ def test_concurrent_writes_are_all_counted(command_pool: Pool) -> None:
     assert {status: number for status, number in records.sagas.items() if number} == {"COMPLETED": 80}
 
 
-def test_the_migration_counts_the_records_that_are_there(empty_database: str, tmp_path: Path) -> None:
-    folder = shutil.copytree(COMMAND_DATABASE, tmp_path / "sql")
-    for file in [*folder.glob("000[6-9]*"), *folder.glob("00[1-9]*"), *folder.glob("always_*")]:
-        file.unlink()
-    migrate(empty_database, folder)
+def test_what_was_there_before_anybody_counted_is_counted_by_the_migration(empty_database: str) -> None:
+    migrate_as_previously(empty_database, "command_database", below="0006")
     with psycopg.connect(empty_database) as connection:
         for status, command in [("FAILED", "ReleaseInventory"), ("FAILED", "FailOrder"), ("STARTED", "CancelShipping")]:
             saga = json.dumps({"id": str(uuid7()), "type": "S", "status": status, "progress": {"status": status},

@@ -1,4 +1,4 @@
-"""Looking into the log: right on both engines, and quick however long the log is."""
+"""What people look up in the log: correct on both engines, and quick however long the log is."""
 
 import json
 from collections import Counter
@@ -34,6 +34,7 @@ from shared.event_store.protocol import Append, EventLog, EventRecord, EventStor
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
+from tests.databases import nodes
 
 NOW = datetime.now(UTC)
 Both = tuple[EventStore, EventLog]
@@ -54,8 +55,8 @@ def event(stream: str, version: int, kind: str = "Happened") -> EventRecord:
 
 def written(store: EventStore) -> list[EventRecord]:
     events = [event(f"s-{n % 3}", n // 3 + 1, ["Made", "Sold", "Lost"][n % 2]) for n in range(12)]
-    for one in events:
-        store.append(Append([one]))
+    for entry in events:
+        store.append(Append([entry]))
     return events
 
 
@@ -63,7 +64,7 @@ def test_everything_is_paged_in_the_logs_order(both: Both) -> None:
     store, log = both
     events, read, after = written(store), [], 0
     while page := log.everything(after, 5):
-        read += [one.event for one in page]
+        read += [entry.event for entry in page]
         after = page[-1].position
     assert read == events
 
@@ -71,48 +72,50 @@ def test_everything_is_paged_in_the_logs_order(both: Both) -> None:
 def test_one_type_is_paged_in_the_logs_order(both: Both) -> None:
     store, log = both
     events = written(store)
-    sold = [one for one in events if one.type == "Sold"]
+    sold = [entry for entry in events if entry.type == "Sold"]
     first = log.of_types(["Sold"], 0, 4)
-    assert [one.event for one in first] == sold[:4]
-    assert [one.event for one in log.of_types(["Sold"], first[-1].position, 4)] == sold[4:]
-    assert [one.event for one in log.of_types(["Made", "Sold"], 0, 100)] == events
+    assert [entry.event for entry in first] == sold[:4]
+    assert [entry.event for entry in log.of_types(["Sold"], first[-1].position, 4)] == sold[4:]
+    assert [entry.event for entry in log.of_types(["Made", "Sold"], 0, 100)] == events
     assert log.of_types(["Lost"], 0, 100) == log.of_types([], 0, 100) == []
 
 
 def test_a_stream_is_read_by_version_and_type(both: Both) -> None:
     store, log = both
     events = written(store)
-    of_one = [one for one in events if one.stream == "s-1"]
+    of_one = [entry for entry in events if entry.stream == "s-1"]
     found = log.of_streams(["s-1", "other-1"], [], 0, 100)
-    assert [one.event for one in found] == of_one
-    assert [one.event for one in log.of_streams(["s-1"], [], found[1].position, 1)] == of_one[2:3]
-    assert [one.event for one in log.of_streams(["s-1"], ["Sold"], 0, 100)] == [o for o in of_one if o.type == "Sold"]
+    assert [entry.event for entry in found] == of_one
+    assert [entry.event for entry in log.of_streams(["s-1"], [], found[1].position, 1)] == of_one[2:3]
+    assert [entry.event for entry in log.of_streams(["s-1"], ["Sold"], 0, 100)] == [
+        o for o in of_one if o.type == "Sold"
+    ]
 
 
 def test_the_last_event_of_each_stream_before_a_moment_is_found(both: Both) -> None:
     store, log = both
     events = written(store)
-    last = {one.stream: one for one in events}
+    last = {entry.stream: entry for entry in events}
     wanted = [*last, "other-1"]
-    assert {one.event.stream: one.event for one in log.last_of(wanted, datetime.now(UTC))} == last
-    before = {one.stream: one for one in events[:7]}
-    assert {one.event.stream: one.event for one in log.last_of(wanted, events[7].recorded_at)} == before
+    assert {entry.event.stream: entry.event for entry in log.last_of(wanted, datetime.now(UTC))} == last
+    before = {entry.stream: entry for entry in events[:7]}
+    assert {entry.event.stream: entry.event for entry in log.last_of(wanted, events[7].recorded_at)} == before
     assert log.last_of(wanted, events[0].recorded_at) == log.last_of([], datetime.now(UTC)) == []
 
 
-def test_the_newest_come_first_when_asked_for(both: Both) -> None:
+def test_recent_events_come_newest_first(both: Both) -> None:
     store, log = both
     events = written(store)
-    assert [one.event for one in log.recent(4)] == events[::-1][:4]
+    assert [entry.event for entry in log.recent(4)] == events[::-1][:4]
 
 
-def test_the_newest_of_some_types_come_first_however_old_they_are(both: Both) -> None:
+def test_recent_events_of_some_types_come_newest_first_however_old_they_are(both: Both) -> None:
     store, log = both
     events = written(store)
-    made = [one for one in events[::-1] if one.type == "Made"]
+    made = [entry for entry in events[::-1] if entry.type == "Made"]
     store.append(Append([event("t-1", version, "Other") for version in range(1, 30)]))
-    assert [one.event for one in log.recent(4, ["Made"])] == made[:4]
-    assert [one.event for one in log.recent(100, ["Sold", "Made", "Nothing"])] == events[::-1]
+    assert [entry.event for entry in log.recent(4, ["Made"])] == made[:4]
+    assert [entry.event for entry in log.recent(100, ["Sold", "Made", "Nothing"])] == events[::-1]
     assert log.recent(4, ["Nothing"]) == []
 
 
@@ -124,13 +127,13 @@ def test_events_of_some_types_are_found_by_time(both: Both) -> None:
         replace(event(f"s-{n}", 1, "AB"[n % 2]), recorded_at=began + timedelta(minutes=m))
         for n, m in enumerate(minutes)
     ]
-    for one in events:
-        store.append(Append([one]))
+    for entry in events:
+        store.append(Append([entry]))
     by_time = [events[n] for n in (1, 2, 0, 4, 5, 3)]
-    assert [one.event for one in log.by_time(["A", "B"], None, 100)] == by_time[::-1]
-    assert [one.event for one in log.by_time(["A", "B", "C"], None, 2)] == by_time[:-3:-1]
-    assert [one.event for one in log.by_time(["A", "B"], began, 100)] == by_time
-    assert [one.event for one in log.by_time(["B"], events[1].recorded_at, 2)] == [events[5], events[3]]
+    assert [entry.event for entry in log.by_time(["A", "B"], None, 100)] == by_time[::-1]
+    assert [entry.event for entry in log.by_time(["A", "B", "C"], None, 2)] == by_time[:-3:-1]
+    assert [entry.event for entry in log.by_time(["A", "B"], began, 100)] == by_time
+    assert [entry.event for entry in log.by_time(["B"], events[1].recorded_at, 2)] == [events[5], events[3]]
     assert (
         log.by_time(["A", "B"], events[3].recorded_at, 9)
         == log.by_time(["C"], None, 9)
@@ -154,21 +157,21 @@ def test_the_traffic_of_events_is_counted_by_aggregate(both: Both) -> None:
     assert log.traffic(now - timedelta(seconds=10), latest)["a"] == Traffic(3, 3, latest)
 
 
-def test_what_is_counted_is_what_is_there(both: Both) -> None:
+def test_the_counts_are_those_of_the_log(both: Both) -> None:
     store, log = both
     assert (log.counts().events, log.counts().last_position) == ({}, 0)
     for _ in range(2):
         events = written(store) if not log.recent(1) else [event("t-1", 1, "Sold")]
         if events[0].stream == "t-1":
             store.append(Append(events))
-        expected = Counter((one.event.type, one.event.stream[0]) for one in log.everything(0, 100))
+        expected = Counter((entry.event.type, entry.event.stream[0]) for entry in log.everything(0, 100))
         counts = log.counts()
         assert counts.events == expected
         assert counts.last_position == log.recent(1)[0].position
         assert counts.last_recorded_at == log.recent(1)[0].event.recorded_at
 
 
-def test_what_was_recorded_in_the_last_minute_is_counted_apart(both: Both) -> None:
+def test_events_of_the_last_minute_are_counted_separately(both: Both) -> None:
     store, log = both
     assert log.counts().last_minute == 0
     for number, seconds in enumerate((3600, 70, 50, 2, 1, -3600)):
@@ -179,7 +182,7 @@ def test_what_was_recorded_in_the_last_minute_is_counted_apart(both: Both) -> No
     assert log.counts().of("s") == 6
 
 
-def test_the_seconds_that_events_were_recorded_in_are_forgotten(event_store_pool: Pool) -> None:
+def test_counts_of_seconds_are_deleted_after_two_minutes(event_store_pool: Pool) -> None:
     store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
     with event_store_pool.connection() as connection:
         connection.execute("INSERT INTO event_seconds SELECT now() - interval '3 minutes', 7")
@@ -188,20 +191,16 @@ def test_the_seconds_that_events_were_recorded_in_are_forgotten(event_store_pool
         assert connection.execute("SELECT count(*) FROM event_seconds").fetchone() == (1,)
 
 
-def test_while_there_is_more_to_count_than_there_is_time_for_no_number_is_told(
-    event_store_pool: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
+def test_no_number_is_returned_while_counting_takes_too_long(event_store_pool: Pool) -> None:
+    store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool, counting_seconds=0, batch=2)
     store.append(Append([event("s-1", version) for version in range(1, 8)]))
-    monkeypatch.setattr("shared.event_store.log._BATCH", 2)
-    monkeypatch.setattr("shared.event_store.log._COUNTING", 0.0)
-    for _ in range(3):  # each goes on from where the one before had to stop
+    for _ in range(3):  # each call continues where the call before stopped
         with pytest.raises(Unavailable, match="still being counted"):
             log.counts()
     assert log.counts().of("s") == 7
 
 
-def test_counting_while_others_write_counts_everything_once(event_store_pool: Pool) -> None:
+def test_counting_during_appends_counts_every_event_once(event_store_pool: Pool) -> None:
     store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
 
     def write(n: int) -> None:
@@ -231,7 +230,7 @@ def test_events_are_found_by_their_places(both: Both) -> None:
     assert log.of_places([]) == []
 
 
-def test_after_a_number_that_is_no_events_comes_what_is_beyond_it(both: Both) -> None:
+def test_a_position_that_no_event_has_stands_for_the_event_below_it(both: Both) -> None:
     store, log = both
     written(store)
     last = log.recent(1)[0].position
@@ -242,7 +241,7 @@ def test_after_a_number_that_is_no_events_comes_what_is_beyond_it(both: Both) ->
 
 @pytest.fixture
 def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
-    """A log of a hundred thousand events; plans are chosen by cost, so they are those of a million too."""
+    """Return a log of 100,000 events. Plans are chosen by cost, so a longer log has the same plans."""
     connection = psycopg.connect(event_store_url, autocommit=True)
     connection.execute(
         """INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)
@@ -280,19 +279,15 @@ def test_no_query_reads_the_whole_log(large: psycopg.Connection[TupleRow], query
     assert touched < 3000, json.dumps(row[0], indent=1)
 
 
-def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    return [plan, *(node for child in plan.get("Plans", ()) for node in nodes(child))]
-
-
 def rows_of(node: dict[str, Any]) -> float:
-    """Rows that a scan of the log has looked at."""
+    """Return how many rows of the log a scan read."""
     if node.get("Relation Name") != "events":
         return 0
     looked: float = node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
     return looked
 
 
-def test_counting_does_not_count_again_what_was_counted(large: psycopg.Connection[TupleRow]) -> None:
+def test_counting_does_not_read_counted_events_again(large: psycopg.Connection[TupleRow]) -> None:
     with large:
         while large.execute("SELECT count_events(20000)").fetchone() == (20000,):
             pass
@@ -303,7 +298,7 @@ def test_counting_does_not_count_again_what_was_counted(large: psycopg.Connectio
 
 
 def rows_read(connection: psycopg.Connection[TupleRow]) -> int:
-    """Of the log, by anybody, ever."""
+    """Return how many rows of the log all sessions have read."""
     connection.execute("SELECT pg_stat_force_next_flush()")
     query = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'events'"
     (read,) = connection.execute(query).fetchone() or (0,)

@@ -1,4 +1,4 @@
-"""What every event store does. The same tests run on PostgreSQL and in memory."""
+"""The contract of an event store. The same tests run on PostgreSQL and in memory."""
 
 import random
 import time
@@ -15,9 +15,8 @@ from uuid_utils.compat import uuid7
 from shared.domain.aggregate import Place, Remove
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, StillInUse
 from shared.event_store.aggregates import announced
-from shared.event_store.log import PostgresEventOutbox
 from shared.event_store.memory import MemoryEventStore
-from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.postgres import EVENT_OUTBOX, PostgresEventStore
 from shared.event_store.protocol import (
     AlreadyRecorded,
     Append,
@@ -28,7 +27,7 @@ from shared.event_store.protocol import (
     Snapshot,
 )
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import Backlog, Outbox
+from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
 
@@ -55,7 +54,7 @@ def everything(store: EventStore, limit: int = 7) -> list[EventRecord]:
     return read
 
 
-def test_what_is_appended_is_read_back_as_it_was(store: EventStore) -> None:
+def test_appended_events_are_read_back_unchanged(store: EventStore) -> None:
     written = [event("a", 1, name="お茶 🍵", amount="298800"), event("a", 2, nested={"list": [1, None, True]})]
     store.append(Append(written))
     assert store.read(["a"]) == {"a": written}
@@ -82,7 +81,7 @@ def test_only_the_next_version_can_be_appended(store: EventStore, version: int) 
     store.append(Append([event("a", 1), event("a", 2)]))
     with pytest.raises(ConcurrencyError):
         store.append(Append([event("a", version)]))
-    assert [one.version for one in store.read(["a"])["a"]] == [1, 2]
+    assert [entry.version for entry in store.read(["a"])["a"]] == [1, 2]
 
 
 def test_a_new_stream_begins_with_version_1(store: EventStore) -> None:
@@ -97,7 +96,7 @@ def test_versions_within_an_append_follow_each_other(store: EventStore) -> None:
     assert everything(store) == []
 
 
-def test_a_conflict_in_one_stream_leaves_nothing_of_the_others(store: EventStore) -> None:
+def test_a_conflict_in_one_stream_undoes_the_whole_append(store: EventStore) -> None:
     store.append(Append([event("a", 1)]))
     with pytest.raises(ConcurrencyError):
         store.append(
@@ -121,12 +120,12 @@ def test_the_same_event_is_not_recorded_twice(store: EventStore) -> None:
 
 def test_the_log_holds_every_event_once_in_each_streams_order(store: EventStore) -> None:
     written = [event(f"s{n % 3}", n // 3 + 1) for n in range(30)]
-    for one in written:
-        store.append(Append([one]))
+    for entry in written:
+        store.append(Append([entry]))
     assert everything(store) == written
 
 
-def test_the_end_of_the_log_is_the_place_of_what_was_read_last(store: EventStore) -> None:
+def test_the_end_of_the_log_is_the_place_of_the_last_event_read(store: EventStore) -> None:
     assert store.end() == Checkpoint()
     for number in range(1, 4):
         store.append(Append([event("a", number), event(f"b-{number}", 1)]))
@@ -154,14 +153,14 @@ def test_an_idempotency_key_works_once(store: EventStore) -> None:
 
 @pytest.fixture(params=["memory", "postgres"])
 def forgetful(request: pytest.FixtureRequest) -> EventStore:
-    """Knows an idempotency key for a fifth of a second."""
+    """An event store that keeps an idempotency key for 0.2 seconds."""
     kept = timedelta(seconds=0.2)
     if request.param == "memory":
         return MemoryEventStore(keys_kept=kept)
     return PostgresEventStore(request.getfixturevalue("event_store_pool"), keys_kept=kept)
 
 
-def test_a_key_that_has_had_its_day_is_like_new(forgetful: EventStore) -> None:
+def test_an_expired_key_is_like_a_new_one(forgetful: EventStore) -> None:
     first, second = IdempotencyRecord("key", "print", "first"), IdempotencyRecord("key", "other", "second")
     forgetful.append(Append([event("a", 1)], record=first))
     assert forgetful.recorded("key") == first
@@ -173,7 +172,7 @@ def test_a_key_that_has_had_its_day_is_like_new(forgetful: EventStore) -> None:
         forgetful.append(Append([event("a", 3)], record=first))
 
 
-def test_of_two_appends_with_one_key_at_the_same_moment_one_happens(store: EventStore) -> None:
+def test_of_several_concurrent_appends_with_one_key_one_happens(store: EventStore) -> None:
     def append(n: int) -> bool:
         try:
             store.append(Append([event(f"s{n}", 1)], record=IdempotencyRecord("key", "print", str(n))))
@@ -187,7 +186,7 @@ def test_of_two_appends_with_one_key_at_the_same_moment_one_happens(store: Event
     assert len(everything(store)) == 1
 
 
-def test_the_latest_snapshot_of_the_asked_schema_is_kept(store: EventStore) -> None:
+def test_the_latest_snapshot_of_the_requested_schema_is_kept(store: EventStore) -> None:
     now = datetime.now(UTC)
     first, second = Snapshot("a", 100, 1, {"n": 1}, now, now), Snapshot("a", 200, 1, {"n": 2}, now, now)
     store.save_snapshot(second)
@@ -208,7 +207,7 @@ def test_siblings_have_different_names(store: EventStore) -> None:
     store.append(Append([event("c", 1)], placements=[Place("c", None, "tea")]))
 
 
-def test_what_has_no_name_may_stand_beside_its_like(store: EventStore) -> None:
+def test_siblings_without_a_name_do_not_conflict(store: EventStore) -> None:
     store.append(Append([event("a", 1)], placements=[Place("a", None, "tea")]))
     for stream in ("b", "c"):
         store.append(Append([event(stream, 1)], placements=[Place(stream, "a", None)]))
@@ -220,7 +219,7 @@ def test_a_place_lies_below_a_place_that_exists(store: EventStore) -> None:
     assert everything(store) == []
 
 
-def test_nothing_is_removed_while_something_lies_below_it(store: EventStore) -> None:
+def test_a_place_with_children_cannot_be_removed(store: EventStore) -> None:
     store.append(Append([event("a", 1)], placements=[Place("a", None, "tea")]))
     store.append(Append([event("b", 1)], placements=[Place("b", "a", None)]))
     with pytest.raises(StillInUse):
@@ -229,7 +228,7 @@ def test_nothing_is_removed_while_something_lies_below_it(store: EventStore) -> 
     store.append(Append([event("a", 2)], placements=[Remove("a")]))
 
 
-def test_nothing_lies_below_itself(store: EventStore) -> None:
+def test_a_place_cannot_be_moved_below_itself(store: EventStore) -> None:
     for stream, parent in (("a", None), ("b", "a"), ("c", "b")):
         store.append(Append([event(stream, 1)], placements=[Place(stream, parent, stream)]))
     with pytest.raises(CircularParent):
@@ -250,9 +249,7 @@ def race(*actions: Callable[[], None]) -> list[Exception | None]:
 
 
 @pytest.mark.parametrize("round_number", range(10))
-def test_of_two_siblings_that_take_one_name_at_the_same_moment_one_gets_it(
-    store: EventStore, round_number: int
-) -> None:
+def test_of_several_concurrent_siblings_with_one_name_one_gets_it(store: EventStore, round_number: int) -> None:
     outcomes = race(
         *[lambda s=s: store.append(Append([event(s, 1)], placements=[Place(s, None, "tea")])) for s in ("a", "b", "c")]
     )
@@ -272,7 +269,7 @@ def test_a_category_is_deleted_or_gets_a_product_never_both(store: EventStore, r
 
 
 @pytest.mark.parametrize("round_number", range(10))
-def test_two_moves_at_the_same_moment_close_no_circle(store: EventStore, round_number: int) -> None:
+def test_two_concurrent_moves_close_no_circle(store: EventStore, round_number: int) -> None:
     for stream in ("a", "b"):
         store.append(Append([event(stream, 1)], placements=[Place(stream, None, stream)]))
     outcomes = race(
@@ -283,7 +280,7 @@ def test_two_moves_at_the_same_moment_close_no_circle(store: EventStore, round_n
     assert any(isinstance(outcome, CircularParent) for outcome in outcomes)
 
 
-def test_writers_of_the_same_two_streams_in_any_order_never_block_each_other_for_good(store: EventStore) -> None:
+def test_writers_of_the_same_two_streams_in_any_order_never_deadlock(store: EventStore) -> None:
     def write(seed: int) -> None:
         shuffled = random.Random(seed)
         for _ in range(20):
@@ -299,12 +296,12 @@ def test_writers_of_the_same_two_streams_in_any_order_never_block_each_other_for
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, range(4)))
-    assert [one.version for one in store.read(["a"])["a"]] == list(range(1, 81))
+    assert [entry.version for entry in store.read(["a"])["a"]] == list(range(1, 81))
 
 
 @pytest.fixture(params=["memory", "postgres"])
 def with_outbox(request: pytest.FixtureRequest) -> tuple[EventStore, Outbox, list[UUID]]:
-    """A store, its outbox, and the ids of what was handed over for publishing."""
+    """Return a store, its outbox, and the ids of the messages that were handed over for publishing."""
     handed: list[UUID] = []
 
     def hand_over(messages: Any) -> None:
@@ -314,7 +311,11 @@ def with_outbox(request: pytest.FixtureRequest) -> tuple[EventStore, Outbox, lis
         outbox = MemoryOutbox(lease_seconds=0)
         return MemoryEventStore(outbox, hand_over), outbox, handed
     pool: Pool = request.getfixturevalue("event_store_pool")
-    return PostgresEventStore(pool, hand_over), PostgresEventOutbox(pool, lease_seconds=0), handed
+    return (
+        PostgresEventStore(pool, hand_over, lease_seconds=-1),
+        PostgresOutbox(pool, EVENT_OUTBOX, lease_seconds=0),
+        handed,
+    )
 
 
 def test_messages_are_handed_over_after_the_append_and_stay_until_deleted(
@@ -323,25 +324,23 @@ def test_messages_are_handed_over_after_the_append_and_stay_until_deleted(
     store, outbox, handed = with_outbox
     written = [event("a", 1), event("a", 2, name="お茶 🍵")]
     store.append(Append(written))
-    assert handed == [one.id for one in written]
-    _let_leases_run_out(store)
+    assert handed == [entry.id for entry in written]
     claimed = outbox.claim(10)
     assert [announced(message) for message in claimed] == written
     outbox.delete(handed)
     assert outbox.claim(10) == []
 
 
-def test_the_outbox_says_how_many_events_wait_and_since_when(
+def test_the_backlog_counts_waiting_events_and_knows_the_oldest(
     with_outbox: tuple[EventStore, Outbox, list[UUID]],
 ) -> None:
     store, outbox, _ = with_outbox
     assert outbox.backlog() == Backlog(0, None)
     written = [event("a", 1), event("b", 1)]
     old = replace(event("c", 1), recorded_at=written[0].recorded_at - timedelta(minutes=5))
-    for one in (*written, old):
-        store.append(Append([one]))
+    for entry in (*written, old):
+        store.append(Append([entry]))
     assert outbox.backlog() == Backlog(3, old.recorded_at)
-    _let_leases_run_out(store)
     outbox.claim(10)
     assert outbox.backlog().waiting == 3
     outbox.delete([old.id])
@@ -354,17 +353,10 @@ def test_messages_of_a_failed_append_are_never_handed_over(
     store, outbox, handed = with_outbox
     with pytest.raises(ConcurrencyError):
         store.append(Append([event("a", 7)]))
-    _let_leases_run_out(store)
     assert (handed, outbox.claim(10)) == ([], [])
 
 
-def _let_leases_run_out(store: EventStore) -> None:
-    if isinstance(store, PostgresEventStore):
-        with store._pool.connection() as connection:
-            connection.execute("UPDATE outbox SET leased_until = now() - interval '1 second'")
-
-
-def test_old_idempotency_keys_are_forgotten(store: EventStore) -> None:
+def test_old_idempotency_keys_are_deleted(store: EventStore) -> None:
     for n in range(3):
         store.append(Append((), record=IdempotencyRecord(f"key {n}", "print", "{}")))
     now = datetime.now(UTC)

@@ -1,5 +1,5 @@
-"""Each function signs in to PostgreSQL as a user of its own, and all its work can be done with what that user may do there;
-more it may not. As in the cloud: nobody is a superuser, not even who migrates."""
+"""Each function signs in to PostgreSQL as its own user, which may do exactly what the function's work needs. As in the
+cloud, no user is a superuser, not even the one that migrates."""
 
 import base64
 import json
@@ -41,7 +41,7 @@ SIGNING_IN = [function for function in FUNCTIONS.values() if function.database_r
 
 
 class Servers:
-    """A server as Cloud SQL has it. `admin`: past everything that is tested here. `settings`: those of who migrates."""
+    """A server like Cloud SQL. `admin`: URLs without any restriction. `settings`: those of the migration."""
 
     def __init__(self, event_store: str, command: str) -> None:
         self.admin = {"event_store": event_store, "command_database": command}
@@ -61,7 +61,7 @@ class Servers:
         self.run("event_store", f'CREATE ROLE "{user(function)}" LOGIN')
 
     def urls(self, function: str, **more: str) -> dict[str, Any]:
-        """Settings that sign in as the function's user."""
+        """Return settings that sign in as the function's user."""
         urls = {name: make_conninfo(url, user=user(function), **more) for name, url in self.admin.items()}
         return {"event_store_url": urls["event_store"], "command_database_url": urls["command_database"]}
 
@@ -79,7 +79,7 @@ def user(function: str) -> str:
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     home = tmp_path_factory.mktemp("cloud")
     for folder in (home, *home.parents[:2]):
-        folder.chmod(0o755)  # the server runs as another user where we are root
+        folder.chmod(0o755)  # as root, the server runs as another user
     event_store, command, stop = start_postgres(home / "data")
     servers = Servers(event_store, command)
     for function in SIGNING_IN:
@@ -90,7 +90,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 
 class Broker:
-    """Hands messages over when told to. `down`: takes none. `publisher`: the function at work."""
+    """Holds messages until a test delivers them. `down`: refuse messages. `publisher`: the function that publishes."""
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[str, Json]] = deque()
@@ -160,13 +160,13 @@ class Shop(ShopInMemory):
                 assert pushed.status_code == 204, (subscription.name, pushed.text)
 
     def deliver_until(self, topic: str | None = None) -> None:
-        """All there is, or until a message of the topic is next."""
+        """Deliver everything, or stop before the first message of the topic."""
         while self.broker.waiting and self.broker.waiting[0][0] != topic:
             self.deliver_next()
 
     def poison(self) -> None:
-        """A message that a projection can't take, and its dead letter."""
-        (source,) = [one for one in manifest().all_subscriptions if one.name == "project-products.product-events"]
+        """Push a message that a projection rejects, and record its dead letter."""
+        (source,) = [each for each in manifest().all_subscriptions if each.name == "project-products.product-events"]
         message = {"messageId": str(random.getrandbits(63)), "data": "cG9pc29u", "attributes": {"n": str(uuid7())}}
         name = f"projects/p/subscriptions/{source.name}"
         assert self.push("project_products", {"message": message, "subscription": name}).status_code >= 400
@@ -180,7 +180,7 @@ class Shop(ShopInMemory):
 
 @pytest.fixture
 def shop(servers: Servers, provider: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    monkeypatch.setattr("shared.runtime.engines._engines", None)  # put back afterwards
+    monkeypatch.setattr("shared.runtime.engines._engines", None)  # restored after the test
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
     shop = Shop(servers, provider)
     yield shop
@@ -201,7 +201,7 @@ def test_every_function_can_do_all_its_work(shop: Shop, servers: Servers) -> Non
 
 
 def may_publish(function: str, topic: str) -> bool:
-    """As terraform/access.tf grants it."""
+    """Return what terraform/access.tf grants."""
     access: Sequence[str] = FUNCTIONS[function].access or [FUNCTIONS[function].group]
     if topic.endswith("-events"):
         return bool({*access} & {"commands", "sagas", "relay", "administration", "rebuilding"})
@@ -209,7 +209,7 @@ def may_publish(function: str, topic: str) -> bool:
 
 
 def catalogue(shop: Shop) -> str:
-    """Every command of the catalogue; the id of a product on sale, with enough of a past for a snapshot."""
+    """Run every command of the catalogue; return a product on sale whose history is long enough for a snapshot."""
     top, below = shop.new_category(), shop.new_category()
     shop.done("update_category", categoryId=below, name="below", parentId=top)
     sold, dropped = shop.new_product(below), shop.new_product(below)
@@ -224,7 +224,7 @@ def catalogue(shop: Shop) -> str:
 
 
 def sagas(shop: Shop, product: str) -> None:
-    """Every step and every compensation."""
+    """Run every step and every compensation of the saga."""
     confirmed = shop.new_order(product)
     shop.deliver_until()
     shop.new_order(product, paymentMethod="decline")
@@ -239,7 +239,7 @@ def sagas(shop: Shop, product: str) -> None:
 
 
 def operations(shop: Shop, servers: Servers) -> None:
-    """What admins and schedules do."""
+    """Run every operation of admins and schedules."""
     product = shop.new_product()
     shop.broker.waiting.clear()
     unheard = shop.new_order(product)
@@ -256,8 +256,8 @@ def operations(shop: Shop, servers: Servers) -> None:
     late = shop.new_order(product)
     shop.done("retry_saga", id=late)
     shop.broker.down = False
-    for database in ("event_store", "command_database"):
-        servers.run(database, "UPDATE outbox SET leased_until = 'epoch'")
+    servers.run("event_store", "UPDATE event_outbox SET leased_until = 'epoch'")
+    servers.run("command_database", "UPDATE saga_outbox SET leased_until = 'epoch'")
     shop.done("relay_outbox")
     assert {topic for topic, _ in shop.broker.waiting} >= {"order-events", "reserve-inventory"}
     expiry(shop, servers)
@@ -291,7 +291,7 @@ def expiry(shop: Shop, servers: Servers) -> None:
 
 
 def questions(shop: Shop, servers: Servers) -> None:
-    """Every query of the schema, with everything in it that can be asked for without an argument."""
+    """Run every query of the schema with all fields that need no argument."""
     shop.poison()
     (order,) = servers.run("event_store", "SELECT substr(stream, 7) FROM events WHERE type = 'OrderConfirmed' LIMIT 1")
     (product,) = servers.run(
@@ -314,10 +314,10 @@ def questions(shop: Shop, servers: Servers) -> None:
 
 
 def given(name: str, field: GraphQLField, ids: dict[str, Any]) -> str:
-    """Values for the arguments that can't be left out."""
+    """Return the required arguments with values."""
     values = {"id": ids.get(name, uuid7()), "userId": "ann", "searchTerm": "tea", "serviceName": "graphql"}
     values["aggregateId"] = ids["order"]
-    needed = [name for name, one in field.args.items() if str(one.type).endswith("!")]
+    needed = [name for name, argument in field.args.items() if str(argument.type).endswith("!")]
     arguments = ", ".join(f'{name}: "{values[name]}"' for name in needed)
     return f"({arguments})" if needed else ""
 
@@ -336,7 +336,7 @@ def selection(kind: Any, depth: int = 2) -> str:
 
 
 def ready(shop: Shop, function: str) -> None:
-    """Databases can be read as far as /health/ready does."""
+    """Assert that the function can read what /health/ready reads."""
     shop.as_itself(function)
     if function == "graphql":
         answer = shop.http("GET", "/health/ready")
@@ -348,7 +348,10 @@ def ready(shop: Shop, function: str) -> None:
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 EVERYWHERE = {"executions INSERT", "delivery_failures INSERT", "delivery_failures UPDATE"}
-APPENDS = {"events INSERT", "snapshots INSERT", "snapshots UPDATE", "outbox INSERT", "outbox DELETE"}
+APPENDS = {
+    "events INSERT", "snapshots INSERT", "snapshots UPDATE",
+    "event_outbox INSERT", "event_outbox DELETE", "outbox INSERT", "outbox DELETE",
+}  # fmt: skip
 ANSWERS = {"idempotency INSERT", "idempotency UPDATE"}
 MAY_WRITE: dict[str, dict[str, set[str]]] = {
     "graphql": {"event_store": set(), "command_database": {"executions INSERT"}},
@@ -360,7 +363,8 @@ MAY_WRITE: dict[str, dict[str, set[str]]] = {
     "order_saga": {
         "event_store": set(),
         "command_database": {
-            *EVERYWHERE, "sagas INSERT", "sagas UPDATE", "saga_history INSERT", "outbox INSERT", "outbox DELETE",
+            *EVERYWHERE, "sagas INSERT", "sagas UPDATE", "saga_history INSERT",
+            "saga_outbox INSERT", "saga_outbox DELETE", "outbox INSERT", "outbox DELETE",
         },
     },
     "record_dead_letter": {
@@ -380,8 +384,8 @@ MAY_WRITE: dict[str, dict[str, set[str]]] = {
         },
     },
     "relay_outbox": {
-        "event_store": {"outbox UPDATE", "outbox DELETE"},
-        "command_database": {"outbox UPDATE", "outbox DELETE"},
+        "event_store": {"event_outbox UPDATE", "event_outbox DELETE", "outbox UPDATE", "outbox DELETE"},
+        "command_database": {"saga_outbox UPDATE", "saga_outbox DELETE", "outbox UPDATE", "outbox DELETE"},
     },
     "report_metrics": {"event_store": set(), "command_database": set()},
     "continue_rebuilds": {"event_store": set()},
@@ -391,21 +395,21 @@ MAY_WRITE: dict[str, dict[str, set[str]]] = {
 @pytest.mark.parametrize("function", MAY_WRITE)
 def test_a_function_may_write_nothing_but_this(servers: Servers, function: str) -> None:
     query = """SELECT relname || ' ' || privilege FROM pg_class, unnest(%s::text[]) AS privilege
-               WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+               WHERE relkind IN ('r', 'v') AND relnamespace = 'public'::regnamespace
                AND has_table_privilege(%s, pg_class.oid, privilege)"""
     for database in ("event_store", "command_database"):
         may = {row[0] for row in servers.run(database, query, list(WRITES), user(function))}
         assert may == MAY_WRITE[function].get(database, set())
 
 
-def test_every_kind_of_access_is_looked_at_above() -> None:
+def test_every_kind_of_access_is_in_the_table_above() -> None:
     assert {role for function in SIGNING_IN for role in function.database_roles} == {
         role for function in MAY_WRITE for role in FUNCTIONS[function].database_roles
     }
 
 
 @pytest.mark.parametrize("function", [function.name for function in SIGNING_IN])
-def test_nobody_may_rewrite_history_or_make_tables_or_roles(servers: Servers, function: str) -> None:
+def test_no_function_may_rewrite_history_or_create_tables_or_roles(servers: Servers, function: str) -> None:
     used = [name for name in ("event_store", "command_database") if name in FUNCTIONS[function].uses]
     forbidden = {
         "event_store": ["UPDATE events SET type = ''", "DELETE FROM events", "TRUNCATE events", "DROP TABLE events"],
@@ -428,20 +432,20 @@ def test_nobody_may_rewrite_history_or_make_tables_or_roles(servers: Servers, fu
             psycopg.connect(urls[f"{database}_url"])
 
 
-def test_whoever_has_no_role_does_not_get_in(servers: Servers) -> None:
+def test_a_user_without_a_role_cannot_connect(servers: Servers) -> None:
     servers.add_user("somebody")
     for url in servers.urls("somebody").values():
         with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
             psycopg.connect(url)
 
 
-def test_the_answers_that_others_got_are_not_shown_by_graphql(servers: Servers) -> None:
+def test_graphql_cannot_read_recorded_results(servers: Servers) -> None:
     url = servers.urls("graphql")["event_store_url"]
     with psycopg.connect(url) as connection, pytest.raises(errors.InsufficientPrivilege):
         connection.execute("SELECT FROM idempotency")
 
 
-def test_migrating_again_gives_back_what_the_manifest_says(servers: Servers) -> None:
+def test_migrating_again_restores_the_roles_of_the_manifest(servers: Servers) -> None:
     servers.run("event_store", f'REVOKE shop_commands FROM "{user("create_order")}" GRANTED BY {OWNER}')
     servers.run("event_store", f'GRANT shop_expiry TO "{user("graphql")}" GRANTED BY {OWNER}')
     servers.run("event_store", "GRANT DELETE ON events TO shop_graphql")
@@ -455,13 +459,13 @@ def test_migrating_again_gives_back_what_the_manifest_says(servers: Servers) -> 
     assert migrate_all(servers.settings) == []
 
 
-def test_a_user_that_is_missing_is_named(servers: Servers) -> None:
-    with pytest.raises(NoSuchUser, match=r"no user other-graphql@my-shop\.iam for graphql; terraform apply makes it"):
+def test_the_error_names_a_missing_user(servers: Servers) -> None:
+    with pytest.raises(NoSuchUser, match=r"no user other-graphql@my-shop\.iam for graphql; terraform apply creates it"):
         give_roles(replace(servers.settings, database_user="other-{service}@my-shop.iam"))
 
 
-def test_where_nobody_may_make_roles_migrating_does_without(servers: Servers) -> None:
-    """Such as on a developer's own server, as the owner of two databases and nothing else."""
+def test_a_migration_without_the_right_to_create_roles_grants_nothing(servers: Servers) -> None:
+    """For example on a developer's own server, as the owner of two databases and nothing else."""
     servers.run("event_store", "CREATE ROLE developer LOGIN")
     for name in ("plain_store", "plain_command"):
         servers.run("event_store", f"CREATE DATABASE {name} OWNER developer")

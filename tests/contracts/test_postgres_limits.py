@@ -1,4 +1,4 @@
-"""A server that hangs holds up nobody for longer than they can wait, and nothing has to be restarted afterwards."""
+"""A server that hangs delays a request no longer than its time limit, and the process recovers by itself."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def test_a_statement_takes_no_longer_than_the_request_has(event_store_pool: Pool
     assert PostgresEventStore(event_store_pool).read(["a"]) == {"a": []}
 
 
-def test_a_server_process_that_hangs_is_given_up(event_store_url: str) -> None:
+def test_a_server_process_that_hangs_is_abandoned(event_store_url: str) -> None:
     with connect(event_store_url, 1) as pool:
         store = PostgresEventStore(pool)
         with pool.connection() as connection:
@@ -35,19 +35,19 @@ def test_a_server_process_that_hangs_is_given_up(event_store_url: str) -> None:
             with pytest.raises(TimedOut), deadline(0.5):
                 store.read(["a"])
             assert time.monotonic() - started < 2
-            assert store.read(["a"]) == {"a": []}  # over another connection
+            assert store.read(["a"]) == {"a": []}  # on another connection
         finally:
             os.kill(backend, signal.SIGCONT)
 
 
-def test_when_the_time_is_up_the_database_is_not_asked(event_store_pool: Pool) -> None:
+def test_after_the_deadline_no_statement_is_sent(event_store_pool: Pool) -> None:
     with deadline(0.01):
         time.sleep(0.02)
         with pytest.raises(TimedOut, match="the time for this request is up"):
             PostgresEventStore(event_store_pool).read(["a"])
 
 
-def test_a_pool_that_is_exhausted_is_waited_for_no_longer_than_the_request_has(event_store_url: str) -> None:
+def test_a_request_waits_for_an_exhausted_pool_no_longer_than_it_has_time(event_store_url: str) -> None:
     with connect(event_store_url, 1) as pool, pool.use("the store"):
         started = time.monotonic()
         with pytest.raises(Unavailable), deadline(0.3):

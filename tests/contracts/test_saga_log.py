@@ -3,13 +3,11 @@
 import json
 import multiprocessing
 import random
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -22,13 +20,13 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import ConcurrencyError
 from shared.event_store.protocol import Checkpoint
 from shared.messaging.outbox import Traffic
-from shared.postgres.migrations import COMMAND_DATABASE, migrate
+from shared.postgres.migrations import migrate
 from shared.postgres.pool import Pool, connect
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
 from shared.sagas.postgres import LAST_SENT, LATELY, READ_ALL, SENT_AFTER, PostgresSagaLog, PostgresSagaStore, newest
 from shared.sagas.store import HistoryEntry, SagaEntry, SagaLog, Sagas, SagaStore, StoredSaga
-from tests.contracts.test_event_log import nodes
+from tests.databases import COMMAND_DATABASE, migrate_as_previously, nodes
 
 Both = tuple[SagaStore, SagaLog]
 WRITERS, MOVES, SHARED = 6, 60, 3
@@ -306,16 +304,10 @@ def test_code_from_before_the_log_may_still_write(command_url: str, command_pool
     assert [entry.entry.message for entry in everything(log)] == [None, ids[0], None, ids[1]]
 
 
-def test_histories_of_before_there_was_a_log_are_in_it(postgres: str, tmp_path: Path) -> None:
-    name = f"old_{uuid7().hex}"
-    with psycopg.connect(make_conninfo(postgres, dbname="postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    url, folder = make_conninfo(postgres, dbname=name), shutil.copytree(COMMAND_DATABASE, tmp_path / "sql")
-    for file in (*folder.glob("000[78]*"), *folder.glob("always_*")):
-        file.unlink()
-    migrate(url, folder)
+def test_histories_of_before_there_was_a_log_are_in_it(empty_database: str) -> None:
+    migrate_as_previously(empty_database, "command_database", below="0007")
     saga_id = uuid7()
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
         for version in range(3):
             progress = {"saga_id": str(saga_id)}
             row = {
@@ -327,8 +319,8 @@ def test_histories_of_before_there_was_a_log_are_in_it(postgres: str, tmp_path: 
             }
             old = [{"kind": "event", "name": "E", "data": {}}, {"kind": "command", "name": f"C{version}", "data": {}}]
             connection.execute("SELECT save_saga(%s, %s, %s, '[]')", (json.dumps(row), version, json.dumps(old)))
-    migrate(url, COMMAND_DATABASE)
-    with connect(url, 2) as pool:
+    migrate(empty_database, COMMAND_DATABASE)
+    with connect(empty_database, 2) as pool:
         store, log = PostgresSagaStore(pool), PostgresSagaLog(pool)
         moved(store, saga_id, [heard("New")])
         entries = everything(log)

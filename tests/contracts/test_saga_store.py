@@ -17,7 +17,7 @@ from shared.observability.context import Context
 from shared.postgres.pool import Pool
 from shared.sagas.definition import SagaStatus
 from shared.sagas.memory import MemorySagaStore
-from shared.sagas.postgres import COUNTS, PostgresSagaStore
+from shared.sagas.postgres import COUNTS, SAGA_OUTBOX, PostgresSagaStore
 from shared.sagas.store import HistoryEntry, SagaBacklog, SagaCount, Sagas, SagaStore, StoredSaga
 from tests.new_saga import NOW, new_saga
 
@@ -28,7 +28,7 @@ def stores(request: pytest.FixtureRequest) -> tuple[SagaStore, Outbox]:
         memory = MemoryOutbox(lease_seconds=-1)
         return MemorySagaStore(memory), memory
     pool: Pool = request.getfixturevalue("command_pool")
-    return PostgresSagaStore(pool), PostgresOutbox(pool)
+    return PostgresSagaStore(pool), PostgresOutbox(pool, SAGA_OUTBOX)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_commands_are_stored_with_the_version_that_sends_them_or_not_at_all(
     if isinstance(sagas, PostgresSagaStore):
         pool: Pool = request.getfixturevalue("command_pool")
         with pool.connection() as connection:
-            connection.execute("UPDATE outbox SET leased_until = now() - interval '1 second'")
+            connection.execute("UPDATE saga_outbox SET leased_until = now() - interval '1 second'")
     assert outbox.claim(10) == [sent]
 
 

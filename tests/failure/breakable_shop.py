@@ -21,8 +21,8 @@ from scripts.local.ports import Ports
 from scripts.local.processes import CannotStart, Processes
 from scripts.local.token import ADMIN_EMAIL, PROJECT
 from scripts.local.topology import create_topology, patient
-from shared.config.manifest import manifest
-from shared.postgres.migrations import COMMAND_DATABASE, EVENT_STORE, migrate
+from shared.config.manifest import SQL_FOLDERS, manifest
+from shared.postgres.migrations import migrate
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import Client, Fields
 from tests.failure.proxy import Proxy
@@ -79,15 +79,15 @@ class BreakableShop(Client):
     def outbox(self) -> list[tuple[Any, ...]]:
         """What has not been announced in both databases."""
         return [
-            *_rows(self.event_store, "SELECT position FROM outbox"),
-            *_rows(self.command_database, "SELECT id FROM outbox"),
+            *_rows(self.event_store, "SELECT position FROM event_outbox"),
+            *_rows(self.command_database, "SELECT id FROM saga_outbox"),
         ]
 
     def end_leases(self) -> None:
         """As if whoever was to publish what is in the outboxes had had its time."""
-        for url in (self.event_store, self.command_database):
+        for url, table in ((self.event_store, "event_outbox"), (self.command_database, "saga_outbox")):
             with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute("UPDATE outbox SET leased_until = 'epoch'")
+                connection.execute(f"UPDATE {table} SET leased_until = 'epoch'".encode())
 
     def sagas(self) -> Mapping[str, str]:
         """Status by id."""
@@ -99,8 +99,8 @@ class BreakableShop(Client):
     def _start_postgres(self) -> None:
         self.event_store, self.command_database, stop = start_postgres(self.home / "postgres")
         self._stack.callback(stop)
-        migrate(self.event_store, EVENT_STORE)
-        migrate(self.command_database, COMMAND_DATABASE)
+        migrate(self.event_store, SQL_FOLDERS["event_store"])
+        migrate(self.command_database, SQL_FOLDERS["command_database"])
         folder = conninfo_to_dict(self.event_store)["host"]
         self._break("PostgreSQL", f"{folder}/.s.PGSQL.5432")
 

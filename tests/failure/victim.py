@@ -13,7 +13,6 @@ from functools import wraps
 from typing import Any
 
 from scripts.local.services import server
-from shared.event_store.log import PostgresEventOutbox
 from shared.event_store.postgres import PostgresEventStore
 from shared.messaging.outbox import PostgresOutbox
 from shared.messaging.pubsub import PubSubPublisher
@@ -23,7 +22,7 @@ from shared.sagas.postgres import PostgresSagaStore
 MOMENTS: dict[str, tuple[str, list[tuple[type[Any], str]]]] = {
     "before publishing": ("before", [(PubSubPublisher, "publish")]),
     "after publishing": ("after", [(PubSubPublisher, "publish")]),
-    "after claiming": ("after", [(PostgresEventOutbox, "claim"), (PostgresOutbox, "claim")]),
+    "after claiming": ("after", [(PostgresOutbox, "claim")]),
     "before appending": ("before", [(PostgresEventStore, "append")]),
     "after appending": ("after", [(PostgresEventStore, "append")]),
     "after saving the saga": ("after", [(PostgresSagaStore, "save")]),

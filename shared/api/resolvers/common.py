@@ -226,7 +226,7 @@ async def _states_since(
     loaded = Loaded(present.ref, present.ref.aggregate.initial)
     while loaded.version < present.version:
         read = engines.event_store.read_stream
-        for entry in await engines.tail.patiently(read, present.ref.stream, loaded.version, PAGE):
+        for entry in await engines.tail.retry(read, present.ref.stream, loaded.version, PAGE):
             loaded = loaded.then([entry.event])
             if entry.checkpoint > seen:
                 yield loaded, entry.checkpoint

@@ -1,2 +1,2 @@
--- Run by every migration: a restored dump continues in a new epoch.
-SELECT open_epoch();
+-- A restored dump goes on in a new epoch.
+SELECT open_epoch('events');

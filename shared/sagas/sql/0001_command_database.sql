@@ -1,4 +1,5 @@
--- Schema of the command database: what the write side remembers besides the events.
+-- Schema of the command database: the write side's state besides the events.
+-- formerly: ddcf11a49856241ccb16b957f48c0a057aae50ab3ebbc9d9a81db8517ff72759
 
 CREATE TABLE sagas (
     id uuid PRIMARY KEY,
@@ -13,7 +14,7 @@ CREATE TABLE sagas (
 );
 CREATE INDEX sagas_due ON sagas (deadline_at) WHERE deadline_at IS NOT NULL;
 
--- What a saga saw and what it sent, in order. `kind`: event, command or timer.
+-- The events that a saga received and the commands that it sent, in order. `kind`: event, command or timer.
 CREATE TABLE saga_history (
     saga_id uuid NOT NULL REFERENCES sagas (id),
     version integer NOT NULL,
@@ -25,6 +26,7 @@ CREATE TABLE saga_history (
     PRIMARY KEY (saga_id, version, entry)
 );
 
+-- Messages that have not been published; 0009 names the table saga_outbox.
 CREATE TABLE outbox (
     id uuid PRIMARY KEY,
     topic text NOT NULL,
@@ -32,7 +34,7 @@ CREATE TABLE outbox (
     leased_until timestamptz NOT NULL
 );
 
--- json, not jsonb: a poison message may hold what jsonb can't, such as a null character.
+-- json, not jsonb: a poison message may hold characters that jsonb rejects, for example a null character.
 CREATE TABLE dead_letters (
     subscription text NOT NULL,
     message_id text NOT NULL,
@@ -42,31 +44,3 @@ CREATE TABLE dead_letters (
     recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (subscription, message_id)
 );
-
--- The one statement that moves a saga: progress, history and outgoing commands, or nothing when it moved meanwhile.
-CREATE FUNCTION save_saga(saga json, expected_version integer, new_entries json, new_messages json)
-RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    IF expected_version = 0 THEN
-        INSERT INTO sagas (id, type, version, status, deadline_at, progress, correlation_id)
-        SELECT id, type, 1, status, deadline_at, progress, correlation_id FROM json_to_record(saga) AS s (
-            id uuid, type text, status text, deadline_at timestamptz, progress jsonb, correlation_id text
-        );
-    ELSE
-        UPDATE sagas SET version = version + 1, status = s.status, deadline_at = s.deadline_at,
-            progress = s.progress, updated_at = now()
-        FROM json_to_record(saga) AS s (id uuid, status text, deadline_at timestamptz, progress jsonb)
-        WHERE sagas.id = s.id AND version = expected_version;
-        IF NOT FOUND THEN
-            RAISE unique_violation USING CONSTRAINT = 'sagas_version';
-        END IF;
-    END IF;
-    INSERT INTO saga_history (saga_id, version, entry, kind, name, data)
-    SELECT (saga ->> 'id')::uuid, expected_version + 1, number, kind, name, data
-    FROM json_array_elements(new_entries) WITH ORDINALITY AS e (entry, number),
-        json_to_record(entry) AS r (kind text, name text, data jsonb);
-    INSERT INTO outbox (id, topic, message, leased_until)
-    SELECT id, topic, m, clock_timestamp() + interval '15 seconds'
-    FROM json_array_elements(new_messages) AS m, json_to_record(m) AS r (id uuid, topic text);
-END
-$$;

@@ -1,0 +1,36 @@
+"""What tests of several packages need of the databases: SQL files, databases of the previous release, query plans."""
+
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from shared.config.manifest import SQL_FOLDERS, Database
+from shared.postgres.migrations import migrate
+
+EVENT_STORE = SQL_FOLDERS["event_store"]
+COMMAND_DATABASE = SQL_FOLDERS["command_database"]
+_PREVIOUS_RELEASE = Path(__file__).parent / "contracts" / "fixtures" / "previous_release"
+
+
+def migrate_as_previously(url: str, database: Database, below: str = "") -> None:
+    """Apply the previous release's files; with `below`, only the numbered files whose names come before it."""
+    with TemporaryDirectory() as folder:
+        for file in (_PREVIOUS_RELEASE / database).glob("*.sql"):
+            if not below or file.name < below:
+                shutil.copy(file, folder)
+        migrate(url, [Path(folder)])
+
+
+def in_one_folder(folders: list[Path], folder: Path) -> Path:
+    """Copy the files of several folders into a new folder, where a test may change them."""
+    for number, source in enumerate(folders):
+        for file in source.glob("*.sql"):
+            numbered = file.name[0].isdigit()
+            shutil.copy(file, folder / (file.name if numbered else f"always_{number}_{file.name}"))
+    return folder
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a query plan's node and all nodes below it."""
+    return [plan, *(node for child in plan.get("Plans", ()) for node in nodes(child))]
