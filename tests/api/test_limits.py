@@ -198,7 +198,7 @@ def test_a_setting_that_makes_no_sense_is_refused_by_name(
 
 
 def test_the_readme_tells_every_limit_with_its_default() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "shared" / "api" / "README.md").read_text()
     plain = TypeAdapter(Settings).dump_python(Settings())
     for name in [
         *AT_THE_BOUND,
