@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from scripts.local.deploy import _FOR_THE_BUILD, _FOR_THE_MIGRATION
+from scripts.local.deploy import FOR_THE_BUILD, FOR_THE_MIGRATION
 from scripts.local.deploy_adopt import SIGN_IN
 from scripts.local.deploy_checks import RIGHTS
 from scripts.local.deploy_image import copy_sources, tag
-from scripts.local.deploy_options import _DEFAULTS
+from scripts.local.deploy_options import DEFAULTS
 from scripts.local.deploy_terraform import OVERRIDE
 from shared.config.manifest import ROOT
 from tests.deploy import fake_tools
@@ -221,7 +221,7 @@ def test_a_failed_migration_leaves_the_old_code_serving(cloud: Cloud) -> None:
     cloud.set(images={"another": ""}, fail="gcloud run jobs execute shop-migrate")
     failed = cloud.deploy("--yes")
     assert failed.returncode == 1
-    assert "no new code answers yet" in failed.stderr
+    assert "no new code serves yet" in failed.stderr
     assert cloud["applied"][SERVICE] == old != cloud["applied"][MIGRATION]
 
 
@@ -343,7 +343,7 @@ def test_a_shop_that_does_not_get_well_is_told(cloud: Cloud, monkeypatch: pytest
     cloud.google.ready = 503
     done = cloud.deploy("--yes")
     assert done.returncode == 1
-    assert "/health/ready is not well" in done.stderr
+    assert "/health/ready is not ready" in done.stderr
     assert "UNHEALTHY" in done.stderr
 
 
@@ -431,7 +431,7 @@ def test_an_image_is_named_after_what_is_in_it(tmp_path: Path) -> None:
 
 def test_what_terraform_is_asked_to_make_first_is_there() -> None:
     declared = "".join(file.read_text() for file in (ROOT / "terraform").glob("*.tf"))
-    for target in [*_FOR_THE_BUILD, *_FOR_THE_MIGRATION, SIGN_IN]:
+    for target in [*FOR_THE_BUILD, *FOR_THE_MIGRATION, SIGN_IN]:
         kind, _, name = target.partition(".")
         assert f'resource "{kind}" "{name}"' in declared
     for output in ("artifact_registry", "builds_bucket", "build_service_account", "graphql_url", "dashboard_url"):
@@ -443,4 +443,4 @@ def test_what_terraform_is_asked_to_make_first_is_there() -> None:
 def test_terraform_and_the_script_take_the_same_region_by_default() -> None:
     variables = (ROOT / "terraform" / "variables.tf").read_text()
     (region,) = re.findall(r'variable "region" \{.*?default += "(.*?)"', variables, re.DOTALL)
-    assert region == _DEFAULTS["region"]
+    assert region == DEFAULTS["region"]

@@ -71,7 +71,7 @@ class Server:
 
     def kill(self) -> None:
         """Between two lines, as a machine is lost."""
-        process = self._processes._running["client"]
+        process = self._processes.running["client"]
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 

@@ -60,16 +60,16 @@ class BreakableShop(Client):
             try:
                 self.processes.wait_for(service, self.ports.url(service))
             except CannotStart:  # a victim may meet its moment before it is seen to answer: the clock calls it too
-                if not dying or self.processes._running[service].poll() != -signal.SIGKILL:
+                if not dying or self.processes.running[service].poll() != -signal.SIGKILL:
                     raise
 
     def kill(self, service: str) -> None:
-        self.processes._running[service].kill()
+        self.processes.running[service].kill()
         assert self.died(service) == -signal.SIGKILL
 
     def died(self, service: str, seconds: float = 60) -> int:
         """Its exit status, once it has one."""
-        return self.processes._running[service].wait(seconds)
+        return self.processes.running[service].wait(seconds)
 
     def command(self, function: str, body: Fields, key: str) -> httpx.Response:
         """Call a command function as the graphql function does."""
