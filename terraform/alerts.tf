@@ -220,7 +220,7 @@ resource "google_monitoring_alert_policy" "errors" {
   }
 }
 
-# All the alerts on the shop's own metrics say nothing while nobody measures.
+# Without measurements, no alert on the shop's own metrics can fire.
 resource "google_monitoring_alert_policy" "silence" {
   display_name          = "Nobody measures the shop"
   severity              = "ERROR"

@@ -51,7 +51,7 @@ NEW: dict[str, Any] = {
 
 
 class Google(BaseHTTPRequestHandler):
-    """Says what rights somebody has, and answers for the deployed shop. `rights`, `ready`: as a test wants them."""
+    """Answers which rights the caller has, and for the deployed shop. A test sets `rights` and `ready`."""
 
     rights: list[str]
     ready: int
@@ -99,7 +99,7 @@ class Cloud:
         }
 
     def deploy(self, *arguments: str, typed: str | None = None, path: str = "") -> "subprocess.CompletedProcess[str]":
-        """`typed`: what is answered to each question; None is nobody."""
+        """`typed`: the answer to each question; None for no input."""
         self.set(calls=[])
         return subprocess.run(
             [sys.executable, self.root / "scripts" / "deploy", PROJECT, *arguments],
@@ -178,7 +178,7 @@ def test_the_databases_are_migrated_with_the_new_code_while_the_old_one_serves(
 def test_a_second_run_builds_nothing_and_changes_nothing(cloud: Cloud) -> None:
     assert cloud.deploy("--yes").returncode == 0
     before = cloud["applied"]
-    done = cloud.deploy()  # nobody is asked, because nothing would change
+    done = cloud.deploy()  # it does not ask, because nothing would change
     assert done.returncode == 0, done.stdout + done.stderr
     assert not cloud.called("gcloud builds submit", "gcloud storage buckets create")
     assert "nothing to build" in done.stdout
@@ -261,7 +261,7 @@ def test_nothing_is_done_before_everything_that_is_missing_is_said(cloud: Cloud,
         ({"account": "ci@shop-test-1.iam.gserviceaccount.com"}, "--admin-email"),
     ],
 )
-def test_what_is_missing_is_said_with_the_command_that_mends_it(cloud: Cloud, change: Any, told: str) -> None:
+def test_what_is_missing_is_said_with_the_command_that_fixes_it(cloud: Cloud, change: Any, told: str) -> None:
     cloud.set(**change)
     done = cloud.deploy("--yes")
     assert done.returncode == 1
@@ -407,7 +407,7 @@ def test_data_goes_only_for_the_right_words(cloud: Cloud) -> None:
 
 
 def test_what_is_left_of_erasing_makes_no_later_deployment_dangerous(cloud: Cloud) -> None:
-    (cloud.root / OVERRIDE.relative_to(ROOT)).write_text("# left by somebody who was killed")
+    (cloud.root / OVERRIDE.relative_to(ROOT)).write_text("# left by a killed run")
     assert cloud.deploy("--yes").returncode == 0
     assert not (cloud.root / OVERRIDE.relative_to(ROOT)).exists()
 

@@ -32,7 +32,7 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 def given_up(shop: RunningShop, data: bytes, name: str) -> str:
-    """Push it as a dead-letter topic would; the letter's id."""
+    """Push a message as a dead-letter topic would; return the dead letter's id."""
     attributes = {
         "CloudPubSubDeadLetterSourceSubscription": SOURCE,
         "CloudPubSubDeadLetterSourceDeliveryCount": "10",

@@ -77,20 +77,20 @@ class BreakableShop(Client):
         return httpx.post(url, json=body, headers={"Idempotency-Key": key}, timeout=60)
 
     def outbox(self) -> list[tuple[Any, ...]]:
-        """What has not been announced in both databases."""
+        """Return the unpublished messages of both databases."""
         return [
             *_rows(self.event_store, "SELECT position FROM outbox"),
             *_rows(self.command_database, "SELECT id FROM outbox"),
         ]
 
     def end_leases(self) -> None:
-        """As if whoever was to publish what is in the outboxes had had its time."""
+        """End every lease on an outbox message, as if its time had passed."""
         for url in (self.event_store, self.command_database):
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute("UPDATE outbox SET leased_until = 'epoch'")
 
     def sagas(self) -> Mapping[str, str]:
-        """Status by id."""
+        """Return each saga's status by its id."""
         return {str(row[0]): row[1] for row in _rows(self.command_database, "SELECT id, status FROM sagas")}
 
     def dead_letters(self) -> list[tuple[Any, ...]]:
