@@ -16,7 +16,7 @@ _STAMP = VENV / ".installed"
 
 
 def ready() -> Path:
-    """The environment's Python, after installing what is missing. Exits with what to do when it can't."""
+    """Return the environment's Python after installing what is missing. Exit with instructions when that fails."""
     _require_python()
     if not _installed():
         with (ROOT / ".venv.lock").open("w") as lock:
@@ -27,18 +27,18 @@ def ready() -> Path:
 
 
 def run_module(module: str, arguments: list[str]) -> None:
-    """Become `python -m module` in the environment, from the repository's root."""
+    """Replace this process with `python -m module` in the environment, from the repository's root."""
     _become(ready(), module, arguments)
 
 
 def run_plainly(module: str, arguments: list[str]) -> None:
-    """Likewise, but with the Python that is there: for what needs no package, and shall work with nothing installed."""
+    """Run the module with the Python of this process: for scripts that need no packages and must work without any."""
     _require_python()
     _become(Path(sys.executable), module, arguments)
 
 
 def _require_python() -> None:
-    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have an older one
+    if sys.version_info < (3, 11):  # noqa: UP036 - the user's Python may be older
         sys.exit(
             f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}. Try: python3.11 {' '.join(sys.argv)}"
         )
@@ -72,10 +72,10 @@ def _install() -> None:
         flush=True,
     )
     pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
-    pip += [] if sys.stdout.isatty() else ["--quiet"]  # a person sees pip's progress, a log only what matters
+    pip += [] if sys.stdout.isatty() else ["--quiet"]  # progress is for a terminal, not for a log
     files = [argument for file in REQUIREMENTS for argument in ("-r", str(file))]
     if subprocess.run([*map(str, pip), *files], check=False).returncode:
-        sys.exit("Installing failed; pip's message above says why. Mend it and run this again.")
+        sys.exit("Installing failed; pip's message above says why. Fix the cause and run this again.")
     _STAMP.write_text(_wanted())
 
 

@@ -1,5 +1,5 @@
-# Which function may do what. Each has an account of its own, and nothing that isn't said here. Grants are on the resource
-# itself wherever Google has such grants.
+# The rights of each function. Each has its own service account, with only the rights granted here. Grants are on the
+# resource itself wherever Google supports that.
 
 resource "google_service_account" "function" {
   for_each = local.functions
@@ -10,7 +10,7 @@ resource "google_service_account" "function" {
   depends_on = [google_project_service.api]
 }
 
-# Who can't sign in can still read the shop: GraphQL decides what each may do.
+# Anonymous clients can read the shop: GraphQL decides what each caller may do.
 resource "google_cloud_run_v2_service_iam_member" "everybody" {
   for_each = { for name, function in local.functions : name => function if function.public }
 
@@ -20,7 +20,7 @@ resource "google_cloud_run_v2_service_iam_member" "everybody" {
   member   = "allUsers"
 }
 
-# graphql sends the commands, and asks every function how it is (`serviceHealth`).
+# graphql sends the commands, and asks every function for its health (`serviceHealth`).
 resource "google_cloud_run_v2_service_iam_member" "called_by_graphql" {
   for_each = { for name, function in local.functions : name => function if !function.public }
 
@@ -30,7 +30,7 @@ resource "google_cloud_run_v2_service_iam_member" "called_by_graphql" {
   member   = "serviceAccount:${google_service_account.function["graphql"].email}"
 }
 
-# Charges, refunds, parcels.
+# Saga steps call the sandbox for charges, refunds and parcels.
 resource "google_cloud_run_v2_service_iam_member" "calls_the_sandbox" {
   for_each = {
     for name, function in local.functions : name => function
@@ -43,7 +43,7 @@ resource "google_cloud_run_v2_service_iam_member" "calls_the_sandbox" {
   member   = "serviceAccount:${google_service_account.function[each.key].email}"
 }
 
-# A real provider's key, for those alone who call it.
+# A real provider's key is readable only for the functions that call the provider.
 resource "google_secret_manager_secret_iam_member" "reads_its_key" {
   for_each = merge([
     for name, secrets in local.secrets : { for setting, secret in secrets : name => secret }
@@ -55,8 +55,8 @@ resource "google_secret_manager_secret_iam_member" "reads_its_key" {
 }
 
 locals {
-  # What a kind of access publishes: an append the events of its streams, the saga its commands, the relay and an admin's
-  # retry whatever was left.
+  # The topics that each kind of access publishes to: an append publishes the events of its streams, the saga its commands,
+  # the relay and an admin's retry any message that was not published or delivered.
   publishes = {
     commands       = local.event_topics
     sagas          = local.event_topics
@@ -74,7 +74,7 @@ locals {
   ]...)
 }
 
-# Tells of what it has done.
+# Publishes events and commands.
 resource "google_pubsub_topic_iam_member" "publishes" {
   for_each = local.publishers
 
@@ -90,7 +90,7 @@ locals {
   )
 }
 
-# Reaches PostgreSQL's machine through its volume. Google grants this on projects only; the condition names the one instance.
+# Connects to PostgreSQL through its volume. Google grants this only on projects; the condition names the one instance.
 resource "google_project_iam_member" "reaches_postgres" {
   for_each = local.reaches_postgres
 
@@ -104,7 +104,8 @@ resource "google_project_iam_member" "reaches_postgres" {
   }
 }
 
-# Signs in there. Google grants this on projects only, too. It opens no instance that has no user for the account, and what the user may do is PostgreSQL's to say.
+# Signs in to PostgreSQL. Google grants this only on projects, too. It opens no instance without a user for the account, and
+# PostgreSQL's roles decide what the user may do.
 resource "google_project_iam_member" "signs_in_to_postgres" {
   for_each = local.reaches_postgres
 
@@ -113,8 +114,8 @@ resource "google_project_iam_member" "signs_in_to_postgres" {
   member  = "serviceAccount:${each.value}"
 }
 
-# Projections keep the read models, and whoever rebuilds them says which generations there are; whoever else uses Firestore
-# only looks. The condition names the one database.
+# Projections write the read models, and functions that rebuild them write the generations; other functions only read
+# Firestore. The condition names the one database.
 resource "google_project_iam_member" "uses_read_models" {
   for_each = local.on_firestore
 
@@ -131,7 +132,7 @@ resource "google_project_iam_member" "uses_read_models" {
   }
 }
 
-# Sends spans. There is no trace to grant it on: Google has this for projects only.
+# Sends spans. Google grants this only on projects, since a trace is not a resource.
 resource "google_project_iam_member" "traces" {
   for_each = local.functions
 
@@ -140,7 +141,7 @@ resource "google_project_iam_member" "traces" {
   member  = "serviceAccount:${google_service_account.function[each.key].email}"
 }
 
-# Writes what it has measured. For projects only, like the one above.
+# Writes metrics. Google grants this only on projects, too.
 resource "google_project_iam_member" "reports_metrics" {
   for_each = { for name, function in local.functions : name => function if contains(function.access, "reporting") }
 
@@ -149,7 +150,7 @@ resource "google_project_iam_member" "reports_metrics" {
   member  = "serviceAccount:${google_service_account.function[each.key].email}"
 }
 
-# Says how many messages wait for each function (`systemTopology`), which is Cloud Monitoring's to know.
+# Reads each function's backlog from Cloud Monitoring (`systemTopology`).
 resource "google_project_iam_member" "reads_metrics" {
   for_each = { for name, function in local.functions : name => function if function.public }
 

@@ -1,4 +1,4 @@
-# What a person is told of, and what to do first about it. Each text names a command or a query that is there.
+# The alerts, and what to do first about each. Each text names an existing command or query (a test checks it).
 
 locals {
   ask = "as an admin, at ${google_cloud_run_v2_service.function["graphql"].uri}/graphql"
@@ -12,7 +12,7 @@ locals {
   }
   dead_letters = "scripts/dead-letters list --status pending --url ${google_cloud_run_v2_service.function["graphql"].uri}/graphql"
 
-  # `above`: tell when the value is greater for as long as `lasting`. All series of one kind are one value, but for `by`.
+  # Alert when the value is greater than `above` for as long as `lasting`. Series are combined by `reducer`, except by `by`.
   thresholds = {
     dead_letters = {
       title    = "Messages that nobody could deliver wait for a person"
@@ -23,8 +23,8 @@ locals {
       reducer  = "REDUCE_MAX"
       by       = []
       first    = <<-EOT
-        `${local.dead_letters}` shows who could not take what, and why (SHOP_TOKEN: an admin's ID token). Nothing else waits
-        for them, but what they would have done is not done. Mend the cause, then `scripts/dead-letters retry-all --source SOURCE`.
+        `${local.dead_letters}` shows which consumers failed, and why (SHOP_TOKEN: an admin's ID token). No other message waits
+        for them, but their work is not done. Fix the cause, then `scripts/dead-letters retry-all --source SOURCE`.
       EOT
     }
     unacked = {
@@ -36,13 +36,13 @@ locals {
       reducer  = "REDUCE_MAX"
       by       = ["resource.label.subscription_id"]
       first    = <<-EOT
-        A message that fails is a dead letter after about nine minutes, so this one is not even given up. The subscription's name
-        is its consumer and its topic: is that function there and does it answer? Its log, for instance:
+        A failing message becomes a dead letter after about nine minutes, so this one has not even been attempted often enough.
+        The subscription's name is its consumer and its topic: does that function exist, and does it answer? Its log, for example:
 
             ${local.log_of["order_saga"]}
 
-        403 there, or nothing at all: the push account's `run.invoker` or Pub/Sub's rights on the dead-letter topic are gone;
-        `terraform plan` in terraform/ shows what differs. 429: the function is at its `max_instances`.
+        403 there, or no lines: the push account's `run.invoker` or Pub/Sub's rights on the dead-letter topic are missing;
+        `terraform plan` in terraform/ shows the difference. 429: the function is at its `max_instances`.
       EOT
     }
     outbox_age = {
@@ -54,12 +54,12 @@ locals {
       reducer  = "REDUCE_MAX"
       by       = ["metric.label.outbox"]
       first    = <<-EOT
-        Orders are taken but nothing happens to them. relay_outbox publishes, every minute, what was left; see why it does not:
+        Orders are accepted but not processed. relay_outbox publishes the remaining messages every minute; see why it does not:
 
             ${local.log_of["relay_outbox"]}
             gcloud scheduler jobs list --location ${var.region} --project ${var.project_id}
 
-        Nothing is lost: all of it is published when the cause is mended.
+        No message is lost: all are published when the cause is fixed.
       EOT
     }
     stuck_saga = {
@@ -71,9 +71,9 @@ locals {
       reducer  = "REDUCE_MAX"
       by       = []
       first    = <<-EOT
-        A compensation was never answered, and the order keeps what it has, perhaps the customer's money. Ask, ${local.ask}:
-        `{ sagas(status: "STUCK") { id state } }`. Mend the cause (`${local.dead_letters}` has what its step could
-        not do), then `mutation { retrySaga(id: "ID") { status } }` for each.
+        A compensation was never answered, and the order keeps what it has, perhaps the customer's money. Query, ${local.ask}:
+        `{ sagas(status: "STUCK") { id state } }`. Fix the cause (`${local.dead_letters}` shows the messages that
+        its step could not process), then `mutation { retrySaga(id: "ID") { status } }` for each.
       EOT
     }
     overdue_sagas = {
@@ -100,12 +100,12 @@ locals {
       reducer  = "REDUCE_MAX"
       by       = ["metric.label.read_model"]
       first    = <<-EOT
-        The projection of that read model (project_categories, project_products or project_orders) fails or is too slow. Its log says
-        which, for instance:
+        The projection of that read model (project_categories, project_products or project_orders) fails or is too slow. Its log
+        says which, for example:
 
             ${local.log_of["project_orders"]}
 
-        No line there: does Firestore answer? Ask, ${local.ask}: `{ health { checks { name status message } } }`.
+        No line there: does Firestore answer? Query, ${local.ask}: `{ health { checks { name status message } } }`.
         Any later event of the same stream brings the document up to date, as does retrying the dead letter.
       EOT
     }
@@ -118,13 +118,13 @@ locals {
       reducer  = "REDUCE_SUM"
       by       = []
       first    = <<-EOT
-        More than 80 % of ${var.database_max_connections} are in use; past the limit functions answer SERVICE_UNAVAILABLE. See whose they are:
+        More than 80 % of ${var.database_max_connections} are in use; past the limit functions answer SERVICE_UNAVAILABLE. See which users hold them:
 
             gcloud sql connect ${google_sql_database_instance.postgres.name} --project ${var.project_id}
             SELECT usename, state, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC;
 
-        Many `idle in transaction`: a function hangs, see its log. Else there are more instances than planned (something beside the
-        shop?): lower `max_instances` or `pool_size` in functions/manifest.yaml, or take a greater tier.
+        Many `idle in transaction`: a function hangs, see its log. Otherwise there are more instances than planned (another program
+        on this database?): lower `max_instances` or `pool_size` in functions/manifest.yaml, or choose a larger tier.
       EOT
     }
     disk = {
@@ -136,7 +136,7 @@ locals {
       reducer  = "REDUCE_MAX"
       by       = []
       first    = <<-EOT
-        The disk grows by itself, so it has reached its limit or can't grow. See what it holds and how large it may become:
+        The disk grows by itself, so it has reached its limit or cannot grow. See its size and its limit:
 
             gcloud sql instances describe ${google_sql_database_instance.postgres.name} --project ${var.project_id} --format 'value(settings.dataDiskSizeGb, settings.storageAutoResizeLimit)'
       EOT
@@ -162,7 +162,7 @@ resource "google_monitoring_alert_policy" "threshold" {
       duration        = each.value.lasting
 
       aggregations {
-        alignment_period     = "120s" # what is written every minute may be a few seconds late
+        alignment_period     = "120s" # values written every minute may be a few seconds late
         per_series_aligner   = "ALIGN_MAX"
         cross_series_reducer = each.value.reducer
         group_by_fields      = each.value.by
@@ -180,7 +180,7 @@ resource "google_monitoring_alert_policy" "threshold" {
   }
 }
 
-# A ratio alone would call one failure at night a catastrophe, so there must be some, too.
+# A ratio alone would alert on a single failure at night, so a minimum number is required, too.
 resource "google_monitoring_alert_policy" "errors" {
   display_name          = "A function fails"
   severity              = "ERROR"
@@ -206,11 +206,11 @@ resource "google_monitoring_alert_policy" "errors" {
   documentation {
     mime_type = "text/markdown"
     content   = <<-EOT
-      **First:** its log says why; put the function's name, which the incident shows, in the place of shop-create-order:
+      **First:** its log says why; replace shop-create-order with the function's name from the incident:
 
           ${local.log_of["create_order"]}
 
-      Messages are delivered again and become dead letters at last, so nothing of theirs is lost. If it began with a deployment:
+      Messages are retried and finally become dead letters, so none is lost. If it began with a deployment:
       `gcloud run services update-traffic SERVICE --to-revisions REVISION=100 --region ${var.region} --project ${var.project_id}`.
     EOT
   }
@@ -220,7 +220,7 @@ resource "google_monitoring_alert_policy" "errors" {
   }
 }
 
-# All the alerts on the shop's own metrics say nothing while nobody measures.
+# Without measurements, no alert on the shop's own metrics can fire.
 resource "google_monitoring_alert_policy" "silence" {
   display_name          = "Nobody measures the shop"
   severity              = "ERROR"
@@ -289,7 +289,7 @@ resource "google_monitoring_alert_policy" "unreachable" {
   documentation {
     mime_type = "text/markdown"
     content   = <<-EOT
-      **First:** `curl -i ${google_cloud_run_v2_service.function["graphql"].uri}/health/ready` says which store does not answer. No answer at all:
+      **First:** `curl -i ${google_cloud_run_v2_service.function["graphql"].uri}/health/ready` says which store does not answer. If there is no answer:
 
           ${local.log_of["graphql"]}
           gcloud run services describe ${local.functions["graphql"].service_name} --region ${var.region} --project ${var.project_id}

@@ -1,10 +1,10 @@
-# What a month may cost: mail at 50, 90 and 100 per cent of it, and when it looks as if it will be more. Nothing is stopped.
+# The monthly budget: mail at 50, 90 and 100 per cent, and when the forecast exceeds it. No service is stopped.
 
 resource "google_billing_budget" "monthly" {
   count = var.monthly_budget == null ? 0 : 1
 
   billing_account = var.billing_account
-  display_name    = "${var.project_id}: see README, What it costs" # all of the mail that we can write
+  display_name    = "${var.project_id}: see README, What it costs" # the only part of the mail that we can choose
 
   budget_filter {
     projects        = ["projects/${data.google_project.this.number}"]

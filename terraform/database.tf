@@ -1,5 +1,5 @@
 # PostgreSQL: one instance, two databases that share nothing, no password anywhere. Functions sign in as their service
-# accounts; what each may do there are roles that the migrations make (shared/*/sql/always_grants.sql).
+# accounts; their rights are roles that the migrations create (shared/*/sql/always_grants.sql).
 
 locals {
   databases = {
@@ -7,12 +7,12 @@ locals {
     command_database = "command"
   }
 
-  # All that the functions can open at once, when every one of them has all its instances.
+  # The connections that the functions can open at once, when each of them has all its instances.
   connections = sum(concat([0], [
     for function in local.functions : function.max_instances * function.pool_size * length(function.databases)
   ]))
 
-  # For migrations, for whoever looks at it with psql, and for Google's own agents.
+  # For migrations, for people with psql, and for Google's own agents.
   connections_reserved = 30
 }
 
@@ -20,14 +20,14 @@ resource "google_sql_database_instance" "postgres" {
   name                = join("-", compact(["shop", var.suffix]))
   region              = var.region
   database_version    = "POSTGRES_18"
-  deletion_protection = var.deletion_protection # against Terraform
+  deletion_protection = var.deletion_protection # protects against Terraform
 
   settings {
     tier                        = var.database_tier
-    edition                     = "ENTERPRISE" # the other, the default of this version, has no small machines
+    edition                     = "ENTERPRISE" # the default edition of this version has no small machines
     availability_type           = var.high_availability ? "REGIONAL" : "ZONAL"
     disk_autoresize             = true
-    deletion_protection_enabled = var.deletion_protection # against everybody
+    deletion_protection_enabled = var.deletion_protection # protects against every caller
     user_labels                 = local.labels
 
     ip_configuration {
@@ -65,7 +65,7 @@ resource "google_sql_database_instance" "postgres" {
       name  = "max_connections"
       value = tostring(var.database_max_connections)
     }
-    # A forgotten open transaction holds back everyone who reads the log. Functions say so themselves; this is for people.
+    # A forgotten open transaction holds back every reader of the log. Functions set this themselves; here it is for people.
     database_flags {
       name  = "idle_in_transaction_session_timeout"
       value = "60000"
@@ -77,7 +77,7 @@ resource "google_sql_database_instance" "postgres" {
 
     precondition {
       condition     = local.connections + local.connections_reserved <= var.database_max_connections
-      error_message = "The functions may open ${local.connections} connections (max_instances x pool_size x databases of each), and ${local.connections_reserved} are kept for people and migrations, but database_max_connections is ${var.database_max_connections}. Lower max_instances or pool_size, or raise database_max_connections and with it database_tier."
+      error_message = "The functions may open ${local.connections} connections (max_instances x pool_size x databases of each), and ${local.connections_reserved} are reserved for people and migrations, but database_max_connections is ${var.database_max_connections}. Lower max_instances or pool_size, or raise database_max_connections and with it database_tier."
     }
   }
 
@@ -89,14 +89,14 @@ resource "google_sql_database" "database" {
 
   name            = each.value
   instance        = google_sql_database_instance.postgres.name
-  deletion_policy = "ABANDON" # it goes with its instance; by itself it would not go while anybody is connected
+  deletion_policy = "ABANDON" # it is deleted with its instance; alone it cannot be deleted while a client is connected
 
   lifecycle {
     prevent_destroy = true
   }
 }
 
-# A service account's name in PostgreSQL is its address without the end.
+# A service account's name in PostgreSQL is its address without the suffix.
 resource "google_sql_user" "function" {
   for_each = local.on_postgres
 
@@ -105,7 +105,7 @@ resource "google_sql_user" "function" {
   type     = "CLOUD_IAM_SERVICE_ACCOUNT"
 }
 
-# Makes tables, roles and grants, which takes Cloud SQL's kind of superuser.
+# Creates tables, roles and grants, which needs Cloud SQL's kind of superuser.
 resource "google_sql_user" "migrate" {
   name           = trimsuffix(google_service_account.migrate.email, ".gserviceaccount.com")
   instance       = google_sql_database_instance.postgres.name
@@ -117,8 +117,8 @@ locals {
   on_postgres  = { for name, function in local.functions : name => function if length(function.databases) > 0 }
   on_firestore = { for name, function in local.functions : name => function if contains(function.uses, "firestore") }
 
-  # Through the socket of the volume that functions mount: what listens there proves both ends to each other and encrypts all
-  # that goes to the private address, the only one there is.
+  # The socket of the volume that functions mount: the connector behind it authenticates both ends and encrypts all traffic
+  # to the private address, the only one there is.
   socket = "/cloudsql/${google_sql_database_instance.postgres.connection_name}"
   database_url = {
     for use, database in local.databases : use => "postgresql://{user}@/${database}?host=${urlencode(local.socket)}"

@@ -1,16 +1,16 @@
-# What scripts/deploy finds here when it comes again, so that nobody has to say it twice.
+# Outputs that a later run of scripts/deploy reads, so that options need not be repeated.
 
 output "environment" {
-  description = "What this system is for: staging or prod."
+  description = "The environment: staging or prod."
   value       = var.environment
 }
 
 output "admin_email" {
-  description = "Who is admin of the shop."
+  description = "The e-mail address of the shop's admin."
   value       = var.admin_email
 }
 
 output "dashboard_url" {
-  description = "One page that shows how the shop does."
+  description = "The address of the monitoring dashboard."
   value       = "https://console.cloud.google.com/monitoring/dashboards/builder/${basename(google_monitoring_dashboard.shop.id)}?project=${var.project_id}"
 }

@@ -1,4 +1,4 @@
-# The read models. Nothing in them expires by itself (so no field has a TTL): what is no longer sold stays readable.
+# The read models. No document expires (no field has a TTL): products that are no longer sold stay readable.
 
 resource "google_firestore_database" "read_models" {
   name                    = "(default)"
@@ -15,8 +15,8 @@ resource "google_firestore_database" "read_models" {
 }
 
 locals {
-  # Each as `collection: field, field`, ascending unless it says otherwise. tests/structure/test_indexes.py asks every query
-  # of the GraphQL schema and says which are missing here and which are too many.
+  # Each index is `collection: field, field`, ascending by default. tests/structure/test_indexes.py runs every query of the
+  # GraphQL schema and reports missing and unused indexes.
   indexes = merge([
     for collection, indexes in yamldecode(file("${path.module}/indexes.yaml")) : {
       for index in indexes : "${collection}: ${index}" => {
@@ -48,7 +48,7 @@ resource "google_firestore_index" "index" {
   }
 }
 
-# A document may have 40,000 index entries, and a long description has thousands of `grams`. They are only ever looked up
+# A document may have 40,000 index entries, and a long description has thousands of `grams`. They are only queried
 # together with other fields, by the indexes above, so they need no index of their own.
 resource "google_firestore_field" "grams" {
   for_each = toset(["categories", "products"])
@@ -60,7 +60,7 @@ resource "google_firestore_field" "grams" {
   index_config {}
 }
 
-# Clients come through GraphQL. Functions are not subject to these rules; whoever has the web key is.
+# Clients use GraphQL, so these rules deny them Firestore. They apply to holders of the web key, not to functions.
 resource "google_firebaserules_ruleset" "nobody" {
   source {
     files {

@@ -1,33 +1,33 @@
 # One Cloud Run service per function, all from the same image: they differ in the file that they load.
 
 locals {
-  # Known before the services are made, so that they can know each other's. The other address that Cloud Run shows has a
-  # part by chance.
+  # These addresses are known before the services exist, so that services can refer to each other. The other address that
+  # Cloud Run shows has a random part.
   url_of_services = "https://shop-{service}-${data.google_project.this.number}.${var.region}.run.app"
   urls = {
     for name, function in local.functions : name => replace(local.url_of_services, "{service}", replace(name, "_", "-"))
   }
 
-  # Who may be asked for by the graphql function alone: commands and what admins do.
+  # The functions that only graphql may call: commands and the admins' operations.
   called_by_graphql = { for name, function in local.functions : name => function if function.http && !function.public && name != "sandbox_provider" }
 
   payment_url  = coalesce(var.payment_url, "${replace(local.url_of_services, "{service}", "sandbox-provider")}/payments")
   shipping_url = coalesce(var.shipping_url, "${replace(local.url_of_services, "{service}", "sandbox-provider")}/shipments")
 
-  # The settings of shared/config/settings.py; those not named here are as they are there.
+  # The settings of shared/config/settings.py; those not named here have their defaults.
   settings = {
     for name, function in local.functions : name => merge(
       {
         FUNCTION_SOURCE = function.source
         FUNCTION_TARGET = name
         PYTHONPATH      = "/workspace" # where buildpacks put the repository
-        # As many threads as requests come at once. graphql has one thread and awaits, and does not look at it.
+        # One thread for each concurrent request. graphql is asynchronous and ignores it.
         THREADS                   = tostring(function.concurrency)
         CLOUD_RUN_TIMEOUT_SECONDS = tostring(function.timeout_seconds)
         PROJECT_ID                = var.project_id
         SIGN_IN_REQUIRED          = "true"
         TRACE_SAMPLE_RATIO        = tostring(var.trace_sample_ratio)
-        # The code gives up first, says so and tidies up; then the platform; then Pub/Sub, which comes again.
+        # The code times out first and cleans up; then the platform; then Pub/Sub, which retries.
         HANDLER_TIMEOUT_SECONDS = tostring(function.timeout_seconds - 10)
       },
       length(function.databases) == 0 ? {} : {
@@ -68,22 +68,22 @@ resource "google_cloud_run_v2_service" "function" {
   name                = each.value.service_name
   location            = var.region
   labels              = local.labels
-  deletion_protection = false # it holds nothing
+  deletion_protection = false # it holds no data
 
-  # From outside only the public one can be reached. Pub/Sub and Cloud Scheduler of the same project count as inside; so do
-  # calls through the network (network.tf).
+  # Only the public function accepts requests from outside. Pub/Sub and Cloud Scheduler of the same project count as inside;
+  # so do calls through the network (network.tf).
   ingress = each.value.public ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY"
 
-  # The audience of every token that comes here, whatever address of the service was called.
+  # The audience of every token, independent of the service's address that was called.
   custom_audiences = [local.urls[each.key]]
 
-  # For all revisions together, so that a roll-out doesn't double what they open.
+  # For all revisions together, so that a roll-out does not double the connections.
   scaling {
     min_instance_count = each.value.min_instances
     max_instance_count = each.value.max_instances
   }
 
-  # Or a person who has gone back to an old revision would keep it there through every later deployment.
+  # Without this, a roll-back to an old revision would persist through every later deployment.
   traffic {
     type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
     percent = 100
@@ -99,7 +99,7 @@ resource "google_cloud_run_v2_service" "function" {
       max_instance_count = each.value.max_instances
     }
 
-    # Only where there is something to reach in it.
+    # Only for functions that use a database in the network.
     dynamic "vpc_access" {
       for_each = length(each.value.databases) > 0 ? [true] : []
       content {
@@ -129,7 +129,7 @@ resource "google_cloud_run_v2_service" "function" {
           cpu    = tostring(each.value.cpu)
           memory = each.value.memory
         }
-        cpu_idle          = true # paid for while a request is open, a subscription's stream included
+        cpu_idle          = true # billed while a request is open, including a subscription's stream
         startup_cpu_boost = true
       }
 
@@ -162,7 +162,7 @@ resource "google_cloud_run_v2_service" "function" {
         }
       }
 
-      # Neither asks a database, or an outage of PostgreSQL would kill every function, and keep it from starting.
+      # Neither probe asks a database; otherwise an outage of PostgreSQL would kill every function and keep it from starting.
       startup_probe {
         period_seconds    = 2
         timeout_seconds   = 2
@@ -172,8 +172,8 @@ resource "google_cloud_run_v2_service" "function" {
         }
       }
 
-      # It waits for a thread like any request does, and no request may hold one longer than the handler's time limit, which
-      # is below this one: so a busy instance is never taken for a dead one.
+      # The probe waits for a thread like any request, and no request may hold one longer than the handler's time limit, which
+      # is below the probe's: so a busy instance is never taken for a dead one.
       liveness_probe {
         period_seconds    = 60
         timeout_seconds   = 60
@@ -186,11 +186,11 @@ resource "google_cloud_run_v2_service" "function" {
   }
 
   lifecycle {
-    ignore_changes = [client, client_version] # whoever looked at it last
+    ignore_changes = [client, client_version] # the last tool that edited it
 
     precondition {
       condition     = var.image != null
-      error_message = "There is no image yet: build one and give it by digest (README.md, step 3). scripts/deploy does."
+      error_message = "There is no image yet: build one and set image to its digest (terraform/README.md, step 3), or use scripts/deploy."
     }
     precondition {
       condition     = each.value.cpu >= 1 || each.value.concurrency == 1
@@ -198,7 +198,7 @@ resource "google_cloud_run_v2_service" "function" {
     }
     precondition {
       condition     = length(each.value.topics) == 0 && !each.value.dead_letters || each.value.timeout_seconds < local.manifest.subscriptions.ack_deadline_seconds
-      error_message = "${each.key}: its timeout_seconds must be below the subscriptions' ack_deadline_seconds, or Pub/Sub comes again while it is still at work."
+      error_message = "${each.key}: its timeout_seconds must be below the subscriptions' ack_deadline_seconds; otherwise Pub/Sub retries while it still works."
     }
   }
 

@@ -1,23 +1,23 @@
-# GitHub Actions may deploy, where github_repository says which repository: no key anywhere, a token of the one workflow run is
-# exchanged for one of Google's. Whoever can deploy can do what the shop can do, so the door is narrow: one repository, its main
-# branch, and the GitHub environment of this system's name, whose reviewers and branches GitHub checks before it gives the token.
+# GitHub Actions may deploy if github_repository names a repository. There is no key: the token of one workflow run is exchanged
+# for one of Google's. A deployer can do everything that the shop can do, so access is narrow: one repository, its main branch,
+# and the GitHub environment named like `environment`, whose reviewers and branches GitHub checks before it issues the token.
 
 variable "github_repository" {
-  description = "The repository on GitHub whose deploy workflow may deploy here, such as owner/name; null for none."
+  description = "The GitHub repository whose deploy workflow may deploy here, for example owner/name; null for none."
   type        = string
   default     = null
 
   validation {
     condition     = var.github_repository == null || can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
-    error_message = "github_repository is owner/name, such as octocat/shop, without https://github.com/."
+    error_message = "github_repository must be owner/name, for example octocat/shop, without https://github.com/."
   }
 }
 
 locals {
   github = var.github_repository == null ? 0 : 1
 
-  # One for each kind of thing that Terraform makes here, the same as scripts/deploy asks of a person (deploy_checks.py). On the
-  # project, because it makes things that aren't there yet.
+  # One role for each kind of resource that Terraform creates, the same that scripts/deploy requires of a person
+  # (deploy_checks.py). They are on the project, because the resources do not exist yet.
   deployer_roles = toset([
     "roles/artifactregistry.admin",         # the registry, and who may push
     "roles/cloudbuild.builds.editor",       # starts a build
@@ -39,8 +39,8 @@ locals {
     "roles/storage.admin",                  # the buckets of builds and of the state
   ])
 
-  # All that Terraform grants on the project to functions. Nothing else can be granted by the deployer, so it can make nobody,
-  # itself included, an owner.
+  # All roles that Terraform grants to functions on the project. The deployer can grant no other role, so it can make no
+  # account, including itself, an owner.
   roles_it_may_grant = [
     "roles/cloudsql.client", "roles/cloudsql.instanceUser", "roles/cloudtrace.agent", "roles/datastore.user", "roles/datastore.viewer", "roles/monitoring.metricWriter", "roles/monitoring.viewer",
   ]
@@ -93,7 +93,7 @@ resource "google_service_account" "deployer" {
   depends_on = [google_project_service.api]
 }
 
-# The workflow passes for it.
+# The workflow impersonates the deployer.
 resource "google_service_account_iam_member" "github_deploys" {
   count = local.github
 
@@ -110,7 +110,7 @@ resource "google_project_iam_member" "deployer" {
   member  = "serviceAccount:${google_service_account.deployer[0].email}"
 }
 
-# Functions' grants, and no others.
+# Grants the functions' roles, and no others.
 resource "google_project_iam_member" "deployer_grants" {
   count = local.github
 
@@ -124,7 +124,7 @@ resource "google_project_iam_member" "deployer_grants" {
   }
 }
 
-# Sees that what it may not change is as it should be: the door itself, by which it came in.
+# Reads the workload identity pool, which it may not change, so that a plan can compare it.
 resource "google_project_iam_member" "deployer_sees_the_door" {
   count = local.github
 
@@ -133,7 +133,7 @@ resource "google_project_iam_member" "deployer_sees_the_door" {
   member  = "serviceAccount:${google_service_account.deployer[0].email}"
 }
 
-# The budget is the billing account's.
+# Manages the budget, which belongs to the billing account.
 resource "google_billing_account_iam_member" "deployer_budgets" {
   count = var.github_repository != null && var.billing_account != null ? 1 : 0
 
@@ -143,7 +143,7 @@ resource "google_billing_account_iam_member" "deployer_budgets" {
 }
 
 output "github_variables" {
-  description = "The variables that the GitHub environment needs, named like environment, for the workflow that deploys."
+  description = "The variables of the GitHub environment (named like `environment`) for the deploy workflow."
   value = var.github_repository == null ? null : {
     PROJECT_ID                 = var.project_id
     WORKLOAD_IDENTITY_PROVIDER = google_iam_workload_identity_pool_provider.github[0].name

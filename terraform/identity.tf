@@ -1,4 +1,4 @@
-# Who signs in to the shop.
+# Sign-in to the shop.
 
 resource "google_identity_platform_config" "sign_in" {
   autodelete_anonymous_users = true
@@ -18,8 +18,8 @@ resource "google_identity_platform_config" "sign_in" {
   depends_on = [google_project_service.api]
 }
 
-# What web pages name the project by when somebody signs in. It is no secret: every browser gets it, and all it opens is
-# the door to sign-in.
+# The key with which web pages identify the project at sign-in. It is not a secret: every browser gets it, and it gives access
+# to sign-in only.
 resource "google_apikeys_key" "web" {
   name         = join("-", compact(["shop-web", var.suffix]))
   display_name = "Sign-in to the shop"

@@ -1,9 +1,9 @@
-# functions/manifest.yaml is the one list of functions. Everything here follows from it, as it does for the code
-# (shared/config/manifest.py); nothing repeats it.
+# functions/manifest.yaml is the one list of functions. Terraform derives everything from it, as the code does
+# (shared/config/manifest.py).
 locals {
   manifest = yamldecode(file("${path.module}/../functions/manifest.yaml"))
 
-  # Every entry with its defaults, and with what the variables say of it in this system.
+  # Every entry with its defaults and this system's overrides.
   functions = {
     for name, entry in local.manifest.functions : name => merge(
       { http = false, public = false, topics = [], dead_letters = false, schedule = null, access = [], calls = "" },
@@ -16,7 +16,7 @@ locals {
         access       = try(entry.access, [entry.group])
         databases    = [for use in entry.uses : use if contains(["event_store", "command_database"], use)]
       },
-      # What is said of one function wins over the ceiling for all.
+      # A function's own value overrides the ceiling for all.
       {
         max_instances = coalesce(try(var.functions[name].max_instances, null), min(
           try(entry.max_instances, local.manifest.defaults.max_instances), coalesce(var.max_instances, 1000),
@@ -29,8 +29,8 @@ locals {
     if name != "sandbox_provider" || local.sandbox
   }
 
-  # The shop's own stand-in for a payment and a shipping provider, deployed only where one of the two is missing. It keeps its
-  # books in the memory of its one instance: a restart forgets them. For trying out, never for money.
+  # The sandbox payment and shipping provider, deployed only if one of the two is missing. It stores its ledger in the memory
+  # of its one instance, so a restart loses it. For trying out, never for money.
   sandbox = var.payment_url == null || var.shipping_url == null
 
   labels = {
@@ -47,6 +47,6 @@ data "google_project" "this" {
 check "providers" {
   assert {
     condition     = !(local.sandbox && var.environment == "prod")
-    error_message = "Orders are paid and shipped by the sandbox, which only pretends to: set payment_url and shipping_url before anybody orders."
+    error_message = "Orders are paid and shipped by the sandbox, which only pretends: set payment_url and shipping_url before the first order."
   }
 }

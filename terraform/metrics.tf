@@ -1,8 +1,8 @@
-# The metrics that report_metrics writes, described before anything asks for them: an alert policy on a metric that nobody
-# has described is refused. The table is the one that the code counts by, so name, kind, unit and labels are the same.
+# The descriptors of the metrics that report_metrics writes. They must exist first: Cloud Monitoring refuses an alert policy on
+# an unknown metric. They are read from the table in the code, so name, kind, unit and labels are the same.
 #
-# report_metrics describes what Cloud Monitoring has not heard of, and finds all of it here. Should it ever be first, that is
-# no conflict either: describing a metric again, in the same words, changes nothing.
+# report_metrics creates descriptors that do not exist, and finds all of them here. If it ever runs first, there is no conflict
+# either: creating the same descriptor again changes nothing.
 locals {
   metric_table = regexall(
     "(?m)^shop_(\\w+) +(counter|gauge) +(1|s) +stores *(.*)\\n    (.*)$",
@@ -39,8 +39,8 @@ resource "google_monitoring_metric_descriptor" "shop" {
   depends_on = [google_project_service.api]
 }
 
-# How the policies and the dashboard name a metric: of the shop's own by its descriptor, so that one that does not exist is
-# a mistake that Terraform finds, and so that it is described first.
+# The filters of the policies and the dashboard. The shop's own metrics are named by their descriptor, so that Terraform finds a
+# wrong name, and creates the descriptor first.
 locals {
   of_shop = {
     for name, one in google_monitoring_metric_descriptor.shop : name => "metric.type=\"${one.type}\" AND resource.type=\"global\""

@@ -1,8 +1,8 @@
-# Brings both databases up to date and gives each function's user its roles. Terraform only makes the job; it is run before
+# The job that migrates both databases and grants each function's user its roles. Terraform only creates it; run it before
 # new code gets traffic: gcloud run jobs execute shop-migrate --wait
 
 locals {
-  # Everything it makes belongs to this role, so that users can come and go.
+  # This role owns everything that the job creates, so that users can be replaced.
   as_owner = "&options=-c%20role%3Dcloudsqlsuperuser"
 }
 
@@ -17,14 +17,14 @@ resource "google_cloud_run_v2_job" "migrate" {
   name                = "shop-migrate"
   location            = var.region
   labels              = local.labels
-  deletion_protection = false # it holds nothing
+  deletion_protection = false # it holds no data
 
   template {
     labels = local.labels
 
     template {
       service_account = google_service_account.migrate.email
-      max_retries     = 0 # whoever runs it wants to know
+      max_retries     = 0 # the person who runs it should see the failure
       timeout         = "3600s"
 
       vpc_access {
@@ -44,7 +44,7 @@ resource "google_cloud_run_v2_job" "migrate" {
 
       containers {
         image   = var.image
-        command = ["/cnb/lifecycle/launcher"] # of buildpacks; it finds Python
+        command = ["/cnb/lifecycle/launcher"] # the buildpacks' launcher, which finds Python
         args    = ["--", "python", "-m", "scripts.local.migrate"]
 
         resources {
@@ -75,14 +75,14 @@ resource "google_cloud_run_v2_job" "migrate" {
   }
 
   lifecycle {
-    ignore_changes = [client, client_version] # whoever looked at it last
+    ignore_changes = [client, client_version] # the last tool that edited it
 
     precondition {
       condition     = var.image != null
-      error_message = "There is no image yet: build one and give it by digest (README.md, step 3). scripts/deploy does."
+      error_message = "There is no image yet: build one and set image to its digest (terraform/README.md, step 3), or use scripts/deploy."
     }
   }
 
-  # It can't give roles to users that aren't there.
+  # It cannot grant roles to users that do not exist.
   depends_on = [google_sql_database.database, google_sql_user.function, google_project_iam_member.signs_in_to_postgres, google_project_iam_member.reaches_postgres, google_dns_record_set.run]
 }

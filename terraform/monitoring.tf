@@ -1,4 +1,4 @@
-# Who is told, whether the door is open, and one page that shows how the shop does.
+# The notification channel, the uptime check and the dashboard.
 
 resource "google_monitoring_notification_channel" "email" {
   display_name = "Shop alerts"
@@ -9,11 +9,11 @@ resource "google_monitoring_notification_channel" "email" {
   depends_on = [google_project_service.api]
 }
 
-# /health/ready answers 200 as long as every store that graphql needs does.
+# /health/ready answers 200 as long as every store that graphql needs answers.
 resource "google_monitoring_uptime_check_config" "graphql" {
   display_name = "GraphQL is ready"
-  period       = var.environment == "prod" ? "60s" : "300s" # each check wakes an instance, from six places
-  timeout      = "30s"                                      # an instance that has to start first takes some seconds
+  period       = var.environment == "prod" ? "60s" : "300s" # each check starts an instance, from six locations
+  timeout      = "30s"                                      # a cold start takes some seconds
   user_labels  = local.labels
 
   http_check {
@@ -51,7 +51,7 @@ locals {
   ]
 }
 
-# A grid and no positions: what is 0 there, Cloud Monitoring leaves out, and every plan would want to put it back.
+# A grid without positions: Cloud Monitoring drops a position of 0, and every plan would add it again.
 resource "google_monitoring_dashboard" "shop" {
   dashboard_json = jsonencode({
     displayName = "Shop (${var.environment})"

@@ -1,5 +1,5 @@
-# A network of the shop's own, for two things: PostgreSQL has no public address, and the functions that only the shop calls
-# take nothing from outside.
+# The shop's own network, for two reasons: PostgreSQL has no public address, and internal functions accept no requests from
+# outside.
 
 resource "google_compute_network" "shop" {
   name                    = "shop"
@@ -8,7 +8,7 @@ resource "google_compute_network" "shop" {
   depends_on = [google_project_service.api]
 }
 
-# An instance takes up to two addresses, and a new revision starts before the old one has gone: room for a thousand of them.
+# An instance uses up to two addresses, and a new revision starts before the old one ends: room for a thousand instances.
 resource "google_compute_subnetwork" "functions" {
   name                     = "shop-functions"
   network                  = google_compute_network.shop.id
@@ -17,7 +17,7 @@ resource "google_compute_subnetwork" "functions" {
   private_ip_google_access = true # see the zone below
 }
 
-# Where Google puts PostgreSQL's machines.
+# The address range of PostgreSQL's machines.
 resource "google_compute_global_address" "databases" {
   name          = "shop-databases"
   network       = google_compute_network.shop.id
@@ -32,16 +32,16 @@ resource "google_service_networking_connection" "databases" {
   service                 = "servicenetworking.googleapis.com"
   reserved_peering_ranges = [google_compute_global_address.databases.name]
 
-  # Google gives it back days after the last database is deleted; deleting it earlier fails. Should the shop be put up again
-  # meanwhile, what is left of it is taken over.
+  # Google releases the connection days after the last database is deleted; deleting it earlier fails. If the shop is deployed
+  # again before that, Terraform takes over the existing connection.
   deletion_policy         = "ABANDON"
   update_on_creation_fail = true
 }
 
-# One function calls another over this network, or `ingress = internal` would turn it away: a function's own way out, straight
-# to Google, counts as outside. So inside the network, every name under run.app stands for private.googleapis.com, whose
-# four addresses are among the private ranges that Direct VPC egress takes, and which Private Google Access carries on.
-# Everything else (Firestore, Pub/Sub, a real payment provider) still goes straight out, so no NAT is needed.
+# Functions call each other over this network, because `ingress = internal` refuses a function's default egress, which counts
+# as outside. So inside the network, every name under run.app resolves to private.googleapis.com, whose four addresses are
+# among the private ranges that Direct VPC egress routes and Private Google Access serves. All other traffic (Firestore,
+# Pub/Sub, a real payment provider) still goes out directly, so no NAT is needed.
 resource "google_dns_managed_zone" "run" {
   name        = "shop-run-app"
   dns_name    = "run.app."

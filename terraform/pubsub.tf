@@ -1,5 +1,5 @@
-# Topics, and a push subscription for every consumer of each. What a consumer could not take goes to a topic of its own,
-# from where the recorder takes it. Names and numbers: as shared/config/manifest.py has them.
+# Topics, and a push subscription for every consumer of each. Messages that a consumer could not process go to its own
+# dead-letter topic, and from there to the recorder. Names and numbers are those of shared/config/manifest.py.
 
 locals {
   consumers = merge([
@@ -43,7 +43,7 @@ resource "google_pubsub_subscription" "push" {
   name                       = each.key
   topic                      = google_pubsub_topic.topic[each.value.topic].id
   labels                     = local.labels
-  ack_deadline_seconds       = local.delivery.ack_deadline_seconds # also how long a push may take
+  ack_deadline_seconds       = local.delivery.ack_deadline_seconds # also the time limit of a push
   message_retention_duration = "604800s"                           # 7 days
 
   push_config {
@@ -59,7 +59,7 @@ resource "google_pubsub_subscription" "push" {
     maximum_backoff = "${local.delivery.max_backoff_seconds}s"
   }
 
-  # A recorder has none: it is tried until it succeeds, or its messages are too old.
+  # A recorder has none: its messages are retried until they succeed or expire.
   dynamic "dead_letter_policy" {
     for_each = each.value.dead_letter_topic == null ? [] : [each.value.dead_letter_topic]
     content {
@@ -69,10 +69,10 @@ resource "google_pubsub_subscription" "push" {
   }
 
   expiration_policy {
-    ttl = "" # never, however quiet it is
+    ttl = "" # never expires, even when unused
   }
 
-  # Without these it would push in vain and count each as an attempt.
+  # Without these rights every push would fail and count as an attempt.
   depends_on = [google_cloud_run_v2_service_iam_member.pushed_to, google_service_account_iam_member.pubsub_signs_pushes]
 }
 
@@ -92,7 +92,7 @@ resource "google_service_account" "push" {
   depends_on = [google_project_service.api]
 }
 
-# Pub/Sub moves what nobody could take to the dead-letter topic,
+# Pub/Sub publishes undeliverable messages to the dead-letter topic,
 resource "google_pubsub_topic_iam_member" "pubsub_gives_up" {
   for_each = local.consumers
 
@@ -101,7 +101,7 @@ resource "google_pubsub_topic_iam_member" "pubsub_gives_up" {
   member = google_project_service_identity.pubsub.member
 }
 
-# and takes it off the subscription.
+# and acknowledges them on the subscription.
 resource "google_pubsub_subscription_iam_member" "pubsub_takes_off" {
   for_each = local.consumers
 
@@ -110,14 +110,14 @@ resource "google_pubsub_subscription_iam_member" "pubsub_takes_off" {
   member       = google_project_service_identity.pubsub.member
 }
 
-# A push comes from the push account, in whose name Pub/Sub signs,
+# Pub/Sub signs pushes as the push account,
 resource "google_service_account_iam_member" "pubsub_signs_pushes" {
   service_account_id = google_service_account.push.name
   role               = "roles/iam.serviceAccountTokenCreator"
   member             = google_project_service_identity.pubsub.member
 }
 
-# and which the function lets in.
+# which may call the function.
 resource "google_cloud_run_v2_service_iam_member" "pushed_to" {
   for_each = toset([for one in values(local.subscriptions) : one.function])
 

@@ -1,4 +1,4 @@
-# Where the image is made and kept.
+# The registry, and the builds of the image.
 
 resource "google_artifact_registry_repository" "images" {
   repository_id = "shop"
@@ -9,7 +9,7 @@ resource "google_artifact_registry_repository" "images" {
 
   cleanup_policy_dry_run = false
 
-  # Enough to go back to; Cloud Run keeps a copy of its own of what is serving.
+  # Enough for roll-backs; Cloud Run keeps its own copy of the images that serve.
   cleanup_policies {
     id     = "keep-the-newest"
     action = "KEEP"
@@ -28,7 +28,7 @@ resource "google_artifact_registry_repository" "images" {
   depends_on = [google_project_service.api]
 }
 
-# The source that a build gets and the log that it writes; neither is needed for long.
+# The source and the log of builds; neither is needed for long.
 resource "google_storage_bucket" "builds" {
   name                        = "${var.project_id}-shop-builds"
   location                    = var.region
@@ -71,7 +71,7 @@ resource "google_storage_bucket_iam_member" "build_reads_and_logs" {
   member = "serviceAccount:${google_service_account.build.email}"
 }
 
-# Sees that the bucket is there, which a build makes sure of before it logs.
+# Reads the bucket's metadata, which a build checks before it logs.
 resource "google_storage_bucket_iam_member" "build_sees_its_bucket" {
   bucket = google_storage_bucket.builds.name
   role   = "roles/storage.legacyBucketReader"

@@ -1,4 +1,4 @@
-# Cloud Scheduler calls what the manifest gives a schedule.
+# Cloud Scheduler calls the functions that have a schedule in the manifest.
 
 locals {
   scheduled = { for name, function in local.functions : name => function if function.schedule != null }
@@ -11,7 +11,7 @@ resource "google_service_account" "scheduler" {
   depends_on = [google_project_service.api]
 }
 
-# The scheduler calls what has a schedule, and nothing else.
+# The scheduler may call the functions that have a schedule, and no others.
 resource "google_cloud_run_v2_service_iam_member" "scheduled" {
   for_each = local.scheduled
 
@@ -30,7 +30,7 @@ resource "google_cloud_scheduler_job" "schedule" {
   time_zone        = "Etc/UTC"
   attempt_deadline = "${each.value.timeout_seconds + 10}s"
 
-  # What failed is made up for by the next run.
+  # No retry: the next run does the work of a failed one.
   retry_config {
     retry_count = 0
   }

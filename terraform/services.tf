@@ -1,4 +1,4 @@
-# The APIs. scripts/deploy has enabled the first two before: without them Terraform can't enable any.
+# The APIs. scripts/deploy enables the first two before, because Terraform needs them to enable others.
 locals {
   apis = toset([
     "cloudresourcemanager.googleapis.com", # the project's number

@@ -1,5 +1,5 @@
-# What is promised of mutations, and when to wake somebody: when the month's failures are being used up too fast.
-# A mutation is a request to one of the command functions. It failed when the answer was a 5xx: refusals are the client's.
+# The service level objective of mutations, and the alerts when its error budget burns too fast.
+# A mutation is a request to one of the command functions. It failed if the answer was a 5xx: refusals are the client's fault.
 
 resource "google_monitoring_custom_service" "mutations" {
   service_id   = "shop-mutations"
@@ -18,8 +18,7 @@ locals {
     ])})",
   ])
 
-  # After Google's Site Reliability Workbook: both windows must burn, the short one so that the alert ends when the trouble
-  # does. `rate`: 14.4 uses 2 % of the budget of 30 days in an hour, 6 uses 5 % in six.
+  # After Google's Site Reliability Workbook: both windows must burn; the short one ends the alert soon after the failures end. `rate`: 14.4 uses 2 % of the budget of 30 days in an hour, 6 uses 5 % in six.
   burn_rates = {
     fast = { severity = "CRITICAL", rate = 14.4, long = "3600s", short = "300s" }
     slow = { severity = "WARNING", rate = 6, long = "21600s", short = "1800s" }
@@ -67,14 +66,14 @@ resource "google_monitoring_alert_policy" "burn_rate" {
   documentation {
     mime_type = "text/markdown"
     content   = <<-EOT
-      More than 1 of 1,000 mutations may not fail, and ${each.value.rate} times as many do.
+      At most 1 of 1,000 mutations may fail, and ${each.value.rate} times as many do.
 
       **First**, see which commands fail and why:
 
           gcloud logging read 'resource.type="cloud_run_revision" severity>=ERROR' --project ${var.project_id} --freshness 30m --limit 30
 
-      and as an admin ask `{ health { status checks { name status message } } }`. All of them at once: the event store (connections,
-      processor: dashboard "Shop"). One of them, since the last deployment: put the revision before it back with
+      and as an admin query `{ health { status checks { name status message } } }`. All of them at once: the event store (connections,
+      processor: dashboard "Shop"). One of them, since the last deployment: go back to the previous revision with
       `gcloud run services update-traffic SERVICE --to-revisions REVISION=100 --region ${var.region} --project ${var.project_id}`.
     EOT
   }

@@ -1,5 +1,5 @@
-# The order that is placed when something new has been deployed: scripts/deploy runs this job (outside prod, or when told to).
-# The job signs itself in, so whoever deploys only needs to be allowed to run it.
+# The job that places an order after a deployment: scripts/deploy runs it (outside prod, or with --smoke).
+# The job signs itself in, so the person who deploys only needs the right to run it.
 
 resource "google_project_service" "signing" {
   service            = "iamcredentials.googleapis.com"
@@ -15,8 +15,8 @@ resource "google_service_account" "smoke" {
   depends_on = [google_project_service.api]
 }
 
-# Identity Platform takes the word of any of the project's own accounts for who somebody is; this one may sign, for itself
-# alone, that it is an admin. So nobody else may use this account, or they would be one.
+# Identity Platform accepts a custom token signed by any of the project's service accounts. This account may sign only for
+# itself that it is an admin, so no other principal may use it: that would make it an admin.
 resource "google_service_account_iam_member" "smoke_signs" {
   service_account_id = google_service_account.smoke.name
   role               = "roles/iam.serviceAccountTokenCreator"
@@ -27,19 +27,19 @@ resource "google_cloud_run_v2_job" "smoke" {
   name                = "shop-smoke"
   location            = var.region
   labels              = local.labels
-  deletion_protection = false # it holds nothing
+  deletion_protection = false # it holds no data
 
   template {
     labels = local.labels
 
     template {
       service_account = google_service_account.smoke.email
-      max_retries     = 0       # whoever runs it wants to know
-      timeout         = "1200s" # on the first day it waits for its rights
+      max_retries     = 0       # the person who runs it should see the failure
+      timeout         = "1200s" # at first it waits until its rights are known
 
       containers {
         image   = var.image
-        command = ["/cnb/lifecycle/launcher"] # of buildpacks; it finds Python
+        command = ["/cnb/lifecycle/launcher"] # the buildpacks' launcher, which finds Python
         args    = ["--", "python", "-m", "scripts.local.smoke"]
 
         resources {
@@ -59,14 +59,14 @@ resource "google_cloud_run_v2_job" "smoke" {
         }
         env {
           name  = "WEB_API_KEY"
-          value = google_apikeys_key.web.key_string # every browser gets it, too
+          value = google_apikeys_key.web.key_string # not a secret: every browser gets it
         }
       }
     }
   }
 
   lifecycle {
-    ignore_changes = [client, client_version] # whoever looked at it last
+    ignore_changes = [client, client_version] # the last tool that edited it
   }
 
   depends_on = [google_project_service.signing, google_service_account_iam_member.smoke_signs]

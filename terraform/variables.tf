@@ -4,147 +4,147 @@ variable "project_id" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
-    error_message = "project_id is the project's id, such as my-shop-123 (6 to 30 letters, digits and hyphens), not its name or number. `gcloud projects list` shows it."
+    error_message = "project_id must be the project's id, for example my-shop-123 (6 to 30 letters, digits and hyphens), not its name or number. `gcloud projects list` shows it."
   }
 }
 
 variable "region" {
-  description = "Where everything runs and lies, such as asia-northeast1. The data cannot be moved later."
+  description = "The region of everything, for example asia-northeast1. The data cannot be moved later."
   type        = string
   default     = "asia-northeast1"
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]{1,2}$", var.region))
-    error_message = "region is a single region such as asia-northeast1 or europe-west1, not a zone (asia-northeast1-a) nor a multi-region (eu). `gcloud run regions list` shows them."
+    error_message = "region must be a single region, for example asia-northeast1 or europe-west1, not a zone (asia-northeast1-a) nor a multi-region (eu). `gcloud run regions list` shows them."
   }
 }
 
 variable "environment" {
-  description = "What this system is for; it becomes a label, and prod warns of what only pretends."
+  description = "The environment, staging or prod. It becomes a label, and prod warns about the sandbox provider."
   type        = string
 
   validation {
     condition     = contains(["staging", "prod"], var.environment)
-    error_message = "environment is staging or prod."
+    error_message = "environment must be staging or prod."
   }
 }
 
 variable "image" {
-  description = "The functions' image, by digest: what scripts/deploy has built. Null only before the first build, when nothing but what the build needs is applied."
+  description = "The functions' image by digest, as built by scripts/deploy. Null only before the first build, when only the build's own resources are applied."
   type        = string
   default     = null
 
   validation {
     condition     = var.image == null || can(regex("^[a-z0-9.-]+/[a-z0-9._/-]+@sha256:[0-9a-f]{64}$", var.image))
-    error_message = "image is given by digest, such as REGION-docker.pkg.dev/PROJECT/shop/functions@sha256:..., so that what was tested is what runs; a tag may change."
+    error_message = "image must be a digest, for example REGION-docker.pkg.dev/PROJECT/shop/functions@sha256:..., so that the tested image is the one that runs; a tag may change."
   }
 }
 
 variable "admin_email" {
-  description = "Who signs in with this address, verified, is admin of the shop."
+  description = "The user with this verified address is the shop's admin."
   type        = string
 
   validation {
     condition     = can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", var.admin_email))
-    error_message = "admin_email is an e-mail address, such as admin@example.com."
+    error_message = "admin_email must be an e-mail address, for example admin@example.com."
   }
 }
 
 variable "alert_email" {
-  description = "Where alerts go; the admin's address when null."
+  description = "The address for alerts; the admin's if null."
   type        = string
   default     = null
 
   validation {
     condition     = var.alert_email == null || can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", var.alert_email))
-    error_message = "alert_email is an e-mail address, such as on-call@example.com, or null for the admin's."
+    error_message = "alert_email must be an e-mail address, for example on-call@example.com, or null for the admin's."
   }
 }
 
 variable "billing_account" {
-  description = "The billing account that the budget watches, such as 012345-6789AB-CDEF01; null for no budget."
+  description = "The billing account of the budget, for example 012345-6789AB-CDEF01; null for no budget."
   type        = string
   default     = null
 
   validation {
     condition     = var.billing_account == null || can(regex("^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$", var.billing_account))
-    error_message = "billing_account looks like 012345-6789AB-CDEF01; `gcloud billing accounts list` shows it."
+    error_message = "billing_account must look like 012345-6789AB-CDEF01; `gcloud billing accounts list` shows it."
   }
 }
 
 variable "monthly_budget" {
-  description = "In the billing account's currency: alerts at 50, 90 and 100 %; null for no budget."
+  description = "The monthly budget in the billing account's currency, with alerts at 50, 90 and 100 %; null for no budget."
   type        = number
   default     = null
 
   validation {
     condition     = var.monthly_budget == null || try(var.monthly_budget > 0, false)
-    error_message = "monthly_budget is an amount above 0 in the billing account's currency, or null for no budget."
+    error_message = "monthly_budget must be an amount above 0 in the billing account's currency, or null for no budget."
   }
 
   validation {
     condition     = (var.monthly_budget == null) == (var.billing_account == null)
-    error_message = "monthly_budget and billing_account come together: the budget is set on the billing account."
+    error_message = "monthly_budget and billing_account must be set together: the budget belongs to the billing account."
   }
 }
 
 variable "payment_url" {
-  description = "The payment provider's endpoint, as shared/gateways/providers.py calls it; the sandbox when null."
+  description = "The payment provider's endpoint, as shared/gateways/providers.py calls it; the sandbox if null."
   type        = string
   default     = null
 
   validation {
     condition     = var.payment_url == null || can(regex("^https://[^/]+(/.*[^/])?$", var.payment_url))
-    error_message = "payment_url begins with https:// and has no slash at its end."
+    error_message = "payment_url must begin with https:// and must not end with a slash."
   }
 }
 
 variable "shipping_url" {
-  description = "The shipping provider's endpoint; the sandbox when null."
+  description = "The shipping provider's endpoint; the sandbox if null."
   type        = string
   default     = null
 
   validation {
     condition     = var.shipping_url == null || can(regex("^https://[^/]+(/.*[^/])?$", var.shipping_url))
-    error_message = "shipping_url begins with https:// and has no slash at its end."
+    error_message = "shipping_url must begin with https:// and must not end with a slash."
   }
 }
 
 variable "payment_secret" {
-  description = "The name of a secret in Secret Manager: what to send to payment_url as the header Authorization, such as `Bearer sk_live_...`. Its value is never here."
+  description = "The name of a secret in Secret Manager whose value is sent to payment_url as the header Authorization, for example `Bearer sk_live_...`. Its value is never in Terraform."
   type        = string
   default     = null
 
   validation {
     condition     = var.payment_secret == null || (can(regex("^[A-Za-z0-9_-]{1,255}$", var.payment_secret)) && var.payment_url != null)
-    error_message = "payment_secret is the name of a secret, not its value, and goes with payment_url. Make it with: gcloud secrets create payment-authorization --data-file=-"
+    error_message = "payment_secret must be the name of a secret, not its value, and needs payment_url. Create it with: gcloud secrets create payment-authorization --data-file=-"
   }
 }
 
 variable "shipping_secret" {
-  description = "The same for shipping_url."
+  description = "The name of the secret whose value is sent to shipping_url as the header Authorization."
   type        = string
   default     = null
 
   validation {
     condition     = var.shipping_secret == null || (can(regex("^[A-Za-z0-9_-]{1,255}$", var.shipping_secret)) && var.shipping_url != null)
-    error_message = "shipping_secret is the name of a secret, not its value, and goes with shipping_url. Make it with: gcloud secrets create shipping-authorization --data-file=-"
+    error_message = "shipping_secret must be the name of a secret, not its value, and needs shipping_url. Create it with: gcloud secrets create shipping-authorization --data-file=-"
   }
 }
 
 variable "web_domains" {
-  description = "Domains of web pages, besides the shop's own, from which people may sign in."
+  description = "Domains of web pages, besides the shop's own, from which users may sign in."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for domain in var.web_domains : can(regex("^[a-z0-9-]+(\\.[a-z0-9-]+)*$", domain))])
-    error_message = "web_domains are domains such as shop.example.com, without https:// and without a path."
+    error_message = "web_domains must be domains, for example shop.example.com, without https:// and without a path."
   }
 }
 
 variable "functions" {
-  description = "What is different in this system from functions/manifest.yaml, by function; the rest is as it says there."
+  description = "This system's overrides of functions/manifest.yaml, by function."
   type = map(object({
     min_instances = optional(number)
     max_instances = optional(number)
@@ -157,34 +157,34 @@ variable "functions" {
 
   validation {
     condition     = alltrue([for name in keys(var.functions) : can(yamldecode(file("${path.module}/../functions/manifest.yaml")).functions[name])])
-    error_message = "functions has a name that functions/manifest.yaml does not know."
+    error_message = "functions has a name that is not in functions/manifest.yaml."
   }
 
   validation {
     condition     = alltrue([for function in values(var.functions) : try(function.max_instances > 0, true) && try(function.pool_size > 0, true)])
-    error_message = "functions: max_instances and pool_size are above 0."
+    error_message = "functions: max_instances and pool_size must be above 0."
   }
 }
 
 variable "max_instances" {
-  description = "No function gets more instances than this, unless `functions` says so; null for as many as the manifest says."
+  description = "The most instances of a function without an override in `functions`; null for the manifest's values."
   type        = number
   default     = null
 
   validation {
     condition     = var.max_instances == null || try(var.max_instances >= 1, false)
-    error_message = "max_instances is at least 1."
+    error_message = "max_instances must be at least 1."
   }
 }
 
 variable "pool_size" {
-  description = "No instance opens more connections to a database than this, unless `functions` says so; null for as many as the manifest says."
+  description = "The most connections that an instance opens to a database, without an override in `functions`; null for the manifest's values."
   type        = number
   default     = null
 
   validation {
     condition     = var.pool_size == null || try(var.pool_size >= 1, false)
-    error_message = "pool_size is at least 1."
+    error_message = "pool_size must be at least 1."
   }
 }
 
@@ -195,51 +195,51 @@ variable "database_tier" {
 
   validation {
     condition     = can(regex("^db-(f1-micro|g1-small|custom-[0-9]+-[0-9]+)$", var.database_tier))
-    error_message = "database_tier is db-custom-CPUS-MEGABYTES, such as db-custom-2-8192, or db-g1-small."
+    error_message = "database_tier must be db-custom-CPUS-MEGABYTES, for example db-custom-2-8192, or db-g1-small."
   }
 }
 
 variable "database_max_connections" {
-  description = "What PostgreSQL is told to accept; about 10 MB of its memory each when all are busy."
+  description = "PostgreSQL's max_connections; each takes about 10 MB of its memory when all are busy."
   type        = number
   default     = 500
 
   validation {
     condition     = var.database_max_connections >= 50 && var.database_max_connections <= 10000 && floor(var.database_max_connections) == var.database_max_connections
-    error_message = "database_max_connections is a whole number from 50 to 10000."
+    error_message = "database_max_connections must be a whole number from 50 to 10000."
   }
 }
 
 variable "high_availability" {
-  description = "Whether PostgreSQL has a standby in another zone. It doubles its price."
+  description = "Whether PostgreSQL has a standby in another zone, which doubles its price."
   type        = bool
   default     = true
 }
 
 variable "suffix" {
-  description = "For a system that is put up again where one was taken down: Google does not give the names of a PostgreSQL instance and of a key out again for a week and for a month. Changing it replaces both."
+  description = "A suffix for names, to deploy again in a project where the shop was deleted: Google reserves the name of a PostgreSQL instance for a week and of a key for a month. Changing it replaces both."
   type        = string
   default     = ""
 
   validation {
     condition     = can(regex("^[a-z0-9]{0,10}$", var.suffix))
-    error_message = "suffix is up to 10 small letters and digits, such as 2."
+    error_message = "suffix must be up to 10 lower-case letters and digits, for example 2."
   }
 }
 
 variable "trace_sample_ratio" {
-  description = "How many of all requests are traced, from 0 to 1. The first 2.5 million spans a month are free; an order makes about 60."
+  description = "The share of requests that are traced, from 0 to 1. The first 2.5 million spans a month are free; an order makes about 60."
   type        = number
   default     = 0.1
 
   validation {
     condition     = var.trace_sample_ratio >= 0 && var.trace_sample_ratio <= 1
-    error_message = "trace_sample_ratio is from 0 to 1."
+    error_message = "trace_sample_ratio must be from 0 to 1."
   }
 }
 
 variable "deletion_protection" {
-  description = "Whether PostgreSQL and Firestore refuse to be deleted. terraform/README.md says how to delete them nevertheless."
+  description = "Whether PostgreSQL and Firestore are protected from deletion. terraform/README.md says how to delete them."
   type        = bool
   default     = true
 }

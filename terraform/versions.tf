@@ -12,14 +12,14 @@ terraform {
     }
   }
 
-  # Partial: `terraform init -backend-config=bucket=BUCKET`. scripts/deploy makes the bucket and says its name.
+  # The bucket is given by `terraform init -backend-config=bucket=BUCKET`. scripts/deploy creates it and passes its name.
   backend "gcs" {
     prefix = "shop"
   }
 }
 
-# Quota and billing of the APIs are this project's, whoever runs Terraform: Identity Platform, Firebase rules and budgets
-# refuse a person's own credentials otherwise.
+# This project's quota and billing are used for the APIs, independent of the user who runs Terraform. Otherwise Identity
+# Platform, Firebase rules and budgets refuse a person's own credentials.
 provider "google" {
   project               = var.project_id
   region                = var.region

@@ -12,28 +12,33 @@ from scripts.local.bench_append import CONTENDERS, OURS, PLAIN, Rates, measure, 
 from scripts.local.emulators import start_postgres
 
 GOAL = 0.7
-"""Of the plain INSERT's rate: what we may lose to the outbox row, the version check and the encoding is three tenths."""
+"""The share of the plain INSERT's rate to reach: the outbox row, the version check and the encoding may cost the rest."""
 
 LITTLE, SLOWER = 1_000, 2.0
-"""Events in the shorter history, and how many times longer a query may take with the longer one."""
+"""Events in the short history, and how many times longer a query may take with the long one."""
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    what = parser.add_subparsers(title="what can be measured", metavar="WHAT", required=True)
+    measurements = parser.add_subparsers(title="measurements", metavar="MEASUREMENT", required=True)
     text = f"appends per second, next to a plain INSERT and to eventsourcing; exit status 1 below {GOAL} of the INSERT"
-    append = what.add_parser("append", help=text, description=text)
-    append.add_argument("--seconds", type=float, default=3, metavar="S", help="each measurement, after a warm-up (3)")
-    append.add_argument("--rounds", type=int, default=5, metavar="N", help="measurements of each, interleaved (5)")
+    append = measurements.add_parser("append", help=text, description=text)
+    append.add_argument("--seconds", type=float, default=3, metavar="S", help="seconds of each measurement (3)")
+    append.add_argument("--rounds", type=int, default=5, metavar="N", help="interleaved measurements of each (5)")
     append.add_argument(
-        "--clients", type=int, nargs="+", default=[1, 8], metavar="N", help="processes that append at once (1 8)"
+        "--clients",
+        type=int,
+        nargs="+",
+        default=[1, 8],
+        metavar="N",
+        help="numbers of appending processes (1 8)",
     )
     append.set_defaults(run=bench_append)
     text = f"monitoring queries with a history of a thousand events and of N; exit status 1 above {SLOWER} times"
-    monitoring = what.add_parser("monitoring", help=text, description=text)
-    monitoring.add_argument("--events", type=int, default=1_000_000, metavar="N", help="in the long one (1,000,000)")
+    monitoring = measurements.add_parser("monitoring", help=text, description=text)
+    monitoring.add_argument("--events", type=int, default=1_000_000, metavar="N", help="the long history (1,000,000)")
     monitoring.add_argument(
-        "--rounds", type=int, default=21, metavar="N", help="measurements of each, interleaved (21)"
+        "--rounds", type=int, default=21, metavar="N", help="measurements of each query, interleaved (21)"
     )
     monitoring.set_defaults(run=bench_monitoring, seconds=1, clients=[1])
     chosen = parser.parse_args()
@@ -45,7 +50,7 @@ def arguments() -> argparse.Namespace:
 
 
 def bench_monitoring(chosen: argparse.Namespace) -> int:
-    """0 when every query is as quick with a long history as with a short one, or nearly; 1 when one isn't."""
+    """Return 0 when no query takes over SLOWER times as long with the long history, else 1."""
     from scripts.local.bench_monitoring import EVENTS, QUERIES, answered, shop
 
     print(
@@ -59,7 +64,7 @@ def bench_monitoring(chosen: argparse.Namespace) -> int:
         slow = []
         print(f"{'':30}{LITTLE:>12,}{chosen.events:>14,}{'times':>8}")
         for name, query in QUERIES.items():
-            answered(little, query), answered(much, query)  # connections, statements and caches are there
+            answered(little, query), answered(much, query)  # warm up connections, statements and caches
             times = [(answered(little, query), answered(much, query)) for _ in range(chosen.rounds)]
             before, after = (median(column) for column in zip(*times, strict=True))
             ratio = after / before
@@ -70,7 +75,7 @@ def bench_monitoring(chosen: argparse.Namespace) -> int:
 
 
 def bench_append(chosen: argparse.Namespace) -> int:
-    """0 when the goal is met with every number of clients, 1 when it isn't."""
+    """Return 0 when the goal is met with every number of clients, else 1."""
     cells = [(contender, clients) for clients in chosen.clients for contender in CONTENDERS]
     rates: Rates = {cell: [] for cell in cells}
     with tempfile.TemporaryDirectory(prefix="shop-bench-") as folder:
@@ -88,7 +93,7 @@ def bench_append(chosen: argparse.Namespace) -> int:
 
 
 def ratios(rates: Rates, contender: str, clients: int) -> list[float]:
-    """To the plain INSERT of the same round: what disturbed the machine in that round has disturbed both."""
+    """Return the rates relative to the plain INSERT of the same round, since both met the same disturbances."""
     pairs = zip(rates[contender, clients], rates[PLAIN, clients], strict=True)
     return [rate / plain for rate, plain in pairs]
 
@@ -121,7 +126,7 @@ def main() -> int:
         status: int = chosen.run(chosen)
         return status
     except EOFError:
-        print("\nA client died; its message above says why", file=sys.stderr)
+        print("\nA client process died; its message above says why", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

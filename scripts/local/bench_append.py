@@ -1,4 +1,4 @@
-"""Three ways to append one event, and how many of them processes get done at once in a given time."""
+"""Append one event in three ways, and measure how often processes do it at the same time in a given time."""
 
 import multiprocessing
 import signal
@@ -30,19 +30,19 @@ from shared.postgres.migrations import migrate
 from shared.postgres.pool import connect
 
 Rates = dict[tuple[str, int], list[float]]
-"""Appends per second, one a round, by contender and number of clients."""
+"""Appends per second, one number a round, by contender and number of clients."""
 
 STREAMS = 16
-"""Each client's own, written in turn."""
+"""The number of streams of each client, written in turn."""
 
 WARM_UP = 0.5
-"""Seconds, under full load: connections, prepared statements and cached plans are there when counting begins."""
+"""Seconds under full load before counting, so that connections, statements and plans are cached."""
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
 def set_up(url: str) -> None:
-    """The event store's schema, and beside its table of events an equal one for the plain INSERT."""
+    """Create the event store's schema, and a copy of its events table for the plain INSERT."""
     _CONTEXT.set_forkserver_preload([__name__])
     migrate(url, SQL_FOLDERS["event_store"])
     with psycopg.connect(url) as connection:
@@ -51,7 +51,7 @@ def set_up(url: str) -> None:
 
 
 def plain_insert(url: str) -> Iterator[None]:
-    """Nothing is computed but what must differ from row to row."""
+    """Insert one row at each step, computing only the values that differ from row to row."""
     insert = """INSERT INTO plain_events (id, stream, version, type, schema_version, data, metadata, recorded_at)
                 VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"""
     data = f'{{"product_id": "{uuid4()}", "price": {{"amount": "1200", "currency": "JPY"}}}}'
@@ -66,7 +66,7 @@ def plain_insert(url: str) -> Iterator[None]:
 
 
 def our_append(url: str) -> Iterator[None]:
-    """What a command's append does: encode, write event and outbox row. Publishing is left to the relay."""
+    """Append as a command does: encode, write the event and its outbox row. Publishing is left to the relay."""
     store = PostgresEventStore(connect(url, size=4))
     refs = [PRODUCT.ref(uuid4()) for _ in range(STREAMS)]
     price, context = Money(Decimal(1200)), fresh("bench")
@@ -85,7 +85,7 @@ class TheirProduct(TheirAggregate):
 
 
 def their_save(url: str) -> Iterator[None]:
-    """eventsourcing as its documentation sets it up for PostgreSQL. It saves no outbox row: its readers follow the log."""
+    """Save with eventsourcing, set up as its documentation says. It has no outbox row: its readers follow the log."""
     shop = _their_application(url, CREATE_TABLE="no")
     for product in cycle([TheirProduct() for _ in range(STREAMS)]):
         if product.pending_events == []:
@@ -95,8 +95,8 @@ def their_save(url: str) -> Iterator[None]:
 
 
 def _their_application(url: str, **settings: str) -> Application[UUID]:
-    given = conninfo_to_dict(url)
-    where = {f"POSTGRES_{name.upper()}": str(given.get(name, "")) for name in ("dbname", "host", "user", "password")}
+    parts = conninfo_to_dict(url)
+    where = {f"POSTGRES_{name.upper()}": str(parts.get(name, "")) for name in ("dbname", "host", "user", "password")}
     return Application({"PERSISTENCE_MODULE": "eventsourcing.postgres"} | where | settings)
 
 
@@ -105,7 +105,7 @@ CONTENDERS: dict[str, Callable[[str], Iterator[None]]] = {PLAIN: plain_insert, O
 
 
 def measure(url: str, contender: str, clients: int, seconds: float) -> float:
-    """Appends per second of all clients together. Raises EOFError when a client died, after it has said why."""
+    """Return the appends per second of all clients together. Raise EOFError when a client died and printed why."""
     barrier = _CONTEXT.Barrier(clients)
     running, receivers = [], []
     try:
@@ -125,7 +125,7 @@ def measure(url: str, contender: str, clients: int, seconds: float) -> float:
 
 
 def _client(contender: str, url: str, barrier: Barrier, seconds: float, result: "Pipe[int, int]") -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started the clients
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     appends = CONTENDERS[contender](url)
     next(appends)
     barrier.wait(timeout=30)
@@ -134,7 +134,7 @@ def _client(contender: str, url: str, barrier: Barrier, seconds: float, result: 
 
 
 def _appended(appends: Iterator[None], seconds: float) -> int:
-    """How many there were in so many seconds."""
+    """Append for this many seconds; return the number of appends."""
     until = time.perf_counter() + seconds
     number = 0
     while time.perf_counter() < until:

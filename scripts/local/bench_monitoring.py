@@ -1,4 +1,4 @@
-"""Two shops, one with a thousand times the history of the other, and how long each takes to answer what monitoring asks."""
+"""Measure how long a shop with a short history and one with a long history take to answer monitoring queries."""
 
 import asyncio
 import logging
@@ -51,10 +51,10 @@ QUERIES = {
     "dashboardStats": "{ dashboardStats { totalEvents eventsPerMinute totalCommands } }",
     "health": "{ health { status } }",
 }
-"""What a person who watches the shop asks for, with the limits that apply when none is given."""
+"""The queries of a person who watches the shop, with the default limits."""
 
 EVENTS = 5
-"""Of one order."""
+"""The number of events of one order."""
 
 
 class Shop(NamedTuple):
@@ -64,7 +64,7 @@ class Shop(NamedTuple):
 
 @contextmanager
 def shop(folder: Path, orders: int) -> Iterator[Shop]:
-    """A shop on a server of its own, in which so many orders have been confirmed."""
+    """Yield a shop on its own PostgreSQL server, with this many confirmed orders."""
     event_store, command_database, stop = start_postgres(folder / "data")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))  # no access lines
     settings = Settings(
@@ -88,7 +88,7 @@ def shop(folder: Path, orders: int) -> Iterator[Shop]:
 
 
 def _one_order(engines: Engines) -> UUID:
-    """Confirmed, and with it all that is written meanwhile, by the code that writes it."""
+    """Record one confirmed order with its saga and executions, through the production code; return its id."""
     order_id, price = uuid4(), Money(Decimal(1500))
     item = happened.OrderItem(uuid4(), "宇治抹茶 40g", 1, price.amount)
     story = [
@@ -120,13 +120,13 @@ SELECT gen_random_uuid(), replace(stream, %(order)s, new), version, type, schema
     replace(data::text, %(order)s, new)::jsonb, metadata || jsonb_build_object('correlation_id', new),
     recorded_at - number * interval '1 second'
 FROM copies, events ORDER BY number DESC, version
-"""  # noqa: S608 - put together of constants only
+"""  # noqa: S608 - made of constants only
 _SAGAS: LiteralString = f"""{_COPIES}
 INSERT INTO sagas (id, type, version, status, deadline_at, progress, correlation_id, created_at, updated_at)
 SELECT new::uuid, type, version, status, deadline_at, replace(progress::text, %(order)s, new)::jsonb, new,
     created_at - number * interval '1 second', updated_at - number * interval '1 second'
 FROM copies, sagas
-"""  # noqa: S608 - put together of constants only
+"""  # noqa: S608 - made of constants only
 _HISTORIES: LiteralString = """
 INSERT INTO saga_history (saga_id, version, entry, kind, name, data, message, progress, recorded_at)
 SELECT s.id, h.version, h.entry, h.kind, h.name, replace(h.data::text, %(order)s, s.id::text)::jsonb,
@@ -139,7 +139,7 @@ INSERT INTO executions (id, kind, name, status, milliseconds, error, subject, da
 SELECT gen_random_uuid(), kind, name, status, milliseconds, error, replace(subject, %(order)s, new), data, new,
     recorded_at - number * interval '1 second'
 FROM copies, executions
-"""  # noqa: S608 - put together of constants only
+"""  # noqa: S608 - made of constants only
 
 
 def _multiply(url: str, copy: LiteralString, order: UUID, copies: int) -> None:
@@ -149,7 +149,7 @@ def _multiply(url: str, copy: LiteralString, order: UUID, copies: int) -> None:
 
 
 def answered(shop: Shop, query: str) -> float:
-    """Milliseconds. Raises AssertionError for an answer with errors."""
+    """Return the milliseconds that the query took. Raise AssertionError when the answer has errors."""
     use(shop.engines)
     asked = query.replace("ORDER", str(shop.order)).replace("NOW", datetime.now(UTC).isoformat())
     began = time.perf_counter()

@@ -1,5 +1,6 @@
-"""Every check of the repository, one after the other; all of them run even when one fails."""
+"""Run every check of the repository: lint, format, types, layers and tests. A failure does not stop the others."""
 
+import argparse
 import subprocess
 import sys
 import time
@@ -17,7 +18,19 @@ CHECKS: dict[str, list[str | Path]] = {
 
 
 ALL_TESTS = ["-n", "2", "--dist", "loadfile"]
-"""Two files at a time: those that take engines away mostly wait."""
+"""Two test files run at a time: the tests of outages mostly wait."""
+
+
+def arguments() -> list[str]:
+    """Return the arguments for pytest. Exit after printing the help when it is asked for."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/test",
+        usage="scripts/test [-h] [PYTEST ARGUMENTS]",
+        description=__doc__,
+        epilog="All other arguments go to pytest, for example: scripts/test tests/domain -k cancel. A test that needs"
+        " something that this machine lacks is skipped with the reason.",
+    )
+    return parser.parse_known_args()[1]
 
 
 def main(pytest_arguments: list[str]) -> int:
@@ -25,8 +38,8 @@ def main(pytest_arguments: list[str]) -> int:
     for name, command in CHECKS.items():
         print(f"\n== {name}", flush=True)
         started = time.monotonic()
-        arguments = (pytest_arguments or ALL_TESTS) if name == "tests" else []
-        if subprocess.run([*command, *arguments], check=False).returncode:
+        options = (pytest_arguments or ALL_TESTS) if name == "tests" else []
+        if subprocess.run([*command, *options], check=False).returncode:
             failed.append(name)
         print(
             f"== {name}: {'failed' if name in failed else 'passed'} in {time.monotonic() - started:.0f} s", flush=True
@@ -36,4 +49,4 @@ def main(pytest_arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(arguments()))

@@ -1,4 +1,4 @@
-"""Bundles the GraphiQL console from npm packages, so that its page needs no other host at run time."""
+"""Bundle the GraphiQL console from npm packages, so that its page needs no other host at run time."""
 
 import fcntl
 import hashlib
@@ -36,11 +36,11 @@ BUNDLE = [
 
 
 class BuildError(Exception):
-    """Says in one line why the console could not be built."""
+    """The console could not be built; the message says why in one line."""
 
 
 def build_console(target: Path, report: Callable[[str], None]) -> bool:
-    """Bundle GraphiQL into `target`; True when it is there, False after reporting in one line why not."""
+    """Bundle GraphiQL into `target`. Return whether it exists afterwards; report in one line why not."""
     fingerprint = _fingerprint()
     if _is_built(target, fingerprint):
         return True
@@ -71,7 +71,7 @@ def _is_built(target: Path, fingerprint: str) -> bool:
 @contextmanager
 def _locked(target: Path) -> Iterator[None]:
     with target.with_name(f".{target.name}.lock").open("w") as lock:
-        # npm outlives a killed build: it keeps the lock too, until it no longer writes.
+        # npm outlives a killed build, so it inherits the lock and holds it while it still writes.
         os.set_inheritable(lock.fileno(), True)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,7 @@
-"""What the shop costs: idle, and with so many orders a month. Prices and assumptions are in scripts/local/prices.yaml."""
+"""Compute what the shop costs in a month: idle, and with a number of orders.
+
+Prices and assumptions are in scripts/local/prices.yaml.
+"""
 
 import argparse
 import re
@@ -15,7 +18,7 @@ from shared.config.manifest import ROOT, Function, manifest
 from shared.monitoring.metrics import METRICS
 
 Usage = Mapping[str, float]
-"""How much of each thing that has a price, in a month."""
+"""The amount used in a month, by the name of its price."""
 
 _HOURS = 730
 _MINUTES = _HOURS * 60
@@ -30,7 +33,7 @@ def data() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class System:
-    """As terraform/ENVIRONMENT.tfvars has it. `tier`: of PostgreSQL. `warm`: minimum instances, by function."""
+    """The sizes in terraform/ENVIRONMENT.tfvars. `tier`: PostgreSQL's. `warm`: minimum instances, by function."""
 
     tier: str
     standby: bool
@@ -44,28 +47,28 @@ class System:
 
 
 def system(environment: str) -> System:
-    given = (ROOT / "terraform" / f"{environment}.tfvars").read_text()
+    chosen = (ROOT / "terraform" / f"{environment}.tfvars").read_text()
     defaults = (ROOT / "terraform" / "variables.tf").read_text()
 
     def value(name: str) -> str:
-        found = re.search(rf'^{name}\s*= *"?([^"\s]+)', given, re.MULTILINE) or re.search(
+        match = re.search(rf'^{name}\s*= *"?([^"\s]+)', chosen, re.MULTILINE) or re.search(
             rf'variable "{name}" {{.*?default\s*= *"?([^"\s]+)', defaults, re.DOTALL
         )
-        assert found, name
-        return found[1]
+        assert match, f"neither {environment}.tfvars nor variables.tf sets {name}"
+        return match[1]
 
-    warm = {name: int(number) for name, number in re.findall(r"(\w+) = {[^}]*?min_instances = (\d+)", given)}
+    warm = {name: int(number) for name, number in re.findall(r"(\w+) = {[^}]*?min_instances = (\d+)", chosen)}
     uptime = 1 if environment == "prod" else 5  # terraform/monitoring.tf
     standby = value("high_availability") == "true"
     return System(value("database_tier"), standby, warm, uptime, float(value("trace_sample_ratio")))
 
 
 def idle(system: System) -> Usage:
-    """What is there, and what runs by the clock."""
+    """Return what a shop without orders uses: resources that exist, and scheduled functions."""
     assumed, functions = data()["assumed"], manifest().functions
     checks = assumed["uptime_places"] * _MINUTES / system.uptime_minutes
     series = sum(metric.most_series for metric in METRICS.values() if metric.known_to == "stores")
-    there = {
+    fixed = {
         "scheduler_jobs": sum(function.schedule is not None for function in functions.values()),
         "uptime_checks": checks,
         "metric_mib": series * _runs(functions["report_metrics"]) * 8 / _MIB,
@@ -76,11 +79,11 @@ def idle(system: System) -> Usage:
     }
     scheduled = [_calls(function, _runs(function)) for function in functions.values()]
     warm = [_warm(functions[name], instances) for name, instances in system.warm.items()]
-    return added(there, _database(system), _calls(functions["graphql"], checks), *scheduled, *warm)
+    return added(fixed, _database(system), _calls(functions["graphql"], checks), *scheduled, *warm)
 
 
 def of_orders(orders: float, system: System) -> Usage:
-    """What so many orders, and those who look around without ordering, add."""
+    """Return what a number of orders adds, including the visitors who only look around."""
     assumed, each, functions = data()["assumed"], data()["per_order"], manifest().functions
     queries, kept = assumed["queries_per_order"], orders * assumed["months_kept"]
     pushed = sum(calls for name, calls in each["calls"].items() if functions[name].topics)
@@ -107,9 +110,9 @@ def added(*usages: Usage) -> Usage:
 
 
 def cost(used: Usage) -> dict[str, float]:
-    """In dollars, by what has a price; what is free is not paid."""
+    """Return the dollars for each price, less the free amount."""
     prices = data()["prices"]
-    return {name: max(0.0, used.get(name, 0) - one.get("free", 0)) * one["price"] for name, one in prices.items()}
+    return {name: max(0.0, used.get(name, 0) - price.get("free", 0)) * price["price"] for name, price in prices.items()}
 
 
 def _database(system: System) -> Usage:
@@ -144,7 +147,7 @@ def _gib(function: Function) -> float:
 
 
 def _runs(function: Function) -> float:
-    """In a month, of what a schedule calls: every minute, or at one minute of every hour."""
+    """Return how often a schedule calls the function in a month: every minute, or once an hour."""
     if not function.schedule:
         return 0
     return _MINUTES if function.schedule.cron == "* * * * *" else _HOURS
@@ -155,18 +158,18 @@ def _terraform() -> str:
 
 
 def _conditions() -> int:
-    """One for each threshold, two for each burn rate, and those that are written out."""
+    """Count the alert conditions: one for each threshold, two for each burn rate, and the literal ones."""
     text = _terraform()
     thresholds = len(re.findall(r"^ {6}lasting +=", text, re.MULTILINE))
     burning = 2 * len(re.findall(r"\{ severity = .*rate = .*long = ", text))
-    single = len(re.findall(r"^ {2}conditions {$", text, re.MULTILINE)) - 1  # one of them is the thresholds'
+    single = len(re.findall(r"^ {2}conditions {$", text, re.MULTILINE)) - 1  # one block serves all thresholds
     return thresholds + burning + single
 
 
 def report(environment: str, orders: float) -> str:
     chosen = system(environment)
-    still = idle(chosen)
-    before, after = cost(still), cost(added(still, of_orders(orders, chosen)))
+    at_rest = idle(chosen)
+    before, after = cost(at_rest), cost(added(at_rest, of_orders(orders, chosen)))
     lines = [f"| {environment}, US dollars a month | idle | {orders:,.0f} orders |", "|---|---|---|"]
     for name in sorted(after, key=lambda name: -after[name]):
         if round(after[name], 2) > 0:
@@ -177,11 +180,11 @@ def report(environment: str, orders: float) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/cost", description=__doc__)
-    parser.add_argument("--environment", choices=["staging", "prod"], default="prod", help="(prod)")
-    parser.add_argument("--orders", type=float, default=1_000_000, metavar="N", help="a month (1,000,000)")
+    parser.add_argument("--environment", choices=["staging", "prod"], default="prod", help="whose sizes to use (prod)")
+    parser.add_argument("--orders", type=float, default=1_000_000, metavar="N", help="orders a month (1,000,000)")
     chosen = parser.parse_args()
     if not 0 <= chosen.orders < float("inf"):
-        parser.error("--orders is a number of orders, 0 or more")
+        parser.error(f"--orders must be a number, 0 or more; got {chosen.orders:g}")
     print(report(chosen.environment, chosen.orders))
     print(f"\nPrices as seen on {data()['seen']}; prices and assumptions are in scripts/local/prices.yaml.")
     return 0

@@ -1,4 +1,4 @@
-"""Look at messages that could not be delivered, retry or discard them, through GraphQL."""
+"""List, retry and discard messages that could not be delivered, through GraphQL."""
 
 import argparse
 import json
@@ -33,11 +33,11 @@ Fields = dict[str, Any]
 
 
 class Refused(Exception):
-    """What to tell whoever asked, in one line."""
+    """The shop did not do what was asked; the message is one line for the user."""
 
 
 def ask(chosen: argparse.Namespace, query: str, *names: str) -> Any:
-    """The only field of the answer. `names`: of the options that the query takes. Raises Refused."""
+    """Return the answer's only field. `names`: the options that the query takes as variables. Raise Refused."""
     body = {"query": query, "variables": {name: getattr(chosen, name) for name in names}}
     token = chosen.token or os.environ.get("SHOP_TOKEN") or emulator_token(ADMIN_EMAIL, role="admin")
     try:
@@ -46,7 +46,7 @@ def ask(chosen: argparse.Namespace, query: str, *names: str) -> Any:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Refused(f"{chosen.url} does not answer ({error or type(error).__name__}); is the shop open?") from error
     except ValueError as error:
-        raise Refused(f"{chosen.url} answered {response.status_code}, and no GraphQL") from error
+        raise Refused(f"{chosen.url} answered {response.status_code}, which is not GraphQL") from error
     if not isinstance(answer, dict) or answer.get("errors") or not answer.get("data"):
         raise Refused(_said(answer))
     (field,) = answer["data"].values()
@@ -56,7 +56,7 @@ def ask(chosen: argparse.Namespace, query: str, *names: str) -> Any:
 def _said(answer: Any) -> str:
     errors = answer.get("errors") if isinstance(answer, dict) else None
     if not errors:
-        return "the answer is no GraphQL"
+        return "the answer is not GraphQL"
     first = errors[0]
     return plain(f"{first.get('extensions', {}).get('code', 'ERROR')}: {first.get('message', '')}")
 
@@ -103,13 +103,13 @@ def discard(chosen: argparse.Namespace) -> None:
 
 
 def plain(value: Any) -> str:
-    """On one line, with nothing in it that a terminal would obey."""
+    """Return the value on one line, without characters that a terminal would interpret."""
     text = "-" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return "".join(c if c.isprintable() else " " for c in text)
 
 
 def table(rows: Sequence[Sequence[str]], widest: int) -> str:
-    """Columns as wide as they need to be; what is wider than `widest` is cut."""
+    """Return the rows in aligned columns; cells wider than `widest` are cut."""
     cut = [[_cut(cell, widest) for cell in row] for row in rows]
     widths = [max(map(width, column)) for column in zip(*cut, strict=True)]
     lines = ("  ".join(c + " " * (w - width(c)) for c, w in zip(row, widths, strict=True)) for row in cut)
@@ -117,7 +117,7 @@ def table(rows: Sequence[Sequence[str]], widest: int) -> str:
 
 
 def width(text: str) -> int:
-    """In a terminal's cells: 茶 takes two."""
+    """Return the text's width in a terminal's cells: 茶 takes two."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
@@ -131,29 +131,29 @@ def _cut(text: str, widest: int) -> str:
 
 def arguments() -> argparse.Namespace:
     where = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    where.add_argument("--url", help=f"of GraphQL ({URL})")
+    where.add_argument("--url", help=f"the shop's GraphQL address ({URL})")
     where.add_argument("--token", help="an admin's ID token (SHOP_TOKEN, or one that scripts/dev accepts)")
     parser = argparse.ArgumentParser(prog="scripts/dead-letters", description=__doc__, parents=[where])
-    what = parser.add_subparsers(title="what can be done", metavar="WHAT", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def can(name: str, run: Any, about: str) -> argparse.ArgumentParser:
-        command = what.add_parser(name, help=about, description=about, parents=[where])
-        command.set_defaults(run=run)
-        return command
+    def command(name: str, run: Any, about: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=about, description=about, parents=[where])
+        added.set_defaults(run=run)
+        return added
 
-    listed = can("list", show_list, "the newest first")
+    listed = command("list", show_list, "list dead letters, newest first")
     listed.add_argument("--status", type=str.upper, choices=["PENDING", "RETRIED", "DISCARDED"])
-    listed.add_argument("--source", help="of one subscription, such as project-orders.order-events")
+    listed.add_argument("--source", help="only those of one subscription, for example project-orders.order-events")
     listed.add_argument("--limit", type=int, default=50)
     listed.add_argument("--offset", type=int, default=0)
-    can("show", show, "one with all that is known of it").add_argument("id")
-    can("retry", retry, "publish one again, for the consumer that gave it up").add_argument("id")
-    every = can("retry-all", retry_all, "publish the oldest pending ones again")
-    every.add_argument("--source", help="of one subscription only")
-    every.add_argument("--limit", type=int, default=100, help="at most so many (100)")
-    discarded = can("discard", discard, "put one aside for good")
+    command("show", show, "show one dead letter with all its details").add_argument("id")
+    command("retry", retry, "publish one again, for the consumer that failed").add_argument("id")
+    retried = command("retry-all", retry_all, "publish the oldest pending dead letters again")
+    retried.add_argument("--source", help="only those of one subscription")
+    retried.add_argument("--limit", type=int, default=100, help="at most this many (100)")
+    discarded = command("discard", discard, "discard one for good")
     discarded.add_argument("id")
-    discarded.add_argument("--reason", required=True, metavar="TEXT", help="why nobody needs it")
+    discarded.add_argument("--reason", required=True, metavar="TEXT", help="why it is not needed")
     return parser.parse_args(namespace=argparse.Namespace(url=URL, token=None))
 
 

@@ -1,4 +1,4 @@
-"""Put the whole system into a Google Cloud project, step by step; each step finds what an earlier run has done."""
+"""Deploy the whole system to a Google Cloud project, step by step; each step finds what an earlier run has done."""
 
 import argparse
 import os
@@ -15,15 +15,15 @@ from scripts.local.deploy_options import bucket, options, region, variables
 from scripts.local.deploy_shell import Shell, Stop
 from scripts.local.deploy_terraform import Change, Terraform, targets
 
-# What Terraform itself needs; it enables all others.
+# The APIs that Terraform itself needs; Terraform enables the others.
 _APIS = ["cloudresourcemanager", "serviceusage", "storage", "iam"]
-_FOR_THE_BUILD = [
+FOR_THE_BUILD = [
     "google_artifact_registry_repository_iam_member.build_pushes",
     "google_storage_bucket_iam_member.build_reads_and_logs",
     "google_storage_bucket_iam_member.build_sees_its_bucket",
 ]
-# And what Google takes some minutes to make known, while PostgreSQL is made.
-_FOR_THE_MIGRATION = [
+# The rest takes Google some minutes to propagate, which passes while PostgreSQL is created.
+FOR_THE_MIGRATION = [
     "google_cloud_run_v2_job.migrate",
     "google_apikeys_key.web",
     "google_monitoring_metric_descriptor.shop",
@@ -46,37 +46,37 @@ def main(arguments: list[str]) -> int:
         print(f"\n{stop}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped. What is done is done; run this again to go on.", file=sys.stderr)
+        print("\nStopped. Finished steps stay done; run this again to continue.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # such as `| head`
+    except BrokenPipeError:  # for example with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
 
 
 def deploy(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> None:
-    """Raises Stop where it can't go on."""
+    """Carry out every step. Raise Stop at the first that fails."""
     shell.step("What the build needs")
-    terraform.apply(terraform.plan("build", *targets(_FOR_THE_BUILD)))
+    terraform.apply(terraform.plan("build", *targets(FOR_THE_BUILD)))
     shell.step("The image")
-    where = terraform.outputs(_made_up(terraform.variables))
+    where = terraform.outputs(_example_outputs(terraform.variables))
     image = built(shell, where)
     terraform = replace(terraform, variables={**terraform.variables, "image": image})
     adopt_sign_in(shell, terraform)
     shell.step("What will change")
     agreed = terraform.changes(terraform.plan("everything"))
     _agree(shell, chosen, bool(agreed) or shell.dry)
-    shell.step("The databases, before any new code answers")
-    _apply(chosen, terraform, agreed, _FOR_THE_MIGRATION)
-    _run_job(terraform, "shop-migrate", "The migration failed, and no new code answers yet.")
+    shell.step("The databases, before any new code serves")
+    _apply(chosen, terraform, agreed, FOR_THE_MIGRATION)
+    _run_job(terraform, "shop-migrate", "The migration failed, and no new code serves yet.")
     shell.step("Everything else")
     _apply(chosen, terraform, agreed, [])
     _finish(shell, chosen, terraform)
 
 
 def _prepare(shell: Shell, chosen: argparse.Namespace) -> None:
-    """What has to be there before Terraform is: it keeps its state in a bucket, and enables the other APIs."""
-    shell.step("A place for Terraform's state")
+    """Create what Terraform needs to start: the bucket for its state, and the APIs to enable the others."""
+    shell.step("A bucket for Terraform's state")
     url, project = f"gs://{bucket(chosen)}", f"--project={chosen.project}"
     shell.do(
         ["gcloud", "services", "enable", *(f"{name}.googleapis.com" for name in _APIS), project],
@@ -86,27 +86,27 @@ def _prepare(shell: Shell, chosen: argparse.Namespace) -> None:
         private = [f"--location={region(chosen)}", "--uniform-bucket-level-access", "--public-access-prevention"]
         shell.do(
             ["gcloud", "storage", "buckets", "create", url, project, *private],
-            f"{url} could not be made. If somebody else has a bucket of that name, choose another: --state-bucket",
+            f"{url} could not be created. If another project has a bucket of that name, choose another: --state-bucket",
         )
     shell.do(
         ["gcloud", "storage", "buckets", "update", url, project, "--versioning"],
-        f"{url} could not be told to keep old versions; gcloud's message above says why.",
+        f"Versioning could not be turned on for {url}; gcloud's message above says why.",
     )
 
 
 def _has_bucket(shell: Shell, chosen: argparse.Namespace) -> bool:
-    """Of its own: somebody else's of the same name would get to read the state. Raises Stop."""
+    """Return whether this project has the bucket: one of another project would expose the state. Raise Stop."""
     name = bucket(chosen)
     look = ["gcloud", "storage", "buckets", "list", f"--project={chosen.project}", f"--filter=name={name}"]
     listed = shell.ask([*look, "--format=value(name)"], name)
     if not listed.ok:
-        raise Stop(f"The buckets of {chosen.project} can't be seen: {listed.error}")
+        raise Stop(f"The buckets of {chosen.project} cannot be listed: {listed.error}")
     return listed.text == name
 
 
 def _terraform(shell: Shell, chosen: argparse.Namespace, account: str) -> Terraform:
-    """With its state at hand, and knowing what is deployed already. Raises Stop."""
-    shell.step("What is there")
+    """Return Terraform, initialized, with the variables of the present deployment. Raise Stop."""
+    shell.step("What is deployed")
     if not _has_bucket(shell, chosen):
         raise Stop(f"There is no shop in {chosen.project}: it has no bucket {bucket(chosen)} with Terraform's state.")
     terraform = Terraform(shell, chosen.project)
@@ -114,8 +114,8 @@ def _terraform(shell: Shell, chosen: argparse.Namespace, account: str) -> Terraf
     return replace(terraform, variables=variables(chosen, account, terraform.outputs({})))
 
 
-def _made_up(variables: Mapping[str, str]) -> dict[str, str]:
-    """What a dry run takes for Terraform's outputs."""
+def _example_outputs(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return examples of Terraform's outputs, for a dry run."""
     project, region = variables["project_id"], variables["region"]
     return {
         "artifact_registry": f"{region}-docker.pkg.dev/{project}/shop",
@@ -127,7 +127,7 @@ def _made_up(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _apply(chosen: argparse.Namespace, terraform: Terraform, agreed: Set[Change], only: list[str]) -> None:
-    """Part of what was agreed to, planned anew: an earlier part may have changed what is left."""
+    """Plan again and apply a part of the agreed changes: an earlier part may have changed the rest."""
     plan = terraform.plan("part", *targets(only))
     if more := terraform.changes(plan) - agreed:
         terraform.shell.tell("More would change now than you have agreed to:")
@@ -138,11 +138,11 @@ def _apply(chosen: argparse.Namespace, terraform: Terraform, agreed: Set[Change]
 
 def _agree(shell: Shell, chosen: argparse.Namespace, needed: bool) -> None:
     if not needed:
-        shell.tell("Nothing differs from what is there.")
+        shell.tell("Nothing differs from what is deployed.")
     elif shell.dry:
-        shell.tell("(here it asks, unless --yes is given)")
-    elif not chosen.yes and shell.answer("Do this? Only `yes` is taken for it: ") != "yes":
-        raise Stop("Not done, then.")
+        shell.tell("(here it asks, unless you pass --yes)")
+    elif not chosen.yes and shell.answer("Do this? Only `yes` is accepted: ") != "yes":
+        raise Stop("You did not agree, so nothing was changed.")
 
 
 def _run_job(terraform: Terraform, job: str, failed: str) -> None:
@@ -151,20 +151,20 @@ def _run_job(terraform: Terraform, job: str, failed: str) -> None:
     terraform.shell.do(
         ["gcloud", "run", "jobs", "execute", job, "--wait", *where, "--quiet"],
         f"{failed} Its log: gcloud logging read '{log}' --project={terraform.project} --limit=30\n"
-        "Mend it and run this again.",
+        "Fix the cause and run this again.",
     )
 
 
 def _finish(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> None:
     shell.step("Does it work?")
-    found = terraform.outputs(_made_up(terraform.variables))
+    found = terraform.outputs(_example_outputs(terraform.variables))
     require_newest(shell, terraform.project, terraform.variables["region"])
     wait_until_ready(shell, found["graphql_url"])
     if chosen.smoke or (chosen.smoke is None and terraform.variables["environment"] != "prod"):
-        _run_job(terraform, "shop-smoke", "All is deployed, but an order does not go through.")
+        _run_job(terraform, "shop-smoke", "Everything is deployed, but an order is not confirmed.")
     else:
         shell.tell("  No order was placed; --smoke places one, which stays in the shop's history.")
-    shell.step("There it is")
+    shell.step("Done")
     shell.tell(f"GraphQL:   {found['graphql_url']}/graphql")
     shell.tell(f"Admin:     {terraform.variables['admin_email']}, signed in with that address verified")
     shell.tell(f"Dashboard: {found['dashboard_url']}")

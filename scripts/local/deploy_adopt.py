@@ -1,4 +1,4 @@
-"""What a project can be given only once, and keeps for ever: where it is there already, it is taken over."""
+"""Import resources that a project can have only once and never loses, when they exist already."""
 
 import os
 import urllib.error
@@ -11,7 +11,7 @@ SIGN_IN = "google_identity_platform_config.sign_in"
 
 
 def adopt_sign_in(shell: Shell, terraform: Terraform) -> None:
-    """Identity Platform stays when all else is erased, and who ever used Firebase Authentication has it."""
+    """Import Identity Platform: it survives every deletion, and projects that used Firebase Authentication have it."""
     if SIGN_IN not in terraform.resources() and _is_there(shell, terraform.project):
         terraform.take_over(SIGN_IN, terraform.project)
 
@@ -21,15 +21,15 @@ def _is_there(shell: Shell, project: str) -> bool:
     url = f"{api}v2/projects/{project}/config"
     shell.tell(f"$ curl --fail --oauth2-bearer TOKEN --header 'X-Goog-User-Project: {project}' {url}")
     if shell.dry:
-        shell.tell("  (where it answers, sign-in is set up already, and `terraform import` takes it over)")
+        shell.tell("  (if it answers, sign-in is set up already, and `terraform import` takes it over)")
         return False
     token = shell.ask(["gcloud", "auth", "print-access-token", "--quiet"]).text
     asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}", "X-Goog-User-Project": project})  # noqa: S310
     try:
-        with urllib.request.urlopen(asked, timeout=30):  # noqa: S310 - Google's, or whatever a test says
+        with urllib.request.urlopen(asked, timeout=30):  # noqa: S310 - Google's address, or a test's
             return True
     except urllib.error.HTTPError:  # not set up, or its API is not even enabled
         return False
     except OSError as error:
-        shell.tell(f"  Whether sign-in is set up could not be seen ({error}); Terraform says so if it is.")
+        shell.tell(f"  Could not check whether sign-in is set up ({error}); Terraform will fail if it is.")
         return False

@@ -1,4 +1,4 @@
-"""What has to be there before anything is changed: tools, sign-in, project, billing, rights."""
+"""Check what a deployment needs before anything is changed: tools, sign-in, project, billing, rights."""
 
 import json
 import os
@@ -16,7 +16,7 @@ _TOOLS = {
 }
 _OLDEST = (1, 9)
 
-# Of each kind of thing that is made, one right to make it, and the role that has it and little more.
+# For each kind of resource, one right to create it and the smallest predefined role that has the right.
 RIGHTS = {
     "serviceusage.services.enable": "roles/serviceusage.serviceUsageAdmin",
     "storage.buckets.create": "roles/storage.admin",
@@ -42,7 +42,7 @@ RIGHTS = {
 
 
 def check(shell: Shell, project: str) -> str:
-    """The account that deploys. Raises Stop with all that is missing; a dry run says it and goes on."""
+    """Return the account that deploys. Raise Stop with everything that is missing; a dry run prints it and continues."""
     shell.step("What is needed")
     _stop(shell, [*_missing_tools(shell)])
     _stop(shell, [*_not_signed_in(shell)])
@@ -73,7 +73,7 @@ def _not_signed_in(shell: Shell) -> Iterator[str]:
     if not shell.ask(["gcloud", "auth", "print-access-token", "--quiet"]).ok:
         yield "gcloud is not signed in. Run: gcloud auth login"
     if not shell.ask(["gcloud", "auth", "application-default", "print-access-token", "--quiet"]).ok:
-        yield "Terraform has no credentials of yours. Run: gcloud auth application-default login"
+        yield "Terraform has no credentials. Run: gcloud auth application-default login"
 
 
 def _of_project(shell: Shell, project: str) -> Iterator[str]:
@@ -83,22 +83,22 @@ def _of_project(shell: Shell, project: str) -> Iterator[str]:
     )
     if not found.ok:
         yield (
-            f"The project {project} is not there, or not yours to see. Create it with: gcloud projects create {project}\n"
+            f"The project {project} is missing, or not visible to you. Create it with: gcloud projects create {project}\n"
             f"or have its owner run: gcloud projects add-iam-policy-binding {project} --member=user:YOU --role=roles/owner\n"
             f"gcloud said: {found.error}"
         )
         return
     if found.text != "ACTIVE":
-        yield f"The project {project} is being deleted. Take it back with: gcloud projects undelete {project}"
+        yield f"The project {project} is being deleted. Restore it with: gcloud projects undelete {project}"
         return
     paid = shell.ask(["gcloud", "billing", "projects", "describe", project, "--format=value(billingEnabled)"], "True")
     if paid.ok and paid.text != "True":
         yield (
-            f"Nobody pays for {project}. See whose account can: gcloud billing accounts list\n"
+            f"{project} has no billing account. List the accounts with: gcloud billing accounts list\n"
             f"and run: gcloud billing projects link {project} --billing-account=ACCOUNT"
         )
     if not paid.ok:
-        shell.tell(f"  Whether {project} has billing could not be seen; if it hasn't, enabling the APIs will fail.")
+        shell.tell(f"  Could not check whether {project} has billing; without it, enabling the APIs will fail.")
 
 
 def _rights_not_held(shell: Shell, project: str, account: str) -> Iterator[str]:
@@ -112,7 +112,7 @@ def _rights_not_held(shell: Shell, project: str, account: str) -> Iterator[str]:
 
 
 def _rights_held(shell: Shell, project: str) -> set[str] | None:
-    """None when Google would not say: then what is missing shows where it is needed."""
+    """Return the rights that the caller has, or None when Google does not answer; later steps then fail instead."""
     api = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER")
     url = f"{api or 'https://cloudresourcemanager.googleapis.com/'}v1/projects/{project}:testIamPermissions"
     shell.tell(
@@ -124,9 +124,9 @@ def _rights_held(shell: Shell, project: str) -> set[str] | None:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     body = json.dumps({"permissions": [*RIGHTS]}).encode()
     try:
-        asked = urllib.request.Request(url, body, headers)  # noqa: S310 - Google's, or whatever gcloud is told to use
+        asked = urllib.request.Request(url, body, headers)  # noqa: S310 - Google's address, or gcloud's override
         with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310
             return set(json.load(answer).get("permissions", []))
     except (urllib.error.URLError, OSError, ValueError) as error:
-        shell.tell(f"  Your rights could not be seen ({error}); what is missing will show where it is needed.")
+        shell.tell(f"  Could not check your rights ({error}); a step that lacks one will fail.")
         return None

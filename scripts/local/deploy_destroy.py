@@ -1,4 +1,4 @@
-"""Take down what runs, or everything. The data survives, unless whoever asks types that it shall not."""
+"""Delete everything that runs, or everything including the data, after the user has typed the words for it."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from dataclasses import replace
 from scripts.local.deploy_shell import Shell, Stop
 from scripts.local.deploy_terraform import OVERRIDE, Terraform, targets
 
-# Data, and what it lies in or belongs to: service accounts own tables, whoever signed up is Identity Platform's. And what
-# can't be made again under its name for 30 days after it was deleted.
+# The data, and the resources that hold or own it: service accounts own tables, Identity Platform holds the users. Also
+# resources whose names Google reserves for 30 days after they were deleted.
 _KEPT = (
     "google_sql_",
     "google_firestore_",
@@ -28,8 +28,8 @@ _PROTECTED = ["google_sql_database_instance.postgres", "google_firestore_databas
 
 
 def take_down(shell: Shell, terraform: Terraform) -> None:
-    """Raises Stop, with nothing done, when whoever asks does not confirm it."""
-    shell.step("What will be taken down")
+    """Delete everything that runs; the data stays. Raise Stop, with nothing done, without a confirmation."""
+    shell.step("What will be deleted")
     running = [address for address in terraform.resources() if not _kept(address)]
     if not running:
         shell.tell("Nothing runs there.")
@@ -37,13 +37,13 @@ def take_down(shell: Shell, terraform: Terraform) -> None:
     plan = terraform.plan("destroy", "-destroy", *targets(running))
     lost = [address for address, did in terraform.changes(plan) if "delete" in did and _kept(address)]
     if lost:
-        raise Stop(f"Nothing was done, because the data would go too: {', '.join(sorted(lost))}")
-    shell.tell("\nThe databases, the read models, and who may sign in stay, and cost what they cost.")
-    shell.tell("Messages on their way go; what a read model misses, its stream's next event brings.")
-    _confirm(shell, terraform.project, "take down all of this")
+        raise Stop(f"Nothing was done, because the data would be deleted too: {', '.join(sorted(lost))}")
+    shell.tell("\nThe databases, the read models and the users stay, and still cost money.")
+    shell.tell("Undelivered messages are lost; a read model catches up with the next event of its stream.")
+    _confirm(shell, terraform.project, "delete all of this")
     terraform.apply(plan)
     shell.tell(
-        f"\nTaken down. scripts/deploy {terraform.project} brings it back with its data;"
+        f"\nDeleted. scripts/deploy {terraform.project} brings it back with its data;"
         f" scripts/deploy {terraform.project} --destroy --with-data deletes that too."
     )
 
@@ -53,22 +53,22 @@ def _kept(address: str) -> bool:
 
 
 def erase(shell: Shell, terraform: Terraform) -> None:
-    """All that Terraform has made, data and backups too. Raises Stop, with nothing done, when it is not confirmed."""
-    shell.step("Everything will be erased")
-    there = terraform.resources()
-    shell.tell(f"{len(there)} kinds of things in {terraform.project}: orders, read models, sign-ins, backups.")
-    shell.tell("Nothing brings them back.")
-    _confirm(shell, f"delete all data of {terraform.project}", "erase it")
+    """Delete everything that Terraform has created, with data and backups. Raise Stop without a confirmation."""
+    shell.step("Everything will be deleted")
+    existing = terraform.resources()
+    shell.tell(f"{len(existing)} kinds of resources in {terraform.project}: orders, read models, sign-ins, backups.")
+    shell.tell("They cannot be restored.")
+    _confirm(shell, f"delete all data of {terraform.project}", "delete it")
     terraform = replace(terraform, variables={**terraform.variables, "deletion_protection": "false"})
-    protected = [one for one in _PROTECTED if one in there or shell.dry]  # what is gone would be made anew
+    protected = [one for one in _PROTECTED if one in existing or shell.dry]  # a plan would create missing ones again
     with _last_lock_off(shell):
         if protected:
             terraform.apply(terraform.plan("unlock", *targets(protected)))
         terraform.apply(terraform.plan("destroy", "-destroy"))
     shell.tell(
-        f"\nErased. What is left in {terraform.project} is the bucket with Terraform's state. Google keeps some names for"
+        f"\nDeleted. {terraform.project} still has the bucket with Terraform's state. Google reserves some names for"
     )
-    shell.tell(f'a while: to deploy here again soon, say `suffix = "2"` in terraform/{terraform.project}.tfvars.')
+    shell.tell(f'a while: to deploy here again soon, set `suffix = "2"` in terraform/{terraform.project}.tfvars.')
 
 
 @contextmanager

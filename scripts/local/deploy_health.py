@@ -1,4 +1,4 @@
-"""Wait until what was deployed answers."""
+"""Wait until the deployed shop is ready."""
 
 import http.client
 import os
@@ -13,42 +13,42 @@ _PAUSE = 5.0
 
 
 def wait_until_ready(shell: Shell, url: str) -> None:
-    """`url`: the shop's. Raises Stop with the last answer when it is not ready in DEPLOY_PATIENCE_SECONDS."""
+    """Wait until the shop at `url` is ready. Raise Stop with its last answer after DEPLOY_PATIENCE_SECONDS."""
     seconds = float(os.environ.get("DEPLOY_PATIENCE_SECONDS", _PATIENCE))
     shell.tell(f"$ curl --fail {url}/health/ready")
     until = time.monotonic() + seconds
     while not shell.dry and (answer := _answer(f"{url}/health/ready")) is not None:
         if time.monotonic() > until:
             raise Stop(
-                f"{url}/health/ready is not well after {seconds:.0f} s: {answer}\n"
-                "All is deployed. See the log of graphql for why, mend it and run this again."
+                f"{url}/health/ready is not ready after {seconds:.0f} s: {answer}\n"
+                "Everything is deployed. The log of graphql says why; fix the cause and run this again."
             )
         time.sleep(min(_PAUSE, seconds))
     shell.tell("  ready")
 
 
 def require_newest(shell: Shell, project: str, region: str) -> None:
-    """Raises Stop naming the functions whose newest code did not start: the old one goes on serving, and to Terraform all is
-    as it should be."""
+    """Raise Stop with the functions whose newest code did not start. Their old code still serves, and Terraform sees
+    no difference."""
     revisions = "metadata.name,status.latestCreatedRevisionName,status.latestReadyRevisionName"
     of_the_shop = ["--filter=metadata.labels.app=shop", f"--format=csv[no-heading]({revisions})"]
     listed = shell.ask(
         ["gcloud", "run", "services", "list", f"--region={region}", f"--project={project}", *of_the_shop]
     )
     if not listed.ok:
-        raise Stop(f"Whether the new code runs can't be seen: {listed.error}")
+        raise Stop(f"Could not check whether the new code runs: {listed.error}")
     services = [line.split(",") for line in listed.text.splitlines()]
     behind = [name for name, newest, ready in services if newest != ready]
     if behind:
         raise Stop(
-            f"The newest code of {', '.join(behind)} did not start; what was there before still serves. Why, says\n"
+            f"The newest code of {', '.join(behind)} did not start; the code before it still serves. To see why:\n"
             f"gcloud run services describe {behind[0]} --region={region} --project={project}\n"
-            "Mend it and run this again."
+            "Fix the cause and run this again."
         )
 
 
 def _answer(url: str) -> str | None:
-    """What is wrong; None when it is well."""
+    """Return what is wrong, or None when the address answers 200."""
     try:
         with urllib.request.urlopen(url, timeout=60):  # noqa: S310 - Terraform's output
             return None

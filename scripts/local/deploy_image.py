@@ -1,4 +1,4 @@
-"""The one image that all functions run from, built by Google's buildpacks and named after what is in it."""
+"""Build the one image that all functions run, with Google's buildpacks; its tag is a hash of its sources."""
 
 import hashlib
 import shutil
@@ -10,32 +10,32 @@ from scripts.local.deploy_shell import ROOT, Shell, Stop
 
 BUILDER = "gcr.io/buildpacks/builder:google-24"
 SOURCES = ["functions", "shared", "scripts", "schema.graphql", "pyproject.toml", "requirements.txt"]
-# The framework takes FUNCTION_SOURCE, FUNCTION_TARGET and PORT from each service's environment. The second file stands only
-# in the copy: at the repository's root it would tell every developer's pyenv which Python to use.
+# The framework takes FUNCTION_SOURCE, FUNCTION_TARGET and PORT from each service's environment. The second file is only in
+# the copy: at the repository's root it would set the Python of every developer's pyenv.
 ADDED = {"Procfile": "web: functions-framework\n", ".python-version": "3.13\n"}
 _NO_DIGEST = "sha256:" + "0" * 64
 
 
 def built(shell: Shell, where: Mapping[str, str]) -> str:
-    """The image by its digest. What has been built of the same sources before is not built again. Raises Stop.
+    """Return the image by its digest, building it unless the same sources were built before. Raise Stop.
 
-    `where`: what Terraform says of the registry, the bucket and the account that builds are done with.
+    `where`: Terraform's outputs for the registry, the bucket and the service account of builds.
     """
     repository = f"{where['artifact_registry']}/functions"
     tagged = f"{repository}:{tag()}"
     digest = _digest(shell, tagged)
     if digest and not shell.dry:
-        shell.tell(f"  {tagged} is there; nothing to build")
+        shell.tell(f"  {tagged} exists; nothing to build")
     else:
         _build(shell, tagged, where)
         digest = _digest(shell, tagged)
     if not digest:
-        raise Stop(f"{tagged} was built, but can't be found. Run this again.")
+        raise Stop(f"{tagged} was built, but the registry does not have it. Run this again.")
     return f"{repository}@{digest}"
 
 
 def tag(root: Path = ROOT) -> str:
-    """Of these sources, whether committed or not."""
+    """Return the tag for the sources as they are on disk, committed or not."""
     content = hashlib.sha256(repr((BUILDER, ADDED)).encode())
     for file in _files(root):
         content.update(f"{file.relative_to(root)}\0{file.stat().st_size}\0".encode())
@@ -46,16 +46,16 @@ def tag(root: Path = ROOT) -> str:
 def _files(root: Path) -> Iterator[Path]:
     for source in SOURCES:
         found = sorted((root / source).rglob("*")) if (root / source).is_dir() else [root / source]
-        yield from (file for file in found if file.is_file() and not _made(file))
+        yield from (file for file in found if file.is_file() and not _generated(file))
 
 
-def _made(file: Path) -> bool:
-    """By Python or npm, on this machine."""
+def _generated(file: Path) -> bool:
+    """Return whether Python or npm has generated the file on this machine."""
     return bool({"__pycache__", "node_modules"} & {*file.parts})
 
 
 def _digest(shell: Shell, tagged: str) -> str:
-    """Empty when it is not there."""
+    """Return the image's digest; empty when the registry does not have it."""
     look = ["gcloud", "artifacts", "docker", "images", "describe", tagged, "--format=value(image_summary.digest)"]
     answer = shell.ask(look, _NO_DIGEST)
     return answer.text if answer.ok else ""
@@ -69,11 +69,11 @@ def _build(shell: Shell, tagged: str, where: Mapping[str, str]) -> None:
             [
                 *["gcloud", "builds", "submit", copy, f"--pack=image={tagged},builder={BUILDER}"],
                 *[f"--gcs-source-staging-dir={bucket}/source", f"--gcs-log-dir={bucket}/log"],
-                # Nowhere in particular: in most regions new projects may not build.
+                # No region: in most regions new projects may not build.
                 *[f"--service-account={account}", f"--project={account.split('/')[1]}", "--quiet"],
             ],
-            "The build failed; what it printed says why. If it may not read or write something, its rights are new and"
-            " take a minute to be known: run this again.",
+            "The build failed; its output above says why. If a permission is missing, it may be too new to be known:"
+            " run this again in a minute.",
         )
 
 

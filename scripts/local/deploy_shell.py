@@ -1,4 +1,4 @@
-"""Runs the commands that a deployment consists of, and shows each of them; a dry run shows them only."""
+"""Run and print the commands of a deployment; a dry run only prints them."""
 
 import json
 import shlex
@@ -13,12 +13,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Stop(Exception):
-    """Why it can't go on, and what to do about it."""
+    """The deployment cannot continue; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command printed. `error`: what it complained of, in a dry run nothing."""
+    """A command's output. `error`: its error output, empty in a dry run."""
 
     ok: bool
     text: str
@@ -34,13 +34,13 @@ class Shell:
     dry: bool = False
 
     def do(self, command: Sequence[str], otherwise: str) -> None:
-        """Its output goes to the terminal. Raises Stop with `otherwise` when it fails."""
+        """Run the command; its output goes to the terminal. Raise Stop with `otherwise` when it fails."""
         self._show(command)
         if not self.dry and _ran(command).returncode:
             raise Stop(otherwise)
 
     def ask(self, command: Sequence[str], example: str = "", offline: bool = False) -> Answer:
-        """What it answers; in a dry run the example, unless it needs nothing but this machine."""
+        """Return the command's answer; in a dry run the example, unless the command works `offline`."""
         self._show(command)
         if self.dry and not offline:
             return Answer(True, example)
@@ -48,11 +48,11 @@ class Shell:
         return Answer(done.returncode == 0, done.stdout.strip(), done.stderr.strip())
 
     def answer(self, question: str) -> str:
-        """What whoever sits there types. Raises Stop when nobody does."""
+        """Return the user's answer. Raise Stop when there is no input."""
         try:
             return input(question).strip()
         except EOFError as error:
-            raise Stop("Nobody is there to answer, so nothing more was done. With --yes it asks less.") from error
+            raise Stop("There is no input to read an answer from; nothing more was done. --yes asks less.") from error
 
     def tell(self, text: str) -> None:
         print(text, flush=True)
@@ -65,11 +65,11 @@ class Shell:
 
 
 def _ran(command: Sequence[str], **how: Any) -> "subprocess.CompletedProcess[str]":
-    """Ctrl-C is the command's to hear: Terraform ends what it is at, and would lose it if it were killed."""
+    """Run the command and leave Ctrl-C to it: Terraform finishes its operation, and would lose it if killed."""
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         return subprocess.run(list(command), cwd=ROOT, check=False, **how)
     except OSError as error:
-        raise Stop(f"{command[0]} can't be started: {error.strerror}") from error
+        raise Stop(f"{command[0]} cannot be started: {error.strerror}") from error
     finally:
         signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""Terraform, as a deployment uses it: its state in the project's bucket, a plan in a file, and only what was agreed to."""
+"""Run Terraform: its state in the project's bucket, its plan in a file, and only changes that were agreed to."""
 
 import json
 import re
@@ -11,19 +11,18 @@ from scripts.local.deploy_shell import ROOT, Shell, Stop
 
 FOLDER = ROOT / "terraform"
 OVERRIDE = FOLDER / "erase_override.tf"
-"""While it is there, Terraform may delete data."""
+"""While this file exists, Terraform may delete data."""
 _LOCKED = (
-    "Terraform's message above says why; what it has made so far is in its state, so mend it and run this again. If it says"
-    " that the state is locked and nobody else is deploying: terraform -chdir=terraform force-unlock ID"
+    "Terraform's message above says why. Its state has what it created so far: fix the cause and run this again. If the"
+    " state is locked and no other deployment runs: terraform -chdir=terraform force-unlock ID"
 )
 Change = tuple[str, str]
-"""The address of a resource, and what happens to it."""
+"""The address of a resource and the action on it."""
 
 
 @dataclass(frozen=True)
 class Terraform:
-    """`variables`: of every plan; those in terraform/ENVIRONMENT.tfvars and, where it is there, terraform/PROJECT.tfvars
-    count less."""
+    """`variables`: those of every plan; they override terraform/ENVIRONMENT.tfvars and terraform/PROJECT.tfvars."""
 
     shell: Shell
     project: str
@@ -31,23 +30,23 @@ class Terraform:
 
     def init(self, bucket: str) -> None:
         if not self.shell.dry:
-            OVERRIDE.unlink(missing_ok=True)  # left by somebody who was stopped while erasing
+            OVERRIDE.unlink(missing_ok=True)  # left by an interrupted deletion
         self.shell.do(
             self._terraform("init", "-input=false", "-reconfigure", f"-backend-config=bucket={bucket}"),
-            "Terraform could not begin; its message above says why.",
+            "Terraform could not be initialized; its message above says why.",
         )
 
     def outputs(self, examples: Mapping[str, str]) -> dict[str, str]:
-        """What is deployed says of itself; nothing before it is. In a dry run the examples."""
+        """Return the deployment's outputs, empty before the first one; in a dry run the examples."""
         answer = self.shell.ask(
             self._terraform("output", "-json"), json.dumps({name: {"value": value} for name, value in examples.items()})
         )
         if not answer.ok:
-            raise Stop(f"Terraform can't read its state: {answer.error}")
+            raise Stop(f"Terraform cannot read its state: {answer.error}")
         return {name: one["value"] for name, one in answer.json.items() if isinstance(one["value"], str)}
 
     def plan(self, name: str, *options: str) -> Path:
-        """The file that the plan is in."""
+        """Write a plan and return its file."""
         file = ROOT / ".dev" / "deploy" / f"{self.project}-{name}.tfplan"
         file.parent.mkdir(parents=True, exist_ok=True)
         plan = [*self._terraform("plan", "-input=false", "-lock-timeout=5m", f"-out={file}"), *options, *self._given()]
@@ -55,7 +54,7 @@ class Terraform:
         return file
 
     def take_over(self, address: str, id: str) -> None:
-        """From now on Terraform takes care of what somebody else has made."""
+        """Import an existing resource into Terraform's state."""
         taken = self._terraform("import", "-input=false", "-lock-timeout=5m")
         self.shell.do([*taken, *self._given(), address, id], _LOCKED)
 
@@ -63,19 +62,19 @@ class Terraform:
         try:
             self.shell.do(self._terraform("apply", "-input=false", "-lock-timeout=5m", str(plan)), _LOCKED)
         finally:
-            plan.unlink(missing_ok=True)  # it holds what the state holds, and can't be applied twice
+            plan.unlink(missing_ok=True)  # it contains the state, and cannot be applied twice
 
     def changes(self, plan: Path) -> set[Change]:
         answer = self.shell.ask(self._terraform("show", "-json", str(plan)))
         if not answer.ok:
-            raise Stop(f"Terraform can't read its own plan: {answer.error}")
+            raise Stop(f"Terraform cannot read its plan: {answer.error}")
         return {(one["address"], did) for one in answer.json.get("resource_changes", []) if (did := _done(one))}
 
     def resources(self) -> list[str]:
-        """The addresses of what is there, without the keys of each."""
+        """Return the addresses of the existing resources, without the keys of `for_each`."""
         answer = self.shell.ask(self._terraform("state", "list"), "google_cloud_run_v2_service.function")
         if not answer.ok:
-            raise Stop(f"Terraform can't read its state: {answer.error}")
+            raise Stop(f"Terraform cannot read its state: {answer.error}")
         found = [line.partition("[")[0] for line in answer.text.splitlines()]
         return [one for one in dict.fromkeys(found) if not one.startswith("data.")]
 
@@ -91,7 +90,7 @@ class Terraform:
 
 
 def _done(one: Mapping[str, Any]) -> str:
-    """Empty when nothing is."""
+    """Return the actions on the resource; empty when there is none."""
     return "" if one["change"]["actions"] in (["no-op"], ["read"]) else " and ".join(one["change"]["actions"])
 
 
@@ -100,11 +99,11 @@ def targets(addresses: Iterable[str]) -> Sequence[str]:
 
 
 def tfvars(name: str) -> Path:
-    """Where the settings of an environment, or of a project that wants others, are kept."""
+    """Return the settings file of an environment or a project."""
     return FOLDER / f"{name}.tfvars"
 
 
-def said_in(file: Path, variable: str) -> str | None:
-    """The text that a tfvars file gives a variable; None where it says nothing of it."""
+def value_in(file: Path, variable: str) -> str | None:
+    """Return a variable's text in a tfvars file, or None when the file does not set it."""
     found = re.search(rf'^\s*{variable}\s*=\s*"([^"]*)"', file.read_text(), re.MULTILINE) if file.exists() else None
     return found[1] if found else None

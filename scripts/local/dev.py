@@ -21,21 +21,21 @@ from shared.config.manifest import manifest
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/dev", description=__doc__)
     parser.add_argument(
-        "--memory", action="store_true", help="no engines: everything in one process, gone when it stops"
+        "--memory", action="store_true", help="keep everything in one process; the data is gone when it stops"
     )
     parser.add_argument(
-        "--port", type=int, default=8080, metavar="N", help="of GraphQL; N+1 to N+7 are used too (8080)"
+        "--port", type=int, default=8080, metavar="N", help="GraphQL's port; N+1 to N+7 are used too (8080)"
     )
-    parser.add_argument("--reset", action="store_true", help="erase the data of earlier runs first")
+    parser.add_argument("--reset", action="store_true", help="delete the data of earlier runs first")
     parser.add_argument(
-        "--data", type=Path, default=HOME, metavar="DIR", help="where data and logs are kept (.dev/data)"
+        "--data", type=Path, default=HOME, metavar="DIR", help="the folder for data and logs (.dev/data)"
     )
-    parser.add_argument("--sign-in", action="store_true", help="ask for sign-in, as in the cloud")
-    parser.add_argument("--observe", action="store_true", help="start Prometheus too, where it is installed")
+    parser.add_argument("--sign-in", action="store_true", help="require sign-in, as in the cloud")
+    parser.add_argument("--observe", action="store_true", help="also start Prometheus, if it is installed")
     parser.add_argument("--no-seed", action="store_true", help="start without the example catalogue")
     chosen = parser.parse_args()
     if not 1024 <= chosen.port <= 65_000:
-        parser.error("--port must be from 1024 to 65000")
+        parser.error(f"--port must be from 1024 to 65000; got {chosen.port}")
     return chosen
 
 
@@ -68,7 +68,7 @@ def main() -> int:
         print("\nStopping", flush=True)
         return 0
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # stopping has begun; asking again doesn't make it faster
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clean-up
         shop.stop()
 
 
@@ -84,10 +84,10 @@ def _watch(shop: Shop) -> int:
 
 
 def screen(shop: Shop) -> str:
-    """What runs where, and something to try."""
-    counted = {service: len(manifest().of_service(service)) for service in shop.ports.services}
+    """Return the text of the screen: what runs where, and an order to try."""
+    functions = {service: len(manifest().of_service(service)) for service in shop.ports.services}
     services = "\n".join(
-        f"  {service:22}{shop.ports.url(service)}  (functions: {counted[service]})" for service in shop.ports.services
+        f"  {service:22}{shop.ports.url(service)}  (functions: {functions[service]})" for service in shop.ports.services
     )
     engines = "\n".join(f"  {what:22}{where}" for what, where in shop.engines.items())
     return f"""
@@ -109,36 +109,36 @@ Ctrl-C stops it all.
 
 
 def watching(shop: Shop) -> str:
-    """Something to ask Prometheus, where it runs."""
+    """Return example queries for Prometheus, if it runs."""
     queries = "\n".join(f"  {query}" for query in observe.QUERIES)
     return f"\n\nAsk Prometheus (http://127.0.0.1:{shop.ports.prometheus}):\n\n{queries}\n" if shop.observed else ""
 
 
 def signing_in(shop: Shop) -> str:
-    how = f"scripts/token EMAIL gives a token for anyone, scripts/token {ADMIN_EMAIL} the admin's."
-    needed = (
-        "Mutations need sign-in" if shop.sign_in else "Without sign-in everything is allowed (--sign-in asks for it)"
+    how = f"scripts/token EMAIL prints a token for any user, scripts/token {ADMIN_EMAIL} the admin's."
+    sign_in = (
+        "Mutations need sign-in" if shop.sign_in else "Without sign-in everything is allowed (--sign-in requires it)"
     )
-    return f"{needed}: {how}"
+    return f"{sign_in}: {how}"
 
 
-def _asked(url: str, query: str) -> list[dict[str, str]]:
-    """Nothing while there is no answer."""
+def _products(url: str, query: str) -> list[dict[str, str]]:
+    """Return the query's products; none when GraphQL answers with errors."""
     try:
-        found: list[dict[str, str]] = ask(url, query)["products"]
+        products: list[dict[str, str]] = ask(url, query)["products"]
     except RuntimeError:
         return []
-    return found
+    return products
 
 
 def example(shop: Shop) -> str:
-    """A command to paste that orders one of the first product."""
+    """Return a shell command that orders one unit of the cheapest product."""
     query = '{ products(limit: 1, sortBy: "price") { id name price } }'
-    deadline = time.monotonic() + 10  # the read models follow after a moment, and wake up slowly on a busy machine
-    while not (product := _asked(shop.url, query)) and not shop.is_new() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 10  # read models follow after a moment, later on a busy machine
+    while not (product := _products(shop.url, query)) and not shop.is_new() and time.monotonic() < deadline:
         time.sleep(0.2)
     if not product:
-        return "  there is nothing to order yet: createCategory, then createProduct"
+        return "  There is no product yet: use createCategory, then createProduct"
     line = {"productId": product[0]["id"], "productName": product[0]["name"], "quantity": 1}
     order = {"userId": "hanako", "items": [line | {"unitPrice": product[0]["price"]}]}
     mutation = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { order { id status totalAmount } } }"

@@ -1,4 +1,4 @@
-"""The engines of this machine: PostgreSQL from its wheel, Google's emulators where the Cloud SDK has them."""
+"""Find and start this machine's databases: PostgreSQL from its wheel, Google's emulators from the Cloud SDK."""
 
 import os
 import shutil
@@ -12,22 +12,22 @@ import psycopg
 
 @dataclass(frozen=True)
 class Emulators:
-    """Paths of the two programs."""
+    """The paths of the two programs."""
 
     pubsub: Path
     firestore: Path
 
 
 def find_emulators() -> tuple[Emulators | None, str]:
-    """The emulators, or None and what is missing."""
+    """Return the emulators, or None and a text that says what is missing."""
     if not shutil.which("java"):
         return None, "no Java, which Google's emulators need"
     if not (gcloud := shutil.which("gcloud")):
         return None, "no gcloud, which brings Google's emulators"
-    found = subprocess.run(
+    sdk = subprocess.run(
         [gcloud, "info", "--format=value(installation.sdk_root)"], capture_output=True, text=True, check=False
     )
-    platform = Path(found.stdout.strip()) / "platform"
+    platform = Path(sdk.stdout.strip()) / "platform"
     emulators = Emulators(
         platform / "pubsub-emulator" / "bin" / "cloud-pubsub-emulator",
         platform / "cloud-firestore-emulator" / "cloud_firestore_emulator",
@@ -38,7 +38,10 @@ def find_emulators() -> tuple[Emulators | None, str]:
 
 
 def start_postgres(data: Path) -> tuple[str, str, Callable[[], None]]:
-    """URLs of the event store and of the command database, and how to stop the server. It keeps its data."""
+    """Start PostgreSQL. Return the URLs of the event store and of the command database, and a function that stops it.
+
+    The data stays in the folder `data`.
+    """
     runtime = data.parent / "runtime"
     runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
@@ -46,14 +49,14 @@ def start_postgres(data: Path) -> tuple[str, str, Callable[[], None]]:
 
     server = get_server(data, cleanup_mode="stop")
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        there = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
-        for name in {"event_store", "command"} - there:
+        existing = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+        for name in {"event_store", "command"} - existing:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
 
     def stop() -> None:
         process = server.get_postmaster_info().process
         server.stop()
         if process:
-            process.wait(10)  # or what the wheel does at exit takes it for still running
+            process.wait(10)  # otherwise the wheel's exit handler takes it for still running
 
     return server.get_uri("event_store"), server.get_uri("command"), stop

@@ -1,4 +1,4 @@
-"""Prometheus beside the shop, for `scripts/dev --observe`, where this machine has it."""
+"""Start Prometheus beside the shop, for `scripts/dev --observe`."""
 
 import os
 import shutil
@@ -17,19 +17,19 @@ QUERIES = (
     "histogram_quantile(0.95, sum by (le, command) (rate(shop_command_duration_seconds_bucket[1m])))",
     "shop_projection_lag_seconds or shop_outbox_oldest_age_seconds or shop_saga_oldest_age_seconds",
 )
-"""To begin with; the README has more."""
+"""Example queries for the screen; shared/monitoring/README.md has more."""
 
 
 def found(say: Callable[[str], None]) -> bool:
-    """Whether there is a Prometheus; says how to get one when there is none."""
+    """Return whether Prometheus is installed; report how to install it when it is not."""
     if shutil.which("prometheus"):
         return True
-    say("without Prometheus, which is not on this machine (apt-get install prometheus)")
+    say("without Prometheus, which is not installed (apt-get install prometheus)")
     return False
 
 
 def start(processes: Processes, ports: Ports, home: Path, in_one_process: bool) -> str:
-    """Where it is. `home`: where its data and what it scrapes are kept."""
+    """Start Prometheus and return its description for the screen. `home`: the folder for its data and configuration."""
     folder = home / "prometheus" / str(ports.client)
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "prometheus.yml"
@@ -44,7 +44,7 @@ def start(processes: Processes, ports: Ports, home: Path, in_one_process: bool) 
 
 
 def scraping(ports: Ports, in_one_process: bool) -> dict[str, Any]:
-    """One target for each process, or what is counted there would be counted twice."""
+    """Return the configuration, with one target for each process so that nothing is counted twice."""
     paths = {"client": "/metrics", "command": "/create_order/metrics", "query": "/report_metrics/metrics"}
     scraped = ["query"] if in_one_process else list(paths)
     jobs = [_job(service, paths[service], ports.services[service]) for service in scraped]
@@ -54,6 +54,6 @@ def scraping(ports: Ports, in_one_process: bool) -> dict[str, Any]:
 def _job(service: str, path: str, port: int) -> dict[str, Any]:
     job: dict[str, Any] = {"job_name": service, "metrics_path": path}
     job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
-    if service == "client":  # which anybody may reach, so it shows its metrics to admins only
+    if service == "client":  # it is public, so it shows its metrics to admins only
         job["authorization"] = {"credentials": emulator_token(os.environ.get("ADMIN_EMAIL", ADMIN_EMAIL))}
     return job

@@ -1,4 +1,4 @@
-"""The addresses of one run: the client's port, and the others counted from it."""
+"""The ports of one run: the client's port, and the others counted from it."""
 
 import socket
 from dataclasses import dataclass
@@ -37,11 +37,11 @@ class Ports:
 
 
 def busy(ports: list[int]) -> list[int]:
-    """Those that another program listens on."""
-    return [port for port in ports if _taken(port)]
+    """Return the ports that another program listens on."""
+    return [port for port in ports if _is_busy(port)]
 
 
-def _taken(port: int) -> bool:
+def _is_busy(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""Processes that belong to one run: started together, watched, and stopped together, only those."""
+"""Start, watch and stop the processes of one run."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-# Becomes the command it is given, after asking Linux to be told when the run is killed, so that nothing is left behind.
+# Ask Linux for a signal when the parent is killed, so that no process is left behind; then become the given command.
 _WITH_PARENT = """
 import ctypes, os, signal, sys
 if sys.platform == "linux":
@@ -20,48 +20,48 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 class CannotStart(RuntimeError):
-    """What keeps the shop from starting, and what to do about it."""
+    """The shop cannot start; the message says why and what to do."""
 
 
 class Processes:
-    """`logs`: a folder with one file per process."""
+    """The running processes by name. `logs`: the folder with one log file for each process."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._logs.mkdir(parents=True, exist_ok=True)
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
         with (self._logs / f"{name}.log").open("ab") as log:
-            self._running[name] = subprocess.Popen(
+            self.running[name] = subprocess.Popen(
                 [sys.executable, "-c", _WITH_PARENT, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
-                start_new_session=True,  # Ctrl-C reaches only us, and we stop the rest in order
+                start_new_session=True,  # Ctrl-C reaches only this process, which stops the others in order
             )
 
     def stopped(self) -> str | None:
-        """The name of a process that has ended by itself."""
-        return next((name for name, process in self._running.items() if process.poll() is not None), None)
+        """Return the name of a process that has ended by itself, or None."""
+        return next((name for name, process in self.running.items() if process.poll() is not None), None)
 
     def stop(self) -> None:
-        """The last started first; each with its own children; by force after ten seconds."""
-        for process in reversed(self._running.values()):
+        """Stop all processes with their children, the last started first; kill those that take over ten seconds."""
+        for process in reversed(self.running.values()):
             _signal(process, signal.SIGTERM)
-        for process in reversed(self._running.values()):
+        for process in reversed(self.running.values()):
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 _signal(process, signal.SIGKILL)
                 process.wait()
-        self._running.clear()
+        self.running.clear()
 
     def wait_for(self, name: str, url: str, seconds: float = 60) -> None:
-        """Until something answers at the URL. Raises CannotStart with the end of the log when the process ends or hangs."""
+        """Wait until the URL answers. Raise CannotStart with the end of the log when the process ends or hangs."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and (name not in self._running or self._running[name].poll() is None):
+        while time.monotonic() < deadline and (name not in self.running or self.running[name].poll() is None):
             try:
                 httpx.get(url, timeout=2)
                 return
@@ -75,7 +75,7 @@ class Processes:
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """To the whole group: an emulator is a shell script around Java."""
+    """Send the signal to the process's whole group: an emulator is a shell script around Java."""
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:

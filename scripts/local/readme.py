@@ -1,13 +1,19 @@
-"""Write the README's tables: of functions and metrics, from what the code says of them; and of what it all costs."""
+"""Write the generated tables of the README pages: the functions, the metrics and the monthly cost."""
 
 import ast
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from scripts.local.cost import report
 from shared.config.manifest import ROOT, Function, manifest
 from shared.monitoring.metrics import METRICS, Metric, label_values
 
 README = ROOT / "README.md"
+FUNCTIONS_PAGE = ROOT / "functions" / "README.md"
+API_PAGE = ROOT / "shared" / "api" / "README.md"
+MONITORING_PAGE = ROOT / "shared" / "monitoring" / "README.md"
+TERRAFORM_PAGE = ROOT / "terraform" / "README.md"
 _UNITS = {"1": "number", "s": "seconds"}
 
 
@@ -17,15 +23,15 @@ def table() -> str:
 
 
 def _row(function: Function) -> str:
-    link = f"[{function.name}]({function.source.relative_to(ROOT).as_posix()})"
+    link = f"[{function.name}]({function.source.relative_to(FUNCTIONS_PAGE.parent).as_posix()})"
     return f"| {link} | {function.service} | {function.trigger} | {purpose(function)} |"
 
 
 def purpose(function: Function) -> str:
-    """The docstring of the function's file. Raises ValueError when there is none."""
+    """Return the docstring of the function's file. Raise ValueError when there is none."""
     docstring = ast.get_docstring(ast.parse(function.source.read_text()))
     if not docstring:
-        raise ValueError(f"{function.source} has no docstring to say what it does")
+        raise ValueError(f"{function.source} has no docstring; add one sentence that says what the function does")
     return docstring
 
 
@@ -36,23 +42,37 @@ def metrics_table() -> str:
 
 
 def _metric_row(metric: Metric) -> str:
-    """A process's own metrics in italics."""
+    """Return the metric's row, its name in italics when it belongs to one process."""
     labels = ", ".join(f"`{label}` ({len(label_values()[label]) + 1})" for label in metric.labels)
     name = f"*`{metric.name}`*" if metric.known_to == "process" else f"`{metric.name}`"
     unit = _UNITS[metric.unit]
     return f"| {name} | {metric.kind} | {unit} | {labels} | {metric.most_series} | {metric.help} |"
 
 
-def with_tables(readme: str) -> str:
-    """The README with the tables as they should be."""
-    for what, rows in (("functions", table()), ("metrics", metrics_table()), ("cost", f"{report('prod', 1e6)}\n")):
-        begin, end = f"<!-- {what}: written by scripts/readme -->\n", f"<!-- end of {what} -->\n"
-        before, _, rest = readme.partition(begin)
-        _, _, after = rest.partition(end)
-        readme = before + begin + rows + end + after
-    return readme
+def cost_table() -> str:
+    return f"{report('prod', 1e6)}\n"
+
+
+TABLES: dict[Path, tuple[str, Callable[[], str]]] = {
+    FUNCTIONS_PAGE: ("functions", table),
+    MONITORING_PAGE: ("metrics", metrics_table),
+    TERRAFORM_PAGE: ("cost", cost_table),
+}
+"""Each page with a generated table: the name in the table's markers, and the function that makes the table."""
+
+
+def up_to_date(page: Path) -> str:
+    """Return the page's text with its table generated again. Raise ValueError when the page lacks the table's markers."""
+    name, rows = TABLES[page]
+    begin, end = f"<!-- {name}: written by scripts/readme -->\n", f"<!-- end of {name} -->\n"
+    before, found, rest = page.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"{page} must contain the lines {begin.strip()!r} and {end.strip()!r}")
+    return before + begin + rows() + end + after
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text()))
-    sys.stdout.write("README.md is up to date\n")
+    for outdated in TABLES:
+        outdated.write_text(up_to_date(outdated))
+        sys.stdout.write(f"{outdated.relative_to(ROOT)} is up to date\n")

@@ -1,6 +1,6 @@
-"""Say again how far every stream has come, for engines that forget: emulators and what is kept in memory.
+"""Publish the last event of every stream again, for the emulators and the memory broker, which lose their data.
 
-One message per stream is enough: whoever is further behind reads what it missed from the event store.
+One message for each stream is enough: a projection that is further behind reads the rest from the event store.
 """
 
 from shared.event_store.aggregates import announcement
@@ -11,7 +11,7 @@ _BATCH = 1000
 
 
 def replay(store: EventStore, publisher: Publisher) -> int:
-    """How many streams there are."""
+    """Publish the last event of each stream; return the number of streams."""
     last: dict[str, EventRecord] = {}
     after = Checkpoint()
     while entries := store.read_all(after, _BATCH):

@@ -1,4 +1,4 @@
-"""A small catalogue, made through GraphQL as any client would make it."""
+"""Create a small catalogue through GraphQL, as a client would."""
 
 from typing import Any
 
@@ -26,19 +26,19 @@ _PRODUCT = "mutation ($input: CreateProductInput!) { createProduct(input: $input
 
 
 def seed(url: str) -> list[dict[str, Any]]:
-    """The products. Raises RuntimeError with the answer when a mutation is refused."""
+    """Create the catalogue and return its products. Raise RuntimeError with the answer when a mutation fails."""
     products = []
     for (name, description), items in CATALOGUE.items():
         category = ask(url, _CATEGORY, {"input": {"name": name, "description": description}})["createCategory"]
         for product, about, price, stock in items:
-            given = {"name": product, "description": about, "price": price, "stockQuantity": stock}
-            made = ask(url, _PRODUCT, {"input": given | {"categoryId": category["id"]}})
+            values = {"name": product, "description": about, "price": price, "stockQuantity": stock}
+            made = ask(url, _PRODUCT, {"input": values | {"categoryId": category["id"]}})
             products.append(made["createProduct"])
     return products
 
 
 def ask(url: str, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The data of an answer to an admin. Raises RuntimeError for one with errors."""
+    """Send the query as an admin and return the data. Raise RuntimeError when the answer has errors."""
     headers = {"Authorization": f"Bearer {emulator_token('admin@example.com', role='admin')}"}
     response = httpx.post(url, json={"query": query, "variables": variables or {}}, headers=headers, timeout=60)
     answer: dict[str, Any] = response.json()

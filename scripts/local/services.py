@@ -1,4 +1,4 @@
-"""One service: the functions of one group, each as the functions framework makes it, under its own name on one port."""
+"""Run one service: the functions of a group on one port, each under its own path, made by the functions framework."""
 
 import argparse
 import asyncio
@@ -19,7 +19,7 @@ _THREADS = 16  # per function
 
 
 def service_app(service: str) -> ASGIApp:
-    """Every function at /its_name, as if that were its own root; the graphql function at the root itself."""
+    """Return an app that serves each function at /its_name as its root; the graphql function at the root itself."""
     apps = {function.name: _app(function) for function in manifest().of_service(service)}
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,7 +36,7 @@ def service_app(service: str) -> ASGIApp:
 
 
 def _app(function: Function) -> ASGIApp:
-    os.environ.pop("FUNCTION_SIGNATURE_TYPE", None)  # the framework leaves the last function's behind
+    os.environ.pop("FUNCTION_SIGNATURE_TYPE", None)  # the framework leaves the previous function's value in it
     app = functions_framework.create_app(function.name, str(function.source))
     return app if isinstance(app, Starlette) else cast(ASGIApp, WSGIMiddleware(app, workers=_THREADS))
 
@@ -48,14 +48,14 @@ def server(service: str, port: int) -> uvicorn.Server:
         port=port,
         log_level="warning",
         lifespan="off",
-        proxy_headers=False,  # what a client says of its own address is not believed
+        proxy_headers=False,  # a client's claims about its own address are not trusted
         timeout_graceful_shutdown=5,
     )
     return uvicorn.Server(config)
 
 
 def serve_in_threads(ports: dict[str, int]) -> list[uvicorn.Server]:
-    """All services in this process, as the memory profile needs."""
+    """Start all services in this process, which the memory profile needs."""
     servers = [server(service, port) for service, port in ports.items()]
     for one in servers:
         Thread(target=lambda one=one: asyncio.run(one.serve()), daemon=True).start()

@@ -1,4 +1,4 @@
-"""One run of the shop on this machine: its engines, its three services, its clock."""
+"""Run the shop on this machine: its databases, its three services, its schedules."""
 
 import fcntl
 import logging
@@ -36,7 +36,7 @@ CONSOLE = ROOT / ".dev" / "console"
 
 @dataclass
 class Shop:
-    """`home`: where data and logs are kept. `say`: reports progress. `observed`: by Prometheus."""
+    """`home`: the folder for data and logs. `say`: reports progress. `observed`: whether Prometheus runs too."""
 
     ports: Ports
     home: Path
@@ -52,12 +52,12 @@ class Shop:
         return f"http://localhost:{self.ports.client}/graphql"
 
     def claim(self) -> None:
-        """Raises CannotStart when a port is taken, or when another run uses the data."""
+        """Reserve the ports and the data. Raise CannotStart when another program or run uses them."""
         emulators = [] if self.memory else [self.ports.pubsub, self.ports.firestore]
         wanted = [*self.ports.services.values(), *emulators, *([self.ports.prometheus] if self.observed else [])]
-        if taken := busy(wanted):
-            ports = ", ".join(map(str, taken))
-            raise CannotStart(f"In use by another program: port {ports}. Stop it, or start with --port N.")
+        if in_use := busy(wanted):
+            ports = ", ".join(map(str, in_use))
+            raise CannotStart(f"Port {ports} is in use by another program. Stop it, or start with --port N.")
         if self.memory:
             return
         self.home.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ class Shop:
             ) from None
 
     def erase(self) -> None:
-        """The data of earlier runs, and nothing else that may lie in the folder."""
+        """Delete the data of earlier runs, and no other file in the folder."""
         if self.memory:
             return
         for folder in ("postgres", "runtime", "logs", "prometheus"):
@@ -78,7 +78,7 @@ class Shop:
         (self.home / "sandbox.sqlite").unlink(missing_ok=True)
 
     def start(self) -> None:
-        """Raises CannotStart saying what didn't start."""
+        """Start everything. Raise CannotStart when a part does not start."""
         emulators, missing = (None, "") if self.memory else find_emulators()
         self._configure("memory" if self.memory else "engines" if emulators else "postgres")
         self.processes = Processes(self.home / "logs")
@@ -101,12 +101,12 @@ class Shop:
         self._stack.close()
 
     def failed(self) -> str | None:
-        """The end of the log of a process that has ended by itself."""
+        """Return the end of the log of a process that has ended by itself, or None."""
         name = self.processes.stopped()
         return f"{name} has stopped; the end of its log:\n{self.processes.tail(name)}" if name else None
 
     def is_new(self) -> bool:
-        """Whether nothing has ever been recorded."""
+        """Return whether the event store is empty."""
         return not engines().event_store.read_all(after=Checkpoint(), limit=1)
 
     def _configure(self, profile: str) -> None:
@@ -128,8 +128,8 @@ class Shop:
         self.home.mkdir(parents=True, exist_ok=True)
 
     def _log_to_a_file(self) -> None:
-        """What this process logs, where the others' logs are: in one process an order takes twenty lines."""
-        engines()  # which say how lines look
+        """Send this process's log to a file beside the others: an order writes twenty lines, too many for the screen."""
+        engines()  # configures the log's format
         handler = logging.FileHandler(self.home / "logs" / "dev.log")
         handler.setFormatter(logging.getLogger().handlers[0].formatter)
         logging.getLogger().handlers = [handler]
@@ -153,10 +153,12 @@ class Shop:
         at = "--host=127.0.0.1"
         self.processes.start("pubsub", [emulators.pubsub, at, f"--port={self.ports.pubsub}"])
         command: list[str | Path] = [emulators.firestore, "start", at, f"--port={self.ports.firestore}"]
-        self.processes.start("firestore", command, {"JAVA": "exec java"})  # or killing the script leaves Java behind
+        self.processes.start(
+            "firestore", command, {"JAVA": "exec java"}
+        )  # otherwise killing the script leaves Java running
         self.processes.wait_for("pubsub", f"http://{pubsub}")
         self.processes.wait_for("firestore", f"http://{firestore}")
-        from scripts.local.topology import create_topology, patient  # Google's libraries, only where they are needed
+        from scripts.local.topology import create_topology, patient  # loads Google's libraries, which take a second
 
         subscriptions = patient(manifest().all_subscriptions)
         create_topology(PROJECT, subscriptions, lambda one: f"{self.ports.url(one.service)}/{one.endpoint}")
@@ -194,7 +196,7 @@ class Shop:
             self.say(f"read models, from {streams} streams of events")
 
     def _start_clock(self) -> None:
-        """What Cloud Scheduler does in the cloud."""
+        """Call scheduled functions, as Cloud Scheduler does in the cloud."""
         stopping = Event()
         self._stack.callback(stopping.set)
         for function in manifest().functions.values():

@@ -1,7 +1,7 @@
-"""Order something of the deployed shop as a client would, see it confirmed, and clear away what it was made of.
+"""Place an order in the deployed shop as a client would, wait until it is confirmed, and delete its product and category.
 
-It runs as a Cloud Run job, whose account may sign for itself (iam.serviceAccounts.signBlob); so who deploys needs no right
-to pass for anybody. What stays is the order, and what happened, in the shop's history.
+This runs as a Cloud Run job whose service account may sign for itself (iam.serviceAccounts.signBlob), so the person who
+deploys needs no right to impersonate an account. The order and its events stay in the shop's history.
 """
 
 import os
@@ -17,10 +17,10 @@ import httpx
 
 USER = "smoke-test"
 _NAME = "Smoke test"
-_NEW = "600"
+_SIGN_IN_SECONDS = "600"
 _PATIENCE = 180.0
 _ENDED = ("CONFIRMED", "CANCELLED", "FAILED")
-_LEFT_BEHIND = timedelta(hours=1)  # after which no other run can be at it
+_ABANDONED_AFTER = timedelta(hours=1)  # no run takes this long
 
 _CATEGORY = "mutation ($input: CreateCategoryInput!) { createCategory(input: $input) { id } }"
 _PRODUCT = "mutation ($input: CreateProductInput!) { createProduct(input: $input) { id } }"
@@ -33,35 +33,35 @@ _DELETE_CATEGORY = "mutation ($id: ID!) { deleteCategory(id: $id) { success } }"
 Fields = dict[str, Any]
 
 
-class NotWell(Exception):
-    """What the shop did instead."""
+class NotHealthy(Exception):
+    """The shop did not do what it should; the message says what it did."""
 
 
 @dataclass(frozen=True)
 class Shop:
-    """`url`: of its GraphQL. `token`: of an admin."""
+    """`url`: the shop's GraphQL address. `token`: an admin's ID token."""
 
     url: str
     token: str
 
     def ask(self, query: str, **variables: Any) -> Any:
-        """The only field of the answer. Raises NotWell."""
+        """Return the answer's only field. Raise NotHealthy."""
         headers = {"Authorization": f"Bearer {self.token}"}
         body = {"query": query, "variables": variables}
         try:
             answer = httpx.post(self.url, json=body, headers=headers, timeout=60)
             data: Fields = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise NotWell(f"{self.url} does not answer: {error or type(error).__name__}") from error
+            raise NotHealthy(f"{self.url} does not answer: {error or type(error).__name__}") from error
         if data.get("errors") or not data.get("data"):
-            raise NotWell(f"{self.url} answered {answer.status_code} {answer.text[:1000]}")
+            raise NotHealthy(f"{self.url} answered {answer.status_code} {answer.text[:1000]}")
         (field,) = data["data"].values()
         return field
 
 
 def smoke(shop: Shop, patience: float = _PATIENCE) -> str:
-    """The id of the order, which was confirmed. Raises NotWell."""
-    clear_away(shop, older_than=datetime.now(UTC) - _LEFT_BEHIND)
+    """Return the id of a confirmed order. Raise NotHealthy when it is not confirmed in `patience` seconds."""
+    clear_away(shop, older_than=datetime.now(UTC) - _ABANDONED_AFTER)
     name = f"{_NAME} {datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
     category = shop.ask(_CATEGORY, input={"name": name})["id"]
     with _deleted(shop, _DELETE_CATEGORY, category):
@@ -81,12 +81,12 @@ def _ordered(shop: Shop, product: Fields, patience: float) -> str:
             break
         time.sleep(1)
     if not seen or seen["status"] != "CONFIRMED":
-        raise NotWell(f"order {order} is not confirmed after {patience:.0f} s: {seen or 'its read model is not there'}")
+        raise NotHealthy(f"order {order} is not confirmed after {patience:.0f} s: {seen or 'it has no read model'}")
     return order
 
 
 def clear_away(shop: Shop, older_than: datetime) -> None:
-    """What runs that were killed have left."""
+    """Delete the products and categories that killed runs have left."""
     for category in shop.ask(_FIND, name=_NAME):
         if datetime.fromisoformat(category["createdAt"]) < older_than:
             for product in category["products"]:
@@ -95,17 +95,17 @@ def clear_away(shop: Shop, older_than: datetime) -> None:
 
 
 @contextmanager
-def _deleted(shop: Shop, deletion: str, thing: str) -> Iterator[None]:
+def _deleted(shop: Shop, deletion: str, id: str) -> Iterator[None]:
     try:
         yield
     finally:
-        shop.ask(deletion, id=thing)
+        shop.ask(deletion, id=id)
 
 
 @contextmanager
 def signed_in(project_id: str, api_key: str) -> Iterator[str]:
-    """The ID token of an admin whom Identity Platform knows only meanwhile. Raises NotWell."""
-    import firebase_admin  # it takes its time
+    """Yield the ID token of a temporary admin, deleted from Identity Platform afterwards. Raise NotHealthy."""
+    import firebase_admin  # slow to import
     from firebase_admin import auth
 
     app = firebase_admin.initialize_app(options={"projectId": project_id}, name="smoke")
@@ -115,7 +115,7 @@ def signed_in(project_id: str, api_key: str) -> Iterator[str]:
         found = _identity("signInWithCustomToken", api_key, {"token": custom, "returnSecureToken": True})
         return str(found["idToken"])
 
-    token = _once_known(sign_in)
+    token = _retry_while_new(sign_in)
     try:
         yield token
     finally:
@@ -123,19 +123,19 @@ def signed_in(project_id: str, api_key: str) -> Iterator[str]:
         firebase_admin.delete_app(app)
 
 
-def _once_known(sign_in: Callable[[], str]) -> str:
-    """On the day of the first deployment, the key and the right to sign are so new that Google may not know of them yet."""
+def _retry_while_new(sign_in: Callable[[], str]) -> str:
+    """Retry the sign-in: just after the first deployment, Google may not know the key and the right to sign yet."""
     from firebase_admin.exceptions import FirebaseError
     from google.auth.exceptions import GoogleAuthError
 
-    until = time.monotonic() + float(os.environ.get("SMOKE_SIGN_IN_SECONDS", _NEW))
+    until = time.monotonic() + float(os.environ.get("SMOKE_SIGN_IN_SECONDS", _SIGN_IN_SECONDS))
     while True:
         try:
             return sign_in()
-        except (NotWell, FirebaseError, GoogleAuthError, ValueError) as error:
+        except (NotHealthy, FirebaseError, GoogleAuthError, ValueError) as error:
             if time.monotonic() > until:
-                raise NotWell(f"nobody can be signed in: {error}") from error
-            print(f"not yet: {error}", file=sys.stderr, flush=True)
+                raise NotHealthy(f"the smoke test cannot sign in: {error}") from error
+            print(f"sign-in does not work yet: {error}", file=sys.stderr, flush=True)
         time.sleep(10)
 
 
@@ -145,16 +145,16 @@ def _identity(method: str, api_key: str, body: Fields) -> Fields:
     url = f"{address}identitytoolkit.googleapis.com/v1/accounts:{method}"
     answer = httpx.post(url, params={"key": api_key}, json=body, timeout=30)
     if answer.is_error:
-        raise NotWell(f"Identity Platform refused to {method}: {answer.text[:500]}")
-    found: Fields = answer.json()
-    return found
+        raise NotHealthy(f"Identity Platform refused to {method}: {answer.text[:500]}")
+    body_of_answer: Fields = answer.json()
+    return body_of_answer
 
 
 def main() -> int:
     try:
         with signed_in(os.environ["PROJECT_ID"], os.environ["WEB_API_KEY"]) as token:
             order = smoke(Shop(os.environ["GRAPHQL_URL"], token))
-    except NotWell as reason:
+    except NotHealthy as reason:
         print(reason, file=sys.stderr)
         return 1
     print(f"order {order} was confirmed")

@@ -1,4 +1,4 @@
-"""ID tokens as Firebase's Auth emulator makes them: unsigned, and worth nothing where signatures are checked."""
+"""Make ID tokens as Firebase's Auth emulator does: unsigned, so they are refused where signatures are checked."""
 
 import argparse
 import base64
@@ -12,7 +12,7 @@ ADMIN_EMAIL = "admin@example.com"
 
 
 def emulator_token(email: str, uid: str | None = None, role: str | None = None, verified: bool = True) -> str:
-    """A token for `uid`, which is the part of the e-mail address before the @ unless given. `role`: the custom claim."""
+    """Return a token for `uid`, by default the part of the e-mail address before the @. `role`: the custom claim."""
     user, now = uid or email.partition("@")[0], int(time.time())
     claims: dict[str, Any] = {
         "iss": f"https://securetoken.google.com/{PROJECT}",
@@ -34,11 +34,15 @@ def _encoded(part: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/token", description=__doc__)
-    parser.add_argument("email", help=f"{ADMIN_EMAIL} is the admin of scripts/dev")
-    parser.add_argument("--role", choices=["reader", "writer", "admin"], help="the custom claim, which wins")
+    parser = argparse.ArgumentParser(prog="scripts/token", description="Print an ID token that scripts/dev accepts.")
+    parser.add_argument("email", help=f"the address; {ADMIN_EMAIL} is the admin of scripts/dev")
+    parser.add_argument(
+        "--role",
+        choices=["reader", "writer", "admin"],
+        help="the custom claim, which overrides all else",
+    )
     parser.add_argument("--uid", help="user id (the part of the address before the @)")
-    parser.add_argument("--unverified", action="store_true", help="an address that nobody has confirmed")
+    parser.add_argument("--unverified", action="store_true", help="mark the address as not verified")
     chosen = parser.parse_args()
     print(emulator_token(chosen.email, chosen.uid, chosen.role, not chosen.unverified))
     return 0

@@ -1,7 +1,7 @@
-"""Topics and push subscriptions, made on the Pub/Sub emulator; in the cloud Terraform makes them.
+"""Create topics and push subscriptions on the Pub/Sub emulator; in the cloud Terraform creates them.
 
-Without the retry policy that they have in the cloud: given one, the emulator (0.8.20) forgets a whole subscription once
-fifty messages have failed together a few times, and without an error. Given none, it tries again every second.
+They have no retry policy here: with one, the emulator (0.8.20) silently drops a whole subscription after fifty messages
+have failed together a few times. Without one, it retries every second.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,12 +17,12 @@ _ATTEMPTS = 60
 
 
 def patient(subscriptions: Sequence[Subscription]) -> list[Subscription]:
-    """The same with as many attempts as make a minute on the emulator, where no backoff stretches them."""
+    """Return the subscriptions with enough attempts for a minute of retries, since the emulator has no backoff."""
     return [replace(one, max_attempts=_ATTEMPTS) for one in subscriptions]
 
 
 def create_topology(project_id: str, subscriptions: Sequence[Subscription], url: Callable[[Subscription], str]) -> None:
-    """Make what isn't there yet. `url`: where a subscription pushes to."""
+    """Create the topics and subscriptions that do not exist. `url`: the address that a subscription pushes to."""
     publisher, subscriber = PublisherClient(), SubscriberClient()
     for topic in dict.fromkeys(subscription.topic for subscription in subscriptions):
         with suppress(AlreadyExists):

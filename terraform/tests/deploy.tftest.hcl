@@ -77,7 +77,7 @@ run "only_the_smoke_job_signs_as_an_admin_and_nobody_deploys_from_outside" {
       + length(google_project_iam_member.deployer_grants) + length(google_billing_account_iam_member.deployer_budgets) == 0
       && output.github_variables == null
     )
-    error_message = "there is a way in that nobody asked for"
+    error_message = "there is access from GitHub although no repository is set"
   }
 
   assert {
@@ -87,7 +87,7 @@ run "only_the_smoke_job_signs_as_an_admin_and_nobody_deploys_from_outside" {
       && google_service_account_iam_member.smoke_signs.service_account_id == google_service_account.smoke.name
       && google_service_account_iam_member.smoke_signs.member == "serviceAccount:${google_service_account.smoke.email}"
     )
-    error_message = "somebody else could sign as an admin"
+    error_message = "another account could sign as an admin"
   }
 }
 

@@ -63,7 +63,7 @@ run "everything_is_watched_and_every_alert_says_what_to_do" {
       && length(one.documentation[0].content) < 8192
       && one.severity != null
     ])
-    error_message = "An alert says nothing of what to do first, or tells nobody."
+    error_message = "An alert does not say what to do first, or notifies no channel."
   }
 
   assert {
@@ -123,12 +123,12 @@ run "everything_is_watched_and_every_alert_says_what_to_do" {
       google_monitoring_uptime_check_config.graphql.monitored_resource[0].labels.host == "shop-graphql-abc-an.a.run.app"
       && google_monitoring_uptime_check_config.graphql.http_check[0].path == "/health/ready"
     )
-    error_message = "The uptime check asks somebody else."
+    error_message = "The uptime check asks another address."
   }
 
   assert {
     condition     = length(google_billing_budget.monthly) == 0
-    error_message = "There is a budget that nobody asked for."
+    error_message = "There is a budget although none is set."
   }
 }
 

@@ -152,7 +152,7 @@ run "whoever_uses_postgresql_is_in_the_network_and_signs_in_as_itself" {
   }
   assert {
     condition     = toset(keys(google_project_iam_member.reaches_postgres)) == setunion(["migrate"], keys(google_sql_user.function))
-    error_message = "whoever has a user may reach the instance, and nobody else"
+    error_message = "exactly the functions with a user may connect to the instance"
   }
   assert {
     condition     = alltrue([for user in values(google_sql_user.function) : user.type == "CLOUD_IAM_SERVICE_ACCOUNT" && user.password == null && user.database_roles == null])
@@ -160,7 +160,7 @@ run "whoever_uses_postgresql_is_in_the_network_and_signs_in_as_itself" {
   }
   assert {
     condition     = toset(keys(google_project_iam_member.signs_in_to_postgres)) == setunion(["migrate"], keys(google_sql_user.function))
-    error_message = "whoever has a user may sign in"
+    error_message = "functions with a user may sign in"
   }
   assert {
     condition     = !google_sql_database_instance.postgres.settings[0].ip_configuration[0].ipv4_enabled && google_sql_database_instance.postgres.settings[0].edition == "ENTERPRISE"
@@ -274,7 +274,7 @@ run "functions_publish_only_what_they_have_to_tell" {
   }
   assert {
     condition     = toset([for grant in values(local.publishers) : grant.function]) == toset([for name, function in local.manifest.functions : name if contains(function.uses, "pubsub") && name != "graphql"])
-    error_message = "whoever uses Pub/Sub publishes something, but for graphql, which only looks whether it is there"
+    error_message = "functions that use Pub/Sub publish to a topic, except graphql, which only looks a topic up"
   }
   assert {
     condition     = !contains([for grant in values(local.publishers) : grant.function], "graphql") && !contains([for grant in values(local.publishers) : grant.function], "project_orders")
@@ -282,7 +282,7 @@ run "functions_publish_only_what_they_have_to_tell" {
   }
   assert {
     condition     = { for name, grant in google_project_iam_member.uses_read_models : name => grant.role if grant.role == "roles/datastore.user" } == { for name, function in local.manifest.functions : name => "roles/datastore.user" if function.group == "projections" || contains(["rebuild_projection", "continue_rebuilds"], name) }
-    error_message = "projections write read models, and what rebuilds them; nobody else"
+    error_message = "only projections and rebuilding functions write read models"
   }
 }
 
@@ -322,7 +322,7 @@ run "firestore_has_the_indexes_and_lets_no_client_in" {
   }
   assert {
     condition     = can(regex("allow read, write: if false;", google_firebaserules_ruleset.nobody.source[0].files[0].content)) && google_firebaserules_release.firestore.name == "cloud.firestore"
-    error_message = "clients are let in by nobody"
+    error_message = "no client may use Firestore directly"
   }
 }
 

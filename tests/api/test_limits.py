@@ -203,7 +203,7 @@ def test_an_invalid_setting_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_the_readme_lists_every_limit_with_its_default() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "shared" / "api" / "README.md").read_text()
     plain = TypeAdapter(Settings).dump_python(Settings())
     for name in [
         *AT_THE_BOUND,

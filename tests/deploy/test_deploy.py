@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from scripts.local.deploy import _FOR_THE_BUILD, _FOR_THE_MIGRATION
+from scripts.local.deploy import FOR_THE_BUILD, FOR_THE_MIGRATION
 from scripts.local.deploy_adopt import SIGN_IN
 from scripts.local.deploy_checks import RIGHTS
 from scripts.local.deploy_image import copy_sources, tag
-from scripts.local.deploy_options import _DEFAULTS
+from scripts.local.deploy_options import DEFAULTS
 from scripts.local.deploy_terraform import OVERRIDE
 from shared.config.manifest import ROOT
 from tests.deploy import fake_tools
@@ -51,7 +51,7 @@ NEW: dict[str, Any] = {
 
 
 class Google(BaseHTTPRequestHandler):
-    """Says what rights somebody has, and answers for the deployed shop. `rights`, `ready`: as a test wants them."""
+    """Answers which rights the caller has, and for the deployed shop. A test sets `rights` and `ready`."""
 
     rights: list[str]
     ready: int
@@ -99,7 +99,7 @@ class Cloud:
         }
 
     def deploy(self, *arguments: str, typed: str | None = None, path: str = "") -> "subprocess.CompletedProcess[str]":
-        """`typed`: what is answered to each question; None is nobody."""
+        """`typed`: the answer to each question; None for no input."""
         self.set(calls=[])
         return subprocess.run(
             [sys.executable, self.root / "scripts" / "deploy", PROJECT, *arguments],
@@ -178,7 +178,7 @@ def test_the_databases_are_migrated_with_the_new_code_while_the_old_one_serves(
 def test_a_second_run_builds_nothing_and_changes_nothing(cloud: Cloud) -> None:
     assert cloud.deploy("--yes").returncode == 0
     before = cloud["applied"]
-    done = cloud.deploy()  # nobody is asked, because nothing would change
+    done = cloud.deploy()  # it does not ask, because nothing would change
     assert done.returncode == 0, done.stdout + done.stderr
     assert not cloud.called("gcloud builds submit", "gcloud storage buckets create")
     assert "nothing to build" in done.stdout
@@ -221,7 +221,7 @@ def test_a_failed_migration_leaves_the_old_code_serving(cloud: Cloud) -> None:
     cloud.set(images={"another": ""}, fail="gcloud run jobs execute shop-migrate")
     failed = cloud.deploy("--yes")
     assert failed.returncode == 1
-    assert "no new code answers yet" in failed.stderr
+    assert "no new code serves yet" in failed.stderr
     assert cloud["applied"][SERVICE] == old != cloud["applied"][MIGRATION]
 
 
@@ -261,7 +261,7 @@ def test_nothing_is_done_before_everything_that_is_missing_is_said(cloud: Cloud,
         ({"account": "ci@shop-test-1.iam.gserviceaccount.com"}, "--admin-email"),
     ],
 )
-def test_what_is_missing_is_said_with_the_command_that_mends_it(cloud: Cloud, change: Any, told: str) -> None:
+def test_what_is_missing_is_said_with_the_command_that_fixes_it(cloud: Cloud, change: Any, told: str) -> None:
     cloud.set(**change)
     done = cloud.deploy("--yes")
     assert done.returncode == 1
@@ -343,7 +343,7 @@ def test_a_shop_that_does_not_get_well_is_told(cloud: Cloud, monkeypatch: pytest
     cloud.google.ready = 503
     done = cloud.deploy("--yes")
     assert done.returncode == 1
-    assert "/health/ready is not well" in done.stderr
+    assert "/health/ready is not ready" in done.stderr
     assert "UNHEALTHY" in done.stderr
 
 
@@ -407,7 +407,7 @@ def test_data_goes_only_for_the_right_words(cloud: Cloud) -> None:
 
 
 def test_what_is_left_of_erasing_makes_no_later_deployment_dangerous(cloud: Cloud) -> None:
-    (cloud.root / OVERRIDE.relative_to(ROOT)).write_text("# left by somebody who was killed")
+    (cloud.root / OVERRIDE.relative_to(ROOT)).write_text("# left by a killed run")
     assert cloud.deploy("--yes").returncode == 0
     assert not (cloud.root / OVERRIDE.relative_to(ROOT)).exists()
 
@@ -431,7 +431,7 @@ def test_an_image_is_named_after_what_is_in_it(tmp_path: Path) -> None:
 
 def test_what_terraform_is_asked_to_make_first_is_there() -> None:
     declared = "".join(file.read_text() for file in (ROOT / "terraform").glob("*.tf"))
-    for target in [*_FOR_THE_BUILD, *_FOR_THE_MIGRATION, SIGN_IN]:
+    for target in [*FOR_THE_BUILD, *FOR_THE_MIGRATION, SIGN_IN]:
         kind, _, name = target.partition(".")
         assert f'resource "{kind}" "{name}"' in declared
     for output in ("artifact_registry", "builds_bucket", "build_service_account", "graphql_url", "dashboard_url"):
@@ -443,4 +443,4 @@ def test_what_terraform_is_asked_to_make_first_is_there() -> None:
 def test_terraform_and_the_script_take_the_same_region_by_default() -> None:
     variables = (ROOT / "terraform" / "variables.tf").read_text()
     (region,) = re.findall(r'variable "region" \{.*?default += "(.*?)"', variables, re.DOTALL)
-    assert region == _DEFAULTS["region"]
+    assert region == DEFAULTS["region"]

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from scripts.local import smoke
-from scripts.local.smoke import USER, NotWell, Shop, clear_away
+from scripts.local.smoke import USER, NotHealthy, Shop, clear_away
 from scripts.local.token import emulator_token
 from shared.config.manifest import Subscription
 from tests.shop_in_memory import ShopInMemory, served
@@ -107,7 +107,7 @@ def test_an_order_that_is_not_confirmed_fails_the_deployment_and_is_cleared_away
         return 200 if subscription.endpoint == "order_saga" else shop.hand_over(subscription, body)
 
     shop.deliver = lost
-    with pytest.raises(NotWell, match="is not confirmed"):
+    with pytest.raises(NotHealthy, match="is not confirmed"):
         smoke.smoke(admin(url), patience=2)
     assert on_sale(shop) == {"categories": [], "products": []}
 

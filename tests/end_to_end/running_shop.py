@@ -36,7 +36,7 @@ STOCK = "query ($id: ID!) { product(id: $id) { stockQuantity reservedQuantity av
 
 
 class Client:
-    """Somebody who uses the shop that listens on `port`."""
+    """A client of the shop that listens on `port`."""
 
     port: int
 
@@ -45,7 +45,7 @@ class Client:
         return f"http://localhost:{self.port}/graphql"
 
     def ask(self, query: str, **variables: Any) -> Fields:
-        """The whole answer, to an admin, who waits when that was one request too many."""
+        """Return the whole answer to an admin's query; wait and retry when the rate limit refuses it."""
         headers = {"Authorization": f"Bearer {ADMIN}"}
         asked = {"query": query, "variables": variables}
         while (response := httpx.post(self.url, json=asked, headers=headers, timeout=60)).status_code == 429:
@@ -54,21 +54,21 @@ class Client:
         return answer
 
     def data(self, query: str, **variables: Any) -> Fields:
-        """The data of an answer without errors."""
+        """Return the data of an answer, which must have no errors."""
         answer = self.ask(query, **variables)
         assert "errors" not in answer, answer
         data: Fields = answer["data"]
         return data
 
     def product(self, stock: int, price: str = "1500", name: str = "知覧茶 100g 🍵") -> Fields:
-        """A new product in a new category."""
+        """Create a product in a new category and return it."""
         category = self.data(CREATE_CATEGORY, input={"name": f"お茶 {time.time_ns()}"})["createCategory"]
         given = {"name": name, "price": price, "categoryId": category["id"], "stockQuantity": stock}
         made: Fields = self.data(CREATE_PRODUCT, input=given)["createProduct"]
         return made
 
     def order(self, product: Fields, quantity: int = 1, **choices: str) -> str:
-        """The id of a new order."""
+        """Place an order and return its id."""
         line = {"productId": product["id"], "productName": product["name"], "quantity": quantity}
         given = {"userId": "hanako", "items": [line | {"unitPrice": product["price"]}], **choices}
         answer = self.data(CREATE_ORDER, input=given)["createOrder"]
@@ -78,12 +78,12 @@ class Client:
         return order_id
 
     def read_order(self, order_id: str) -> Fields:
-        """As the read model has it; empty until it does."""
+        """Return the order from the read model; empty until it is there."""
         answer = self.ask(f"query ($id: ID!) {{ order(id: $id) {{ {ORDER} }} }}", id=order_id)
         return (answer.get("data") or {}).get("order") or {}
 
     def until_ended(self, order_id: str, seconds: float = 60) -> tuple[Fields, list[str]]:
-        """The order at its end, and the statuses that were seen on the way."""
+        """Wait for the order's end; return the order and the statuses seen on the way."""
         seen: list[str] = []
 
         def ended() -> bool:
@@ -96,12 +96,12 @@ class Client:
         return self.read_order(order_id), seen
 
     def stock(self, product: Fields) -> tuple[int, int]:
-        """On hand and reserved."""
+        """Return the units on hand and the reserved units."""
         read = self.ask(STOCK, id=product["id"])["data"]["product"] or {}
         return read.get("stockQuantity", -1), read.get("reservedQuantity", -1)
 
     def ledger(self, kind: str) -> dict[str, str]:
-        """The sandbox's status of every payment or shipment, by order."""
+        """Return the sandbox's status of every payment or shipment, by order."""
         entries = httpx.get(f"http://127.0.0.1:{self.port + 1}/sandbox_provider/{kind}", timeout=10).json()
         return {entry["key"]: entry["status"] for entry in entries}
 
@@ -128,13 +128,13 @@ class RunningShop(Client):
         return self._output.read_text()
 
     def open(self, seconds: float = 90) -> "RunningShop":
-        """Wait until it says that it is."""
+        """Wait until the screen says that the shop is open."""
         wait_until(lambda: "Ctrl-C stops it all" in self.screen or self.process.poll() is not None, seconds)
         assert self.process.poll() is None, self.screen
         return self
 
     def close(self) -> int:
-        """Ctrl-C; the exit status."""
+        """Press Ctrl-C and return the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         return self.process.wait(60)
@@ -143,7 +143,7 @@ class RunningShop(Client):
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def example(self) -> str:
-        """The command that the screen offers to paste."""
+        """Return the command that the screen offers to paste."""
         found = re.search(r"^  (curl .*)$", self.screen, re.MULTILINE)
         assert found, self.screen
         return found[1]

@@ -32,7 +32,7 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 def given_up(shop: RunningShop, data: bytes, name: str) -> str:
-    """Push it as a dead-letter topic would; the letter's id."""
+    """Push a message as a dead-letter topic would; return the dead letter's id."""
     attributes = {
         "CloudPubSubDeadLetterSourceSubscription": SOURCE,
         "CloudPubSubDeadLetterSourceDeliveryCount": "10",
@@ -80,7 +80,7 @@ def test_what_goes_wrong_is_said_in_one_line(shop: RunningShop) -> None:
         (["list", "--token", emulator_token("w@example.com")], "FORBIDDEN: "),
         (["list", "--url", f"http://localhost:{free_port()}/graphql"], "does not answer"),
         (["list", "--url", "nonsense"], "does not answer"),
-        (["list", "--url", f"http://localhost:{shop.port}/nowhere"], "404, and no GraphQL"),
+        (["list", "--url", f"http://localhost:{shop.port}/nowhere"], "404, which is not GraphQL"),
     ):
         answer = command("--url", shop.url, *arguments)
         assert (answer.returncode, answer.stdout) == (1, "")

@@ -14,7 +14,7 @@ import pytest
 from scripts.local import observe
 from scripts.local.emulators import Emulators
 from scripts.local.ports import busy
-from scripts.local.readme import README
+from scripts.local.readme import MONITORING_PAGE
 from shared.monitoring.metrics import METRICS
 from tests.end_to_end.running_shop import RunningShop, wait_until
 
@@ -189,7 +189,7 @@ def test_in_one_process_nothing_is_counted_twice(data: Path) -> None:
 @pytest.mark.usefixtures("prometheus")
 def test_what_the_readme_says_to_look_at_can_be_asked(data: Path) -> None:
     shop = RunningShop(data, "--memory", "--observe", "--no-seed").open()
-    section = README.read_text().partition("### What to look at")[2].partition("\n## ")[0]
+    section = MONITORING_PAGE.read_text().partition("\n## What to look at")[2].partition("\n## ")[0]
     rows = [row.split(" | ") for row in section.splitlines() if row.startswith("| ")]
     queries = [query for row in rows for query in re.findall("`([^`]+)`", row[1])]
     assert len(queries) >= 10

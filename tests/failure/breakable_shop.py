@@ -60,16 +60,16 @@ class BreakableShop(Client):
             try:
                 self.processes.wait_for(service, self.ports.url(service))
             except CannotStart:  # a victim may meet its moment before it is seen to answer: the clock calls it too
-                if not dying or self.processes._running[service].poll() != -signal.SIGKILL:
+                if not dying or self.processes.running[service].poll() != -signal.SIGKILL:
                     raise
 
     def kill(self, service: str) -> None:
-        self.processes._running[service].kill()
+        self.processes.running[service].kill()
         assert self.died(service) == -signal.SIGKILL
 
     def died(self, service: str, seconds: float = 60) -> int:
         """Its exit status, once it has one."""
-        return self.processes._running[service].wait(seconds)
+        return self.processes.running[service].wait(seconds)
 
     def command(self, function: str, body: Fields, key: str) -> httpx.Response:
         """Call a command function as the graphql function does."""
@@ -77,20 +77,20 @@ class BreakableShop(Client):
         return httpx.post(url, json=body, headers={"Idempotency-Key": key}, timeout=60)
 
     def outbox(self) -> list[tuple[Any, ...]]:
-        """What has not been announced in both databases."""
+        """Return the unpublished messages of both databases."""
         return [
             *_rows(self.event_store, "SELECT position FROM event_outbox"),
             *_rows(self.command_database, "SELECT id FROM saga_outbox"),
         ]
 
     def end_leases(self) -> None:
-        """As if whoever was to publish what is in the outboxes had had its time."""
+        """End every lease on an outbox message, as if its time had passed."""
         for url, table in ((self.event_store, "event_outbox"), (self.command_database, "saga_outbox")):
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute(f"UPDATE {table} SET leased_until = 'epoch'".encode())
 
     def sagas(self) -> Mapping[str, str]:
-        """Status by id."""
+        """Return each saga's status by its id."""
         return {str(row[0]): row[1] for row in _rows(self.command_database, "SELECT id, status FROM sagas")}
 
     def dead_letters(self) -> list[tuple[Any, ...]]:

@@ -56,9 +56,9 @@ class Customers:
 
     def _keep_asking(self, what: str) -> None:
         while not self._gone.wait(1.0):
-            self.answers.append(self._ask(what))
+            self.answers.append(self.ask(what))
 
-    def _ask(self, what: str) -> Answer:
+    def ask(self, what: str) -> Answer:
         started = time.monotonic()
         order_id = ""
         try:
@@ -113,5 +113,5 @@ def test_an_engine_that_goes_away_costs_no_order_and_the_shop_heals_by_itself(
         assert customers.codes(affected, gone, back).keys() & CLEAR
     comes_to_rest(shop, back + HEALED - time.monotonic())
     assert customers.accepted <= {str(order_id) for order_id in open_books(shop).orders}
-    wait_until(lambda: not customers._ask("order").code, 15)  # a breaker lets one try again, then all
+    wait_until(lambda: not customers.ask("order").code, 15)  # a breaker lets one try again, then all
     assert shop.until_ended(shop.order(customers.product), 20)[0]["status"] == "CONFIRMED"

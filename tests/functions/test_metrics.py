@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from uuid_utils.compat import uuid7
 
-from scripts.local.readme import README, metrics_table
+from scripts.local.readme import MONITORING_PAGE, metrics_table
 from scripts.local.token import emulator_token
 from shared.config.manifest import Function, manifest
 from shared.config.settings import Settings
@@ -82,7 +82,7 @@ def test_the_readme_and_prometheus_describe_each_metric_alike(shop: ShopInMemory
     for metric in METRICS.values():
         family = families.pop(metric.name.removesuffix("_total"))
         assert (family.type, family.documentation) == (metric.kind, metric.help)
-        rows = [line for line in README.read_text().splitlines() if re.match(rf"\| \*?`{metric.name}`", line)]
+        rows = [line for line in MONITORING_PAGE.read_text().splitlines() if re.match(rf"\| \*?`{metric.name}`", line)]
         assert len(rows) == 1 and rows[0] in metrics_table()
         assert f"| {metric.kind} |" in rows[0] and metric.help in rows[0]
         for sample in family.samples:

@@ -1,4 +1,4 @@
-"""Folders, targets, manifest entries and the README say the same."""
+"""Folders, targets and manifest entries say the same."""
 
 import importlib.util
 import re
@@ -8,7 +8,7 @@ import functions_framework
 import pytest
 import yaml
 
-from scripts.local.readme import README, purpose, with_tables
+from scripts.local.readme import purpose
 from shared.config.manifest import ROOT, Function, manifest
 from shared.domain.aggregate import Aggregate
 from shared.domain.order import AGGREGATES
@@ -88,11 +88,6 @@ def test_nothing_in_the_manifest_is_ignored() -> None:
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
 def test_a_functions_docstring_is_one_sentence(function: Function) -> None:
     assert re.fullmatch(r"[^\n|]{10,160}\.", purpose(function))
-
-
-def test_the_readmes_tables_are_up_to_date() -> None:
-    readme = README.read_text()
-    assert with_tables(readme) == readme, "run scripts/readme"
 
 
 def test_the_code_stays_small_enough_to_be_read() -> None:

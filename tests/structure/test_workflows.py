@@ -1,4 +1,4 @@
-"""The workflows on GitHub are well-formed, call what is there, and hold the deployer's rights together."""
+"""The GitHub workflows are well-formed, call existing scripts, and agree with the deployer's rights."""
 
 import re
 import subprocess
