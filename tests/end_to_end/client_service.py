@@ -49,7 +49,7 @@ class ClientService:
 
     def kill(self) -> None:
         """End the process without a warning, as when a machine is lost."""
-        process = self._processes._running["client"]
+        process = self._processes.running["client"]
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
