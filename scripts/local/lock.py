@@ -25,7 +25,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _compile(output: str, arguments: list[str]) -> None:
-    command = [_UV, "pip", "compile", "--universal", "--python-version", _PYTHON, "--generate-hashes", "--quiet"]
+    command: list[str | Path] = [
+        _UV,
+        "pip",
+        "compile",
+        "--universal",
+        "--python-version",
+        _PYTHON,
+        "--generate-hashes",
+        "--quiet",
+    ]
     command += ["--no-header", "--no-emit-index-url", "--no-emit-find-links", "--output-file", output, *arguments]
     subprocess.run(command, cwd=ROOT, check=True)
     file = ROOT / output
