@@ -6,20 +6,19 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
-from typing import Any, get_type_hints
+from functools import cached_property, reduce
+from typing import Any
 from uuid import UUID
 
 import httpx
 from google.cloud import firestore
 
-from functions.projections.project_categories.main import membership, project_categories
-from functions.projections.project_orders.main import project_orders
-from functions.projections.project_products.main import project_products
+from functions.projections.project_categories import main as categories
+from functions.projections.project_orders import main as orders
+from functions.projections.project_products import main as products
 from scripts.local.token import PROJECT
 from shared.domain import events as e
 from shared.domain.aggregate import Aggregate, Lifecycle
-from shared.domain.category import CATEGORY
 from shared.domain.order import ORDER, Order, OrderStatus
 from shared.domain.product import PRODUCT, Product
 from shared.domain.values import adapter
@@ -27,17 +26,18 @@ from shared.event_store.aggregates import CODEC
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.postgres.pool import connect
+from shared.read_models.documents import CATEGORIES, CATEGORY_MEMBERS, ORDERS, PRODUCTS, Collection
 from tests.failure.breakable_shop import BreakableShop
 
 Fields = dict[str, Any]
 ENDS = (OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED)
-PROJECTIONS: Mapping[str, tuple[Aggregate[Any], Callable[..., Any]]] = {
-    "categories": (CATEGORY, inspect.unwrap(project_categories)),
-    "category_members": (PRODUCT, membership),
-    "products": (PRODUCT, inspect.unwrap(project_products)),
-    "orders": (ORDER, inspect.unwrap(project_orders)),
+PROJECTIONS: Mapping[Collection[Any], tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+    CATEGORIES: (categories.created, inspect.unwrap(categories.project_categories)),
+    CATEGORY_MEMBERS: (categories.joined, categories.membership),
+    PRODUCTS: (products.created, inspect.unwrap(products.project_products)),
+    ORDERS: (orders.created, inspect.unwrap(orders.project_orders)),
 }
-"""By collection: whose streams it follows, and the pure function that makes a document of one."""
+"""The pure functions that make a document of a collection: from a stream's first event, and from each later one."""
 
 
 @dataclass(frozen=True)
@@ -163,23 +163,24 @@ def _parcels(books: Books) -> Iterator[str]:
 def _read_models(books: Books) -> Iterator[str]:
     """Every document is the fold of its stream, and no other is there."""
     client: Any = firestore.Client(PROJECT)
-    for collection, (aggregate, apply) in PROJECTIONS.items():
-        there = {snapshot.id: snapshot.to_dict() for snapshot in client.collection(collection).stream()}
-        made = {str(aggregate.id_of(events[0].stream)): _document(events, apply) for events in books.of(aggregate)}
-        if collection == "categories":
+    for collection, (begin, apply) in PROJECTIONS.items():
+        name, aggregate = collection.name, collection.aggregate
+        there = {snapshot.id: snapshot.to_dict() for snapshot in client.collection(name).stream()}
+        streams = books.of(aggregate)
+        made = {str(aggregate.id_of(events[0].stream)): _document(events, begin, apply) for events in streams}
+        if collection is CATEGORIES:
             made = {key: fields | {"product_count": _on_sale(books, key)} for key, fields in made.items()}
         for key in there.keys() | made.keys():
-            found = {name: value for name, value in there.get(key, {}).items() if name in made.get(key, {})}
+            found = {field: value for field, value in there.get(key, {}).items() if field in made.get(key, {})}
             if found != made.get(key):
-                yield f"{collection}/{key} is {there.get(key)}, the events say {made.get(key)}"
+                yield f"{name}/{key} is {there.get(key)}, the events say {made.get(key)}"
     client.close()
 
 
-def _document(events: list[EventRecord], apply: Callable[..., Any]) -> Fields:
-    document = None
-    for event in events:
-        document = apply(document, CODEC.decode(event))
-    fields: Fields = adapter(get_type_hints(apply)["return"]).dump_python(document, mode="json")
+def _document(events: list[EventRecord], begin: Callable[[Any], Any], apply: Callable[[Any, Any], Any]) -> Fields:
+    first, *later = (CODEC.decode(event) for event in events)
+    document = reduce(apply, later, begin(first))
+    fields: Fields = adapter(type(document)).dump_python(document, mode="json")
     return fields | {"version": len(events), "updated_at": events[-1].recorded_at}
 
 
