@@ -1,4 +1,4 @@
-"""Make the virtual environment that everything else runs in. Uses nothing but Python's own library."""
+"""Make the virtual environment in which all commands run. Use only Python's standard library."""
 
 import fcntl
 import hashlib
@@ -16,11 +16,11 @@ _STAMP = VENV / ".installed"
 
 
 def ready() -> Path:
-    """Return the environment's Python after installing what is missing. Exit with instructions when that fails."""
+    """Return the environment's Python after installing missing packages. Exit with instructions when that fails."""
     _require_python()
     if not _installed():
         with (ROOT / ".venv.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two first starts at once: the second waits and finds it done
+            fcntl.flock(lock, fcntl.LOCK_EX)  # a second first start waits here
             if not _installed():
                 _install()
     return VENV / "bin" / "python"

@@ -1,4 +1,4 @@
-"""The engines that tests run on: the real ones where this machine has them, each started once."""
+"""Start the databases and emulators that tests use, each once; skip tests whose emulator is not installed."""
 
 import itertools
 import os
@@ -44,19 +44,19 @@ def _copy(postgres: str, template: str) -> str:
 
 @pytest.fixture
 def empty_database(postgres: str) -> str:
-    """A new database without tables."""
+    """Return the URL of a new database without tables."""
     return _copy(postgres, "template1")
 
 
 @pytest.fixture
 def event_store_url(postgres: str) -> str:
-    """A new, empty event store."""
+    """Return the URL of a new, empty event store."""
     return _copy(postgres, "event_store")
 
 
 @pytest.fixture
 def command_url(postgres: str) -> str:
-    """A new, empty command database."""
+    """Return the URL of a new, empty command database."""
     return _copy(postgres, "command")
 
 
@@ -74,7 +74,7 @@ def command_pool(command_url: str) -> Iterator[Pool]:
 
 @pytest.fixture(scope="session")
 def emulators() -> Emulators:
-    """Find the programs; where they are missing, the tests that need them are skipped with the reason."""
+    """Return the emulators' programs. Where they are missing, skip the test with the reason."""
     found, missing = find_emulators()
     if found is None:
         pytest.skip(f"needs Google's emulators: {missing}")
@@ -83,7 +83,7 @@ def emulators() -> Emulators:
 
 @pytest.fixture(scope="session")
 def firestore(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Firestore emulator."""
+    """Start a Firestore emulator and yield its address."""
     processes, port = Processes(tmp_path_factory.mktemp("firestore")), free_port()
     address = f"127.0.0.1:{port}"
     command: list[str | Path] = [emulators.firestore, "start", "--host=127.0.0.1", f"--port={port}"]
@@ -97,7 +97,7 @@ def firestore(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def pubsub(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Pub/Sub emulator."""
+    """Start a Pub/Sub emulator and yield its address."""
     processes, port = Processes(tmp_path_factory.mktemp("pubsub")), free_port()
     address = f"127.0.0.1:{port}"
     processes.start("pubsub", [emulators.pubsub, "--host=127.0.0.1", f"--port={port}"])
@@ -119,7 +119,7 @@ def free_port(room: int = 1) -> int:
 
 @pytest.fixture
 def hang() -> Iterator[Callable[..., NoReturn]]:
-    """A function that does not return before the test is over."""
+    """Yield a function that does not return before the test is over."""
     over = Event()
 
     def wait(*_: object) -> NoReturn:

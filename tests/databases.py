@@ -1,4 +1,4 @@
-"""What tests of several packages need of the databases: SQL files, databases of the previous release, query plans."""
+"""Helpers for tests of the databases: SQL files, databases of the previous release, query plans."""
 
 import shutil
 from pathlib import Path

@@ -11,7 +11,7 @@ from shared.monitoring.metrics import METRICS
 from tests.shop_in_memory import ShopInMemory, app
 
 Values = dict[str, dict[tuple[str, ...], float]]
-"""By sample and labels, these in the metric's order and followed by the bucket of a histogram."""
+"""Values by sample and labels: the labels in the metric's order, then the bucket of a histogram."""
 
 
 def values(text: str) -> Values:
@@ -32,7 +32,7 @@ def got(shop: ShopInMemory, function: str, method: str = "GET", path: str = "/me
 
 
 def now(shop: ShopInMemory, function: str = "report_metrics") -> Values:
-    """Scrape a function's metrics."""
+    """Scrape a function's metrics and return their values."""
     answer = got(shop, function)
     assert answer.status_code == 200, answer.text
     return values(answer.text)

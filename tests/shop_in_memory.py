@@ -39,15 +39,15 @@ PATIENCE = 20.0
 
 @cache
 def app(name: str) -> flask.Flask | Starlette:
-    """A function as the framework makes it. It asks for the process's engines at every call."""
+    """Return a function as the framework makes it. At every call it uses the engines that the process has then."""
     function = manifest().functions[name]
-    os.environ.pop("FUNCTION_SIGNATURE_TYPE", None)  # the framework leaves the last function's behind
+    os.environ.pop("FUNCTION_SIGNATURE_TYPE", None)  # the framework leaves the previous function's value in it
     made: flask.Flask | Starlette = functions_framework.create_app(function.name, str(function.source))
     return made
 
 
 def hasty_subscriptions() -> list[Subscription]:
-    """Return the manifest's subscriptions, where a failed delivery is repeated at once."""
+    """Return the manifest's subscriptions, with a failed delivery repeated almost at once."""
     return [replace(one, min_backoff=0.01, max_backoff=0.02) for one in manifest().all_subscriptions]
 
 
@@ -134,7 +134,7 @@ class ShopInMemory:
             return [one for one in self._pushed if one.function in functions]
 
     def settle(self) -> None:
-        """Wait until no message is in delivery or waits for another attempt."""
+        """Wait until no message is being delivered or waiting for another attempt."""
         assert self.engines.broker.wait_until_idle(PATIENCE), "messages are still being delivered"
 
     def log(self) -> list[EventRecord]:
@@ -148,7 +148,7 @@ class ShopInMemory:
         return category_id
 
     def new_product(self, category_id: str | None = None, **more: Any) -> str:
-        """Create a product and return its id. It has a hundred pieces at 500 yen, unless `more` says otherwise."""
+        """Create a product and return its id. `more` overrides its values: 100 units at 500 yen."""
         product_id, category_id = str(uuid7()), category_id or self.new_category()
         blank = {"name": "Tea", "price": "500", "stockQuantity": 100}
         self._made("create_product", {"productId": product_id, "categoryId": category_id, **blank, **more})
@@ -183,7 +183,7 @@ def plain_logs() -> None:
 
 
 def together(callers: int, call: Callable[[T], R]) -> Callable[[T], R]:
-    """Return the same function, whose first callers go on only when each of them has its answer."""
+    """Return a function like `call` that makes its first `callers` calls return together, once all have their results."""
     barrier, first = Barrier(callers, timeout=PATIENCE), iter(range(callers))
 
     def called(argument: T) -> R:
@@ -197,7 +197,7 @@ def together(callers: int, call: Callable[[T], R]) -> Callable[[T], R]:
 
 @contextmanager
 def served(service: str) -> Iterator[str]:
-    """Run one of the three services on a port of its own, and yield its address."""
+    """Run one of the three services on its own port, and yield its address."""
     port = free_port()
     (server,) = serve_in_threads({service: port})
     while not server.started:

@@ -12,7 +12,7 @@ from scripts.local.bench_append import CONTENDERS, OURS, PLAIN, Rates, measure, 
 from scripts.local.emulators import start_postgres
 
 GOAL = 0.7
-"""The share of the plain INSERT's rate to reach: the outbox row, the version check and the encoding may cost the rest."""
+"""The wanted share of the plain INSERT's rate; the outbox row, the version check and the encoding may cost the rest."""
 
 LITTLE, SLOWER = 1_000, 2.0
 """Events in the short history, and how many times longer a query may take with the long one."""
@@ -93,7 +93,7 @@ def bench_append(chosen: argparse.Namespace) -> int:
 
 
 def ratios(rates: Rates, contender: str, clients: int) -> list[float]:
-    """Return the rates relative to the plain INSERT of the same round, since both met the same disturbances."""
+    """Return the rates relative to the plain INSERT of the same round, which other programs disturbed as much."""
     pairs = zip(rates[contender, clients], rates[PLAIN, clients], strict=True)
     return [rate / plain for rate, plain in pairs]
 

@@ -51,7 +51,7 @@ QUERIES = {
     "dashboardStats": "{ dashboardStats { totalEvents eventsPerMinute totalCommands } }",
     "health": "{ health { status } }",
 }
-"""The queries of a person who watches the shop, with the default limits."""
+"""The queries of an operator, with the default limits."""
 
 EVENTS = 5
 """The number of events of one order."""

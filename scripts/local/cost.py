@@ -1,4 +1,4 @@
-"""Compute what the shop costs in a month: idle, and with a number of orders.
+"""Compute the shop's cost in a month: idle, and with a number of orders.
 
 Prices and assumptions are in scripts/local/prices.yaml.
 """
@@ -64,7 +64,7 @@ def system(environment: str) -> System:
 
 
 def idle(system: System) -> Usage:
-    """Return what a shop without orders uses: resources that exist, and scheduled functions."""
+    """Return the usage of a shop without orders: by existing resources and scheduled functions."""
     assumed, functions = data()["assumed"], manifest().functions
     checks = assumed["uptime_places"] * _MINUTES / system.uptime_minutes
     series = sum(metric.most_series for metric in METRICS.values() if metric.known_to == "stores")
@@ -83,7 +83,7 @@ def idle(system: System) -> Usage:
 
 
 def of_orders(orders: float, system: System) -> Usage:
-    """Return what a number of orders adds, including the visitors who only look around."""
+    """Return the usage that orders add, including the queries of visitors who order nothing."""
     assumed, each, functions = data()["assumed"], data()["per_order"], manifest().functions
     queries, kept = assumed["queries_per_order"], orders * assumed["months_kept"]
     pushed = sum(calls for name, calls in each["calls"].items() if functions[name].topics)

@@ -33,7 +33,7 @@ Fields = dict[str, Any]
 
 
 class Refused(Exception):
-    """The shop did not do what was asked; the message is one line for the user."""
+    """The request failed; the message says why in one line for the user."""
 
 
 def ask(chosen: argparse.Namespace, query: str, *names: str) -> Any:

@@ -84,12 +84,12 @@ def _watch(shop: Shop) -> int:
 
 
 def screen(shop: Shop) -> str:
-    """Return the text of the screen: what runs where, and an order to try."""
+    """Return the text of the screen: the address of each part, and an order to try."""
     functions = {service: len(manifest().of_service(service)) for service in shop.ports.services}
     services = "\n".join(
         f"  {service:22}{shop.ports.url(service)}  (functions: {functions[service]})" for service in shop.ports.services
     )
-    engines = "\n".join(f"  {what:22}{where}" for what, where in shop.engines.items())
+    engines = "\n".join(f"  {part:22}{where}" for part, where in shop.engines.items())
     return f"""
 The shop is open.
 

@@ -19,11 +19,11 @@ class Emulators:
 
 
 def find_emulators() -> tuple[Emulators | None, str]:
-    """Return the emulators, or None and a text that says what is missing."""
+    """Return the emulators, or None and a text that names the missing program."""
     if not shutil.which("java"):
         return None, "no Java, which Google's emulators need"
     if not (gcloud := shutil.which("gcloud")):
-        return None, "no gcloud, which brings Google's emulators"
+        return None, "no gcloud, which installs Google's emulators"
     sdk = subprocess.run(
         [gcloud, "info", "--format=value(installation.sdk_root)"], capture_output=True, text=True, check=False
     )

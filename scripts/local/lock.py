@@ -1,8 +1,9 @@
 """Renew requirements.txt and requirements-dev.txt from the versions in pyproject.toml.
 
-Both files name every package, also those that ours depend on, with its exact version and the hashes of its
-files, for every platform and every supported Python. pip then refuses a file that differs from the one that
-was tested. A package that is locked already keeps its version; `--upgrade` takes the newest that fits.
+Both files name every package, also indirect dependencies, with its exact version and the hashes of
+its files for every platform and every supported Python. pip then refuses a file that differs from
+the tested one. A package that is already locked keeps its version; `--upgrade` takes the newest
+version that fits.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """Migrate both PostgreSQL databases and, where each function has its own user, grant these users their roles."""
 
+import argparse
 from collections.abc import Sequence
 
 import psycopg
@@ -58,4 +59,5 @@ def _change_roles(connection: Connection[TupleRow], template: str, function: Fun
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="scripts/migrate", description=__doc__).parse_args()
     print("\n".join(migrate_all(settings())) or "up to date")

@@ -1,4 +1,4 @@
-"""The ports of one run: the client's port, and the others counted from it."""
+"""The ports of one run: the client's port, and the other ports at fixed distances from it."""
 
 import socket
 from dataclasses import dataclass

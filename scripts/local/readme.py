@@ -1,5 +1,6 @@
 """Write the generated tables of the README pages: the functions, the metrics and the monthly cost."""
 
+import argparse
 import ast
 import sys
 from collections.abc import Callable
@@ -73,6 +74,7 @@ def up_to_date(page: Path) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="scripts/readme", description=__doc__).parse_args()
     for outdated in TABLES:
         outdated.write_text(up_to_date(outdated))
         sys.stdout.write(f"{outdated.relative_to(ROOT)} is up to date\n")

@@ -34,7 +34,7 @@ Fields = dict[str, Any]
 
 
 class NotHealthy(Exception):
-    """The shop did not do what it should; the message says what it did."""
+    """A request or the order failed; the message says how."""
 
 
 @dataclass(frozen=True)

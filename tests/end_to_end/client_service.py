@@ -1,4 +1,4 @@
-"""The client service in a process of its own, for tests that kill it, and events to write while it runs."""
+"""Run the client service in its own process, for tests that kill it; make events to write while it runs."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from tests.conftest import free_port
 
 
 class ClientService:
-    """The client service in a process of its own; it can be killed and started again at the same address."""
+    """The client service in its own process; it can be killed and started again at the same address."""
 
     def __init__(self, folder: Path, event_store_url: str, command_url: str, **more: str) -> None:
         self._processes = Processes(folder)
@@ -41,14 +41,14 @@ class ClientService:
         self._processes.wait_for("client", self.url.replace("/graphql", "/health/live"))
 
     def wait_for(self, subscriptions: int) -> None:
-        """Wait until so many subscriptions are open."""
+        """Wait until this many subscriptions are open."""
         ends = time.monotonic() + 60
         while f"shop_subscriptions_open {subscriptions}.0\n" not in httpx.get(self._metrics).text:
             assert time.monotonic() < ends
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """End the process without a warning, as when a machine is lost."""
+        """Kill the process without warning, as when a machine is lost."""
         process = self._processes.running["client"]
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -1,4 +1,4 @@
-"""GraphQL as a client calls it, and `scripts/dev` as a user runs it."""
+"""Call GraphQL as a client does, and run `scripts/dev` as a user does."""
 
 import os
 import re
@@ -107,7 +107,7 @@ class Client:
 
 
 class RunningShop(Client):
-    """One `scripts/dev`. `screen`: what it has printed."""
+    """One run of `scripts/dev`. `screen`: its output so far."""
 
     def __init__(self, data: Path, *options: str, port: int | None = None, **environment: str) -> None:
         self.port = port or free_port(8)

@@ -1,4 +1,4 @@
-"""The console in a real browser: queries, and subscriptions that show what happens while one looks on."""
+"""The console runs queries in a real browser, and shows the results of subscriptions as they arrive."""
 
 import shutil
 import time
@@ -26,7 +26,7 @@ _FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run 
 
 @pytest.fixture
 def address(tmp_path: Path, event_store_url: str, command_url: str) -> Iterator[ClientService]:
-    """The client service with the console."""
+    """Run the client service with the console, for one subscriber at a time."""
     reasons: list[str] = []
     if not build_console(CONSOLE, reasons.append):
         pytest.skip(reasons[-1])
@@ -59,7 +59,7 @@ def until(happened: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def run(browser: Chrome, query: str) -> None:
-    """Replace the editor's text by the query, and press the button."""
+    """Replace the editor's text with the query, and press the button."""
     until(lambda: bool(browser.find_elements(By.CSS_SELECTOR, ".graphiql-query-editor .view-line")))
     browser.find_element(By.CSS_SELECTOR, ".graphiql-query-editor .view-lines").click()
     ActionChains(browser).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).send_keys(Keys.DELETE).perform()
@@ -96,7 +96,7 @@ def test_the_console_shows_events_as_they_happen(
     address.kill()
     happens(3)
     address.start()
-    until(lambda: '"eventVersion": 3' in answer(browser))  # which happened while the service was down
+    until(lambda: '"eventVersion": 3' in answer(browser))  # appended while the service was down
     press(browser)  # the button ends the subscription
     address.wait_for(0)
     run(browser, 'subscription { pubsubStream(topic: "nothing") { id } }')

@@ -1,4 +1,4 @@
-"""`scripts/dead-letters` as a user runs it, against `scripts/dev --memory`."""
+"""`scripts/dead-letters` works from a terminal, against `scripts/dev --memory`."""
 
 import base64
 import os
@@ -45,7 +45,7 @@ def given_up(shop: RunningShop, data: bytes, name: str) -> str:
     return next(str(letter["id"]) for letter in letters if letter["type"] == name)
 
 
-def test_letters_are_listed_shown_retried_and_discarded_from_a_terminal(shop: RunningShop) -> None:
+def test_dead_letters_are_listed_shown_retried_and_discarded_from_a_terminal(shop: RunningShop) -> None:
     assert command("list", "--url", shop.url).stdout == "no dead letters\n"
     first, second, third = (given_up(shop, b"poison", name) for name in ("お茶 🍵", "\x1b[31mred", "plain"))
     listed = command("--url", shop.url, "list", "--status", "pending", "--source", SOURCE)
@@ -69,7 +69,7 @@ def test_letters_are_listed_shown_retried_and_discarded_from_a_terminal(shop: Ru
     assert "by admin, 試験" in command("show", second, "--url", shop.url).stdout
 
 
-def test_what_goes_wrong_is_said_in_one_line(shop: RunningShop) -> None:
+def test_an_error_is_printed_on_one_line(shop: RunningShop) -> None:
     letter = given_up(shop, b"poison", "refused")
     command("discard", letter, "--reason", "old", "--url", shop.url)
     for arguments, said in (
@@ -94,13 +94,13 @@ def test_the_token_may_come_from_the_environment(shop: RunningShop) -> None:
     assert command("list", "--url", shop.url, SHOP_TOKEN=emulator_token("a@example.com", role="admin")).returncode == 0
 
 
-def test_without_a_reason_nothing_is_discarded() -> None:
+def test_a_dead_letter_is_not_discarded_without_a_reason() -> None:
     answer = command("discard", "x")
     assert answer.returncode == 2
     assert "--reason" in answer.stderr
 
 
-def test_columns_are_aligned_whatever_is_in_them() -> None:
+def test_columns_are_aligned_also_with_wide_combining_and_long_text() -> None:
     lines = table([["茶", "x"], ["a", "y"], ["は\u3099", "z"], ["x" * 99, "!"]], widest=9).splitlines()
     assert {width(line[:-1]) for line in lines} == {11}
     assert lines[3].startswith("xxxxxxxx…")

@@ -1,4 +1,4 @@
-"""`scripts/dev` itself: what it starts, what it says, what it leaves behind."""
+"""`scripts/dev` starts the shop, keeps its data, explains what it lacks and leaves no process behind."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_a_second_start_finds_its_data_again_and_reset_erases_it(data: Path, emulators: Emulators) -> None:
+def test_a_second_start_finds_the_data_of_the_first_and_reset_erases_it(data: Path, emulators: Emulators) -> None:
     first = RunningShop(data).open()
     product = first.product(stock=7)
     order_id = first.order(product)
@@ -46,7 +46,7 @@ def test_a_second_start_finds_its_data_again_and_reset_erases_it(data: Path, emu
     assert third.close() == 0
 
 
-def test_an_order_in_flight_when_it_stops_goes_on_at_the_next_start(data: Path, emulators: Emulators) -> None:
+def test_an_order_that_is_in_progress_at_a_stop_continues_at_the_next_start(data: Path, emulators: Emulators) -> None:
     first = RunningShop(data, SAGA_PACE="0.3").open()
     order_id = first.order(first.product(stock=3), paymentMethod="fail-2")
     assert first.close() == 0
@@ -55,7 +55,7 @@ def test_an_order_in_flight_when_it_stops_goes_on_at_the_next_start(data: Path, 
     assert second.close() == 0
 
 
-def test_ctrl_c_stops_every_process_it_started(data: Path) -> None:
+def test_ctrl_c_stops_every_process_of_the_shop(data: Path) -> None:
     shop = RunningShop(data, "--no-seed").open()
     family = shop.family()
     assert shop.close() == 0
@@ -64,7 +64,7 @@ def test_ctrl_c_stops_every_process_it_started(data: Path) -> None:
     assert busy([shop.port + n for n in range(8)]) == []
 
 
-def test_killing_it_leaves_no_process_behind(data: Path, emulators: Emulators) -> None:
+def test_a_killed_shop_leaves_no_process_behind(data: Path, emulators: Emulators) -> None:
     shop = RunningShop(data, "--no-seed").open()
     ours = [process for process in shop.family() if "postgres" not in process.name()]
     shop.process.kill()
@@ -98,7 +98,7 @@ def test_two_runs_do_not_share_their_data(data: Path) -> None:
     assert shop.close() == 0
 
 
-def test_without_the_emulators_it_says_so_in_one_line_and_works(data: Path) -> None:
+def test_without_emulators_the_shop_works_and_says_so_in_one_line(data: Path) -> None:
     shop = RunningShop(data, PATH="/usr/bin/nowhere").open()
     assert "PostgreSQL" in shop.screen
     assert shop.screen.count("no Java") == 1
@@ -110,7 +110,7 @@ def test_without_the_emulators_it_says_so_in_one_line_and_works(data: Path) -> N
     assert again.close() == 0
 
 
-def test_the_screen_stays_as_it_is_while_the_shop_works(data: Path) -> None:
+def test_the_screen_does_not_change_while_the_shop_works(data: Path) -> None:
     shop = RunningShop(data, "--memory").open()
     lines = [line for line in shop.screen.splitlines() if line.strip()]
     assert len(lines) < 25
@@ -121,7 +121,7 @@ def test_the_screen_stays_as_it_is_while_the_shop_works(data: Path) -> None:
     assert shop.close() == 0
 
 
-def test_an_answer_that_never_comes_is_given_up_and_undone(data: Path) -> None:
+def test_a_payment_that_is_never_answered_is_undone(data: Path) -> None:
     shop = RunningShop(data, "--memory", "--no-seed", SAGA_PACE="0.05").open()
     product = shop.product(stock=3)
     order_id = shop.order(product, paymentMethod="time-out")
@@ -133,7 +133,7 @@ def test_an_answer_that_never_comes_is_given_up_and_undone(data: Path) -> None:
     assert shop.close() == 0
 
 
-def test_sign_in_is_asked_for_only_when_wanted(data: Path) -> None:
+def test_sign_in_is_required_only_with_its_option(data: Path) -> None:
     create = {"query": 'mutation { createCategory(input: {name: "Tea"}) { id } }'}
     for options, code in (([], None), (["--sign-in"], "UNAUTHENTICATED")):
         shop = RunningShop(data, "--memory", *options).open()
@@ -151,7 +151,7 @@ def prometheus() -> None:
 
 
 def asked(shop: RunningShop, query: str) -> list[dict[str, Any]]:
-    """What Prometheus answers; nothing while it does not."""
+    """Return Prometheus' results for a query, none while it does not answer."""
     try:
         answer = httpx.get(f"http://127.0.0.1:{shop.port + 7}/api/v1/query", params={"query": query}, timeout=10)
     except httpx.TransportError:
@@ -161,7 +161,7 @@ def asked(shop: RunningShop, query: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("prometheus")
-def test_prometheus_watches_every_service_even_where_sign_in_is_asked_for(data: Path, emulators: Emulators) -> None:
+def test_prometheus_scrapes_every_service_even_where_sign_in_is_required(data: Path, emulators: Emulators) -> None:
     shop = RunningShop(data, "--observe", "--sign-in", "--no-seed").open()
     assert f"http://127.0.0.1:{shop.port + 7}" in shop.screen
     assert "shop_projection_lag_seconds" in shop.screen
@@ -187,7 +187,7 @@ def test_in_one_process_nothing_is_counted_twice(data: Path) -> None:
 
 
 @pytest.mark.usefixtures("prometheus")
-def test_what_the_readme_says_to_look_at_can_be_asked(data: Path) -> None:
+def test_prometheus_accepts_every_query_of_the_monitoring_page(data: Path) -> None:
     shop = RunningShop(data, "--memory", "--observe", "--no-seed").open()
     section = MONITORING_PAGE.read_text().partition("\n## What to look at")[2].partition("\n## ")[0]
     rows = [row.split(" | ") for row in section.splitlines() if row.startswith("| ")]
@@ -201,7 +201,7 @@ def test_what_the_readme_says_to_look_at_can_be_asked(data: Path) -> None:
 
 
 @pytest.mark.usefixtures("prometheus")
-def test_prometheus_port_is_checked_like_the_others(data: Path) -> None:
+def test_the_port_of_prometheus_is_checked_like_the_others(data: Path) -> None:
     first = RunningShop(data, "--memory", "--observe", "--no-seed").open()
     other = RunningShop(data.with_name("other"), "--memory", "--observe", port=first.port + 5)
     assert other.process.wait(30) == 1
@@ -209,7 +209,7 @@ def test_prometheus_port_is_checked_like_the_others(data: Path) -> None:
     assert first.close() == 0
 
 
-def test_without_prometheus_it_says_how_to_get_it_and_goes_on(data: Path) -> None:
+def test_without_prometheus_the_shop_starts_and_says_how_to_install_it(data: Path) -> None:
     shop = RunningShop(data, "--memory", "--observe", "--no-seed", PATH="/usr/bin/nowhere").open()
     assert shop.screen.count("apt-get install prometheus") == 1
     assert "Ask Prometheus" not in shop.screen

@@ -1,4 +1,4 @@
-"""The environment is made once, even when the first two starts come together."""
+"""The environment is made once, even when the first two starts happen at the same time."""
 
 import shutil
 import subprocess

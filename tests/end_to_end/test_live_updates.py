@@ -1,4 +1,4 @@
-"""Live updates over real HTTP from a real event store: to many subscribers, across a restart, and to graphql-sse."""
+"""Live updates reach many subscribers over real HTTP, survive a restart, and work with the client graphql-sse."""
 
 import asyncio
 import json
@@ -123,7 +123,7 @@ def test_five_hundred_subscribers_get_the_same_events_in_the_same_order(
             ready.release()
             return [of(await anext(events)) for _ in range(EVENTS)]
 
-    async def everybody() -> list[list[Json]]:
+    async def follow_all() -> list[list[Json]]:
         limits, ready = httpx.Limits(max_connections=None), asyncio.Semaphore(0)
         async with asyncio.timeout(120), httpx.AsyncClient(limits=limits, timeout=60) as client:
             following = [asyncio.create_task(follow(client, ready)) for _ in range(SUBSCRIBERS)]
@@ -135,7 +135,7 @@ def test_five_hundred_subscribers_get_the_same_events_in_the_same_order(
                 await asyncio.gather(*writing)
             return await asyncio.gather(*following)
 
-    seen = asyncio.run(everybody())
+    seen = asyncio.run(follow_all())
     assert len(seen) == SUBSCRIBERS
     expected = recorded(store) if query == QUERY else announced(store)
     assert len(expected) == EVENTS
@@ -143,7 +143,7 @@ def test_five_hundred_subscribers_get_the_same_events_in_the_same_order(
 
 
 async def followed(url: str, number: int, query: str = QUERY, last: str | None = "0.0.0") -> list[Json]:
-    """Return so many events, reconnecting whenever the server goes away."""
+    """Return this many events, reconnecting whenever the connection is lost."""
     seen: list[Json] = []
     async with httpx.AsyncClient(timeout=10) as client:
         while len(seen) < number:
@@ -159,7 +159,7 @@ async def followed(url: str, number: int, query: str = QUERY, last: str | None =
 
 
 async def interrupted(server: ClientService, store: PostgresEventStore, following: Sequence[Any]) -> None:
-    """Write once all subscribers follow; meanwhile kill the server and start it again."""
+    """Write events once all subscribers follow; meanwhile kill the server and start it again."""
     loop = asyncio.get_running_loop()
     await asyncio.to_thread(server.wait_for, len(following))
     with ThreadPoolExecutor(4) as writers:
@@ -172,12 +172,12 @@ async def interrupted(server: ClientService, store: PostgresEventStore, followin
 
 
 def test_a_restart_loses_nothing_and_repeats_nothing(server: ClientService, store: PostgresEventStore) -> None:
-    async def everybody() -> list[list[Json]]:
+    async def follow_all() -> list[list[Json]]:
         following = [asyncio.create_task(followed(server.url, 200)) for _ in range(20)]
         await interrupted(server, store, following)
         return await asyncio.gather(*following)
 
-    seen = asyncio.run(everybody())
+    seen = asyncio.run(follow_all())
     expected = recorded(store)
     assert len(expected) == 200
     assert all(one == expected for one in seen)
@@ -188,7 +188,7 @@ def test_a_restart_loses_and_repeats_no_message_and_no_move_of_a_saga(
 ) -> None:
     sagas, log = PostgresSagaStore(command_pool), PostgresSagaLog(command_pool)
 
-    async def everybody() -> list[list[Json]]:
+    async def follow_all() -> list[list[Json]]:
         loop = asyncio.get_running_loop()
         messages = [asyncio.create_task(followed(server.url, 300, MESSAGES, "0.0.0-0.0.0")) for _ in range(10)]
         moves = [asyncio.create_task(followed(server.url, 100, SAGAS)) for _ in range(10)]
@@ -199,7 +199,7 @@ def test_a_restart_loses_and_repeats_no_message_and_no_move_of_a_saga(
             await asyncio.gather(*moving)
         return await asyncio.gather(*messages, *moves)
 
-    seen = asyncio.run(everybody())
+    seen = asyncio.run(follow_all())
     entries = log.read_all(Checkpoint(), 1000)
     events = [str(entry.event.id) for entry in store.read_all(Checkpoint(), 1000)]
     commands = [str(entry.entry.message) for entry in entries if entry.entry.message]
@@ -278,7 +278,8 @@ def test_the_client_of_graphql_sse_follows_through_a_restart(
 
     output = asyncio.run(follow())
     assert output["seen"] == recorded(store)
-    assert output["connections"] >= 4  # the two at the end, and more than one for what was interrupted
+    # One connection for each of the last two requests, at least two for the interrupted subscription.
+    assert output["connections"] >= 4
     (refused,) = output["refused"]
     assert [error["extensions"]["code"] for error in refused["errors"]] == ["INVALID_INPUT"]
     assert output["asked"] == [{"data": {"categories": []}}]

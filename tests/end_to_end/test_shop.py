@@ -1,4 +1,4 @@
-"""The whole path, through GraphQL only, on this machine's engines and in memory."""
+"""A client sees orders through to their end over GraphQL, with real databases and in memory."""
 
 import json
 import subprocess
@@ -51,7 +51,7 @@ def test_an_order_is_reserved_paid_shipped_and_confirmed_and_stock_is_reduced(sh
         (2, {"shippingMethod": "refuse"}, "told to refuse"),
     ],
 )
-def test_what_fails_is_undone(shop: RunningShop, quantity: int, choices: dict[str, str], reason: str) -> None:
+def test_an_order_that_fails_is_undone(shop: RunningShop, quantity: int, choices: dict[str, str], reason: str) -> None:
     product = shop.product(stock=10)
     order_id = shop.order(product, quantity, **choices)
     order, _ = shop.until_ended(order_id)
@@ -63,7 +63,7 @@ def test_what_fails_is_undone(shop: RunningShop, quantity: int, choices: dict[st
     assert shop.ledger("shipments").get(order_id) in (None, "refused", "undone")
 
 
-def test_a_provider_that_fails_for_a_while_only_delays(shop: RunningShop) -> None:
+def test_a_provider_that_fails_for_a_while_only_delays_an_order(shop: RunningShop) -> None:
     product = shop.product(stock=5)
     order_id = shop.order(product, paymentMethod="fail-1", shippingMethod="fail-1")
     order, _ = shop.until_ended(order_id)
@@ -71,7 +71,7 @@ def test_a_provider_that_fails_for_a_while_only_delays(shop: RunningShop) -> Non
     wait_until(lambda: shop.stock(product) == (4, 0), 20)
 
 
-def test_cancelling_races_fulfilment_safely(shop: RunningShop) -> None:
+def test_an_order_is_either_cancelled_or_confirmed(shop: RunningShop) -> None:
     product = shop.product(stock=100)
     cancel = 'mutation ($id: ID!) { cancelOrder(id: $id, reason: "気が変わった") { success order { status } } }'
     outcomes = []
@@ -90,7 +90,7 @@ def test_cancelling_races_fulfilment_safely(shop: RunningShop) -> None:
     wait_until(lambda: shop.stock(product) == (100 - outcomes.count("CONFIRMED"), 0), 20)
 
 
-def test_many_at_once_never_sell_more_than_there_is(shop: RunningShop) -> None:
+def test_concurrent_orders_never_sell_more_than_the_stock(shop: RunningShop) -> None:
     product = shop.product(stock=10)
     with ThreadPoolExecutor(8) as pool:
         orders = list(pool.map(lambda _: shop.order(product, quantity=3), range(8)))
@@ -99,13 +99,13 @@ def test_many_at_once_never_sell_more_than_there_is(shop: RunningShop) -> None:
     wait_until(lambda: shop.stock(product) == (1, 0), 20)
 
 
-def test_the_command_on_the_screen_orders_something(shop: RunningShop) -> None:
+def test_the_command_on_the_screen_places_an_order(shop: RunningShop) -> None:
     answer = subprocess.run(shop.example(), shell=True, capture_output=True, text=True, check=True)
     order = json.loads(answer.stdout)["data"]["createOrder"]["order"]
     assert shop.until_ended(order["id"])[0]["status"] == "CONFIRMED"
 
 
-def test_the_catalogue_is_there_in_japanese_and_english(shop: RunningShop) -> None:
+def test_the_example_catalogue_is_in_japanese_and_english(shop: RunningShop) -> None:
     names = [one["name"] for one in shop.data("{ categories(limit: 1000) { name } }")["categories"]]
     assert {"文房具", "お茶", "Cameras"} <= set(names)
     found = shop.data(
@@ -114,7 +114,7 @@ def test_the_catalogue_is_there_in_japanese_and_english(shop: RunningShop) -> No
     assert [one["name"] for one in found["a"]] == ["宇治抹茶 40g"]
 
 
-def test_a_push_that_is_none_is_refused_clearly(shop: RunningShop) -> None:
+def test_a_malformed_push_is_refused_with_its_code(shop: RunningShop) -> None:
     response = httpx.post(f"http://127.0.0.1:{shop.port + 2}/project_orders", content=b"hello")
     assert response.status_code == 422
     assert response.json()["code"] == "INVALID_INPUT"
@@ -136,7 +136,7 @@ WATCHED = """{
 TOPOLOGY = "{ systemTopology { serviceName status uptimeSeconds memoryUsageMb messageQueueSize } }"
 
 
-def test_the_numbers_for_those_who_watch_agree_with_each_other(shop: RunningShop) -> None:
+def test_the_numbers_of_monitoring_agree_with_each_other(shop: RunningShop) -> None:
     def settled() -> bool:
         seen = shop.data(WATCHED)
         return not seen["systemStatistics"]["sagas"]["active"] and not any(
@@ -144,7 +144,7 @@ def test_the_numbers_for_those_who_watch_agree_with_each_other(shop: RunningShop
         )
 
     wait_until(settled, 60, every=0.5)
-    time.sleep(2.5)  # until what was kept is found out anew
+    time.sleep(2.5)  # until cached numbers have expired
     seen = shop.data(WATCHED)
     by_aggregate = {one["aggregateType"]: one["count"] for one in seen["eventStoreStats"]["eventsByAggregate"]}
     processed = {one["name"]: one["processedCount"] for one in seen["projectionStatus"]}
@@ -183,7 +183,7 @@ def test_a_read_model_is_rebuilt_while_orders_come_in(shop: RunningShop) -> None
     assert {one["id"] for one in new["orders"]} >= set(placed)
 
 
-def test_every_function_says_how_it_does(shop: RunningShop) -> None:
+def test_every_function_reports_its_health(shop: RunningShop) -> None:
     def nodes() -> dict[str, Fields]:
         return {one["serviceName"]: one for one in shop.data(TOPOLOGY)["systemTopology"]}
 
@@ -194,7 +194,7 @@ def test_every_function_says_how_it_does(shop: RunningShop) -> None:
     assert {found[name]["messageQueueSize"] for name in ("project_orders", "relay_outbox")} == {0}
 
 
-def test_a_dashboard_is_told_what_happens(shop: RunningShop) -> None:
+def test_the_dashboard_stream_counts_new_events(shop: RunningShop) -> None:
     query = {"query": "subscription { dashboardStatsStream { totalEvents } }"}
     accept = {"Accept": EVENT_STREAM}
     with httpx.stream("POST", shop.url, json=query, headers=accept, timeout=30) as response:

@@ -22,7 +22,7 @@ ADMIN = {"X-Actor": "ann", "X-Role": "admin", "Content-Type": "application/json"
 
 @contextmanager
 def alone(name: str, **environment: str) -> Iterator[str]:
-    """The URL of one function in a process of its own."""
+    """Run one function in its own process and yield its URL."""
     function, port = manifest().functions[name], free_port()
     command = [Path(sys.executable).with_name("functions-framework"), "--source", function.source, "--target", name]
     process = subprocess.Popen(
@@ -50,7 +50,7 @@ def _answers(url: str) -> bool:
 
 
 def _sent_before_it_listens(url: str, body: bytes) -> int:
-    """The status that a client gets which, unlike httpx, reads nothing before all has been sent, and keeps no connection."""
+    """Return the status for a client that, unlike httpx, sends its whole request before it reads the response."""
     with closing(HTTPConnection(url.removeprefix("http://"), timeout=20)) as connection:
         connection.request("POST", "/", body, {"Content-Type": "application/json", "Connection": "close"})
         with connection.getresponse() as response:
@@ -83,7 +83,7 @@ def test_a_function_that_pubsub_calls_runs_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["graphql", "create_category", "record_dead_letter", "sandbox_provider"])
-def test_a_function_alone_tells_its_health_at_its_root(name: str) -> None:
+def test_a_single_function_reports_its_health_at_its_root(name: str) -> None:
     with alone(name) as url:
         for path in ("/health/live", "/health/ready"):
             assert httpx.get(url + path).json()["status"] == "HEALTHY"
@@ -91,7 +91,7 @@ def test_a_function_alone_tells_its_health_at_its_root(name: str) -> None:
             assert httpx.post(url + path).status_code == 405
 
 
-def test_a_function_alone_with_a_malformed_setting_lives_and_says_what_is_wrong() -> None:
+def test_a_single_function_with_a_malformed_setting_is_alive_and_reports_it() -> None:
     with alone("create_category", MAX_BODY_BYTES="0") as url:
         assert httpx.get(f"{url}/health/live").status_code == 200
         ready = httpx.get(f"{url}/health/ready")
@@ -99,7 +99,7 @@ def test_a_function_alone_with_a_malformed_setting_lives_and_says_what_is_wrong(
 
 
 def test_a_command_runs_alone_on_postgresql_with_the_broker_down(event_store_url: str, command_url: str) -> None:
-    """What cannot be published stays in the outbox; the command has happened all the same."""
+    """The command succeeds; its message stays in the outbox."""
     engines = {
         "PROFILE": "engines",
         "EVENT_STORE_URL": event_store_url,

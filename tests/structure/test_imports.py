@@ -71,6 +71,6 @@ def test_importing_a_module_does_no_work() -> None:
         "import subprocess; subprocess.run(['true'])",
     ],
 )
-def test_work_at_import_is_noticed(tmp_path: Path, work: str) -> None:
+def test_a_module_that_works_at_import_is_found(tmp_path: Path, work: str) -> None:
     (tmp_path / "busy.py").write_text(f"import os; os.chdir({str(tmp_path)!r}); {work}")
     assert "importing busy: " in run(WATCHED, ["busy"], ["threading", "socket", "subprocess"], path=str(tmp_path))

@@ -1,4 +1,4 @@
-"""Folders, targets and manifest entries say the same."""
+"""Folders, targets and manifest entries agree."""
 
 import importlib.util
 import re
@@ -46,7 +46,7 @@ def test_only_graphql_is_public() -> None:
 
 
 @pytest.mark.parametrize("aggregate", AGGREGATES.values(), ids=AGGREGATES)
-def test_every_aggregates_events_have_a_consumer(aggregate: Aggregate[object]) -> None:
+def test_the_events_of_every_aggregate_have_a_consumer(aggregate: Aggregate[object]) -> None:
     assert aggregate.topic in manifest().topics
 
 
@@ -67,20 +67,20 @@ def test_every_subscription_has_a_dead_letter_topic_and_every_dead_letter_topic_
     assert len({one.dead_letter_topic for one in consumers}) == len(consumers)
 
 
-def test_pubsub_accepts_all_names() -> None:
+def test_every_topic_and_subscription_has_a_name_that_pubsub_accepts() -> None:
     names = [*manifest().topics, *[one.name for one in manifest().all_subscriptions]]
     assert all(re.fullmatch(r"[a-z][a-z0-9.-]{2,254}", name) for name in names)
     assert len(set(names)) == len(names)
 
 
-def test_a_push_may_take_as_long_as_its_function() -> None:
+def test_a_function_times_out_before_its_push_is_delivered_again() -> None:
     deadline = manifest().subscriptions.ack_deadline_seconds
     assert all(
         function.timeout_seconds < deadline for function in FUNCTIONS if function.topics or function.dead_letters
     )
 
 
-def test_nothing_in_the_manifest_is_ignored() -> None:
+def test_every_section_of_the_manifest_is_read() -> None:
     raw = yaml.safe_load((ROOT / "functions" / "manifest.yaml").read_text())
     assert set(raw) == {"defaults", "subscriptions", "functions"}
 

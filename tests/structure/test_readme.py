@@ -1,4 +1,4 @@
-"""The README stays short, its links lead somewhere, and its pages are where it says."""
+"""The README stays short, its links work, and the generated tables of its pages are up to date."""
 
 import re
 from pathlib import Path

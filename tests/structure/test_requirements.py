@@ -1,4 +1,4 @@
-"""Both requirements files are what scripts/lock makes of pyproject.toml: exact versions, each with hashes."""
+"""Both requirements files match pyproject.toml: exact versions, each with hashes, as scripts/lock writes them."""
 
 import re
 import tomllib

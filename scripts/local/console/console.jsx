@@ -33,8 +33,8 @@ const DEFAULT_QUERY = `# The first products: run with Ctrl-Enter.
 
 const ask = createGraphiQLFetcher({ url: "/graphql" });
 
-// What GraphiQL can end at any moment, also while nothing happens. After a disconnect it goes on where it was; what the server
-// refuses is told.
+// Return a subscription that GraphiQL can end at any moment, also between two results. After a lost connection it resumes
+// behind the last result; a refusal by the server ends it, and GraphiQL shows the error.
 const follow = (operation, headers) => ({
   subscribe({ next, error, complete }) {
     let last, refusal;
@@ -60,12 +60,12 @@ const follow = (operation, headers) => ({
   },
 });
 
-// GraphiQL's own document lags behind what is typed.
+// Parse the text of the request: GraphiQL's own parsed document lags behind the typing.
 const isSubscription = ({ query, operationName }) => {
   try {
     return getOperationAST(parse(query), operationName)?.operation === "subscription";
   } catch {
-    return false; // the server says best what is wrong with it
+    return false; // the server reports the syntax error
   }
 };
 
