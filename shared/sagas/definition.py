@@ -2,8 +2,9 @@
 
 A saga (Garcia-Molina & Salem, 1987) is a long transaction cut into steps that each commit by
 themselves. When a step fails, the steps before it are undone in reverse by their compensations.
-Here a saga follows the stream of one aggregate: every step records its outcome there, so the saga's
-state is a fold of that stream plus its clock.
+Here a saga follows the stream of one aggregate: every step and every compensation records its
+outcome there, so the saga's state is a fold of that stream plus its clock, and a saga that was lost
+is rebuilt from the stream.
 
 `advance(saga, progress, event, now)` returns the new progress and the commands to send. It is pure;
 the caller feeds it the events of the stream in order and each once.
@@ -41,13 +42,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Saga:
-    """`cancelled_by`: the event that starts the compensations at any step. `gives_up_with`: the
+    """`turned_back_by`: the events that start the compensations at any step. `gives_up_with`: the
     command, made of id and reason, that ends the saga after them; `ended_by`: its outcomes."""
 
     name: str
     starts_on: type[Any]
     steps: tuple[Step, ...]
-    cancelled_by: type[Any]
+    turned_back_by: tuple[type[Any], ...]
     gives_up_with: Callable[[UUID, str], Any]
     ended_by: tuple[type[Any], ...]
     undo_within: timedelta
@@ -73,13 +74,18 @@ class SagaStatus(Enum):
     FAILED = "FAILED"
 
 
+END = -1
+"""The place below the first step, where a saga that turned back ends its aggregate."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where one saga stands.
 
-    `step`: index of the step in flight or being undone; -1 once every step is undone. `attempts`:
+    `step`: index of the step in flight or being undone; END once every step is undone. `attempts`:
     how often its command was sent. `deadline_at`: UTC; None when no answer is awaited. `seen`: the
-    last version read from the stream. `compensated`: True when there was a step to undo.
+    last version read from the stream. `compensated`: True when there was a step to undo. `undone`:
+    the steps whose compensation has happened, and END when the aggregate has ended.
     """
 
     saga_id: UUID
@@ -90,6 +96,7 @@ class Progress:
     seen: int = 0
     reason: str | None = None
     compensated: bool = False
+    undone: frozenset[int] = frozenset()
 
     @property
     def ended(self) -> bool:
@@ -110,13 +117,16 @@ def begin(saga: Saga, saga_id: UUID, now: datetime) -> Advance:
 
 def advance(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
     """Ignore an event that means nothing in this state."""
-    match progress.status:
-        case SagaStatus.STARTED:
-            return _while_going_forward(saga, progress, event, now)
-        case SagaStatus.COMPENSATING | SagaStatus.STUCK:
-            return _while_compensating(saga, progress, event, now)
-        case SagaStatus.COMPLETED | SagaStatus.FAILED:
-            return progress, []
+    if progress.ended:
+        return progress, []
+    if isinstance(event, saga.steps[-1].until):  # the last success wins over a deadline that passed
+        return _ended(progress, SagaStatus.COMPLETED)
+    if progress.status is SagaStatus.STUCK and isinstance(event, saga.ended_by) and END not in progress.undone:
+        return _ended(progress, SagaStatus.FAILED)  # an operator has ended what the saga could not undo
+    progress = replace(progress, undone=progress.undone | _undone_by(saga, event))
+    if progress.status is SagaStatus.STARTED:
+        return _while_going_forward(saga, progress, event, now)
+    return _while_compensating(saga, progress, event, now)
 
 
 def resume(saga: Saga, progress: Progress, now: datetime) -> Advance:
@@ -125,13 +135,18 @@ def resume(saga: Saga, progress: Progress, now: datetime) -> Advance:
     return _send(resumed, _compensation(saga, resumed), saga.undo_within, now)
 
 
+def _undone_by(saga: Saga, event: object) -> set[int]:
+    steps = {index for index, step in enumerate(saga.steps) if step.undone and isinstance(event, step.undone)}
+    return steps | ({END} if isinstance(event, saga.ended_by) else set())
+
+
 def _while_going_forward(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
     step = saga.steps[progress.step]
     if isinstance(event, step.until):
         return _forward(saga, progress, progress.step + 1, now)
     if step.unless and isinstance(event, step.unless):
         return _backward(saga, _because(progress, event), progress.step - 1, now)
-    if isinstance(event, saga.cancelled_by):  # the step in flight may still happen: undo it too
+    if progress.undone or isinstance(event, saga.turned_back_by):  # the step in flight may still happen: undo it too
         return _backward(saga, _because(progress, event), progress.step, now)
     if isinstance(event, DeadlinePassed):
         if progress.attempts <= step.retries.times:
@@ -142,13 +157,8 @@ def _while_going_forward(saga: Saga, progress: Progress, event: object, now: dat
 
 
 def _while_compensating(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
-    if isinstance(event, saga.steps[-1].until):  # it beat its deadline: nothing was undone
-        return _ended(progress, SagaStatus.COMPLETED)
-    if isinstance(event, saga.ended_by):
-        return _ended(progress, SagaStatus.FAILED)
-    undone = saga.steps[progress.step].undone if progress.step >= 0 else None
-    if undone and isinstance(event, undone):
-        return _backward(saga, progress, progress.step - 1, now)
+    if progress.step in progress.undone:
+        return _backward(saga, progress, progress.step, now)
     if isinstance(event, DeadlinePassed):
         if progress.attempts <= saga.undo_retries.times:
             wait = _wait(saga.undo_within, saga.undo_retries, progress)
@@ -165,16 +175,18 @@ def _forward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advan
 
 
 def _backward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advance:
-    """Undo the last step up to `index` that has a compensation; without any, end the saga."""
-    while index >= 0 and not saga.steps[index].undo:
+    """Undo the last step up to `index` that is not undone and has a compensation; below all, end."""
+    compensated = progress.compensated or any(step.undo for step in saga.steps[: index + 1])
+    while index in progress.undone or (index >= 0 and not saga.steps[index].undo):
         index -= 1
-    compensated = progress.compensated or index >= 0
     undoing = replace(progress, status=SagaStatus.COMPENSATING, step=index, attempts=0, compensated=compensated)
+    if index < END:
+        return _ended(replace(undoing, step=END), SagaStatus.FAILED)
     return _send(undoing, _compensation(saga, undoing), saga.undo_within, now)
 
 
 def _compensation(saga: Saga, progress: Progress) -> Any:
-    """Return the command that undoes the step; below the first step, the one that ends the saga."""
+    """Return the command that undoes the step; at END, the one that ends the aggregate."""
     undo = saga.steps[progress.step].undo if progress.step >= 0 else None
     return undo(progress.saga_id) if undo else saga.gives_up_with(progress.saga_id, progress.reason or "unknown")
 
