@@ -13,7 +13,6 @@ from shared.domain.events import Event, OrderEvent
 from shared.domain.order import Order, OrderStatus, Outcome
 from shared.domain.product import Product
 
-
 _ENDED = (OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED)
 
 

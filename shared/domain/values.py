@@ -127,11 +127,23 @@ class Money:
 ZERO = Money(Decimal(0))
 
 
-@dataclass(frozen=True)
 class To(Generic[T]):
-    """A new value for a field of an update. `To(None)` clears it; plain None leaves it as it is."""
+    """A new value for a field of an update. `To(None)` clears it; plain None leaves it as it is.
 
-    value: T
+    A dataclass would not do: pydantic would expect an object with a field `value`.
+    """
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, To) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __repr__(self) -> str:
+        return f"To({self.value!r})"
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:

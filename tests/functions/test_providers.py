@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -75,10 +76,10 @@ def test_a_provider_that_is_down_is_no_longer_called_for_any_order(shop: ShopInM
 class AnswersOnce:
     """The sandbox provider, which answers `content` to every payment request of the first order."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, sandbox: httpx.Client) -> None:
         self.content = content
         self.requests: list[str] = []
-        self._sandbox = httpx.Client()
+        self._sandbox = sandbox
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
@@ -88,8 +89,14 @@ class AnswersOnce:
         return self._sandbox.request(request.method, request.url, content=request.content, headers=request.headers)
 
 
-def answering_once(shop: ShopInMemory, content: bytes) -> AnswersOnce:
-    provider = AnswersOnce(content)
+@pytest.fixture
+def sandbox() -> Iterator[httpx.Client]:
+    with httpx.Client() as client:
+        yield client
+
+
+def answering_once(shop: ShopInMemory, sandbox: httpx.Client, content: bytes) -> AnswersOnce:
+    provider = AnswersOnce(content, sandbox)
     shop.engines.http = httpx.Client(transport=httpx.MockTransport(provider))
     return provider
 
@@ -119,9 +126,13 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_answer_delays_and_at_last_undoes_its_order_only(shop: ShopInMemory, content: bytes) -> None:
+def test_a_malformed_answer_delays_and_at_last_undoes_its_order_only(
+    shop: ShopInMemory, sandbox: httpx.Client, content: bytes
+) -> None:
+    shop: ShopInMemory, sandbox: httpx.Client, content: bytes
+) -> None:
     expire_deadlines_at_once(shop)
-    provider, product_id = answering_once(shop, content), shop.new_product()
+    provider, product_id = answering_once(shop, sandbox, content), shop.new_product()
     order_id = shop.new_order(product_id)
     shop.settle()
     others = [shop.new_order(product_id) for _ in range(3)]
@@ -150,16 +161,16 @@ def test_a_malformed_answer_delays_and_at_last_undoes_its_order_only(shop: ShopI
     ids=["half a surrogate pair", "a null byte", "an emoji", "further fields"],
 )
 def test_an_answer_is_taken_without_the_characters_that_cannot_be_stored(
-    shop: ShopInMemory, content: bytes, reference: str
+    shop: ShopInMemory, sandbox: httpx.Client, content: bytes, reference: str
 ) -> None:
-    answering_once(shop, content)
+    answering_once(shop, sandbox, content)
     order_id = shop.new_order(shop.new_product())
     shop.settle()
     assert (state(shop, order_id).status, state(shop, order_id).payment_id) == (OrderStatus.CONFIRMED, reference)
 
 
-def test_a_long_reason_is_cut(shop: ShopInMemory) -> None:
-    answering_once(shop, json.dumps({"status": "refused", "reason": "no " * 30_000}).encode())
+def test_a_long_reason_is_cut(shop: ShopInMemory, sandbox: httpx.Client) -> None:
+    answering_once(shop, sandbox, json.dumps({"status": "refused", "reason": "no " * 30_000}).encode())
     order_id = shop.new_order(shop.new_product())
     shop.settle()
     assert state(shop, order_id).status is OrderStatus.FAILED
