@@ -33,9 +33,7 @@ def reserve_inventory(command: commands.ReserveInventory, order: Order, products
     shortages = [reason for item, product in lines if (reason := products_of.shortage(product, item.quantity))]
     if shortages:
         return [events.InventoryReservationFailed(command.order_id, "; ".join(shortages))]
-    reserved = [
-        event for item, product in lines for event in products_of.reserve(product, command.order_id, item.quantity)
-    ]
+    reserved = [e for item, product in lines for e in products_of.reserve(product, command.order_id, item.quantity)]
     return [events.InventoryReserved(command.order_id), *reserved]
 
 

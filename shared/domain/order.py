@@ -120,10 +120,8 @@ def create(command: CreateOrder, order: Order, products: Sequence[Product]) -> l
     if order.status is not OrderStatus.ABSENT:
         raise Rejected(f"order {command.order_id} exists already", ("order_id",))
     _require_distinct(command.items)
-    items = [
-        _item(line, product, ("items", n))
-        for n, (line, product) in enumerate(zip(command.items, products, strict=True))
-    ]
+    lines = enumerate(zip(command.items, products, strict=True))
+    items = [_item(line, product, ("items", n)) for n, (line, product) in lines]
     currencies = {product.price.currency for product in products}
     if len(currencies) > 1:
         raise Rejected(f"one order can't mix currencies: {', '.join(sorted(currencies))}", ("items",))
@@ -133,12 +131,10 @@ def create(command: CreateOrder, order: Order, products: Sequence[Product]) -> l
 
 
 def _require_distinct(lines: Sequence[OrderLine]) -> None:
-    seen: set[UUID] = set()
     for n, line in enumerate(lines):
-        if line.product_id in seen:
+        if line.product_id in {earlier.product_id for earlier in lines[:n]}:
             reason = f"product {line.product_id} has a line already; raise its quantity"
             raise Invalid(reason, ("items", n, "product_id"))
-        seen.add(line.product_id)
 
 
 def _item(line: OrderLine, product: Product, at: Path) -> OrderItem:

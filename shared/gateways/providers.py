@@ -85,6 +85,7 @@ class _Answer:
     reason: Annotated[str, BeforeValidator(_storable)] = ""
 
 
+@dataclass(frozen=True)
 class HttpProvider:
     """Both gateways over HTTP: PUT makes a payment or a shipment, DELETE undoes it. Both may repeat.
 
@@ -93,11 +94,10 @@ class HttpProvider:
     TimedOut.
     """
 
-    def __init__(self, url: str, client: httpx.Client, breaker: Breaker, authorization: str = "") -> None:
-        self._url = url
-        self._client = client
-        self._breaker = breaker
-        self._authorization = authorization.strip()  # a secret's file often ends in a new line
+    url: str
+    client: httpx.Client
+    breaker: Breaker
+    authorization: str = ""
 
     def charge(self, key: str, amount: Money, method: str) -> Outcome:
         return self._make(key, {"amount": str(amount.amount), "currency": amount.currency, "method": method})
@@ -112,7 +112,7 @@ class HttpProvider:
         """Raise Invalid also when the answer does not say that it is undone."""
         answer = self._call("DELETE", key, None)
         if answer is None or answer.status != "undone":
-            raise Invalid(f"{self._breaker.name} did not answer with the status undone")
+            raise Invalid(f"{self.breaker.name} did not answer with the status undone")
 
     def _make(self, key: str, body: dict[str, str]) -> Outcome:
         answer = self._call("PUT", key, body)
@@ -122,9 +122,9 @@ class HttpProvider:
 
     def _call(self, method: str, key: str, body: dict[str, str] | None) -> _Answer | None:
         """Return the provider's answer, None when it is malformed."""
-        name = self._breaker.name
-        about = {"http.request.method": method, "server.address": urlsplit(self._url).hostname or ""}
-        with self._breaker.guard(key), span(f"{method} {name}", SpanKind.CLIENT, about):
+        name = self.breaker.name
+        about = {"http.request.method": method, "server.address": urlsplit(self.url).hostname or ""}
+        with self.breaker.guard(key), span(f"{method} {name}", SpanKind.CLIENT, about):
             try:
                 return _parsed(self._content(method, key, body))
             except httpx.DecodingError as error:
@@ -136,14 +136,14 @@ class HttpProvider:
                 raise Unavailable(f"{name} does not answer: {type(error).__name__}") from error
 
     def _content(self, method: str, key: str, body: dict[str, str] | None) -> bytes:
-        url, content = f"{self._url}/{key}", bytearray()
+        url, content = f"{self.url}/{key}", bytearray()
         headers = self._headers(key)
         with (
             deadline(TIMEOUT),
-            self._client.stream(method, url, json=body, headers=headers, timeout=time_left(TIMEOUT)) as response,
+            self.client.stream(method, url, json=body, headers=headers, timeout=time_left(TIMEOUT)) as response,
         ):
             if response.status_code in _PERMANENT_REFUSALS:
-                raise Invalid(f"{self._breaker.name} does not take the request: {response.status_code}")
+                raise Invalid(f"{self.breaker.name} does not take the request: {response.status_code}")
             response.raise_for_status()
             for part in response.iter_bytes():  # httpx limits each part, time_left their sum
                 content += part
@@ -157,9 +157,10 @@ class HttpProvider:
         headers = {"Idempotency-Key": key, "X-Correlation-Id": context.correlation_id}
         if trace := traceparent() or context.traceparent:
             headers["traceparent"] = trace
-        if self._authorization == "id-token":
-            return headers | signed(self._url)
-        return headers | ({"Authorization": self._authorization} if self._authorization else {})
+        authorization = self.authorization.strip()  # a secret's file often ends in a new line
+        if authorization == "id-token":
+            return headers | signed(self.url)
+        return headers | ({"Authorization": authorization} if authorization else {})
 
 
 def _parsed(content: bytes) -> _Answer:

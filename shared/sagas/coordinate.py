@@ -6,7 +6,7 @@ all lost ones.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -42,11 +42,11 @@ class Coordinator:
 
     def follow(self, saga_id: UUID) -> None:
         """Read the new events of the stream and act on them."""
-        self._save_with_retries(saga_id, None)
+        self._run(saga_id, None)
 
     def retry(self, saga_id: UUID, actor: str) -> None:
         """Resume a stuck saga, or rebuild one that is missing. Raise NotFound or Rejected."""
-        self._save_with_retries(saga_id, lambda run: run.retry(actor))
+        self._run(saga_id, lambda run: run.retry(actor))
 
     def sweep(self, now: datetime, limit: int = 1000) -> int:
         """Fire the deadlines that have passed and return how many there were.
@@ -55,27 +55,22 @@ class Coordinator:
         at the end when some sagas could not be moved; all others have been swept.
         """
         due = self.sagas.due(now, limit)
-        return attempt_all("sweeping sagas", {str(saga_id): partial(self._sweep, saga_id) for saga_id in due})
+        tasks = {str(saga_id): partial(self._run, saga_id, _Run.fire_deadline) for saga_id in due}
+        return attempt_all("sweeping sagas", tasks)
 
-    def _sweep(self, saga_id: UUID) -> int:
-        self._save_with_retries(saga_id, _Run.fire_deadline)
+    def _run(self, saga_id: UUID, then: "Callable[[_Run], None] | None") -> int:
+        """Read the new events of the stream, call `then`, save, and return 1: the number of sagas.
+
+        Retry at once after a conflict. tenacity would add 50 ms to each cold start.
+        """
+        for attempt in range(ATTEMPTS):
+            run = _Run(self, saga_id)
+            if then:
+                then(run)
+            with suppress(ConcurrencyError) if attempt < ATTEMPTS - 1 else nullcontext():
+                run.save()
+                break
         return 1
-
-    def _save_with_retries(self, saga_id: UUID, then: "Callable[[_Run], None] | None") -> None:
-        """Retry at once after a conflict. tenacity would add 50 ms to each cold start."""
-        for _ in range(ATTEMPTS - 1):
-            with suppress(ConcurrencyError):
-                self._run(saga_id, then)
-                return
-        self._run(saga_id, then)
-
-    def _run(self, saga_id: UUID, then: "Callable[[_Run], None] | None") -> None:
-        """Read the new events of the stream, call `then`, save."""
-        stored, stream = self.sagas.load(saga_id), self.follows.stream(saga_id)
-        run = _Run(self, stored, self.events.read([stream])[stream], stream)
-        if then:
-            then(run)
-        run.save()
 
 
 class _Run:
@@ -85,15 +80,14 @@ class _Run:
     the whole stream. A stuck saga reads the whole stream again: it may have missed its own end.
     """
 
-    def __init__(
-        self, coordinator: Coordinator, stored: StoredSaga | None, records: Sequence[EventRecord], stream: str
-    ) -> None:
+    def __init__(self, coordinator: Coordinator, saga_id: UUID) -> None:
         self._coordinator = coordinator
-        self._stream = stream
+        stored = coordinator.sagas.load(saga_id)  # before the stream, or another process could be ahead of it
+        self._stream = coordinator.follows.stream(saga_id)
+        self._records = records = coordinator.events.read([self._stream])[self._stream]
         self._version = stored.version if stored else 0
         self._correlation_id = stored.correlation_id if stored else ""
         self._trace = records[0].metadata.traceparent if records else None  # a sweep and an admin have their own
-        self._records = records
         ahead = stored and records and records[-1].version < stored.progress.seen
         self._progress = stored.progress if stored and not ahead else None
         self._history: list[HistoryEntry] = []

@@ -121,9 +121,9 @@ def advance(saga: Saga, progress: Progress, event: object, now: datetime) -> Adv
         return progress, []
     if isinstance(event, saga.steps[-1].until):  # the last success wins over a deadline that passed
         return _ended(progress, SagaStatus.COMPLETED)
-    if progress.status is SagaStatus.STUCK and isinstance(event, saga.ended_by) and END not in progress.undone:
-        return _ended(progress, SagaStatus.FAILED)  # an operator has ended what the saga could not undo
-    progress = replace(progress, undone=progress.undone | _undone_by(saga, event))
+    undone = {index for index, step in enumerate(saga.steps) if step.undone and isinstance(event, step.undone)}
+    undone |= {END} if isinstance(event, saga.ended_by) else set()
+    progress = replace(progress, undone=progress.undone | undone)
     if progress.status is SagaStatus.STARTED:
         return _while_going_forward(saga, progress, event, now)
     return _while_compensating(saga, progress, event, now)
@@ -131,13 +131,7 @@ def advance(saga: Saga, progress: Progress, event: object, now: datetime) -> Adv
 
 def resume(saga: Saga, progress: Progress, now: datetime) -> Advance:
     """Send a stuck saga's compensation again, with as many retries as the first time."""
-    resumed = replace(progress, status=SagaStatus.COMPENSATING, attempts=0)
-    return _send(resumed, _compensation(saga, resumed), saga.undo_within, now)
-
-
-def _undone_by(saga: Saga, event: object) -> set[int]:
-    steps = {index for index, step in enumerate(saga.steps) if step.undone and isinstance(event, step.undone)}
-    return steps | ({END} if isinstance(event, saga.ended_by) else set())
+    return _send(saga, replace(progress, status=SagaStatus.COMPENSATING, attempts=0), now)
 
 
 def _while_going_forward(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
@@ -150,7 +144,7 @@ def _while_going_forward(saga: Saga, progress: Progress, event: object, now: dat
         return _backward(saga, _because(progress, event), progress.step, now)
     if isinstance(event, DeadlinePassed):
         if progress.attempts <= step.retries.times:
-            return _send(progress, step.send(progress.saga_id), _wait(step.within, step.retries, progress), now)
+            return _send(saga, progress, now)
         late = replace(progress, reason=f"no {step.until.__name__} in time")
         return _backward(saga, late, progress.step, now)
     return progress, []
@@ -161,8 +155,7 @@ def _while_compensating(saga: Saga, progress: Progress, event: object, now: date
         return _backward(saga, progress, progress.step, now)
     if isinstance(event, DeadlinePassed):
         if progress.attempts <= saga.undo_retries.times:
-            wait = _wait(saga.undo_within, saga.undo_retries, progress)
-            return _send(progress, _compensation(saga, progress), wait, now)
+            return _send(saga, progress, now)
         return replace(progress, status=SagaStatus.STUCK, deadline_at=None), []
     return progress, []
 
@@ -170,8 +163,7 @@ def _while_compensating(saga: Saga, progress: Progress, event: object, now: date
 def _forward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advance:
     if index == len(saga.steps):
         return _ended(progress, SagaStatus.COMPLETED)
-    step = saga.steps[index]
-    return _send(replace(progress, step=index, attempts=0), step.send(progress.saga_id), step.within, now)
+    return _send(saga, replace(progress, step=index, attempts=0), now)
 
 
 def _backward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advance:
@@ -182,21 +174,20 @@ def _backward(saga: Saga, progress: Progress, index: int, now: datetime) -> Adva
     undoing = replace(progress, status=SagaStatus.COMPENSATING, step=index, attempts=0, compensated=compensated)
     if index < END:
         return _ended(replace(undoing, step=END), SagaStatus.FAILED)
-    return _send(undoing, _compensation(saga, undoing), saga.undo_within, now)
+    return _send(saga, undoing, now)
 
 
-def _compensation(saga: Saga, progress: Progress) -> Any:
-    """Return the command that undoes the step; at END, the one that ends the aggregate."""
-    undo = saga.steps[progress.step].undo if progress.step >= 0 else None
-    return undo(progress.saga_id) if undo else saga.gives_up_with(progress.saga_id, progress.reason or "unknown")
-
-
-def _send(progress: Progress, command: Any, within: timedelta, now: datetime) -> Advance:
-    return replace(progress, attempts=progress.attempts + 1, deadline_at=now + within), [command]
-
-
-def _wait(within: timedelta, retries: Retries, progress: Progress) -> timedelta:
-    return within * retries.factor**progress.attempts
+def _send(saga: Saga, progress: Progress, now: datetime) -> Advance:
+    """Send the step's command or compensation, or at END the command that ends the aggregate."""
+    step = saga.steps[progress.step] if progress.step >= 0 else None
+    if step and progress.status is SagaStatus.STARTED:
+        command, within, retries = step.send(progress.saga_id), step.within, step.retries
+    else:
+        undo = step.undo if step else None
+        command = undo(progress.saga_id) if undo else saga.gives_up_with(progress.saga_id, progress.reason or "unknown")
+        within, retries = saga.undo_within, saga.undo_retries
+    deadline_at = now + within * retries.factor**progress.attempts
+    return replace(progress, attempts=progress.attempts + 1, deadline_at=deadline_at), [command]
 
 
 def _because(progress: Progress, event: object) -> Progress:

@@ -42,8 +42,8 @@ class MemorySagaStore:
         self._after_commit = after_commit
 
     def load(self, saga_id: UUID) -> StoredSaga | None:
-        with self._lock:
-            return self._sagas[saga_id].saga if saga_id in self._sagas else None
+        found = self._sagas.get(saga_id)
+        return found.saga if found else None
 
     def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
         saga_id, now = saga.progress.saga_id, clock.now()
@@ -83,31 +83,28 @@ class MemorySagaStore:
 
     def counts(self) -> Mapping[SagaStatus, SagaCount]:
         created: dict[SagaStatus, list[datetime]] = {}
-        with self._lock:
-            for one in self._sagas.values():
-                created.setdefault(one.saga.progress.status, []).append(one.created_at)
+        for one in self._sagas.copy().values():
+            created.setdefault(one.saga.progress.status, []).append(one.created_at)
         return {status: SagaCount(len(times), min(times)) for status, times in created.items()}
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
-        with self._lock:
-            return [entry for _, entry in self._sagas[saga_id].history] if saga_id in self._sagas else []
+        found = self._sagas.get(saga_id)
+        return [entry for _, entry in found.history] if found else []
 
     def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]:
-        with self._lock:
-            matching = [
-                one
-                for one in self._sagas.values()
-                if which.status in (None, one.saga.progress.status) and which.type in (None, one.saga.type)
-            ]
-            return [_without_personal_data(one) for one in matching[::-1][offset : offset + limit]]
+        matching = [
+            one
+            for one in self._sagas.copy().values()
+            if which.status in (None, one.saga.progress.status) and which.type in (None, one.saga.type)
+        ]
+        return [_without_personal_data(one) for one in matching[::-1][offset : offset + limit]]
 
     def listed(self, saga_id: UUID) -> ListedSaga | None:
-        with self._lock:
-            return _without_personal_data(self._sagas[saga_id]) if saga_id in self._sagas else None
+        found = self._sagas.get(saga_id)
+        return _without_personal_data(found) if found else None
 
     def extent(self) -> SagaExtent:
-        with self._lock:
-            sagas = [*self._sagas.values()]
+        sagas = self._sagas.copy().values()
         statuses = Counter(_extent_status(one.saga.progress) for one in sagas)
         updated_at = max((one.updated_at for one in sagas), default=None)
         return SagaExtent(statuses, sum(len(one.history) for one in sagas), updated_at)

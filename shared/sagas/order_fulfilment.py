@@ -1,8 +1,5 @@
 """The order's saga: reserve, charge, ship, confirm.
 
-FulfilmentStopped is recorded by a compensation: a saga that reads it while going forward had turned
-back before, and was lost or restored to an earlier state.
-
 A step has seven and a half minutes, retries included. A message that was left to relay_outbox takes
 a minute and a lease, so a broker that is down for a while does not fail the orders under way.
 """
@@ -45,6 +42,7 @@ ORDER_FULFILMENT = Saga(
         ),
         Step(send=commands.ConfirmOrder, until=events.OrderConfirmed, within=timedelta(seconds=30), retries=Retries(5)),
     ),
+    # FulfilmentStopped: a compensation had begun before the saga was lost or restored to an earlier state.
     turned_back_by=(events.OrderCancellationRequested, events.FulfilmentStopped),
     gives_up_with=commands.FailOrder,
     ended_by=(events.OrderCancelled, events.OrderFailed),

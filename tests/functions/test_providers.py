@@ -129,8 +129,6 @@ MALFORMED = {
 def test_a_malformed_answer_delays_and_at_last_undoes_its_order_only(
     shop: ShopInMemory, sandbox: httpx.Client, content: bytes
 ) -> None:
-    shop: ShopInMemory, sandbox: httpx.Client, content: bytes
-) -> None:
     expire_deadlines_at_once(shop)
     provider, product_id = answering_once(shop, sandbox, content), shop.new_product()
     order_id = shop.new_order(product_id)
