@@ -105,10 +105,7 @@ def confirm(command: commands.ConfirmOrder, order: Order, products: Sequence[Pro
 
 
 def fail(command: commands.FailOrder, order: Order) -> list[OrderEvent]:
-    """End an order whose steps have been undone. An order that has ended stays as it is.
-
-    The saga undoes the steps of an order that an operator ends before that.
-    """
+    """End an order once. The saga then undoes what is left to undo, if it was ended too early."""
     if order.status in (OrderStatus.ABSENT, *_ENDED):
         return []
     ended = events.OrderCancelled if order.cancelled_by_customer else events.OrderFailed

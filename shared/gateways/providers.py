@@ -7,7 +7,7 @@ repeated soon. Each order has failures of its own: the breaker counts orders, no
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -61,10 +61,8 @@ class ShippingGateway(Protocol):
 
 TIMEOUT = 3.0
 """Seconds for one call, including the last byte of its answer."""
-MAX_ANSWER = 100_000
-"""Bytes."""
-MAX_TEXT = 1_000
-"""Characters of a reason."""
+MAX_ANSWER = 100_000  # bytes
+MAX_TEXT = 1_000  # characters of a reason
 _PERMANENT_REFUSALS = frozenset({400, 401, 403, 405, 409, 410, 413, 415, 422})
 """Statuses that a retry will not change: the request is wrong, the provider works."""
 
@@ -97,7 +95,7 @@ class HttpProvider:
     url: str
     client: httpx.Client
     breaker: Breaker
-    authorization: str = ""
+    authorization: str = field(default="", repr=False)
 
     def charge(self, key: str, amount: Money, method: str) -> Outcome:
         return self._make(key, {"amount": str(amount.amount), "currency": amount.currency, "method": method})

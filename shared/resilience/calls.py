@@ -62,8 +62,8 @@ class Breaker:
     It opens when the calls of `fail_max` different callers have failed with no success between them:
     a caller that fails again and again says nothing new about the dependency. After `reset_seconds`
     it is half-open and lets one trial call through at a time. A success closes it. Only Unavailable
-    and TimedOut are failures: a refusal shows that the dependency works, and a fault in our code may
-    be caused by one client's input. Not pybreaker: it cannot tell callers apart.
+    and TimedOut are failures: a refusal shows that the dependency works, and one client's input may
+    have caused a fault in our code. Not pybreaker: it cannot tell callers apart.
     """
 
     def __init__(self, name: str, fail_max: int, reset_seconds: float) -> None:
@@ -90,10 +90,11 @@ class Breaker:
         time_left(1)
         call = object()
         with self._lock:
-            if self.state == "open" or self._trial:
+            state = self.state
+            if state == "open" or (state == "half-open" and self._trial):
                 wait = max(1.0, (self._open_until or 0.0) - clock.monotonic())
                 raise BreakerOpen(f"{self.name} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
-            self._trial = call if self.state == "half-open" else None
+            self._trial = call if state == "half-open" else None
         try:
             yield
             self._succeeded()

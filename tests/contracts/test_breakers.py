@@ -78,6 +78,19 @@ def test_a_call_that_had_begun_before_the_breaker_opened_closes_it_with_its_succ
     assert breaker.state == "closed"
 
 
+def test_a_success_lets_all_calls_through_although_a_trial_call_is_still_under_way(breaker: Breaker) -> None:
+    with breaker.guard():
+        opened(breaker)
+        time.sleep(RESET + 0.05)
+        trial = breaker.guard()
+        trial.__enter__()
+    assert breaker.state == "closed"
+    with breaker.guard():
+        pass
+    trial.__exit__(None, None, None)
+    assert breaker.state == "closed"
+
+
 def test_a_trial_call_that_is_given_up_lets_the_next_one_through(breaker: Breaker) -> None:
     opened(breaker)
     time.sleep(RESET + 0.05)
