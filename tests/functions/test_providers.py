@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from shared.config.settings import Settings
 from shared.domain.order import ORDER, Order, OrderStatus
 from shared.event_store.aggregates import load
 from shared.sagas.coordinate import Coordinator
@@ -17,6 +18,12 @@ from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.shop_in_memory import PATIENCE, ShopInMemory
 
 PROVIDER = "the payment provider"
+
+
+@pytest.fixture
+def shop_settings(shop_settings: Settings) -> Settings:
+    """Let a breaker open after the failures of four orders."""
+    return replace(shop_settings, breaker_fail_max=4)
 
 
 def state(shop: ShopInMemory, order_id: str) -> Order:
@@ -33,7 +40,7 @@ def confirmed_after(shop: ShopInMemory, product_id: str) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize(("method", "attempts"), [("time-out", 3), ("fail-9", 20)])
+@pytest.mark.parametrize(("method", "attempts"), [("time-out", 7), ("fail-9", 20)])
 def test_an_order_beside_three_whose_payments_fail_is_as_fast_as_alone(
     shop: ShopInMemory, method: str, attempts: int
 ) -> None:
