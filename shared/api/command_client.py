@@ -22,8 +22,7 @@ from shared.monitoring.recorder import watched
 from shared.observability.context import ANSWERS, Context, SpanKind, caused_by, current, span, traceparent
 from shared.read_models.protocol import Fields
 from shared.resilience import clock
-from shared.resilience.breakers import BreakerOpen, Breakers
-from shared.resilience.calls import OutOfTime, time_left
+from shared.resilience.calls import BreakerOpen, Breakers, OutOfTime, time_left
 
 _ERRORS: dict[str, type[ShopError]] = {code: kind for kind, (_, code) in ANSWERS.items() if issubclass(kind, ShopError)}
 

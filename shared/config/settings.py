@@ -49,7 +49,7 @@ class Settings:
     request_timeout_seconds: Seconds = 25  # for a whole GraphQL request
     command_timeout_seconds: Seconds = 10  # for one call of a command function, which may be made twice
     handler_timeout_seconds: Seconds = 50  # for a function that Pub/Sub or a schedule calls
-    breaker_fail_max: Positive = 10  # failures in a row that open a circuit breaker
+    breaker_fail_max: Positive = 10  # callers failing in a row that open a circuit breaker; one order is one caller
     breaker_reset_seconds: Seconds = 5  # for which it stays open
     consistency_wait_seconds: Seconds = 5  # that a query waits for a read model to reach the client's last write
     health_check_seconds: Seconds = 2  # for each check of a health report

@@ -6,30 +6,12 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
+from shared.domain import events
 from shared.domain.aggregate import Aggregate, Placement
 from shared.domain.category import CATEGORY
 from shared.domain.commands import CancelOrder, CreateOrder, OrderLine
 from shared.domain.errors import Invalid, NotFound, Path, Rejected
-from shared.domain.events import (
-    Event,
-    FulfilmentStopped,
-    InventoryReleased,
-    InventoryReservationFailed,
-    InventoryReserved,
-    OrderCancellationRequested,
-    OrderCancelled,
-    OrderConfirmed,
-    OrderCreated,
-    OrderEvent,
-    OrderFailed,
-    OrderItem,
-    PaymentFailed,
-    PaymentProcessed,
-    PaymentRefunded,
-    ShippingArranged,
-    ShippingCancelled,
-    ShippingFailed,
-)
+from shared.domain.events import Event, OrderEvent, OrderItem
 from shared.domain.product import PRODUCT, Product, require_on_sale
 from shared.domain.values import NIL, ZERO, Money
 
@@ -77,35 +59,35 @@ class Order:
 
 def evolve(order: Order, event: OrderEvent) -> Order:
     match event:
-        case OrderCreated(order_id, user_id, items, total, payment, shipping):
+        case events.OrderCreated(order_id, user_id, items, total, payment, shipping):
             return Order(order_id, user_id, items, total, payment, shipping, OrderStatus.PENDING)
-        case OrderCancellationRequested(_, reason):
+        case events.OrderCancellationRequested(_, reason):
             return replace(order, closing=True, cancelled_by_customer=True, reason=reason)
-        case InventoryReserved():
+        case events.InventoryReserved():
             return replace(order, inventory=Outcome.DONE, status=OrderStatus.INVENTORY_RESERVED)
-        case PaymentProcessed(_, payment_id):
+        case events.PaymentProcessed(_, payment_id):
             return replace(order, payment=Outcome.DONE, payment_id=payment_id, status=OrderStatus.PAYMENT_PROCESSED)
-        case ShippingArranged(_, shipping_id):
+        case events.ShippingArranged(_, shipping_id):
             return replace(order, shipping=Outcome.DONE, shipping_id=shipping_id, status=OrderStatus.SHIPPED)
-        case FulfilmentStopped():
+        case events.FulfilmentStopped():
             return replace(order, closing=True)
-        case OrderConfirmed():
+        case events.OrderConfirmed():
             return replace(order, status=OrderStatus.CONFIRMED)
-        case InventoryReservationFailed(_, reason):
+        case events.InventoryReservationFailed(_, reason):
             return replace(order, inventory=Outcome.FAILED, closing=True, reason=_first_reason(order, reason))
-        case PaymentFailed(_, reason):
+        case events.PaymentFailed(_, reason):
             return replace(order, payment=Outcome.FAILED, closing=True, reason=_first_reason(order, reason))
-        case ShippingFailed(_, reason):
+        case events.ShippingFailed(_, reason):
             return replace(order, shipping=Outcome.FAILED, closing=True, reason=_first_reason(order, reason))
-        case InventoryReleased():
+        case events.InventoryReleased():
             return replace(order, inventory=Outcome.UNDONE, closing=True)
-        case PaymentRefunded():
+        case events.PaymentRefunded():
             return replace(order, payment=Outcome.UNDONE, closing=True)
-        case ShippingCancelled():
+        case events.ShippingCancelled():
             return replace(order, shipping=Outcome.UNDONE, closing=True)
-        case OrderCancelled(_, reason):
+        case events.OrderCancelled(_, reason):
             return replace(order, status=OrderStatus.CANCELLED, closing=True, reason=reason)
-        case OrderFailed(_, reason):
+        case events.OrderFailed(_, reason):
             return replace(order, status=OrderStatus.FAILED, closing=True, reason=reason)
 
 
@@ -138,25 +120,21 @@ def create(command: CreateOrder, order: Order, products: Sequence[Product]) -> l
     if order.status is not OrderStatus.ABSENT:
         raise Rejected(f"order {command.order_id} exists already", ("order_id",))
     _require_distinct(command.items)
-    items = [
-        _item(line, product, ("items", n))
-        for n, (line, product) in enumerate(zip(command.items, products, strict=True))
-    ]
+    lines = enumerate(zip(command.items, products, strict=True))
+    items = [_item(line, product, ("items", n)) for n, (line, product) in lines]
     currencies = {product.price.currency for product in products}
     if len(currencies) > 1:
         raise Rejected(f"one order can't mix currencies: {', '.join(sorted(currencies))}", ("items",))
     total = Money(sum((item.unit_price * item.quantity for item in items), start=items[0].unit_price * 0), *currencies)
     methods = command.payment_method, command.shipping_method
-    return [OrderCreated(command.order_id, command.user_id, tuple(items), total, *methods)]
+    return [events.OrderCreated(command.order_id, command.user_id, tuple(items), total, *methods)]
 
 
 def _require_distinct(lines: Sequence[OrderLine]) -> None:
-    seen: set[UUID] = set()
     for n, line in enumerate(lines):
-        if line.product_id in seen:
+        if line.product_id in {earlier.product_id for earlier in lines[:n]}:
             reason = f"product {line.product_id} has a line already; raise its quantity"
             raise Invalid(reason, ("items", n, "product_id"))
-        seen.add(line.product_id)
 
 
 def _item(line: OrderLine, product: Product, at: Path) -> OrderItem:
@@ -174,7 +152,7 @@ def cancel(command: CancelOrder, order: Order) -> list[OrderEvent]:
         return []
     match order.status:
         case OrderStatus.PENDING | OrderStatus.INVENTORY_RESERVED | OrderStatus.PAYMENT_PROCESSED:
-            return [OrderCancellationRequested(command.order_id, command.reason or "cancelled by the customer")]
+            return [events.OrderCancellationRequested(command.order_id, command.reason or "cancelled by the customer")]
         case OrderStatus.CANCELLED | OrderStatus.FAILED:
             return []
         case OrderStatus.ABSENT:

@@ -4,21 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+from shared.domain import events
 from shared.domain.aggregate import Aggregate, Lifecycle, Place, Placement, Remove
 from shared.domain.category import CATEGORY, Category, require_active
 from shared.domain.commands import AdjustStock, ChangeProductPrice, CreateProduct, DeleteProduct, UpdateProduct
 from shared.domain.errors import Invalid, NotFound, Path, Rejected
-from shared.domain.events import (
-    ProductCreated,
-    ProductDeleted,
-    ProductEvent,
-    ProductPriceChanged,
-    ProductUpdated,
-    StockAdjusted,
-    StockReleased,
-    StockReserved,
-    StockShipped,
-)
+from shared.domain.events import ProductEvent
 from shared.domain.values import MAX_STOCK, NIL, ZERO, Money
 
 
@@ -42,22 +33,22 @@ class Product:
 
 def evolve(product: Product, event: ProductEvent) -> Product:
     match event:
-        case ProductCreated(product_id, name, description, category_id, price, on_hand):
+        case events.ProductCreated(product_id, name, description, category_id, price, on_hand):
             return Product(product_id, name, description, category_id, price, on_hand, {}, Lifecycle.ACTIVE)
-        case ProductUpdated(_, name, description, category_id):
+        case events.ProductUpdated(_, name, description, category_id):
             return replace(product, name=name, description=description, category_id=category_id)
-        case ProductPriceChanged(_, price):
+        case events.ProductPriceChanged(_, price):
             return replace(product, price=price)
-        case StockAdjusted(_, delta):
+        case events.StockAdjusted(_, delta):
             return replace(product, on_hand=product.on_hand + delta)
-        case StockReserved(_, order_id, quantity):
+        case events.StockReserved(_, order_id, quantity):
             return replace(product, reserved={**product.reserved, order_id: quantity})
-        case StockReleased(_, order_id):
+        case events.StockReleased(_, order_id):
             return replace(product, reserved=_without(product.reserved, order_id))
-        case StockShipped(_, order_id, quantity):
+        case events.StockShipped(_, order_id, quantity):
             on_hand = product.on_hand - quantity
             return replace(product, on_hand=on_hand, reserved=_without(product.reserved, order_id))
-        case ProductDeleted():
+        case events.ProductDeleted():
             return replace(product, lifecycle=Lifecycle.DELETED)
 
 
@@ -67,11 +58,13 @@ def _without(reserved: Mapping[UUID, int], order_id: UUID) -> Mapping[UUID, int]
 
 def placement(event: ProductEvent) -> Placement | None:
     match event:
-        case ProductCreated() | ProductUpdated():
+        case events.ProductCreated() | events.ProductUpdated():
             return Place(PRODUCT.stream_of(event), CATEGORY.stream(event.category_id), None)
-        case ProductDeleted():
+        case events.ProductDeleted():
             return Remove(PRODUCT.stream_of(event))
-        case ProductPriceChanged() | StockAdjusted() | StockReserved() | StockReleased() | StockShipped():
+        case events.ProductPriceChanged():
+            return None
+        case events.StockAdjusted() | events.StockReserved() | events.StockReleased() | events.StockShipped():
             return None
 
 
@@ -93,9 +86,9 @@ def create(command: CreateProduct, product: Product, categories: Sequence[Catego
     if product.lifecycle is not Lifecycle.ABSENT:
         raise Rejected(f"product {command.product_id} exists already", ("product_id",))
     require_active(command.category_id, categories[0], ("category_id",))
-    price = Money.of(command.price, command.currency, ("price",))
-    stock = command.stock_quantity or 0
-    return [ProductCreated(command.product_id, command.name, command.description, command.category_id, price, stock)]
+    price, stock = Money.of(command.price, command.currency, ("price",)), command.stock_quantity or 0
+    described = command.name, command.description, command.category_id
+    return [events.ProductCreated(command.product_id, *described, price, stock)]
 
 
 def update(command: UpdateProduct, product: Product, categories: Sequence[Category]) -> list[ProductEvent]:
@@ -104,27 +97,27 @@ def update(command: UpdateProduct, product: Product, categories: Sequence[Catego
     category_id = command.category_id.value if command.category_id else product.category_id
     if category_id != product.category_id:
         require_active(category_id, categories[0], ("category_id",))
-    updated = ProductUpdated(
+    updated = events.ProductUpdated(
         command.product_id,
         command.name.value if command.name else product.name,
         command.description.value if command.description else product.description,
         category_id,
     )
-    events: list[ProductEvent] = [updated] if evolve(product, updated) != product else []
+    changes: list[ProductEvent] = [updated] if evolve(product, updated) != product else []
     if command.price:
         price = Money.of(command.price.value, product.price.currency, ("price",))
-        events += [ProductPriceChanged(command.product_id, price)] if price != product.price else []
+        changes += [events.ProductPriceChanged(command.product_id, price)] if price != product.price else []
     if command.stock_quantity:
         delta = command.stock_quantity.value - product.on_hand
-        events += _adjusted(product, command.product_id, delta, "stock set", ("stock_quantity",))
-    return events
+        changes += _adjusted(product, command.product_id, delta, "stock set", ("stock_quantity",))
+    return changes
 
 
 def change_price(command: ChangeProductPrice, product: Product) -> list[ProductEvent]:
     """`new_price` is in the product's currency."""
     require_on_sale(command.product_id, product, ("id",))
     price = Money.of(command.new_price, product.price.currency, ("new_price",))
-    return [ProductPriceChanged(command.product_id, price)] if price != product.price else []
+    return [events.ProductPriceChanged(command.product_id, price)] if price != product.price else []
 
 
 def adjust_stock(command: AdjustStock, product: Product) -> list[ProductEvent]:
@@ -139,7 +132,7 @@ def _adjusted(product: Product, product_id: UUID, delta: int, reason: str | None
         raise Rejected(f"only {product.available} of {product.on_hand} units on hand are not reserved", at)
     if product.on_hand + delta > MAX_STOCK:
         raise Invalid(f"at most {MAX_STOCK} units can be on hand; got {product.on_hand + delta}", at)
-    return [StockAdjusted(product_id, delta, reason)]
+    return [events.StockAdjusted(product_id, delta, reason)]
 
 
 def delete(command: DeleteProduct, product: Product) -> list[ProductEvent]:
@@ -150,7 +143,7 @@ def delete(command: DeleteProduct, product: Product) -> list[ProductEvent]:
         case Lifecycle.DELETED:
             return []
         case Lifecycle.ACTIVE:
-            return [ProductDeleted(command.product_id)]
+            return [events.ProductDeleted(command.product_id)]
 
 
 def shortage(product: Product, quantity: int) -> str | None:
@@ -164,15 +157,15 @@ def shortage(product: Product, quantity: int) -> str | None:
 
 def reserve(product: Product, order_id: UUID, quantity: int) -> list[ProductEvent]:
     """Reserve units for an order. A second reservation for the same order records nothing."""
-    return [] if order_id in product.reserved else [StockReserved(product.product_id, order_id, quantity)]
+    return [] if order_id in product.reserved else [events.StockReserved(product.product_id, order_id, quantity)]
 
 
 def release(product: Product, order_id: UUID) -> list[ProductEvent]:
     quantity = product.reserved.get(order_id)
-    return [StockReleased(product.product_id, order_id, quantity)] if quantity else []
+    return [events.StockReleased(product.product_id, order_id, quantity)] if quantity else []
 
 
 def ship(product: Product, order_id: UUID) -> list[ProductEvent]:
     """Take the units reserved for an order off the shelf."""
     quantity = product.reserved.get(order_id)
-    return [StockShipped(product.product_id, order_id, quantity)] if quantity else []
+    return [events.StockShipped(product.product_id, order_id, quantity)] if quantity else []

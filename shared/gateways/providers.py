@@ -2,23 +2,25 @@
 
 Every call carries a key, the order's id. The same key always gets the first answer; undoing an
 unused key forbids it for ever. A provider that cannot do the latter needs an adapter that can.
-Every call raises Unavailable or TimedOut when the outcome is unknown.
+Every call raises Unavailable or TimedOut when the outcome is unknown and the same call may be
+repeated soon. Each order has failures of its own: the breaker counts orders, not attempts.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
 from urllib.parse import urlsplit
 
 import httpx
+import structlog
 from google.auth.exceptions import GoogleAuthError
-from pydantic import AfterValidator, ValidationError
+from pydantic import BeforeValidator, Field
 
 from shared.auth.identity import signed
 from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.domain.values import Money, adapter
 from shared.observability.context import SpanKind, current, span, traceparent
-from shared.resilience.breakers import Breaker
-from shared.resilience.calls import deadline, time_left
+from shared.resilience.calls import Breaker, deadline, time_left
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,23 @@ class Declined:
     reason: str
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """The provider answered, but not what was agreed. The outcome is unknown; repeat it much later."""
+
+
+Outcome = Accepted | Declined | Unreadable
+
+
 class PaymentGateway(Protocol):
-    def charge(self, key: str, amount: Money, method: str) -> Accepted | Declined: ...
+    def charge(self, key: str, amount: Money, method: str) -> Outcome: ...
 
     def refund(self, key: str) -> None:
         """After it returns, nothing is charged under the key and never will be."""
 
 
 class ShippingGateway(Protocol):
-    def arrange(self, key: str, method: str) -> Accepted | Declined: ...
+    def arrange(self, key: str, method: str) -> Outcome: ...
 
     def cancel(self, key: str) -> None:
         """After it returns, nothing is shipped under the key and never will be."""
@@ -51,98 +61,110 @@ class ShippingGateway(Protocol):
 
 TIMEOUT = 3.0
 """Seconds for one call, including the last byte of its answer."""
-MAX_ANSWER = 100_000
-"""Bytes."""
+MAX_ANSWER = 100_000  # bytes
+MAX_TEXT = 1_000  # characters of a reason
 _PERMANENT_REFUSALS = frozenset({400, 401, 403, 405, 409, 410, 413, 415, 422})
-"""Statuses that a retry will not change: the request is wrong; the breaker ignores them."""
+"""Statuses that a retry will not change: the request is wrong, the provider works."""
 
-_WithoutNul = Annotated[str, AfterValidator(lambda text: text.replace("\0", ""))]
+_log = structlog.get_logger()
+
+
+def _storable(value: object) -> object:
+    """Cut a text, and drop what PostgreSQL cannot store: NUL and half a surrogate pair."""
+    if not isinstance(value, str):
+        return value
+    return "".join(c for c in value[:MAX_TEXT] if c != "\0" and not "\ud800" <= c <= "\udfff")
 
 
 @dataclass(frozen=True)
 class _Answer:
     status: Literal["accepted", "refused", "undone"]
-    reference: _WithoutNul = ""
-    reason: _WithoutNul = ""
+    reference: Annotated[str, BeforeValidator(_storable), Field(max_length=200)] = ""
+    reason: Annotated[str, BeforeValidator(_storable)] = ""
 
 
+@dataclass(frozen=True)
 class HttpProvider:
-    """One provider's endpoint: PUT makes a payment or shipment, DELETE undoes it. Both may repeat.
+    """Both gateways over HTTP: PUT makes a payment or a shipment, DELETE undoes it. Both may repeat.
 
     `url`: without a trailing slash. `authorization`: the value of that header; `id-token` stands
     for an ID token of this function. Raise Invalid for a permanent refusal, else Unavailable or
     TimedOut.
     """
 
-    def __init__(self, url: str, client: httpx.Client, breaker: Breaker, authorization: str = "") -> None:
-        self._url = url
-        self._client = client
-        self._breaker = breaker
-        self._authorization = authorization.strip()  # a secret's file often ends in a new line
+    url: str
+    client: httpx.Client
+    breaker: Breaker
+    authorization: str = field(default="", repr=False)
 
-    def make(self, key: str, body: dict[str, str]) -> Accepted | Declined:
+    def charge(self, key: str, amount: Money, method: str) -> Outcome:
+        return self._make(key, {"amount": str(amount.amount), "currency": amount.currency, "method": method})
+
+    def arrange(self, key: str, method: str) -> Outcome:
+        return self._make(key, {"method": method})
+
+    def refund(self, key: str) -> None:
+        self.cancel(key)
+
+    def cancel(self, key: str) -> None:
+        """Raise Invalid also when the answer does not say that it is undone."""
+        answer = self._call("DELETE", key, None)
+        if answer is None or answer.status != "undone":
+            raise Invalid(f"{self.breaker.name} did not answer with the status undone")
+
+    def _make(self, key: str, body: dict[str, str]) -> Outcome:
         answer = self._call("PUT", key, body)
+        if answer is None:
+            return Unreadable()
         return Accepted(answer.reference) if answer.status == "accepted" else Declined(answer.reason)
 
-    def undo(self, key: str) -> None:
-        self._call("DELETE", key, None)
-
-    def _call(self, method: str, key: str, body: dict[str, str] | None) -> _Answer:
-        name = self._breaker.name
-        about = {"http.request.method": method, "server.address": urlsplit(self._url).hostname or ""}
-        with self._breaker.guard(), span(f"{method} {name}", SpanKind.CLIENT, about):
+    def _call(self, method: str, key: str, body: dict[str, str] | None) -> _Answer | None:
+        """Return the provider's answer, None when it is malformed."""
+        name = self.breaker.name
+        about = {"http.request.method": method, "server.address": urlsplit(self.url).hostname or ""}
+        with self.breaker.guard(key), span(f"{method} {name}", SpanKind.CLIENT, about):
             try:
-                return self._answer(method, key, body)
+                return _parsed(self._content(method, key, body))
+            except httpx.DecodingError as error:
+                _log.error("a provider's answer is malformed", provider=name, key=key, reason=str(error))
+                return None
             except (httpx.TimeoutException, TimedOut) as error:
                 raise TimedOut(f"{name} did not answer in time; it may have happened") from error
-            except (httpx.HTTPError, ValidationError, GoogleAuthError) as error:
+            except (httpx.HTTPError, GoogleAuthError) as error:
                 raise Unavailable(f"{name} does not answer: {type(error).__name__}") from error
 
-    def _answer(self, method: str, key: str, body: dict[str, str] | None) -> _Answer:
-        url, content = f"{self._url}/{key}", bytearray()
+    def _content(self, method: str, key: str, body: dict[str, str] | None) -> bytes:
+        url, content = f"{self.url}/{key}", bytearray()
         headers = self._headers(key)
         with (
             deadline(TIMEOUT),
-            self._client.stream(method, url, json=body, headers=headers, timeout=time_left(TIMEOUT)) as response,
+            self.client.stream(method, url, json=body, headers=headers, timeout=time_left(TIMEOUT)) as response,
         ):
             if response.status_code in _PERMANENT_REFUSALS:
-                raise Invalid(f"{self._breaker.name} does not take the request: {response.status_code}")
+                raise Invalid(f"{self.breaker.name} does not take the request: {response.status_code}")
             response.raise_for_status()
             for part in response.iter_bytes():  # httpx limits each part, time_left their sum
                 content += part
                 if len(content) > MAX_ANSWER:
-                    raise httpx.DecodingError(f"more than {MAX_ANSWER} bytes")
+                    raise httpx.DecodingError(f"it has more than {MAX_ANSWER:,} bytes")
                 time_left(TIMEOUT)
-        answer: _Answer = adapter(_Answer).validate_json(bytes(content))
-        return answer
+        return bytes(content)
 
     def _headers(self, key: str) -> dict[str, str]:
         context = current()
         headers = {"Idempotency-Key": key, "X-Correlation-Id": context.correlation_id}
         if trace := traceparent() or context.traceparent:
             headers["traceparent"] = trace
-        if self._authorization == "id-token":
-            return headers | signed(self._url)
-        return headers | ({"Authorization": self._authorization} if self._authorization else {})
+        authorization = self.authorization.strip()  # a secret's file often ends in a new line
+        if authorization == "id-token":
+            return headers | signed(self.url)
+        return headers | ({"Authorization": authorization} if authorization else {})
 
 
-class HttpPayments:
-    def __init__(self, url: str, client: httpx.Client, breaker: Breaker, authorization: str = "") -> None:
-        self._provider = HttpProvider(url, client, breaker, authorization)
-
-    def charge(self, key: str, amount: Money, method: str) -> Accepted | Declined:
-        return self._provider.make(key, {"amount": str(amount.amount), "currency": amount.currency, "method": method})
-
-    def refund(self, key: str) -> None:
-        self._provider.undo(key)
-
-
-class HttpShipping:
-    def __init__(self, url: str, client: httpx.Client, breaker: Breaker, authorization: str = "") -> None:
-        self._provider = HttpProvider(url, client, breaker, authorization)
-
-    def arrange(self, key: str, method: str) -> Accepted | Declined:
-        return self._provider.make(key, {"method": method})
-
-    def cancel(self, key: str) -> None:
-        self._provider.undo(key)
+def _parsed(content: bytes) -> _Answer:
+    """Raise DecodingError unless the content is an answer. pydantic's own parser refuses surrogates."""
+    try:
+        answer: _Answer = adapter(_Answer).validate_python(json.loads(content))
+    except (ValueError, RecursionError) as error:
+        raise httpx.DecodingError(f"it is no answer: {type(error).__name__}, {len(content)} bytes") from error
+    return answer

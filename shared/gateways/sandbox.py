@@ -18,8 +18,8 @@ from typing import Any
 from shared.domain.errors import Unavailable
 from shared.resilience import clock
 
-TOO_LATE = 8.0
-"""Seconds that `time-out` takes: longer than any gateway waits."""
+TOO_LATE = 4.0
+"""Seconds that `time-out` takes: a little longer than a gateway waits, because it holds a thread."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (
@@ -96,8 +96,5 @@ class Sandbox:
         return dict(row) if row else None
 
     def _store(self, entry: LedgerEntry) -> None:
-        self._db.execute(
-            "INSERT OR REPLACE INTO ledger (kind, key, status, reference, reason, amount, failures)"
-            " VALUES (:kind, :key, :status, :reference, :reason, :amount, :failures)",
-            entry,
-        )
+        values = "VALUES (:kind, :key, :status, :reference, :reason, :amount, :failures)"
+        self._db.execute(f"INSERT OR REPLACE INTO ledger {values}", entry)

@@ -18,8 +18,7 @@ from google.pubsub_v1 import PublisherClient as GeneratedClient
 from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Publishable
 from shared.resilience import clock
-from shared.resilience.breakers import Breaker
-from shared.resilience.calls import time_left
+from shared.resilience.calls import Breaker, time_left
 
 _log = structlog.get_logger()
 

@@ -26,8 +26,7 @@ from shared.domain.errors import ShopError
 from shared.messaging.outbox import Publisher
 from shared.read_models.protocol import ReadModels
 from shared.resilience import clock
-from shared.resilience.breakers import Breakers
-from shared.resilience.calls import deadline
+from shared.resilience.calls import Breakers, deadline
 
 _CPU_SECONDS = 5.0
 

@@ -15,8 +15,7 @@ from shared.domain.errors import TimedOut, Unavailable
 from shared.observability.context import SpanKind, span
 from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange
 from shared.resilience import clock
-from shared.resilience.breakers import Breaker
-from shared.resilience.calls import time_left
+from shared.resilience.calls import Breaker, time_left
 
 _CALL_SECONDS = 10.0
 _RETRY_SECONDS = 2.0  # how long the client library repeats a call that fails with a transient error

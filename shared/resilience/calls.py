@@ -1,6 +1,7 @@
-"""Calls to other processes and stores: deadlines, tasks that fail independently, and answers made once for all callers.
+"""Calls to other processes and stores: deadlines, circuit breakers, independent tasks, shared answers.
 
-A deadline covers everything that is done for one request: each call gets what is left of it, not a new limit.
+A deadline covers everything that is done for one request: each call gets what is left of it, not a
+new limit. A breaker stops the calls to a dependency that keeps failing.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from shared.domain.errors import TimedOut
+from shared.domain.errors import TimedOut, Unavailable
 from shared.resilience import clock
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ class OutOfTime(TimedOut):
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Limit everything inside the block to `seconds`, or to less where an earlier deadline is set already."""
+    """Limit everything inside the block to `seconds`, or to an earlier deadline that is set already."""
     ends, earlier = clock.monotonic() + seconds, _deadline.get()
     token = _deadline.set(ends if earlier is None else min(ends, earlier))
     try:
@@ -43,7 +44,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def time_left(at_most: float) -> float:
-    """Return the seconds that the next call may take, above 0 and at most `at_most`. Raises OutOfTime."""
+    """Return the seconds that the next call may take, above 0 and up to `at_most`. Raise OutOfTime."""
     ends = _deadline.get()
     left = at_most if ends is None else min(at_most, ends - clock.monotonic())
     if left <= 0:
@@ -51,10 +52,101 @@ def time_left(at_most: float) -> float:
     return left
 
 
+class BreakerOpen(Unavailable):
+    """The breaker is open, so the dependency was not called."""
+
+
+class Breaker:
+    """A circuit breaker around one remote dependency.
+
+    It opens when the calls of `fail_max` different callers have failed with no success between them:
+    a caller that fails again and again says nothing new about the dependency. After `reset_seconds`
+    it is half-open and lets one trial call through at a time. A success closes it. Only Unavailable
+    and TimedOut are failures: a refusal shows that the dependency works, and one client's input may
+    have caused a fault in our code. Not pybreaker: it cannot tell callers apart.
+    """
+
+    def __init__(self, name: str, fail_max: int, reset_seconds: float) -> None:
+        self.name = name
+        self._fail_max, self._reset_seconds = fail_max, reset_seconds
+        self._lock = RLock()
+        self._failed: set[object] = set()
+        self._open_until: float | None = None  # None: closed
+        self._trial: object = None
+
+    @property
+    def state(self) -> str:
+        """Return `closed`, `open` or `half-open`."""
+        until = self._open_until
+        return "closed" if until is None else "open" if clock.monotonic() < until else "half-open"
+
+    @contextmanager
+    def guard(self, caller: object = None) -> Iterator[None]:
+        """Run one call, which may await, inside the block. None stands for a caller of its own.
+
+        Raise BreakerOpen at once while the breaker is open or another trial call is under way, and
+        OutOfTime when the request has no time left.
+        """
+        time_left(1)
+        call = object()
+        with self._lock:
+            state = self.state
+            if state == "open" or (state == "half-open" and self._trial):
+                wait = max(1.0, (self._open_until or 0.0) - clock.monotonic())
+                raise BreakerOpen(f"{self.name} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
+            self._trial = call if state == "half-open" else None
+        try:
+            yield
+            self._succeeded()
+        except OutOfTime:  # says nothing about the dependency
+            raise
+        except (Unavailable, TimedOut):
+            self._failed_for(call if caller is None else caller)
+            raise
+        except Exception:
+            self._succeeded()
+            raise
+        finally:
+            with self._lock:
+                self._trial = None if self._trial is call else self._trial
+
+    def _failed_for(self, caller: object) -> None:
+        with self._lock:
+            self._failed.add(caller)
+            if self.state == "half-open" or (self.state == "closed" and len(self._failed) >= self._fail_max):
+                self._become("open", clock.monotonic() + self._reset_seconds)
+
+    def _succeeded(self) -> None:
+        with self._lock:
+            self._failed.clear()
+            if self.state != "closed":
+                self._become("closed", None)
+
+    def _become(self, state: str, open_until: float | None) -> None:
+        _log.warning("circuit breaker", dependency=self.name, before=self.state, now=state)
+        self._failed.clear()
+        self._open_until = open_until
+
+
+class Breakers:
+    """The circuit breakers of one process, by dependency; each is made at its first use."""
+
+    def __init__(self, fail_max: int, reset_seconds: float) -> None:
+        self._limits = fail_max, reset_seconds
+        self._breakers: dict[str, Breaker] = {}
+
+    def __getitem__(self, name: str) -> Breaker:
+        return self._breakers.setdefault(name, Breaker(name, *self._limits))
+
+    def states(self) -> Mapping[str, str]:
+        """Return the state of every dependency that has been called."""
+        return {name: breaker.state for name, breaker in self._breakers.copy().items()}
+
+
 def attempt_all(what: str, tasks: Mapping[str, Callable[[], int]]) -> int:
     """Run every task, by name, even when others fail; return the sum of the results.
 
-    Logs each failure. When every task has run, raises an ExceptionGroup of the failures that names the first.
+    Log each failure. At the end raise an ExceptionGroup of the failures that names the first.
     """
     total, failures = 0, dict[str, Exception]()
     for name, task in tasks.items():
@@ -72,17 +164,19 @@ def attempt_all(what: str, tasks: Mapping[str, Callable[[], int]]) -> int:
 class SingleFlightCache:
     """Answers that are computed once for all callers of the same key.
 
-    Callers that arrive while an answer is being computed wait for it together. The computation belongs to no request:
-    it has neither the deadline nor the trace of the first caller. A failure is raised to the callers that wait for it,
-    logged once and not cached, so the next caller starts again.
+    Callers that arrive while an answer is being computed wait for it together. The computation
+    belongs to no request: it has neither the deadline nor the trace of the first caller. A failure is
+    raised to the callers that wait for it, logged once and not cached, so the next one starts again.
     """
 
     def __init__(self) -> None:
         self._tasks: dict[str, tuple[float, asyncio.Task[Any]]] = {}
 
     async def get(self, key: str, seconds: float, compute: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return the answer for `key`, at most `seconds` old. Raises TimedOut when it takes longer than the caller can
-        wait, and what `compute` raises."""
+        """Return the answer for `key`, at most `seconds` old.
+
+        Raise what `compute` raises, and TimedOut when it takes longer than the caller can wait.
+        """
         began, task = self._tasks.get(key, (0.0, None))
         if task is None or (task.done() and (_failed(task) or clock.monotonic() - began >= seconds)):
             task = asyncio.get_running_loop().create_task(compute(), name=key, context=Context())
@@ -109,7 +203,7 @@ _making = RLock()
 
 
 class once(cached_property[T_co]):  # noqa: N801
-    """A cached property that is made only once, even when several threads ask for it at the same moment."""
+    """A cached property that is made only once, even when several threads first read it together."""
 
     if not TYPE_CHECKING:
 
@@ -119,10 +213,10 @@ class once(cached_property[T_co]):  # noqa: N801
 
 
 def awaited(coroutine: Coroutine[Any, Any, T], at_most: float) -> T:
-    """Return what the coroutine returns, to a thread that runs no event loop. Raises TimeoutError and OutOfTime.
+    """Return the coroutine's result to a thread without an event loop. Raise TimeoutError and OutOfTime.
 
-    All coroutines run in one loop, because an asynchronous client is bound to the loop of its first use. Not anyio's
-    BlockingPortal: it starts a thread of its own where ours comes from the clock, and is no shorter.
+    All coroutines run in one loop, because an asynchronous client is bound to the loop of its first
+    use. Not anyio's BlockingPortal: its thread would not come from the clock, and it is no shorter.
     """
     with _making:
         loop = _loop()

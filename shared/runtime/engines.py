@@ -22,7 +22,7 @@ from shared.event_store.memory import MemoryEventLog, MemoryEventStore
 from shared.event_store.postgres import EVENT_OUTBOX, PostgresEventStore
 from shared.event_store.protocol import EventLog, EventStore, LogEntry
 from shared.event_store.tail import SubscriptionQuota, Tail
-from shared.gateways.providers import HttpPayments, HttpShipping, PaymentGateway, ShippingGateway
+from shared.gateways.providers import HttpProvider, PaymentGateway, ShippingGateway
 from shared.gateways.sandbox import Sandbox
 from shared.messaging.memory import Deliver, MemoryBroker, MemoryOutbox, push_over_http
 from shared.messaging.outbox import LEASE_SECONDS, Outbox, PostgresOutbox, Publisher, publish_after_commit
@@ -37,8 +37,7 @@ from shared.postgres.pool import Pool, connect, login_token
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import ReadModels
-from shared.resilience.breakers import Breakers
-from shared.resilience.calls import SingleFlightCache, once
+from shared.resilience.calls import Breakers, SingleFlightCache, once
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
@@ -168,12 +167,12 @@ class Engines:
     @once
     def payments(self) -> PaymentGateway:
         breaker, authorization = self.breakers["the payment provider"], self.settings.payment_authorization
-        return HttpPayments(self.settings.payment_url, self.http, breaker, authorization)
+        return HttpProvider(self.settings.payment_url, self.http, breaker, authorization)
 
     @once
     def shipping(self) -> ShippingGateway:
         breaker, authorization = self.breakers["the shipping provider"], self.settings.shipping_authorization
-        return HttpShipping(self.settings.shipping_url, self.http, breaker, authorization)
+        return HttpProvider(self.settings.shipping_url, self.http, breaker, authorization)
 
     @once
     def sandbox(self) -> Sandbox:

@@ -1,12 +1,12 @@
 """Run a saga against its stores: read its stream, advance, save, send.
 
-A message is only a hint that the stream has new events. Every event is read once and in order from
-the stream itself, so duplicate, late and reordered messages change nothing, and one message makes
-up for all lost ones.
+A message is only a hint that the stream has new events. Every event is read in order from the
+stream itself, so duplicate, late and reordered messages change nothing, and one message makes up for
+all lost ones.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -42,11 +42,11 @@ class Coordinator:
 
     def follow(self, saga_id: UUID) -> None:
         """Read the new events of the stream and act on them."""
-        self._save_with_retries(saga_id, None)
+        self._run(saga_id, None)
 
     def retry(self, saga_id: UUID, actor: str) -> None:
-        """Resume a stuck saga, or start one that is missing. Raise NotFound or Rejected."""
-        self._save_with_retries(saga_id, lambda run: run.retry(actor))
+        """Resume a stuck saga, or rebuild one that is missing. Raise NotFound or Rejected."""
+        self._run(saga_id, lambda run: run.retry(actor))
 
     def sweep(self, now: datetime, limit: int = 1000) -> int:
         """Fire the deadlines that have passed and return how many there were.
@@ -55,53 +55,50 @@ class Coordinator:
         at the end when some sagas could not be moved; all others have been swept.
         """
         due = self.sagas.due(now, limit)
-        return attempt_all("sweeping sagas", {str(saga_id): partial(self._sweep, saga_id) for saga_id in due})
+        tasks = {str(saga_id): partial(self._run, saga_id, _Run.fire_deadline) for saga_id in due}
+        return attempt_all("sweeping sagas", tasks)
 
-    def _sweep(self, saga_id: UUID) -> int:
-        self._save_with_retries(saga_id, _Run.fire_deadline)
+    def _run(self, saga_id: UUID, then: "Callable[[_Run], None] | None") -> int:
+        """Read the new events of the stream, call `then`, save, and return 1: the number of sagas.
+
+        Retry at once after a conflict. tenacity would add 50 ms to each cold start.
+        """
+        for attempt in range(ATTEMPTS):
+            run = _Run(self, saga_id)
+            if then:
+                then(run)
+            with suppress(ConcurrencyError) if attempt < ATTEMPTS - 1 else nullcontext():
+                run.save()
+                break
         return 1
-
-    def _save_with_retries(self, saga_id: UUID, then: "Callable[[_Run], None] | None") -> None:
-        """Retry at once after a conflict. tenacity would add 50 ms to each cold start."""
-        for _ in range(ATTEMPTS - 1):
-            with suppress(ConcurrencyError):
-                self._run(saga_id, then)
-                return
-        self._run(saga_id, then)
-
-    def _run(self, saga_id: UUID, then: "Callable[[_Run], None] | None") -> None:
-        """Read the stream, call `then`, save. `then` needs the trace, which the first event has."""
-        stored = self.sagas.load(saga_id)
-        seen = stored.progress.seen if stored else 0
-        stream = self.follows.stream(saga_id)
-        run = _Run(self, stored, stream)
-        for record in self.events.read([stream], {stream: 0 if then else seen})[stream]:
-            run.read(record)
-        if then:
-            then(run)
-        run.save()
 
 
 class _Run:
-    """One pass over the new events of a stream, with the history and messages to save."""
+    """One pass over a stream, with the history to save and the command to send.
 
-    def __init__(self, coordinator: Coordinator, stored: StoredSaga | None, stream: str) -> None:
+    A saga that is lost, or ahead of a stream that was restored to an earlier moment, is rebuilt from
+    the whole stream. A stuck saga reads the whole stream again: it may have missed its own end.
+    """
+
+    def __init__(self, coordinator: Coordinator, saga_id: UUID) -> None:
         self._coordinator = coordinator
+        stored = coordinator.sagas.load(saga_id)  # before the stream, or another process could be ahead of it
+        self._stream = coordinator.follows.stream(saga_id)
+        self._records = records = coordinator.events.read([self._stream])[self._stream]
         self._version = stored.version if stored else 0
-        self._progress = stored.progress if stored else None
         self._correlation_id = stored.correlation_id if stored else ""
-        self._stored_status = stored.progress.status if stored else None
-        self._stream = stream
-        self._trace: str | None = None  # the order's trace; a sweep and an admin have their own
+        self._trace = records[0].metadata.traceparent if records else None  # a sweep and an admin have their own
+        ahead = stored and records and records[-1].version < stored.progress.seen
+        self._progress = stored.progress if stored and not ahead else None
         self._history: list[HistoryEntry] = []
         self._messages: list[Message] = []
+        again = self._progress is not None and self._progress.status is SagaStatus.STUCK
+        for record in records:
+            if again or self._progress is None or record.version > self._progress.seen:
+                self._read(record)
 
-    def read(self, record: EventRecord) -> None:
-        self._trace = self._trace or record.metadata.traceparent
-        if self._progress and record.version <= self._progress.seen:
-            return
-        event = CODEC.decode(record)
-        saga, now = self._coordinator.saga, clock.now()
+    def _read(self, record: EventRecord) -> None:
+        event, saga, now = CODEC.decode(record), self._coordinator.saga, clock.now()
         if self._progress is None:
             if not isinstance(event, saga.starts_on):
                 return
@@ -109,8 +106,11 @@ class _Run:
             progress, commands = begin(saga, getattr(event, f"{self._coordinator.follows.name}_id"), now)
         else:
             progress, commands = advance(saga, self._progress, event, now)
+            if progress == self._progress and record.version <= progress.seen:
+                return
         self._history.append(HistoryEntry("event", record.type, record.data))
-        self._move(replace(progress, seen=record.version), commands, caused_by(record.metadata, str(record.id)))
+        progress = replace(progress, seen=max(progress.seen, record.version))
+        self._move(progress, commands, caused_by(record.metadata, str(record.id)))
 
     def fire_deadline(self) -> None:
         """Advance the saga when its deadline has passed."""
@@ -125,32 +125,32 @@ class _Run:
             self._move(progress, commands, context)
 
     def retry(self, actor: str) -> None:
-        """Resume the saga unless a late answer, just read, has already moved it."""
+        """Resume a stuck saga. Any other saga only reads the events that it has missed."""
         if self._progress is None:
             raise NotFound("there is neither a saga nor an order with this id", ("id",))
-        if self._stored_status is SagaStatus.COMPENSATING:  # another admin has just retried it
-            return
-        if self._stored_status not in (None, SagaStatus.STUCK):
-            raise Rejected(f"the saga is {self._stored_status.value}; only a STUCK saga can be retried", ("id",))
-        if self._progress.status is SagaStatus.STUCK:
-            progress, commands = resume(self._coordinator.saga, self._progress, clock.now())
+        status = self._progress.status
+        if status is SagaStatus.STUCK:
+            gone = replace(self._progress, status=SagaStatus.FAILED, reason="its stream is not in the event store")
+            move = resume(self._coordinator.saga, self._progress, clock.now()) if self._records else (gone, [])
             self._history.append(HistoryEntry("retry", "Retried", {"actor": actor}))
-            self._move(progress, commands, Context(self._correlation_id, current().causation_id))
+            self._move(*move, Context(self._correlation_id, current().causation_id))
+        elif not self._history and status is not SagaStatus.COMPENSATING:  # another admin may have just retried it
+            raise Rejected(f"the saga is {status.value}; only a STUCK saga can be retried", ("id",))
 
     def _move(self, progress: Progress, commands: Sequence[Any], context: Context) -> None:
+        """Replace the command of an earlier event of this pass: the stream holds its answer."""
+        if commands or progress.deadline_at is None:
+            context = replace(context, actor="system", traceparent=traceparent() or context.traceparent)
+            self._messages = [command_message(command, self._stream, context) for command in commands]
         self._progress = progress
-        context = replace(context, actor="system", traceparent=traceparent() or context.traceparent)
-        for command in commands:
-            message = command_message(command, self._stream, context)
-            self._messages.append(message)
-            self._history.append(HistoryEntry("command", message.type, message.data, message.id))
 
     def save(self) -> None:
         """Save the pass. Raise ConcurrencyError when another process saved the saga first."""
         if self._progress is None or not self._history:
             return
+        sent = [HistoryEntry("command", message.type, message.data, message.id) for message in self._messages]
         saga = StoredSaga(self._coordinator.saga.name, self._progress, self._version, self._correlation_id)
-        self._coordinator.sagas.save(saga, self._history, self._messages)
+        self._coordinator.sagas.save(saga, [*self._history, *sent], self._messages)
         if self._progress.status is SagaStatus.STUCK:
             reason = f"step {self._progress.step} is not undone: {self._progress.reason}"
             _log.error("a saga is stuck", saga_id=str(self._progress.saga_id), reason=reason)

@@ -2,8 +2,9 @@
 
 A saga (Garcia-Molina & Salem, 1987) is a long transaction cut into steps that each commit by
 themselves. When a step fails, the steps before it are undone in reverse by their compensations.
-Here a saga follows the stream of one aggregate: every step records its outcome there, so the saga's
-state is a fold of that stream plus its clock.
+Here a saga follows the stream of one aggregate: every step and every compensation records its
+outcome there, so the saga's state is a fold of that stream plus its clock, and a saga that was lost
+is rebuilt from the stream.
 
 `advance(saga, progress, event, now)` returns the new progress and the commands to send. It is pure;
 the caller feeds it the events of the stream in order and each once.
@@ -41,13 +42,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Saga:
-    """`cancelled_by`: the event that starts the compensations at any step. `gives_up_with`: the
+    """`turned_back_by`: the events that start the compensations at any step. `gives_up_with`: the
     command, made of id and reason, that ends the saga after them; `ended_by`: its outcomes."""
 
     name: str
     starts_on: type[Any]
     steps: tuple[Step, ...]
-    cancelled_by: type[Any]
+    turned_back_by: tuple[type[Any], ...]
     gives_up_with: Callable[[UUID, str], Any]
     ended_by: tuple[type[Any], ...]
     undo_within: timedelta
@@ -73,13 +74,18 @@ class SagaStatus(Enum):
     FAILED = "FAILED"
 
 
+END = -1
+"""The place below the first step, where a saga that turned back ends its aggregate."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where one saga stands.
 
-    `step`: index of the step in flight or being undone; -1 once every step is undone. `attempts`:
+    `step`: index of the step in flight or being undone; END once every step is undone. `attempts`:
     how often its command was sent. `deadline_at`: UTC; None when no answer is awaited. `seen`: the
-    last version read from the stream. `compensated`: True when there was a step to undo.
+    last version read from the stream. `compensated`: True when there was a step to undo. `undone`:
+    the steps whose compensation has happened, and END when the aggregate has ended.
     """
 
     saga_id: UUID
@@ -90,6 +96,7 @@ class Progress:
     seen: int = 0
     reason: str | None = None
     compensated: bool = False
+    undone: frozenset[int] = frozenset()
 
     @property
     def ended(self) -> bool:
@@ -110,19 +117,21 @@ def begin(saga: Saga, saga_id: UUID, now: datetime) -> Advance:
 
 def advance(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
     """Ignore an event that means nothing in this state."""
-    match progress.status:
-        case SagaStatus.STARTED:
-            return _while_going_forward(saga, progress, event, now)
-        case SagaStatus.COMPENSATING | SagaStatus.STUCK:
-            return _while_compensating(saga, progress, event, now)
-        case SagaStatus.COMPLETED | SagaStatus.FAILED:
-            return progress, []
+    if progress.ended:
+        return progress, []
+    if isinstance(event, saga.steps[-1].until):  # the last success wins over a deadline that passed
+        return _ended(progress, SagaStatus.COMPLETED)
+    undone = {index for index, step in enumerate(saga.steps) if step.undone and isinstance(event, step.undone)}
+    undone |= {END} if isinstance(event, saga.ended_by) else set()
+    progress = replace(progress, undone=progress.undone | undone)
+    if progress.status is SagaStatus.STARTED:
+        return _while_going_forward(saga, progress, event, now)
+    return _while_compensating(saga, progress, event, now)
 
 
 def resume(saga: Saga, progress: Progress, now: datetime) -> Advance:
     """Send a stuck saga's compensation again, with as many retries as the first time."""
-    resumed = replace(progress, status=SagaStatus.COMPENSATING, attempts=0)
-    return _send(resumed, _compensation(saga, resumed), saga.undo_within, now)
+    return _send(saga, replace(progress, status=SagaStatus.COMPENSATING, attempts=0), now)
 
 
 def _while_going_forward(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
@@ -131,28 +140,22 @@ def _while_going_forward(saga: Saga, progress: Progress, event: object, now: dat
         return _forward(saga, progress, progress.step + 1, now)
     if step.unless and isinstance(event, step.unless):
         return _backward(saga, _because(progress, event), progress.step - 1, now)
-    if isinstance(event, saga.cancelled_by):  # the step in flight may still happen: undo it too
+    if progress.undone or isinstance(event, saga.turned_back_by):  # the step in flight may still happen: undo it too
         return _backward(saga, _because(progress, event), progress.step, now)
     if isinstance(event, DeadlinePassed):
         if progress.attempts <= step.retries.times:
-            return _send(progress, step.send(progress.saga_id), _wait(step.within, step.retries, progress), now)
+            return _send(saga, progress, now)
         late = replace(progress, reason=f"no {step.until.__name__} in time")
         return _backward(saga, late, progress.step, now)
     return progress, []
 
 
 def _while_compensating(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
-    if isinstance(event, saga.steps[-1].until):  # it beat its deadline: nothing was undone
-        return _ended(progress, SagaStatus.COMPLETED)
-    if isinstance(event, saga.ended_by):
-        return _ended(progress, SagaStatus.FAILED)
-    undone = saga.steps[progress.step].undone if progress.step >= 0 else None
-    if undone and isinstance(event, undone):
-        return _backward(saga, progress, progress.step - 1, now)
+    if progress.step in progress.undone:
+        return _backward(saga, progress, progress.step, now)
     if isinstance(event, DeadlinePassed):
         if progress.attempts <= saga.undo_retries.times:
-            wait = _wait(saga.undo_within, saga.undo_retries, progress)
-            return _send(progress, _compensation(saga, progress), wait, now)
+            return _send(saga, progress, now)
         return replace(progress, status=SagaStatus.STUCK, deadline_at=None), []
     return progress, []
 
@@ -160,31 +163,31 @@ def _while_compensating(saga: Saga, progress: Progress, event: object, now: date
 def _forward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advance:
     if index == len(saga.steps):
         return _ended(progress, SagaStatus.COMPLETED)
-    step = saga.steps[index]
-    return _send(replace(progress, step=index, attempts=0), step.send(progress.saga_id), step.within, now)
+    return _send(saga, replace(progress, step=index, attempts=0), now)
 
 
 def _backward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advance:
-    """Undo the last step up to `index` that has a compensation; without any, end the saga."""
-    while index >= 0 and not saga.steps[index].undo:
+    """Undo the last step up to `index` that is not undone and has a compensation; below all, end."""
+    compensated = progress.compensated or any(step.undo for step in saga.steps[: index + 1])
+    while index in progress.undone or (index >= 0 and not saga.steps[index].undo):
         index -= 1
-    compensated = progress.compensated or index >= 0
     undoing = replace(progress, status=SagaStatus.COMPENSATING, step=index, attempts=0, compensated=compensated)
-    return _send(undoing, _compensation(saga, undoing), saga.undo_within, now)
+    if index < END:
+        return _ended(replace(undoing, step=END), SagaStatus.FAILED)
+    return _send(saga, undoing, now)
 
 
-def _compensation(saga: Saga, progress: Progress) -> Any:
-    """Return the command that undoes the step; below the first step, the one that ends the saga."""
-    undo = saga.steps[progress.step].undo if progress.step >= 0 else None
-    return undo(progress.saga_id) if undo else saga.gives_up_with(progress.saga_id, progress.reason or "unknown")
-
-
-def _send(progress: Progress, command: Any, within: timedelta, now: datetime) -> Advance:
-    return replace(progress, attempts=progress.attempts + 1, deadline_at=now + within), [command]
-
-
-def _wait(within: timedelta, retries: Retries, progress: Progress) -> timedelta:
-    return within * retries.factor**progress.attempts
+def _send(saga: Saga, progress: Progress, now: datetime) -> Advance:
+    """Send the step's command or compensation, or at END the command that ends the aggregate."""
+    step = saga.steps[progress.step] if progress.step >= 0 else None
+    if step and progress.status is SagaStatus.STARTED:
+        command, within, retries = step.send(progress.saga_id), step.within, step.retries
+    else:
+        undo = step.undo if step else None
+        command = undo(progress.saga_id) if undo else saga.gives_up_with(progress.saga_id, progress.reason or "unknown")
+        within, retries = saga.undo_within, saga.undo_retries
+    deadline_at = now + within * retries.factor**progress.attempts
+    return replace(progress, attempts=progress.attempts + 1, deadline_at=deadline_at), [command]
 
 
 def _because(progress: Progress, event: object) -> Progress:

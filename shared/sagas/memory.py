@@ -31,19 +31,16 @@ from shared.sagas.store import (
 class MemorySagaStore:
     def __init__(self, outbox: MemoryOutbox | None = None, after_commit: AfterCommit | None = None) -> None:
         self._lock = RLock()
-        self._sagas: dict[UUID, ListedSaga] = {}
-        """In the order of their creation; here events have their data."""
-        self.entries: list[SagaEntry] = []
-        """The log of all sagas, in order."""
+        self._sagas: dict[UUID, ListedSaga] = {}  # in the order of their creation, with the data of events
+        self.entries: list[SagaEntry] = []  # the log of all sagas, in order
         self.end = Checkpoint()
-        self.sent: dict[str, Traffic] = {}
-        """Sent commands by name, forgotten ones included; `lately` is always 0."""
+        self.sent: dict[str, Traffic] = {}  # by command, forgotten ones included; `lately` is always 0
         self._outbox = outbox or MemoryOutbox()
         self._after_commit = after_commit
 
     def load(self, saga_id: UUID) -> StoredSaga | None:
-        with self._lock:
-            return self._sagas[saga_id].saga if saga_id in self._sagas else None
+        found = self._sagas.get(saga_id)
+        return found.saga if found else None
 
     def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
         saga_id, now = saga.progress.saga_id, clock.now()
@@ -69,45 +66,40 @@ class MemorySagaStore:
                 self.sent[entry.name] = self.sent.get(entry.name, Traffic()) + Traffic(1, 0, now)
 
     def due(self, now: datetime, limit: int) -> list[UUID]:
-        with self._lock:
-            return [saga_id for deadline, saga_id in sorted(self._deadlines()) if deadline <= now][:limit]
+        return [saga_id for deadline, saga_id in sorted(self._deadlines()) if deadline <= now][:limit]
 
     def _deadlines(self) -> list[tuple[datetime, UUID]]:
-        progress = (one.saga.progress for one in self._sagas.values())
+        progress = (one.saga.progress for one in self._sagas.copy().values())
         return [(one.deadline_at, one.saga_id) for one in progress if one.deadline_at]
 
     def backlog(self, since: datetime) -> SagaBacklog:
-        with self._lock:
-            overdue = sum(deadline <= since for deadline, _ in self._deadlines())
-            return SagaBacklog(overdue, len(self.newest(len(self._sagas), 0, Sagas(SagaStatus.STUCK))))
+        overdue = sum(deadline <= since for deadline, _ in self._deadlines())
+        return SagaBacklog(overdue, len(self.newest(len(self._sagas), 0, Sagas(SagaStatus.STUCK))))
 
     def counts(self) -> Mapping[SagaStatus, SagaCount]:
         created: dict[SagaStatus, list[datetime]] = {}
-        with self._lock:
-            for one in self._sagas.values():
-                created.setdefault(one.saga.progress.status, []).append(one.created_at)
+        for one in self._sagas.copy().values():
+            created.setdefault(one.saga.progress.status, []).append(one.created_at)
         return {status: SagaCount(len(times), min(times)) for status, times in created.items()}
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
-        with self._lock:
-            return [entry for _, entry in self._sagas[saga_id].history] if saga_id in self._sagas else []
+        found = self._sagas.get(saga_id)
+        return [entry for _, entry in found.history] if found else []
 
     def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]:
-        with self._lock:
-            matching = [
-                one
-                for one in self._sagas.values()
-                if which.status in (None, one.saga.progress.status) and which.type in (None, one.saga.type)
-            ]
-            return [_without_personal_data(one) for one in matching[::-1][offset : offset + limit]]
+        matching = [
+            one
+            for one in self._sagas.copy().values()
+            if which.status in (None, one.saga.progress.status) and which.type in (None, one.saga.type)
+        ]
+        return [_without_personal_data(one) for one in matching[::-1][offset : offset + limit]]
 
     def listed(self, saga_id: UUID) -> ListedSaga | None:
-        with self._lock:
-            return _without_personal_data(self._sagas[saga_id]) if saga_id in self._sagas else None
+        found = self._sagas.get(saga_id)
+        return _without_personal_data(found) if found else None
 
     def extent(self) -> SagaExtent:
-        with self._lock:
-            sagas = [*self._sagas.values()]
+        sagas = self._sagas.copy().values()
         statuses = Counter(_extent_status(one.saga.progress) for one in sagas)
         updated_at = max((one.updated_at for one in sagas), default=None)
         return SagaExtent(statuses, sum(len(one.history) for one in sagas), updated_at)
@@ -119,13 +111,10 @@ class MemorySagaStore:
                 if one.saga.progress.ended and one.updated_at < before:
                     number = min(left, len(one.history))
                     self._sagas[saga_id] = replace(one, history=one.history[number:])
-                    self.entries = self._without_first(saga_id, number)
+                    first = [entry.checkpoint for entry in self.entries if entry.saga_id == saga_id][:number]
+                    self.entries = [entry for entry in self.entries if entry.checkpoint not in first]
                     left -= number
         return limit - left
-
-    def _without_first(self, saga_id: UUID, number: int) -> list[SagaEntry]:
-        first = [entry.checkpoint for entry in self.entries if entry.saga_id == saga_id][:number]
-        return [entry for entry in self.entries if entry.checkpoint not in first]
 
 
 def _extent_status(progress: Progress) -> str:

@@ -6,70 +6,46 @@ a minute and a lease, so a broker that is down for a while does not fail the ord
 
 from datetime import timedelta
 
-from shared.domain.commands import (
-    ArrangeShipping,
-    CancelShipping,
-    ConfirmOrder,
-    FailOrder,
-    ProcessPayment,
-    RefundPayment,
-    ReleaseInventory,
-    ReserveInventory,
-)
-from shared.domain.events import (
-    InventoryReleased,
-    InventoryReservationFailed,
-    InventoryReserved,
-    OrderCancellationRequested,
-    OrderCancelled,
-    OrderConfirmed,
-    OrderCreated,
-    OrderFailed,
-    PaymentFailed,
-    PaymentProcessed,
-    PaymentRefunded,
-    ShippingArranged,
-    ShippingCancelled,
-    ShippingFailed,
-)
+from shared.domain import commands, events
 from shared.sagas.definition import Retries, Saga, Step
 
 ORDER_FULFILMENT = Saga(
     name="OrderSaga",
-    starts_on=OrderCreated,
+    starts_on=events.OrderCreated,
     steps=(
         Step(
-            send=ReserveInventory,
-            until=InventoryReserved,
-            unless=InventoryReservationFailed,
-            undo=ReleaseInventory,
-            undone=InventoryReleased,
+            send=commands.ReserveInventory,
+            until=events.InventoryReserved,
+            unless=events.InventoryReservationFailed,
+            undo=commands.ReleaseInventory,
+            undone=events.InventoryReleased,
             within=timedelta(seconds=30),
             retries=Retries(3),
         ),
         Step(
-            send=ProcessPayment,
-            until=PaymentProcessed,
-            unless=PaymentFailed,
-            undo=RefundPayment,
-            undone=PaymentRefunded,
+            send=commands.ProcessPayment,
+            until=events.PaymentProcessed,
+            unless=events.PaymentFailed,
+            undo=commands.RefundPayment,
+            undone=events.PaymentRefunded,
             within=timedelta(seconds=30),
             retries=Retries(3),
         ),
         Step(
-            send=ArrangeShipping,
-            until=ShippingArranged,
-            unless=ShippingFailed,
-            undo=CancelShipping,
-            undone=ShippingCancelled,
+            send=commands.ArrangeShipping,
+            until=events.ShippingArranged,
+            unless=events.ShippingFailed,
+            undo=commands.CancelShipping,
+            undone=events.ShippingCancelled,
             within=timedelta(seconds=30),
             retries=Retries(3),
         ),
-        Step(send=ConfirmOrder, until=OrderConfirmed, within=timedelta(seconds=30), retries=Retries(5)),
+        Step(send=commands.ConfirmOrder, until=events.OrderConfirmed, within=timedelta(seconds=30), retries=Retries(5)),
     ),
-    cancelled_by=OrderCancellationRequested,
-    gives_up_with=FailOrder,
-    ended_by=(OrderCancelled, OrderFailed),
+    # FulfilmentStopped: a compensation had begun before the saga was lost or restored to an earlier state.
+    turned_back_by=(events.OrderCancellationRequested, events.FulfilmentStopped),
+    gives_up_with=commands.FailOrder,
+    ended_by=(events.OrderCancelled, events.OrderFailed),
     undo_within=timedelta(seconds=30),
     undo_retries=Retries(8),
 )

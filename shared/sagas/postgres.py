@@ -21,16 +21,7 @@ from shared.messaging.outbox import LEASE_SECONDS, AfterCommit, OutboxTable, Tra
 from shared.postgres.pool import Pool
 from shared.resilience import clock
 from shared.sagas.definition import Progress, SagaStatus
-from shared.sagas.store import (
-    ALL,
-    HistoryEntry,
-    ListedSaga,
-    SagaBacklog,
-    SagaCount,
-    SagaEntry,
-    Sagas,
-    StoredSaga,
-)
+from shared.sagas.store import ALL, HistoryEntry, ListedSaga, SagaBacklog, SagaCount, SagaEntry, Sagas, StoredSaga
 
 _BATCH = 20_000
 _COUNTING_SECONDS = 3.0
@@ -67,14 +58,8 @@ class PostgresSagaStore:
 
     def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
         progress = adapter(Progress).dump_python(saga.progress, mode="json")
-        row = {
-            "id": progress["saga_id"],
-            "type": saga.type,
-            "status": progress["status"],
-            "deadline_at": progress["deadline_at"],
-            "progress": progress,
-            "correlation_id": saga.correlation_id,
-        }
+        columns = {"id": progress["saga_id"], "type": saga.type, "correlation_id": saga.correlation_id}
+        row = columns | {name: progress[name] for name in ("status", "deadline_at")} | {"progress": progress}
         entries = json.dumps([vars(entry) for entry in history], default=str)
         outgoing = "[" + ",".join(encode_stored(message) for message in messages) + "]"
         values = (json.dumps(row), saga.version, entries, outgoing, LEASE_SECONDS)

@@ -13,11 +13,10 @@ import pytest
 
 from shared.api.schema import schema
 from shared.config.settings import Settings
-from shared.domain.errors import TimedOut, Unavailable
+from shared.domain.errors import Invalid, TimedOut
 from shared.gateways import providers
-from shared.gateways.providers import HttpPayments
-from shared.resilience.breakers import Breaker
-from shared.resilience.calls import deadline
+from shared.gateways.providers import HttpProvider
+from shared.resilience.calls import Breaker, deadline
 from tests.conftest import free_port
 from tests.shop_in_memory import ShopInMemory
 
@@ -176,8 +175,8 @@ def client() -> Iterator[httpx.Client]:
         yield client
 
 
-def payments(url: str, client: httpx.Client) -> HttpPayments:
-    return HttpPayments(url, client, Breaker("the provider", 10, 5))
+def payments(url: str, client: httpx.Client) -> HttpProvider:
+    return HttpProvider(url, client, Breaker("the provider", 10, 5))
 
 
 def test_a_provider_that_drips_its_answer_is_cut_off(
@@ -203,7 +202,7 @@ def test_a_provider_that_answers_without_end_is_refused() -> None:
     huge = json.dumps({"status": "undone", "reason": "x" * providers.MAX_ANSWER}).encode()
     client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=huge)))
     gateway = payments("http://provider", client)
-    with pytest.raises(Unavailable, match="does not answer"):
+    with pytest.raises(Invalid, match="did not answer"):
         gateway.refund("key")
 
 

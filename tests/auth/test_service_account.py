@@ -26,10 +26,9 @@ from psycopg.conninfo import make_conninfo
 from shared.config.manifest import ROOT
 from shared.config.settings import url_of
 from shared.domain.errors import Unavailable
-from shared.gateways.providers import HttpPayments
+from shared.gateways.providers import HttpProvider
 from shared.postgres.pool import connect
-from shared.resilience.breakers import Breaker
-from shared.resilience.calls import deadline
+from shared.resilience.calls import Breaker, deadline
 
 NUMBER = "https://shop-{service}-123456789012.asia-northeast1.run.app"
 
@@ -222,10 +221,10 @@ def test_in_the_cloud_the_sandbox_provider_gets_an_id_token(
     metadata.run(
         f"""
 import httpx
-from shared.gateways.providers import HttpPayments
-from shared.resilience.breakers import Breaker
+from shared.gateways.providers import HttpProvider
+from shared.resilience.calls import Breaker
 with httpx.Client() as client:
-    HttpPayments("{url}", client, Breaker("the provider", 10, 5), "id-token").refund("key")
+    HttpProvider("{url}", client, Breaker("the provider", 10, 5), "id-token").refund("key")
 """,
         tmp_path,
     )
@@ -252,4 +251,4 @@ def test_without_a_token_a_provider_is_unavailable(
 
 def refund(url: str, authorization: str) -> None:
     with httpx.Client() as client:
-        HttpPayments(url, client, Breaker("the provider", 10, 5), authorization).refund("key")
+        HttpProvider(url, client, Breaker("the provider", 10, 5), authorization).refund("key")

@@ -9,8 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.domain.errors import Rejected, TimedOut, Unavailable
-from shared.resilience.breakers import Breaker, Breakers
-from shared.resilience.calls import deadline, time_left
+from shared.resilience.calls import Breaker, BreakerOpen, Breakers, OutOfTime, deadline, time_left
 
 FAIL_MAX, RESET = 5, 0.2
 
@@ -20,8 +19,8 @@ def breaker() -> Breaker:
     return Breaker("the provider", FAIL_MAX, RESET)
 
 
-def fail(breaker: Breaker) -> None:
-    with pytest.raises(Unavailable, match="down"), breaker.guard():
+def fail(breaker: Breaker, caller: object = None) -> None:
+    with pytest.raises(Unavailable, match="down"), breaker.guard(caller):
         raise Unavailable("down")
 
 
@@ -48,6 +47,69 @@ def test_a_success_resets_the_count_of_failures(breaker: Breaker) -> None:
         with breaker.guard():
             pass
     assert breaker.state == "closed"
+
+
+def test_a_caller_that_fails_again_and_again_does_not_open_the_breaker(breaker: Breaker) -> None:
+    for attempt in range(3 * FAIL_MAX):
+        fail(breaker, f"order {attempt % (FAIL_MAX - 1)}")
+    assert breaker.state == "closed"
+
+
+def test_failures_of_different_callers_open_the_breaker_for_all(breaker: Breaker) -> None:
+    for attempt in range(FAIL_MAX):
+        assert breaker.state == "closed"
+        fail(breaker, f"order {attempt}")
+    with pytest.raises(BreakerOpen), breaker.guard("another order"):
+        pytest.fail("was called although the breaker is open")
+
+
+def test_a_success_of_any_caller_resets_the_failures_of_all(breaker: Breaker) -> None:
+    for attempt in range(3 * FAIL_MAX):
+        fail(breaker, f"order {attempt}")
+        if attempt % 2:
+            with breaker.guard("a healthy order"):
+                pass
+    assert breaker.state == "closed"
+
+
+def test_a_call_that_had_begun_before_the_breaker_opened_closes_it_with_its_success(breaker: Breaker) -> None:
+    with breaker.guard():
+        opened(breaker)
+    assert breaker.state == "closed"
+
+
+def test_a_success_lets_all_calls_through_although_a_trial_call_is_still_under_way(breaker: Breaker) -> None:
+    with breaker.guard():
+        opened(breaker)
+        time.sleep(RESET + 0.05)
+        trial = breaker.guard()
+        trial.__enter__()
+    assert breaker.state == "closed"
+    with breaker.guard():
+        pass
+    trial.__exit__(None, None, None)
+    assert breaker.state == "closed"
+
+
+def test_a_trial_call_that_is_given_up_lets_the_next_one_through(breaker: Breaker) -> None:
+    opened(breaker)
+    time.sleep(RESET + 0.05)
+    with pytest.raises(KeyboardInterrupt), breaker.guard():
+        raise KeyboardInterrupt
+    assert breaker.state == "half-open"
+    with breaker.guard():
+        pass
+    assert breaker.state == "closed"
+
+
+def test_a_call_without_time_for_its_next_part_neither_opens_nor_closes_the_breaker(breaker: Breaker) -> None:
+    for _ in range(FAIL_MAX - 1):
+        fail(breaker)
+    with pytest.raises(TimedOut), breaker.guard():
+        raise OutOfTime("the time for this request is up")
+    assert breaker.state == "closed"
+    fail(breaker)
+    assert breaker.state == "open"
 
 
 def test_a_refusal_is_not_a_failure(breaker: Breaker) -> None:

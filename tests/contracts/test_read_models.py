@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Extent, Fields, Find, Increment, Queries, ReadModels, Where
-from shared.resilience.breakers import Breaker
+from shared.resilience.calls import Breaker
 
 PROJECT = "read-models"
 

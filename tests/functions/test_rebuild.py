@@ -18,7 +18,7 @@ from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.generations import EveryGeneration, Generations, LiveGeneration, Pace, generations_of, stored_in
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Fields, MakeChange
-from shared.resilience.breakers import Breaker
+from shared.resilience.calls import Breaker
 from tests.shop_in_memory import Json, ShopInMemory
 
 PRODUCTS = "{ products(limit: 1000) { id name stockQuantity reservedQuantity } }"

@@ -3,12 +3,27 @@
 import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Any
+from uuid import UUID
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from shared.config.manifest import Subscription
+from shared.domain.commands import FailOrder
+from shared.domain.order import ORDER
+from shared.event_store.protocol import Checkpoint
+from shared.messaging.envelope import command_message
+from shared.messaging.memory import MemoryOutbox
+from shared.observability.context import fresh
+from shared.sagas.coordinate import Coordinator
+from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.memory import MemorySagaStore
+from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from shared.sagas.store import StoredSaga
 from tests.shop_in_memory import PATIENCE, Json, ShopInMemory
 
 CREATE_CATEGORY = "mutation ($input: CreateCategoryInput!) { createCategory(input: $input) { id } }"
@@ -19,7 +34,7 @@ CREATE_ORDER = """mutation ($input: CreateOrderInput!) {
 CANCEL = """mutation ($id: ID!, $reason: String) {
   cancelOrder(id: $id, reason: $reason) { success order { id status } message }
 }"""
-ORDER = """query ($id: ID!) { order(id: $id) {
+FULL_ORDER = """query ($id: ID!) { order(id: $id) {
   status totalAmount currency reason sagaId sagaStatus sagaCurrentStep paymentId shippingId
   items { productId productName quantity unitPrice subtotal }
 } }"""
@@ -57,7 +72,7 @@ def buy(shop: ShopInMemory, tea: str, quantity: int = 3, **more: str) -> str:
 
 
 def order(shop: ShopInMemory, order_id: str) -> Json:
-    found: Json = shop.ask(ORDER, id=order_id)["order"]
+    found: Json = shop.ask(FULL_ORDER, id=order_id)["order"]
     return found
 
 
@@ -333,3 +348,104 @@ def test_price_and_name_of_a_line_must_match_the_product(shop: ShopInMemory, tea
         extensions = shop.refusal(CREATE_ORDER, input=given)
         assert extensions == {"code": "BUSINESS_RULE_VIOLATION", "field": ["input", "items", 0, field]}
     assert shop.ask("{ orders { id } }")["orders"] == []
+
+
+def versions(shop: ShopInMemory) -> list[StoredSaga]:
+    """Return every version of the only saga, in order."""
+    entries = shop.engines.saga_log.read_all(Checkpoint(), 1_000)
+    return [replace(entry.saga.saga, version=0) for entry in entries if entry.saga]
+
+
+def books(shop: ShopInMemory, tea: str) -> list[Any]:
+    return [shop.log(), ledger(shop, "payments"), ledger(shop, "shipments"), stock(shop, tea)]
+
+
+@pytest.mark.parametrize(
+    "methods",
+    [{}, {"paymentMethod": "decline"}, {"shippingMethod": "refuse"}, {"paymentMethod": "fail-2"}, {"quantity": 11}],
+    ids=str,
+)
+def test_a_saga_restored_to_any_version_ends_without_repeating_a_step(
+    shop: ShopInMemory, tea: str, methods: dict[str, Any]
+) -> None:
+    order_id = buy(shop, tea, **methods)
+    shop.settle()
+    before, saved = books(shop, tea), versions(shop)
+    for version in (None, *saved[:-1]):
+        outbox = MemoryOutbox()
+        sagas = MemorySagaStore(outbox)
+        coordinator = Coordinator(ORDER_FULFILMENT, ORDER, shop.engines.event_store, sagas)
+        if version:
+            sagas.save(version, [], [])
+            assert coordinator.sweep(datetime.now(UTC) + timedelta(hours=9)) == 1
+        else:
+            coordinator.retry(UUID(order_id), "ann")
+        restored = sagas.load(UUID(order_id))
+        assert restored is not None
+        assert restored.progress == saved[-1].progress
+        assert outbox.backlog().waiting == 0
+    assert books(shop, tea) == before
+
+
+def test_a_lost_saga_of_an_order_under_way_sends_its_next_command_only(shop: ShopInMemory, tea: str) -> None:
+    shop.deliver = lambda to, body: 204 if to.endpoint == "arrange_shipping" else shop.hand_over(to, body)
+    order_id = buy(shop, tea)
+    shop.settle()
+    outbox = MemoryOutbox()
+    lost = Coordinator(ORDER_FULFILMENT, ORDER, shop.engines.event_store, MemorySagaStore(outbox))
+    lost.retry(UUID(order_id), "ann")
+    assert outbox.backlog().waiting == 1
+    assert [entry.name for entry in lost.sagas.history(UUID(order_id))] == [
+        *("OrderCreated", "InventoryReserved", "PaymentProcessed"),
+        "ArrangeShipping",
+    ]
+
+
+def test_a_saga_ahead_of_a_restored_event_store_is_rebuilt_from_its_stream(shop: ShopInMemory, tea: str) -> None:
+    shop.deliver = lambda to, body: 204 if to.endpoint == "arrange_shipping" else shop.hand_over(to, body)
+    order_id = buy(shop, tea)
+    shop.settle()
+    (*_, last) = versions(shop)
+    sagas = MemorySagaStore()
+    sagas.save(replace(last, progress=replace(last.progress, status=SagaStatus.COMPLETED, seen=9)), [], [])
+    Coordinator(ORDER_FULFILMENT, ORDER, shop.engines.event_store, sagas).retry(UUID(order_id), "ann")
+    rebuilt = sagas.load(UUID(order_id))
+    assert rebuilt is not None
+    assert (rebuilt.version, rebuilt.progress.status, rebuilt.progress.step) == (2, SagaStatus.STARTED, 2)
+
+
+def test_a_stuck_saga_whose_order_the_event_store_has_lost_can_be_closed(shop: ShopInMemory) -> None:
+    saga_id = uuid7()
+    shop.engines.sagas.save(StoredSaga("OrderSaga", Progress(saga_id, SagaStatus.STUCK), 0, "c"), [], [])
+    retried = shop.ask("mutation ($id: ID!) { retrySaga(id: $id) { status } }", id=str(saga_id))
+    assert retried == {"retrySaga": {"status": "FAILED"}}
+
+
+def test_a_stuck_saga_that_missed_the_end_of_its_order_ends_when_it_is_retried(shop: ShopInMemory, tea: str) -> None:
+    """The previous release ignored a compensation or an end that came while the saga was going forward."""
+    order_id = buy(shop, tea, shippingMethod="refuse")
+    shop.settle()
+    (*_, last) = versions(shop)
+    missed = replace(last.progress, status=SagaStatus.STUCK, undone=frozenset())
+    sagas = MemorySagaStore()
+    sagas.save(replace(last, progress=missed), [], [])
+    Coordinator(ORDER_FULFILMENT, ORDER, shop.engines.event_store, sagas).retry(UUID(order_id), "ann")
+    ended = sagas.load(UUID(order_id))
+    assert ended is not None
+    assert ended.progress.status is SagaStatus.FAILED
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_order_that_an_operator_ends_is_undone_first(shop: ShopInMemory, tea: str, step: str) -> None:
+    shop.deliver = lambda to, body: 204 if to.endpoint == step else shop.hand_over(to, body)
+    order_id = buy(shop, tea)
+    shop.settle()
+    shop.deliver = shop.hand_over
+    command = FailOrder(UUID(order_id), "ended by an operator")
+    shop.engines.publisher.publish([command_message(command, ORDER.stream(UUID(order_id)), fresh())])
+    shop.settle()
+    found = order(shop, order_id)
+    assert (found["status"], found["sagaStatus"]) == ("FAILED", "FAILED")
+    assert found["reason"] == "ended by an operator"
+    assert stock(shop, tea) == (STOCKED, 0, STOCKED)
+    assert {*ledger(shop, "payments").values(), *ledger(shop, "shipments").values()} <= {"undone"}

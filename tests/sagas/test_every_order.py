@@ -11,7 +11,7 @@ a larger world, with retries and many deliveries at a time, by random walks.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property, partial
 
@@ -89,7 +89,8 @@ class Call:
 @dataclass(frozen=True)
 class World:
     """`unread`: events that the saga has not read. `sent`: commands that may arrive, also again.
-    `waiting`: commands that must still arrive. `shelf`: each product's history."""
+    `waiting`: commands that must still arrive. `shelf`: each product's history. `stream`: the order's
+    history without its first event. `disturbed`: the saga was set back, or a command forged."""
 
     saga: Saga
     order: Order
@@ -101,6 +102,8 @@ class World:
     sent: frozenset[Command] = frozenset()
     waiting: frozenset[Command] = frozenset()
     calls: tuple[Call, ...] = ()
+    stream: tuple[OrderEvent, ...] = field(default=(), compare=False)
+    disturbed: bool = False
 
     def __hash__(self) -> int:
         return self._hash
@@ -116,11 +119,12 @@ class World:
 
     def recording(self, events: Sequence[Event]) -> "World":
         of_order = tuple(event for event in events if isinstance(event, OrderEvent))
-        assert not of_order or self.order.status not in ENDS, f"{of_order} after the end"
+        at_rest = self.order.status in (ENDS[:1] if self.disturbed else ENDS)
+        assert not of_order or not at_rest, f"{of_order} after the end"
         moved = [event for event in events if isinstance(event, ProductEvent)]
         shelf = [(*history, *(e for e in moved if e.product_id == history[0].product_id)) for history in self.shelf]
         order, unread = ORDER.fold(of_order, self.order), self.unread + of_order
-        return replace(self, order=order, unread=unread, shelf=tuple(shelf))
+        return replace(self, order=order, unread=unread, shelf=tuple(shelf), stream=self.stream + of_order)
 
     def moving(self, move: Advance) -> "World":
         progress, commands = move
@@ -206,8 +210,9 @@ def continue_call(world: World, call: Call) -> World:
 
 
 def read(world: World) -> World:
-    move = advance(world.saga, world.progress, world.unread[0], NOW)
-    return replace(world, unread=world.unread[1:]).moving(move)
+    progress, commands = advance(world.saga, world.progress, world.unread[0], NOW)
+    seen = replace(progress, seen=progress.seen + 1)
+    return replace(world, unread=world.unread[1:]).moving((seen, commands))
 
 
 def pass_deadline(world: World) -> World:
@@ -283,6 +288,20 @@ def rescued(world: World) -> World:
     return world
 
 
+def set_back(world: World, version: Progress | None) -> World:
+    """Restore an earlier version of the saga's row, or none, and let the coordinator read the stream."""
+    progress, commands = (version, []) if version else begin(world.saga, ORDER_ID, NOW)
+    for event in world.stream[progress.seen :]:
+        progress, sent = advance(world.saga, progress, event, NOW)
+        commands = sent if sent or progress.deadline_at is None else commands
+    progress = replace(progress, seen=len(world.stream))
+    return replace(world, unread=(), disturbed=True).moving((progress, commands))
+
+
+def forge(world: World, command: Command) -> World:
+    return arrive(replace(world, disturbed=True, sent=world.sent | {command}), command)
+
+
 def check(world: World) -> None:
     """Assert what holds at any time."""
     order, progress = world.order, world.progress
@@ -329,7 +348,7 @@ class Story:
             error.add_note("\n".join(("it happened that", *self.moves)))
 
 
-@pytest.mark.parametrize(
+in_every_world = pytest.mark.parametrize(
     "world",
     [
         new_world(0),
@@ -339,6 +358,9 @@ class Story:
     ],
     ids=["all goes well", "sold out", "declined", "too far"],
 )
+
+
+@in_every_world
 def test_in_every_order_of_events_an_order_is_fulfilled_or_undone(world: World) -> None:
     stories, frontier = {world: Story()}, deque([world])
     while frontier:
@@ -354,6 +376,51 @@ def test_in_every_order_of_events_an_order_is_fulfilled_or_undone(world: World) 
     for world, story in stories.items():
         with story:
             check_end(settled(world))
+
+
+def points(world: World, faults: int) -> Iterator[tuple[World, tuple[Progress, ...], Story]]:
+    """Return every point of every path with at most so many faults, and the saga's versions up to it."""
+    start: tuple[Progress, ...] = (world.progress,)
+    frontier = [(world, start, faults, Story())]
+    reached = {frontier[0][:3]}
+    while frontier:
+        world, versions, left, story = frontier.pop()
+        yield world, versions, story
+        calm = next(calm_moves(world), None)
+        faulty = [*moves(world), *mishaps(world)] if left else []
+        for name, happen in ([calm] if calm else []) + [move for move in faulty if not calm or move[0] != calm[0]]:
+            after = happen()
+            more = (after.progress,) if after.progress != versions[-1] else ()
+            point = (after, versions + more, left if calm and name == calm[0] else left - 1)
+            if point not in reached:
+                reached.add(point)
+                frontier.append((*point, story.then(name)))
+
+
+@in_every_world
+def test_a_saga_that_is_lost_or_set_back_at_any_point_comes_to_rest(world: World) -> None:
+    checked: set[World] = set()
+    for point, versions, story in points(world, faults=2):
+        for version in (None, *versions):
+            with story.then(f"the saga is set back to {version}"):
+                after = set_back(point, version)
+                if after not in checked:
+                    checked.add(after)
+                    check_end(rescued(after))
+
+
+@in_every_world
+@pytest.mark.parametrize(
+    "command", [FailOrder(ORDER_ID, "forged"), RefundPayment(ORDER_ID), ReleaseInventory(ORDER_ID)]
+)
+def test_a_forged_command_at_any_point_leaves_no_saga_stuck(world: World, command: Command) -> None:
+    checked: set[World] = set()
+    for point, _, story in points(world, faults=1):
+        with story.then(f"{command} is forged"):
+            after = forge(point, command)
+            if after not in checked:
+                checked.add(after)
+                check_end(rescued(after))
 
 
 @for_all(

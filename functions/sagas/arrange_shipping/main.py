@@ -6,7 +6,7 @@ from shared.domain import fulfilment
 from shared.domain.commands import ArrangeShipping
 from shared.domain.order import ORDER
 from shared.event_store.aggregates import load
-from shared.gateways.providers import Accepted, Declined
+from shared.gateways.providers import Accepted, Declined, Unreadable
 from shared.runtime.engines import Engines
 from shared.runtime.execute import execute_step
 from shared.runtime.push_functions import saga_step
@@ -23,3 +23,5 @@ def arrange_shipping(command: ArrangeShipping, engines: Engines) -> None:
             execute_step(store, partial(fulfilment.record_shipping, reference), command, ref)
         case Declined(reason):
             execute_step(store, partial(fulfilment.record_shipping_failure, reason), command, ref)
+        case Unreadable():  # the saga sends the command again after its deadline, and at last undoes it
+            return
