@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from shared.config.manifest import manifest
-from shared.dead_letters.protocol import LetterFilter, RetryDeadLetters, refuse, republish
+from shared.dead_letters.protocol import LetterFilter, RetryDeadLetters, refuse
 from shared.domain.errors import ConcurrencyError, Rejected
 from shared.resilience import clock
 from shared.runtime.command import admin_command
@@ -41,8 +41,13 @@ def _retry_one(letter_id: UUID, engines: Engines, call: Call) -> int:
 
 def _retry(wanted: LetterFilter, limit: int, engines: Engines, call: Call) -> tuple[int, list[UUID]]:
     """Claim and publish letters. Return how many were published, and the ids of those that were claimed."""
-    claimed = engines.dead_letters.claim(wanted, limit)
+    letters, at, accepted = engines.dead_letters, clock.now(), set[UUID]()
+    claimed = letters.claim(wanted, limit)
     consumers = {subscription.name for subscription in manifest().all_subscriptions}
-    ready = [letter for letter in claimed if letter.publishable and letter.source in consumers]
-    published = republish(engines.dead_letters, engines.publisher, claimed, ready, call.actor.name)
-    return published, [letter.id for letter in claimed]
+    messages = [letter.for_its_subscription() for letter in claimed if letter.source in consumers]
+    try:
+        accepted |= {*engines.publisher.publish([message for message in messages if message])}
+        letters.settle([letter for letter in claimed if letter.id in accepted], at, call.actor.name)
+    finally:
+        letters.release([letter for letter in claimed if letter.id not in accepted])
+    return len(accepted), [letter.id for letter in claimed]
