@@ -25,8 +25,6 @@ FAILURES = "_failures"
 
 _MAX_ERROR = 1000  # characters
 
-State = Literal["BUILDING", "KEPT", "DROPPED"]
-
 
 @dataclass(frozen=True)
 class Pace:
@@ -69,7 +67,7 @@ class Generations:
 
     live: int = 1
     other: int | None = None
-    state: State | None = None
+    state: Literal["BUILDING", "KEPT", "DROPPED"] | None = None
     newest: int = 1
     since: datetime | None = None
     wanted: tuple[str, ...] = ()
@@ -195,11 +193,10 @@ def _within(generation: int, change: MakeChange) -> MakeChange:
     """Return the same change with its increments in the same generation."""
 
     def changed(stored: Fields | None) -> Change | None:
-        made = change(stored)
-        moved = (
-            [replace(one, collection=stored_in(one.collection, generation)) for one in made.increments] if made else []
-        )
-        return made and replace(made, increments=moved)
+        if (made := change(stored)) is None:
+            return None
+        increments = [replace(one, collection=stored_in(one.collection, generation)) for one in made.increments]
+        return replace(made, increments=increments)
 
     return changed
 
