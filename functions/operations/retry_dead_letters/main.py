@@ -17,7 +17,13 @@ _BATCH, _SECONDS = 10, 6.0  # a message may have 10 MB, and the client waits for
 def retry_dead_letters(command: RetryDeadLetters, engines: Engines, call: Call) -> dict[str, int]:
     """Return how many letters were published; `left`: how many are still pending, for want of time or success."""
     if command.id:
-        return {"retried": _retry_one(command.id, engines, call)}
+        published, claimed = _retry(LetterFilter(command.id), 1, engines, call)
+        if claimed and not published:
+            raise Rejected("its data is not base64, or its consumer no longer exists; you can only discard it", ("id",))
+        try:
+            return {"retried": published or refuse(engines.dead_letters.load(command.id), "RETRIED")}
+        except ConcurrencyError:  # another caller is retrying it at this moment
+            return {"retried": 0}
     retried, tried, until = 0, list[UUID](), clock.monotonic() + _SECONDS
     while retried < command.limit and clock.monotonic() < until:
         untried = LetterFilter(None, command.source, tried)
@@ -27,16 +33,6 @@ def retry_dead_letters(command: RetryDeadLetters, engines: Engines, call: Call) 
         retried += published
         tried += claimed
     return {"retried": retried, "left": engines.dead_letters.pending(command.source)}
-
-
-def _retry_one(letter_id: UUID, engines: Engines, call: Call) -> int:
-    published, claimed = _retry(LetterFilter(letter_id), 1, engines, call)
-    if claimed and not published:
-        raise Rejected("its data is not base64, or its consumer no longer exists; you can only discard it", ("id",))
-    try:
-        return published or refuse(engines.dead_letters.load(letter_id), "RETRIED")
-    except ConcurrencyError:  # another caller is retrying it at this moment
-        return 0
 
 
 def _retry(wanted: LetterFilter, limit: int, engines: Engines, call: Call) -> tuple[int, list[UUID]]:
