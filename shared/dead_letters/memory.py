@@ -7,15 +7,7 @@ from threading import RLock
 from typing import Any
 from uuid import UUID
 
-from shared.dead_letters.protocol import (
-    SHOWN_CHARACTERS,
-    DeadLetter,
-    DeadLetterDelivery,
-    LetterEntry,
-    LetterFilter,
-    LetterStatus,
-    Trouble,
-)
+from shared.dead_letters.protocol import DeadLetter, LetterDelivery, LetterEntry, LetterFilter, LetterStatus, Trouble
 from shared.messaging.outbox import LEASE_SECONDS, Traffic, added_up
 from shared.resilience import clock
 
@@ -28,8 +20,10 @@ class _Stored:
     deliveries: set[str] = field(default_factory=set)
     leased_until: datetime = _LONG_AGO
 
-    def is_claimable(self) -> bool:
-        return self.letter.status == "PENDING" and self.leased_until < clock.now()
+    def is_claimable(self, wanted: LetterFilter) -> bool:
+        if self.letter.status != "PENDING" or self.leased_until >= clock.now() or self.letter.id in wanted.without:
+            return False
+        return wanted.id in (None, self.letter.id) and wanted.source in (None, self.letter.source)
 
     def change(self, *entries: LetterEntry, **fields: Any) -> None:
         history = sorted((*self.letter.history, *entries), key=lambda entry: entry.at)
@@ -48,7 +42,7 @@ class MemoryDeadLetters:
         with self._lock:
             self._failures[subscription, fingerprint] = clock.now(), error
 
-    def record(self, delivery: DeadLetterDelivery) -> None:
+    def record(self, delivery: LetterDelivery) -> None:
         new = delivery.letter
         with self._lock:
             stored = self._stored.setdefault(new.id, _Stored(replace(new, attempts=0, version=0)))
@@ -58,42 +52,45 @@ class MemoryDeadLetters:
             self._recorded.append((new.source, new.updated_at))
             stored.leased_until = _LONG_AGO
             _, error = self._failures.pop((new.source, delivery.fingerprint), (None, None))
-            entry = LetterEntry("FAILED", new.updated_at, None, new.attempts, error)
-            stored.change(entry, status="PENDING", error=error, updated_at=new.updated_at)
-            version, attempts = stored.letter.version + 1, stored.letter.attempts + new.attempts
-            stored.change(version=version, attempts=attempts)
+            stored.change(
+                LetterEntry("FAILED", new.updated_at, None, new.attempts, error),
+                status="PENDING",
+                error=error,
+                version=stored.letter.version + 1,
+                attempts=stored.letter.attempts + new.attempts,
+                updated_at=new.updated_at,
+            )
 
     def load(self, letter_id: UUID) -> DeadLetter | None:
-        with self._lock:
-            return self._stored[letter_id].letter if letter_id in self._stored else None
+        stored = self._stored.get(letter_id)
+        return stored.letter if stored else None
 
     def latest(
         self, limit: int, offset: int = 0, status: LetterStatus | None = None, source: str | None = None
     ) -> list[DeadLetter]:
         newest = [letter for letter in self._letters(source) if status in (None, letter.status)][::-1]
-        return [replace(letter, data=letter.data[:SHOWN_CHARACTERS]) for letter in newest[offset : offset + limit]]
+        return [letter.shortened() for letter in newest[offset : offset + limit]]
 
     def pending(self, source: str | None = None) -> int:
         return sum(letter.status == "PENDING" for letter in self._letters(source))
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         with self._lock:
-            return added_up((source, Traffic.of_one(at, since, until)) for source, at in self._recorded)
+            return added_up((source, Traffic(1, int(since < at <= until), at)) for source, at in self._recorded)
 
     def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]:
-        with self._lock:
-            return {subscription: self._trouble(subscription) for subscription in subscriptions}
+        return {subscription: self._trouble(subscription) for subscription in subscriptions}
 
     def _trouble(self, subscription: str) -> Trouble:
-        waiting = [letter for letter in self._letters(subscription) if letter.status == "PENDING"]
-        failures: list[tuple[datetime, str | None]] = [(letter.updated_at, letter.error) for letter in waiting]
-        failures += [failure for (source, _), failure in self._failures.items() if source == subscription]
-        return Trouble(len(waiting), *max(failures, key=lambda failure: failure[0], default=(None, None)))
+        with self._lock:
+            waiting = [letter for letter in self._letters(subscription) if letter.status == "PENDING"]
+            failures = [failure for (source, _), failure in self._failures.items() if source == subscription]
+        all_failures = [*failures, *((letter.updated_at, letter.error) for letter in waiting)]
+        return Trouble(len(waiting), *max(all_failures, key=lambda failure: failure[0], default=(None, None)))
 
     def claim(self, wanted: LetterFilter, limit: int) -> list[DeadLetter]:
         with self._lock:
-            claimable = [stored for stored in self._stored.values() if stored.is_claimable()]
-            claimed = [stored for stored in claimable if _matches(stored.letter, wanted)][:limit]
+            claimed = [stored for stored in self._stored.values() if stored.is_claimable(wanted)][:limit]
             for stored in claimed:
                 stored.leased_until = clock.now() + self._lease
             return [stored.letter for stored in claimed]
@@ -114,7 +111,7 @@ class MemoryDeadLetters:
     def discard(self, letter_id: UUID, reason: str, by: str) -> bool:
         with self._lock:
             stored = self._stored.get(letter_id)
-            if stored is None or not stored.is_claimable():
+            if stored is None or not stored.is_claimable(LetterFilter()):
                 return False
             now = clock.now()
             stored.change(LetterEntry("DISCARDED", now, by, None, reason), status="DISCARDED", updated_at=now)
@@ -122,11 +119,12 @@ class MemoryDeadLetters:
 
     def forget_settled(self, before: datetime, limit: int) -> int:
         with self._lock:
-            settled = [letter for letter in self._letters() if letter.status != "PENDING"]
-            old = [letter for letter in settled if letter.updated_at < before][:limit]
-            for letter in old:
+            settled = [
+                letter for letter in self._letters() if letter.status != "PENDING" and letter.updated_at < before
+            ]
+            for letter in settled[:limit]:
                 del self._stored[letter.id]
-            return len(old)
+            return len(settled[:limit])
 
     def forget_failures(self, before: datetime, limit: int) -> int:
         with self._lock:
@@ -144,8 +142,3 @@ class MemoryDeadLetters:
         """Return the letters, the oldest first."""
         with self._lock:
             return [stored.letter for stored in self._stored.values() if source in (None, stored.letter.source)]
-
-
-def _matches(letter: DeadLetter, wanted: LetterFilter) -> bool:
-    by_id = wanted.id in (None, letter.id) and letter.id not in wanted.without
-    return by_id and wanted.source in (None, letter.source)

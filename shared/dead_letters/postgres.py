@@ -6,17 +6,9 @@ from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
-from psycopg.rows import DictRow, TupleRow, dict_row
+from psycopg.rows import TupleRow, dict_row
 
-from shared.dead_letters.protocol import (
-    SHOWN_CHARACTERS,
-    DeadLetter,
-    DeadLetterDelivery,
-    LetterEntry,
-    LetterFilter,
-    LetterStatus,
-    Trouble,
-)
+from shared.dead_letters.protocol import DeadLetter, LetterDelivery, LetterEntry, LetterFilter, LetterStatus, Trouble
 from shared.domain.values import adapter
 from shared.messaging.outbox import LEASE_SECONDS, Traffic
 from shared.postgres.pool import Pool, storable
@@ -30,12 +22,11 @@ SELECT id, source, topic, type, subject, attributes, substring(data FROM 1 FOR %
     ) AS history
 FROM dead_letters l
 """
+_OF_SOURCE: LiteralString = "(%(source)s::text IS NULL OR source = %(source)s)"
+_PENDING = f"SELECT count(*) FROM dead_letters WHERE status = 'PENDING' AND {_OF_SOURCE}"  # noqa: S608 - constants only
 _LATEST = f"""{_SELECT}
-WHERE (%(status)s::text IS NULL OR status = %(status)s) AND (%(source)s::text IS NULL OR source = %(source)s)
+WHERE (%(status)s::text IS NULL OR status = %(status)s) AND {_OF_SOURCE}
 ORDER BY recorded_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
-"""
-_PENDING = """
-SELECT count(*) FROM dead_letters WHERE status = 'PENDING' AND (%(source)s::text IS NULL OR source = %(source)s)
 """
 # BETWEEN name AND name, not an equality: there the planner would walk the newest failures of all
 # subscriptions, and read every row for a subscription that has none.
@@ -49,17 +40,16 @@ FROM unnest(%(subscriptions)s::text[]) AS wanted (name) LEFT JOIN LATERAL (
     ORDER BY at DESC LIMIT 1
 ) AS last ON true
 """
-_CLAIM = """
+_CLAIM = f"""
 UPDATE dead_letters SET leased_until = clock_timestamp() + make_interval(secs => %(lease)s)
 WHERE id IN (
     SELECT id FROM dead_letters WHERE status = 'PENDING' AND leased_until < clock_timestamp()
-        AND (%(id)s::uuid IS NULL OR id = %(id)s) AND (%(source)s::text IS NULL OR source = %(source)s)
-        AND id <> ALL (%(without)s::uuid[])
+        AND (%(id)s::uuid IS NULL OR id = %(id)s) AND {_OF_SOURCE} AND id <> ALL (%(without)s::uuid[])
     ORDER BY recorded_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 RETURNING id
-"""
-_CLAIMED = f"{_SELECT} WHERE id = ANY (%(ids)s) ORDER BY recorded_at, id"
+"""  # noqa: S608
+_OF_IDS = f"{_SELECT} WHERE id = ANY (%(ids)s) ORDER BY recorded_at, id"
 _DISCARD = """
 WITH discarded AS (
     UPDATE dead_letters SET status = 'DISCARDED', updated_at = clock_timestamp()
@@ -74,14 +64,12 @@ ON CONFLICT (subscription, message) DO UPDATE SET error = excluded.error, count 
 """
 _FORGET_SETTLED = """
 DELETE FROM dead_letters WHERE status <> 'PENDING' AND updated_at < %(before)s AND id IN (
-    SELECT id FROM dead_letters WHERE status <> 'PENDING' AND updated_at < %(before)s
-    ORDER BY updated_at LIMIT %(limit)s
+    SELECT id FROM dead_letters WHERE status <> 'PENDING' AND updated_at < %(before)s ORDER BY updated_at LIMIT %(limit)s
 )
 """
 _FORGET_FAILURES = """
 DELETE FROM delivery_failures WHERE last_at < %(before)s AND (subscription, message) IN (
-    SELECT subscription, message FROM delivery_failures WHERE last_at < %(before)s
-    ORDER BY last_at LIMIT %(limit)s
+    SELECT subscription, message FROM delivery_failures WHERE last_at < %(before)s ORDER BY last_at LIMIT %(limit)s
 )
 """
 _TRAFFIC = """
@@ -102,7 +90,7 @@ class PostgresDeadLetters:
     def note_failure(self, subscription: str, fingerprint: str, error: str) -> None:
         self._execute(_NOTE, (storable(subscription), fingerprint, error))
 
-    def record(self, delivery: DeadLetterDelivery) -> None:
+    def record(self, delivery: LetterDelivery) -> None:
         letter = delivery.letter
         plain = ("source", "topic", "type", "subject", "attempts", "traceparent", "correlation_id")
         row = {name: getattr(letter, name) for name in plain}
@@ -111,13 +99,18 @@ class PostgresDeadLetters:
         self._execute("SELECT record_dead_letter(%s, %s, %s)", values)
 
     def load(self, letter_id: UUID) -> DeadLetter | None:
-        query = f"{_SELECT} WHERE id = %(id)s"
-        return next(iter(self._letters(query, {"id": letter_id, "shown": _ALL_CHARACTERS})), None)
+        return next(iter(self._letters(_OF_IDS, {"ids": [letter_id], "shown": _ALL_CHARACTERS})), None)
 
     def latest(
         self, limit: int, offset: int = 0, status: LetterStatus | None = None, source: str | None = None
     ) -> list[DeadLetter]:
-        page = {"limit": limit, "offset": offset, "status": status, "source": source, "shown": SHOWN_CHARACTERS}
+        page = {
+            "limit": limit,
+            "offset": offset,
+            "status": status,
+            "source": source,
+            "shown": DeadLetter.shown_characters,
+        }
         return self._letters(_LATEST, page)
 
     def pending(self, source: str | None = None) -> int:
@@ -135,7 +128,7 @@ class PostgresDeadLetters:
     def claim(self, wanted: LetterFilter, limit: int) -> list[DeadLetter]:
         values = {**wanted._asdict(), "without": list(wanted.without), "limit": limit, "lease": self._lease_seconds}
         ids = [row[0] for row in self._rows(_CLAIM, values)]
-        return self._letters(_CLAIMED, {"ids": ids, "shown": _ALL_CHARACTERS})
+        return self._letters(_OF_IDS, {"ids": ids, "shown": _ALL_CHARACTERS})
 
     def release(self, letters: Sequence[DeadLetter]) -> None:
         ids = [letter.id for letter in letters]
@@ -165,9 +158,8 @@ class PostgresDeadLetters:
 
     def _letters(self, query: LiteralString, values: Mapping[str, Any]) -> list[DeadLetter]:
         with self._pool.use("the dead letters") as connection:
-            return [_letter(row) for row in connection.cursor(row_factory=dict_row).execute(query, values)]
-
-
-def _letter(row: DictRow) -> DeadLetter:
-    history = adapter(list[LetterEntry]).validate_python(row["history"] or [])
-    return DeadLetter(**row | {"data": row["data"].decode(errors="replace"), "history": history})
+            rows = connection.cursor(row_factory=dict_row).execute(query, values).fetchall()
+        for row in rows:
+            row["data"] = row["data"].decode(errors="replace")
+            row["history"] = adapter(list[LetterEntry]).validate_python(row["history"] or [])
+        return [DeadLetter(**row) for row in rows]

@@ -4,9 +4,9 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from pydantic import Field, Strict
@@ -15,15 +15,13 @@ from shared.domain.commands import wire_command
 from shared.domain.errors import ConcurrencyError, NotFound, Rejected, ShopError
 from shared.domain.values import Reason, Token
 from shared.messaging.envelope import ONLY_FOR, ForSubscription, Push, PushedMessage
-from shared.messaging.outbox import Publisher, Traffic
+from shared.messaging.outbox import Traffic
 from shared.postgres.pool import storable
 from shared.resilience import clock
 
 LetterStatus = Literal["PENDING", "RETRIED", "DISCARDED"]
 
 LETTER_ID = "dead-letter"  # the attribute of a retried message that holds its letter's id
-SHOWN_CHARACTERS = 10_000  # of a letter's data, in a list
-
 _ADDED_BY_PUBSUB = "CloudPubSubDeadLetter"
 _MAX_TEXT = 1000  # characters
 
@@ -42,8 +40,10 @@ class LetterEntry:
 @dataclass(frozen=True)
 class DeadLetter:
     """A message, as it was published, that one subscription, `source`, could not deliver.
-    `data`: base64. `attempts`: retries included. `version`: its arrivals in the dead-letter topic."""
+    `data`: base64, in lists its first `shown_characters`. `attempts`: retries included. `version`: its
+    arrivals in the dead-letter topic."""
 
+    shown_characters: ClassVar = 10_000
     id: UUID
     source: str
     topic: str
@@ -61,21 +61,19 @@ class DeadLetter:
     version: int = 1
     history: Sequence[LetterEntry] = ()
 
-    @property
-    def publishable(self) -> bool:
-        """Return False for data that is not base64 and so was never a message's."""
-        try:
-            return base64.b64decode(self.data, validate=True) is not None
-        except ValueError:
-            return False
+    def shortened(self) -> "DeadLetter":
+        return replace(self, data=self.data[: self.shown_characters])
 
-    def for_its_subscription(self) -> ForSubscription:
-        """Return the message to publish for `source`. Raise ValueError unless `publishable`."""
-        data = base64.b64decode(self.data, validate=True)
+    def for_its_subscription(self) -> ForSubscription | None:
+        """Return the message to publish for `source`, None for data that was no message's: it is not base64."""
+        try:
+            data = base64.b64decode(self.data, validate=True)
+        except ValueError:
+            return None
         return ForSubscription(self.source, self.id, self.topic, data, {**self.attributes, LETTER_ID: str(self.id)})
 
 
-class DeadLetterDelivery(NamedTuple):
+class LetterDelivery(NamedTuple):
     """A delivery from a dead-letter topic. `id`: Pub/Sub's, the same at each repetition."""
 
     letter: DeadLetter
@@ -83,7 +81,7 @@ class DeadLetterDelivery(NamedTuple):
     fingerprint: str
 
 
-def decode_dead_letter(push: Push, topic: str) -> DeadLetterDelivery:
+def decode_dead_letter(push: Push, topic: str) -> LetterDelivery:
     """Return the letter in a push from a dead-letter topic. `topic`: where it was published first.
 
     A message has one letter for each source, under an id derived from the CloudEvent's id, for foreign
@@ -107,7 +105,7 @@ def decode_dead_letter(push: Push, topic: str) -> DeadLetterDelivery:
         recorded_at=now,
         updated_at=now,
     )
-    return DeadLetterDelivery(letter, storable(push.message.message_id)[:300], fingerprint(push.message))
+    return LetterDelivery(letter, storable(push.message.message_id)[:300], fingerprint(push.message))
 
 
 def source_of(push: Push) -> str:
@@ -196,7 +194,7 @@ class DeadLetters(Protocol):
     def note_failure(self, subscription: str, fingerprint: str, error: str) -> None:
         """Store why the last attempt to deliver a message failed."""
 
-    def record(self, delivery: DeadLetterDelivery) -> None:
+    def record(self, delivery: LetterDelivery) -> None:
         """Store a pending letter with the noted error, or one more failure. Idempotent."""
 
     def load(self, letter_id: UUID) -> DeadLetter | None: ...
@@ -206,14 +204,12 @@ class DeadLetters(Protocol):
     ) -> list[DeadLetter]:
         """Return letters, the newest first, each with the beginning of its data."""
 
-    def pending(self, source: str | None = None) -> int:
-        """Return how many letters are pending."""
+    def pending(self, source: str | None = None) -> int: ...
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         """Return what was recorded, by source, deleted letters included; lately in (since, until]."""
 
-    def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]:
-        """Return the failures of each subscription."""
+    def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]: ...
 
     def claim(self, wanted: LetterFilter, limit: int) -> list[DeadLetter]:
         """Lease the oldest pending letters that are not leased."""
@@ -231,16 +227,3 @@ class DeadLetters(Protocol):
 
     def forget_failures(self, before: datetime, limit: int) -> int:
         """Delete failures that were noted before; return how many."""
-
-
-def republish(
-    letters: DeadLetters, publisher: Publisher, claimed: Sequence[DeadLetter], ready: Sequence[DeadLetter], by: str
-) -> int:
-    """Publish the claimed letters that are ready, release the others; return the accepted."""
-    at, accepted = clock.now(), set[UUID]()
-    try:
-        accepted |= {*publisher.publish([letter.for_its_subscription() for letter in ready])}
-        letters.settle([letter for letter in claimed if letter.id in accepted], at, by)
-    finally:
-        letters.release([letter for letter in claimed if letter.id not in accepted])
-    return len(accepted)

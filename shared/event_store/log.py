@@ -10,7 +10,7 @@ from uuid import UUID
 
 from shared.domain.errors import Unavailable
 from shared.event_store.postgres import COLUMNS, SETTLED, event_from
-from shared.event_store.protocol import EventCounts, PositionedEvent
+from shared.event_store.protocol import Checkpoint, EventCounts, PositionedEvent
 from shared.messaging.outbox import Traffic, added_up
 from shared.postgres.pool import Pool
 from shared.resilience import clock
@@ -54,7 +54,9 @@ ORDER BY epoch, transaction_id, position
 """
 LAST_OF: LiteralString = f"""
 SELECT last.* FROM unnest(%(streams)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
-    {_SELECT} FROM events WHERE stream = wanted.name AND recorded_at < %(before)s ORDER BY version DESC LIMIT 1
+    {_SELECT} FROM events WHERE stream = wanted.name
+        AND (epoch, transaction_id, position) <= (%(epoch)s, %(transaction_id)s::text::xid8, %(position)s)
+    ORDER BY version DESC LIMIT 1
 ) AS last
 """  # noqa: S608
 RECENT: LiteralString = f"""
@@ -111,8 +113,8 @@ class PostgresEventLog:
         streams, versions = [stream for stream, _ in places], [version for _, version in places]
         return self._find(OF_PLACES, streams=streams, versions=versions)
 
-    def last_of(self, streams: Sequence[str], before: datetime) -> list[PositionedEvent]:
-        return self._find(LAST_OF, streams=list(streams), before=before)
+    def last_of(self, streams: Sequence[str], until: Checkpoint) -> list[PositionedEvent]:
+        return self._find(LAST_OF, streams=list(streams), **until._asdict())
 
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
         return self._find(OF_TYPES, types=list(types), after=after, limit=limit)

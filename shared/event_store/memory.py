@@ -158,8 +158,8 @@ class MemoryEventLog:
     def of_places(self, places: Sequence[tuple[str, int]]) -> list[PositionedEvent]:
         return [seen for seen in self._after(0) if (seen.event.stream, seen.event.version) in places]
 
-    def last_of(self, streams: Sequence[str], before: datetime) -> list[PositionedEvent]:
-        events = [seen for seen in self._after(0) if seen.event.stream in streams and seen.event.recorded_at < before]
+    def last_of(self, streams: Sequence[str], until: Checkpoint) -> list[PositionedEvent]:
+        events = [seen for seen in self._after(0) if seen.event.stream in streams and seen.position <= until.position]
         return list({seen.event.stream: seen for seen in events}.values())
 
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
@@ -177,8 +177,8 @@ class MemoryEventLog:
         return [seen for seen in events if after is None or seen.event.recorded_at > after][:limit]
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        events = [seen.event for seen in self._after(0)]
-        return added_up((e.stream.partition("-")[0], Traffic.of_one(e.recorded_at, since, until)) for e in events)
+        events = [(seen.event.stream.partition("-")[0], seen.event.recorded_at) for seen in self._after(0)]
+        return added_up((name, Traffic(1, int(since < at <= until), at)) for name, at in events)
 
     def counts(self) -> EventCounts:
         log = list(self._after(0))

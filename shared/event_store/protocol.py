@@ -161,8 +161,8 @@ class EventLog(Protocol):
     def of_places(self, places: Sequence[tuple[str, int]]) -> list[PositionedEvent]:
         """Return the events at these streams and versions."""
 
-    def last_of(self, streams: Sequence[str], before: datetime) -> list[PositionedEvent]:
-        """Return the last event of each stream that was recorded before a moment."""
+    def last_of(self, streams: Sequence[str], until: Checkpoint) -> list[PositionedEvent]:
+        """Return the last event of each stream up to a place in the log."""
 
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]: ...
 

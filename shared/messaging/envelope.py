@@ -1,13 +1,12 @@
 """Messages on Pub/Sub: events and saga commands as CloudEvents, and the pushes that carry them."""
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -17,20 +16,6 @@ from shared.domain.errors import Invalid
 from shared.domain.values import adapter
 from shared.observability.context import Context
 from shared.resilience import clock
-
-
-class Publishable(Protocol):
-    """A message that a publisher can send. The publisher reports accepted messages by `id`."""
-
-    @property
-    def id(self) -> UUID: ...
-
-    @property
-    def topic(self) -> str: ...
-
-    def body(self) -> bytes: ...
-
-    def attributes(self) -> dict[str, str]: ...
 
 
 @dataclass(frozen=True)
@@ -84,6 +69,9 @@ class ForSubscription:
     def attributes(self) -> dict[str, str]:
         return {**self.original_attributes, ONLY_FOR: self.subscription}
 
+
+Publishable = Message | ForSubscription
+"""A message that a publisher can send. The publisher reports accepted messages by `id`."""
 
 SUBJECT = ("message", "attributes", "ce-subject")
 TYPE = ("message", "attributes", "ce-type")
@@ -158,7 +146,7 @@ def decode_message(push: Push) -> Message:
                 | {"actor": attributes.get("actor", "system")},
             }
         )
-    except (KeyError, binascii.Error, ValueError, RecursionError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise Invalid(f"not a message of this shop: {type(error).__name__}: {error}", ("message",)) from error
 
 

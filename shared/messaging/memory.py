@@ -4,9 +4,8 @@ import base64
 import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from threading import Condition
-from typing import Any
+from threading import Condition, RLock
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import httpx
@@ -21,14 +20,6 @@ from shared.resilience import clock
 _log = structlog.get_logger()
 
 
-def dead_letter_attributes(subscription: Subscription, attempts: int) -> dict[str, str]:
-    """Return the attributes that Pub/Sub adds when it moves a message to a dead-letter topic."""
-    return {
-        "CloudPubSubDeadLetterSourceDeliveryCount": str(attempts),
-        "CloudPubSubDeadLetterSourceSubscription": subscription.name,
-    }
-
-
 Deliver = Callable[[Subscription, dict[str, Any]], int]
 """Push a body to a subscription's function; return its HTTP status, 0 without a response."""
 
@@ -38,40 +29,40 @@ ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
 class MemoryOutbox:
     def __init__(self, lease_seconds: float = LEASE_SECONDS) -> None:
         self._lease_seconds = lease_seconds
-        self._lock = Condition()
-        self._messages: dict[UUID, Message] = {}
-        self._leased_until: dict[UUID, float] = {}
+        self._lock = RLock()
+        self._leased: dict[UUID, tuple[Message, float]] = {}
 
     def add(self, messages: Sequence[Message]) -> None:
         with self._lock:
-            for message in messages:
-                self._messages[message.id] = message
-                self._leased_until[message.id] = clock.monotonic() + self._lease_seconds
+            until = clock.monotonic() + self._lease_seconds
+            self._leased |= {message.id: (message, until) for message in messages}
 
     def claim(self, limit: int) -> list[Message]:
         with self._lock:
-            free = [m for i, m in sorted(self._messages.items()) if self._leased_until[i] < clock.monotonic()][:limit]
-            self._leased_until |= {message.id: clock.monotonic() + self._lease_seconds for message in free}
+            free = [message for _, (message, until) in sorted(self._leased.items()) if until < clock.monotonic()][
+                :limit
+            ]
+            self.add(free)
             return free
 
     def delete(self, ids: Sequence[UUID]) -> None:
         with self._lock:
             for message_id in ids:
-                self._messages.pop(message_id, None)
-                self._leased_until.pop(message_id, None)
+                self._leased.pop(message_id, None)
 
     def backlog(self) -> Backlog:
         with self._lock:
-            return Backlog(len(self._messages), min((m.time for m in self._messages.values()), default=None))
+            return Backlog(len(self._leased), min((message.time for message, _ in self._leased.values()), default=None))
 
 
-@dataclass(order=True)
-class _Delivery:
+class _Delivery(NamedTuple):
+    """`tie`: random, so that deliveries due at the same moment come in any order."""
+
     due: float
     tie: float
-    subscription: Subscription = field(compare=False)
-    message: dict[str, Any] = field(compare=False)
-    attempt: int = field(compare=False)
+    subscription: Subscription
+    message: dict[str, Any]
+    attempt: int
 
 
 class MemoryBroker:
@@ -81,12 +72,10 @@ class MemoryBroker:
         self._subscriptions = subscriptions
         self._deliver = deliver
         self._due: list[_Delivery] = []
+        self._in_flight = Counter[str]()
         self._changed = Condition()
-        self._in_flight = 0
         self._closed = False
         self._workers = clock.executor(workers, "broker")
-        self.published: Counter[str] = Counter()
-        self._undelivered: Counter[str] = Counter()
 
     def start(self) -> None:
         clock.thread(self._run, "broker-clock")
@@ -101,7 +90,7 @@ class MemoryBroker:
     def wait_until_idle(self, seconds: float) -> bool:
         """Return True once all messages are delivered or given up, False after `seconds`."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._due and not self._in_flight, seconds)
+            return self._changed.wait_for(lambda: not self._due and not self._in_flight.total(), seconds)
 
     def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
         for message in messages:
@@ -112,7 +101,6 @@ class MemoryBroker:
         return any(subscription.topic == topic for subscription in self._subscriptions)
 
     def publish_raw(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
-        self.published[topic] += 1
         message = {
             "messageId": f"{int(clock.random() * 2**63)}",
             "data": base64.b64encode(data).decode(),
@@ -125,11 +113,11 @@ class MemoryBroker:
     def undelivered(self) -> dict[str, int]:
         """Return how many messages each subscription has not acknowledged."""
         with self._changed:
-            return {subscription.name: self._undelivered[subscription.name] for subscription in self._subscriptions}
+            waiting = self._in_flight + Counter(delivery.subscription.name for delivery in self._due)
+            return {subscription.name: waiting[subscription.name] for subscription in self._subscriptions}
 
     def _schedule(self, delivery: _Delivery) -> None:
         with self._changed:
-            self._undelivered[delivery.subscription.name] += delivery.attempt == 1
             heapq.heappush(self._due, delivery)
             self._changed.notify_all()
 
@@ -141,46 +129,38 @@ class MemoryBroker:
                 if self._closed:
                     return
                 delivery = heapq.heappop(self._due)
-                self._in_flight += 1
+                self._in_flight[delivery.subscription.name] += 1
                 self._workers.submit(self._attempt, delivery)
 
     def _attempt(self, delivery: _Delivery) -> None:
+        subscription = delivery.subscription
+        name = f"projects/memory/subscriptions/{subscription.name}"
+        body: dict[str, Any] = {"message": delivery.message, "subscription": name}
+        if subscription.dead_letter_topic:
+            body["deliveryAttempt"] = delivery.attempt
         try:
-            status = self._deliver(delivery.subscription, _push_body(delivery))
-            if status in ACKNOWLEDGED:
-                self._acknowledge(delivery)
-            else:
-                self._retry_or_give_up(delivery)
+            acknowledged = self._deliver(subscription, body) in ACKNOWLEDGED
         except Exception:  # any error leaves the message unacknowledged
-            _log.exception("a delivery failed", subscription=delivery.subscription.name)
+            _log.exception("a delivery failed", subscription=subscription.name)
+            acknowledged = False
+        if not acknowledged:
             self._retry_or_give_up(delivery)
-        finally:
-            with self._changed:
-                self._in_flight -= 1
-                self._changed.notify_all()
+        with self._changed:
+            self._in_flight[subscription.name] -= 1
+            self._changed.notify_all()
 
     def _retry_or_give_up(self, failed: _Delivery) -> None:
         """Schedule the next attempt; after the last one, publish to the dead-letter topic."""
         subscription = failed.subscription
         if subscription.dead_letter_topic and failed.attempt >= subscription.max_attempts:
-            attributes = failed.message["attributes"] | dead_letter_attributes(subscription, failed.attempt)
+            source = "CloudPubSubDeadLetterSource"  # Pub/Sub adds these attributes, too
+            added = {f"{source}Subscription": subscription.name, f"{source}DeliveryCount": str(failed.attempt)}
             data = base64.b64decode(failed.message["data"])
-            self.publish_raw(subscription.dead_letter_topic, data, attributes)
-            self._acknowledge(failed)
+            self.publish_raw(subscription.dead_letter_topic, data, failed.message["attributes"] | added)
             return
         wait = min(subscription.max_backoff, subscription.min_backoff * 2 ** min(failed.attempt - 1, 30))
         due = clock.monotonic() + wait * clock.uniform(0.9, 1.1)
         self._schedule(_Delivery(due, clock.random(), subscription, failed.message, failed.attempt + 1))
-
-    def _acknowledge(self, delivery: _Delivery) -> None:
-        with self._changed:
-            self._undelivered[delivery.subscription.name] -= 1
-
-
-def _push_body(delivery: _Delivery) -> dict[str, Any]:
-    subscription = f"projects/memory/subscriptions/{delivery.subscription.name}"
-    body = {"message": delivery.message, "subscription": subscription}
-    return body | ({"deliveryAttempt": delivery.attempt} if delivery.subscription.dead_letter_topic else {})
 
 
 def push_over_http(settings: Settings, client: httpx.Client) -> Deliver:

@@ -6,14 +6,12 @@ published at least once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString, Protocol
 from uuid import UUID
 
 import structlog
-from opentelemetry.trace import Span
 from psycopg.rows import TupleRow
 
 from shared.domain.errors import TimedOut, Unavailable
@@ -60,10 +58,6 @@ class Traffic:
         last_at = max((at for at in (self.last_at, other.last_at) if at), default=None)
         return Traffic(self.count + other.count, self.lately + other.lately, last_at)
 
-    @classmethod
-    def of_one(cls, at: datetime, since: datetime, until: datetime) -> "Traffic":
-        return cls(1, int(since < at <= until), at)
-
 
 def added_up(parts: Iterable[tuple[str, Traffic]]) -> dict[str, Traffic]:
     total: dict[str, Traffic] = {}
@@ -89,12 +83,10 @@ def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
     """
 
     def publish(messages: Sequence[Message]) -> None:
-        if not messages:
-            return
         topics = _topics(messages)
         try:
-            with sending(messages):
-                outbox.delete(publisher.publish(messages))
+            if messages:
+                _publish(outbox, publisher, messages)
         except (Unavailable, TimedOut) as error:
             _log.warning("messages left to relay_outbox", count=len(messages), topics=topics, reason=error.message)
         except Exception:
@@ -103,8 +95,8 @@ def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
     return publish
 
 
-def sending(messages: Sequence[Message]) -> AbstractContextManager[Span]:
-    """Open the span in which messages are handed to the broker."""
+def _publish(outbox: Outbox, publisher: Publisher, messages: Sequence[Message]) -> int:
+    """Publish messages, delete the accepted ones from the outbox, and return how many these were."""
     topics = ",".join(_topics(messages))
     attributes: dict[str, str | int] = {
         "messaging.system": "gcp_pubsub",
@@ -113,7 +105,10 @@ def sending(messages: Sequence[Message]) -> AbstractContextManager[Span]:
         "messaging.destination.name": topics,
         "messaging.batch.message_count": len(messages),
     }
-    return span(f"send {topics}", SpanKind.PRODUCER, attributes)
+    with span(f"send {topics}", SpanKind.PRODUCER, attributes):
+        accepted = publisher.publish(messages)
+        outbox.delete(accepted)
+        return len(accepted)
 
 
 def _topics(messages: Sequence[Message]) -> list[str]:
@@ -126,18 +121,12 @@ def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
     A batch that is not accepted does not stop the later ones: it stays for the next run, which is the
     only retry, and Unavailable is raised at the end.
     """
-    relayed = 0
-    failure: Unavailable | None = None
-    until = clock.monotonic() + _RELAY_SECONDS
+    relayed, failure, until = 0, None, clock.monotonic() + _RELAY_SECONDS
     while clock.monotonic() < until and (messages := outbox.claim(batch)):
         try:
-            with sending(messages):
-                published = publisher.publish(messages)
+            relayed += _publish(outbox, publisher, messages)
         except Unavailable as error:
             failure = error
-            continue
-        outbox.delete(published)
-        relayed += len(published)
     if failure:
         raise failure
     return relayed

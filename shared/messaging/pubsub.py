@@ -56,9 +56,7 @@ class PubSubPublisher:
         if failure and not accepted:  # a missing topic, say: no failure for the breaker
             raise unavailable from failure
         if failure:
-            _log.warning(
-                "some messages were not accepted", accepted=len(accepted), of=len(messages), reason=str(failure)
-            )
+            _log.warning("messages not accepted", accepted=len(accepted), of=len(messages), reason=str(failure))
         return accepted
 
     def has_topic(self, topic: str) -> bool:

@@ -6,7 +6,6 @@ A mutation answers with the same documents, made from the write side's state.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import singledispatch
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -164,59 +163,25 @@ def matches(term: str, *texts: str | None) -> bool:
 
 
 def order_items(items: Sequence[OrderItem], currency: str) -> tuple[ItemDocument, ...]:
-    return tuple(
-        ItemDocument(
-            item.product_id,
-            item.product_name,
-            item.quantity,
-            item.unit_price,
-            Money(item.unit_price, currency).times(item.quantity).amount,
-        )
-        for item in items
-    )
+    def document_of(item: OrderItem) -> ItemDocument:
+        subtotal = Money(item.unit_price, currency).times(item.quantity).amount
+        return ItemDocument(item.product_id, item.product_name, item.quantity, item.unit_price, subtotal)
+
+    return tuple(map(document_of, items))
 
 
-@singledispatch
-def document(state: object) -> object:
+def document(state: Category | Product | Order) -> CategoryDocument | ProductDocument | OrderDocument:
     """Return the document that the read model holds once it has applied the last event."""
-    raise TypeError(f"no document for {type(state).__name__}")
-
-
-@document.register
-def _(category: Category) -> CategoryDocument:
-    assert category.category_id is not None
-    active = category.lifecycle is Lifecycle.ACTIVE
-    return CategoryDocument(category.category_id, category.name, category.description, category.parent_id, active)
-
-
-@document.register
-def _(product: Product) -> ProductDocument:
-    assert product.product_id is not None and product.category_id is not None
-    return ProductDocument(
-        product.product_id,
-        product.name,
-        product.description,
-        product.price.amount,
-        product.price.currency,
-        product.category_id,
-        product.on_hand,
-        product.on_hand - product.available,
-        product.lifecycle is Lifecycle.ACTIVE,
-    )
-
-
-@document.register
-def _(order: Order) -> OrderDocument:
-    assert order.order_id is not None and order.total is not None
-    return OrderDocument(
-        order.order_id,
-        order.user_id,
-        order.status.value,
-        order.total.amount,
-        order.total.currency,
-        order_items(order.items, order.total.currency),
-        order.payment_id,
-        order.shipping_id,
-        order.closing,
-        order.reason,
-    )
+    match state:
+        case Category(category_id=UUID() as category_id):
+            active = state.lifecycle is Lifecycle.ACTIVE
+            return CategoryDocument(category_id, state.name, state.description, state.parent_id, active)
+        case Product(product_id=UUID() as product_id, category_id=UUID() as category_id):
+            price, stock = state.price, state.on_hand
+            about = product_id, state.name, state.description, price.amount, price.currency, category_id
+            return ProductDocument(*about, stock, stock - state.available, state.lifecycle is Lifecycle.ACTIVE)
+        case Order(order_id=UUID() as order_id, total=Money() as total):
+            items = order_items(state.items, total.currency)
+            about_order = order_id, state.user_id, state.status.value, total.amount, total.currency, items
+            return OrderDocument(*about_order, state.payment_id, state.shipping_id, state.closing, state.reason)
+    raise TypeError(f"no document for a {type(state).__name__} without its first event")

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from google.api_core import exceptions
+from google.api_core import exceptions as errors
 from google.api_core.retry import AsyncRetry, Retry, if_transient_error
 from google.cloud import firestore
 from google.cloud.firestore_v1.async_aggregation import AsyncAggregationQuery
@@ -20,13 +20,8 @@ from shared.resilience.calls import Breaker, time_left
 _CALL_SECONDS = 10.0
 _RETRY_SECONDS = 2.0  # how long the client library repeats a call that fails with a transient error
 _ATTEMPTS = 9
-_DOWN = (
-    exceptions.ServiceUnavailable,
-    exceptions.RetryError,
-    exceptions.ResourceExhausted,
-    exceptions.InternalServerError,
-)
-_CONFLICT = (exceptions.AlreadyExists, exceptions.FailedPrecondition, exceptions.NotFound, exceptions.Aborted)
+_DOWN = (errors.ServiceUnavailable, errors.RetryError, errors.ResourceExhausted, errors.InternalServerError)
+_CONFLICT = (errors.AlreadyExists, errors.FailedPrecondition, errors.NotFound, errors.Aborted)
 
 
 @contextmanager
@@ -36,7 +31,7 @@ def _one_call(breaker: Breaker) -> Iterator[dict[str, Any]]:
         try:
             left = time_left(_CALL_SECONDS)
             yield {"timeout": left, "retry": Retry(if_transient_error, timeout=min(left, _RETRY_SECONDS))}
-        except (exceptions.DeadlineExceeded, TimeoutError) as error:
+        except (errors.DeadlineExceeded, TimeoutError) as error:
             raise TimedOut("the read models did not answer in time") from error
         except _DOWN as error:
             raise Unavailable("the read models do not answer; try again in a moment") from error

@@ -7,14 +7,12 @@ write both, so switching between two complete generations takes one write of tha
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Literal
 
-from pydantic import Strict
-
-from shared.domain.commands import wire_command
-from shared.domain.errors import Invalid, Rejected
-from shared.domain.values import Token, adapter
+from shared.domain.errors import Rejected
+from shared.domain.values import adapter
+from shared.event_store.protocol import Checkpoint
 from shared.read_models.documents import COLLECTIONS, READ_MODELS
 from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange, Queries, ReadModels
 from shared.resilience import clock
@@ -22,7 +20,10 @@ from shared.resilience import clock
 GENERATIONS = "generations"
 """The collection of the Generations documents, by read model."""
 
-State = Literal["BUILDING", "KEPT", "DROPPED"]
+FAILURES = "_failures"
+"""The end of the name of a collection that says, by key, why deliveries to a new generation failed."""
+
+_MAX_ERROR = 1000  # characters
 
 
 @dataclass(frozen=True)
@@ -40,21 +41,33 @@ class Pace:
 
 
 @dataclass(frozen=True)
+class IncompleteStream:
+    """A stream with events that the new generation lacks. `error`: why a delivery to it failed last."""
+
+    stream: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
 class Generations:
     """The generations of one read model, under the names that existing installations have stored.
 
     - `live`: the generation that clients read. `newest`: the highest number so far.
     - `other`: BUILDING, being filled; KEPT, complete and written; DROPPED, not written and being deleted.
-    - `since`: when this state or the present pass over the streams began, UTC.
-    - `wanted`: the streams that the pass checks; empty for all. `checked`: how many it has checked.
-    - `places`: the position of the last checked event, by aggregate.
-    - `behind`: how many documents were incomplete; `late`: their streams, while they are few.
-    - `passes`: finished passes that found incomplete documents.
+    - `since`: when this state or the present pass over the streams began, UTC. For pace only: the
+      clocks of two processes may differ, so no decision about completeness compares times.
+    - `until`: the place in the log to which a rebuild fills the new generation; deliveries do the rest.
+      `events`: how many events the read model must have applied by then.
+    - `wanted`: the streams that the pass checks; empty for all. `places`: the position of the last
+      checked event, by aggregate. `passes`: finished passes that found missing events.
+    - `checked`: how many streams the pass has checked. `behind`: how many of them lacked events.
+      `late`: these, while they are few. `incomplete`: the first of these, with their errors.
+      `missing_events`: how many events a pass lacked that found no incomplete stream.
     """
 
     live: int = 1
     other: int | None = None
-    state: State | None = None
+    state: Literal["BUILDING", "KEPT", "DROPPED"] | None = None
     newest: int = 1
     since: datetime | None = None
     wanted: tuple[str, ...] = ()
@@ -63,6 +76,10 @@ class Generations:
     behind: int = 0
     late: tuple[str, ...] = ()
     passes: int = 0
+    until: Checkpoint | None = None
+    events: int = 0
+    incomplete: tuple[IncompleteStream, ...] = ()
+    missing_events: int = 0
 
     @property
     def written(self) -> list[int]:
@@ -70,35 +87,36 @@ class Generations:
         return [self.live] if self.other is None or self.state == "DROPPED" else [self.live, self.other]
 
     def is_due(self, pace: Pace) -> bool:
-        """Return whether the pass or deletion may go on: all processes know the generations, and all
-        earlier writes have settled."""
+        """Return whether it is time for the pass or deletion to go on. After some passes in vain the next
+        ones come less often, up to 64 times."""
         if self.since is None or self.state not in ("BUILDING", "DROPPED"):
             return False
-        return clock.now() - self.since >= timedelta(seconds=pace.known_seconds + pace.settled_seconds)
+        wait = (pace.known_seconds + pace.settled_seconds) * 2 ** min(6, max(0, self.passes - 4))
+        return not 0 <= (clock.now() - self.since).total_seconds() < wait  # below 0: clocks differ
 
 
 def rebuilt(now: Generations) -> Generations:
     """Begin to fill a new generation. Does nothing while one is being filled."""
-    match now.state:
-        case "BUILDING":
-            return now
-        case "KEPT":
-            raise Rejected(f"generation {now.other} is still kept and written; drop it first", ("name",))
-        case "DROPPED":
-            raise Rejected(f"generation {now.other} is still being deleted; try again in a minute", ("name",))
-        case None:
-            return Generations(now.live, now.newest + 1, "BUILDING", now.newest + 1, clock.now())
+    if now.state == "KEPT":
+        raise Rejected(f"generation {now.other} is still kept and written; drop it first", ("name",))
+    if now.state == "DROPPED":
+        raise Rejected(f"generation {now.other} is still being deleted; try again in a minute", ("name",))
+    return now if now.state else Generations(now.live, now.newest + 1, "BUILDING", now.newest + 1, clock.now())
 
 
-def switched(now: Generations, to: int) -> Generations:
-    """Make another complete generation the live one. Does nothing when it is live already."""
+def switched(now: Generations, to: int, force: bool = False) -> Generations:
+    """Make another generation the live one: a complete one, unless `force`. Does nothing when it is live."""
     if to == now.live:
         return now
     if to != now.other or now.state == "DROPPED":
         raise Rejected(f"there is no generation {to} to switch to", ("to",))
-    if now.state == "BUILDING":
-        raise Rejected(f"generation {to} is still being built; it goes live by itself when it is complete", ("to",))
-    return Generations(to, now.live, "KEPT", now.newest, clock.now())
+    if now.state == "BUILDING" and not force:
+        building = f"generation {to} is still being built, and goes live by itself when it is complete"
+        streams = ", ".join(f"{one.stream} ({one.error or 'not delivered yet'})" for one in now.incomplete)
+        lacks = f"{now.behind} of {now.checked} checked streams lack events: {streams or 'none'}"
+        others = f"events of streams that begin with no known event: {now.missing_events}"
+        raise Rejected(f"{building}. {lacks}; {others}. To read it all the same, pass force: true", ("to",))
+    return replace(now, live=to, other=now.live, state="KEPT", since=clock.now(), wanted=(), late=(), places={})
 
 
 def dropped(now: Generations) -> Generations:
@@ -124,7 +142,7 @@ def change_generations(
 
     def change(stored: Fields | None) -> Change | None:
         nonlocal after
-        before = _decode(stored)
+        before = adapter(Generations).validate_python(stored or {})
         after = step(before) or before
         return None if after == before else Change(adapter(Generations).dump_python(after, mode="json"))
 
@@ -134,11 +152,6 @@ def change_generations(
 
 def generations_of(models: ReadModels, read_model: str) -> Generations:
     return change_generations(models, read_model, lambda _: None)
-
-
-def _decode(stored: Fields | None) -> Generations:
-    generations: Generations = adapter(Generations).validate_python(stored or {})
-    return generations
 
 
 class EveryGeneration:
@@ -151,36 +164,39 @@ class EveryGeneration:
 
     def update(self, collection: str, key: str, change: MakeChange) -> None:
         """Update all generations, even if one fails; then raise the first error."""
-        errors: list[Exception] = []
-        for generation in self._written(collection):
+        now, errors = self._known_generations(collection), dict[int, Exception]()
+        for generation in now.written:
             try:
                 self.models.update(stored_in(collection, generation), key, _within(generation, change))
             except Exception as error:  # a faulty document must not prevent its repair
-                errors.append(error)
+                errors[generation] = error
+        if now.state == "BUILDING" and now.other in errors:
+            why = f"{type(errors[now.other]).__name__}: {errors[now.other]}"[:_MAX_ERROR]
+            self.models.update(stored_in(collection + FAILURES, now.other), key, lambda _: Change({"error": why}))
         if errors:
-            raise errors[0]
+            raise next(iter(errors.values()))
 
     def delete(self, collection: str, limit: int) -> int:
         return self.models.delete(collection, limit)
 
-    def _written(self, collection: str) -> list[int]:
+    def _known_generations(self, collection: str) -> Generations:
         read_model = _READ_MODEL_OF.get(collection)
         if read_model is None:
-            return [1]
+            return Generations()
         known = self._known.get(read_model)
         if known is None or clock.monotonic() - known[0] >= self._known_seconds:
             known = self._known[read_model] = clock.monotonic(), generations_of(self.models, read_model)
-        return known[1].written
+        return known[1]
 
 
 def _within(generation: int, change: MakeChange) -> MakeChange:
     """Return the same change with its increments in the same generation."""
 
     def changed(stored: Fields | None) -> Change | None:
-        made = change(stored)
-        return made and Change(
-            made.fields, [replace(one, collection=stored_in(one.collection, generation)) for one in made.increments]
-        )
+        if (made := change(stored)) is None:
+            return None
+        increments = [replace(one, collection=stored_in(one.collection, generation)) for one in made.increments]
+        return replace(made, increments=increments)
 
     return changed
 
@@ -206,7 +222,7 @@ class LiveGeneration:
         """Read the generations of each read model now."""
         asked_at = clock.monotonic()
         stored = await self.queries.get_many(GENERATIONS, READ_MODELS)
-        generations = {name: _decode(stored.get(name)) for name in READ_MODELS}
+        generations = {name: adapter(Generations).validate_python(stored.get(name, {})) for name in READ_MODELS}
         self._known = asked_at, generations
         return generations
 
@@ -217,19 +233,3 @@ class LiveGeneration:
             known = clock.monotonic(), await self.generations()
         read_model = _READ_MODEL_OF.get(collection)
         return stored_in(collection, known[1][read_model].live if read_model else 1)
-
-
-@wire_command
-class RebuildProjection:
-    """Change the generations of the projection function `name`'s read model.
-
-    REBUILD begins a new one, SWITCH makes generation `to` the live one, DROP deletes the other one.
-    """
-
-    name: Token
-    action: Literal["REBUILD", "SWITCH", "DROP"]
-    to: Annotated[int, Strict()] | None = None
-
-    def __post_init__(self) -> None:
-        if (self.action == "SWITCH") != (self.to is not None):
-            raise Invalid("SWITCH needs the field to, and no other action takes it", ("to",))

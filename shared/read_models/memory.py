@@ -44,11 +44,6 @@ class MemoryReadModels:
                 del documents[key]
             return len(deleted)
 
-    def documents(self, collection: str) -> Mapping[str, Fields]:
-        """Return a copy of all documents of a collection, by key."""
-        with self._lock:
-            return copy.deepcopy(self._collections.get(collection, {}))
-
     def _document(self, collection: str, key: str) -> Fields:
         return self._collections.setdefault(collection, {}).setdefault(key, {})
 

@@ -1,39 +1,56 @@
 """Filling a new generation while the shop goes on.
 
-Once every process writes both generations, only earlier events are missing in the new one. A pass checks
-all streams, page by page. Where the new generation's document lacks events that are old enough to have
-settled, the stream's last event is announced again, to this projection only; the version rule then reads
-all missing events. A complete document stays complete, so once few streams are incomplete, the next pass
-checks only these. A pass that finds no incomplete document switches the generations.
-
-A pass that is interrupted goes on from its last page. Repeating a page is harmless.
+The rebuild is bounded by a place in the log, taken when every process writes both generations: later
+events reach the new generation by delivery. A pass checks all streams up to there, page by page, and
+goes on from its last page after an interruption. Where the new generation's document lacks events, the
+stream's last event is announced again, to this projection only; the version rule then reads all missing
+events. A complete document stays complete, so once few streams are incomplete, the next pass checks only
+these. A pass that finds no incomplete document, and all the events that had been counted, switches the
+generations. Time only sets the pace: the clocks of two processes may differ.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Strict
 
 from shared.config.manifest import subscription_of
-from shared.domain.errors import Unavailable
+from shared.domain.commands import wire_command
+from shared.domain.errors import Invalid, Unavailable
+from shared.domain.values import Token
 from shared.event_store.aggregates import announcement
-from shared.event_store.protocol import EventLog, EventRecord, PositionedEvent
+from shared.event_store.protocol import Checkpoint, EventLog, EventRecord, EventStore
 from shared.messaging.envelope import ForSubscription
 from shared.messaging.outbox import Publisher
+from shared.read_models import generations
 from shared.read_models.documents import sources_of
-from shared.read_models.generations import (
-    Generations,
-    Pace,
-    change_generations,
-    generations_of,
-    stored_in,
-    switched,
-)
+from shared.read_models.generations import FAILURES, Generations, IncompleteStream, Pace, stored_in
 from shared.read_models.project import not_yet_in
 from shared.read_models.protocol import Queries, ReadModels
 from shared.resilience import clock
 from shared.resilience.calls import awaited
 
 _QUERY_SECONDS = 10.0
+_SHOWN = 20  # incomplete streams that an admin sees by name
+
+
+@wire_command
+class RebuildProjection:
+    """Change the generations of the projection function `name`'s read model.
+
+    REBUILD begins a new one, SWITCH makes generation `to` the live one (with `force` even while it is
+    being built), DROP deletes the other one.
+    """
+
+    name: Token
+    action: Literal["REBUILD", "SWITCH", "DROP"]
+    to: Annotated[int, Strict()] | None = None
+    force: Annotated[bool, Strict()] = False
+
+    def __post_init__(self) -> None:
+        if (self.action == "SWITCH") != (self.to is not None) or (self.force and self.action != "SWITCH"):
+            raise Invalid("SWITCH needs the field to and can have force; no other action takes them", ("to",))
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,7 @@ class Rebuild:
     """The rebuild of one read model."""
 
     read_model: str
+    store: EventStore
     log: EventLog
     models: ReadModels
     queries: Queries
@@ -48,88 +66,108 @@ class Rebuild:
     pace: Pace
 
     @property
-    def is_due(self) -> bool:
-        return generations_of(self.models, self.read_model).is_due(self.pace)
+    def now(self) -> Generations:
+        return generations.generations_of(self.models, self.read_model)
 
     def advance(self, seconds: float) -> int:
         """Work for so long, or until nothing is due; return how many streams were announced or
         documents deleted. Raise Unavailable when an announcement is not accepted."""
-        until, done = clock.monotonic() + seconds, 0
+        until, done, first = clock.monotonic() + seconds, 0, self.now
+        clock.sleep(self.pace.known_seconds)  # then every process knows these generations, whatever its clock says
         while clock.monotonic() < until:
-            now = generations_of(self.models, self.read_model)
-            if not now.is_due(self.pace):
+            now = self.now
+            if (now.other, now.state) != (first.other, first.state) or not now.is_due(self.pace):
                 break
-            done += self._delete(now) if now.state == "DROPPED" else self._check_page(now)
+            if now.state == "DROPPED":
+                done += self._delete(now)
+            elif now.until is None:
+                self._bound(now)
+            elif self.store.end() < now.until:  # a running transaction hides events from the readers of the log
+                break
+            else:
+                done += self._check(now, now.until)
         return done
 
-    def _check_page(self, now: Generations) -> int:
-        """Announce the incomplete streams of the next page; after the last page, end the pass."""
-        for source in sources_of(self.read_model) if not now.wanted else ():
-            kind = source.aggregate.name
-            if page := self.log.of_types([source.first_event], now.places.get(kind, 0), self.pace.page):
-                missing = self._missing(now, [first.event.stream for first in page])
-                self._announce(missing)
-                self._save(now, self._with_missing(_after_page(now, kind, page), missing))
-                return len(missing)
-        return self._end_pass(now)
+    def _bound(self, now: Generations) -> None:
+        """Begin the first pass: store the place of the newest event, also if `read_all` does not show it yet."""
+        until = Checkpoint()
+        for newest in self.log.recent(1):
+            (entry,) = self.store.read_stream(newest.event.stream, newest.event.version - 1, 1)
+            until = entry.checkpoint
+        counts = self.log.counts()
+        events = sum(counts.of(source.aggregate.name) for source in sources_of(self.read_model))
+        self._save(now, replace(now, until=until, events=events, wanted=(), places={}))
 
-    def _end_pass(self, now: Generations) -> int:
-        """Begin another pass, or check the newest streams once more and switch: a transaction that
-        runs for long hides its streams from a reader of the log's order."""
-        assert now.other is not None
-        missing = [] if now.behind else self._missing(now, now.wanted or self._newest())
-        self._announce(missing)
-        checked = self._with_missing(now, missing)
-        self._save(now, _next_pass(checked) if checked.behind else switched(replace(now, state="KEPT"), now.other))
-        return len(missing)
-
-    def _newest(self) -> list[str]:
-        first_events = [source.first_event for source in sources_of(self.read_model)]
-        return [first.event.stream for first in self.log.recent(self.pace.page, first_events)]
-
-    def _missing(self, now: Generations, streams: Sequence[str]) -> list[EventRecord]:
-        """Return the last settled event of each stream whose document has not applied it."""
-        assert now.other is not None
-        settled = timedelta(seconds=self.pace.settled_seconds)
-        last = [event.event for event in self.log.last_of(streams, clock.now() - settled)]
-        missing: list[EventRecord] = []
-        for source in sources_of(self.read_model):
-            events = [event for event in last if event.stream.startswith(f"{source.aggregate.name}-")]
-            missing += awaited(not_yet_in(self.queries, stored_in(source.name, now.other), events), _QUERY_SECONDS)
-        return missing
-
-    def _announce(self, events: Sequence[EventRecord]) -> None:
-        messages = [self._announcement(event) for event in events]
+    def _check(self, now: Generations, until: Checkpoint) -> int:
+        """Announce the incomplete streams of the pass's next page; after the last page, end the pass."""
+        begun = now if now.places else replace(now, checked=0, behind=0, late=(), incomplete=())
+        streams, places = self._next_page(now)
+        last = [seen.event for seen in self.log.last_of(streams, until)]
+        missing = awaited(self._missing(begun, last), _QUERY_SECONDS)
+        messages = [self._announcement(event) for event, _ in missing]
         if messages and len(self.publisher.publish(messages)) < len(messages):
             raise Unavailable("some announcements were not accepted; the page is repeated at the next run")
+        behind = begun.behind + len(missing)
+        are_few = behind <= self.pace.page and len(begun.late) == begun.behind
+        after = replace(
+            begun,
+            places=places,
+            checked=begun.checked + len(streams),
+            behind=behind,
+            late=(*begun.late, *(event.stream for event, _ in missing)) if are_few else (),
+            incomplete=(*begun.incomplete, *(IncompleteStream(event.stream, why) for event, why in missing))[:_SHOWN],
+        )
+        self._save(now, after if streams and not now.wanted else self._after_pass(after))
+        return len(missing)
+
+    def _next_page(self, now: Generations) -> tuple[Sequence[str], Mapping[str, int]]:
+        """Return the next streams to check, none after the last page, and the places up to which this goes."""
+        if now.wanted:
+            return now.wanted, {}
+        for source in sources_of(self.read_model):
+            kind = source.aggregate.name
+            if page := self.log.of_types([source.first_event], now.places.get(kind, 0), self.pace.page):
+                return [first.event.stream for first in page], {**now.places, kind: page[-1].position}
+        return (), now.places
+
+    async def _missing(self, now: Generations, last: Sequence[EventRecord]) -> list[tuple[EventRecord, str | None]]:
+        """Return those of the streams' last events that the documents have not applied, each with the error that a
+        delivery has noted since the pass before."""
+        assert now.other is not None
+        missing: list[tuple[EventRecord, str | None]] = []
+        for source in sources_of(self.read_model):
+            events = [event for event in last if event.stream.startswith(f"{source.aggregate.name}-")]
+            late = await not_yet_in(self.queries, stored_in(source.name, now.other), events)
+            keys = [event.stream.partition("-")[2] for event in late] if now.passes else []
+            failures = await self.queries.get_many(stored_in(source.name + FAILURES, now.other), keys) if keys else {}
+            missing += [(event, failures.get(event.stream.partition("-")[2], {}).get("error")) for event in late]
+        return missing
 
     def _announcement(self, event: EventRecord) -> ForSubscription:
         message = announcement(event)
         subscription = subscription_of(f"project_{self.read_model}", message.topic)
         return ForSubscription(subscription, message.id, message.topic, message.body(), message.attributes())
 
-    def _with_missing(self, now: Generations, missing: Sequence[EventRecord]) -> Generations:
-        behind = now.behind + len(missing)
-        are_few = behind <= self.pace.page and len(now.late) == now.behind
-        late = (*now.late, *(event.stream for event in missing)) if are_few else ()
-        return replace(now, behind=behind, late=late)
+    def _after_pass(self, now: Generations) -> Generations:
+        """Return the switched generations if nothing is missing, otherwise the start of another pass."""
+        assert now.other is not None
+        collections = [stored_in(source.name, now.other) for source in sources_of(self.read_model)]
+        applied = sum(awaited(self.queries.extent(one), _QUERY_SECONDS).events for one in collections)
+        missing = max(0, now.events - applied) if not now.behind else 0
+        if not now.behind and not missing:
+            return generations.switched(replace(now, state="KEPT", missing_events=0), now.other)
+        passes, since = now.passes + 1, clock.now()
+        return replace(now, since=since, wanted=now.late, places={}, passes=passes, missing_events=missing)
 
     def _save(self, before: Generations, after: Generations) -> None:
         """Store the progress, unless another run or an admin has changed it meanwhile."""
-        change_generations(self.models, self.read_model, lambda now: after if now == before else None)
+        generations.change_generations(self.models, self.read_model, lambda now: after if now == before else None)
 
     def _delete(self, now: Generations) -> int:
         assert now.other is not None
         for source in sources_of(self.read_model):
-            if deleted := self.models.delete(stored_in(source.name, now.other), self.pace.page):
-                return deleted
+            for collection in (source.name, source.name + FAILURES):
+                if deleted := self.models.delete(stored_in(collection, now.other), self.pace.page):
+                    return deleted
         self._save(now, Generations(now.live, newest=now.newest))
         return 0
-
-
-def _after_page(now: Generations, kind: str, page: Sequence[PositionedEvent]) -> Generations:
-    return replace(now, places={**now.places, kind: page[-1].position}, checked=now.checked + len(page))
-
-
-def _next_pass(now: Generations) -> Generations:
-    return Generations(now.live, now.other, now.state, now.newest, clock.now(), wanted=now.late, passes=now.passes + 1)

@@ -17,7 +17,7 @@ import structlog
 from shared.dead_letters.protocol import DeadLetters, describe_error, fingerprint
 from shared.domain.errors import Invalid
 from shared.event_store.aggregates import announced
-from shared.messaging.envelope import TYPE, Message, Push, command_from, decode_message, decode_push
+from shared.messaging.envelope import SUBJECT, Message, Push, command_from, decode_message, decode_push
 from shared.monitoring.recorder import watched
 from shared.observability.context import SpanKind, annotate, caused_by, fresh, handling
 from shared.read_models.documents import Collection, sources_of
@@ -41,7 +41,6 @@ Document = TypeVar("Document")
 _log = structlog.get_logger()
 
 _NOTING_SECONDS = 1.0
-_PAGE = 500  # events of one stream that are in memory at one time
 _MAX_PUSH = 20_000_000  # bytes: the largest Pub/Sub message, in base64, with its attributes
 
 
@@ -161,14 +160,15 @@ def projection(
         given, declared = [one.collection for one in projections], sources_of(collection.name)
         if given != declared:
             raise LookupError(f"{apply.__name__} must keep {_names(declared)}; it keeps {_names(given)}")
-        by_type = {kind.__name__: one for one in projections for kind in one.collection.aggregate.event_types}
+        by_aggregate = {one.collection.aggregate.name: one for one in projections}
 
         @wraps(apply)
         def update(message: Message, engines: Engines) -> None:
             event = announced(message)
-            if event.type not in by_type:
-                raise Invalid(f"{event.type!r:.100} is no event for {apply.__name__}", TYPE)
-            project(engines.read_models, by_type[event.type], event, _missing(engines))
+            chosen = by_aggregate.get(event.stream.partition("-")[0])
+            if chosen is None:
+                raise Invalid(f"{event.stream!r:.100} is no stream of {', '.join(by_aggregate)}", SUBJECT)
+            project(engines.read_models, chosen, event, engines.event_store)
 
         return message_subscriber(update)
 
@@ -177,10 +177,6 @@ def projection(
 
 def _names(collections: Sequence[Collection[Any]]) -> str:
     return ", ".join(collection.name for collection in collections)
-
-
-def _missing(engines: Engines) -> Callable[[str, int], Sequence[Any]]:
-    return lambda stream, after: [entry.event for entry in engines.event_store.read_stream(stream, after, _PAGE)]
 
 
 def scheduled(handle: Callable[[Engines], int]) -> HttpFunction:

@@ -1,7 +1,7 @@
 """schema.graphql keeps the contract with its clients, and every field of it resolves."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as default
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from pydantic.alias_generators import to_snake
 from shared.api import operation
 from shared.api.schema import UnboundField, bound, merged, resolvers, schema
 from shared.config.manifest import ROOT
+from shared.read_models.generations import IncompleteStream, change_generations
 from tests.shop_in_memory import ShopInMemory
 from tests.streams import with_settings
 
@@ -131,6 +132,8 @@ def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
     shop.settle()
     shop.ask(f'mutation {{ adjustStock(id: "{product}", delta: 1) {{ id }} }}')
     shop.ask("{ products { id } }")
+    incomplete = (IncompleteStream(f"order-{order}"),)
+    change_generations(shop.engines.read_models, "orders", lambda now: replace(now, incomplete=incomplete))
     shop.engines.recorder.flush()
     letter = shop.engines.dead_letters.latest(1, 0)[0]
     ids = {"order": order, "saga": order, "product": product, "category": category, "deadLetter": str(letter.id)}

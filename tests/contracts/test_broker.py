@@ -125,6 +125,7 @@ def test_a_dead_letter_is_published_again_exactly_as_before(
     encoded = base64.b64encode(data).decode()
     push = Push(PushedMessage("1", encoded, own), "projects/p/subscriptions/worker.things")
     again = decode_dead_letter(push, "things").letter.for_its_subscription()
+    assert again
     assert broker.publish([again]) == [again.id]
     eventually(lambda: len(endpoints.pushed["worker"]) == 1)
     message = endpoints.pushed["worker"][0].message

@@ -17,8 +17,8 @@ from shared.dead_letters.memory import MemoryDeadLetters
 from shared.dead_letters.postgres import TROUBLES, PostgresDeadLetters
 from shared.dead_letters.protocol import (
     DeadLetter,
-    DeadLetterDelivery,
     DeadLetters,
+    LetterDelivery,
     LetterFilter,
     Trouble,
     decode_dead_letter,
@@ -87,7 +87,7 @@ def test_failures_are_counted_by_source_and_outlive_their_letters(letters: DeadL
     assert letters.traffic(ALWAYS, ALWAYS)["order-saga.order-events"].lately == 0
 
 
-def loaded(letters: DeadLetters, one: DeadLetterDelivery | DeadLetter) -> DeadLetter:
+def loaded(letters: DeadLetters, one: LetterDelivery | DeadLetter) -> DeadLetter:
     found = letters.load(one.id if isinstance(one, DeadLetter) else one.letter.id)
     assert found
     return found
@@ -97,7 +97,13 @@ def retried(letters: DeadLetters, one: DeadLetter) -> ForSubscription:
     """Retry a letter and return the message that is published."""
     (claimed,) = letters.claim(LetterFilter(one.id), 1)
     letters.settle([claimed], datetime.now(UTC), "ann")
-    return claimed.for_its_subscription()
+    return message_of(claimed)
+
+
+def message_of(letter: DeadLetter) -> ForSubscription:
+    message = letter.for_its_subscription()
+    assert message
+    return message
 
 
 def kinds(letters: DeadLetters, one: DeadLetter) -> list[str]:
@@ -158,7 +164,7 @@ def test_a_message_that_fails_again_before_its_retry_is_recorded_stays_pending(l
     one = recorded(letters, ours())
     (claimed,) = letters.claim(LetterFilter(one.id), 1)
     at = datetime.now(UTC)
-    letters.record(decode_dead_letter(pushed(claimed.for_its_subscription().attributes()), "order-events"))
+    letters.record(decode_dead_letter(pushed(message_of(claimed).attributes()), "order-events"))
     letters.settle([claimed], at, "ann")
     assert loaded(letters, one).status == "PENDING"
     assert sorted(kinds(letters, one)) == ["FAILED", "FAILED", "RETRIED"]
@@ -178,7 +184,7 @@ def test_two_foreign_messages_that_are_alike_are_two_letters(letters: DeadLetter
 def test_a_letter_is_published_as_before_and_for_one_subscription_only() -> None:
     given = ours(colour="green", topic="blue", retry="x")
     push = pushed(given, base64.b64encode(b"\x00\xff{").decode())
-    again = decode_dead_letter(push, "order-events").letter.for_its_subscription()
+    again = message_of(decode_dead_letter(push, "order-events").letter)
     assert again.body() == b"\x00\xff{"
     assert again.attributes() == given | {ONLY_FOR: SOURCE, "dead-letter": str(again.id)}
     assert original_attributes(again.attributes()) == given

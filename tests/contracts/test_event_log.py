@@ -30,13 +30,14 @@ from shared.event_store.log import (
 )
 from shared.event_store.memory import MemoryEventLog, MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
-from shared.event_store.protocol import Append, EventLog, EventRecord, EventStore
+from shared.event_store.protocol import Append, Checkpoint, EventLog, EventRecord, EventStore
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
 from tests.databases import nodes
 
 NOW = datetime.now(UTC)
+PLACE = {"epoch": 1, "transaction_id": 2**40, "position": 1}
 Both = tuple[EventStore, EventLog]
 
 
@@ -92,15 +93,16 @@ def test_a_stream_is_read_by_version_and_type(both: Both) -> None:
     ]
 
 
-def test_the_last_event_of_each_stream_before_a_moment_is_found(both: Both) -> None:
+def test_the_last_event_of_each_stream_up_to_a_place_is_found(both: Both) -> None:
     store, log = both
     events = written(store)
     last = {entry.stream: entry for entry in events}
     wanted = [*last, "other-1"]
-    assert {entry.event.stream: entry.event for entry in log.last_of(wanted, datetime.now(UTC))} == last
+    assert {entry.event.stream: entry.event for entry in log.last_of(wanted, store.end())} == last
     before = {entry.stream: entry for entry in events[:7]}
-    assert {entry.event.stream: entry.event for entry in log.last_of(wanted, events[7].recorded_at)} == before
-    assert log.last_of(wanted, events[0].recorded_at) == log.last_of([], datetime.now(UTC)) == []
+    place = store.read_all(Checkpoint(), 7)[-1].checkpoint
+    assert {entry.event.stream: entry.event for entry in log.last_of(wanted, place)} == before
+    assert log.last_of(wanted, Checkpoint()) == log.last_of([], store.end()) == []
 
 
 def test_recent_events_come_newest_first(both: Both) -> None:
@@ -268,7 +270,8 @@ def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
         (MADE_AFTER, {"types": ["Type3", "Type4"], "after": NOW - timedelta(days=1), "limit": 100}),
         (LATELY, {"types": ["Type3", "Type4"], "since": NOW - timedelta(minutes=5), "until": NOW}),
         (RECENT_OF_TYPES, {"types": ["Type3", "Type4", "Nothing"], "limit": 100}),
-        (LAST_OF, {"streams": [f"order-{n}" for n in range(200)], "before": NOW}),
+        (LAST_OF, {"streams": [f"order-{n}" for n in range(200)], **PLACE}),
+        (LAST_OF, {"streams": [f"order-{n}" for n in range(200)], **PLACE, "epoch": 0}),
     ],
 )
 def test_no_query_reads_the_whole_log(large: psycopg.Connection[TupleRow], query: str, values: dict[str, Any]) -> None:

@@ -26,7 +26,6 @@ from shared.config.manifest import manifest
 from shared.config.settings import Settings, service_name
 from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Publishable
-from shared.messaging.memory import dead_letter_attributes
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
 from shared.runtime.engines import Engines, use
@@ -170,7 +169,7 @@ class Shop(ShopInMemory):
         message = {"messageId": str(random.getrandbits(63)), "data": "cG9pc29u", "attributes": {"n": str(uuid7())}}
         name = f"projects/p/subscriptions/{source.name}"
         assert self.push("project_products", {"message": message, "subscription": name}).status_code >= 400
-        attributes = message["attributes"] | dead_letter_attributes(source, 10)  # type: ignore[operator]
+        attributes = message["attributes"] | {"CloudPubSubDeadLetterSourceSubscription": source.name}  # type: ignore[operator]
         body = {
             "message": {**message, "attributes": attributes},
             "subscription": f"record-dead-letter.{source.name}.dead",

@@ -1,12 +1,14 @@
 """Projections make the same documents from duplicates, in any order, and from last messages only."""
 
 import asyncio
+import base64
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 from google.cloud.firestore import AsyncClient, Client
@@ -19,6 +21,7 @@ from shared.domain.aggregate import Aggregate, Lifecycle, Ref
 from shared.domain.order import AGGREGATE_OF
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
+from shared.event_store.protocol import EventStore, LogEntry
 from shared.read_models.documents import (
     CATEGORIES,
     COLLECTIONS,
@@ -250,6 +253,110 @@ def test_the_histories_hold_nearly_every_event_type(shop: ShopInMemory) -> None:
     never = {kind.__name__ for kind in AGGREGATE_OF}
     never -= {event.type for event in shop.log()}
     assert never <= {"ShippingCancelled", "FulfilmentStopped", "OrderCancelled", "OrderCancellationRequested"}
+
+
+def announced(body: Json, version: int, about: Json | None = None, **attributes: str) -> Json:
+    """Return a push whose message announces another version, with other data (unless None) and attributes."""
+    message = body["message"]
+    hint = json.loads(base64.b64decode(message["data"]))
+    hint |= {"version": version} | ({} if about is None else {"data": about})
+    given = {**message["attributes"], **{f"ce-{name}": value for name, value in attributes.items()}}
+    return body | {
+        "message": message | {"data": base64.b64encode(json.dumps(hint).encode()).decode(), "attributes": given}
+    }
+
+
+def adjusted(product: str, delta: int) -> Json:
+    return {"product_id": product, "delta": delta}
+
+
+FORGED: dict[str, Callable[[Json, str], Json]] = {
+    "the next version": lambda body, product: announced(
+        body, 2, adjusted(product, 5000), type="StockAdjusted", id=str(uuid7())
+    ),
+    "the next version under a known id": lambda body, product: announced(
+        body, 2, adjusted(product, 5000), type="StockAdjusted"
+    ),
+    "a known version under another id": lambda body, product: announced(body, 1, id=str(uuid7())),
+    "a distant version": lambda body, product: announced(body, 2**31, id=str(uuid7())),
+    "an endless version": lambda body, product: announced(body, 10**4000, id=str(uuid7())),
+    "an unknown stream": lambda body, product: announced(body, 1, subject=f"product-{uuid7()}"),
+    "an unknown type": lambda body, product: announced(body, 2, {}, type="ProductEaten"),
+    "no stream": lambda body, product: announced(body, 1, subject="product-\0"),
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+def test_a_forged_message_changes_no_read_model_and_ends_as_a_dead_letter(
+    shop: ShopInMemory, read_models: Callable[[], BothSides], forge: Callable[[Json, str], Json]
+) -> None:
+    """It is refused again when an admin retries it."""
+    sides = read_models()
+    shop.engines.read_models = sides.models
+    product = shop.new_product()
+    shop.settle()
+    (genuine,) = shop.pushed("project_products")
+    before = asyncio.run(sides.queries().get_many("products", [product]))
+    assert before[product]["stock_quantity"] == 100
+    forged = forge(genuine.body, product)
+    response = shop.push("project_products", forged)
+    assert (response.status_code, response.json()["code"]) == (422, "INVALID_INPUT")
+    message = forged["message"]
+    shop.engines.broker.publish_raw("product-events", base64.b64decode(message["data"]), message["attributes"])
+    shop.settle()
+    retry = "mutation { retryDeadLetters { retried left } }"
+    assert shop.ask(retry)["retryDeadLetters"] == {"retried": 2, "left": 0}
+    shop.settle()
+    letters = shop.engines.dead_letters.latest(10)
+    assert [(letter.status, letter.attempts) for letter in letters] == [("PENDING", 20)] * 2
+    assert asyncio.run(sides.queries().get_many("products", [product])) == before
+
+
+def test_the_content_of_a_message_is_not_used(shop: ShopInMemory, read_models: Callable[[], BothSides]) -> None:
+    """The event comes from the event store, so an altered message makes the right document."""
+    sides = read_models()
+    shop.engines.read_models = sides.models
+    shop.deliver = lambda to, body: 204
+    product = shop.new_product()
+    shop.command("adjust_stock", {"productId": product, "delta": -5})
+    shop.settle()
+    created, changed = shop.pushed("project_products")
+    for altered in (
+        announced(changed.body, 2, adjusted(product, 5000)),
+        announced(created.body, 1, {"name": "free"}, type="ProductDeleted"),
+    ):
+        assert shop.push("project_products", altered).status_code == 204
+    found = asyncio.run(sides.queries().get_many("products", [product]))[product]
+    assert (found["stock_quantity"], found["version"], found["active"]) == (95, 2, True)
+
+
+class CountingStore:
+    """An event store that counts its reads."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.reads = 0
+
+    def read_stream(self, *page: Any) -> Sequence[LogEntry]:
+        self.reads += 1
+        entries: Sequence[LogEntry] = self._store.read_stream(*page)
+        return entries
+
+
+def test_a_delivery_in_order_costs_one_indexed_read(shop: ShopInMemory) -> None:
+    product = shop.new_product()
+    shop.settle()
+    shop.command("adjust_stock", {"productId": product, "delta": -5})
+    shop.settle()
+    (_, changed) = shop.pushed("project_products")
+    store = CountingStore(shop.engines.event_store)
+    shop.engines.event_store = cast(EventStore, store)
+    shop.engines.read_models = MemoryReadModels()
+    assert shop.push("project_products", shop.pushed("project_products")[0].body).status_code == 204
+    assert store.reads == 1
+    for _ in range(2):  # the second time it is a duplicate
+        assert shop.push("project_products", changed.body).status_code == 204
+    assert store.reads == 3
 
 
 def test_each_projection_of_the_manifest_is_declared_with_its_topics() -> None:

@@ -2,31 +2,42 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, cast
 
+import psycopg
 import pytest
 from google.cloud.firestore import AsyncClient, Client
+from uuid_utils.compat import uuid7
 
+from shared.config.settings import Settings
 from shared.domain.errors import Unavailable
-from shared.event_store.protocol import EventStore, LogEntry
+from shared.event_store.protocol import Append, EventRecord, EventStore, LogEntry
 from shared.messaging.envelope import ONLY_FOR
+from shared.observability.context import Context
 from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.generations import EveryGeneration, Generations, LiveGeneration, Pace, generations_of, stored_in
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Fields, MakeChange
+from shared.resilience import clock
 from shared.resilience.calls import Breaker
+from shared.runtime.engines import using
+from tests.fakes import method_replaced
 from tests.shop_in_memory import Json, ShopInMemory
 
 PRODUCTS = "{ products(limit: 1000) { id name stockQuantity reservedQuantity } }"
-STATUS = "{ projectionStatus { name lagEvents generations { live other state passes checked streams behind } } }"
+STATUS = """{ projectionStatus { name lagEvents generations {
+    live other state passes checked streams behind missingEvents incomplete { stream error }
+} } }"""
 NEW = "mutation ($name: String!) { rebuildProjection(name: $name) { generations { live other state } } }"
-SWITCH = (
-    "mutation ($name: String!, $to: Int!) { switchProjection(name: $name, to: $to) { generations { live other state }}}"
-)
+SWITCH = """mutation ($name: String!, $to: Int!, $force: Boolean) {
+    switchProjection(name: $name, to: $to, force: $force) { generations { live other state } }
+}"""
 DROP = "mutation ($name: String!) { dropProjectionGeneration(name: $name) { generations { live other state } } }"
 
 Documents = Mapping[str, Fields]
@@ -55,7 +66,8 @@ def busy_shop(shop: ShopInMemory) -> ShopInMemory:
 
 
 def documents(shop: ShopInMemory, collection: str, generation: int) -> Documents:
-    return stored(shop).documents(stored_in(collection, generation))
+    ids = {event.stream.partition("-")[2] for event in shop.log()}
+    return asyncio.run(stored(shop).get_many(stored_in(collection, generation), sorted(ids)))
 
 
 def stored(shop: ShopInMemory) -> MemoryReadModels:
@@ -189,9 +201,15 @@ def test_the_status_shows_the_progress_of_a_pass(busy_shop: ShopInMemory, monkey
     stop_after(busy_shop, 2, monkeypatch)
     time.sleep(SOON)
     assert busy_shop.call("continue_rebuilds").status_code == 503
-    (told,) = [one for one in busy_shop.ask(STATUS)["projectionStatus"] if one["name"] == "project_products"]
-    found = told["generations"]
+    found = progress(busy_shop)
     assert (found["checked"], found["streams"], found["behind"]) == (6, 7, 6)
+
+
+def progress(shop: ShopInMemory) -> Json:
+    """Return what the status tells of the generations of the products' read model."""
+    (told,) = [one for one in shop.ask(STATUS)["projectionStatus"] if one["name"] == "project_products"]
+    found: Json = told["generations"]
+    return found
 
 
 def stop_after(shop: ShopInMemory, pages: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,14 +280,202 @@ def about(body: Json) -> str:
     return subject.removeprefix("product-")
 
 
-def test_a_stream_that_a_running_transaction_hides_from_the_log_is_checked(
-    busy_shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+def test_a_rebuild_waits_for_a_running_transaction_that_hides_streams_from_the_log(
+    shop_settings: Settings, event_store_url: str, command_url: str
 ) -> None:
-    monkeypatch.setattr(busy_shop.engines.event_log, "of_types", lambda *_: [])
-    busy_shop.ask(NEW, name="project_products")
-    run(busy_shop)
-    assert known(busy_shop, "products").live == 2
-    assert documents(busy_shop, "products", 2) == documents(busy_shop, "products", 1) != {}
+    """The hidden product was delivered before the rebuild began, so only the log can tell of it."""
+    urls: Json = {"event_store_url": event_store_url, "command_database_url": command_url}
+    shop = ShopInMemory(replace(shop_settings, profile="postgres", **urls))
+    shop.engines.pace = Pace(known_seconds=0.0, settled_seconds=SOON)
+    with using(shop.engines), closing(shop), psycopg.connect(event_store_url) as writer:
+        shown = shop.new_product()
+        shop.settle()
+        writer.execute("SELECT pg_current_xact_id()")
+        hidden = shop.new_product()
+        shop.settle()
+        shop.command("rebuild_projection", {"name": "project_products", "action": "REBUILD"})
+        run(shop)
+        assert known(shop, "products").live == 1
+        writer.commit()
+        run(shop)
+        assert known(shop, "products").live == 2
+        assert documents(shop, "products", 2).keys() == {shown, hidden}
+
+
+class Shifted(clock.World):
+    """A machine whose wall clock is wrong by so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._wrong = timedelta(seconds=seconds)
+
+    def now(self) -> datetime:
+        return super().now() + self._wrong
+
+
+CLOCKS = {
+    "the writers' is ahead": (3600, 0, 0),
+    "the writers' is behind": (-3600, 0, 0),
+    "the admin's is ahead": (0, 3600, 0),
+    "the admin's is behind": (0, -3600, 0),
+    "the rebuild's is ahead": (0, 0, 3600),
+    "the rebuild's is behind": (0, 0, -120),
+    "all differ": (300, -60, -7200),
+}
+
+
+@pytest.mark.parametrize("store", ["memory", "firestore"])
+@pytest.mark.parametrize("clocks", CLOCKS.values(), ids=CLOCKS)
+def test_no_event_is_left_out_whatever_the_clocks_say(
+    shop: ShopInMemory, clocks: tuple[float, float, float], store: str, request: pytest.FixtureRequest
+) -> None:
+    on_firestore = store == "firestore" and request.getfixturevalue("firestore")
+    queries = use_firestore(shop) if on_firestore else lambda: stored(shop)
+    writers, admin, rebuild = (Shifted(seconds) for seconds in clocks)
+    with clock.use(writers):
+        products = [shop.new_product() for _ in range(5)]
+        shop.command("adjust_stock", {"productId": products[0], "delta": 5})
+        shop.settle()
+    with clock.use(admin):
+        assert shop.command("rebuild_projection", {"name": "project_products", "action": "REBUILD"}).status_code == 200
+    with clock.use(rebuild):
+        run(shop)
+    assert known(shop, "products").live == 2
+    found = asyncio.run(queries().get_many(stored_in("products", 2), products))
+    assert {key: fields["version"] for key, fields in found.items()} == dict.fromkeys(products, 1) | {products[0]: 2}
+
+
+def use_firestore(shop: ShopInMemory) -> Callable[[], FirestoreQueries]:
+    """Keep the shop's read models in the emulator; return a function that makes queries for one event loop."""
+    project = f"rebuilding-{uuid7().hex}"
+
+    def queries() -> FirestoreQueries:
+        return FirestoreQueries(AsyncClient(project), Breaker("Firestore", 10, 5))
+
+    models = FirestoreReadModels(Client(project), Breaker("Firestore", 10, 5))
+    shop.engines.read_models, shop.engines.queries = EveryGeneration(models, 0.0), LiveGeneration(queries(), 0.0)
+    return queries
+
+
+def unreadable(shop: ShopInMemory, product: str, version: int, kind: str = "ProductEaten") -> str:
+    """Append an event that no code can read to a product's stream, and return the stream."""
+    stream = f"product-{product}"
+    record = EventRecord(uuid7(), stream, version, kind, 1, {}, Context("c", "k"), clock.now())
+    shop.engines.event_store.append(Append([record]))
+    shop.settle()
+    return stream
+
+
+def test_an_unreadable_stream_is_named_with_its_error_and_can_be_left_out(shop: ShopInMemory) -> None:
+    good, bad = shop.new_product(), shop.new_product()
+    stream = unreadable(shop, bad, 2)
+    shop.ask(NEW, name="project_products")
+    run(shop)
+    found = progress(shop)
+    assert (found["state"], found["checked"], found["behind"], found["streams"]) == ("BUILDING", 1, 1, 2)
+    (incomplete,) = found["incomplete"]
+    assert (incomplete["stream"], "ProductEaten" in incomplete["error"]) == (stream, True)
+    (error,) = shop.graphql(SWITCH, {"name": "project_products", "to": 2})["errors"]
+    assert error["extensions"] == {"code": "BUSINESS_RULE_VIOLATION", "field": ["to"]}
+    assert all(part in error["message"] for part in (stream, "ProductEaten", "force: true"))
+    shop.ask(SWITCH, name="project_products", to=2, force=True)
+    assert {one["id"] for one in shop.ask(PRODUCTS)["products"]} == {good}
+    run(shop)
+    kept = known(shop, "products")
+    assert (kept.live, kept.other, kept.state, [one.stream for one in kept.incomplete]) == (2, 1, "KEPT", [stream])
+    shop.ask(SWITCH, name="project_products", to=1)
+    assert {one["id"] for one in shop.ask(PRODUCTS)["products"]} == {good, bad}
+
+
+def test_an_unreadable_stream_is_named_on_firestore_too(shop: ShopInMemory, firestore: object) -> None:
+    use_firestore(shop)
+    stream = unreadable(shop, shop.new_product(), 2)
+    change = {"name": "project_products", "action": "REBUILD"}
+    shop.command("rebuild_projection", change)
+    run(shop)
+    (incomplete,) = known(shop, "products").incomplete
+    assert (incomplete.stream, "ProductEaten" in (incomplete.error or "")) == (stream, True)
+    switch = {"name": "project_products", "action": "SWITCH", "to": 2}
+    assert stream in shop.command("rebuild_projection", switch).json()["message"]
+    assert shop.command("rebuild_projection", switch | {"force": True}).json()["live"] == 2
+
+
+def test_only_admins_see_which_streams_are_unreadable(shop: ShopInMemory) -> None:
+    unreadable(shop, shop.new_product(), 2)
+    shop.ask(NEW, name="project_products")
+    run(shop)
+    told = shop.graphql(STATUS, headers={"Authorization": ""})["data"]["projectionStatus"]
+    assert [one["generations"]["incomplete"] for one in told] == [[], [], []]
+    assert progress(shop)["incomplete"]
+
+
+def test_a_stream_whose_first_event_is_unknown_is_missed_by_its_number(shop: ShopInMemory) -> None:
+    shop.new_product()
+    unreadable(shop, str(uuid7()), 1)
+    shop.ask(NEW, name="project_products")
+    run(shop)
+    found = progress(shop)
+    assert (found["live"], found["behind"], found["missingEvents"]) == (1, 0, 1)
+    (error,) = shop.graphql(SWITCH, {"name": "project_products", "to": 2})["errors"]
+    assert "no known event: 1." in error["message"]
+    shop.ask(SWITCH, name="project_products", to=2, force=True)
+    assert known(shop, "products").live == 2
+
+
+def test_a_failed_stream_completes_the_rebuild_once_it_can_be_read(shop: ShopInMemory) -> None:
+    product = shop.new_product()
+    shop.settle()
+    read = shop.engines.event_store.read_stream
+
+    def without_data(*page: Any) -> list[LogEntry]:
+        return [replace(entry, event=replace(entry.event, data={})) for entry in read(*page)]
+
+    with method_replaced(shop, "event_store.read_stream", without_data):
+        shop.ask(NEW, name="project_products")
+        run(shop)
+        (incomplete,) = progress(shop)["incomplete"]
+        assert incomplete["error"]
+    run(shop)
+    assert (known(shop, "products").live, set(documents(shop, "products", 2))) == (2, {product})
+
+
+def test_passes_in_vain_become_rare(shop: ShopInMemory) -> None:
+    pace, begun = Pace(1.0, 9.0), clock.now()
+    waits = []
+    for passes in range(12):
+        now = Generations(1, 2, "BUILDING", 2, begun, passes=passes)
+        after = [seconds for seconds in range(0, 1000, 10) if due_after(now, pace, seconds)]
+        waits.append(after[0])
+    assert waits == [10, 10, 10, 10, 10, 20, 40, 80, 160, 320, 640, 640]
+
+
+def due_after(now: Generations, pace: Pace, seconds: float) -> bool:
+    with clock.use(Shifted(seconds)):
+        return now.is_due(pace)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"live": 1, "other": None, "state": None, "newest": 1},
+        {
+            "live": 1,
+            "other": 2,
+            "state": "BUILDING",
+            "newest": 2,
+            "since": "2026-01-01T00:00:00Z",
+            "places": {"product": 9},
+        }
+        | {"wanted": ["product-x"], "checked": 3, "behind": 2, "late": ["product-x"], "passes": 4},
+    ],
+)
+def test_a_rebuild_that_an_earlier_version_began_is_finished(shop: ShopInMemory, document: Fields) -> None:
+    product = shop.new_product()
+    shop.settle()
+    stored(shop).update("generations", "products", lambda _: Change(document))
+    if document["state"] is None:
+        shop.ask(NEW, name="project_products")
+    run(shop)
+    assert (known(shop, "products").live, set(documents(shop, "products", 2))) == (2, {product})
 
 
 class Noting(MemoryReadModels):
@@ -397,8 +603,17 @@ def test_an_invalid_name_is_refused(shop: ShopInMemory, name: str) -> None:
     assert shop.command("rebuild_projection", {"name": "project_orders", "action": "DELETE"}).status_code == 422
 
 
-@pytest.mark.parametrize("given", [{"action": "SWITCH"}, {"action": "DROP", "to": 1}, {"action": "SWITCH", "to": "1"}])
-def test_only_a_switch_takes_a_generation(shop: ShopInMemory, given: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"action": "SWITCH"},
+        {"action": "DROP", "to": 1},
+        {"action": "SWITCH", "to": "1"},
+        {"action": "REBUILD", "force": True},
+        {"action": "SWITCH", "to": 1, "force": "yes"},
+    ],
+)
+def test_only_a_switch_takes_a_generation_and_force(shop: ShopInMemory, given: dict[str, Any]) -> None:
     assert shop.command("rebuild_projection", {"name": "project_orders", **given}).status_code == 422
 
 
@@ -432,22 +647,18 @@ def test_no_stream_is_announced_again_before_every_process_knows(busy_shop: Shop
 
 def test_a_rebuild_on_firestore(busy_shop: ShopInMemory, firestore: object) -> None:
     """Use the collections, conditions and deletions of the emulator."""
-    models = FirestoreReadModels(Client("rebuilding"), Breaker("Firestore", 10, 5))
     shop = busy_shop
-    shop.engines.read_models = EveryGeneration(models, 0.0)
-    queries = FirestoreQueries(AsyncClient("rebuilding"), Breaker("Firestore", 10, 5))
-    shop.engines.queries = LiveGeneration(queries, 0.0)
+    queries = use_firestore(shop)
     shop.command("rebuild_projection", {"name": "project_categories", "action": "REBUILD"})
     run(shop)
-    assert generations_of(models, "categories").live == 2
+    assert known(shop, "categories").live == 2
 
     def there(generation: int) -> int:
-        queries = FirestoreQueries(AsyncClient("rebuilding"), Breaker("Firestore", 10, 5))
-        return asyncio.run(queries.extent(stored_in("categories", generation))).documents
+        return asyncio.run(queries().extent(stored_in("categories", generation))).documents
 
     assert (there(1), there(2)) == (3, 3)  # what is announced again mends the old one too
     shop.command("rebuild_projection", {"name": "project_categories", "action": "SWITCH", "to": 1})
     shop.command("rebuild_projection", {"name": "project_categories", "action": "DROP"})
     run(shop)
-    assert generations_of(models, "categories") == Generations(1, newest=2)
+    assert known(shop, "categories") == Generations(1, newest=2)
     assert (there(1), there(2)) == (3, 0)

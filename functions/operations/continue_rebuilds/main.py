@@ -13,10 +13,10 @@ _SECONDS = 36.0  # of each minute, divided equally, so that one rebuild does not
 
 @scheduled
 def continue_rebuilds(engines: Engines) -> int:
-    due = {name: rebuild for name in READ_MODELS if (rebuild := _rebuild(engines, name)).is_due}
+    due = {name: rebuild for name in READ_MODELS if (rebuild := _rebuild(engines, name)).now.is_due(engines.pace)}
     return attempt_all("rebuilds", {name: partial(it.advance, _SECONDS / len(due)) for name, it in due.items()})
 
 
 def _rebuild(engines: Engines, read_model: str) -> Rebuild:
-    log, models, queries = engines.event_log, engines.read_models, engines.queries.queries
-    return Rebuild(read_model, log, models, queries, engines.publisher, engines.pace)
+    store, log, models = engines.event_store, engines.event_log, engines.read_models
+    return Rebuild(read_model, store, log, models, engines.queries.queries, engines.publisher, engines.pace)

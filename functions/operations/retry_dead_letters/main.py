@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from shared.config.manifest import manifest
-from shared.dead_letters.protocol import LetterFilter, RetryDeadLetters, refuse, republish
+from shared.dead_letters.protocol import LetterFilter, RetryDeadLetters, refuse
 from shared.domain.errors import ConcurrencyError, Rejected
 from shared.resilience import clock
 from shared.runtime.command import admin_command
@@ -17,7 +17,13 @@ _BATCH, _SECONDS = 10, 6.0  # a message may have 10 MB, and the client waits for
 def retry_dead_letters(command: RetryDeadLetters, engines: Engines, call: Call) -> dict[str, int]:
     """Return how many letters were published; `left`: how many are still pending, for want of time or success."""
     if command.id:
-        return {"retried": _retry_one(command.id, engines, call)}
+        published, claimed = _retry(LetterFilter(command.id), 1, engines, call)
+        if claimed and not published:
+            raise Rejected("its data is not base64, or its consumer no longer exists; you can only discard it", ("id",))
+        try:
+            return {"retried": published or refuse(engines.dead_letters.load(command.id), "RETRIED")}
+        except ConcurrencyError:  # another caller is retrying it at this moment
+            return {"retried": 0}
     retried, tried, until = 0, list[UUID](), clock.monotonic() + _SECONDS
     while retried < command.limit and clock.monotonic() < until:
         untried = LetterFilter(None, command.source, tried)
@@ -29,20 +35,15 @@ def retry_dead_letters(command: RetryDeadLetters, engines: Engines, call: Call) 
     return {"retried": retried, "left": engines.dead_letters.pending(command.source)}
 
 
-def _retry_one(letter_id: UUID, engines: Engines, call: Call) -> int:
-    published, claimed = _retry(LetterFilter(letter_id), 1, engines, call)
-    if claimed and not published:
-        raise Rejected("its data is not base64, or its consumer no longer exists; you can only discard it", ("id",))
-    try:
-        return published or refuse(engines.dead_letters.load(letter_id), "RETRIED")
-    except ConcurrencyError:  # another caller is retrying it at this moment
-        return 0
-
-
 def _retry(wanted: LetterFilter, limit: int, engines: Engines, call: Call) -> tuple[int, list[UUID]]:
     """Claim and publish letters. Return how many were published, and the ids of those that were claimed."""
-    claimed = engines.dead_letters.claim(wanted, limit)
+    letters, at, accepted = engines.dead_letters, clock.now(), set[UUID]()
+    claimed = letters.claim(wanted, limit)
     consumers = {subscription.name for subscription in manifest().all_subscriptions}
-    ready = [letter for letter in claimed if letter.publishable and letter.source in consumers]
-    published = republish(engines.dead_letters, engines.publisher, claimed, ready, call.actor.name)
-    return published, [letter.id for letter in claimed]
+    messages = [letter.for_its_subscription() for letter in claimed if letter.source in consumers]
+    try:
+        accepted |= {*engines.publisher.publish([message for message in messages if message])}
+        letters.settle([letter for letter in claimed if letter.id in accepted], at, call.actor.name)
+    finally:
+        letters.release([letter for letter in claimed if letter.id not in accepted])
+    return len(accepted), [letter.id for letter in claimed]

@@ -41,8 +41,9 @@ _log = structlog.get_logger()
 async def projection_status(_: Any, info: Info) -> Sequence[Fields]:
     engines, queries = info.context.engines, info.context.queries
     found = await (projections(engines) if queries is engines.queries else _read(engines, queries))
-    hidden = {} if is_admin(info) else {"last_error": None}
-    return [projection | hidden for projection in found]
+    if is_admin(info):
+        return found
+    return [one | {"last_error": None, "generations": one["generations"] | {"incomplete": []}} for one in found]
 
 
 async def projections(engines: Engines) -> Sequence[Fields]:
@@ -54,8 +55,8 @@ async def rebuild_projection(_: Any, info: Info, name: str) -> Fields:
     return await _change_generation(info, name, "REBUILD")
 
 
-async def switch_projection(_: Any, info: Info, name: str, to: int) -> Fields:
-    return await _change_generation(info, name, "SWITCH", to=to)
+async def switch_projection(_: Any, info: Info, name: str, to: int, force: bool | None = None) -> Fields:
+    return await _change_generation(info, name, "SWITCH", to=to, **({"force": True} if force else {}))
 
 
 async def drop_projection_generation(_: Any, info: Info, name: str) -> Fields:

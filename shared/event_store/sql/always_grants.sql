@@ -23,6 +23,6 @@ BEGIN
     GRANT SELECT, DELETE ON idempotency TO shop_expiry;
 
     GRANT SELECT ON epochs, event_outbox, outbox, event_counts, events_counted, event_seconds TO shop_reporting;
-    GRANT SELECT ON epochs TO shop_rebuilding;
+    GRANT SELECT ON epochs, event_counts, events_counted, event_seconds TO shop_rebuilding;
 END
 $$;
