@@ -24,7 +24,7 @@ Password = Callable[[], str]
 STATEMENT_SECONDS = 15.0  # or the time that the request has left, when that is less
 _CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 1.0  # after which the server is asked whether it still has the connection
-_CHECK_SECONDS = 1.0  # for the answer
+_CHECK_SECONDS = 2.0  # for the answer
 # An open transaction that was forgotten holds back all readers of the log, so no transaction may idle.
 _LIMITS = "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s"
 # The server enforces the limits above; these settings detect a network that is gone.

@@ -3,23 +3,22 @@
 import inspect
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
-from typing import Any, get_type_hints
+from functools import cached_property, reduce
+from typing import Any
 from uuid import UUID
 
 import httpx
 from google.cloud import firestore
 
-from functions.projections.project_categories.main import membership, project_categories
-from functions.projections.project_orders.main import project_orders
-from functions.projections.project_products.main import project_products
+from functions.projections.project_categories import main as categories
+from functions.projections.project_orders import main as orders
+from functions.projections.project_products import main as products
 from scripts.local.token import PROJECT
 from shared.domain import events as e
 from shared.domain.aggregate import Aggregate, Lifecycle
-from shared.domain.category import CATEGORY
 from shared.domain.order import ORDER, Order, OrderStatus
 from shared.domain.product import PRODUCT, Product
 from shared.domain.values import adapter
@@ -27,17 +26,20 @@ from shared.event_store.aggregates import CODEC
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.postgres.pool import connect
+from shared.read_models.documents import CATEGORIES, CATEGORY_MEMBERS, ORDERS, PRODUCTS
+from shared.read_models.generations import GENERATIONS, stored_in
+from shared.read_models.project import Projection
 from tests.failure.breakable_shop import BreakableShop
 
 Fields = dict[str, Any]
 ENDS = (OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED)
-PROJECTIONS: Mapping[str, tuple[Aggregate[Any], Callable[..., Any]]] = {
-    "categories": (CATEGORY, inspect.unwrap(project_categories)),
-    "category_members": (PRODUCT, membership),
-    "products": (PRODUCT, inspect.unwrap(project_products)),
-    "orders": (ORDER, inspect.unwrap(project_orders)),
-}
-"""By collection: whose streams it follows, and the pure function that makes a document of one."""
+PROJECTIONS: Sequence[Projection[Any]] = (
+    Projection(CATEGORIES, categories.created, inspect.unwrap(categories.project_categories)),
+    Projection(CATEGORY_MEMBERS, categories.joined, categories.membership),
+    Projection(PRODUCTS, products.created, inspect.unwrap(products.project_products)),
+    Projection(ORDERS, orders.created, inspect.unwrap(orders.project_orders)),
+)
+"""The collections, each with the pure functions that make a document of a stream."""
 
 
 @dataclass(frozen=True)
@@ -163,23 +165,30 @@ def _parcels(books: Books) -> Iterator[str]:
 def _read_models(books: Books) -> Iterator[str]:
     """Every document is the fold of its stream, and no other is there."""
     client: Any = firestore.Client(PROJECT)
-    for collection, (aggregate, apply) in PROJECTIONS.items():
-        there = {snapshot.id: snapshot.to_dict() for snapshot in client.collection(collection).stream()}
-        made = {str(aggregate.id_of(events[0].stream)): _document(events, apply) for events in books.of(aggregate)}
-        if collection == "categories":
+    for projection in PROJECTIONS:
+        collection = projection.collection
+        place = stored_in(collection.name, _live_generation(client, collection.read_model))
+        there = {snapshot.id: snapshot.to_dict() for snapshot in client.collection(place).stream()}
+        streams = books.of(collection.aggregate)
+        made = {str(collection.aggregate.id_of(events[0].stream)): _document(projection, events) for events in streams}
+        if collection is CATEGORIES:
             made = {key: fields | {"product_count": _on_sale(books, key)} for key, fields in made.items()}
         for key in there.keys() | made.keys():
             found = {name: value for name, value in there.get(key, {}).items() if name in made.get(key, {})}
             if found != made.get(key):
-                yield f"{collection}/{key} is {there.get(key)}, the events say {made.get(key)}"
+                yield f"{collection.name}/{key} is {there.get(key)}, the events say {made.get(key)}"
     client.close()
 
 
-def _document(events: list[EventRecord], apply: Callable[..., Any]) -> Fields:
-    document = None
-    for event in events:
-        document = apply(document, CODEC.decode(event))
-    fields: Fields = adapter(get_type_hints(apply)["return"]).dump_python(document, mode="json")
+def _live_generation(client: Any, read_model: str) -> int:
+    generations = client.collection(GENERATIONS).document(read_model).get().to_dict() or {}
+    return int(generations.get("live", 1))
+
+
+def _document(projection: Projection[Any], events: list[EventRecord]) -> Fields:
+    first, *later = map(CODEC.decode, events)
+    document = reduce(projection.apply, later, projection.begin(first))
+    fields: Fields = adapter(projection.collection.document).dump_python(document, mode="json")
     return fields | {"version": len(events), "updated_at": events[-1].recorded_at}
 
 
