@@ -20,8 +20,8 @@ from shared.config.settings import Settings, settings
 from shared.postgres.pool import login_token
 
 PROCEDURE = """
-1. Stop the shop, so that nothing is written: Ctrl-C for scripts/dev. In the cloud, pause the schedules and remove the
-   invokers of the graphql function.
+1. Stop the shop, so that nothing is written: Ctrl-C for scripts/dev. In the cloud, pause the schedules and close the
+   graphql function: `gcloud run services update graphql --ingress=internal`.
 2. Put both databases back to one moment. From a dump: create two empty databases, set EVENT_STORE_URL and
    COMMAND_DATABASE_URL, then `scripts/restore load FOLDER`. In Cloud SQL both databases are in one instance: restore a
    backup or a point in time, then run the job shop-migrate with `--new-epoch`. Both ways create the functions' roles.

@@ -80,7 +80,8 @@ class Function:
     def database_roles(self) -> list[str]:
         """The PostgreSQL roles, made by the migrations, of a function that uses such a database."""
         has_any = {"event_store", "command_database"} & set(self.uses)
-        return [f"shop_{kind}" for kind in self.access or [self.group]] if has_any else []
+        kinds: Sequence[str] = self.access or [self.group]
+        return [f"shop_{kind}" for kind in kinds] if has_any else []
 
     @property
     def source(self) -> Path:
@@ -96,15 +97,6 @@ class Function:
     def read_model(self) -> str:
         """The read model that a projection keeps."""
         return self.name.removeprefix("project_")
-
-    @property
-    def trigger(self) -> str:
-        """What calls the function, in a few words for the documentation."""
-        if self.schedule:
-            return f"schedule {self.schedule.cron}"
-        if self.dead_letters:
-            return "every dead-letter topic"
-        return ", ".join(self.topics) or "HTTP"
 
 
 @strict

@@ -23,12 +23,8 @@ from shared.resilience import clock
 State = TypeVar("State")
 _log = structlog.get_logger()
 
-SNAPSHOT_EVERY = 100
-"""Events between two snapshots. To read a hundred events costs about as much as to read one snapshot."""
-
-_PAGE = 500
-"""Events of a history that are in memory at once."""
-
+SNAPSHOT_EVERY = 100  # events; to read a hundred of them costs about as much as to read one snapshot
+_PAGE = 500  # events of a history that are in memory at once
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 

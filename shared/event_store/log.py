@@ -46,9 +46,7 @@ OF_STREAMS: LiteralString = f"""
 WHERE stream = ANY(%(streams)s) AND position > %(after)s AND (type = ANY(%(types)s) OR %(types)s::text[] = '{{}}')
 ORDER BY position LIMIT %(limit)s
 """
-OF_IDS: LiteralString = f"""
-{_SELECT} FROM events WHERE id = ANY(%(ids)s) ORDER BY epoch, transaction_id, position
-"""
+OF_IDS: LiteralString = f"{_SELECT} FROM events WHERE id = ANY(%(ids)s) ORDER BY epoch, transaction_id, position"
 OF_PLACES: LiteralString = f"""
 {_SELECT} FROM events
 JOIN unnest(%(streams)s::text[], %(versions)s::integer[]) AS place (stream, version) USING (stream, version)
@@ -59,15 +57,13 @@ SELECT last.* FROM unnest(%(streams)s::text[]) AS wanted (name) CROSS JOIN LATER
     {_SELECT} FROM events WHERE stream = wanted.name AND recorded_at < %(before)s ORDER BY version DESC LIMIT 1
 ) AS last
 """  # noqa: S608
-RECENT: LiteralString = f"""
-{_SELECT} FROM events ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT %(limit)s
-"""
+_NEWEST_FIRST: LiteralString = "ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT %(limit)s"
+RECENT: LiteralString = f"{_SELECT} FROM events {_NEWEST_FIRST}"
 RECENT_OF_TYPES: LiteralString = f"""
 {_EACH_TYPE} (
-    {_SELECT}, epoch, transaction_id FROM events WHERE type = wanted.name
-    ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT %(limit)s
+    {_SELECT}, epoch, transaction_id FROM events WHERE type = wanted.name {_NEWEST_FIRST}
 ) AS chosen
-ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT %(limit)s
+{_NEWEST_FIRST}
 """
 LAST_MADE: LiteralString = f"""
 {_EACH_TYPE} (

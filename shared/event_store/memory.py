@@ -28,10 +28,8 @@ class MemoryEventStore:
         self._streams: dict[str, list[p.EventRecord]] = {}
         self._snapshots: dict[str, p.Snapshot] = {}
         self._records: dict[str, tuple[datetime, p.IdempotencyRecord]] = {}
-        self._keys_kept = keys_kept
         self._places: dict[str, Place] = {}
-        self._outbox = outbox or MemoryOutbox()
-        self._after_commit = after_commit
+        self._outbox, self._after_commit, self._keys_kept = outbox or MemoryOutbox(), after_commit, keys_kept
 
     def append(self, append: p.Append) -> None:
         with self._lock:
@@ -66,9 +64,8 @@ class MemoryEventStore:
 
     def read_all(self, after: p.Checkpoint, limit: int) -> list[p.LogEntry]:
         with self._lock:
-            start = after.position
-            events = self._log[start : start + limit]
-            return [p.LogEntry(p.Checkpoint(1, n, n), event) for n, event in enumerate(events, start + 1)]
+            events = self._log[after.position : after.position + limit]
+            return [p.LogEntry(p.Checkpoint(1, n, n), event) for n, event in enumerate(events, after.position + 1)]
 
     def end(self) -> p.Checkpoint:
         with self._lock:
@@ -82,11 +79,8 @@ class MemoryEventStore:
 
     def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, p.Snapshot]:
         with self._lock:
-            return {
-                stream: self._snapshots[stream]
-                for stream in streams
-                if stream in self._snapshots and self._snapshots[stream].schema_version == schema_version
-            }
+            existing = [self._snapshots[stream] for stream in streams if stream in self._snapshots]
+            return {snapshot.stream: snapshot for snapshot in existing if snapshot.schema_version == schema_version}
 
     def save_snapshot(self, snapshot: p.Snapshot) -> None:
         with self._lock:

@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import errors
 from psycopg.rows import TupleRow
-from psycopg.types.json import Json
 from pydantic_core import to_json
 
 from shared.domain.aggregate import Place, Placement, Remove
@@ -18,7 +16,7 @@ from shared.event_store import protocol as p
 from shared.event_store.aggregates import announcement
 from shared.messaging.outbox import LEASE_SECONDS, AfterCommit, OutboxTable
 from shared.observability.context import stored_context
-from shared.postgres.pool import Pool, Session
+from shared.postgres.pool import Pool
 
 COLUMNS: LiteralString = "id, stream, version, type, schema_version, data, metadata, recorded_at"
 """The columns that event_from expects."""
@@ -63,22 +61,9 @@ _RECORDED = """
 SELECT key, fingerprint, result FROM idempotency
 WHERE key = %s AND recorded_at > clock_timestamp() - make_interval(secs => %s)
 """
-_FORGET_KEYS = """
-DELETE FROM idempotency WHERE recorded_at < %(before)s AND key IN (
-    SELECT key FROM idempotency WHERE recorded_at < %(before)s ORDER BY recorded_at LIMIT %(limit)s
-)
-"""
 _SNAPSHOTS = """
 SELECT stream, version, schema_version, state, created_at, updated_at FROM snapshots
 WHERE stream = ANY(%s) AND schema_version = %s
-"""
-_SAVE_SNAPSHOT = """
-INSERT INTO snapshots (stream, version, schema_version, state, created_at, updated_at)
-VALUES (%(stream)s, %(version)s, %(schema_version)s, %(state)s, %(created_at)s, %(updated_at)s)
-ON CONFLICT (stream) DO UPDATE
-SET version = excluded.version, schema_version = excluded.schema_version, state = excluded.state,
-    updated_at = excluded.updated_at
-WHERE (snapshots.schema_version, snapshots.version) < (excluded.schema_version, excluded.version)
 """
 
 
@@ -99,7 +84,7 @@ class PostgresEventStore:
     def append(self, append: p.Append) -> None:
         simple = len(append.events) == 1 and not append.placements and append.record is None
         statement, values = _append_one(append.events[0]) if simple else _append_many(append, self._keys_kept)
-        with self._connection() as connection:
+        with self._pool.use("the event store") as connection:
             try:
                 written = connection.writer.execute(statement, (*values, self._lease_seconds)).rowcount
             except (errors.IntegrityError, errors.DeadlockDetected, errors.SerializationFailure) as error:
@@ -120,7 +105,7 @@ class PostgresEventStore:
         return self._entries(_READ_ALL, after.epoch, str(after.transaction_id), after.position, limit)
 
     def end(self) -> p.Checkpoint:
-        return next((p.Checkpoint(*row) for row in self._rows(_END)), p.Checkpoint())
+        return p.Checkpoint(*next(iter(self._rows(_END)), ()))
 
     def read_stream(self, stream: str, after: int, limit: int) -> list[p.LogEntry]:
         return self._entries(_READ_STREAM, stream, after, limit)
@@ -129,25 +114,19 @@ class PostgresEventStore:
         return {row[0]: p.Snapshot(*row) for row in self._rows(_SNAPSHOTS, list(streams), schema_version)}
 
     def save_snapshot(self, snapshot: p.Snapshot) -> None:
-        values = {**vars(snapshot), "state": Json(snapshot.state)}
-        with self._connection() as connection:
-            connection.execute(_SAVE_SNAPSHOT, values)
+        self._rows("SELECT save_snapshot(%s)", to_json(vars(snapshot)).decode())
 
     def recorded(self, key: str) -> p.IdempotencyRecord | None:
         return next((p.IdempotencyRecord(*row) for row in self._rows(_RECORDED, key, self._keys_kept)), None)
 
     def forget_keys(self, before: datetime, limit: int) -> int:
-        with self._connection() as connection:
-            return connection.execute(_FORGET_KEYS, {"before": before, "limit": limit}).rowcount
+        return int(self._rows("SELECT forget_keys(%s, %s)", before, limit)[0][0])
 
     def _entries(self, query: LiteralString, *values: object) -> list[p.LogEntry]:
         return [p.LogEntry(p.Checkpoint(*row[:3]), event_from(row[3:])) for row in self._rows(query, *values)]
 
     def _rows(self, query: LiteralString, *values: object) -> list[TupleRow]:
         return self._pool.rows("the event store", query, values)
-
-    def _connection(self) -> AbstractContextManager[Session]:
-        return self._pool.use("the event store")
 
 
 def _shop_error(error: psycopg.Error, append: p.Append) -> Exception:
@@ -203,19 +182,8 @@ def event_from(row: TupleRow) -> p.EventRecord:
     return p.EventRecord(event_id, stream, version, kind, schema_version, data, stored_context(metadata), recorded_at)
 
 
-# The lease is its own short transaction: locks held while publishing would hold back the readers of the log.
 EVENT_OUTBOX = OutboxTable(
-    claim=f"""
-WITH claimed AS (
-    UPDATE event_outbox SET leased_until = clock_timestamp() + make_interval(secs => %s)
-    WHERE position IN (
-        SELECT position FROM event_outbox WHERE leased_until < clock_timestamp()
-        ORDER BY position LIMIT %s FOR UPDATE SKIP LOCKED
-    )
-    RETURNING position
-)
-SELECT {COLUMNS} FROM claimed JOIN events USING (position) ORDER BY position
-""",  # noqa: S608
+    claim=f"SELECT {COLUMNS} FROM claim_events(%s, %s)",  # noqa: S608
     delete="DELETE FROM event_outbox o USING events e WHERE o.position = e.position AND e.id = ANY(%s)",
     backlog="SELECT count(*), min(recorded_at) FROM event_outbox JOIN events USING (position)",
     message=lambda row: announcement(event_from(row)),

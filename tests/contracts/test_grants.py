@@ -28,6 +28,7 @@ from shared.domain.errors import Unavailable
 from shared.event_store.log import PostgresEventLog
 from shared.messaging.envelope import Publishable
 from shared.messaging.memory import dead_letter_attributes
+from shared.monitoring.health import dependencies
 from shared.postgres.pool import connect
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
@@ -453,6 +454,18 @@ def test_a_function_sees_how_far_another_users_transaction_holds_the_log_back(se
             held_back = PostgresEventLog(pool).held_back()
     assert held_back.events == 1
     assert 7 <= held_back.oldest_transaction_seconds < 60
+
+
+@pytest.mark.parametrize("function", ["graphql", "relay_outbox", "report_metrics"])
+def test_a_function_says_that_its_database_was_restored(servers: Servers, shop: Shop, function: str) -> None:
+    servers.run("event_store", "UPDATE epochs SET cluster = cluster + 1")
+    try:
+        shop.as_itself(function)
+        (check,) = [one for one in dependencies(shop.of[function], function) if one.name == "event_store"]
+        with pytest.raises(Unavailable, match="was restored from a backup; run scripts/migrate"):
+            check.look()
+    finally:
+        servers.run("event_store", "UPDATE epochs SET cluster = cluster - 1")
 
 
 def test_graphql_cannot_read_recorded_results(servers: Servers) -> None:

@@ -1,4 +1,4 @@
--- What an append does in one statement, the counting of events, and how far the log is held back.
+-- What an append does in one statement, the outbox, snapshots, the counting of events, and how far the log is held back.
 
 -- Put a category or product below its category, or move it there.
 CREATE OR REPLACE FUNCTION place(item_stream text, item_parent text, item_name text) RETURNS void LANGUAGE plpgsql AS $$
@@ -82,6 +82,44 @@ BEGIN
     END IF;
     IF new_placements IS NOT NULL THEN PERFORM place_all(new_placements); END IF;
 END
+$$;
+
+-- Lease the oldest events whose lease has ended to the caller, which announces them, and return them. It is a short
+-- transaction of its own: locks held while publishing would hold back the readers of the log.
+CREATE OR REPLACE FUNCTION claim_events(lease_seconds double precision, batch integer) RETURNS SETOF events
+LANGUAGE sql AS $$
+    WITH claimed AS (
+        UPDATE event_outbox SET leased_until = clock_timestamp() + make_interval(secs => lease_seconds)
+        WHERE position IN (
+            SELECT position FROM event_outbox WHERE leased_until < clock_timestamp()
+            ORDER BY position LIMIT batch FOR UPDATE SKIP LOCKED
+        )
+        RETURNING position
+    )
+    SELECT events.* FROM claimed JOIN events USING (position) ORDER BY position
+$$;
+
+-- Save the snapshot unless its stream has one of a later version or of a newer schema.
+CREATE OR REPLACE FUNCTION save_snapshot(new_snapshot json) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO snapshots (stream, version, schema_version, state, created_at, updated_at)
+    SELECT stream, version, schema_version, state, created_at, updated_at FROM json_to_record(new_snapshot) AS s (
+        stream text, version integer, schema_version smallint, state jsonb, created_at timestamptz, updated_at timestamptz
+    )
+    ON CONFLICT (stream) DO UPDATE
+    SET version = excluded.version, schema_version = excluded.schema_version, state = excluded.state,
+        updated_at = excluded.updated_at
+    WHERE (snapshots.schema_version, snapshots.version) < (excluded.schema_version, excluded.version)
+$$;
+
+-- Delete up to `batch` of the oldest idempotency records that were made before a moment, and return how many.
+CREATE OR REPLACE FUNCTION forget_keys(before timestamptz, batch integer) RETURNS bigint LANGUAGE sql AS $$
+    WITH forgotten AS (
+        DELETE FROM idempotency WHERE recorded_at < before AND key IN (
+            SELECT key FROM idempotency WHERE recorded_at < before ORDER BY recorded_at LIMIT batch
+        )
+        RETURNING 1
+    )
+    SELECT count(*) FROM forgotten
 $$;
 
 -- Count up to `batch` further events and return how many there were. It neither delays appends nor waits for them: it
