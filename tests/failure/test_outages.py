@@ -135,6 +135,9 @@ def test_a_restart_of_postgresql_fails_no_request_once_it_is_back(shop: Breakabl
     assert ask_all_at_once() == []
     if how == "fail-over":
         shop.engines["PostgreSQL"].strand()
+        time.sleep(
+            20
+        )  # a fail-over takes longer than the 15 seconds for which a statement under way keeps its connection
     restart_postgres(shop.home / "postgres", "immediate" if how == "immediate" else "fast")
     time.sleep(1.5)
     assert ask_all_at_once() == []
