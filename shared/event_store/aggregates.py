@@ -23,12 +23,8 @@ from shared.resilience import clock
 State = TypeVar("State")
 _log = structlog.get_logger()
 
-SNAPSHOT_EVERY = 100
-"""Events between two snapshots. To read a hundred events costs about as much as to read one snapshot."""
-
-_PAGE = 500
-"""Events of a history that are in memory at once."""
-
+SNAPSHOT_EVERY = 100  # events; to read a hundred of them costs about as much as to read one snapshot
+_PAGE = 500  # events of a history that are in memory at once
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -166,12 +162,8 @@ CODEC = Codec(AGGREGATE_OF, UPCASTERS)
 
 def announcement(event: EventRecord) -> Message:
     """Return the message that announces an event: on the topic of its aggregate, with the event's own id."""
-    data = {
-        "version": event.version,
-        "schema_version": event.schema_version,
-        "data": event.data,
-        "recorded_at": event.recorded_at.isoformat(),
-    }
+    data = {"version": event.version, "schema_version": event.schema_version, "data": event.data}
+    data |= {"recorded_at": event.recorded_at.isoformat()}
     about = topic_of(event.stream), event.type, event.stream
     return Message(*about, data, event.metadata, id=event.id, time=event.recorded_at)
 

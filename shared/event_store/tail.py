@@ -40,13 +40,10 @@ class Log(Protocol[E_co]):
     def end(self) -> Checkpoint: ...
 
 
-PAGE = 500
-"""Entries in one read."""
+PAGE = 500  # entries in one read
 POLL_SECONDS = 0.2
-_MAX_PAUSE = 5.0
-"""Seconds between two tries when the log does not answer."""
-_READERS = 2
-"""How many subscribers at once read what they missed; the other connections are for queries."""
+_MAX_PAUSE = 5.0  # seconds between two tries when the log does not answer
+_READERS = 2  # subscribers that read at once what they missed; the other connections are for queries
 _log = structlog.get_logger()
 
 
@@ -58,8 +55,7 @@ class SubscriptionQuota:
     """Limits the open subscriptions of this process to `most`, and those of one client to `each` (0: no limit)."""
 
     def __init__(self, most: int, each: int) -> None:
-        self._most = most
-        self._each = each
+        self._most, self._each = most, each
         self._taken = Counter[str]()
 
     @property

@@ -3,22 +3,26 @@
 No retry loop of our own: the client retries transient failures, and the relay publishes the rest.
 """
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any
 from uuid import UUID
 
+import grpc
 import structlog
 from google.api_core import exceptions
 from google.cloud.pubsub_v1 import PublisherClient
 from google.cloud.pubsub_v1.publisher.exceptions import MessageTooLargeError
 from google.cloud.pubsub_v1.types import BatchSettings, PubsubMessage
 from google.pubsub_v1 import PublisherClient as GeneratedClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
 from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Publishable
 from shared.resilience import clock
-from shared.resilience.calls import Breaker, time_left
+from shared.resilience.calls import RECONNECT, Breaker, time_left
 
 _log = structlog.get_logger()
 
@@ -33,9 +37,19 @@ _BATCHING_PARAMETERS = {"self", "topic", "data", "ordering_key", "retry", "timeo
 """Attributes of these names cannot be keywords of the batching client's `publish`."""
 
 
+class ReconnectingTransport(PublisherGrpcTransport):
+    """Connects again within seconds after an outage."""
+
+    @classmethod
+    def create_channel(cls, *where: Any, options: Sequence[tuple[str, Any]] = (), **more: Any) -> grpc.Channel:
+        return super().create_channel(*where, options=[*options, RECONNECT], **more)
+
+
 def batching_client() -> PublisherClient:
     """Return a client that sends messages of 2 ms together. The caller closes it with `stop`."""
-    return PublisherClient(BatchSettings(max_latency=0.002))
+    emulated = "PUBSUB_EMULATOR_HOST" in os.environ  # then the library makes the channel, and the credentials
+    more = {} if emulated else {"transport": ReconnectingTransport}
+    return PublisherClient(BatchSettings(max_latency=0.002), **more)
 
 
 class PubSubPublisher:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 
+from shared.domain.errors import Unavailable
 from shared.postgres.pool import Password
 
 _LOCK = 7_309_112_244_661_237_001  # an arbitrary number that every migration uses
@@ -24,6 +25,10 @@ _FORMERLY = re.compile(r"^-- formerly: ([0-9a-f]{64})$", re.MULTILINE)
 
 class ChangedMigration(Exception):
     """A numbered file was edited after it had been applied."""
+
+
+class Restored(Unavailable):
+    """The database is a copy, or was put back to an earlier moment, and its log has not gone on in a new epoch yet."""
 
 
 def migrate(conninfo: str, folders: Sequence[Path], password: Password | None = None) -> list[str]:
@@ -49,12 +54,18 @@ def numbered(folders: Sequence[Path]) -> list[Path]:
 
 
 def missing(connection: psycopg.Connection, folders: Sequence[Path]) -> list[str]:
-    """Return the names of the numbered files that have not been applied: in an empty database, all of them."""
+    """Return the names of the numbered files that have not been applied: in an empty database, all of them.
+
+    Raise Restored when none is missing, but the database is a copy or an earlier state: readers of its log miss events.
+    """
     try:
         applied = {row[0] for row in connection.execute("SELECT name FROM migrations")}
     except psycopg.errors.UndefinedTable:
         applied = set()
-    return [file.name for file in numbered(folders) if file.name not in applied]
+    names = [file.name for file in numbered(folders) if file.name not in applied]
+    if not names and connection.execute("SELECT written_here()").fetchone() == (False,):
+        raise Restored("was restored from a backup; run scripts/migrate, then scripts/restore finish")
+    return names
 
 
 def _apply(connection: psycopg.Connection, file: Path, recorded: str | None) -> bool:

@@ -25,6 +25,9 @@ _log = structlog.get_logger()
 _CACHE_WAIT = 15.0
 """Seconds that a caller without an earlier deadline waits for a cached answer."""
 
+RECONNECT = ("grpc.max_reconnect_backoff_ms", 5_000)
+"""The option of a gRPC channel that bounds the pause between two attempts to connect; without it, two minutes."""
+
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 

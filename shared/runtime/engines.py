@@ -37,7 +37,7 @@ from shared.postgres.pool import Pool, connect, login_token
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import ReadModels
-from shared.resilience.calls import Breakers, SingleFlightCache, once
+from shared.resilience.calls import RECONNECT, Breakers, SingleFlightCache, once
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
@@ -138,6 +138,7 @@ class Engines:
 
         from shared.read_models.firestore import FirestoreReadModels
 
+        _reconnect_soon()
         client = self._made.enter_context(closing(Client(self.settings.project_id)))
         models = FirestoreReadModels(client, self.breakers["Firestore"])
         return EveryGeneration(models, self.pace.known_seconds)
@@ -150,6 +151,7 @@ class Engines:
 
         from shared.read_models.firestore import FirestoreQueries
 
+        _reconnect_soon()
         queries = FirestoreQueries(AsyncClient(self.settings.project_id), self.breakers["Firestore"])
         return LiveGeneration(queries, self.pace.known_seconds)
 
@@ -225,6 +227,16 @@ class Engines:
     def _pool(self, url: str) -> Pool:
         password = login_token if self.settings.database_iam else None
         return self._made.enter_context(connect(url, self.settings.pool_size, password))
+
+
+def _reconnect_soon() -> None:
+    """Bound gRPC's pause between two attempts to connect, which grows to two minutes. The library of Firestore has no
+    parameter for the options of its channels, only these lists."""
+    from google.cloud.firestore_v1 import base_client
+
+    for options in (base_client._DEFAULT_CHANNEL_OPTIONS, base_client._GRPC_MSG_SIZE_OPTIONS):
+        if RECONNECT not in options:
+            options.append(RECONNECT)
 
 
 def _of_the_settings() -> Engines:

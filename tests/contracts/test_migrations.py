@@ -123,7 +123,7 @@ def test_an_event_store_of_the_previous_release_is_upgraded(empty_database: str,
     with psycopg.connect(empty_database, autocommit=True) as connection:
         for statement, values in _events_as_previously("product-1", "product-2"):
             connection.execute(statement, values)
-    assert migrate(empty_database, EVENT_STORE) == ["0008_event_outbox.sql"]
+    assert migrate(empty_database, EVENT_STORE) == [name for name in names(EVENT_STORE) if name >= "0008"]
     assert migrate(empty_database, EVENT_STORE) == []
     assert catalogue(empty_database) == catalogue(make_conninfo(postgres, dbname="event_store"))
 
@@ -172,7 +172,7 @@ def test_a_command_database_of_the_previous_release_is_upgraded(empty_database: 
     with psycopg.connect(empty_database, autocommit=True) as connection:
         for statement, values in _records_as_previously(saga_id, sent, letter):
             connection.execute(statement, values)
-    assert migrate(empty_database, COMMAND_DATABASE) == ["0009_saga_outbox.sql"]
+    assert migrate(empty_database, COMMAND_DATABASE) == [name for name in names(COMMAND_DATABASE) if name >= "0009"]
     assert migrate(empty_database, COMMAND_DATABASE) == []
     assert catalogue(empty_database) == catalogue(make_conninfo(postgres, dbname="command"))
 

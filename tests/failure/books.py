@@ -3,7 +3,7 @@
 import inspect
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property, reduce
@@ -26,18 +26,20 @@ from shared.event_store.aggregates import CODEC
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.postgres.pool import connect
-from shared.read_models.documents import CATEGORIES, CATEGORY_MEMBERS, ORDERS, PRODUCTS, Collection
+from shared.read_models.documents import CATEGORIES, CATEGORY_MEMBERS, ORDERS, PRODUCTS
+from shared.read_models.generations import GENERATIONS, stored_in
+from shared.read_models.project import Projection
 from tests.failure.breakable_shop import BreakableShop
 
 Fields = dict[str, Any]
 ENDS = (OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED)
-PROJECTIONS: Mapping[Collection[Any], tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
-    CATEGORIES: (categories.created, inspect.unwrap(categories.project_categories)),
-    CATEGORY_MEMBERS: (categories.joined, categories.membership),
-    PRODUCTS: (products.created, inspect.unwrap(products.project_products)),
-    ORDERS: (orders.created, inspect.unwrap(orders.project_orders)),
-}
-"""The pure functions that make a document of a collection: from a stream's first event, and from each later one."""
+PROJECTIONS: Sequence[Projection[Any]] = (
+    Projection(CATEGORIES, categories.created, inspect.unwrap(categories.project_categories)),
+    Projection(CATEGORY_MEMBERS, categories.joined, categories.membership),
+    Projection(PRODUCTS, products.created, inspect.unwrap(products.project_products)),
+    Projection(ORDERS, orders.created, inspect.unwrap(orders.project_orders)),
+)
+"""The collections, each with the pure functions that make a document of a stream."""
 
 
 @dataclass(frozen=True)
@@ -163,24 +165,30 @@ def _parcels(books: Books) -> Iterator[str]:
 def _read_models(books: Books) -> Iterator[str]:
     """Every document is the fold of its stream, and no other is there."""
     client: Any = firestore.Client(PROJECT)
-    for collection, (begin, apply) in PROJECTIONS.items():
-        name, aggregate = collection.name, collection.aggregate
-        there = {snapshot.id: snapshot.to_dict() for snapshot in client.collection(name).stream()}
-        streams = books.of(aggregate)
-        made = {str(aggregate.id_of(events[0].stream)): _document(events, begin, apply) for events in streams}
+    for projection in PROJECTIONS:
+        collection = projection.collection
+        place = stored_in(collection.name, _live_generation(client, collection.read_model))
+        there = {snapshot.id: snapshot.to_dict() for snapshot in client.collection(place).stream()}
+        streams = books.of(collection.aggregate)
+        made = {str(collection.aggregate.id_of(events[0].stream)): _document(projection, events) for events in streams}
         if collection is CATEGORIES:
             made = {key: fields | {"product_count": _on_sale(books, key)} for key, fields in made.items()}
         for key in there.keys() | made.keys():
-            found = {field: value for field, value in there.get(key, {}).items() if field in made.get(key, {})}
+            found = {name: value for name, value in there.get(key, {}).items() if name in made.get(key, {})}
             if found != made.get(key):
-                yield f"{name}/{key} is {there.get(key)}, the events say {made.get(key)}"
+                yield f"{collection.name}/{key} is {there.get(key)}, the events say {made.get(key)}"
     client.close()
 
 
-def _document(events: list[EventRecord], begin: Callable[[Any], Any], apply: Callable[[Any, Any], Any]) -> Fields:
-    first, *later = (CODEC.decode(event) for event in events)
-    document = reduce(apply, later, begin(first))
-    fields: Fields = adapter(type(document)).dump_python(document, mode="json")
+def _live_generation(client: Any, read_model: str) -> int:
+    generations = client.collection(GENERATIONS).document(read_model).get().to_dict() or {}
+    return int(generations.get("live", 1))
+
+
+def _document(projection: Projection[Any], events: list[EventRecord]) -> Fields:
+    first, *later = map(CODEC.decode, events)
+    document = reduce(projection.apply, later, projection.begin(first))
+    fields: Fields = adapter(projection.collection.document).dump_python(document, mode="json")
     return fields | {"version": len(events), "updated_at": events[-1].recorded_at}
 
 

@@ -22,6 +22,7 @@ class Proxy:
         self.port: int = self._place.getsockname()[1]
         self._target = target
         self._open: set[StreamWriter] = set()
+        self._stranded: list[asyncio.Event] = []
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -38,6 +39,14 @@ class Proxy:
     def hang(self) -> None:
         """Accept everything, forward nothing."""
         self._do(self._flow(False))
+
+    def strand(self) -> None:
+        """Forget the connections without closing them, as a fail-over to another machine does; serve new ones."""
+        self._do(self._strand())
+
+    def point_at(self, target: str) -> None:
+        """Connect what comes to another target."""
+        self._target = target
 
     def restore(self) -> None:
         self._do(self._flow(True))
@@ -66,6 +75,12 @@ class Proxy:
         else:
             self._flowing.clear()
 
+    async def _strand(self) -> None:
+        self._flowing.clear()
+        self._stranded.append(self._flowing)
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
     async def _cut(self) -> None:
         self._server.close()
         for writer in self._open:
@@ -74,19 +89,21 @@ class Proxy:
         self._open.clear()
 
     async def _end(self) -> None:
-        self._flowing.set()
+        for flowing in (self._flowing, *self._stranded):
+            flowing.set()
         if rest := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(rest, timeout=5)
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         self._open.add(writer)
-        await self._flowing.wait()
+        flowing = self._flowing
+        await flowing.wait()
         if writer.is_closing():
             return
         with suppress(OSError):
             there = await self._connect()
             self._open.add(there[1])
-            await asyncio.gather(self._forward(reader, there[1]), self._forward(there[0], writer))
+            await asyncio.gather(self._forward(reader, there[1], flowing), self._forward(there[0], writer, flowing))
 
     async def _connect(self) -> tuple[StreamReader, StreamWriter]:
         if self._target.startswith("/"):
@@ -94,11 +111,12 @@ class Proxy:
         host, port = self._target.split(":")
         return await asyncio.open_connection(host, int(port))
 
-    async def _forward(self, reader: StreamReader, writer: StreamWriter) -> None:
+    async def _forward(self, reader: StreamReader, writer: StreamWriter, flowing: asyncio.Event) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
-                await self._flowing.wait()
+                await flowing.wait()
                 writer.write(data)
                 await writer.drain()
+        await flowing.wait()
         self._open.discard(writer)
         writer.close()

@@ -11,6 +11,7 @@ from threading import Event
 import httpx
 import pytest
 
+from tests.databases import restart_postgres
 from tests.end_to_end.running_shop import CREATE_ORDER, Fields, wait_until
 from tests.failure.books import comes_to_rest, open_books
 from tests.failure.breakable_shop import BreakableShop
@@ -115,3 +116,28 @@ def test_an_engine_that_goes_away_costs_no_order_and_the_shop_heals_by_itself(
     assert customers.accepted <= {str(order_id) for order_id in open_books(shop).orders}
     wait_until(lambda: not customers.ask("order").code, 15)  # a breaker lets one try again, then all
     assert shop.until_ended(shop.order(customers.product), 20)[0]["status"] == "CONFIRMED"
+
+
+@pytest.mark.parametrize("how", ["fast", "immediate", "fail-over"])
+def test_a_restart_of_postgresql_fails_no_request_once_it_is_back(shop: BreakableShop, how: str) -> None:
+    customers = Customers(shop, shop.product(stock=1000))
+    events = "{ recentEvents(limit: 5) { eventType } }"
+
+    def ask_all_at_once() -> list[object]:
+        """Return the errors of many more requests than there are connections."""
+        with ThreadPoolExecutor(8) as pool:
+            orders = [pool.submit(customers.ask, "order") for _ in range(16)]
+            queries = [pool.submit(shop.ask, events) for _ in range(16)]
+        return [order.result().code for order in orders if order.result().code] + [
+            query.result()["errors"] for query in queries if "errors" in query.result()
+        ]
+
+    assert ask_all_at_once() == []
+    if how == "fail-over":
+        shop.engines["PostgreSQL"].strand()
+        time.sleep(
+            20
+        )  # a fail-over takes longer than the 15 seconds for which a statement under way keeps its connection
+    restart_postgres(shop.home / "postgres", "immediate" if how == "immediate" else "fast")
+    time.sleep(1.5)
+    assert ask_all_at_once() == []

@@ -1,4 +1,4 @@
--- What an append does in one statement, and the counting of events.
+-- What an append does in one statement, the outbox, snapshots, the counting of events, and how far the log is held back.
 
 -- Put a category or product below its category, or move it there.
 CREATE OR REPLACE FUNCTION place(item_stream text, item_parent text, item_name text) RETURNS void LANGUAGE plpgsql AS $$
@@ -84,6 +84,44 @@ BEGIN
 END
 $$;
 
+-- Lease the oldest events whose lease has ended to the caller, which announces them, and return them. It is a short
+-- transaction of its own: locks held while publishing would hold back the readers of the log.
+CREATE OR REPLACE FUNCTION claim_events(lease_seconds double precision, batch integer) RETURNS SETOF events
+LANGUAGE sql AS $$
+    WITH claimed AS (
+        UPDATE event_outbox SET leased_until = clock_timestamp() + make_interval(secs => lease_seconds)
+        WHERE position IN (
+            SELECT position FROM event_outbox WHERE leased_until < clock_timestamp()
+            ORDER BY position LIMIT batch FOR UPDATE SKIP LOCKED
+        )
+        RETURNING position
+    )
+    SELECT events.* FROM claimed JOIN events USING (position) ORDER BY position
+$$;
+
+-- Save the snapshot unless its stream has one of a later version or of a newer schema.
+CREATE OR REPLACE FUNCTION save_snapshot(new_snapshot json) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO snapshots (stream, version, schema_version, state, created_at, updated_at)
+    SELECT stream, version, schema_version, state, created_at, updated_at FROM json_to_record(new_snapshot) AS s (
+        stream text, version integer, schema_version smallint, state jsonb, created_at timestamptz, updated_at timestamptz
+    )
+    ON CONFLICT (stream) DO UPDATE
+    SET version = excluded.version, schema_version = excluded.schema_version, state = excluded.state,
+        updated_at = excluded.updated_at
+    WHERE (snapshots.schema_version, snapshots.version) < (excluded.schema_version, excluded.version)
+$$;
+
+-- Delete up to `batch` of the oldest idempotency records that were made before a moment, and return how many.
+CREATE OR REPLACE FUNCTION forget_keys(before timestamptz, batch integer) RETURNS bigint LANGUAGE sql AS $$
+    WITH forgotten AS (
+        DELETE FROM idempotency WHERE recorded_at < before AND key IN (
+            SELECT key FROM idempotency WHERE recorded_at < before ORDER BY recorded_at LIMIT batch
+        )
+        RETURNING 1
+    )
+    SELECT count(*) FROM forgotten
+$$;
+
 -- Count up to `batch` further events and return how many there were. It neither delays appends nor waits for them: it
 -- counts only events that can no longer change, for one caller at a time. event_seconds ignores events that a writer's
 -- clock dates more than two minutes away.
@@ -122,4 +160,24 @@ BEGIN
     END IF;
     RETURN further;
 END
+$$;
+
+-- Return the age of the oldest transaction that holds back the log's readers, and how many committed events it hides from
+-- them, counted up to 100,000. Every transaction with an id counts, in whichever database of the server it runs.
+-- SECURITY DEFINER: pg_stat_activity shows when a transaction began only to its own user and to members of pg_monitor.
+-- Where the owner of this function is neither, the time of the oldest hidden event stands for it.
+CREATE OR REPLACE FUNCTION held_back(OUT oldest_transaction_seconds double precision, OUT events bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH hidden AS MATERIALIZED (
+        SELECT recorded_at FROM events
+        WHERE epoch = (SELECT max(epoch) FROM epochs) AND transaction_id >= pg_snapshot_xmin(pg_current_snapshot())
+        LIMIT 100000
+    ), running (since) AS (
+        SELECT coalesce(xact_start, (SELECT min(recorded_at) FROM hidden)) FROM pg_stat_activity
+        WHERE backend_xid IS NOT NULL
+        UNION ALL SELECT prepared FROM pg_prepared_xacts
+    )
+    SELECT coalesce(greatest(0, extract(epoch FROM clock_timestamp() - min(since))), 0)::double precision,
+        (SELECT count(*) FROM hidden)
+    FROM running
 $$;

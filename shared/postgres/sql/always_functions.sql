@@ -1,14 +1,29 @@
 -- Functions that every database has.
 
--- Transaction ids order a log (see SETTLED in event_store/postgres.py). A restored dump starts them anew, so each
--- stretch of a log that one cluster wrote is an epoch; the first migration on another cluster opens the next.
-CREATE OR REPLACE FUNCTION open_epoch(log regclass) RETURNS void LANGUAGE plpgsql AS $$
+-- Transaction ids order a log (see SETTLED in event_store/postgres.py). A restored dump starts them anew on another
+-- cluster, and a cluster restored to an earlier moment repeats those that were lost, on another timeline. So each stretch
+-- of a log that one timeline of one cluster wrote is an epoch.
+
+-- Return whether the last epoch belongs to this cluster and timeline. While it does not, readers of the log miss events.
+-- SECURITY DEFINER: every function's /health/ready asks, and few roles may read epochs.
+CREATE OR REPLACE FUNCTION written_here() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT cluster = system_identifier AND coalesce(timeline = timeline_id, true)
+    FROM epochs, pg_control_system(), pg_control_checkpoint() ORDER BY epoch DESC LIMIT 1
+$$;
+
+-- Open the next epoch unless the last belongs to this cluster and timeline. `anew`: open it in any case, for a backup that
+-- was restored in place and keeps both.
+CREATE OR REPLACE FUNCTION open_epoch(log regclass, anew boolean DEFAULT false) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     this_cluster bigint := (SELECT system_identifier FROM pg_control_system());
+    this_timeline integer := (SELECT timeline_id FROM pg_control_checkpoint());
 BEGIN
-    IF (SELECT cluster FROM epochs ORDER BY epoch DESC LIMIT 1) IS DISTINCT FROM this_cluster THEN
-        INSERT INTO epochs (cluster) VALUES (this_cluster);
+    IF anew OR written_here() IS DISTINCT FROM true THEN
+        INSERT INTO epochs (cluster, timeline) VALUES (this_cluster, this_timeline);
         EXECUTE format('ALTER TABLE %s ALTER COLUMN epoch SET DEFAULT %s', log, (SELECT max(epoch) FROM epochs));
+    ELSE  -- the timeline of an epoch that is older than this column
+        UPDATE epochs SET timeline = this_timeline WHERE timeline IS NULL AND epoch = (SELECT max(epoch) FROM epochs);
     END IF;
 END
 $$;
