@@ -70,7 +70,8 @@ SELECT position, clock_timestamp() + make_interval(secs => %s) FROM inserted
 
 _RECORDED = """
 SELECT key, fingerprint, result FROM idempotency
-WHERE key = %s AND recorded_at > clock_timestamp() - make_interval(secs => %s)
+WHERE key = ANY(%(keys)s) AND recorded_at > clock_timestamp() - make_interval(secs => %(kept)s)
+ORDER BY array_position(%(keys)s, key) LIMIT 1
 """
 _FORGET_KEYS = """
 DELETE FROM idempotency WHERE recorded_at < %(before)s AND key IN (
@@ -147,9 +148,9 @@ class PostgresEventStore:
         with self._connection() as connection:
             connection.execute(_SAVE_SNAPSHOT, values)
 
-    def recorded(self, key: str) -> IdempotencyRecord | None:
+    def recorded(self, *keys: str) -> IdempotencyRecord | None:
         with self._connection() as connection:
-            row = connection.execute(_RECORDED, (key, self._keys_kept)).fetchone()
+            row = connection.execute(_RECORDED, {"keys": [*keys], "kept": self._keys_kept}).fetchone()
             return IdempotencyRecord(*row) if row else None
 
     def forget_keys(self, before: datetime, limit: int) -> int:
