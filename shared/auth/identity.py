@@ -66,8 +66,8 @@ def role_of(claims: Mapping[str, Any], admin_email: str) -> Role:
     """Return the role in the claim `role`, READER for an unknown one. Without the claim, the user of a Google account
     with the verified address `admin_email` is an admin, and every other signed-in user is a writer.
 
-    An address that only Firebase has verified makes no admin: anybody could have registered it with a password, and a
-    token's provider is "password" for e-mail links too. Addresses are compared without case, and only in ASCII:
+    An address that only Firebase has verified makes no admin: an attacker could have registered it with a password,
+    and a token's provider is "password" for e-mail links too. Addresses are compared without case, and only in ASCII:
     elsewhere `lower` maps different letters to the same one.
     """
     match claims:

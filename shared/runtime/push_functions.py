@@ -15,7 +15,7 @@ import flask
 import structlog
 
 from shared.config.manifest import manifest
-from shared.dead_letters.protocol import DeadLetters, describe_error, fingerprint
+from shared.dead_letters.protocol import describe_error, fingerprint
 from shared.domain.errors import Forbidden, Invalid
 from shared.event_store.aggregates import announced
 from shared.messaging.envelope import TYPE, Message, Push, command_from, decode_message, decode_push
@@ -72,7 +72,7 @@ def message_subscriber(handle: Callable[[Message, Engines], None]) -> http.HttpF
     def decode_and_handle(push: Push, engines: Engines) -> None:
         if push.is_for_another:
             return
-        with _failures_noted(push, engines.dead_letters):
+        with _failures_noted(push, engines):
             message = decode_message(push)
             annotate(message=message.type, subject=message.subject)
             context = caused_by(message.context, str(message.id))
@@ -99,14 +99,14 @@ def _about(push: Push, topic: str) -> dict[str, str]:
 
 
 @contextmanager
-def _failures_noted(push: Push, letters: DeadLetters) -> Iterator[None]:
+def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
     """Store why a delivery failed, because Pub/Sub does not tell record_dead_letter, if that takes at most a second.
     The response neither waits longer nor depends on it."""
     try:
         yield
     except Exception as error:
         failure = describe_error(error)
-        noting = _noting_threads().submit(_note, letters, push, failure)  # without this thread's deadline
+        noting = _noting_threads().submit(_note, engines, push, failure)  # without this thread's deadline
         try:
             noting.result(_NOTING_SECONDS)
         except Exception as reason:
@@ -115,9 +115,9 @@ def _failures_noted(push: Push, letters: DeadLetters) -> Iterator[None]:
         raise
 
 
-def _note(letters: DeadLetters, push: Push, failure: str) -> None:
+def _note(engines: Engines, push: Push, failure: str) -> None:
     with deadline(_NOTING_SECONDS):
-        letters.note_failure(push.subscription_id, fingerprint(push.message), failure)
+        engines.dead_letters.note_failure(push.subscription_id, fingerprint(push.message), failure)
 
 
 @cache
