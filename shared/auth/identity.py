@@ -159,14 +159,14 @@ def _verified(token: str, audience: str) -> Mapping[str, Any]:
     from google.auth import jwt
     from google.oauth2 import id_token
 
+    if jwt.decode_header(token)["alg"] != "RS256":
+        raise ValueError("Google signs with RS256")
     if not token.endswith(_REMOVED_BY_CLOUD_RUN):
         verified: Mapping[str, Any] = id_token.verify_oauth2_token(token, _google(), audience, _CLOCK_SKEW)
         return verified
     claims: Mapping[str, Any] = jwt.decode(token, verify=False)
-    if jwt.decode_header(token)["alg"] != "RS256" or claims["aud"] != audience:
-        raise ValueError(f"it must be for {audience}")
-    if claims["exp"] + _CLOCK_SKEW < clock.now().timestamp():
-        raise ValueError("it has expired")
+    if claims["aud"] != audience or claims["exp"] + _CLOCK_SKEW < clock.now().timestamp():
+        raise ValueError(f"it has expired, or it is not for {audience}")
     return claims
 
 

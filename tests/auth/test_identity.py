@@ -11,6 +11,7 @@ import pytest
 from google.auth.exceptions import TransportError
 from google.oauth2 import id_token
 
+from scripts.local.token import PROJECT as EMULATED_PROJECT
 from scripts.local.token import emulator_token
 from shared.auth.identity import EmulatorInTheCloud, identify, refuse_emulator_in_the_cloud, require_caller, role_of
 from shared.auth.permissions import ANONYMOUS, Actor, Role
@@ -146,6 +147,13 @@ def test_the_role_follows_from_the_claims(changes: Claims, role: Role) -> None:
     assert actor(token(**changes)) == Actor("uid-1", role)
 
 
+def test_scripts_token_makes_an_admin_of_a_google_account_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
+    for provider, role in (("google.com", Role.ADMIN), ("password", Role.WRITER)):
+        header = f"Bearer {emulator_token(ADMIN, uid='ann', provider=provider)}"
+        assert identify(header, EMULATED_PROJECT, ADMIN) == Actor("ann", role)
+
+
 def test_without_an_admin_address_no_address_makes_an_admin() -> None:
     assert role_of({"email": "", "email_verified": True, **GOOGLE}, "") is Role.WRITER
 
@@ -234,6 +242,9 @@ def test_a_caller_that_cannot_be_verified_may_try_again(monkeypatch: pytest.Monk
     monkeypatch.setattr("google.oauth2.id_token._fetch_certs", down)
     with pytest.raises(Unavailable, match="cannot be verified"):
         require_caller(f"Bearer {service_token()}", GRAPHQL, HERE)
+    for header in ("", "Bearer x", f"Bearer {unsigned(email=GRAPHQL)}"):  # for these no key is needed
+        with pytest.raises(Forbidden):
+            require_caller(header, GRAPHQL, HERE)
 
 
 @pytest.mark.usefixtures("in_cloud_run")
