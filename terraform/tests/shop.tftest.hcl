@@ -131,31 +131,32 @@ run "every_function_knows_who_may_call_it_and_for_which_audience" {
   }
 
   assert {
-    condition = {
+    condition = alltrue([
       for name, service in google_cloud_run_v2_service.function :
-      name => { for env in service.template[0].containers[0].env : env.name => env.value if contains(["CALLERS", "AUDIENCE"], env.name) }
-      } == {
-      for name, function in local.manifest.functions : name => name == "graphql" ? {} : {
-        AUDIENCE = google_cloud_run_v2_service.function[name].custom_audiences[0]
-        CALLERS = (
-          try(function.schedule, null) != null ? "scheduler@shop-test-1.iam.gserviceaccount.com" :
-          length(try(function.topics, [])) > 0 || try(function.dead_letters, false) ? "push@shop-test-1.iam.gserviceaccount.com" :
-          name != "sandbox_provider" ? "somebody@shop-test-1.iam.gserviceaccount.com" :
-          join(" ", [for payer in range(4) : "somebody@shop-test-1.iam.gserviceaccount.com"])
-        )
-      }
-    }
+      { for env in service.template[0].containers[0].env : env.name => env.value }["AUDIENCE"] == service.custom_audiences[0]
+      && { for env in service.template[0].containers[0].env : env.name => env.value }["CALLERS"] == (
+        try(local.manifest.functions[name].schedule, null) != null ? "scheduler@shop-test-1.iam.gserviceaccount.com" :
+        length(try(local.manifest.functions[name].topics, [])) > 0 || try(local.manifest.functions[name].dead_letters, false) ? "push@shop-test-1.iam.gserviceaccount.com" :
+        name != "sandbox_provider" ? "somebody@shop-test-1.iam.gserviceaccount.com" :
+        join(" ", [for payer in range(4) : "somebody@shop-test-1.iam.gserviceaccount.com"])
+      )
+      if name != "graphql"
+    ])
     error_message = "a push comes from the push account, a schedule from the scheduler, a command from graphql, a payment from the steps that pay and ship"
+  }
+  assert {
+    condition     = !contains([for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name], "CALLERS")
+    error_message = "graphql answers every client"
   }
   assert {
     condition = alltrue([
       for name, subscription in google_pubsub_subscription.push :
-      [subscription.push_config[0].oidc_token[0].service_account_email] == local.callers[local.subscriptions[name].function]
+      subscription.push_config[0].oidc_token[0].service_account_email == join(" ", local.callers[local.subscriptions[name].function])
     ])
     error_message = "every subscription pushes as the account that its function takes"
   }
   assert {
-    condition     = alltrue([for name, job in google_cloud_scheduler_job.schedule : [job.http_target[0].oidc_token[0].service_account_email] == local.callers[name]])
+    condition     = alltrue([for name, job in google_cloud_scheduler_job.schedule : job.http_target[0].oidc_token[0].service_account_email == join(" ", local.callers[name])])
     error_message = "every schedule calls as the account that its function takes"
   }
 }
