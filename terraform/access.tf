@@ -10,17 +10,8 @@ resource "google_service_account" "function" {
   depends_on = [google_project_service.api]
 }
 
-# Anonymous clients can read the shop: GraphQL decides what each caller may do.
-resource "google_cloud_run_v2_service_iam_member" "everybody" {
-  for_each = { for name, function in local.functions : name => function if function.public }
-
-  name     = google_cloud_run_v2_service.function[each.key].name
-  location = var.region
-  role     = "roles/run.invoker"
-  member   = "allUsers"
-}
-
-# graphql sends the commands, and asks every function for its health (`serviceHealth`).
+# graphql sends the commands, and asks every function for its health (`serviceHealth`). Cloud Run cannot grant single paths, so
+# functions that are no commands themselves refuse graphql on every path but health and metrics (`callers` in functions.tf).
 resource "google_cloud_run_v2_service_iam_member" "called_by_graphql" {
   for_each = { for name, function in local.functions : name => function if !function.public }
 
@@ -32,10 +23,7 @@ resource "google_cloud_run_v2_service_iam_member" "called_by_graphql" {
 
 # Saga steps call the sandbox for charges, refunds and parcels.
 resource "google_cloud_run_v2_service_iam_member" "calls_the_sandbox" {
-  for_each = {
-    for name, function in local.functions : name => function
-    if function.calls == "payments" && var.payment_url == null || function.calls == "shipping" && var.shipping_url == null
-  }
+  for_each = local.calls_the_sandbox
 
   name     = google_cloud_run_v2_service.function["sandbox_provider"].name
   location = var.region

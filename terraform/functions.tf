@@ -8,8 +8,22 @@ locals {
     for name, function in local.functions : name => replace(local.url_of_services, "{service}", replace(name, "_", "-"))
   }
 
-  # The functions that only graphql may call: commands and the admins' operations.
-  called_by_graphql = { for name, function in local.functions : name => function if function.http && !function.public && name != "sandbox_provider" }
+  # The accounts that each function answers, except at its health and metrics: it verifies the caller's token itself
+  # (shared/auth/identity.py), because Cloud Run's IAM lets a caller reach all paths of a service or none.
+  callers = {
+    for name, function in local.functions : name => sort(
+      name == "sandbox_provider" ? [for payer in local.calls_the_sandbox : google_service_account.function[payer].email] :
+      function.schedule != null ? [google_service_account.scheduler.email] :
+      length(function.topics) > 0 || function.dead_letters ? [google_service_account.push.email] :
+      [google_service_account.function["graphql"].email]
+    ) if !function.public
+  }
+
+  # Saga steps call the sandbox for charges, refunds and parcels.
+  calls_the_sandbox = toset([
+    for name, function in local.functions : name
+    if function.calls == "payments" && var.payment_url == null || function.calls == "shipping" && var.shipping_url == null
+  ])
 
   payment_url  = coalesce(var.payment_url, "${replace(local.url_of_services, "{service}", "sandbox-provider")}/payments")
   shipping_url = coalesce(var.shipping_url, "${replace(local.url_of_services, "{service}", "sandbox-provider")}/shipments")
@@ -39,7 +53,7 @@ locals {
         variable => replace(local.database_url[use], "{user}", urlencode(google_sql_user.function[name].name))
         if contains(function.databases, use)
       },
-      contains(keys(local.called_by_graphql), name) ? { CALLER_EMAIL = google_service_account.function["graphql"].email } : {},
+      function.public ? {} : { CALLERS = join(" ", local.callers[name]), AUDIENCE = local.urls[name] },
       name == "graphql" ? {
         ADMIN_EMAIL              = var.admin_email
         COMMAND_URL              = local.url_of_services
@@ -69,6 +83,10 @@ resource "google_cloud_run_v2_service" "function" {
   location            = var.region
   labels              = local.labels
   deletion_protection = false # it holds no data
+
+  # Anonymous clients can read the shop: graphql decides what each caller may do. This asks for no grant to `allUsers`, which
+  # organizations with domain-restricted sharing forbid.
+  invoker_iam_disabled = each.value.public
 
   # Only the public function accepts requests from outside. Pub/Sub and Cloud Scheduler of the same project count as inside;
   # so do calls through the network (network.tf).

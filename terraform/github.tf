@@ -1,6 +1,7 @@
 # GitHub Actions may deploy if github_repository names a repository. There is no key: the token of one workflow run is exchanged
-# for one of Google's. A deployer can do everything that the shop can do, so access is narrow: one repository, its main branch,
-# and the GitHub environment named like `environment`, whose reviewers and branches GitHub checks before it issues the token.
+# for one of Google's. A deployer can do everything that the shop can do, so access is narrow: one repository, by its name and
+# its number, its main branch, and the GitHub environment named like `environment`, whose reviewers and branches GitHub checks
+# before it issues the token.
 
 variable "github_repository" {
   description = "The GitHub repository whose deploy workflow may deploy here, for example owner/name; null for none."
@@ -13,11 +14,28 @@ variable "github_repository" {
   }
 }
 
+variable "github_repository_id" {
+  description = "The number of that repository, which stays with it: its name can be registered by another owner after a renaming or deletion."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_repository_id == null || can(regex("^[1-9][0-9]*$", var.github_repository_id))
+    error_message = "github_repository_id must be a number, for example 1296269. `curl https://api.github.com/repos/OWNER/NAME` shows it as `id`."
+  }
+
+  validation {
+    condition     = (var.github_repository_id == null) == (var.github_repository == null)
+    error_message = "github_repository and github_repository_id must be set together. `curl https://api.github.com/repos/OWNER/NAME` shows the number as `id`."
+  }
+}
+
 locals {
   github = var.github_repository == null ? 0 : 1
 
   # One role for each kind of resource that Terraform creates, the same that scripts/deploy requires of a person
-  # (deploy_checks.py). They are on the project, because the resources do not exist yet.
+  # (deploy_checks.py). They are on the project, because the resources do not exist yet. The two roles for service accounts
+  # let the deployer act as every account of the project, also of others than the shop: README.md says what follows.
   deployer_roles = toset([
     "roles/artifactregistry.admin",         # the registry, and who may push
     "roles/cloudbuild.builds.editor",       # starts a build
@@ -70,11 +88,12 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   display_name                       = "GitHub Actions"
 
   attribute_mapping = {
-    "google.subject"       = "assertion.sub"
-    "attribute.repository" = "assertion.repository"
+    "google.subject"          = "assertion.sub"
+    "attribute.repository_id" = "assertion.repository_id"
   }
   attribute_condition = join(" && ", [
     "assertion.repository == '${var.github_repository}'",
+    "assertion.repository_id == '${var.github_repository_id}'",
     "assertion.ref == 'refs/heads/main'",
     "assertion.environment == '${var.environment}'",
   ])
@@ -99,7 +118,7 @@ resource "google_service_account_iam_member" "github_deploys" {
 
   service_account_id = google_service_account.deployer[0].name
   role               = "roles/iam.workloadIdentityUser"
-  member             = "principalSet://iam.googleapis.com/${google_iam_workload_identity_pool.github[0].name}/attribute.repository/${var.github_repository}"
+  member             = "principalSet://iam.googleapis.com/${google_iam_workload_identity_pool.github[0].name}/attribute.repository_id/${var.github_repository_id}"
 }
 
 resource "google_project_iam_member" "deployer" {

@@ -41,7 +41,7 @@ variable "image" {
 }
 
 variable "admin_email" {
-  description = "The user with this verified address is the shop's admin."
+  description = "The address of the shop's admin. scripts/deploy creates the user; a Google account with the address is an admin, too."
   type        = string
 
   validation {

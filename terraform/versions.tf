@@ -1,14 +1,15 @@
 terraform {
   required_version = ">= 1.9"
 
+  # Exact, so that a new release changes nothing by itself. .terraform.lock.hcl adds their checksums (README.md).
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = "~> 8.7"
+      version = "8.7.0"
     }
     google-beta = {
       source  = "hashicorp/google-beta"
-      version = "~> 8.7"
+      version = "8.7.0"
     }
   }
 

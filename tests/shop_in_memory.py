@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from threading import Barrier, Lock
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import flask
 import functions_framework
@@ -28,7 +28,7 @@ from shared.messaging.memory import Deliver
 from shared.runtime.engines import Engines, using
 from tests.conftest import free_port
 
-T = TypeVar("T")
+P = ParamSpec("P")
 R = TypeVar("R")
 Json = dict[str, Any]
 ADMIN = emulator_token("ann@example.com", role="admin")
@@ -109,9 +109,8 @@ class ShopInMemory:
     def call(self, function: str, body: bytes = b"", method: str = "POST", **request: Any) -> httpx.Response:
         client = cast(flask.Flask, app(function)).test_client()
         headers = {"X-Actor": "ann", "X-Role": "admin", **dict(request.pop("headers", None) or {})}
-        response = client.open(
-            "/", method=method, data=body, content_type="application/json", headers=headers, **request
-        )
+        request = {"path": "/", "content_type": "application/json", **request}
+        response = client.open(method=method, data=body, headers=headers, **request)
         return httpx.Response(response.status_code, headers=list(response.headers), content=response.data)
 
     def command(self, name: str, body: object, headers: Mapping[str, str] | None = None) -> httpx.Response:
@@ -182,12 +181,12 @@ def plain_logs() -> None:
     structlog.configure([structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
 
 
-def together(callers: int, call: Callable[[T], R]) -> Callable[[T], R]:
+def together(callers: int, call: Callable[P, R]) -> Callable[P, R]:
     """Return a function like `call` that makes its first `callers` calls return together, once all have their results."""
     barrier, first = Barrier(callers, timeout=PATIENCE), iter(range(callers))
 
-    def called(argument: T) -> R:
-        answer = call(argument)
+    def called(*arguments: P.args, **named: P.kwargs) -> R:
+        answer = call(*arguments, **named)
         if next(first, None) is not None:
             barrier.wait()
         return answer

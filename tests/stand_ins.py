@@ -1,12 +1,8 @@
-"""Stand-ins: parts of the shop that fail or hang on purpose, and engines used for a while."""
+"""Stand-ins: parts of the shop that fail or hang on purpose."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NoReturn
 
-import pytest
-
-from shared.runtime import engines as process
 from shared.runtime.engines import Engines
 
 
@@ -29,18 +25,6 @@ def raising(error: Exception) -> Callable[..., Any]:
         raise error
 
     return fail
-
-
-@contextmanager
-def using(chosen: Engines | Callable[[], Engines]) -> Iterator[None]:
-    """Replace the process's engines inside the block, by `chosen` or by what it makes when asked."""
-    with pytest.MonkeyPatch.context() as patch:
-        if isinstance(chosen, Engines):
-            patch.setattr(process, "_engines", chosen)
-        else:
-            patch.setattr(process, "_engines", None)
-            patch.setattr(process, "_chosen", chosen)
-        yield
 
 
 def close(engines: Engines) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
+from scripts.local.deploy_admin import create_admin
 from scripts.local.deploy_adopt import adopt_sign_in
 from scripts.local.deploy_checks import check
 from scripts.local.deploy_destroy import erase, take_down
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
             (erase if chosen.with_data else take_down)(shell, _terraform(shell, chosen, account))
         else:
             _prepare(shell, chosen)
-            deploy(shell, chosen, _terraform(shell, chosen, account))
+            deploy(shell, chosen, _terraform(shell, chosen, account), account)
         shell.tell("\nThis was a dry run: nothing was done." if shell.dry else "")
     except Stop as stop:
         print(f"\n{stop}", file=sys.stderr)
@@ -54,8 +55,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def deploy(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> None:
-    """Carry out every step. Raise Stop at the first that fails."""
+def deploy(shell: Shell, chosen: argparse.Namespace, terraform: Terraform, account: str) -> None:
+    """Carry out every step as `account`. Raise Stop at the first that fails."""
     shell.step("What the build needs")
     terraform.apply(terraform.plan("build", *targets(FOR_THE_BUILD)))
     shell.step("The image")
@@ -71,6 +72,9 @@ def deploy(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> No
     _run_job(terraform, "shop-migrate", "The migration failed, and no new code serves yet.")
     shell.step("Everything else")
     _apply(chosen, terraform, agreed, [])
+    shell.step("The admin")
+    is_person = not account.endswith("gserviceaccount.com")  # a workflow's log may be public
+    create_admin(shell, terraform.project, terraform.variables["admin_email"], show_link=is_person)
     _finish(shell, chosen, terraform)
 
 
@@ -166,7 +170,7 @@ def _finish(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> N
         shell.tell("  No order was placed; --smoke places one, which stays in the shop's history.")
     shell.step("Done")
     shell.tell(f"GraphQL:   {found['graphql_url']}/graphql")
-    shell.tell(f"Admin:     {terraform.variables['admin_email']}, signed in with that address verified")
+    shell.tell(f"Admin:     {terraform.variables['admin_email']}")
     shell.tell(f"Dashboard: {found['dashboard_url']}")
     shell.tell(f"Logs:      https://console.cloud.google.com/logs/query?project={chosen.project}")
 

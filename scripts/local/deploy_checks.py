@@ -36,6 +36,7 @@ RIGHTS = {
     "secretmanager.secrets.create": "roles/secretmanager.admin",
     "monitoring.alertPolicies.create": "roles/monitoring.admin",
     "firebaseauth.configs.create": "roles/identityplatform.admin",
+    "firebaseauth.users.create": "roles/identityplatform.admin",
     "serviceusage.apiKeys.create": "roles/serviceusage.apiKeysAdmin",
     "firebaserules.releases.create": "roles/firebaserules.admin",
 }

@@ -35,7 +35,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
         type=_shaped("region"),
         help=f"for everything, permanently ({DEFAULTS['region']})",
     )
-    parser.add_argument("--admin-email", type=_shaped("admin_email"), help="the shop's admin (you)")
+    parser.add_argument("--admin-email", type=_shaped("admin_email"), help="the shop's admin, who is created (you)")
     parser.add_argument(
         "--environment", choices=["staging", "prod"], help=f"the sizes to use ({DEFAULTS['environment']})"
     )

@@ -11,8 +11,13 @@ PROJECT = "shop-local"
 ADMIN_EMAIL = "admin@example.com"
 
 
-def emulator_token(email: str, uid: str | None = None, role: str | None = None, verified: bool = True) -> str:
-    """Return a token for `uid`, by default the part of the e-mail address before the @. `role`: the custom claim."""
+def emulator_token(
+    email: str, uid: str | None = None, role: str | None = None, verified: bool = True, provider: str = "google.com"
+) -> str:
+    """Return a token for `uid`, by default the part of the e-mail address before the @. `role`: the custom claim.
+
+    `provider`: how the user signed in, for example "password".
+    """
     user, now = uid or email.partition("@")[0], int(time.time())
     claims: dict[str, Any] = {
         "iss": f"https://securetoken.google.com/{PROJECT}",
@@ -24,7 +29,7 @@ def emulator_token(email: str, uid: str | None = None, role: str | None = None, 
         "exp": now + 365 * 24 * 3600,
         "email": email,
         "email_verified": verified,
-        "firebase": {"sign_in_provider": "custom", "identities": {"email": [email]}},
+        "firebase": {"sign_in_provider": provider, "identities": {"email": [email]}},
     }
     return ".".join([_encoded({"alg": "none", "typ": "JWT"}), _encoded(claims | ({"role": role} if role else {})), ""])
 
@@ -43,8 +48,10 @@ def main() -> int:
     )
     parser.add_argument("--uid", help="user id (the part of the address before the @)")
     parser.add_argument("--unverified", action="store_true", help="mark the address as not verified")
+    parser.add_argument("--password", action="store_true", help="a sign-in with a password instead of a Google account")
     chosen = parser.parse_args()
-    print(emulator_token(chosen.email, chosen.uid, chosen.role, not chosen.unverified))
+    provider = "password" if chosen.password else "google.com"
+    print(emulator_token(chosen.email, chosen.uid, chosen.role, not chosen.unverified, provider))
     return 0
 
 

@@ -1,12 +1,9 @@
 """Identify callers: users by their Firebase ID token, the shop's own functions by their service account's token."""
 
-import base64
-import binascii
-import json
 import os
 from asyncio import to_thread
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any
 from unicodedata import category
 from urllib.parse import urlsplit
@@ -15,11 +12,14 @@ import structlog
 
 from shared.auth.permissions import ANONYMOUS, DEVELOPER, SYSTEM, Actor, Role
 from shared.domain.errors import Forbidden, Unavailable
+from shared.resilience import clock
 
 _log = structlog.get_logger()
 
 _RESERVED = frozenset({ANONYMOUS.name, DEVELOPER.name, SYSTEM.name})  # a user with such an id would pass for the shop
 _CLOCK_SKEW = 10  # seconds between Google's clock and ours
+_REMOVED_BY_CLOUD_RUN = ".SIGNATURE_REMOVED_BY_GOOGLE"
+"""What Cloud Run puts in the place of a signature that it has verified, so that a function cannot reuse the token."""
 
 
 @lru_cache
@@ -54,34 +54,30 @@ def identify(authorization: str | None, project_id: str, admin_email: str) -> Ac
         return Actor(problem="the ID token has expired; sign in again")
     except auth.CertificateFetchError as error:
         _log.error("cannot verify tokens", reason=str(error))
-        raise Unavailable(
-            "ID tokens cannot be verified at the moment; try again in a few seconds", retry_after=5
-        ) from error
+        raise Unavailable("ID tokens cannot be verified now; try again in a few seconds", retry_after=5) from error
     except (auth.InvalidIdTokenError, ValueError, TypeError, RecursionError) as error:
         return Actor(problem=f"the ID token is not valid: {error!s:.200}; sign in again")
     if claims["uid"] in _RESERVED or {"Cc", "Cs"} & {*map(category, claims["uid"])}:
-        return Actor(
-            problem="the user id of the ID token is reserved or has control characters; sign in as another user"
-        )
+        return Actor(problem="the token's user id is reserved or has control characters; sign in as another user")
     return Actor(claims["uid"], role_of(claims, admin_email))
 
 
 def role_of(claims: Mapping[str, Any], admin_email: str) -> Role:
-    """Return the role in the claim `role`, READER for an unknown one. Without the claim, a verified `admin_email` makes
-    an admin, and every other signed-in user is a writer."""
-    if "role" in claims:
-        return next((role for role in Role if role.value == claims["role"]), Role.READER)
-    if _is_admin(claims, admin_email):
-        return Role.ADMIN
-    return Role.WRITER
+    """Return the role in the claim `role`, READER for an unknown one. Without the claim, the user of a Google account
+    with the verified address `admin_email` is an admin, and every other signed-in user is a writer.
 
-
-def _is_admin(claims: Mapping[str, Any], admin_email: str) -> bool:
-    """Compare e-mail addresses without case. ASCII only: elsewhere `lower` maps different letters to the same one."""
-    email = claims.get("email")
-    if not admin_email or not isinstance(email, str) or not email.isascii():
-        return False
-    return claims.get("email_verified") is True and email.lower() == admin_email.lower()
+    An address that only Firebase has verified makes no admin: an attacker could have registered it with a password,
+    and a token's provider is "password" for e-mail links too. Addresses are compared without case, and only in ASCII:
+    elsewhere `lower` maps different letters to the same one.
+    """
+    match claims:
+        case {"role": name}:
+            return next((role for role in Role if role.value == name), Role.READER)
+        case {"email": str(email), "email_verified": True, "firebase": {"sign_in_provider": "google.com"}}:
+            is_admin = admin_email and email.isascii() and email.lower() == admin_email.lower()
+            return Role.ADMIN if is_admin else Role.WRITER
+        case _:
+            return Role.WRITER
 
 
 def in_the_cloud(environment: Mapping[str, str] = os.environ) -> bool:
@@ -134,20 +130,52 @@ def _credentials(audience: str) -> Any:
     return IDTokenCredentials(Request(), target_audience=audience, use_metadata_identity_endpoint=True)
 
 
-def require_caller(authorization: str | None, caller_email: str) -> None:
-    """In the cloud, raise Forbidden unless the caller is the service account `caller_email`.
+def require_caller(authorization: str, callers: str, audience: str) -> None:
+    """In the cloud, raise Forbidden unless the token is of one of the service accounts `callers`, separated by spaces.
 
-    Cloud Run has verified the token's signature, audience and time, and removed the signature, so reading the e-mail
-    address is enough.
+    `audience`: what the token must be for, the function's URL. Raises Unavailable when it cannot be verified.
     """
-    if in_the_cloud() and (not caller_email or _email(authorization or "") != caller_email):
-        raise Forbidden("only the graphql function may call this function; send your request to it")
+    if not in_the_cloud():
+        return
+    from google.auth.exceptions import GoogleAuthError, TransportError
 
-
-def _email(authorization: str) -> str | None:
+    scheme, _, token = authorization.partition(" ")
     try:
-        payload = authorization.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, binascii.Error, ValueError):
-        return None
-    return claims.get("email") if isinstance(claims, dict) and claims.get("email_verified") is True else None
+        claims = _verified(token if scheme.lower() == "bearer" else "", audience)
+    except TransportError as error:
+        raise Unavailable("callers cannot be verified now; try again in a few seconds", retry_after=5) from error
+    except (GoogleAuthError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise Forbidden(f"the caller's token is not valid: {error!s:.200}; send Authorization: Bearer TOKEN") from error
+    if claims.get("email_verified") is not True or claims.get("email") not in callers.split():
+        raise Forbidden("your service account may not call this function; send GraphQL to the graphql function")
+
+
+def _verified(token: str, audience: str) -> Mapping[str, Any]:
+    """Return the claims of a service account's ID token.
+
+    A token without its signature comes from Cloud Run, which has verified it, and which lets no other token through in
+    this header. Raises GoogleAuthError, ValueError, TypeError or KeyError for a token that is not valid.
+    """
+    from google.auth import jwt
+    from google.oauth2 import id_token
+
+    if jwt.decode_header(token)["alg"] != "RS256":
+        raise ValueError("Google signs with RS256")
+    if not token.endswith(_REMOVED_BY_CLOUD_RUN):
+        verified: Mapping[str, Any] = id_token.verify_oauth2_token(token, _google(), audience, _CLOCK_SKEW)
+        return verified
+    claims: Mapping[str, Any] = jwt.decode(token, verify=False)
+    if claims["aud"] != audience or claims["exp"] + _CLOCK_SKEW < clock.now().timestamp():
+        raise ValueError(f"it has expired, or it is not for {audience}")
+    return claims
+
+
+@lru_cache
+def _google() -> Callable[..., Any]:
+    """Return the client that fetches Google's keys and caches them for as long as Google allows."""
+    from cachecontrol import CacheControl
+    from google.auth.transport.requests import Request
+
+    transport = Request()
+    CacheControl(transport.session)
+    return partial(transport, timeout=5)

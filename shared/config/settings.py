@@ -33,8 +33,9 @@ class Settings:
 
     # Identity
     sign_in_required: bool = False  # always in the cloud; elsewhere, when false, an anonymous client may do everything
-    admin_email: str = ""  # a user who signs in with this verified address is an admin
-    caller_email: str = ""  # the service account that alone may call a command function in the cloud
+    admin_email: str = ""  # the user of the Google account with this verified address is an admin
+    callers: str = ""  # the service accounts, separated by spaces, that may call the function in the cloud
+    audience: str = ""  # the function's own URL, which its callers' tokens must be for
 
     # Payment and shipping providers. `..._authorization` is sent as the header Authorization;
     # `id-token` stands for a token of the process's service account

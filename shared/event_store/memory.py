@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from threading import RLock
 from uuid import UUID
 
@@ -89,10 +89,10 @@ class MemoryEventStore:
             if present is None or (present.schema_version, present.version) < version:
                 self._snapshots[snapshot.stream] = snapshot
 
-    def recorded(self, key: str) -> p.IdempotencyRecord | None:
+    def recorded(self, *keys: str) -> p.IdempotencyRecord | None:
         with self._lock:
-            recorded_at, record = self._records.get(key, (datetime.min.replace(tzinfo=UTC), None))
-            return record if clock.now() - recorded_at < self._keys_kept else None
+            found = [self._records[key] for key in keys if key in self._records]
+            return next((record for at, record in found if clock.now() - at < self._keys_kept), None)
 
     def forget_keys(self, before: datetime, limit: int) -> int:
         with self._lock:

@@ -59,7 +59,8 @@ SELECT position, clock_timestamp() + make_interval(secs => %s) FROM inserted
 
 _RECORDED = """
 SELECT key, fingerprint, result FROM idempotency
-WHERE key = %s AND recorded_at > clock_timestamp() - make_interval(secs => %s)
+WHERE key = ANY(%(keys)s) AND recorded_at > clock_timestamp() - make_interval(secs => %(kept)s)
+ORDER BY array_position(%(keys)s, key) LIMIT 1
 """
 _SNAPSHOTS = """
 SELECT stream, version, schema_version, state, created_at, updated_at FROM snapshots
@@ -116,8 +117,10 @@ class PostgresEventStore:
     def save_snapshot(self, snapshot: p.Snapshot) -> None:
         self._rows("SELECT save_snapshot(%s)", to_json(vars(snapshot)).decode())
 
-    def recorded(self, key: str) -> p.IdempotencyRecord | None:
-        return next((p.IdempotencyRecord(*row) for row in self._rows(_RECORDED, key, self._keys_kept)), None)
+    def recorded(self, *keys: str) -> p.IdempotencyRecord | None:
+        values = {"keys": [*keys], "kept": self._keys_kept}
+        rows = self._pool.rows("the event store", _RECORDED, values)
+        return p.IdempotencyRecord(*rows[0]) if rows else None
 
     def forget_keys(self, before: datetime, limit: int) -> int:
         return int(self._rows("SELECT forget_keys(%s, %s)", before, limit)[0][0])

@@ -114,8 +114,8 @@ class EventStore(Protocol):
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Save the snapshot unless the stream has a newer one."""
 
-    def recorded(self, key: str) -> IdempotencyRecord | None:
-        """Return the key's record, None when it is older than KEYS_KEPT."""
+    def recorded(self, *keys: str) -> IdempotencyRecord | None:
+        """Return the record of the first of the keys that has one; none is older than KEYS_KEPT."""
 
     def forget_keys(self, before: datetime, limit: int) -> int:
         """Delete idempotency records that were made before a moment, and return how many."""

@@ -12,26 +12,16 @@ from urllib.parse import unquote
 import flask
 from pydantic.alias_generators import to_camel
 
-from shared.auth.identity import require_caller, without_sign_in
+from shared.auth.identity import without_sign_in
 from shared.auth.permissions import ANONYMOUS, Actor, Permission, Role, require
 from shared.domain.errors import Invalid, ShopError
 from shared.event_store.protocol import Append, EventStore
 from shared.observability.context import Context, SpanKind, fresh, handling
 from shared.resilience import clock
 from shared.resilience.calls import deadline
+from shared.runtime import http
 from shared.runtime.engines import Engines, engines
 from shared.runtime.execute import Answer, Call, earlier_answer, fingerprint
-from shared.runtime.http import (
-    COMMANDS,
-    HttpFunction,
-    body_of,
-    decode,
-    header,
-    http_function,
-    json_response,
-    measured,
-    parse_json,
-)
 
 Command = TypeVar("Command")
 Handler = Callable[[Command, EventStore, Call], Answer]
@@ -44,7 +34,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 def command(
     kind: type[Command], permission: Permission, new: str | None = None
-) -> Callable[[Handler[Command]], HttpFunction]:
+) -> Callable[[Handler[Command]], http.HttpFunction]:
     """Make an HTTP function that takes the command as a JSON object in a POST.
 
     `new`: the field for the id of the new aggregate; a request that leaves it out gets a new id.
@@ -55,12 +45,12 @@ def command(
     """
 
     def decode_body(body: bytes) -> Command:
-        fields = parse_json(body)
+        fields = http.parse_json(body)
         if new and isinstance(fields, dict):
             fields.setdefault(new, str(clock.new_id()))
-        return decode(kind, fields)
+        return http.decode(kind, fields)
 
-    def decorate(handle: Handler[Command]) -> HttpFunction:
+    def decorate(handle: Handler[Command]) -> http.HttpFunction:
         def carry_out(command: Command, call: Call) -> Answer:
             with _camel_case_fields():
                 return handle(command, engines().event_store, call)
@@ -70,20 +60,23 @@ def command(
     return decorate
 
 
-def admin_command(kind: type[Command]) -> Callable[[AdminHandler[Command]], HttpFunction]:
+def admin_command(kind: type[Command]) -> Callable[[AdminHandler[Command]], http.HttpFunction]:
     """Make an HTTP function like `command`, for admins, of a command that appends no events.
 
     Answers 200 with the handler's result as JSON. The answer is stored under the idempotency key only after the handler
     has returned, so the handler may run twice and must be harmless then.
     """
 
-    def decorate(handle: AdminHandler[Command]) -> HttpFunction:
+    def decorate(handle: AdminHandler[Command]) -> http.HttpFunction:
         def carry_out(command: Command, call: Call) -> Answer:
             answer = Answer(json.dumps(handle(command, engines(), call)))
             engines().event_store.append(Append((), record=call.record(answer)))
             return answer
 
-        return _command_function(handle, Permission.ADMIN, lambda body: decode(kind, parse_json(body)), carry_out)
+        def decode_body(body: bytes) -> Command:
+            return http.decode(kind, http.parse_json(body))
+
+        return _command_function(handle, Permission.ADMIN, decode_body, carry_out)
 
     return decorate
 
@@ -106,40 +99,36 @@ def _command_function(
     permission: Permission,
     decode_body: Callable[[bytes], Command],
     carry_out: Callable[[Command, Call], Answer],
-) -> HttpFunction:
+) -> http.HttpFunction:
     """Make the HTTP function. `carry_out` also stores the answer that it returns."""
     name = handle.__name__
 
-    @http_function
+    @http.http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         if request.method != "POST":
             return flask.Response(status=405, headers={"Allow": "POST"})
-        with measured(COMMANDS, name), _time_limit(request):
-            actor = _admitted(request, permission)
-            context, body = _context(request, actor), body_of(request, engines().settings.max_body_bytes)
+        if request.mimetype != "application/json":
+            message = f"Content-Type must be application/json; got {request.content_type or 'none'!s:.100}"
+            return http.error_response(415, "INVALID_INPUT", message, ("Content-Type",))
+        with http.measured(http.COMMANDS, name), _time_limit(request):
+            actor = _actor(request)
+            require(permission, actor)
+            context, body = _context(request, actor), http.body_of(request, engines().settings.max_body_bytes)
             command = decode_body(body)
             with handling(context, name, SpanKind.SERVER, {}) as inner:
                 call = Call(actor, inner, fingerprint(name, actor.name, body))
-                return json_response(_answer_once(command, call, carry_out))
+                return http.json_response(_answer_once(command, call, carry_out))
 
     return function
 
 
 def _time_limit(request: flask.Request) -> AbstractContextManager[None]:
     """Return the deadline of the caller's X-Timeout, or of the settings."""
-    seconds = header(request, "X-Timeout", str(engines().settings.handler_timeout_seconds))
+    seconds = http.header(request, "X-Timeout", str(engines().settings.handler_timeout_seconds))
     if not _SECONDS.fullmatch(seconds):
         raise Invalid(f"X-Timeout must be a number of seconds like 9.5; got {seconds}", ("X-Timeout",))
     return deadline(float(seconds))
-
-
-def _admitted(request: flask.Request, permission: Permission) -> Actor:
-    """Return the actor. Raises Forbidden or Unauthenticated unless caller and actor may call this function."""
-    require_caller(request.headers.get("Authorization"), engines().settings.caller_email)
-    actor = _actor(request)
-    require(permission, actor)
-    return actor
 
 
 def _answer_once(command: Command, call: Call, carry_out: Callable[[Command, Call], Answer]) -> Answer:
@@ -156,30 +145,25 @@ def _answer_once(command: Command, call: Call, carry_out: Callable[[Command, Cal
 
 
 def _actor(request: flask.Request) -> Actor:
-    """Return the actor that the graphql function names. It has verified the token, and no other caller is admitted."""
+    """Return the actor that the graphql function names; it has verified the token, and in the cloud no other service
+    account may call."""
     if "X-Actor" not in request.headers and "X-Role" not in request.headers:
         return without_sign_in(engines().settings.sign_in_required)
-    name = unquote(header(request, "X-Actor", ANONYMOUS.name, _ACTOR_LENGTH * 12))
+    name = unquote(http.header(request, "X-Actor", ANONYMOUS.name, _ACTOR_LENGTH * 12))
     if len(name) > _ACTOR_LENGTH or any(category(character) in ("Cc", "Cs") for character in name):
         allowed = f"at most {_ACTOR_LENGTH} characters, percent-encoded, without control characters"
         raise Invalid(f"X-Actor must be {allowed}", ("X-Actor",))
-    role, known = header(request, "X-Role", Role.READER.value), [role.value for role in Role]
+    role, known = http.header(request, "X-Role", Role.READER.value), [role.value for role in Role]
     if role not in known:
         raise Invalid(f"X-Role must be one of {', '.join(known)}; got {role}", ("X-Role",))
     return Actor(None if name == ANONYMOUS.name else name, Role(role))
 
 
 def _context(request: flask.Request, actor: Actor) -> Context:
-    new = fresh()
+    new, trace = fresh(), request.headers.get("traceparent", "")
     return Context(
-        correlation_id=header(request, "X-Correlation-Id", new.correlation_id),
-        causation_id=header(request, "Idempotency-Key", new.causation_id),
+        correlation_id=http.header(request, "X-Correlation-Id", new.correlation_id),
+        causation_id=http.header(request, "Idempotency-Key", new.causation_id),
         actor=actor.name,
-        traceparent=_traceparent(request),
+        traceparent=trace if _TRACEPARENT.fullmatch(trace) else None,  # W3C Trace Context says to ignore another one
     )
-
-
-def _traceparent(request: flask.Request) -> str | None:
-    """Return the header, or None when it is malformed: W3C Trace Context says to ignore it then."""
-    value = request.headers.get("traceparent", "")
-    return value if _TRACEPARENT.fullmatch(value) else None

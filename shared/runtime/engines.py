@@ -4,13 +4,12 @@ The setting PROFILE chooses: `memory` keeps all data in this process, `postgres`
 none. Google's libraries take a second to import, so they are imported where they are used.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from threading import Lock
 
 import httpx
 
-from shared.auth.identity import refuse_emulator_in_the_cloud
 from shared.config.manifest import SQL_FOLDERS, Database, Subscription, manifest
 from shared.config.settings import Settings, settings
 from shared.dead_letters.memory import MemoryDeadLetters
@@ -36,7 +35,7 @@ from shared.postgres.migrations import missing
 from shared.postgres.pool import Pool, connect, login_token
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
-from shared.read_models.protocol import ReadModels
+from shared.read_models.protocol import Queries, ReadModels
 from shared.resilience.calls import RECONNECT, Breakers, SingleFlightCache, once
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
@@ -51,11 +50,9 @@ class Engines:
     def __init__(
         self, settings: Settings, deliver: Deliver | None = None, subscriptions: Sequence[Subscription] | None = None
     ) -> None:
-        refuse_emulator_in_the_cloud()
         configure(exporter_of_the_environment(settings.project_id), settings.trace_sample_ratio)
         self.settings, self._deliver, self._subscriptions, self._made = settings, deliver, subscriptions, ExitStack()
-        self.breakers = Breakers(settings.breaker_fail_max, settings.breaker_reset_seconds)
-        self.pace = Pace()
+        self.breakers, self.pace = Breakers(settings.breaker_fail_max, settings.breaker_reset_seconds), Pace()
         self.checkup, self.cache, self.memory_models = Checkup(), SingleFlightCache(), MemoryReadModels()
         self.in_memory: list[object] = [] if settings.profile == "engines" else [self.memory_models]  # to be measured
         if settings.profile == "memory":
@@ -95,10 +92,7 @@ class Engines:
     @once
     def outboxes(self) -> list[Outbox]:
         """Of the event store and of the saga store."""
-        return [
-            PostgresOutbox(self._event_store_pool, EVENT_OUTBOX),
-            PostgresOutbox(self._command_pool, SAGA_OUTBOX),
-        ]
+        return [PostgresOutbox(self._event_store_pool, EVENT_OUTBOX), PostgresOutbox(self._command_pool, SAGA_OUTBOX)]
 
     @once
     def dead_letters(self) -> DeadLetters:
@@ -132,27 +126,27 @@ class Engines:
 
     @once
     def read_models(self) -> ReadModels:
-        if self.settings.profile != "engines":
-            return EveryGeneration(self.memory_models, self.pace.known_seconds)
-        from google.cloud.firestore import Client
+        models: ReadModels = self.memory_models
+        if self.settings.profile == "engines":
+            from google.cloud.firestore import Client
 
-        from shared.read_models.firestore import FirestoreReadModels
+            from shared.read_models.firestore import FirestoreReadModels
 
-        _reconnect_soon()
-        client = self._made.enter_context(closing(Client(self.settings.project_id)))
-        models = FirestoreReadModels(client, self.breakers["Firestore"])
+            _reconnect_soon()
+            client = self._made.enter_context(closing(Client(self.settings.project_id)))
+            models = FirestoreReadModels(client, self.breakers["Firestore"])
         return EveryGeneration(models, self.pace.known_seconds)
 
     @once
     def queries(self) -> LiveGeneration:
-        if self.settings.profile != "engines":
-            return LiveGeneration(self.memory_models, self.pace.known_seconds)
-        from google.cloud.firestore import AsyncClient
+        queries: Queries = self.memory_models
+        if self.settings.profile == "engines":
+            from google.cloud.firestore import AsyncClient
 
-        from shared.read_models.firestore import FirestoreQueries
+            from shared.read_models.firestore import FirestoreQueries
 
-        _reconnect_soon()
-        queries = FirestoreQueries(AsyncClient(self.settings.project_id), self.breakers["Firestore"])
+            _reconnect_soon()
+            queries = FirestoreQueries(AsyncClient(self.settings.project_id), self.breakers["Firestore"])
         return LiveGeneration(queries, self.pace.known_seconds)
 
     @once
@@ -161,10 +155,6 @@ class Engines:
         broker = MemoryBroker(subscriptions, self._deliver or push_over_http(self.settings, self.http))
         broker.start()
         return self._made.enter_context(closing(broker))
-
-    def undelivered(self) -> Mapping[str, int] | None:
-        """Return how many messages wait for each subscription, by its name; None for Pub/Sub, which does not say."""
-        return None if self.settings.profile == "engines" else self.broker.undelivered()
 
     @once
     def payments(self) -> PaymentGateway:
@@ -244,15 +234,14 @@ def _of_the_settings() -> Engines:
     return Engines(settings())
 
 
-_engines: Engines | None = None
-_chosen: Callable[[], Engines] = _of_the_settings
+_engines: Engines | Callable[[], Engines] = _of_the_settings
 _lock = Lock()
 
 
 def engines() -> Engines:
     """Return this process's engines, which the first request makes from the settings."""
     with _lock:  # the first requests may arrive together
-        return _engines or use(_chosen())
+        return _engines if isinstance(_engines, Engines) else use(_engines())
 
 
 def use(chosen: Engines) -> Engines:
@@ -264,10 +253,9 @@ def use(chosen: Engines) -> Engines:
 @contextmanager
 def using(chosen: Engines | Callable[[], Engines]) -> Iterator[None]:
     """Replace the process's engines inside the block, by `chosen` or by what it makes for the first request."""
-    global _engines, _chosen
-    before = _engines, _chosen
-    _engines, _chosen = (chosen, _chosen) if isinstance(chosen, Engines) else (None, chosen)
+    global _engines
+    before, _engines = _engines, chosen
     try:
         yield
     finally:
-        _engines, _chosen = before
+        _engines = before

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NewType, TypeVar, overload
+from typing import Any, Generic, NewType, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -49,8 +49,9 @@ class Call:
 
     @property
     def key(self) -> str:
-        """Return the idempotency key; events carry it as their causation id."""
-        return self.context.causation_id
+        """Return the key of the stored answer: each user has idempotency keys of their own. A newline separates user and
+        key, because neither may have control characters."""
+        return f"{self.actor.name}\n{self.context.causation_id}"
 
     def record(self, answer: Answer) -> IdempotencyRecord:
         """Return the record by which a repeated request finds its first answer."""
@@ -62,33 +63,26 @@ def fingerprint(function: str, actor: str, body: bytes) -> str:
 
 
 def earlier_answer(store: EventStore, call: Call) -> Answer | None:
-    """Return the answer that the call's key got before. Raises Conflict when the key was used for another request."""
-    record = store.recorded(call.key)
-    if record and record.fingerprint != call.fingerprint:
+    """Return the answer that the call's key got before. Raises Conflict when the user has used the key for another
+    request.
+
+    Releases before this one stored answers under the client's key alone. Such a record counts for the same request of
+    the same user, which its fingerprint shows; it is ignored for every other request.
+    """
+    record = store.recorded(call.key, call.context.causation_id)
+    if record and record.fingerprint == call.fingerprint:
+        return Answer(record.result)
+    if record and record.key == call.key:
         raise Conflict("this idempotency key was used for another request; use a new one")
-    return Answer(record.result) if record else None
+    return None
 
 
-@overload
-def execute(
-    store: EventStore, decide: Decide[Command, Root], command: Command, root: Ref[Root], *, call: Call
-) -> Answer: ...
-@overload
 def execute(
     store: EventStore,
-    decide: DecideAmong[Command, Root, Other],
+    decide: Decide[Command, Root] | DecideAmong[Command, Root, Other],
     command: Command,
     root: Ref[Root],
-    others: Sequence[Ref[Other]],
-    *,
-    call: Call,
-) -> Answer: ...
-def execute(
-    store: EventStore,
-    decide: Any,
-    command: Any,
-    root: Ref[Any],
-    others: Sequence[Ref[Any]] | None = None,
+    others: Sequence[Ref[Other]] | None = None,
     *,
     call: Call,
 ) -> Answer:
@@ -107,21 +101,13 @@ def execute(
     return _Execution(store, decide, command, root, others).run(call.context, finish)
 
 
-@overload
-def execute_step(
-    store: EventStore, decide: Decide[Command, Root], command: Command, root: Ref[Root]
-) -> Loaded[Root]: ...
-@overload
 def execute_step(
     store: EventStore,
-    decide: DecideAmong[Command, Root, Other],
+    decide: Decide[Command, Root] | DecideAmong[Command, Root, Other],
     command: Command,
     root: Ref[Root],
-    others: Sequence[Ref[Other]],
-) -> Loaded[Root]: ...
-def execute_step(
-    store: EventStore, decide: Any, command: Any, root: Ref[Any], others: Sequence[Ref[Any]] | None = None
-) -> Loaded[Any]:
+    others: Sequence[Ref[Other]] | None = None,
+) -> Loaded[Root]:
     """Do what `execute` does for a command of a saga, and return the root's new state.
 
     No idempotency record is stored: a step whose command is delivered again finds its outcome on the order's stream.

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from functools import wraps
-from http import HTTPStatus
+from functools import partial, wraps
 from math import ceil
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,8 +16,8 @@ from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from shared.auth.identity import refuse_emulator_in_the_cloud
-from shared.domain.errors import Invalid, ShopError, Unavailable
+from shared.auth.identity import refuse_emulator_in_the_cloud, require_caller
+from shared.domain.errors import Forbidden, Invalid, ShopError, Unavailable
 from shared.domain.values import adapter
 from shared.monitoring.health import Check, Checkup, Finding, HealthStatus, Report, dependencies
 from shared.monitoring.metrics import TEXT, Sample, count, exposition, label_values, observe
@@ -33,17 +32,14 @@ _log = structlog.get_logger()
 
 HttpFunction = Callable[[flask.Request], ResponseReturnValue]
 
-Reply = tuple[str, int, dict[str, str]]
-"""Body, status, headers."""
-
+Reply = tuple[str, int, dict[str, str]]  # body, status, headers
 METHOD_NOT_ALLOWED: Reply = ("", 405, {"Allow": "GET, HEAD"})
 _NO_STORE = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
 
 def metrics_reply(samples: Iterable[Sample] = ()) -> Reply:
     """Return this process's metrics, and the samples, in Prometheus's format."""
-    headers = {"Content-Type": TEXT, "Cache-Control": "no-store"}
-    return exposition([*_of_the_process(), *samples]), 200, headers
+    return exposition([*_of_the_process(), *samples]), 200, _NO_STORE | {"Content-Type": TEXT}
 
 
 def _of_the_process() -> list[Sample]:
@@ -64,8 +60,8 @@ def _of_the_process() -> list[Sample]:
 def http_function(handle: HttpFunction, metrics: Callable[[], ResponseReturnValue] = metrics_reply) -> HttpFunction:
     """Make the function that the framework calls: `handle`, whose errors become responses and whose requests are logged.
 
-    The function also answers /health/live, /health/ready and /metrics, without authentication. Its name in the manifest
-    is that of `handle`. `metrics`: what it answers at /metrics instead of this process's own. Raises
+    The function also answers /health/live, /health/ready and /metrics, without asking for the caller. Its name in the
+    manifest is that of `handle`. `metrics`: what it answers at /metrics instead of this process's own. Raises
     EmulatorInTheCloud, so that such a function does not start.
     """
     refuse_emulator_in_the_cloud()
@@ -85,11 +81,22 @@ def http_function(handle: HttpFunction, metrics: Callable[[], ResponseReturnValu
                 return METHOD_NOT_ALLOWED
             case _:
                 with access_line(handle.__name__, request.method, request.path):
-                    response = _answered(handle, request)
+                    response = _answered(_for_callers, handle, request)
                     annotate(status=response.status_code)
                     return response
 
     return function
+
+
+def _for_callers(handle: HttpFunction, request: flask.Request) -> ResponseReturnValue:
+    """Call the handler. Raises Forbidden for web pages, and in the cloud for all but the callers of the settings."""
+    if "Origin" in request.headers:  # browsers send it with another site's requests
+        raise Forbidden("web pages may not call this function; send GraphQL to the graphql function")
+    if "X-Serverless-Authorization" in request.headers:  # Cloud Run would not verify Authorization then
+        raise Forbidden("send your token as Authorization, without X-Serverless-Authorization")
+    settings = engines().settings
+    require_caller(request.headers.get("Authorization", ""), settings.callers, settings.audience)
+    return handle(request)
 
 
 def _answered(handle: Callable[..., ResponseReturnValue], *arguments: Any) -> flask.Response:
@@ -110,23 +117,22 @@ def _failure(error: Exception) -> flask.Response:
     status, code = classify(error)
     if not isinstance(first, ShopError):
         _log.error("the request failed", exc_info=error)
-        return _error_response(500, "INTERNAL_ERROR", "something went wrong on our side", ())
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return error_response(500, "INTERNAL_ERROR", "something went wrong on our side", ())
+    if status >= 500:
         _log.warning("the request could not be served", code=code, reason=str(error), cause=repr(first.__cause__))
     else:
         _log.info("the request was refused", code=code, reason=str(error))
-    response = _error_response(status, code, first.message, first.field)
+    response = error_response(status, code, first.message, first.field)
     if isinstance(first, Unavailable):
         response.headers["Retry-After"] = str(ceil(first.retry_after))
     return response
 
 
-def _error_response(status: int, code: str, message: str, field: tuple[str | int, ...]) -> flask.Response:
-    body = json.dumps({"code": code, "message": message, "field": field}, ensure_ascii=False)
-    return json_response(body, HTTPStatus(status))
+def error_response(status: int, code: str, message: str, field: tuple[str | int, ...]) -> flask.Response:
+    return json_response(json.dumps({"code": code, "message": message, "field": field}, ensure_ascii=False), status)
 
 
-def json_response(body: str, status: HTTPStatus = HTTPStatus.OK) -> flask.Response:
+def json_response(body: str, status: int = 200) -> flask.Response:
     return flask.Response(body, status, mimetype="application/json")
 
 
@@ -206,19 +212,17 @@ def measured(work: Work, function: str) -> Iterator[Measurement]:
 def parse_json(body: bytes | str) -> Any:
     """Return the JSON value with exact decimals. Raises Invalid for anything else, NaN and Infinity included."""
     try:
-        return json.loads(body, parse_float=_number(Decimal), parse_int=_number(int), parse_constant=_no_constant)
+        decimal, whole = partial(_number, Decimal), partial(_number, int)
+        return json.loads(body, parse_float=decimal, parse_int=whole, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"the body is not JSON: {error}") from error
 
 
-def _number(kind: Callable[[str], T]) -> Callable[[str], T]:
-    def parse(text: str) -> T:
-        try:
-            return kind(text)
-        except (InvalidOperation, ValueError):
-            raise ValueError(f"{text[:50]} has too many digits for a number") from None
-
-    return parse
+def _number(kind: Callable[[str], T], text: str) -> T:
+    try:
+        return kind(text)
+    except (InvalidOperation, ValueError):
+        raise ValueError(f"{text[:50]} has too many digits for a number") from None
 
 
 def _no_constant(name: str) -> Any:

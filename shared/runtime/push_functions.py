@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import flask
 import structlog
 
-from shared.dead_letters.protocol import DeadLetters, describe_error, fingerprint
-from shared.domain.errors import Invalid
+from shared.config.manifest import manifest
+from shared.dead_letters.protocol import describe_error, fingerprint
+from shared.domain.errors import Forbidden, Invalid
 from shared.event_store.aggregates import announced
 from shared.messaging.envelope import SUBJECT, Message, Push, command_from, decode_message, decode_push
 from shared.monitoring.recorder import watched
@@ -24,16 +25,8 @@ from shared.read_models.documents import Collection, sources_of
 from shared.read_models.project import Projection, project
 from shared.resilience import clock
 from shared.resilience.calls import deadline
+from shared.runtime import http
 from shared.runtime.engines import Engines, engines
-from shared.runtime.http import (
-    DELIVERIES,
-    RUNS,
-    HttpFunction,
-    body_of,
-    http_function,
-    json_response,
-    measured,
-)
 
 Command = TypeVar("Command")
 Document = TypeVar("Document")
@@ -44,17 +37,19 @@ _NOTING_SECONDS = 1.0
 _MAX_PUSH = 20_000_000  # bytes: the largest Pub/Sub message, in base64, with its attributes
 
 
-def push_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
-    """Make a function that gets every push, whether or not its message is one of the shop's own."""
+def push_subscriber(handle: Callable[[Push, Engines], None]) -> http.HttpFunction:
+    """Make a function that gets every push of its subscriptions, whether or not its message is one of the shop's own."""
 
-    @http_function
+    @http.http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         with (
-            measured(DELIVERIES, handle.__name__) as delivery,
+            http.measured(http.DELIVERIES, handle.__name__) as delivery,
             deadline(engines().settings.handler_timeout_seconds),
         ):
-            push = decode_push(body_of(request, _MAX_PUSH))
+            push = decode_push(http.body_of(request, _MAX_PUSH))
+            if push.subscription_id not in _subscriptions_of(handle.__name__):
+                raise Forbidden(f"the subscription {push.subscription_id!r:.100} does not push to {handle.__name__}")
             delivery.label = push.subscription_id
             annotate(subscription=push.subscription_id)
             handle(push, engines())
@@ -63,7 +58,12 @@ def push_subscriber(handle: Callable[[Push, Engines], None]) -> HttpFunction:
     return function
 
 
-def message_subscriber(handle: Callable[[Message, Engines], None]) -> HttpFunction:
+@cache
+def _subscriptions_of(function: str) -> frozenset[str]:
+    return frozenset(one.name for one in manifest().all_subscriptions if one.endpoint == function)
+
+
+def message_subscriber(handle: Callable[[Message, Engines], None]) -> http.HttpFunction:
     """Make a function that gets the shop's own messages. It skips those that were published again for another
     subscription, and notes why a delivery failed."""
 
@@ -99,27 +99,24 @@ def _about(push: Push, topic: str) -> dict[str, str]:
 
 @contextmanager
 def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
-    """Store why a delivery failed, because Pub/Sub does not tell record_dead_letter."""
+    """Store why a delivery failed, because Pub/Sub does not tell record_dead_letter, if that takes at most a second.
+    The response neither waits longer nor depends on it."""
     try:
         yield
     except Exception as error:
-        _note(engines.dead_letters, push, describe_error(error))
+        failure = describe_error(error)
+        noting = _noting_threads().submit(_note, engines, push, failure)  # without this thread's deadline
+        try:
+            noting.result(_NOTING_SECONDS)
+        except Exception as reason:
+            noting.cancel()
+            _log.warning("could not note why a delivery failed", failure=failure, reason=repr(reason))
         raise
 
 
-def _note(letters: DeadLetters, push: Push, failure: str) -> None:
-    """Store the failure if that takes at most a second. The response neither waits longer nor depends on it."""
-    noting = _noting_threads().submit(_note_in_time, letters, push, failure)  # without this thread's deadline
-    try:
-        noting.result(_NOTING_SECONDS)
-    except Exception as error:
-        noting.cancel()
-        _log.warning("could not note why a delivery failed", failure=failure, reason=repr(error))
-
-
-def _note_in_time(letters: DeadLetters, push: Push, failure: str) -> None:
+def _note(engines: Engines, push: Push, failure: str) -> None:
     with deadline(_NOTING_SECONDS):
-        letters.note_failure(push.subscription_id, fingerprint(push.message), failure)
+        engines.dead_letters.note_failure(push.subscription_id, fingerprint(push.message), failure)
 
 
 @cache
@@ -127,14 +124,14 @@ def _noting_threads() -> Executor:
     return clock.executor(2, "noting")
 
 
-def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], object]], HttpFunction]:
+def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], object]], http.HttpFunction]:
     """Make a function that carries out one command of a saga.
 
     Pub/Sub may deliver the same command again at any time. No idempotency key guards against that: the handler uses
     `execute_step`, and finds the outcome of an earlier delivery on the order's stream.
     """
 
-    def decorate(handle: Callable[[Command, Engines], object]) -> HttpFunction:
+    def decorate(handle: Callable[[Command, Engines], object]) -> http.HttpFunction:
         @wraps(handle)
         def step(message: Message, engines: Engines) -> None:
             handle(command_from(message, kind), engines)
@@ -148,14 +145,14 @@ def projection(
     collection: Collection[Document],
     begin: Callable[[Any], Document],
     also: Sequence[Projection[Any]] = (),
-) -> Callable[[Callable[[Document, Any], Document]], HttpFunction]:
+) -> Callable[[Callable[[Document, Any], Document]], http.HttpFunction]:
     """Make a function that keeps a read model, from a pure function `(document, event) -> document`.
 
     `begin` makes the document from a stream's first event. `also`: the projections of the other collections
     that make up the read model. Raise LookupError unless all of them are given.
     """
 
-    def decorate(apply: Callable[[Document, Any], Document]) -> HttpFunction:
+    def decorate(apply: Callable[[Document, Any], Document]) -> http.HttpFunction:
         projections = (Projection(collection, begin, apply), *also)
         given, declared = [one.collection for one in projections], sources_of(collection.name)
         if given != declared:
@@ -179,10 +176,10 @@ def _names(collections: Sequence[Collection[Any]]) -> str:
     return ", ".join(collection.name for collection in collections)
 
 
-def scheduled(handle: Callable[[Engines], int]) -> HttpFunction:
+def scheduled(handle: Callable[[Engines], int]) -> http.HttpFunction:
     """Make a function that Cloud Scheduler calls; `handle` returns how many things it processed."""
 
-    @http_function
+    @http.http_function
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         return run_scheduled(handle.__name__, handle)
@@ -193,8 +190,8 @@ def scheduled(handle: Callable[[Engines], int]) -> HttpFunction:
 def run_scheduled(name: str, handle: Callable[[Engines], int]) -> flask.Response:
     """Run a scheduled function once, within its time limit, and return `{"done": ...}`."""
     with (
-        measured(RUNS, name),
+        http.measured(http.RUNS, name),
         handling(fresh(), name, SpanKind.SERVER, {}),
         deadline(engines().settings.handler_timeout_seconds),
     ):
-        return json_response(f'{{"done": {handle(engines())}}}')
+        return http.json_response(f'{{"done": {handle(engines())}}}')

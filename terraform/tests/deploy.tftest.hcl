@@ -95,19 +95,20 @@ run "one_repository_its_main_branch_and_one_environment" {
   command = plan
 
   variables {
-    github_repository = "octocat/shop"
-    billing_account   = "012345-6789AB-CDEF01"
-    monthly_budget    = 100
-    image             = "asia-northeast1-docker.pkg.dev/shop-test-1/shop/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    github_repository    = "octocat/shop"
+    github_repository_id = "1296269"
+    billing_account      = "012345-6789AB-CDEF01"
+    monthly_budget       = 100
+    image                = "asia-northeast1-docker.pkg.dev/shop-test-1/shop/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
   }
 
   assert {
-    condition     = google_iam_workload_identity_pool_provider.github[0].attribute_condition == "assertion.repository == 'octocat/shop' && assertion.ref == 'refs/heads/main' && assertion.environment == 'staging'"
+    condition     = google_iam_workload_identity_pool_provider.github[0].attribute_condition == "assertion.repository == 'octocat/shop' && assertion.repository_id == '1296269' && assertion.ref == 'refs/heads/main' && assertion.environment == 'staging'"
     error_message = "others can come in"
   }
   assert {
-    condition     = google_service_account_iam_member.github_deploys[0].member == "principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/shop-github/attribute.repository/octocat/shop"
-    error_message = "others can pass for the deployer"
+    condition     = google_service_account_iam_member.github_deploys[0].member == "principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/shop-github/attribute.repository_id/1296269"
+    error_message = "others can pass for the deployer, for example under the name of a deleted repository"
   }
   assert {
     condition = (
@@ -127,9 +128,33 @@ run "an_address_instead_of_a_repository" {
   command = plan
 
   variables {
-    image             = "asia-northeast1-docker.pkg.dev/shop-test-1/shop/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-    github_repository = "https://github.com/octocat/shop"
+    image                = "asia-northeast1-docker.pkg.dev/shop-test-1/shop/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    github_repository    = "https://github.com/octocat/shop"
+    github_repository_id = "1296269"
   }
 
   expect_failures = [var.github_repository]
+}
+
+run "a_repository_without_its_number" {
+  command = plan
+
+  variables {
+    image             = "asia-northeast1-docker.pkg.dev/shop-test-1/shop/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    github_repository = "octocat/shop"
+  }
+
+  expect_failures = [var.github_repository_id]
+}
+
+run "a_name_instead_of_a_number" {
+  command = plan
+
+  variables {
+    image                = "asia-northeast1-docker.pkg.dev/shop-test-1/shop/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    github_repository    = "octocat/shop"
+    github_repository_id = "octocat/shop"
+  }
+
+  expect_failures = [var.github_repository_id]
 }

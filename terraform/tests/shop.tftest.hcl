@@ -98,8 +98,8 @@ run "only_graphql_can_be_reached_from_outside_and_by_everybody" {
     error_message = "only graphql takes requests from outside"
   }
   assert {
-    condition     = keys(google_cloud_run_v2_service_iam_member.everybody) == ["graphql"]
-    error_message = "only graphql lets everybody in"
+    condition     = [for name, service in google_cloud_run_v2_service.function : name if service.invoker_iam_disabled] == ["graphql"]
+    error_message = "only graphql lets everybody in, and without a grant to allUsers"
   }
   assert {
     condition = !contains([
@@ -113,6 +113,51 @@ run "only_graphql_can_be_reached_from_outside_and_by_everybody" {
   assert {
     condition     = keys(google_cloud_run_v2_service_iam_member.called_by_graphql) == [for name in keys(local.manifest.functions) : name if name != "graphql"]
     error_message = "graphql may ask every other function"
+  }
+}
+
+run "every_function_knows_who_may_call_it_and_for_which_audience" {
+  command = plan
+
+  override_resource {
+    target          = google_service_account.push
+    override_during = plan
+    values          = { email = "push@shop-test-1.iam.gserviceaccount.com" }
+  }
+  override_resource {
+    target          = google_service_account.scheduler
+    override_during = plan
+    values          = { email = "scheduler@shop-test-1.iam.gserviceaccount.com" }
+  }
+
+  assert {
+    condition = alltrue([
+      for name, service in google_cloud_run_v2_service.function :
+      { for env in service.template[0].containers[0].env : env.name => env.value }["AUDIENCE"] == service.custom_audiences[0]
+      && { for env in service.template[0].containers[0].env : env.name => env.value }["CALLERS"] == (
+        try(local.manifest.functions[name].schedule, null) != null ? "scheduler@shop-test-1.iam.gserviceaccount.com" :
+        length(try(local.manifest.functions[name].topics, [])) > 0 || try(local.manifest.functions[name].dead_letters, false) ? "push@shop-test-1.iam.gserviceaccount.com" :
+        name != "sandbox_provider" ? "somebody@shop-test-1.iam.gserviceaccount.com" :
+        join(" ", [for payer in range(4) : "somebody@shop-test-1.iam.gserviceaccount.com"])
+      )
+      if name != "graphql"
+    ])
+    error_message = "a push comes from the push account, a schedule from the scheduler, a command from graphql, a payment from the steps that pay and ship"
+  }
+  assert {
+    condition     = !contains([for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name], "CALLERS")
+    error_message = "graphql answers every client"
+  }
+  assert {
+    condition = alltrue([
+      for name, subscription in google_pubsub_subscription.push :
+      subscription.push_config[0].oidc_token[0].service_account_email == join(" ", local.callers[local.subscriptions[name].function])
+    ])
+    error_message = "every subscription pushes as the account that its function takes"
+  }
+  assert {
+    condition     = alltrue([for name, job in google_cloud_scheduler_job.schedule : job.http_target[0].oidc_token[0].service_account_email == join(" ", local.callers[name])])
+    error_message = "every schedule calls as the account that its function takes"
   }
 }
 

@@ -4,68 +4,39 @@ import base64
 import json
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
-import jwt
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 from google.auth.exceptions import TransportError
+from google.oauth2 import id_token
 
+from scripts.local.token import PROJECT as EMULATED_PROJECT
 from scripts.local.token import emulator_token
 from shared.auth.identity import EmulatorInTheCloud, identify, refuse_emulator_in_the_cloud, require_caller, role_of
 from shared.auth.permissions import ANONYMOUS, Actor, Role
 from shared.domain.errors import Forbidden, Unavailable
+from tests.signed_tokens import (
+    CERTIFICATE,
+    GRAPHQL,
+    HERE,
+    KID,
+    OTHER_KEY,
+    PROJECT,
+    Claims,
+    claims,
+    from_cloud_run,
+    googles_keys,
+    service_token,
+    token,
+    unsigned,
+)
 
-PROJECT, ADMIN, KID = "shop-project", "Owner@Example.com", "key-1"
-Claims = dict[str, Any]
+__all__ = ["googles_keys"]
 
-
-def new_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, 2048)
-
-
-def certificate(key: rsa.RSAPrivateKey) -> str:
-    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "securetoken")]), datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    signed = (
-        builder.not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    return signed.public_bytes(serialization.Encoding.PEM).decode()
-
-
-KEY, OTHER_KEY = new_key(), new_key()
-CERTIFICATE = certificate(KEY)
-
-
-@pytest.fixture(autouse=True)
-def googles_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use no emulator, and the test's certificate instead of Google's."""
-    monkeypatch.delenv("FIREBASE_AUTH_EMULATOR_HOST", raising=False)
-    monkeypatch.setattr("google.oauth2.id_token._fetch_certs", lambda request, url: {KID: CERTIFICATE})
-
-
-def claims(**changes: Any) -> Claims:
-    now = int(time.time())
-    standard = {
-        "iss": f"https://securetoken.google.com/{PROJECT}",
-        "aud": PROJECT,
-        "sub": "uid-1",
-        "iat": now - 60,
-        "exp": now + 3600,
-        "email": "hanako@example.com",
-        "email_verified": True,
-    }
-    return standard | changes
-
-
-def token(key: rsa.RSAPrivateKey = KEY, kid: str = KID, **changes: Any) -> str:
-    return jwt.encode(claims(**changes), key, "RS256", headers={"kid": kid})
+ADMIN = "Owner@Example.com"
+FETCH_CERTIFICATES = id_token._fetch_certs
+pytestmark = pytest.mark.usefixtures("googles_keys")
 
 
 def actor(encoded: str) -> Actor:
@@ -79,11 +50,6 @@ def test_a_valid_token_identifies_a_writer() -> None:
 def test_an_anonymous_user_is_a_reader() -> None:
     assert identify(None, PROJECT, ADMIN) == ANONYMOUS
     assert ANONYMOUS.role is Role.READER
-
-
-def unsigned(**changes: Any) -> str:
-    parts = [{"alg": "none", "typ": "JWT", "kid": KID}, claims(**changes)]
-    return ".".join([*(base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=").decode() for p in parts), ""])
 
 
 def signed_with_the_public_key() -> str:
@@ -143,18 +109,32 @@ def test_an_expired_token_says_so() -> None:
     assert "expired" in found.problem
 
 
+def signed_in_by(provider: str) -> Claims:
+    return {"firebase": {"sign_in_provider": provider, "identities": {"email": ["owner@example.com"]}}}
+
+
+GOOGLE = signed_in_by("google.com")
+UNPROVEN = ["password", "custom", "anonymous", "phone", "facebook.com", "saml.any", "oidc.any", "Google.com", ""]
+"""Providers that take any address, or with which anybody could have registered it. E-mail links count as "password"."""
+
+
 @pytest.mark.parametrize(
     ("changes", "role"),
     [
-        ({"email": "owner@example.com"}, Role.ADMIN),
-        ({"email": "OWNER@example.COM"}, Role.ADMIN),
-        ({"email": "owner@example.com", "email_verified": False}, Role.WRITER),
-        ({"email": "owner@example.com", "email_verified": "true"}, Role.WRITER),
-        ({"email": "owner@example.com", "email_verified": None}, Role.WRITER),
-        ({"email": "owner@example.com.evil.com"}, Role.WRITER),
-        ({"email": " owner@example.com"}, Role.WRITER),
-        ({"email": "ownër@example.com"}, Role.WRITER),
-        ({"email": None}, Role.WRITER),
+        ({"email": "owner@example.com", **GOOGLE}, Role.ADMIN),
+        ({"email": "OWNER@example.COM", **GOOGLE}, Role.ADMIN),
+        ({"email": "owner@example.com", "email_verified": False, **GOOGLE}, Role.WRITER),
+        ({"email": "owner@example.com", "email_verified": "true", **GOOGLE}, Role.WRITER),
+        ({"email": "owner@example.com", "email_verified": None, **GOOGLE}, Role.WRITER),
+        ({"email": "owner@example.com.evil.com", **GOOGLE}, Role.WRITER),
+        ({"email": " owner@example.com", **GOOGLE}, Role.WRITER),
+        ({"email": "ownër@example.com", **GOOGLE}, Role.WRITER),
+        ({"email": None, **GOOGLE}, Role.WRITER),
+        *(({"email": "owner@example.com", **signed_in_by(one)}, Role.WRITER) for one in UNPROVEN),
+        ({"email": "owner@example.com"}, Role.WRITER),
+        ({"email": "owner@example.com", "firebase": "google.com"}, Role.WRITER),
+        ({"email": "owner@example.com", "role": "admin", **signed_in_by("password")}, Role.ADMIN),
+        ({"email": "owner@example.com", "role": "writer", **GOOGLE}, Role.WRITER),
         ({"email": "owner@example.com", "role": "reader"}, Role.READER),
         ({"email": "owner@example.com", "email_verified": False, "role": "admin"}, Role.ADMIN),
         ({"role": "writer"}, Role.WRITER),
@@ -167,12 +147,20 @@ def test_the_role_follows_from_the_claims(changes: Claims, role: Role) -> None:
     assert actor(token(**changes)) == Actor("uid-1", role)
 
 
+def test_scripts_token_makes_an_admin_of_a_google_account_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
+    for provider, role in (("google.com", Role.ADMIN), ("password", Role.WRITER)):
+        header = f"Bearer {emulator_token(ADMIN, uid='ann', provider=provider)}"
+        assert identify(header, EMULATED_PROJECT, ADMIN) == Actor("ann", role)
+
+
 def test_without_an_admin_address_no_address_makes_an_admin() -> None:
-    assert role_of({"email": "", "email_verified": True}, "") is Role.WRITER
+    assert role_of({"email": "", "email_verified": True, **GOOGLE}, "") is Role.WRITER
 
 
 def test_a_kelvin_sign_does_not_match_a_k() -> None:
-    assert role_of({"email": "\u212aen@example.com", "email_verified": True}, "ken@example.com") is Role.WRITER
+    claims = {"email": "\u212aen@example.com", "email_verified": True, **GOOGLE}
+    assert role_of(claims, "ken@example.com") is Role.WRITER
 
 
 def test_the_emulator_is_refused_in_the_cloud() -> None:
@@ -183,29 +171,110 @@ def test_the_emulator_is_refused_in_the_cloud() -> None:
         refuse_emulator_in_the_cloud(emulated | {"K_SERVICE": "graphql"})
 
 
-def test_in_the_cloud_only_the_graphql_function_may_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cloud Run has checked the signature and removed it."""
-    caller = "graphql@shop.iam.gserviceaccount.com"
+@pytest.fixture
+def in_cloud_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K_SERVICE", "shop-create-order")
 
-    def stripped(**given: Any) -> str:
-        return f"Bearer {jwt.encode(given, 'x' * 32, 'HS256').rpartition('.')[0]}.SIGNATURE_REMOVED_BY_GOOGLE"
 
-    require_caller(None, "")
-    monkeypatch.setenv("K_SERVICE", "create-order")
-    require_caller(stripped(email=caller, email_verified=True), caller)
-    for header in (
-        None,
-        "",
-        "Bearer x",
-        "Bearer a.b.c",
-        stripped(email="other@shop.iam.gserviceaccount.com", email_verified=True),
-        stripped(email=caller, email_verified=False),
-        stripped(email=caller),
+@pytest.mark.usefixtures("in_cloud_run")
+@pytest.mark.parametrize("handed_over", [str, from_cloud_run], ids=["signed", "verified by Cloud Run"])
+def test_in_the_cloud_only_the_named_accounts_may_call(handed_over: Callable[[str], str]) -> None:
+    for callers in (GRAPHQL, f"shop-push@shop.iam.gserviceaccount.com {GRAPHQL}"):
+        require_caller(f"Bearer {handed_over(service_token())}", callers, HERE)
+        require_caller(f"bearer {handed_over(service_token())}", callers, HERE)
+    for changes in (
+        {"email": "other@shop.iam.gserviceaccount.com"},
+        {"email": GRAPHQL.upper()},
+        {"email_verified": False},
+        {"email_verified": "true"},
+        {"aud": "https://shop-create-product-1.asia-northeast1.run.app"},
+        {"aud": [HERE, "https://elsewhere.example.com"]},
+        {"exp": int(time.time()) - 60, "iat": int(time.time()) - 3600},
     ):
         with pytest.raises(Forbidden):
-            require_caller(header, caller)
+            require_caller(f"Bearer {handed_over(service_token(**changes))}", GRAPHQL, HERE)
+    for callers, email in (("", ""), ("", GRAPHQL), (f"{GRAPHQL}.example.com", GRAPHQL), (f"x{GRAPHQL}", GRAPHQL)):
+        with pytest.raises(Forbidden):
+            require_caller(f"Bearer {handed_over(service_token(email=email))}", callers, HERE)
+
+
+@pytest.mark.usefixtures("in_cloud_run")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: service_token(OTHER_KEY),
+        lambda: token(iss="https://accounts.google.com", aud=HERE, email=GRAPHQL, kid="unknown"),
+        lambda: service_token(iss="https://evil.example.com"),
+        lambda: unsigned(iss="https://accounts.google.com", aud=HERE, email=GRAPHQL),
+        lambda: from_cloud_run(unsigned(iss="https://accounts.google.com", aud=HERE, email=GRAPHQL)),
+        lambda: service_token()[:-10],
+        lambda: f"{service_token(OTHER_KEY)},Bearer {from_cloud_run(service_token())}",
+        lambda: "x",
+        lambda: "a.b.c",
+        lambda: "a.b.SIGNATURE_REMOVED_BY_GOOGLE",
+        lambda: from_cloud_run(".".join(base64.urlsafe_b64encode(p).decode() for p in (b"{}", b"[" * 1500, b""))),
+        lambda: "",
+    ],
+)
+def test_in_the_cloud_a_forged_callers_token_is_refused(make: Callable[[], str]) -> None:
     with pytest.raises(Forbidden):
-        require_caller(stripped(email="", email_verified=True), "")
+        require_caller(f"Bearer {make()}", GRAPHQL, HERE)
+
+
+@pytest.mark.usefixtures("in_cloud_run")
+@pytest.mark.parametrize("header", ["", "Bearer", "Basic abc"])
+def test_in_the_cloud_a_caller_needs_a_token(header: str) -> None:
+    with pytest.raises(Forbidden, match="Authorization: Bearer TOKEN"):
+        require_caller(header, GRAPHQL, HERE)
+    with pytest.raises(Forbidden):
+        require_caller(f"Basic {service_token()}", GRAPHQL, HERE)
+
+
+def test_on_a_developers_machine_every_caller_is_taken() -> None:
+    require_caller("", "", "")
+
+
+@pytest.mark.usefixtures("in_cloud_run")
+def test_a_caller_that_cannot_be_verified_may_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: object) -> None:
+        raise TransportError("no route")
+
+    monkeypatch.setattr("google.oauth2.id_token._fetch_certs", down)
+    with pytest.raises(Unavailable, match="cannot be verified"):
+        require_caller(f"Bearer {service_token()}", GRAPHQL, HERE)
+    for header in ("", "Bearer x", f"Bearer {unsigned(email=GRAPHQL)}"):  # for these no key is needed
+        with pytest.raises(Forbidden):
+            require_caller(header, GRAPHQL, HERE)
+
+
+@pytest.mark.usefixtures("in_cloud_run")
+def test_googles_keys_are_fetched_once_for_many_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Google(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body = json.dumps({KID: CERTIFICATE}).encode()
+            self.send_response(200)
+            self.send_header("Cache-Control", "public, max-age=20000")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr("google.oauth2.id_token._fetch_certs", FETCH_CERTIFICATES)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Google) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/certs"
+        monkeypatch.setattr("google.oauth2.id_token._GOOGLE_OAUTH2_CERTS_URL", url)
+        for _ in range(5):
+            require_caller(f"Bearer {service_token()}", GRAPHQL, HERE)
+        with pytest.raises(Forbidden):
+            require_caller(f"Bearer {service_token(OTHER_KEY)}", GRAPHQL, HERE)
+        server.shutdown()
+    assert asked == ["/certs"]
 
 
 @pytest.mark.parametrize("uid", ["nobody", "system", "developer", "a\ud800", "a\0"])

@@ -28,6 +28,7 @@ from tests.deploy import fake_tools
 from tests.deploy.fake_tools import BUILD, DATA, MIGRATION, SERVICE
 
 PROJECT = "shop-test-1"
+Json = dict[str, Any]
 NEW: dict[str, Any] = {
     "calls": [],
     "fail": "",
@@ -51,15 +52,53 @@ NEW: dict[str, Any] = {
 
 
 class Google(BaseHTTPRequestHandler):
-    """Answers which rights the caller has, and for the deployed shop. A test sets `rights` and `ready`."""
+    """Answers which rights the caller has, for the deployed shop, and as Identity Platform.
+
+    A test sets `rights`, `ready`, `users` and `failing`: the method of Identity Platform that fails.
+    """
 
     rights: list[str]
     ready: int
+    users: list[Json]
+    asked: list[tuple[str, Json]]
+    failing = ""
     sign_in = 404
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["permissions"]
-        self.answer(200, {"permissions": [one for one in asked if one in self.rights]})
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.endswith(":testIamPermissions"):
+            self.answer(200, {"permissions": [one for one in body["permissions"] if one in self.rights]})
+            return
+        assert self.path.startswith(f"/v1/projects/{PROJECT}/accounts")
+        assert (self.headers["Authorization"], self.headers["X-Goog-User-Project"]) == ("Bearer token", PROJECT)
+        method = self.path.rpartition("/")[2]
+        self.asked.append((method, body))
+        if method == self.failing:
+            self.answer(403, {"error": {"message": "PERMISSION_DENIED"}})
+        else:
+            self.answer(200, self.identity(method, body))
+
+    def identity(self, method: str, body: Json) -> Json:
+        match method:
+            case "accounts:lookup":
+                found = [user for user in self.users if user["email"] in body["email"]]
+                return {"users": found} if found else {}
+            case "accounts":
+                self.users.append({"localId": body["email"], **body})
+                return {"localId": body["email"]}
+            case "accounts:update":
+                (user,) = [user for user in self.users if user["localId"] == body["localId"]]
+                gone = set(body.pop("deleteProvider", []))
+                user["providerUserInfo"] = [
+                    one for one in user.get("providerUserInfo", []) if one["providerId"] not in gone
+                ]
+                user.update(body)
+                return {"localId": user["localId"]}
+            case "accounts:sendOobCode":
+                assert (body["requestType"], body["returnOobLink"]) == ("PASSWORD_RESET", True)
+                return {"oobLink": f"https://{PROJECT}.firebaseapp.com/?oobCode={body['email']}"}
+            case _:
+                raise AssertionError(method)
 
     def do_GET(self) -> None:
         known = {"/health/ready": self.ready, f"/v2/projects/{PROJECT}/config": self.sign_in}
@@ -122,7 +161,7 @@ def plainly(call: str) -> str:
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    google = type("Google", (Google,), {"rights": [*RIGHTS], "ready": 200})
+    google = type("Google", (Google,), {"rights": [*RIGHTS], "ready": 200, "users": [], "asked": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), google) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -366,6 +405,100 @@ def test_sign_in_that_the_project_has_had_before_is_taken_over(cloud: Cloud) -> 
     assert cloud.called("terraform import") == ["terraform import"]
     assert cloud.deploy().returncode == 0
     assert cloud.called("terraform import") == []
+
+
+def claims(user: Json) -> Json:
+    found: Json = json.loads(user.get("customAttributes", "{}"))
+    return found
+
+
+LINK = f"https://{PROJECT}.firebaseapp.com/?oobCode=ann@example.com"
+
+
+def test_the_admin_is_created_once_and_gets_a_link_to_choose_a_password(cloud: Cloud) -> None:
+    done = cloud.deploy("--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (user,) = cloud.google.users
+    assert (user["email"], claims(user)) == ("ann@example.com", {"role": "admin"})
+    assert done.stdout.count(LINK) == 1
+    assert user["password"] not in done.stdout + done.stderr
+    cloud.google.asked.clear()
+    again = cloud.deploy("--yes")
+    assert again.returncode == 0
+    assert "is an admin already" in again.stdout
+    assert LINK not in again.stdout
+    assert [method for method, _ in cloud.google.asked] == ["accounts:lookup"]
+
+
+def test_an_attacker_who_registered_the_admins_address_first_is_locked_out_before_it_makes_an_admin(
+    cloud: Cloud,
+) -> None:
+    providers = [
+        {"providerId": "password", "email": "ann@example.com"},
+        {"providerId": "google.com", "email": "mallory@example.com"},
+        {"providerId": "phone"},
+    ]
+    mallory = {
+        "localId": "m",
+        "email": "ann@example.com",
+        "emailVerified": True,
+        "password": "mallory's",
+        "providerUserInfo": providers,
+        "customAttributes": '{"tier": "gold"}',
+    }
+    cloud.google.users.append(mallory)
+    before = int(time.time())
+    done = cloud.deploy("--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "was registered already" in done.stdout
+    assert LINK in done.stdout
+    (user,) = cloud.google.users
+    assert user["password"] != "mallory's" and len(user["password"]) > 30
+    assert int(user["validSince"]) >= before
+    assert [one["providerId"] for one in user["providerUserInfo"]] == ["password"]
+    assert claims(user) == {"tier": "gold", "role": "admin"}
+    locked, claimed = [body for method, body in cloud.google.asked if method == "accounts:update"]
+    assert "password" in locked and "customAttributes" not in locked
+    assert "customAttributes" in claimed
+
+
+def test_the_admins_own_google_account_stays(cloud: Cloud) -> None:
+    own = {"providerId": "google.com", "email": "Ann@example.com"}
+    cloud.google.users.append({"localId": "a", "email": "ann@example.com", "providerUserInfo": [own]})
+    assert cloud.deploy("--yes").returncode == 0
+    (user,) = cloud.google.users
+    assert user["providerUserInfo"] == [own]
+    assert claims(user) == {"role": "admin"}
+
+
+@pytest.mark.parametrize("failing", ["accounts:lookup", "accounts", "accounts:sendOobCode", "accounts:update"])
+def test_an_admin_that_could_not_be_created_is_created_by_the_next_run_with_a_link(cloud: Cloud, failing: str) -> None:
+    cloud.google.failing = failing
+    failed = cloud.deploy("--yes")
+    assert failed.returncode == 1
+    assert "The admin ann@example.com could not be created: 403" in failed.stderr
+    assert "run this again" in failed.stderr
+    assert all(claims(user) == {} for user in cloud.google.users)
+    cloud.google.failing = ""
+    done = cloud.deploy("--yes")
+    assert done.returncode == 0, done.stderr
+    assert [claims(user) for user in cloud.google.users] == [{"role": "admin"}]
+    assert LINK in done.stdout
+
+
+def test_a_workflows_log_gets_no_link_to_the_admins_password(cloud: Cloud) -> None:
+    cloud.set(account="ci@shop-test-1.iam.gserviceaccount.com")
+    done = cloud.deploy("--yes", "--admin-email", "ann@example.com")
+    assert done.returncode == 0, done.stderr
+    assert [claims(user) for user in cloud.google.users] == [{"role": "admin"}]
+    assert "oobCode" not in done.stdout + done.stderr
+    assert "terraform/README.md" in done.stdout
+
+
+def test_another_admin_address_gets_a_user_of_its_own(cloud: Cloud) -> None:
+    assert cloud.deploy("--yes").returncode == 0
+    assert cloud.deploy("--yes", "--admin-email", "boss@example.com").returncode == 0
+    assert [user["email"] for user in cloud.google.users] == ["ann@example.com", "boss@example.com"]
 
 
 def test_taking_it_down_needs_the_projects_name_and_leaves_the_data(cloud: Cloud) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from io import BytesIO
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -13,10 +14,13 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from shared.config.manifest import manifest
+from shared.event_store.protocol import Append, IdempotencyRecord
+from shared.runtime.execute import fingerprint
 from tests.shop_in_memory import Json, ShopInMemory, together
 
 Body = Callable[[ShopInMemory], Json]
 
+HTTP = [one for one in manifest().functions.values() if one.http and one.name not in ("graphql", "sandbox_provider")]
 COMMANDS = [function.name for function in manifest().functions.values() if function.group == "commands"]
 
 
@@ -137,6 +141,62 @@ def test_a_used_key_is_refused_for_another_function(shop: ShopInMemory) -> None:
     body = VALID["delete_product"](shop)
     shop.command("delete_product", body, {"Idempotency-Key": "once"})
     refused(shop, "update_product", body, "CONFLICT", [], {"Idempotency-Key": "once"})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_two_users_may_choose_the_same_key_without_seeing_each_other(shop: ShopInMemory, command: str) -> None:
+    ann, ben = VALID[command](shop), VALID[command](shop)
+    if command == "update_category":
+        ben["name"] = "Mugs"  # because a category's name is unique
+    key = {"Idempotency-Key": "once"}
+    first = shop.command(command, ann, key)
+    second = shop.command(command, ben, key | {"X-Actor": "ben"})
+    assert (first.status_code, second.status_code) == (200, 200), second.text
+    assert first.json()["stream"] != second.json()["stream"]
+    before = shop.log()
+    assert shop.command(command, ann, key).content == first.content
+    assert shop.command(command, ben, key | {"X-Actor": "ben"}).content == second.content
+    refused(shop, command, ben, "CONFLICT", [], key)
+    assert shop.log() == before
+
+
+def test_no_name_of_a_user_and_key_of_another_make_the_same_key(shop: ShopInMemory) -> None:
+    for actor, key in (("a", "b c"), ("a b", "c"), ("a", "b%0Ac"), ("a%25", "b"), ("a", "25 b")):
+        headers = {"X-Actor": quote(actor), "Idempotency-Key": key}
+        response = shop.command("create_category", {"categoryId": new_id(), "name": new_id()}, headers)
+        assert response.status_code == 200, response.text
+    headers = {"X-Actor": "a%0Ab", "Idempotency-Key": "c"}
+    refused(shop, "create_category", {"categoryId": new_id(), "name": "Tea"}, "INVALID_INPUT", ["X-Actor"], headers)
+
+
+def stored_by_the_last_release(shop: ShopInMemory, command: str, body: Json, actor: str, key: str) -> str:
+    """Store an answer as releases before this one did, under the client's key alone, and return it."""
+    asked = fingerprint(command, actor, json.dumps(body).encode())
+    shop.engines.event_store.append(Append((), record=IdempotencyRecord(key, asked, '{"from": "the last release"}')))
+    return '{"from": "the last release"}'
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_answer_of_the_last_release_counts_for_the_same_request_of_the_same_user(
+    shop: ShopInMemory, command: str
+) -> None:
+    body, key = VALID[command](shop), {"Idempotency-Key": "once"}
+    answer = stored_by_the_last_release(shop, command, body, "ann", "once")
+    before = shop.log()
+    assert shop.command(command, body, key).text == answer
+    assert shop.log() == before
+
+
+@pytest.mark.parametrize("actor", ["ann", "ben"])
+def test_an_answer_of_the_last_release_is_ignored_for_every_other_request(shop: ShopInMemory, actor: str) -> None:
+    old = {"categoryId": new_id(), "name": "Tea"}
+    stored_by_the_last_release(shop, "create_category", old, "ann", "once")
+    headers = {"Idempotency-Key": "once", "X-Actor": actor}
+    body = {"categoryId": new_id(), "name": "Coffee"}
+    made = shop.command("create_category", body, headers)
+    assert (made.status_code, made.json()["entity"]["name"]) == (200, "Coffee")
+    assert shop.command("create_category", body, headers).content == made.content
+    refused(shop, "create_category", body | {"name": "Mugs"}, "CONFLICT", [], headers)
 
 
 def test_a_key_whose_request_was_refused_can_be_used_again(shop: ShopInMemory) -> None:
@@ -505,6 +565,31 @@ NOT_AN_OBJECT = (b"[]", b"null", b'"{}"', b"1", b"true", b"[[]]")
 def test_a_body_that_is_not_a_json_object_is_refused(shop: ShopInMemory, command: str, body: bytes) -> None:
     assert_refused(shop.call(command, body), "INVALID_INPUT", [])
     assert shop.log() == []
+
+
+@pytest.mark.parametrize("command", [function.name for function in HTTP])
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "json"])
+def test_a_body_that_is_not_called_json_is_refused(shop: ShopInMemory, command: str, kind: str) -> None:
+    """Another site's page may send these types without the browser's asking first."""
+    body = json.dumps({"categoryId": new_id(), "name": "Tea"}).encode()
+    response = shop.call(command, body, content_type=kind)
+    assert_refused(response, "INVALID_INPUT", ["Content-Type"])
+    assert response.status_code == 415
+    assert "application/json" in response.json()["message"]
+    assert shop.log() == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=UTF-8"]
+)
+def test_parameters_and_capitals_of_the_content_type_do_not_matter(shop: ShopInMemory, kind: str) -> None:
+    body = json.dumps({"categoryId": new_id(), "name": "お茶"}).encode()
+    assert shop.call("create_category", body, content_type=kind).status_code == 200
+
+
+def test_an_empty_body_is_no_command(shop: ShopInMemory) -> None:
+    assert shop.call("create_category", b"").json()["code"] == "INVALID_INPUT"
+    assert shop.call("create_category", b"", content_type="").status_code == 415
 
 
 def test_a_large_body_of_unknown_length_is_refused(shop: ShopInMemory) -> None:

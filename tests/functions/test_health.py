@@ -22,11 +22,11 @@ from shared.config.settings import Settings
 from shared.domain.errors import Unavailable
 from shared.monitoring.health import Check, Checkup, Finding, HealthStatus, Report
 from shared.runtime import http
-from shared.runtime.engines import Engines
+from shared.runtime.engines import Engines, using
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import wait_until
 from tests.shop_in_memory import Json, ShopInMemory, app, served
-from tests.stand_ins import close, raising, using, with_methods
+from tests.stand_ins import close, raising, with_methods
 
 FUNCTIONS = list(manifest().functions.values())
 PATHS = ["/health/live", "/health/ready"]

@@ -28,14 +28,14 @@ from shared.monitoring.metrics import METRICS, TEXT, Sample, count, exposition, 
 from shared.monitoring.reports import collectors, read_samples
 from shared.observability.context import fresh
 from shared.read_models.protocol import Change
-from shared.runtime.engines import Engines
+from shared.runtime.engines import Engines, using
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import wait_until
 from tests.scrapes import got, now, values
 from tests.shop_in_memory import ADMIN, ShopInMemory, app, served
-from tests.stand_ins import close, raising, using, with_methods
+from tests.stand_ins import close, raising, with_methods
 
 FUNCTIONS = list(manifest().functions.values())
 SECRET = "host=10.1.2.3 password=hunter2"

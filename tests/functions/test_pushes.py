@@ -11,6 +11,7 @@ from threading import Event
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -57,6 +58,13 @@ def with_message(**changes: Any) -> Json:
     return body | {"message": body["message"] | changes}
 
 
+def deliver(shop: ShopInMemory, function: str, body: object) -> httpx.Response:
+    """Push the body from one of the function's own subscriptions."""
+    own = next(one.name for one in manifest().all_subscriptions if one.endpoint == function)
+    named = isinstance(body, dict) and "subscription" in body
+    return shop.push(function, {**body, "subscription": f"projects/p/subscriptions/{own}"} if named else body)  # type: ignore[dict-item]
+
+
 NO_PUSHES: dict[str, object] = {
     "null": None,
     "a list": [],
@@ -91,7 +99,7 @@ NO_EVENTS_NOR_COMMANDS: dict[str, object] = {
 
 
 def assert_refused_so_that_it_is_tried_again(shop: ShopInMemory, function: str, body: object) -> None:
-    response = shop.push(function, body)
+    response = deliver(shop, function, body)
     assert response.status_code not in ACKNOWLEDGED and response.status_code >= 400
     assert set(response.json()) == {"code", "message", "field"}
     assert len(response.json()["message"]) > 10
@@ -102,7 +110,7 @@ def assert_refused_so_that_it_is_tried_again(shop: ShopInMemory, function: str, 
 @pytest.mark.parametrize("name", NO_PUSHES)
 def test_a_body_that_is_not_a_push_is_refused(shop: ShopInMemory, function: str, name: str) -> None:
     assert_refused_so_that_it_is_tried_again(shop, function, NO_PUSHES[name])
-    assert shop.push(function, NO_PUSHES[name]).json()["code"] == "INVALID_INPUT"
+    assert deliver(shop, function, NO_PUSHES[name]).json()["code"] == "INVALID_INPUT"
     assert_nothing_was_written(shop)
 
 
@@ -110,7 +118,7 @@ def test_a_body_that_is_not_a_push_is_refused(shop: ShopInMemory, function: str,
 @pytest.mark.parametrize("name", NOT_OURS)
 def test_a_message_that_the_shop_did_not_publish_is_refused(shop: ShopInMemory, function: str, name: str) -> None:
     assert_refused_so_that_it_is_tried_again(shop, function, NOT_OURS[name])
-    assert shop.push(function, NOT_OURS[name]).json()["code"] == "INVALID_INPUT"
+    assert deliver(shop, function, NOT_OURS[name]).json()["code"] == "INVALID_INPUT"
     assert_nothing_was_written(shop)
 
 
@@ -118,14 +126,30 @@ def test_a_message_that_the_shop_did_not_publish_is_refused(shop: ShopInMemory, 
 @pytest.mark.parametrize("name", NO_EVENTS_NOR_COMMANDS)
 def test_a_message_that_is_neither_event_nor_command_is_refused(shop: ShopInMemory, function: str, name: str) -> None:
     assert_refused_so_that_it_is_tried_again(shop, function, NO_EVENTS_NOR_COMMANDS[name])
-    assert shop.push(function, NO_EVENTS_NOR_COMMANDS[name]).json()["code"] == "INVALID_INPUT"
+    assert deliver(shop, function, NO_EVENTS_NOR_COMMANDS[name]).json()["code"] == "INVALID_INPUT"
     assert_nothing_was_written(shop)
 
 
 @pytest.mark.parametrize("name", NO_EVENTS_NOR_COMMANDS)
 def test_the_coordinator_takes_a_message_only_as_a_hint(shop: ShopInMemory, name: str) -> None:
-    assert shop.push("order_saga", NO_EVENTS_NOR_COMMANDS[name]).status_code == 204
+    assert deliver(shop, "order_saga", NO_EVENTS_NOR_COMMANDS[name]).status_code == 204
     assert_nothing_was_written(shop)
+
+
+@pytest.mark.parametrize("function", [*LISTENERS, "record_dead_letter"])
+def test_a_push_of_a_subscription_that_is_not_the_functions_own_is_refused(shop: ShopInMemory, function: str) -> None:
+    """Otherwise a push account that is misused could hand any message to any function."""
+    own = {one.name for one in manifest().all_subscriptions if one.endpoint == function}
+    others = {one.name for one in manifest().all_subscriptions} - own
+    made_up = {"s", "", f"{function.replace('_', '-')}.made-up", f"{min(own)}x", min(own).upper(), f"x/{min(own)}/"}
+    before = shop.engines.dead_letters.pending(None)
+    for name in sorted(others | made_up):
+        body = with_message() | {"subscription": f"projects/p/subscriptions/{name}"}
+        response = shop.push(function, body)
+        assert (response.status_code, response.json()["code"]) == (403, "FORBIDDEN"), name
+        assert f"does not push to {function}" in response.json()["message"]
+    assert_nothing_was_written(shop)
+    assert shop.engines.dead_letters.pending(None) == before
 
 
 def assert_nothing_was_written(shop: ShopInMemory) -> None:
@@ -182,7 +206,7 @@ def test_a_step_refuses_the_command_of_another_step(shop: ShopInMemory, function
 def test_a_step_of_an_order_that_does_not_exist_writes_nothing(shop: ShopInMemory, function: str) -> None:
     shop.deliver = lambda *_: 204
     name = function.title().replace("_", "")
-    shop.push(function, push(command_data(function, str(uuid7())), ce_type=name))
+    deliver(shop, function, push(command_data(function, str(uuid7())), ce_type=name))
     assert shop.log() == []
     assert shop.engines.sandbox.ledger("payments") == shop.engines.sandbox.ledger("shipments") == []
 

@@ -34,9 +34,18 @@ def test_workflows_are_what_github_takes() -> None:
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
 def test_actions_are_pinned_and_scripts_are_there(file: Path) -> None:
     for step in steps(file):
-        assert re.search(r"@v\d+", step["uses"]) if "uses" in step else step["run"]
+        assert re.search(r"@[0-9a-f]{40}$", step["uses"]) if "uses" in step else step["run"]
         for script in re.findall(r"\bscripts/[\w-]+", step.get("run", "")):
             assert (ROOT / script).stat().st_mode & 0o111, script
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+def test_every_pinned_action_says_its_release(file: Path) -> None:
+    """A tag can be moved to other code, a commit cannot; the comment is for people, and for tools that renew it."""
+    used = re.findall(r"uses: (.*)", file.read_text())
+    assert len(used) > 3
+    for one in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+|\./\.github/workflows/test\.yaml", one), one
 
 
 def test_pull_requests_get_no_token_of_googles() -> None:
