@@ -8,27 +8,12 @@ from functools import lru_cache
 from inspect import isawaitable
 from typing import Any, cast
 
+import graphql
 import structlog
-from graphql import (
-    DocumentNode,
-    ExecutionResult,
-    GraphQLError,
-    NoSchemaIntrospectionCustomRule,
-    get_operation_ast,
-    get_variable_values,
-    parse,
-    specified_rules,
-    validate,
-)
-from graphql.execution import (
-    Executor,
-    create_source_event_stream,
-    execute_root_selection_set,
-    execute_subscription_event,
-)
+from graphql import DocumentNode, ExecutionResult, GraphQLError, execution
 
 from shared.api.context import Loaders, RequestContext, ResumePoint, SourceEvent
-from shared.api.limits import Meter, require_affordable, require_validatable
+from shared.api.limits import Meter, require_affordable, require_readable, require_validatable
 from shared.api.schema import schema
 from shared.config.settings import Settings
 from shared.domain.errors import ShopError, Unavailable
@@ -59,11 +44,11 @@ def parse_document(query: str, settings: Settings) -> Parsed:
 
 
 def _validated(query: str, settings: Settings) -> Parsed:
-    rules = specified_rules if settings.introspection else [*specified_rules, NoSchemaIntrospectionCustomRule]
+    rules = [*graphql.specified_rules, *([] if settings.introspection else [graphql.NoSchemaIntrospectionCustomRule])]
     try:
-        document = parse(query, max_tokens=settings.max_query_tokens)
+        document = graphql.parse(query, max_tokens=settings.max_query_tokens)
         require_validatable(document, settings)
-        errors = validate(schema(), document, rules, max_errors=20, hide_suggestions=not settings.introspection)
+        errors = graphql.validate(schema(), document, rules, max_errors=20, hide_suggestions=not settings.introspection)
     except GraphQLError as error:
         return None, (error,)
     except RecursionError:
@@ -79,25 +64,29 @@ async def execute_operation(
 ) -> ExecutionResult:
     """Execute a query or mutation, unless it exceeds a limit."""
     executor = _executor(document, request, context)
-    result = executor if isinstance(executor, ExecutionResult) else execute_root_selection_set(executor)
+    result = executor if isinstance(executor, ExecutionResult) else execution.execute_root_selection_set(executor)
     return await result if isawaitable(result) else result
 
 
 def _executor(
     document: DocumentNode, request: GraphQLRequest, context: RequestContext
-) -> Executor[Any] | ExecutionResult:
+) -> execution.Executor[Any] | ExecutionResult:
     """Return an executor for the operation, or a result with the error or limit that prevents it."""
     settings = context.engines.settings
-    if operation := get_operation_ast(document, request.operation_name):
-        variables = get_variable_values(schema(), operation.variable_definitions or (), request.variables)
+    try:
+        require_readable(request.variables, settings)
+    except GraphQLError as error:
+        return ExecutionResult(None, [error])
+    if operation := graphql.get_operation_ast(document, request.operation_name):
+        variables = graphql.get_variable_values(schema(), operation.variable_definitions or (), request.variables)
         if not isinstance(variables, list):  # a list of errors, which the executor reports, too
+            measured = Meter(schema(), document, variables.coerced, settings).operation(operation)
             try:
-                require_affordable(
-                    Meter(schema(), document, variables.coerced, settings).operation(operation), settings
-                )
+                require_affordable(measured, settings)
             except GraphQLError as error:
                 return ExecutionResult(None, [error])
-    executor = Executor.build(
+            context.loaders.budget.spend(measured.cost)
+    executor = execution.Executor.build(
         schema(),
         document,
         context_value=context,
@@ -119,22 +108,22 @@ async def subscribe(
     executor = _executor(document, request, context)
     if isinstance(executor, ExecutionResult):
         return executor
-    source = create_source_event_stream(executor)
+    source = execution.create_source_event_stream(executor)
     events = await source if isawaitable(source) else source
     return (
         events if isinstance(events, ExecutionResult) else _results(executor, cast(AsyncGenerator[SourceEvent], events))
     )
 
 
-async def _results(executor: Executor[Any], events: AsyncGenerator[SourceEvent]) -> Results:
+async def _results(executor: execution.Executor[Any], events: AsyncGenerator[SourceEvent]) -> Results:
     """Execute each event with new loaders, so that nothing it loads is older than the event."""
     context: RequestContext = executor.context_value
     try:
         async with aclosing(events):
             async for resume_point, value in events:
                 event_executor = executor.build_per_event_executor(value)
-                event_executor.context_value = replace(context, loaders=Loaders(context.queries))
-                result = execute_subscription_event(event_executor) if value is not None else None
+                event_executor.context_value = replace(context, loaders=Loaders(context.engines, context.queries))
+                result = execution.execute_subscription_event(event_executor) if value is not None else None
                 yield resume_point, await result if isawaitable(result) else result
     except GraphQLError as error:
         yield None, ExecutionResult(None, [error])

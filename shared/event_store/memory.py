@@ -16,6 +16,7 @@ from shared.event_store.protocol import (
     EventRecord,
     IdempotencyRecord,
     LogEntry,
+    Moment,
     PositionedEvent,
     Snapshot,
     violation,
@@ -171,10 +172,10 @@ class MemoryEventLog:
     def recent(self, limit: int, types: Sequence[str] = ()) -> list[PositionedEvent]:
         return list(self._after(0, types))[::-1][:limit]
 
-    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[PositionedEvent]:
+    def by_time(self, types: Sequence[str], after: Moment | None, limit: int) -> list[PositionedEvent]:
         events = [seen for seen in self._after(0) if seen.event.type in types]
         events.sort(key=lambda seen: (seen.event.recorded_at, seen.position), reverse=after is None)
-        return [seen for seen in events if after is None or seen.event.recorded_at > after][:limit]
+        return [seen for seen in events if after is None or (seen.event.recorded_at, seen.position) > after][:limit]
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         events = [seen.event for seen in self._after(0)]

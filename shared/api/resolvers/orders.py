@@ -8,10 +8,11 @@ from unicodedata import category as character_category
 from uuid import UUID
 
 from shared.api.command_client import CommandMutation
-from shared.api.context import Info, LiveField, Resolver, Resolvers, SourceEvent, from_stores
+from shared.api.context import Info, LiveField, Resolver, Resolvers, SourceEvent
+from shared.api.limits import from_stores
 from shared.api.resolvers.common import Sort, documents, existing, follow, state_at, uuid
-from shared.auth.permissions import Permission
-from shared.domain.errors import Invalid
+from shared.auth.permissions import Permission, require
+from shared.domain.errors import Forbidden, Invalid
 from shared.domain.order import ORDER
 from shared.event_store.protocol import EventRecord
 from shared.monitoring.executions import Execution
@@ -38,9 +39,14 @@ async def order(_: Any, info: Info, id: str, asOf: datetime | None = None) -> Fi
 async def orders(
     _: Any, info: Info, userId: str | None = None, status: str | None = None, **page: int | None
 ) -> Sequence[Fields]:
-    """Return orders, the newest first."""
+    """Return orders, the newest first. The filter by user is for that user and admins.
+
+    Raise Unauthenticated or Forbidden: who ordered what is masked for others."""
     if userId is not None and not (len(userId) <= 128 and "Cs" not in map(character_category, userId)):
         raise Invalid("userId must have at most 128 characters and no half of a surrogate pair", ("userId",))
+    if userId is not None and not info.context.actor.may_see(userId):
+        require(Permission.READ if info.context.actor.uid else Permission.WRITE, info.context.actor)
+        raise Forbidden("orders can be filtered by your own userId only; an admin can use any", ("userId",))
     wanted = {"user_id": userId, "status": status}
     where = [Where(field, "==", value) for field, value in wanted.items() if value is not None]
     return await documents(info, "orders", where, Sort({"createdAt": "created_at"}, "createdAt", "DESC"), page)

@@ -10,7 +10,8 @@ from uuid import UUID
 from graphql import OperationType
 
 from shared.api.command_client import CommandMutation
-from shared.api.context import Info, LiveField, Resolvers, SourceEvent, from_stores
+from shared.api.context import Info, LiveField, Resolvers, SourceEvent
+from shared.api.limits import from_stores
 from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, existing, follow, search, state_at, uuid
 from shared.auth.permissions import Permission
 from shared.domain.category import CATEGORY

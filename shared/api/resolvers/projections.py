@@ -8,7 +8,8 @@ from typing import Any
 
 import structlog
 
-from shared.api.context import Info, Resolvers, from_stores
+from shared.api.context import Info, Resolvers
+from shared.api.limits import from_stores
 from shared.api.resolvers.common import admin_command, is_admin
 from shared.auth.identity import in_the_cloud
 from shared.config.manifest import Function, manifest

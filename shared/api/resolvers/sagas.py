@@ -6,7 +6,8 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from shared.api.context import Info, LiveField, Resolvers, SourceEvent, from_stores
+from shared.api.context import Info, LiveField, Resolvers, SourceEvent
+from shared.api.limits import from_stores
 from shared.api.resolvers.common import admin_command, existing, follow_log, is_admin, page_of, printable, uuid
 from shared.domain.errors import Invalid
 from shared.read_models.protocol import Fields
@@ -23,7 +24,7 @@ async def sagas(
 ) -> list[Fields]:
     limit, offset = page_of(info, page, default=50)
     which = Sagas(_status(status), printable(sagaType, "sagaType"))
-    listed = await from_stores(info.context.engines.sagas.newest, limit, offset, which)
+    listed = await info.context.loaders.budget.rows(info.context.engines.sagas.newest, limit, offset, which)
     return [_detail(saga, info) for saga in listed]
 
 
@@ -73,7 +74,7 @@ def _detail(listed: ListedSaga, info: Info) -> Fields:
         "events_handled": [entry.name for _, entry in history if entry.kind == "event"],
         "created_at": listed.created_at,
         "updated_at": listed.updated_at,
-        "correlation_id": stored.correlation_id,
+        "correlation_id": stored.correlation_id if is_admin(info) else None,
     }
 
 

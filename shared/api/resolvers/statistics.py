@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from types import FunctionType, ModuleType
 from typing import Any
+from uuid import UUID
 
-from shared.api.context import Info, LiveField, Resolvers, SourceEvent, from_stores
-from shared.api.resolvers.common import is_admin, limit_of
+from shared.api.context import Info, LiveField, Resolvers, SourceEvent
+from shared.api.limits import from_stores
+from shared.api.resolvers.common import after_a_moment, is_admin, limit_of
 from shared.api.resolvers.health import shop_report
-from shared.domain.errors import ShopError
+from shared.api.sse import cursor_of, read_cursor
+from shared.domain.errors import Invalid, ShopError
 from shared.monitoring.counts import RecordTotals, Tally
 from shared.monitoring.executions import Execution, ExecutionFilter, Kind
 from shared.postgres.pool import storable
@@ -23,6 +26,7 @@ from shared.resilience import clock
 from shared.runtime.engines import Engines
 
 _CACHE_SECONDS = 1.0  # one reading serves all clients of this process meanwhile
+_ID, _LAST_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", UUID(int=2**128 - 1)
 _MEGABYTE = 1_000_000
 _MAX_EVENTS = 5  # that one command can record on one stream
 
@@ -170,11 +174,23 @@ async def command_executions(
 
 async def _executions(
     info: Info, kind: Kind, name_and_status: tuple[str | None, str | None], page: Mapping[str, Any]
-) -> list[Execution]:
-    limit, after = limit_of(info, page.get("limit"), default=100), page.get("afterTimestamp")
+) -> Sequence[Execution]:
+    limit, since, cursor = limit_of(info, page.get("limit"), default=100), page.get("afterTimestamp"), page.get("after")
     name, status = (storable(text) if text else None for text in name_and_status)
-    wanted = ExecutionFilter(kind, name, status, after, limit)
-    return await from_stores(info.context.engines.executions.find, wanted) if limit else []
+    if cursor is not None and since is not None:
+        raise Invalid("after and afterTimestamp exclude each other: send one of them", ("after",))
+    after = (since, _LAST_ID) if since else None
+    if cursor is not None:
+        at, match = read_cursor(cursor, _ID)
+        after = at, UUID(match[0])
+
+    async def read(length: int) -> Sequence[Execution]:
+        wanted = ExecutionFilter(kind, name, status, after, length)
+        return await info.context.loaders.budget.rows(info.context.engines.executions.find, wanted)
+
+    if limit == 0:
+        return []
+    return await (after_a_moment(info, read, limit, lambda one: one.recorded_at) if since else read(limit))
 
 
 def _execution(execution: Execution, info: Info) -> Fields:
@@ -184,6 +200,7 @@ def _execution(execution: Execution, info: Info) -> Fields:
         "status": execution.status,
         "error_message": execution.error if is_admin(info) else None,
         "timestamp": execution.recorded_at,
+        "cursor": cursor_of(execution.recorded_at, execution.id),
     }
 
 
