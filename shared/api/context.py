@@ -115,6 +115,9 @@ class RequestContext:
 
 
 Info = GraphQLResolveInfo[RequestContext]
+Text = str | None
+Number = int | None
+"""Optional arguments."""
 Resolver = Callable[..., Any]
 """Returns a field's value, or an awaitable, from the parent's value, Info and the arguments."""
 

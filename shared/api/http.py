@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.api.context import RequestContext, consistency_extensions
-from shared.api.operation import GraphQLRequest, Results, execute_operation, format_error, parse_document, subscribe
+from shared.api.operation import GraphQLRequest, Results, execute, format_error, parse_document, subscribe
 from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, Frame, encode_event, to_json
 from shared.auth.permissions import DEVELOPER
 from shared.event_store.tail import TooSlow
@@ -93,7 +93,7 @@ async def execute_request(request: Request, context: RequestContext) -> Response
             return await _subscription(request, document, graphql_request, context)
         if request.method == "GET" and operation and operation.operation is not OperationType.QUERY:
             raise HttpRefusal(405, "GET is for queries; POST anything else", {"Allow": "POST"})
-        result = await execute_operation(document, graphql_request, context)
+        result = await execute(document, graphql_request, context)
     consistency = consistency_extensions(context.queries, context.written)
     return _response(result, _media_type(request) or PLAIN_JSON, consistency)
 

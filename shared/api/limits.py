@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
@@ -88,59 +87,6 @@ class Budget:
 def cost_of(record: object) -> int:
     """Return the cost of a record, which grows with an order's lines."""
     return COST_OF_RECORD + (len(record.get("items", ())) if isinstance(record, dict) else 0)
-
-
-def require_validatable(document: ast.DocumentNode, settings: Settings) -> None:
-    """Raise GraphQLError for a document so large that validating it would delay other requests.
-
-    Validation compares fields of the same name with each other, so its time grows quadratically.
-    """
-    counter = _Counter()
-    graphql.visit(document, counter)
-    _require_short(counter.longest, settings)
-    for what, number, bound in (
-        ("fields", counter.nodes["field"], settings.max_query_fields),
-        ("fragments", counter.nodes["fragment_spread"], settings.max_query_fragments),
-    ):
-        if number > bound:
-            raise GraphQLError(f"the query has {number} {what}; at most {bound} are allowed")
-
-
-class _Counter(graphql.Visitor):
-    """Counts the nodes of a document by their kind."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.nodes = Counter[str]()
-        self.longest = ""
-
-    def enter(self, node: ast.Node, *_: Any) -> None:
-        self.nodes[node.kind] += 1
-        if isinstance(node, ast.StringValueNode):
-            self.longest = max(self.longest, node.value, key=len)
-
-
-def require_readable(variables: Mapping[str, Any], settings: Settings) -> None:
-    """Raise GraphQLError for variables that would take long to read, however few of them are used."""
-    pending: list[tuple[tuple[str | int, ...], Any]] = [((), variables)]
-    values = 0
-    while pending:
-        path, value = pending.pop()
-        values += 1
-        if isinstance(value, str):
-            _require_short(value, settings, path)
-        elif isinstance(value, dict | list):
-            if values + len(pending) + len(value) > settings.max_variable_values:
-                raise GraphQLError(f"the variables hold more than {settings.max_variable_values} values")
-            named = value.items() if isinstance(value, dict) else enumerate(value)
-            pending += [((*path, name), inner) for name, inner in named]
-
-
-def _require_short(text: str, settings: Settings, path: Sequence[str | int] = ()) -> None:
-    longest = settings.max_string_characters
-    if len(text) > longest:
-        message = f"a string must have at most {longest} characters; got {len(text)}"
-        raise GraphQLError(message, extensions={"field": [*path]} if path else None)
 
 
 class Meter:

@@ -66,12 +66,17 @@ def cursor_of(at: datetime, place: object) -> str:
     return f"{(at - _EPOCH) // timedelta(microseconds=1)}-{place}"
 
 
-def read_cursor(cursor: str, place: str) -> tuple[datetime, re.Match[str]]:
-    """Return a cursor's time, and its place as a pattern matches it. Raise Invalid."""
+def read_cursor(cursor: str | None, since: datetime | None, place: str) -> tuple[datetime, re.Match[str] | None] | None:
+    """Return the time after which a list goes on, with a cursor's place as a pattern matches it.
+
+    None stands for the newest entries. Raise Invalid."""
+    if cursor is None:
+        return (since, None) if since else None
     at, _, rest = cursor.partition("-")
     match = re.fullmatch(place, rest, re.ASCII)
-    if not match or not re.fullmatch(r"\d{1,16}", at, re.ASCII):
-        raise Invalid(f"after must be the cursor of an entry of this list; got {cursor!r:.60}", ("after",))
+    if since or not match or not re.fullmatch(r"\d{1,16}", at, re.ASCII):
+        expected = "the cursor of an entry of this list, without afterTimestamp"
+        raise Invalid(f"after must be {expected}; got {cursor!r:.60}", ("after",))
     return _EPOCH + timedelta(microseconds=int(at)), match
 
 

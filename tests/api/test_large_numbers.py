@@ -6,8 +6,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from graphql import GraphQLError
 
-from shared.api.schema import int_in, long_in, long_out, schema
+from shared.api.schema import int_in, long_out, schema
 from shared.config.settings import Settings
 from shared.runtime.engines import using
 from tests.shop_in_memory import Json, ShopInMemory
@@ -82,21 +83,18 @@ async def test_every_subscription_to_a_log_resumes(shop: ShopInMemory) -> None:
 @pytest.mark.parametrize("number", [0, BEYOND, -BEYOND - 1, 2**53 - 1])
 def test_integers_of_53_bits_are_json_numbers(number: int) -> None:
     assert json.dumps(long_out(number)) == str(number)
-    assert int_in(number) == long_in(number) == long_in(str(number)) == number
+    assert int_in(number) == number
 
 
 def test_larger_numbers_are_strings() -> None:
     assert long_out(2**53) == "9007199254740992"
-    assert long_in("9007199254740992") == 2**53
     assert schema().type_map["Long"].description
 
 
-@pytest.mark.parametrize("value", [True, 1.0, "", "1.5", "x", None, 10**18, "9" * 100_000])
-def test_what_is_no_whole_number_is_refused(value: Any) -> None:
-    with pytest.raises(Exception, match="whole number"):
-        long_in(value)
-    with pytest.raises(Exception, match="whole number"):
-        int_in(value if not isinstance(value, int) or isinstance(value, bool) else 2**53)
+@pytest.mark.parametrize("value", [True, 1.0, "1", "", None, 2**53, -(2**53), 10**100])
+def test_what_is_no_whole_number_of_53_bits_is_refused(value: Any) -> None:
+    with pytest.raises(GraphQLError, match="whole number"):
+        int_in(value)
 
 
 @pytest.mark.parametrize("argument", ["limit", "offset"])

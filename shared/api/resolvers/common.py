@@ -8,7 +8,7 @@ from unicodedata import category as character_category
 from uuid import UUID
 
 from shared.api.command_client import keyed, send
-from shared.api.context import Info, ResumePoint, SourceEvent
+from shared.api.context import Info, Number, ResumePoint, SourceEvent, Text
 from shared.api.limits import from_stores
 from shared.api.sse import require_in_log, resume_point
 from shared.auth.permissions import Permission, require
@@ -43,7 +43,7 @@ def page_of(info: Info, page: Page, default: int = 20) -> tuple[int, int]:
     return limit, _bounded("offset", page.get("offset"), 0, settings.max_list_offset)
 
 
-def limit_of(info: Info, limit: int | None, default: int) -> int:
+def limit_of(info: Info, limit: Number, default: int) -> int:
     """Return the limit of a list that has no offset. Raise Invalid."""
     return page_of(info, {"limit": limit}, default)[0]
 
@@ -89,7 +89,7 @@ def deleted(entity: Fields) -> Fields:
     return {"success": True, "message": f"{entity['name']} has been deleted"}
 
 
-def printable(text: str | None, argument: str) -> str | None:
+def printable(text: Text, argument: str) -> str | None:
     """Return a name to filter by. Raise Invalid."""
     if text is not None and not (text.isprintable() and len(text) <= 300):
         raise Invalid(f"{argument} must be at most 300 printable characters", (argument,))

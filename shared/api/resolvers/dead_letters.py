@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from shared.api.context import Info, Resolvers
+from shared.api.context import Info, Number, Resolvers, Text
 from shared.api.limits import from_stores
 from shared.api.resolvers.common import admin_command, existing, page_of, printable, require_admin, uuid
 from shared.dead_letters.protocol import DeadLetter, LetterStatus
@@ -12,7 +12,7 @@ from shared.read_models.protocol import Fields
 
 
 async def dead_letters(
-    _: Any, info: Info, status: LetterStatus | None = None, source: str | None = None, **page: int | None
+    _: Any, info: Info, status: LetterStatus | None = None, source: Text = None, **page: Number
 ) -> Sequence[DeadLetter]:
     require_admin(info)
     limit, offset = page_of(info, page, default=50)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic.alias_generators import to_camel
 
-from shared.api.context import Info, LiveField, Resolvers, SourceEvent
+from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
 from shared.api.limits import COST_OF_EVENT, from_stores
 from shared.api.resolvers.common import follow_log, is_admin, limit_of, uuid
 from shared.domain.errors import Invalid, NotFound
@@ -31,11 +31,11 @@ _MAX_OWNERS = 10_000
 async def events(
     _: Any,
     info: Info,
-    aggregateId: str | None = None,
-    aggregateType: str | None = None,
-    eventType: str | None = None,
-    limit: int | None = 100,
-    afterId: int | None = None,
+    aggregateId: Text = None,
+    aggregateType: Text = None,
+    eventType: Text = None,
+    limit: Number = 100,
+    afterId: Number = None,
 ) -> Sequence[Fields]:
     """Return events in the log's order, after the event whose id is `afterId`."""
     length, types = limit_of(info, limit, default=100), _types(aggregateType, eventType)
@@ -53,13 +53,13 @@ async def events(
     return await _events_for_actor(info, found)
 
 
-async def recent_events(_: Any, info: Info, limit: int | None = 50) -> Sequence[Fields]:
+async def recent_events(_: Any, info: Info, limit: Number = 50) -> Sequence[Fields]:
     length = limit_of(info, limit, default=50)
     found = await info.context.loaders.budget.rows(info.context.engines.event_log.recent, length)
     return await _events_for_actor(info, found)
 
 
-def _names(aggregate_type: str | None) -> Sequence[str]:
+def _names(aggregate_type: Text) -> Sequence[str]:
     if aggregate_type is None:
         return list(AGGREGATES)
     if aggregate_type.lower() not in AGGREGATES:
@@ -68,7 +68,7 @@ def _names(aggregate_type: str | None) -> Sequence[str]:
     return [aggregate_type.lower()]
 
 
-def _types(aggregate_type: str | None, event_type: str | None) -> list[str] | None:
+def _types(aggregate_type: Text, event_type: Text) -> list[str] | None:
     """Return the wanted event types: None for all, [] when no type satisfies both arguments."""
     known = [kind.__name__ for name in _names(aggregate_type) for kind in AGGREGATES[name].event_types]
     if event_type is not None:
@@ -76,9 +76,7 @@ def _types(aggregate_type: str | None, event_type: str | None) -> list[str] | No
     return known if aggregate_type is not None else None
 
 
-async def event_stream(
-    info: Info, aggregateType: str | None = None, eventType: str | None = None
-) -> AsyncGenerator[SourceEvent]:
+async def event_stream(info: Info, aggregateType: Text = None, eventType: Text = None) -> AsyncGenerator[SourceEvent]:
     types = _types(aggregateType, eventType)
     if types == []:
         raise Invalid(f"eventType {eventType!r:.60} is no event of {aggregateType or 'this shop'}", ("eventType",))
@@ -165,7 +163,7 @@ class _Step(NamedTuple):
 
 
 async def event_history(
-    _: Any, info: Info, aggregateId: str, limit: int | None = 100, afterVersion: int | None = None
+    _: Any, info: Info, aggregateId: str, limit: Number = 100, afterVersion: Number = None
 ) -> Sequence[Fields]:
     """Return each event of an aggregate with the states before and after it and their differences."""
     aggregate_id, after = UUID(uuid(aggregateId, "aggregateId")), afterVersion or 0

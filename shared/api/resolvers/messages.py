@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from shared.api.context import Info, LiveField, Resolvers, ResumePoint, SourceEvent
+from shared.api.context import Info, LiveField, Number, Resolvers, ResumePoint, SourceEvent, Text
 from shared.api.limits import from_stores
 from shared.api.resolvers.common import after_a_moment, limit_of
 from shared.api.resolvers.events import masked, visible_streams
@@ -61,16 +61,14 @@ class Published(NamedTuple):
 async def pubsub_messages(
     _: Any,
     info: Info,
-    topic: str | None = None,
-    limit: int | None = 100,
+    topic: Text = None,
+    limit: Number = 100,
     afterTimestamp: datetime | None = None,
-    after: str | None = None,
+    after: Text = None,
 ) -> Sequence[Published]:
     """Return the newest messages first, or those after a cursor or a moment, the oldest first."""
     _require_topic(topic)
     length = limit_of(info, limit, default=100)
-    if after is not None and afterTimestamp is not None:
-        raise Invalid("after and afterTimestamp exclude each other: send one of them", ("after",))
     read = partial(_messages, info, topic, _places(after, afterTimestamp))
     if length == 0:
         return []
@@ -79,17 +77,18 @@ async def pubsub_messages(
     return await _visible(info, await after_a_moment(info, read, length, lambda message: message.timestamp))
 
 
-def _places(cursor: str | None, after: datetime | None) -> tuple[Moment | None, Moment | None]:
+def _places(cursor: Text, after: datetime | None) -> tuple[Moment | None, Moment | None]:
     """Return where the logs of events and of sagas are read on. Of the same time, events come first. Raise Invalid."""
-    if cursor is None:
-        return (Moment(after), Moment(after)) if after else (None, None)
-    at, match = read_cursor(cursor, r"([01])-(\d{1,18})")
+    found = read_cursor(cursor, after, r"([01])-(\d{1,18})")
+    if not found or not found[1]:
+        return (Moment(found[0]), Moment(found[0])) if found else (None, None)
+    at, match = found[0], found[1]
     place = Moment(at, int(match[2]))
     return (place, Moment(at, 0)) if match[1] == "0" else (Moment(at), place)
 
 
 async def _messages(
-    info: Info, topic: str | None, places: tuple[Moment | None, Moment | None], length: int
+    info: Info, topic: Text, places: tuple[Moment | None, Moment | None], length: int
 ) -> Sequence[Published]:
     engines, budget = info.context.engines, info.context.loaders.budget
     events = [kind for name, kinds in _EVENT_TYPES.items() if topic in (None, name) for kind in kinds]
@@ -130,7 +129,7 @@ def _stats(topic: str, traffic: Traffic) -> Fields:
     }
 
 
-async def pubsub_stream(info: Info, topic: str | None = None) -> AsyncGenerator[SourceEvent]:
+async def pubsub_stream(info: Info, topic: Text = None) -> AsyncGenerator[SourceEvent]:
     engines = info.context.engines
     _require_topic(topic)
     seen = resume_point(info, logs=2)
@@ -139,7 +138,7 @@ async def pubsub_stream(info: Info, topic: str | None = None) -> AsyncGenerator[
     return _follow(engines, seen or ends, topic)
 
 
-async def _follow(engines: Engines, point: ResumePoint, topic: str | None) -> AsyncGenerator[SourceEvent]:
+async def _follow(engines: Engines, point: ResumePoint, topic: Text) -> AsyncGenerator[SourceEvent]:
     """Follow the logs that hold the topic; the other log's part of the resume point stays."""
     yield SourceEvent(point, None)
     sources = []
@@ -154,7 +153,7 @@ async def _follow(engines: Engines, point: ResumePoint, topic: str | None) -> As
             yield SourceEvent(point, message)
 
 
-def _is_command(topic: str | None, entry: SagaEntry) -> bool:
+def _is_command(topic: Text, entry: SagaEntry) -> bool:
     is_message = entry.entry.message is not None
     return is_message and (topic is None or _COMMAND_TOPICS.get(entry.entry.name) == topic)
 
@@ -214,7 +213,7 @@ def _of_command(sent: SagaEntry) -> Published:
     return Published(sent.at, 1, sent.checkpoint, str(sent.entry.message), topic, name, stream, sent.entry.data)
 
 
-def _require_topic(topic: str | None) -> None:
+def _require_topic(topic: Text) -> None:
     """Raise Invalid for a topic that carries neither events nor commands."""
     known = [*_EVENT_TYPES, *_COMMAND_TOPICS.values()]
     if topic is None or topic in known:
