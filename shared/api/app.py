@@ -125,13 +125,9 @@ def _context(request: Request, engines: Engines, actor: Actor, context: Context)
 class Rates:
     """Counts each client's requests in this process against a limit per minute.
 
-    - A client gets at most the limit within a minute of the clock. The previous minute counts by the
-      share of it that is less than a minute ago, so 60 seconds never see more than twice the limit.
-    - Instances don't share counters: together they allow the limit times `max_instances`.
-    - More than `max_clients` counters of addresses are all dropped, so that memory stays bounded;
-      users have counters of their own, which are dropped in the same way.
-    - The clock is the wall clock. After a jump the counters of that minute hold, mostly none, so
-      no client is refused for more than two minutes.
+    The previous minute counts by the share of it that is less than a minute ago, so 60 seconds never
+    see more than twice the limit. More than `max_clients` counters of a kind are all dropped, so that
+    memory stays bounded. After a jump of the wall clock no client is refused for over two minutes.
     """
 
     def __init__(self, settings: Settings, max_clients: int = 10_000) -> None:

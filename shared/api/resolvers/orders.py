@@ -11,8 +11,8 @@ from shared.api.command_client import CommandMutation
 from shared.api.context import Info, LiveField, Number, Resolver, Resolvers, SourceEvent, Text
 from shared.api.limits import from_stores
 from shared.api.resolvers.common import Sort, documents, existing, follow, state_at, uuid
-from shared.auth.permissions import Permission, require
-from shared.domain.errors import Forbidden, Invalid
+from shared.auth.permissions import Permission
+from shared.domain.errors import Forbidden, Invalid, Unauthenticated
 from shared.domain.order import ORDER
 from shared.event_store.protocol import EventRecord
 from shared.monitoring.executions import Execution
@@ -42,9 +42,10 @@ async def orders(_: Any, info: Info, userId: Text = None, status: Text = None, *
     Raise Unauthenticated or Forbidden: who ordered what is masked for others."""
     if userId is not None and not (len(userId) <= 128 and "Cs" not in map(character_category, userId)):
         raise Invalid("userId must have at most 128 characters and no half of a surrogate pair", ("userId",))
-    if userId is not None and not info.context.actor.may_see(userId):
-        require(Permission.READ if info.context.actor.uid else Permission.WRITE, info.context.actor)
-        raise Forbidden("orders can be filtered by your own userId only; an admin can use any", ("userId",))
+    actor = info.context.actor
+    if userId is not None and not actor.may_see(userId):
+        refused = "orders of one user are for that user and admins only: sign in as one of them"
+        raise (Forbidden if actor.uid else Unauthenticated)(actor.problem or refused, ("userId",))
     wanted = {"user_id": userId, "status": status}
     where = [Where(field, "==", value) for field, value in wanted.items() if value is not None]
     return await documents(info, "orders", where, Sort({"createdAt": "created_at"}, "createdAt", "DESC"), page)
