@@ -1,9 +1,10 @@
-"""Callers of the graphql function other than the admin, and what they may not see."""
+"""Callers of the graphql function other than the admin, what they ask and what they may not see."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
+from graphql import GraphQLOutputType, get_named_type, is_object_type
 
 from scripts.local.token import emulator_token
 from shared.event_store.protocol import EventRecord
@@ -24,3 +25,16 @@ def personal(event: EventRecord) -> Json:
     """The event's personal data, masked."""
     hidden = ("user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason")
     return {name: "***" for name in hidden if name in event.data}
+
+
+def selection(kind: GraphQLOutputType, path: Sequence[str] = ()) -> str:
+    """Select all fields of a type, but no type within itself."""
+    named = get_named_type(kind)
+    if not is_object_type(named):
+        return ""
+    parts = [
+        f"{name} {selection(field.type, [*path, named.name])}"
+        for name, field in named.fields.items()
+        if get_named_type(field.type).name not in [*path, named.name] and (name != "timeline" or path == ())
+    ]
+    return f"{{ {' '.join(parts)} }}"

@@ -9,13 +9,16 @@ from math import ceil
 from pathlib import Path
 from typing import Literal
 
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from shared.api.command_client import CommandClient
-from shared.api.context import ConsistentQueries, Loaders, RequestContext, decode_token, in_thread
+from shared.api.context import ConsistentQueries, Loaders, RequestContext, decode_token
 from shared.api.http import HttpRefusal, RetryLater, execute_request, refuse, require_acceptable
-from shared.api.limits import Rates
+from shared.api.limits import in_thread, working_for
 from shared.auth.identity import identify, in_the_cloud, without_sign_in
 from shared.auth.permissions import Actor, Permission, require
 from shared.config.settings import Settings
@@ -89,7 +92,8 @@ async def _graphql(request: Request, engines: Engines) -> Response:
             require_acceptable(request)
             if wait:
                 raise RetryLater(429, f"too many requests; try again in {wait} seconds", wait)
-            response = await execute_request(request, _context(request, engines, actor, context))
+            with working_for(client):
+                response = await execute_request(request, _context(request, engines, actor, context))
         except HttpRefusal as refusal:
             response = refuse(refusal, request)
         except Invalid as error:
@@ -108,7 +112,7 @@ def _context(request: Request, engines: Engines, actor: Actor, context: Context)
     return RequestContext(
         engines,
         queries,
-        Loaders(queries),
+        Loaders(engines, queries),
         CommandClient(settings, engines.breakers, engines.command_http).send,
         context,
         actor,
@@ -116,6 +120,36 @@ def _context(request: Request, engines: Engines, actor: Actor, context: Context)
         last_event_id=request.headers.get("last-event-id"),
         client=" ".join(_client(actor, request, settings)),
     )
+
+
+class Rates:
+    """Counts each client's requests in this process against a limit per minute.
+
+    The previous minute counts by the share of it that is less than a minute ago, so 60 seconds never
+    see more than twice the limit. More than `max_clients` counters of a kind are all dropped, so that
+    memory stays bounded. After a jump of the wall clock no client is refused for over two minutes.
+    """
+
+    def __init__(self, settings: Settings, max_clients: int = 10_000) -> None:
+        self._limits = {"user": settings.rate_limit_signed_in, "address": settings.rate_limit_anonymous}
+        self._max_clients = max_clients
+        self._counters = {kind: MemoryStorage() for kind in self._limits}
+
+    def seconds_until_allowed(self, kind: Literal["user", "address"], client: str) -> int:
+        """Count a request. Return 0 if it is allowed, else the seconds until one will be."""
+        limit = self._limits[kind]
+        if len(self._counters[kind].expirations) > self._max_clients:
+            self._counters[kind] = MemoryStorage()
+        counters, rate = self._counters[kind], RateLimitItemPerMinute(limit)
+        if limit == 0 or SlidingWindowCounterRateLimiter(counters).hit(rate, client):
+            return 0
+        return self._until_free(counters, rate.key_for(client), limit)
+
+    def _until_free(self, counters: MemoryStorage, key: str, limit: int) -> int:
+        """Return when the previous minute counts less; a full present minute must pass first."""
+        before, before_left, now, now_left = counters.get_sliding_window(key, 60)
+        seconds = before_left - (limit - now) * 60 / before if now < limit and before else now_left - 60
+        return max(1, ceil(seconds + 0.001))
 
 
 @lru_cache(maxsize=1)

@@ -6,68 +6,50 @@ could not do this: that the read models have one event says nothing about the ev
 """
 
 import asyncio
-import contextvars
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, Literal, NamedTuple, TypeVar
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from aiodataloader import DataLoader
 from graphql import GraphQLResolveInfo
 
+from shared.api.limits import COST_OF_EVENT, Budget, cost_of, from_stores
 from shared.auth.permissions import Actor
-from shared.domain.errors import Invalid, TimedOut
+from shared.domain.aggregate import Ref
+from shared.domain.errors import Invalid
 from shared.domain.order import AGGREGATES
+from shared.event_store.aggregates import Loaded, states_at
 from shared.event_store.protocol import Checkpoint
 from shared.observability.context import Context
 from shared.read_models.documents import sources_of
 from shared.read_models.protocol import Extent, Fields, Find, Queries, Where
 from shared.resilience import clock
-from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
 
 T = TypeVar("T")
 
-_MAX_CALL_SECONDS = 15.0
 _MAX_IN_VALUES = 30  # values that Firestore accepts in one `in`
 _BATCH = 1000  # products in one read for several categories
 
 
-async def in_thread(kind: Literal["stores", "tokens"], call: Callable[..., T], *args: Any) -> T:
-    """Run a blocking call in a thread. Raises TimedOut when the request's time is up.
-
-    Each kind has its own threads, so hung calls leave the other kind its threads. Not anyio: its
-    limiter counts a hung call as finished once its request is, so hung threads would pile up.
-    """
-    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-    try:
-        async with asyncio.timeout(time_left(_MAX_CALL_SECONDS)):
-            return await loop.run_in_executor(_executor(kind), lambda: context.run(call, *args))
-    except TimeoutError as error:
-        raise TimedOut("no answer in time") from error
-
-
-@cache
-def _executor(kind: str) -> Executor:
-    return clock.executor({"stores": 16, "tokens": 8}[kind], kind)
-
-
-async def from_stores(call: Callable[..., T], *args: Any) -> T:
-    """Run a call that waits for PostgreSQL in a thread. Raises TimedOut."""
-    return await in_thread("stores", call, *args)
-
-
 class Loaders:
-    """The data loaders of one request. They cache, so each request needs its own."""
+    """The data loaders of one request, and its budget. They cache, so each request needs its own."""
 
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, engines: Engines, queries: Queries) -> None:
+        self.budget = Budget(engines.settings)
+        self._store = engines.event_store
         self._queries = queries
         self.categories = self._by_id("categories")
         self.products = self._by_id("products")
         self.orders = self._by_id("orders")
+        self.past: DataLoader[tuple[Ref[Any], datetime], Loaded[Any] | None] = DataLoader(self._load_past)
         self._products_of: dict[int, DataLoader[str, list[Fields]]] = {}
+
+    async def find(self, find: Find) -> Sequence[Fields]:
+        return await self.budget.records(lambda: self._queries.find(find))
 
     def products_of_category(self, limit: int) -> DataLoader[str, list[Fields]]:
         """Return the loader of a category's first `limit` active products, by name."""
@@ -85,16 +67,28 @@ class Loaders:
     def _by_id(self, collection: str) -> DataLoader[str, Fields | None]:
         async def load(keys: Sequence[str]) -> list[Fields | None]:
             documents = await self._queries.get_many(collection, keys)
+            self.budget.spend(sum(map(cost_of, documents.values())))
             return [fields if (fields := documents.get(key)) and "version" in fields else None for key in keys]
 
         return DataLoader(load)
+
+    async def _load_past(self, keys: Sequence[tuple[Ref[Any], datetime]]) -> list[Any]:
+        """Fold each stream once for all moments. An error is the result of its stream's keys."""
+        moments: dict[Ref[Any], list[datetime]] = {}
+        for ref, moment in keys:
+            moments.setdefault(ref, []).append(moment)
+        spend = partial(self.budget.spend, COST_OF_EVENT)
+        folds = (from_stores(states_at, self._store, ref, at, spend) for ref, at in moments.items())
+        folded = dict(zip(moments, await asyncio.gather(*folds, return_exceptions=True), strict=True))
+        states = (folded[ref] for ref, _ in keys)
+        return [s if isinstance(s, BaseException) else s[at] for s, (_, at) in zip(states, keys, strict=True)]
 
     async def _products_in(self, ids: Sequence[str], limit: int) -> dict[str, list[Fields]]:
         """Read the products of all categories at once, or by category when they are too many."""
 
         async def find(where: Where, limit: int) -> Sequence[Fields]:
             active = Where("active", "==", True)
-            return await self._queries.find(Find("products", "name", (where, active), limit=limit))
+            return await self.find(Find("products", "name", (where, active), limit=limit))
 
         products = await find(Where("category_id", "in", list(ids)), _BATCH)
         if len(products) < _BATCH:
@@ -121,6 +115,9 @@ class RequestContext:
 
 
 Info = GraphQLResolveInfo[RequestContext]
+Text = str | None
+Number = int | None
+"""Optional arguments."""
 Resolver = Callable[..., Any]
 """Returns a field's value, or an awaitable, from the parent's value, Info and the arguments."""
 

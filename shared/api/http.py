@@ -11,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.api.context import RequestContext, consistency_extensions
-from shared.api.operation import GraphQLRequest, Results, execute_operation, format_error, parse_document, subscribe
+from shared.api.operation import GraphQLRequest, Results, execute, format_error, parse_document, subscribe
 from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, Frame, encode_event, to_json
 from shared.auth.permissions import DEVELOPER
 from shared.event_store.tail import TooSlow
 from shared.monitoring.metrics import count
 from shared.observability.context import annotate, describe
-from shared.resilience.calls import time_left
+from shared.resilience.calls import OutOfTime, time_left
 from shared.runtime.http import parse_json
 
 RESPONSE_JSON = "application/graphql-response+json"
@@ -30,12 +30,14 @@ _MAX_BYTES_READ = 32_000_000  # of one request, which is Cloud Run's own limit
 class HttpRefusal(Exception):
     """The request is answered with `status`, and no operation runs."""
 
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, headers: Mapping[str, str] | None = None, code: str = "INVALID_INPUT"
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.headers = headers or {}
-        self.extensions: Mapping[str, Any] = {"code": "INVALID_INPUT"}
+        self.extensions: Mapping[str, Any] = {"code": code}
 
 
 class RetryLater(HttpRefusal):
@@ -91,7 +93,7 @@ async def execute_request(request: Request, context: RequestContext) -> Response
             return await _subscription(request, document, graphql_request, context)
         if request.method == "GET" and operation and operation.operation is not OperationType.QUERY:
             raise HttpRefusal(405, "GET is for queries; POST anything else", {"Allow": "POST"})
-        result = await execute_operation(document, graphql_request, context)
+        result = await execute(document, graphql_request, context)
     consistency = consistency_extensions(context.queries, context.written)
     return _response(result, _media_type(request) or PLAIN_JSON, consistency)
 
@@ -127,12 +129,14 @@ def _reserve_subscription(request: Request, context: RequestContext) -> Callable
 def _subscription_refusal(request: Request, context: RequestContext) -> HttpRefusal | None:
     """Return why the client may not subscribe. The developer has no quota of their own: on a
     developer's machine all clients that don't sign in count as one."""
-    quota, most = context.engines.subscription_quota, context.engines.settings.max_subscriptions_per_client
+    quota = context.engines.subscription_quota
     if EVENT_STREAM not in _accepted(request):
         return HttpRefusal(406, f"a subscription is answered as {EVENT_STREAM}: send the header Accept: {EVENT_STREAM}")
-    if quota.full:
+    settings = context.engines.settings
+    if quota.full or (context.actor.uid is None and quota.open_by("address ") >= settings.max_subscribers_anonymous):
         return RetryLater(503, "there are too many subscribers; try again in 5 seconds", 5)
     if quota.exhausted_by(context.client) and context.actor != DEVELOPER:
+        most = settings.max_subscriptions_per_client
         return RetryLater(429, f"you have {most} subscriptions open, which is the limit; end one of them first", 5)
     return None
 
@@ -174,8 +178,8 @@ async def _read_body(request: Request, max_body: int) -> bytes:
                     break
                 if read <= max_body:
                     body += chunk
-    except TimeoutError:
-        raise HttpRefusal(408, "the body did not arrive in time", {"Connection": "close"}) from None
+    except (TimeoutError, OutOfTime):
+        raise HttpRefusal(408, "the body did not arrive in time", {"Connection": "close"}, "TIMEOUT") from None
     if read > max_body:
         raise HttpRefusal(413, f"the body is larger than {max_body} bytes")
     return bytes(body)

@@ -1,38 +1,39 @@
-"""Limit the cost of a query, measured before it runs, and the requests of a client per minute."""
+"""Limit the cost of a request, and a client's share of the threads."""
 
-from collections.abc import Mapping
-from math import ceil
-from typing import Any, Literal, NamedTuple
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any, Literal, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
-from graphql import (
-    GraphQLError,
-    GraphQLField,
-    GraphQLInterfaceType,
-    GraphQLList,
-    GraphQLObjectType,
-    GraphQLSchema,
-    SchemaMetaFieldDef,
-    TypeMetaFieldDef,
-    Visitor,
-    get_named_type,
-    get_nullable_type,
-    visit,
-)
+import graphql
+from graphql import GraphQLError
 from graphql.language import ast
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 
 from shared.config.settings import Settings
+from shared.domain.errors import Invalid, TimedOut
+from shared.resilience import clock
+from shared.resilience.calls import time_left
 
+T = TypeVar("T")
+
+COST_OF_RECORD = 10  # of a document or a row, in fields of an answer, which take about as long as one
+COST_OF_EVENT = 2  # of an event that is only folded
+_MAX_CALL_SECONDS = 15.0
+_LISTS_AT_ONCE = 2
+_THREADS = {"stores": 16, "tokens": 8}
+_THREADS_PER_CLIENT = 3  # fewer than `pool_size`, so one client leaves a connection to the others
 _UNBOUNDED_LIST = 10  # assumed length of a list that has no argument `limit`
 _INTROSPECTED_LIST = 5  # in introspection; a tool's usual query then costs a sixth of the limit
-_READ_PER_FIELD = 10  # documents that are read but not returned, which cost as much as one field
-_META_FIELDS = {"__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef}
+_SKIPPED_PER_FIELD = 10  # documents that an offset skips, in the database alone, cost as much as a field
+_META_FIELDS = {"__schema": graphql.SchemaMetaFieldDef, "__type": graphql.TypeMetaFieldDef}
 
 
 class Measure(NamedTuple):
-    """`cost`: fields in the answer if every list is as long as allowed, plus documents read."""
+    """`cost`: fields in the answer if every list is as long as allowed, plus documents skipped."""
 
     depth: int = 0
     aliases: int = 0
@@ -50,32 +51,42 @@ def require_affordable(measured: Measure, settings: Settings) -> None:
             raise GraphQLError(f"the query's {name} is {value}; at most {bound} is allowed")
 
 
-def require_validatable(document: ast.DocumentNode, settings: Settings) -> None:
-    """Raise GraphQLError for a document so large that validating it would delay other requests.
+class Budget:
+    """The cost of one request: of its query as measured, and of what it reads, as it is read.
 
-    Validation compares fields of the same name with each other, so its time grows quadratically.
+    A request reads few lists at once, so that it can't read many beyond its budget.
     """
-    counter = _Counter()
-    visit(document, counter)
-    for what, number, bound in (
-        ("fields", counter.fields, settings.max_query_fields),
-        ("fragments", counter.spreads, settings.max_query_fragments),
-    ):
-        if number > bound:
-            raise GraphQLError(f"the query has {number} {what}; at most {bound} are allowed")
+
+    def __init__(self, settings: Settings) -> None:
+        self._most = settings.max_query_cost
+        self._spent = 0
+        self._turns = asyncio.Semaphore(_LISTS_AT_ONCE)
+
+    async def rows(self, call: Callable[..., Sequence[T]], *args: Any) -> Sequence[T]:
+        """Return a list that a call reads from PostgreSQL, as `records` does."""
+        return await self.records(lambda: from_stores(call, *args))
+
+    async def records(self, read: Callable[[], Awaitable[Sequence[T]]]) -> Sequence[T]:
+        """Return a list and charge for its records. Raise Invalid when the budget is spent."""
+        async with self._turns:
+            self.spend(0)
+            found = await read()
+            self.spend(sum(map(cost_of, found)))
+            return found
+
+    def spend(self, cost: int) -> None:
+        """Raise Invalid when the request has spent more than it may."""
+        self._spent += cost
+        if self._spent > self._most:
+            raise Invalid(
+                f"the query reads too much: its cost has reached {self._spent}, at most {self._most} is allowed;"
+                " ask for fewer past states or searches, or for shorter lists"
+            )
 
 
-class _Counter(Visitor):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fields = 0
-        self.spreads = 0
-
-    def enter_field(self, *_: Any) -> None:
-        self.fields += 1
-
-    def enter_fragment_spread(self, *_: Any) -> None:
-        self.spreads += 1
+def cost_of(record: object) -> int:
+    """Return the cost of a record, which grows with an order's lines."""
+    return COST_OF_RECORD + (len(record.get("items", ())) if isinstance(record, dict) else 0)
 
 
 class Meter:
@@ -86,7 +97,11 @@ class Meter:
     """
 
     def __init__(
-        self, schema: GraphQLSchema, document: ast.DocumentNode, variables: Mapping[str, Any], settings: Settings
+        self,
+        schema: graphql.GraphQLSchema,
+        document: ast.DocumentNode,
+        variables: Mapping[str, Any],
+        settings: Settings,
     ) -> None:
         self._schema = schema
         self._settings = settings
@@ -126,29 +141,28 @@ class Meter:
     def _field(self, node: ast.FieldNode, parent: object) -> Measure:
         """Introspection has no depth, which the schema decides, but a cost: it can be repeated."""
         name = node.name.value
-        if name == "__typename" or not isinstance(parent, GraphQLObjectType | GraphQLInterfaceType):
+        if name == "__typename" or not isinstance(parent, graphql.GraphQLObjectType | graphql.GraphQLInterfaceType):
             return Measure()
         field = _META_FIELDS.get(name) or parent.fields[name]
-        inner = self._selections(node.selection_set, get_named_type(field.type))
+        inner = self._selections(node.selection_set, graphql.get_named_type(field.type))
         aliases = inner.aliases + (1 if node.alias else 0)
-        cost = 1 + self._length(node, field) * inner.cost + self._documents_skipped(node, field) // _READ_PER_FIELD
+        cost = 1 + self._length(node, field) * inner.cost + self._skipped(node, field)
         return Measure(0 if name in _META_FIELDS else inner.depth + 1, aliases, cost)
 
-    def _length(self, node: ast.FieldNode, field: GraphQLField) -> int:
+    def _length(self, node: ast.FieldNode, field: graphql.GraphQLField) -> int:
         """Return how often the field's selections appear in the answer."""
-        if not isinstance(get_nullable_type(field.type), GraphQLList):
+        if not isinstance(graphql.get_nullable_type(field.type), graphql.GraphQLList):
             return 1
-        if get_named_type(field.type).name.startswith("__"):
+        if graphql.get_named_type(field.type).name.startswith("__"):
             return _INTROSPECTED_LIST
         limit = self._number(node, field, "limit")
         return _UNBOUNDED_LIST if limit is None else min(limit, self._settings.max_list_limit)
 
-    def _documents_skipped(self, node: ast.FieldNode, field: GraphQLField) -> int:
-        """Return how many documents the database reads that are not in the answer."""
-        searched = self._settings.max_search_documents if "searchTerm" in field.args else 0
-        return searched + min(self._number(node, field, "offset") or 0, self._settings.max_list_offset)
+    def _skipped(self, node: ast.FieldNode, field: graphql.GraphQLField) -> int:
+        """Return the cost of the documents that the field's offset skips."""
+        return min(self._number(node, field, "offset") or 0, self._settings.max_list_offset) // _SKIPPED_PER_FIELD
 
-    def _number(self, node: ast.FieldNode, field: GraphQLField, name: str) -> int | None:
+    def _number(self, node: ast.FieldNode, field: graphql.GraphQLField, name: str) -> int | None:
         """Return the argument's value, at least 0, or its default; None when it has neither."""
         given: Any = next((a.value for a in node.arguments or () if a.name.value == name), None)
         if isinstance(given, ast.IntValueNode):
@@ -160,35 +174,54 @@ class Meter:
         return int(default.value) if isinstance(default, ast.IntValueNode) else None
 
 
-class Rates:
-    """Counts each client's requests in this process against a limit per minute.
+_client: contextvars.ContextVar[str] = contextvars.ContextVar("client", default="")
+_shares: WeakValueDictionary[tuple[object, str, str], asyncio.Semaphore] = WeakValueDictionary()
 
-    - A client gets at most the limit within a minute of the clock. The previous minute counts by the
-      share of it that is less than a minute ago, so 60 seconds never see more than twice the limit.
-    - Instances don't share counters: together they allow the limit times `max_instances`.
-    - More than `max_clients` counters of addresses are all dropped, so that memory stays bounded;
-      users have counters of their own, which are dropped in the same way.
-    - The clock is the wall clock. After a jump the counters of that minute hold, mostly none, so
-      no client is refused for more than two minutes.
+
+@contextmanager
+def working_for(client: str) -> Iterator[None]:
+    """Count the calls of `from_stores` inside the block to this client's share."""
+    token = _client.set(client)
+    try:
+        yield
+    finally:
+        _client.reset(token)
+
+
+async def from_stores(call: Callable[..., T], *args: Any) -> T:
+    """Run a call that waits for PostgreSQL in a thread. Raise TimedOut.
+
+    Of each client at most `_THREADS_PER_CLIENT` calls run at the same time: one client's expensive
+    calls leave threads to the others. A call keeps its place until it ends, even when its request
+    has not waited for it. What is computed for all clients has no limit.
     """
+    return await in_thread("stores", call, *args)
 
-    def __init__(self, settings: Settings, max_clients: int = 10_000) -> None:
-        self._limits = {"user": settings.rate_limit_signed_in, "address": settings.rate_limit_anonymous}
-        self._max_clients = max_clients
-        self._counters = {kind: MemoryStorage() for kind in self._limits}
 
-    def seconds_until_allowed(self, kind: Literal["user", "address"], client: str) -> int:
-        """Count a request. Return 0 if it is allowed, else the seconds until one will be."""
-        limit = self._limits[kind]
-        if len(self._counters[kind].expirations) > self._max_clients:
-            self._counters[kind] = MemoryStorage()
-        counters, rate = self._counters[kind], RateLimitItemPerMinute(limit)
-        if limit == 0 or SlidingWindowCounterRateLimiter(counters).hit(rate, client):
-            return 0
-        return self._until_free(counters, rate.key_for(client), limit)
+async def in_thread(kind: Literal["stores", "tokens"], call: Callable[..., T], *args: Any) -> T:
+    """Run a blocking call in a thread. Raise TimedOut when the request's time is up.
 
-    def _until_free(self, counters: MemoryStorage, key: str, limit: int) -> int:
-        """Return when the previous minute counts less; a full present minute must pass first."""
-        before, before_left, now, now_left = counters.get_sliding_window(key, 60)
-        seconds = before_left - (limit - now) * 60 / before if now < limit and before else now_left - 60
-        return max(1, ceil(seconds + 0.001))
+    Each kind has its own threads, so hung calls leave the other kind its threads. Not anyio: its
+    limiter counts a hung call as finished once its request is, so hung threads would pile up.
+    """
+    loop, client = asyncio.get_running_loop(), _client.get()
+    places = _THREADS_PER_CLIENT if client else _THREADS[kind]
+    share = _shares.setdefault((loop, kind, client), asyncio.Semaphore(places))
+
+    def leave(_: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it every call that waits
+            loop.call_soon_threadsafe(share.release)
+
+    try:
+        async with asyncio.timeout(time_left(_MAX_CALL_SECONDS)):
+            await share.acquire()
+            future = _executor(kind).submit(contextvars.copy_context().run, call, *args)
+            future.add_done_callback(leave)
+            return await asyncio.wrap_future(future)
+    except TimeoutError as error:
+        raise TimedOut("no answer in time") from error
+
+
+@cache
+def _executor(kind: str) -> Executor:
+    return clock.executor(_THREADS[kind], kind)

@@ -1,34 +1,20 @@
 """Parse, validate and execute one GraphQL operation, and format its errors without internals."""
 
 import re
-from collections.abc import AsyncGenerator
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from inspect import isawaitable
 from typing import Any, cast
 
+import graphql
 import structlog
-from graphql import (
-    DocumentNode,
-    ExecutionResult,
-    GraphQLError,
-    NoSchemaIntrospectionCustomRule,
-    get_operation_ast,
-    get_variable_values,
-    parse,
-    specified_rules,
-    validate,
-)
-from graphql.execution import (
-    Executor,
-    create_source_event_stream,
-    execute_root_selection_set,
-    execute_subscription_event,
-)
+from graphql import DocumentNode, ExecutionResult, GraphQLError, execution
 
 from shared.api.context import Loaders, RequestContext, ResumePoint, SourceEvent
-from shared.api.limits import Meter, require_affordable, require_validatable
+from shared.api.limits import Meter, require_affordable
 from shared.api.schema import schema
 from shared.config.settings import Settings
 from shared.domain.errors import ShopError, Unavailable
@@ -59,11 +45,11 @@ def parse_document(query: str, settings: Settings) -> Parsed:
 
 
 def _validated(query: str, settings: Settings) -> Parsed:
-    rules = specified_rules if settings.introspection else [*specified_rules, NoSchemaIntrospectionCustomRule]
+    rules = [*graphql.specified_rules, *([] if settings.introspection else [graphql.NoSchemaIntrospectionCustomRule])]
     try:
-        document = parse(query, max_tokens=settings.max_query_tokens)
+        document = graphql.parse(query, max_tokens=settings.max_query_tokens)
         require_validatable(document, settings)
-        errors = validate(schema(), document, rules, max_errors=20, hide_suggestions=not settings.introspection)
+        errors = graphql.validate(schema(), document, rules, max_errors=20, hide_suggestions=not settings.introspection)
     except GraphQLError as error:
         return None, (error,)
     except RecursionError:
@@ -74,30 +60,30 @@ def _validated(query: str, settings: Settings) -> Parsed:
 _cached = lru_cache(maxsize=200)(_validated)
 
 
-async def execute_operation(
-    document: DocumentNode, request: GraphQLRequest, context: RequestContext
-) -> ExecutionResult:
+Prepared = execution.Executor[Any] | ExecutionResult
+"""What executes an operation, or the errors that prevent it."""
+
+
+async def execute(document: DocumentNode, request: GraphQLRequest, context: RequestContext) -> ExecutionResult:
     """Execute a query or mutation, unless it exceeds a limit."""
-    executor = _executor(document, request, context)
-    result = executor if isinstance(executor, ExecutionResult) else execute_root_selection_set(executor)
+    executor = _prepare(document, request, context)
+    result = executor if isinstance(executor, ExecutionResult) else execution.execute_root_selection_set(executor)
     return await result if isawaitable(result) else result
 
 
-def _executor(
-    document: DocumentNode, request: GraphQLRequest, context: RequestContext
-) -> Executor[Any] | ExecutionResult:
-    """Return an executor for the operation, or a result with the error or limit that prevents it."""
+def _prepare(document: DocumentNode, request: GraphQLRequest, context: RequestContext) -> Prepared:
     settings = context.engines.settings
-    if operation := get_operation_ast(document, request.operation_name):
-        variables = get_variable_values(schema(), operation.variable_definitions or (), request.variables)
-        if not isinstance(variables, list):  # a list of errors, which the executor reports, too
-            try:
-                require_affordable(
-                    Meter(schema(), document, variables.coerced, settings).operation(operation), settings
-                )
-            except GraphQLError as error:
-                return ExecutionResult(None, [error])
-    executor = Executor.build(
+    try:
+        require_readable(request.variables, settings)
+        if operation := graphql.get_operation_ast(document, request.operation_name):
+            variables = graphql.get_variable_values(schema(), operation.variable_definitions or (), request.variables)
+            if not isinstance(variables, list):  # a list of errors, which the executor reports, too
+                measured = Meter(schema(), document, variables.coerced, settings).operation(operation)
+                require_affordable(measured, settings)
+                context.loaders.budget.spend(measured.cost)
+    except GraphQLError as error:
+        return ExecutionResult(None, [error])
+    executor = execution.Executor.build(
         schema(),
         document,
         context_value=context,
@@ -111,30 +97,30 @@ def _executor(
 Results = AsyncGenerator[tuple[ResumePoint | None, ExecutionResult | None]]
 """A subscription's results with their resume points; a resume point may come without a result."""
 
+Subscribed = ExecutionResult | Results
 
-async def subscribe(
-    document: DocumentNode, request: GraphQLRequest, context: RequestContext
-) -> ExecutionResult | Results:
+
+async def subscribe(document: DocumentNode, request: GraphQLRequest, context: RequestContext) -> Subscribed:
     """Return the results as they come, or one result with the errors that prevent them."""
-    executor = _executor(document, request, context)
+    executor = _prepare(document, request, context)
     if isinstance(executor, ExecutionResult):
         return executor
-    source = create_source_event_stream(executor)
+    source = execution.create_source_event_stream(executor)
     events = await source if isawaitable(source) else source
     return (
         events if isinstance(events, ExecutionResult) else _results(executor, cast(AsyncGenerator[SourceEvent], events))
     )
 
 
-async def _results(executor: Executor[Any], events: AsyncGenerator[SourceEvent]) -> Results:
+async def _results(executor: execution.Executor[Any], events: AsyncGenerator[SourceEvent]) -> Results:
     """Execute each event with new loaders, so that nothing it loads is older than the event."""
     context: RequestContext = executor.context_value
     try:
         async with aclosing(events):
             async for resume_point, value in events:
                 event_executor = executor.build_per_event_executor(value)
-                event_executor.context_value = replace(context, loaders=Loaders(context.queries))
-                result = execute_subscription_event(event_executor) if value is not None else None
+                event_executor.context_value = replace(context, loaders=Loaders(context.engines, context.queries))
+                result = execution.execute_subscription_event(event_executor) if value is not None else None
                 yield resume_point, await result if isawaitable(result) else result
     except GraphQLError as error:
         yield None, ExecutionResult(None, [error])
@@ -170,3 +156,56 @@ def _variable_path(message: str) -> dict[str, Any]:
         return {}
     steps = (name or int(index) for name, index in _STEP.findall(match[2] or ""))
     return {"field": [match[1], *steps]}
+
+
+def require_validatable(document: DocumentNode, settings: Settings) -> None:
+    """Raise GraphQLError for a document so large that validating it would delay other requests.
+
+    Validation compares fields of the same name with each other, so its time grows quadratically.
+    """
+    counter = _Counter()
+    graphql.visit(document, counter)
+    _require_short(counter.longest, settings)
+    for what, number, bound in (
+        ("fields", counter.nodes["field"], settings.max_query_fields),
+        ("fragments", counter.nodes["fragment_spread"], settings.max_query_fragments),
+    ):
+        if number > bound:
+            raise GraphQLError(f"the query has {number} {what}; at most {bound} are allowed")
+
+
+class _Counter(graphql.Visitor):
+    """Counts the nodes of a document by their kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes = Counter[str]()
+        self.longest = ""
+
+    def enter(self, node: graphql.Node, *_: Any) -> None:
+        self.nodes[node.kind] += 1
+        if isinstance(node, graphql.StringValueNode):
+            self.longest = max(self.longest, node.value, key=len)
+
+
+def require_readable(variables: Mapping[str, Any], settings: Settings) -> None:
+    """Raise GraphQLError for variables that would take long to read, however few of them are used."""
+    pending: list[tuple[tuple[str | int, ...], Any]] = [((), variables)]
+    values = 0
+    while pending:
+        path, value = pending.pop()
+        values += 1
+        if isinstance(value, str):
+            _require_short(value, settings, path)
+        elif isinstance(value, dict | list):
+            if values + len(pending) + len(value) > settings.max_variable_values:
+                raise GraphQLError(f"the variables hold more than {settings.max_variable_values} values")
+            named = value.items() if isinstance(value, dict) else enumerate(value)
+            pending += [((*path, name), inner) for name, inner in named]
+
+
+def _require_short(text: str, settings: Settings, path: Sequence[str | int] = ()) -> None:
+    longest = settings.max_string_characters
+    if len(text) > longest:
+        message = f"a string must have at most {longest} characters; got {len(text)}"
+        raise GraphQLError(message, extensions={"field": [*path]} if path else None)

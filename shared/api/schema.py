@@ -166,11 +166,39 @@ def datetime_in(value: Any) -> datetime:
     return moment.astimezone(UTC)
 
 
+MAX_EXACT = 2**53 - 1  # the largest integer that every JSON reader keeps exact
+
+
+def long_out(value: int) -> int | str:
+    return value if abs(value) <= MAX_EXACT else str(value)
+
+
+def int_in(value: Any) -> int:
+    """From an integer of up to 53 bits: GraphQL's 32 bits are too few for a position in the log."""
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_EXACT:
+        raise GraphQLError(f"Int must be a whole number of at most 53 bits, not {value!r:.50}")
+    return value
+
+
+def int_literal(node: ast.ValueNode, _variables: Any = None) -> int:
+    if not isinstance(node, ast.IntValueNode):
+        raise GraphQLError("Int must be a whole number", node)
+    return int_in(int(node.value))
+
+
+_SCALARS: Mapping[str, tuple[Any, Any, Any]] = {
+    "Decimal": (decimal_out, decimal_in, decimal_literal),
+    "DateTime": (datetime_out, datetime_in, None),
+    "Int": (long_out, int_in, int_literal),
+    "Long": (long_out, int_in, int_literal),
+}
+"""How each scalar is written, read from a variable, and from a literal. `Int` belongs to graphql-core
+and so to every schema of the process, of which the shop has one."""
+
+
 def bind_scalars(schema: GraphQLSchema) -> None:
-    decimal, moment = schema.type_map["Decimal"], schema.type_map["DateTime"]
-    assert isinstance(decimal, GraphQLScalarType) and isinstance(moment, GraphQLScalarType)
-    decimal.coerce_output_value = decimal_out
-    decimal.coerce_input_value = decimal_in
-    decimal.coerce_input_literal = decimal_literal
-    moment.coerce_output_value = datetime_out
-    moment.coerce_input_value = datetime_in
+    for name, (out, variable, literal) in _SCALARS.items():
+        scalar = schema.type_map[name]
+        assert isinstance(scalar, GraphQLScalarType)
+        scalar.coerce_output_value, scalar.coerce_input_value = out, variable
+        scalar.coerce_input_literal = literal

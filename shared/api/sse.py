@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 import structlog
@@ -33,6 +34,7 @@ HEARTBEAT = b":\n\n"
 WRITE_SECONDS = 30.0  # after which a client that reads nothing counts as too slow
 
 _MAX_CHECKPOINT = Checkpoint(2**15 - 1, 2**64 - 1, 2**63 - 1)  # PostgreSQL's range
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _CHECKPOINT = re.compile(r"(\d{1,5})\.(\d{1,20})\.(\d{1,19})", re.ASCII)
 
 _log = structlog.get_logger()
@@ -57,6 +59,25 @@ def require_in_log(seen: ResumePoint | None, ends: ResumePoint) -> None:
     """Raise Invalid for a point beyond the end of its log: it is from another or a lost log."""
     if seen is not None and any(checkpoint > end for checkpoint, end in zip(seen, ends, strict=True)):
         raise Invalid("Last-Event-ID is beyond the end of this log; subscribe without it", ("Last-Event-ID",))
+
+
+def cursor_of(at: datetime, place: object) -> str:
+    """Return the cursor of an entry of a list. `place`: what orders entries of the same time."""
+    return f"{(at - _EPOCH) // timedelta(microseconds=1)}-{place}"
+
+
+def read_cursor(cursor: str | None, since: datetime | None, place: str) -> tuple[datetime, re.Match[str] | None] | None:
+    """Return the time after which a list goes on, with a cursor's place as a pattern matches it.
+
+    None stands for the newest entries. Raise Invalid."""
+    if cursor is None:
+        return (since, None) if since else None
+    at, _, rest = cursor.partition("-")
+    match = re.fullmatch(place, rest, re.ASCII)
+    if since or not match or not re.fullmatch(r"\d{1,16}", at, re.ASCII):
+        expected = "the cursor of an entry of this list, without afterTimestamp"
+        raise Invalid(f"after must be {expected}; got {cursor!r:.60}", ("after",))
+    return _EPOCH + timedelta(microseconds=int(at)), match
 
 
 def to_json(body: object) -> bytes:

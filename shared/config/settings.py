@@ -67,6 +67,7 @@ class Settings:
     topology_seconds: Seconds = 15  # for which a function's health is cached: asking starts the function
     subscription_max_seconds: Seconds = 3_300  # then it ends and the client asks again; below Cloud Run's request limit
     max_subscribers: Positive = 800  # at one time in one process
+    max_subscribers_anonymous: NotNegative = 600  # of these, without sign-in; the rest is kept for signed-in users
     max_subscriptions_per_client: NotNegative = 50  # of these, per user or client address; 0: no limit
     subscriber_buffer: Positive = 1_000  # events that may wait for one subscriber
 
@@ -76,12 +77,14 @@ class Settings:
     max_query_tokens: Positive = 4_000
     max_query_fields: Positive = 500
     max_query_fragments: NotNegative = 50  # fragment spreads
+    max_string_characters: Positive = 10_000  # of each string in it or in the variables
+    max_variable_values: Positive = 10_000  # in all variables, those inside of objects and lists included
 
     # Limits of the operation that runs, with its fragments written out
     max_query_depth: Positive = 10  # levels of nested fields
     max_query_aliases: NotNegative = 50
-    # Cost: the fields that the answer may have, each list counted as long as its limit, and a tenth
-    # of the documents that an offset skips or a search may read
+    # Cost: the fields that the answer may have, each list counted as long as its limit, and what is
+    # read for them: 10 for each document or row, 2 for each event that is folded, 1 for 10 documents skipped
     max_query_cost: Positive = 50_000
     max_list_limit: Annotated[int, Field(ge=100)] = 1_000  # of the argument `limit`; schema.graphql's default is 100
     max_list_offset: NotNegative = 100_000  # of the argument `offset`

@@ -56,7 +56,7 @@ def _name(value: str) -> str:
 
 
 def _text(value: str) -> str:
-    text = _normalised(value, 10_000)
+    text = _normalised(value, 6_000)  # Hangul: up to 3 letters join into one
     if len(text) > 2000:
         raise ValueError(f"must have at most 2,000 characters; got {len(text)}")
     if _has(text, _CONTROLS, allowed="\n\r\t"):

@@ -58,18 +58,48 @@ def load(store: EventStore, refs: Sequence[Ref[State]]) -> list[Loaded[State]]:
     return [_from_snapshot(ref, snapshots.get(ref.stream)).then(tails[ref.stream]) for ref in refs]
 
 
-def history(store: EventStore, ref: Ref[State]) -> Iterator[tuple[LogEntry, Loaded[State]]]:
-    """Yield each event of one stream with the state after it. Read page by page."""
-    loaded = Loaded(ref, ref.aggregate.initial)
-    while page := store.read_stream(ref.stream, loaded.version, _PAGE):
+def initial(ref: Ref[State]) -> Loaded[State]:
+    """Return the state before the stream's first event."""
+    return Loaded(ref, ref.aggregate.initial)
+
+
+def history(store: EventStore, loaded: Loaded[State]) -> Iterator[tuple[LogEntry, Loaded[State]]]:
+    """Yield each event after a state of its stream, with the state after it. Read page by page."""
+    while page := store.read_stream(loaded.ref.stream, loaded.version, _PAGE):
         for entry in page:
             loaded = loaded.then([entry.event])
             yield entry, loaded
 
 
+def snapshot_of(store: EventStore, ref: Ref[State]) -> Loaded[State] | None:
+    """Return the state of the stream's snapshot."""
+    snapshot = store.snapshots([ref.stream], ref.aggregate.snapshot_schema).get(ref.stream)
+    return _from_snapshot(ref, snapshot) if snapshot else None
+
+
+def states_at(
+    store: EventStore, ref: Ref[State], moments: Sequence[datetime], spend: Callable[[], None]
+) -> dict[datetime, Loaded[State] | None]:
+    """Return the states before the first event that was recorded after each moment; None before the stream began.
+
+    Fold once for all moments, from the snapshot unless it is newer than one of them. `spend`: called for each event.
+    """
+    left, states = sorted(set(moments)), dict[datetime, Loaded[State] | None]()
+    snapshot = snapshot_of(store, ref)
+    state = snapshot if snapshot and snapshot.updated_at <= left[0] else None
+    for entry, loaded in history(store, state or initial(ref)):
+        spend()
+        while left and entry.event.recorded_at > left[0]:
+            states[left.pop(0)] = state
+        if not left:
+            break
+        state = loaded
+    return states | dict.fromkeys(left, state)
+
+
 def _from_snapshot(ref: Ref[State], snapshot: Snapshot | None) -> Loaded[State]:
     if snapshot is None:
-        return Loaded(ref, ref.aggregate.initial)
+        return initial(ref)
     state = adapter(type(ref.aggregate.initial)).validate_python(snapshot.state)
     return Loaded(ref, state, snapshot.version, snapshot.created_at, snapshot.updated_at)
 

@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 
 from shared.domain.errors import Unavailable
 from shared.event_store.postgres import COLUMNS, SETTLED, event_from
-from shared.event_store.protocol import Checkpoint, EventCounts, HeldBack, PositionedEvent
+from shared.event_store.protocol import Checkpoint, EventCounts, HeldBack, Moment, PositionedEvent
 from shared.messaging.outbox import Traffic, added_up
 from shared.postgres.pool import Pool
 from shared.resilience import clock
@@ -76,7 +76,8 @@ ORDER BY recorded_at DESC, position DESC LIMIT %(limit)s
 MADE_AFTER: LiteralString = f"""
 {_EACH_TYPE} (
     {_SELECT} FROM events
-    WHERE type = wanted.name AND recorded_at > %(after)s ORDER BY recorded_at, position LIMIT %(limit)s
+    WHERE type = wanted.name AND (recorded_at, position) > (%(after)s, %(position)s)
+    ORDER BY recorded_at, position LIMIT %(limit)s
 ) AS chosen
 ORDER BY recorded_at, position LIMIT %(limit)s
 """
@@ -125,9 +126,10 @@ class PostgresEventLog:
             return self._find(RECENT_OF_TYPES, types=list(types), limit=limit)
         return self._find(RECENT, limit=limit)
 
-    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[PositionedEvent]:
-        query = LAST_MADE if after is None else MADE_AFTER
-        return self._find(query, types=list(types), after=after, limit=limit)
+    def by_time(self, types: Sequence[str], after: Moment | None, limit: int) -> list[PositionedEvent]:
+        if after is None:
+            return self._find(LAST_MADE, types=list(types), limit=limit)
+        return self._find(MADE_AFTER, types=list(types), after=after.at, position=after.position, limit=limit)
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         counts = self.counts().events

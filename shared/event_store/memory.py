@@ -159,10 +159,10 @@ class MemoryEventLog:
     def recent(self, limit: int, types: Sequence[str] = ()) -> list[p.PositionedEvent]:
         return list(self._after(0, types))[::-1][:limit]
 
-    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[p.PositionedEvent]:
+    def by_time(self, types: Sequence[str], after: p.Moment | None, limit: int) -> list[p.PositionedEvent]:
         events = [seen for seen in self._after(0) if seen.event.type in types]
         events.sort(key=lambda seen: (seen.event.recorded_at, seen.position), reverse=after is None)
-        return [seen for seen in events if after is None or seen.event.recorded_at > after][:limit]
+        return [seen for seen in events if after is None or (seen.event.recorded_at, seen.position) > after][:limit]
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         events = [(seen.event.stream.partition("-")[0], seen.event.recorded_at) for seen in self._after(0)]

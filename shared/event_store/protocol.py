@@ -38,6 +38,14 @@ class Checkpoint(NamedTuple):
     position: int = 0
 
 
+class Moment(NamedTuple):
+    """A place between messages that are ordered by time. `position`: of the last one of this time that counts as before
+    it, by default of all."""
+
+    at: datetime
+    position: int = 2**63 - 1
+
+
 @dataclass(frozen=True)
 class LogEntry:
     checkpoint: Checkpoint
@@ -182,7 +190,7 @@ class EventLog(Protocol):
     def recent(self, limit: int, types: Sequence[str] = ()) -> list[PositionedEvent]:
         """Return the newest events, newest first. No type stands for all types."""
 
-    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[PositionedEvent]:
+    def by_time(self, types: Sequence[str], after: Moment | None, limit: int) -> list[PositionedEvent]:
         """Return events by their recording time: the newest first, or the oldest first after a moment."""
 
     def counts(self) -> EventCounts:

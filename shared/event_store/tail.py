@@ -71,6 +71,10 @@ class SubscriptionQuota:
     def full(self) -> bool:
         return self.open >= self._most
 
+    def open_by(self, kind: str) -> int:
+        """Return how many subscriptions the clients have whose name begins with `kind`."""
+        return sum(number for client, number in self._taken.items() if client.startswith(kind))
+
     def exhausted_by(self, client: str) -> bool:
         """Return whether the client has as many subscriptions as it may have."""
         return 0 < self._each <= self._taken[client]

@@ -34,12 +34,12 @@ class Execution:
 @dataclass(frozen=True)
 class ExecutionFilter:
     """Select the executions of a kind, optionally with this name, with this status and recorded
-    after this moment."""
+    after this moment and id."""
 
     kind: Kind
     name: str | None = None
     status: str | None = None
-    after: datetime | None = None
+    after: tuple[datetime, UUID] | None = None
     limit: int = 100
 
 
@@ -88,9 +88,10 @@ class PostgresExecutions:
         conditions: list[LiteralString] = ["kind = %(kind)s"]
         conditions += ["name = %(name)s"] if wanted.name else []
         conditions += ["status = %(status)s"] if wanted.status else []
-        conditions += ["recorded_at > %(after)s"] if wanted.after else []
+        conditions += ["(recorded_at, id) > (%(at)s, %(id)s)"] if wanted.after else []
         order: LiteralString = "recorded_at, id" if wanted.after else "recorded_at DESC, id DESC"
-        return self._rows(" AND ".join(conditions), order, vars(wanted))
+        place = dict(zip(("at", "id"), wanted.after or (None, None), strict=True))
+        return self._rows(" AND ".join(conditions), order, vars(wanted) | place)
 
     def of_correlation(self, correlation_id: str, limit: int) -> list[Execution]:
         values = {"correlation_id": correlation_id, "limit": limit}
@@ -126,7 +127,7 @@ class MemoryExecutions:
             if one.kind == wanted.kind
             and wanted.name in (None, one.name)
             and wanted.status in (None, one.status)
-            and (wanted.after is None or one.recorded_at > wanted.after)
+            and (wanted.after is None or (one.recorded_at, one.id) > wanted.after)
         ]
         return (found if wanted.after else found[::-1])[: wanted.limit]
 

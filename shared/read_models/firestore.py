@@ -15,7 +15,7 @@ from shared.domain.errors import TimedOut, Unavailable
 from shared.observability.context import SpanKind, span
 from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange
 from shared.resilience import clock
-from shared.resilience.calls import Breaker, time_left
+from shared.resilience.calls import Breaker, OutOfTime, time_left
 
 _CALL_SECONDS = 10.0
 _RETRY_SECONDS = 2.0  # how long the client library repeats a call that fails with a transient error
@@ -25,21 +25,26 @@ _CONFLICT = (errors.AlreadyExists, errors.FailedPrecondition, errors.NotFound, e
 
 
 @contextmanager
-def _one_call(breaker: Breaker) -> Iterator[dict[str, Any]]:
-    """Yield the time limits of one call. Raise Unavailable or TimedOut for library errors."""
+def _one_call(breaker: Breaker, scans: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield the time limits of one call. Raise Unavailable or TimedOut for library errors.
+
+    A timeout opens the breaker unless the caller had less than a call's time left, or the call `scans` many
+    documents: both say something about the request, not about Firestore, and must not shut out other clients.
+    """
     with breaker.guard(), span("the read models", SpanKind.CLIENT, {"db.system.name": "gcp.firestore"}):
         try:
             left = time_left(_CALL_SECONDS)
+            blame = OutOfTime if scans or left < _CALL_SECONDS else TimedOut
             yield {"timeout": left, "retry": Retry(if_transient_error, timeout=min(left, _RETRY_SECONDS))}
         except (errors.DeadlineExceeded, TimeoutError) as error:
-            raise TimedOut("the read models did not answer in time") from error
+            raise blame("the read models did not answer in time") from error
         except _DOWN as error:
             raise Unavailable("the read models do not answer; try again in a moment") from error
 
 
 @asynccontextmanager
-async def _one_async_call(breaker: Breaker) -> AsyncIterator[dict[str, Any]]:
-    with _one_call(breaker) as bounds:
+async def _one_async_call(breaker: Breaker, scans: bool = False) -> AsyncIterator[dict[str, Any]]:
+    with _one_call(breaker, scans) as bounds:
         async with asyncio.timeout(bounds["timeout"]):
             yield bounds | {"retry": AsyncRetry(if_transient_error, timeout=bounds["retry"].timeout)}
 
@@ -117,7 +122,13 @@ class FirestoreQueries:
             query = query.where(filter=FieldFilter(where.field, where.operator, where.value))
         direction = firestore.Query.DESCENDING if find.descending else firestore.Query.ASCENDING
         query = query.order_by(find.order_by, direction=direction)
-        async with _one_async_call(self._breaker) as bounds:
+        if find.after:
+            last = {
+                find.order_by: find.after[find.order_by],
+                "__name__": self._client.collection(find.collection).document(find.after["id"]),
+            }
+            query = query.order_by("__name__", direction=direction).start_after(last)
+        async with _one_async_call(self._breaker, scans=True) as bounds:
             return [snapshot.to_dict() or {} async for snapshot in query.stream(**bounds)]
 
     async def extent(self, collection: str) -> Extent:
@@ -125,7 +136,7 @@ class FirestoreQueries:
         query = AsyncAggregationQuery(applied)
         query.count(alias="documents")
         query.sum("version", alias="events")
-        async with _one_async_call(self._breaker) as bounds:
+        async with _one_async_call(self._breaker, scans=True) as bounds:
             (results,) = await query.get(**bounds)
         totals = {result.alias: int(result.value) for result in results}
         newest = await self.find(Find(collection, "updated_at", descending=True, limit=1))

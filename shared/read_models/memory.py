@@ -61,6 +61,12 @@ class MemoryReadModels:
                 (key, fields) for key, fields in documents if find.order_by in fields and _fits(fields, find.where)
             ]
             found.sort(key=lambda item: (item[1][find.order_by], item[0]), reverse=find.descending)
+            if find.after:
+                last, beyond = (
+                    (find.after[find.order_by], find.after["id"]),
+                    operator.lt if find.descending else operator.gt,
+                )
+                found = [item for item in found if beyond((item[1][find.order_by], item[0]), last)]
             return [copy.deepcopy(fields) for _, fields in found[find.offset : find.offset + find.limit]]
 
     async def extent(self, collection: str) -> Extent:

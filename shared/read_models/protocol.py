@@ -55,7 +55,10 @@ class Where:
 
 @dataclass(frozen=True)
 class Find:
-    """A query. Documents with equal `order_by` fields are ordered by key, in the same direction."""
+    """A query. Documents with equal `order_by` fields are ordered by key, in the same direction.
+
+    `after`: the last document of the page before, whose `id` is its key; then no document is read twice.
+    """
 
     collection: str
     order_by: str
@@ -63,6 +66,7 @@ class Find:
     descending: bool = False
     limit: int = 20
     offset: int = 0
+    after: Fields | None = None
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 class OutOfTime(TimedOut):
-    """The request has no time left, so the next call was not made."""
+    """The request's own time is up, before or during a call. This says nothing about what was called."""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from threading import RLock
 from uuid import UUID
 
 from shared.domain.errors import ConcurrencyError
-from shared.event_store.protocol import Checkpoint
+from shared.event_store.protocol import Checkpoint, Moment
 from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import AfterCommit, Traffic
@@ -141,9 +141,10 @@ class MemorySagaLog:
     def end(self) -> Checkpoint:
         return self._store.end
 
-    def sent(self, commands: Sequence[str], after: datetime | None, limit: int) -> list[SagaEntry]:
-        sent = [entry for entry in self._sent() if entry.entry.name in commands and (after is None or entry.at > after)]
-        return sorted(sent, key=lambda entry: (entry.at, entry.checkpoint), reverse=after is None)[:limit]
+    def sent(self, commands: Sequence[str], after: Moment | None, limit: int) -> list[SagaEntry]:
+        sent = [((e.at, e.checkpoint.position), e) for e in self._sent() if e.entry.name in commands]
+        sent.sort(key=lambda placed: placed[0], reverse=after is None)
+        return [entry for place, entry in sent if after is None or place > after][:limit]
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         lately = Counter(entry.entry.name for entry in self._sent() if since < entry.at <= until)

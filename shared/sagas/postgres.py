@@ -15,7 +15,7 @@ from psycopg.rows import TupleRow
 
 from shared.domain.errors import ConcurrencyError
 from shared.domain.values import adapter
-from shared.event_store.protocol import Checkpoint
+from shared.event_store.protocol import Checkpoint, Moment
 from shared.messaging.envelope import Message, decode_stored, encode_stored
 from shared.messaging.outbox import LEASE_SECONDS, AfterCommit, OutboxTable, Traffic
 from shared.postgres.pool import Pool
@@ -176,7 +176,8 @@ ORDER BY recorded_at DESC, position DESC LIMIT %(limit)s
 """  # noqa: S608 - built of constants only
 SENT_AFTER: LiteralString = f"""
 SELECT found.* FROM unnest(%(commands)s::text[]) AS wanted (name) CROSS JOIN LATERAL (
-    {_ENTRY} FROM saga_history h WHERE h.name = wanted.name AND message IS NOT NULL AND h.recorded_at > %(after)s
+    {_ENTRY} FROM saga_history h WHERE h.name = wanted.name AND message IS NOT NULL
+        AND (h.recorded_at, h.position) > (%(after)s, %(position)s)
     ORDER BY h.recorded_at, h.position LIMIT %(limit)s
 ) AS found
 ORDER BY recorded_at, position LIMIT %(limit)s
@@ -201,9 +202,10 @@ class PostgresSagaLog:
     def end(self) -> Checkpoint:
         return Checkpoint(*next(iter(_rows(self._pool, _END)), ()))
 
-    def sent(self, commands: Sequence[str], after: datetime | None, limit: int) -> list[SagaEntry]:
+    def sent(self, commands: Sequence[str], after: Moment | None, limit: int) -> list[SagaEntry]:
         query = LAST_SENT if after is None else SENT_AFTER
-        return list(map(_entry, _rows(self._pool, query, commands=list(commands), after=after, limit=limit)))
+        place = {"after": after.at, "position": after.position} if after else {}
+        return list(map(_entry, _rows(self._pool, query, commands=list(commands), limit=limit, **place)))
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         with self._pool.use("the saga store") as connection:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from shared.domain.commands import wire_command
-from shared.event_store.protocol import Checkpoint
+from shared.event_store.protocol import Checkpoint, Moment
 from shared.messaging.envelope import Message
 from shared.messaging.outbox import Traffic
 from shared.sagas.definition import Progress, SagaStatus
@@ -143,7 +143,7 @@ class SagaLog(Protocol):
     def end(self) -> Checkpoint:
         """Return the place of the last entry, even if forgotten; Checkpoint() if there was none."""
 
-    def sent(self, commands: Sequence[str], after: datetime | None, limit: int) -> list[SagaEntry]:
+    def sent(self, commands: Sequence[str], after: Moment | None, limit: int) -> list[SagaEntry]:
         """Return these commands, newest first; with `after`, those sent later, oldest first."""
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:

@@ -171,7 +171,7 @@ FAULTY: dict[str, Json] = {
     },
     "an unknown operation": {"query": QUERY, "operationName": "nope"},
     "an operation among several": {"query": "query a { categories { id } } query b { products { id } }"},
-    "an integer beyond 32 bits": {"query": "{ categories(limit: 2147483648) { id } }"},
+    "an integer beyond 53 bits": {"query": "{ categories(limit: 9007199254740992) { id } }"},
     "an integer of many digits": {"query": f"{{ categories(limit: {'9' * 5000}) {{ id }} }}"},
     "an enum that is none": {"query": "{ categories(sortOrder: UP) { id } }"},
     "many tokens": {"query": "{" + "categories { id } " * 5000 + "}"},

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
 
 from scripts.local.token import emulator_token
-from shared.api.limits import Rates
+from shared.api.app import Rates
 from shared.api.operation import parse_document
 from shared.config import settings as configured
 from shared.config.manifest import ROOT
@@ -70,6 +70,11 @@ AT_THE_BOUND: dict[str, tuple[int, Callable[[int], str], str]] = {
         lambda n: f"{{ categories(offset: {n}) {{ id }} }}",
         "offset must be between 0 and 7; got 8",
     ),
+    "max_string_characters": (
+        5,
+        lambda n: f'{{ searchProducts(searchTerm: "{"x" * n}") {{ id }} }}',
+        "a string must have at most 5 characters; got 6",
+    ),
     "max_search_characters": (
         4,
         lambda n: f'{{ searchProducts(searchTerm: "{"x" * n}") {{ id }} }}',
@@ -97,7 +102,7 @@ def test_a_limit_costs_the_same_as_literal_variable_and_default(shop: ShopInMemo
 
 
 def test_documents_that_are_read_but_not_returned_cost_too(shop: ShopInMemory) -> None:
-    """The database reads, and charges for, skipped documents and those that a search filters."""
+    """The database reads, and charges for, skipped documents."""
     far = " ".join(f"a{n}: products(offset: 100000, limit: 1) {{ id }}" for n in range(5))
     assert "cost is 50010" in problem(shop.graphql(f"{{ {far} }}"))
     assert "cost is 10002" in problem(
@@ -105,17 +110,23 @@ def test_documents_that_are_read_but_not_returned_cost_too(shop: ShopInMemory) -
             "query ($n: Int) { products(offset: $n, limit: 1) { id } }", {"n": 100_000}
         )
     )
-    search = '{ searchProducts(searchTerm: "x", limit: 1) { id } }'
-    assert problem(limited(shop, max_query_cost=202).graphql(search)) == ""
-    assert "cost is 202" in problem(limited(shop, max_query_cost=201).graphql(search))
 
 
 def test_invalid_variables_are_reported_before_the_cost(shop: ShopInMemory) -> None:
     assert "Variable '$n'" in problem(shop.graphql("query ($n: Int) { categories(limit: $n) { id } }", {"n": "x"}))
 
 
+def test_the_number_of_values_in_variables_is_a_setting(shop: ShopInMemory) -> None:
+    query = "query ($limit: Int, $by: String) { categories(limit: $limit, sortBy: $by) { id } }"
+    assert problem(limited(shop, max_variable_values=3).graphql(query, {"limit": 1, "by": "name"})) == ""
+    assert "more than 2 values" in problem(
+        limited(shop, max_variable_values=2).graphql(query, {"limit": 1, "by": "name"})
+    )
+
+
 def test_every_limit_of_a_query_has_a_test() -> None:
-    others = {"max_body_bytes", "max_search_documents", "max_subscribers", "max_subscriptions_per_client"}
+    others = {"max_body_bytes", "max_search_documents", "max_variable_values"}
+    others |= {"max_subscribers", "max_subscribers_anonymous", "max_subscriptions_per_client"}
     assert {one.name for one in fields(Settings) if one.name.startswith("max_")} == others | set(AT_THE_BOUND)
 
 

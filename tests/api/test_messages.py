@@ -10,12 +10,14 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from shared.config.manifest import manifest
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
+from shared.monitoring.executions import Execution
 from shared.observability.context import fresh
 from shared.sagas.store import SagaEntry
 from tests.callers import NOBODY, signed_in
@@ -23,7 +25,7 @@ from tests.shop_in_memory import Json, ShopInMemory
 from tests.stand_ins import with_methods
 from tests.streams import concurrent, going_on, in_thread, opened, with_settings
 
-MESSAGE = "id topic messageType payload timestamp sourceService"
+MESSAGE = "id topic messageType payload timestamp sourceService cursor"
 STREAM = f"subscription ($topic: String) {{ pubsubStream(topic: $topic) {{ {MESSAGE} }} }}"
 SAGA = """id sagaType status state commandsDispatched { commandType commandData timestamp } eventsHandled
     createdAt updatedAt correlationId"""
@@ -110,12 +112,71 @@ def test_a_client_that_continues_after_the_last_timestamp_gets_every_message_in_
     assert [one["timestamp"] for one in read] == sorted(one["timestamp"] for one in read)
 
 
-def test_a_group_of_one_timestamp_that_exceeds_the_limit_is_cut(shop: ShopInMemory) -> None:
+def test_a_group_of_one_timestamp_that_exceeds_the_limit_is_one_page(shop: ShopInMemory) -> None:
     now = datetime.now(UTC)
     events = [EventRecord(uuid7(), f"category-{uuid7()}", 1, "CategoryDeleted", 1, {}, fresh(), now) for _ in range(5)]
     shop.engines.event_store.append(Append(events))
-    assert len(messages(shop, '(afterTimestamp: "2020-01-01T00:00:00Z", limit: 2)')) == 2
+    assert len(messages(shop, '(afterTimestamp: "2020-01-01T00:00:00Z", limit: 2)')) == 5
     assert len(messages(shop, '(afterTimestamp: "2020-01-01T00:00:00Z", limit: 5)')) == 5
+
+
+@pytest.mark.parametrize("arguments", ["", "limit: 1", "limit: 7", "limit: 101", 'topic: "product-events"'])
+def test_an_order_of_a_hundred_lines_is_read_completely(shop: ShopInMemory, arguments: str) -> None:
+    """Its reservation makes a hundred and one messages of one microsecond; the default page is a hundred."""
+    category = shop.new_category()
+    lines = [
+        {"productId": shop.new_product(category), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
+        for _ in range(100)
+    ]
+    body = {"orderId": str(uuid7()), "userId": "ann", "items": lines}
+    assert shop.command("create_order", body).status_code == 200
+    shop.settle()
+    topic = f", {arguments}" if "topic" in arguments else ""
+    newest = messages(shop, f"(limit: 1000{topic})")
+    assert max(Counter(one["timestamp"] for one in newest).values()) >= 100
+    of_page = f"({arguments}, " if arguments else "("
+    for argument, field, first in (
+        ("after", "cursor", "0-0-0"),
+        ("afterTimestamp", "timestamp", "2020-01-01T00:00:00Z"),
+    ):
+        read: list[Json] = []
+        last = first
+        while page := messages(shop, f'{of_page}{argument}: "{last}")'):
+            read += page
+            last = page[-1][field]
+        assert [one["cursor"] for one in read] == [one["cursor"] for one in newest[::-1]]
+
+
+def test_a_cursor_and_a_time_exclude_each_other(shop: ShopInMemory) -> None:
+    for field in ("pubsubMessages", "queryExecutions", "commandExecutions"):
+        query = f'{{ {field}(after: "0-0-0", afterTimestamp: "2020-01-01T00:00:00Z") {{ cursor }} }}'
+        assert shop.refusal(query) == {"code": "INVALID_INPUT", "field": ["after"]}
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "1", "1-2-3", "1-0-", "-1-0-1", "1" * 17 + "-0-1", "1-0-" + "9" * 19, "1-٠-1", "\ud800"]
+)
+def test_a_malformed_cursor_is_refused(shop: ShopInMemory, cursor: str) -> None:
+    for field in ("pubsubMessages", "queryExecutions", "commandExecutions"):
+        query = f"query ($after: String) {{ {field}(after: $after) {{ cursor }} }}"
+        assert shop.refusal(query, after=cursor) == {"code": "INVALID_INPUT", "field": ["after"]}
+
+
+@pytest.mark.parametrize("field", ["queryExecutions", "commandExecutions"])
+def test_executions_of_one_time_are_read_completely(shop: ShopInMemory, field: str) -> None:
+    kind: Any = field.removesuffix("Executions")
+    now = datetime.now(UTC)
+    shop.engines.executions.write([Execution(kind, "Any", "success", 1, "c", recorded_at=now) for _ in range(250)])
+    begins = (("after", "cursor", f"0-{UUID(int=0)}"), ("afterTimestamp", "timestamp", "2020-01-01T00:00:00Z"))
+    for argument, last_of, first in begins:
+        read: list[Json] = []
+        last = first
+        while page := shop.ask(f'{{ {field}({argument}: "{last}") {{ id cursor timestamp }} }}')[field]:
+            read += page
+            last = page[-1][last_of]
+            if len(read) >= 250:
+                break
+        assert len({one["id"] for one in read}) >= 250
 
 
 def test_a_clock_that_jumps_loses_no_message(shop: ShopInMemory) -> None:
@@ -461,7 +522,6 @@ async def test_the_reason_of_a_saga_is_for_admins(
 
 @concurrent
 async def test_all_subscribers_share_one_reader_per_log(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop.engines.tail.poll_seconds = shop.engines.saga_tail.poll_seconds = 0.1
     reads: list[Checkpoint] = []
     read_all = shop.engines.saga_log.read_all
 
@@ -470,6 +530,7 @@ async def test_all_subscribers_share_one_reader_per_log(shop: ShopInMemory, monk
         return read_all(after, limit)
 
     shop.engines.saga_log = with_methods(shop.engines.saga_log, read_all=counted)
+    shop.engines.tail.poll_seconds = shop.engines.saga_tail.poll_seconds = 0.1
     async with AsyncExitStack() as stack:
         for query in [STREAM, SAGAS] * 10:
             await stack.enter_async_context(opened(query))

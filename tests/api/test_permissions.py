@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from graphql import get_named_type, is_composite_type, is_required_argument
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
@@ -17,6 +18,7 @@ from shared.dead_letters.protocol import decode_dead_letter
 from shared.messaging.envelope import Push, PushedMessage
 from shared.read_models.documents import READ_MODELS
 from shared.read_models.generations import Generations, change_generations, generations_of
+from tests.callers import selection
 from tests.shop_in_memory import Json, ShopInMemory
 
 ACTORS: Mapping[str, Mapping[str, str]] = {
@@ -215,16 +217,93 @@ def test_personal_data_is_for_the_owner_and_admins(shop: ShopInMemory, actor: st
     order_id = shop.new_order(shop.new_product(), userId="owner")
     shop.settle()
     fields = "id status totalAmount userId paymentId shippingId"
-    for document in (
-        f'{{ order(id: "{order_id}") {{ {fields} }} }}',
-        f"{{ order: orders {{ {fields} }} }}",
-        f'{{ order: userOrders(userId: "owner") {{ {fields} }} }}',
-    ):
+    by_user = [f'{{ order: userOrders(userId: "owner") {{ {fields} }} }}'] if visible else []
+    for document in (f'{{ order(id: "{order_id}") {{ {fields} }} }}', f"{{ order: orders {{ {fields} }} }}", *by_user):
         found: Any = json.loads(json.dumps(shop.graphql(document, headers=ACTORS[actor])["data"]["order"]))
         order: Json = found[0] if isinstance(found, list) else found
         assert order["status"] == "CONFIRMED"
         shown = (order["userId"], bool(order["paymentId"]), bool(order["shippingId"]))
         assert shown == (("owner", True, True) if visible else ("***", False, False))
+
+
+@pytest.mark.parametrize("user", ["owner", "nobody-orders-so"])
+@pytest.mark.parametrize("actor", ACTORS)
+@pytest.mark.parametrize("field", ["orders", "userOrders"])
+def test_orders_are_found_by_user_only_for_that_user_and_admins(
+    shop: ShopInMemory, field: str, actor: str, user: str
+) -> None:
+    """Whether the user has orders or not makes no difference."""
+    shop.new_order(shop.new_product(), userId="owner")
+    shop.settle()
+    answer = shop.graphql(f'{{ {field}(userId: "{user}") {{ id }} }}', headers=ACTORS[actor])
+    codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
+    own = "own" if (actor, user) == ("owner", "owner") else actor
+    assert codes == {"own": [], "admin": [], "nobody": [OUT], "invalid token": [OUT]}.get(own, [NO])
+    assert bool(answer["data"][field]) == (not codes and user == "owner")
+
+
+def arguments_to_filter_by() -> list[tuple[str, str]]:
+    root = schema().query_type
+    assert root is not None
+    return [
+        (name, argument)
+        for name, field in root.fields.items()
+        for argument, given in field.args.items()
+        if str(get_named_type(given.type)) in ("String", "ID")
+    ]
+
+
+@pytest.mark.parametrize("actor", ["nobody", "reader", "writer"])
+@pytest.mark.parametrize(("field", "argument"), arguments_to_filter_by())
+def test_no_filter_tells_what_masking_hides(shop: ShopInMemory, field: str, argument: str, actor: str) -> None:
+    """Asking for a hidden value gets the same answer as asking for one that does not exist."""
+    order_id = shop.new_order(shop.new_product(), userId="owner", shippingMethod="refuse")
+    shop.settle()
+    order = shop.ask(f'{{ order(id: "{order_id}") {{ userId paymentId shippingId reason }} }}')["order"]
+    recorded = [event for event in shop.log() if event.stream == f"order-{order_id}"]
+    hidden = {*order.values(), *(event.metadata.correlation_id for event in recorded)} - {None}
+    hidden |= {str(event.data[name]) for event in recorded for name in ("payment_method",) if name in event.data}
+    assert len(hidden) >= 4
+    root = schema().query_type
+    assert root is not None
+    others = {
+        name: '"x"'
+        for name, given in root.fields[field].args.items()
+        if is_required_argument(given) and name != argument
+    }
+    leaf = " { __typename }" if is_composite_type(get_named_type(root.fields[field].type)) else ""
+
+    def ask(value: str) -> Any:
+        arguments = ", ".join(f"{name}: {given}" for name, given in {**others, argument: json.dumps(value)}.items())
+        answer = shop.graphql(f"{{ {field}({arguments}){leaf} }}", headers=ACTORS[actor])
+        return json.loads(json.dumps(answer).replace(value, "VALUE"))
+
+    for value in hidden:
+        unknown = str(uuid7()) if len(value) == 36 else f"{value[:-1]}~"
+        assert ask(value) == ask(unknown), value
+
+
+@pytest.mark.parametrize("actor", ["nobody", "reader", "writer"])
+def test_no_answer_holds_what_masking_hides(shop: ShopInMemory, actor: str) -> None:
+    """Every query with all its fields, and no argument but the required ones."""
+    owner = f"owner-{uuid7()}"
+    order_id = shop.new_order(shop.new_product(), userId=owner, shippingMethod="refuse")
+    shop.settle()
+    shop.graphql(f'{{ userOrders(userId: "{owner}") {{ id }} }}')
+    shop.engines.recorder.flush()
+    order = shop.ask(f'{{ order(id: "{order_id}") {{ userId paymentId reason }} }}')["order"]
+    correlation_ids = {event.metadata.correlation_id for event in shop.log() if event.stream == f"order-{order_id}"}
+    hidden = {*order.values(), *correlation_ids} - {None}
+    assert len(hidden) >= 3
+    shop.engines.settings = replace(shop.engines.settings, max_query_cost=10**9, max_query_fields=10**4)
+    root = schema().query_type
+    assert root is not None
+    for name, field in root.fields.items():
+        values = {"id": order_id, "aggregateId": order_id, "userId": "x", "searchTerm": "tea", "serviceName": "graphql"}
+        needed = [f'{key}: "{values[key]}"' for key, given in field.args.items() if is_required_argument(given)]
+        arguments = f"({', '.join(needed)})" if needed else ""
+        text = json.dumps(shop.graphql(f"{{ {name}{arguments} {selection(field.type)} }}", headers=ACTORS[actor]))
+        assert not [value for value in hidden if value in text], name
 
 
 def test_without_required_sign_in_everything_is_allowed_but_not_with_an_invalid_token(

@@ -1,6 +1,6 @@
 """schema.graphql keeps the contract with its clients, and every field of it resolves."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as default
 from pathlib import Path
@@ -10,12 +10,10 @@ import pytest
 from graphql import (
     DangerousChangeType,
     GraphQLObjectType,
-    GraphQLOutputType,
     GraphQLSchema,
     build_schema,
     find_breaking_changes,
     find_dangerous_changes,
-    get_named_type,
     is_object_type,
     is_required_argument,
     validate_schema,
@@ -26,6 +24,7 @@ from shared.api import operation
 from shared.api.schema import UnboundField, bound, merged, resolvers, schema
 from shared.config.manifest import ROOT
 from shared.read_models.generations import IncompleteStream, change_generations
+from tests.callers import selection
 from tests.shop_in_memory import ShopInMemory
 from tests.streams import with_settings
 
@@ -106,19 +105,6 @@ class Parents:
             return resolve(parent, info, **arguments)
 
         return watched
-
-
-def selection(kind: GraphQLOutputType, path: Sequence[str] = ()) -> str:
-    """Select all fields of a type, but no type within itself."""
-    named = get_named_type(kind)
-    if not is_object_type(named):
-        return ""
-    parts = [
-        f"{name} {selection(field.type, [*path, named.name])}"
-        for name, field in named.fields.items()
-        if get_named_type(field.type).name not in [*path, named.name] and (name != "timeline" or path == ())
-    ]
-    return f"{{ {' '.join(parts)} }}"
 
 
 def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:

@@ -478,6 +478,19 @@ async def test_one_client_can_not_take_all_subscriptions(shop: ShopInMemory) -> 
 
 
 @concurrent
+async def test_anonymous_clients_leave_places_to_those_that_sign_in(shop: ShopInMemory) -> None:
+    with_settings(shop, max_subscribers=4, max_subscribers_anonymous=2, trusted_proxies=1)
+    asked: list[tuple[Mapping[str, str], int]] = [
+        *[({"Authorization": "", "X-Forwarded-For": f"192.0.2.{n}"}, 200 if n < 2 else 503) for n in range(4)],
+        *[(signed_in(f"user-{n}"), 200 if n < 2 else 503) for n in range(3)],
+    ]
+    async with AsyncExitStack() as stack:
+        for headers, status in asked:
+            stream = await stack.enter_async_context(opened(TYPES, headers=headers))
+            assert stream.status == status
+
+
+@concurrent
 async def test_an_anonymous_client_is_its_address(shop: ShopInMemory) -> None:
     with_settings(shop, max_subscriptions_per_client=1, trusted_proxies=1)
     async with AsyncExitStack() as stack:

@@ -4,19 +4,25 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import replace
 from threading import Thread
+from typing import Any, NoReturn, cast
 
 import httpx
 import pytest
+from google.api_core import exceptions
 
+from shared.api.limits import from_stores, working_for
 from shared.api.schema import schema
 from shared.config.settings import Settings
-from shared.domain.errors import Invalid, TimedOut
+from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.gateways import providers
 from shared.gateways.providers import HttpProvider
+from shared.read_models.firestore import FirestoreQueries
+from shared.read_models.protocol import Find
 from shared.resilience.calls import Breaker, deadline
+from tests.callers import as_nobody
 from tests.conftest import free_port
 from tests.shop_in_memory import ShopInMemory
 
@@ -218,3 +224,56 @@ def test_a_body_that_never_ends_is_refused(shop: ShopInMemory) -> None:
     assert time.monotonic() - started < 3
     assert response.status_code == 408
     assert "did not arrive in time" in response.json()["errors"][0]["message"]
+
+
+def test_a_body_that_arrives_after_the_request_is_out_of_time_is_a_timeout(shop: ShopInMemory) -> None:
+    """For example because verifying a token took all the time."""
+    with deadline(0.0):
+        response = as_nobody(shop, "{ __typename }")
+    assert response.status_code == 408
+    assert response.json()["errors"][0]["extensions"]["code"] == "TIMEOUT"
+
+
+class Slow:
+    """Stands for a Firestore query of which every step is itself and which does not end in time."""
+
+    def __getattr__(self, _: str) -> Any:
+        return lambda *_arguments, **_named: self
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        raise exceptions.DeadlineExceeded("too late")  # type: ignore[no-untyped-call]
+        yield
+
+
+@pytest.mark.parametrize(
+    ("seconds", "call", "opens"),
+    [
+        (60.0, lambda queries: queries.get_many("products", ["a"]), True),
+        (60.0, lambda queries: queries.find(Find("products", "name")), False),
+        (1.0, lambda queries: queries.get_many("products", ["a"]), False),
+    ],
+    ids=["a small read with all its time", "a read of many documents", "the rest of a caller's time"],
+)
+def test_only_a_timeout_that_is_firestores_opens_its_breaker(
+    seconds: float, call: Callable[[FirestoreQueries], Coroutine[Any, Any, Any]], opens: bool
+) -> None:
+    breaker = Breaker("Firestore", 3, 5)
+    for _ in range(4):
+        with deadline(seconds), pytest.raises((TimedOut, Unavailable)):
+            asyncio.run(call(FirestoreQueries(cast(Any, Slow()), breaker)))
+    assert (breaker.state == "open") == opens
+
+
+def test_one_clients_calls_leave_threads_to_the_others(hang: Callable[..., NoReturn]) -> None:
+    """Even calls that are still under way after their request has timed out."""
+
+    async def asked(client: str, call: Callable[..., Any], calls: int) -> list[Any]:
+        with working_for(client), deadline(0.3):
+            return await asyncio.gather(*(from_stores(call) for _ in range(calls)), return_exceptions=True)
+
+    async def both() -> None:
+        assert {type(one) for one in await asked("user greedy", hang, 40)} == {TimedOut}
+        assert {type(one) for one in await asked("user greedy", list, 1)} == {TimedOut}
+        assert await asked("user other", list, 20) == [[]] * 20
+
+    asyncio.run(both())

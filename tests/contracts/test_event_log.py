@@ -31,7 +31,7 @@ from shared.event_store.log import (
 )
 from shared.event_store.memory import MemoryEventLog, MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
-from shared.event_store.protocol import Append, Checkpoint, EventLog, EventRecord, EventStore, HeldBack
+from shared.event_store.protocol import Append, Checkpoint, EventLog, EventRecord, EventStore, HeldBack, Moment
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
@@ -135,10 +135,10 @@ def test_events_of_some_types_are_found_by_time(both: Both) -> None:
     by_time = [events[n] for n in (1, 2, 0, 4, 5, 3)]
     assert [entry.event for entry in log.by_time(["A", "B"], None, 100)] == by_time[::-1]
     assert [entry.event for entry in log.by_time(["A", "B", "C"], None, 2)] == by_time[:-3:-1]
-    assert [entry.event for entry in log.by_time(["A", "B"], began, 100)] == by_time
-    assert [entry.event for entry in log.by_time(["B"], events[1].recorded_at, 2)] == [events[5], events[3]]
+    assert [entry.event for entry in log.by_time(["A", "B"], Moment(began), 100)] == by_time
+    assert [entry.event for entry in log.by_time(["B"], Moment(events[1].recorded_at), 2)] == [events[5], events[3]]
     assert (
-        log.by_time(["A", "B"], events[3].recorded_at, 9)
+        log.by_time(["A", "B"], Moment(events[3].recorded_at), 9)
         == log.by_time(["C"], None, 9)
         == log.by_time([], None, 9)
         == []
@@ -292,7 +292,7 @@ def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
         (LAST_MINUTE, {}),
         (RECENT, {"limit": 50}),
         (LAST_MADE, {"types": ["Type3", "Type4", "Nothing"], "limit": 100}),
-        (MADE_AFTER, {"types": ["Type3", "Type4"], "after": NOW - timedelta(days=1), "limit": 100}),
+        (MADE_AFTER, {"types": ["Type3", "Type4"], "after": NOW - timedelta(days=1), "position": 1, "limit": 100}),
         (LATELY, {"types": ["Type3", "Type4"], "since": NOW - timedelta(minutes=5), "until": NOW}),
         (RECENT_OF_TYPES, {"types": ["Type3", "Type4", "Nothing"], "limit": 100}),
         (LAST_OF, {"streams": [f"order-{n}" for n in range(200)], **PLACE}),

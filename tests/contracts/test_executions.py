@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Event
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from shared.monitoring.recorder import Recorder
 from shared.postgres.pool import Pool
 from shared.sagas.memory import MemorySagaStore
 
+LAST_ID = UUID(int=2**128 - 1)
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
@@ -56,7 +58,10 @@ def test_executions_are_filtered_by_name_status_and_moment(executions: Execution
     executions.write([ordered, failed, cancelled])
     assert executions.find(ExecutionFilter("command", name="CreateOrder")) == [failed, ordered]
     assert executions.find(ExecutionFilter("command", name="CreateOrder", status="success")) == [ordered]
-    assert executions.find(ExecutionFilter("command", after=NOW + timedelta(0, 1))) == [failed, cancelled]
+    assert executions.find(ExecutionFilter("command", after=(NOW + timedelta(0, 1), LAST_ID))) == [
+        failed,
+        cancelled,
+    ]
 
 
 def test_all_executions_of_one_request_are_found_together(executions: Executions) -> None:
@@ -152,8 +157,8 @@ def test_successes_are_sampled_and_all_failures_are_written() -> None:
         ExecutionFilter("command"),
         ExecutionFilter("command", name="Name7"),
         ExecutionFilter("command", status="CONFLICT"),
-        ExecutionFilter("command", name="Name7", after=NOW - timedelta(0, 100)),
-        ExecutionFilter("command", after=NOW - timedelta(0, 100)),
+        ExecutionFilter("command", name="Name7", after=(NOW - timedelta(0, 100), LAST_ID)),
+        ExecutionFilter("command", after=(NOW - timedelta(0, 100), LAST_ID)),
     ],
 )
 def test_a_page_of_a_long_history_reads_few_rows(command_url: str, command_pool: Pool, wanted: ExecutionFilter) -> None:

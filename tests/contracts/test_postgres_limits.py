@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import TimedOut, Unavailable
 from shared.event_store.log import PostgresEventLog
 from shared.event_store.postgres import EVENT_OUTBOX, PostgresEventStore
-from shared.event_store.protocol import Append, Checkpoint, EventRecord
+from shared.event_store.protocol import Append, Checkpoint, EventRecord, Moment
 from shared.messaging.outbox import PostgresOutbox
 from shared.observability.context import Context
 from shared.postgres.pool import Pool, connect
@@ -90,7 +90,7 @@ def test_an_event_log_goes_on_beyond_two_thousand_million_positions(event_store_
             assert [seen.event.id for seen in found] == rest
     for found in (log.recent(1), log.by_time(["Happened"], None, 1), log.last_of(["order-1"], store.end())):
         assert [seen.position for seen in found] == [BEYOND + 1]
-    assert [seen.event.id for seen in log.by_time(["Happened"], began, 10)] == ids
+    assert [seen.event.id for seen in log.by_time(["Happened"], Moment(began), 10)] == ids
     assert [seen.position for seen in log.of_ids(ids)] == [1, BEYOND, BEYOND + 1]
     assert (log.counts().counted_to, log.counts().last_position, log.counts().of("order")) == (
         BEYOND + 1,

@@ -61,6 +61,21 @@ def test_a_later_write_replaces_its_own_fields_and_keeps_the_others(engine: Engi
     assert engine.get("a", "b") == {"a": {"name": "tea", "tags": ["x", "y"], "none": None, "number": 2**40}}
 
 
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_list_goes_on_after_its_last_document(engine: Engine, descending: bool) -> None:
+    """Also between documents with the same name, and when the last one has been deleted meanwhile."""
+    for key, name in (("b", "x"), ("a", "x"), ("c", "x"), ("d", "w"), ("e", "y")):
+        engine.put(key, id=key, key=key, name=name, n=1)
+    everything = engine.find(descending=descending)
+    assert everything == ([*"ecbad"] if descending else [*"dabce"])
+    for number, key in enumerate(everything, 1):
+        last = engine.get(key)[key]
+        rest = engine.find(where=[Where("n", "==", 1)], descending=descending, after=last, limit=2)
+        assert rest == everything[number : number + 2]
+    gone = {"id": "bb", "name": "x"}
+    assert engine.find(descending=descending, after=gone) == everything[everything.index("b" if descending else "c") :]
+
+
 def test_changing_nothing_writes_nothing(engine: Engine) -> None:
     engine.models.update(engine.collection, "a", lambda _: None)
     assert engine.get("a") == {}

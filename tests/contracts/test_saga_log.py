@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import ConcurrencyError
-from shared.event_store.protocol import Checkpoint
+from shared.event_store.protocol import Checkpoint, Moment
 from shared.messaging.outbox import Traffic
 from shared.postgres.migrations import migrate
 from shared.postgres.pool import Pool, connect
@@ -119,9 +119,9 @@ def test_sent_commands_are_found_by_name_and_time(both: Both) -> None:
     plain = [replace(entry, saga=None) for entry in sent]
     assert log.sent(["Reserve", "Charge", "Ship"], None, 100) == plain[::-1]
     assert log.sent(["Reserve"], None, 2) == [plain[4], plain[2]]
-    assert log.sent(["Reserve", "Nothing"], sent[0].at, 100) == [plain[2], plain[4]]
-    assert log.sent(["Reserve", "Charge"], sent[0].at, 1) == [plain[1]]
-    assert log.sent(["Nothing"], None, 10) == log.sent([], None, 10) == log.sent(["Ship"], sent[3].at, 10) == []
+    assert log.sent(["Reserve", "Nothing"], Moment(sent[0].at), 100) == [plain[2], plain[4]]
+    assert log.sent(["Reserve", "Charge"], Moment(sent[0].at), 1) == [plain[1]]
+    assert log.sent(["Nothing"], None, 10) == log.sent([], None, 10) == log.sent(["Ship"], Moment(sent[3].at), 10) == []
 
 
 def test_the_counts_of_sent_commands_outlive_the_histories(both: Both) -> None:
@@ -368,7 +368,10 @@ MIDDLE = "(SELECT transaction_id::text FROM saga_history LIMIT 1)"
         (READ_ALL, {"epoch": 0, "transaction": "0", "position": 0, "limit": 100}),
         (READ_ALL.replace("%(transaction)s", MIDDLE), {"epoch": 1, "position": 50_000, "limit": 100}),
         (LAST_SENT, {"commands": ["Type6", "Type10", *(f"Nothing{n}" for n in range(6))], "limit": 100}),
-        (SENT_AFTER, {"commands": ["Type6", "Nothing"], "after": NOW - timedelta(hours=2), "limit": 100}),
+        (
+            SENT_AFTER,
+            {"commands": ["Type6", "Nothing"], "after": NOW - timedelta(hours=2), "position": 1, "limit": 100},
+        ),
         (LATELY, {"since": NOW - timedelta(minutes=5), "until": NOW}),
         (newest(Sagas()), {"limit": 50, "offset": 100}),
         (

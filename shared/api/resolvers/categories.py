@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.api.command_client import CommandMutation
-from shared.api.context import Info, Resolvers
+from shared.api.context import Info, Number, Resolvers, Text
 from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, existing, limit_of, search, state_at, uuid
 from shared.auth.permissions import Permission
 from shared.domain.category import CATEGORY
@@ -20,17 +20,15 @@ async def category(_: Any, info: Info, id: str, asOf: datetime | None = None) ->
     return existing(await info.context.loaders.categories.load(uuid(id, "id")), "category", id)
 
 
-async def categories(
-    _: Any, info: Info, sortBy: str | None, sortOrder: str | None, **page: int | None
-) -> Sequence[Fields]:
+async def categories(_: Any, info: Info, sortBy: Text, sortOrder: Text, **page: Number) -> Sequence[Fields]:
     return await documents(info, "categories", [ACTIVE], Sort(SORT_FIELDS, sortBy, sortOrder), page)
 
 
-async def search_categories(_: Any, info: Info, searchTerm: str, **page: int | None) -> Sequence[Fields]:
+async def search_categories(_: Any, info: Info, searchTerm: str, **page: Number) -> Sequence[Fields]:
     return await search(info, "categories", searchTerm, [], page)
 
 
-async def products(category: Fields, info: Info, limit: int | None) -> list[Fields]:
+async def products(category: Fields, info: Info, limit: Number) -> list[Fields]:
     loader = info.context.loaders.products_of_category(limit_of(info, limit, default=100))
     found: list[Fields] = await loader.load(category["id"])
     return found

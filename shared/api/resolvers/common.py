@@ -1,6 +1,6 @@
 """What several nouns share: arguments, lists, searches, past and live states, admins only."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -8,14 +8,15 @@ from unicodedata import category as character_category
 from uuid import UUID
 
 from shared.api.command_client import keyed, send
-from shared.api.context import Info, ResumePoint, SourceEvent, from_stores
+from shared.api.context import Info, Number, ResumePoint, SourceEvent, Text
+from shared.api.limits import from_stores
 from shared.api.sse import require_in_log, resume_point
 from shared.auth.permissions import Permission, require
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import Invalid, NotFound
 from shared.domain.order import Order, OrderStatus
 from shared.domain.values import comparable
-from shared.event_store.aggregates import Loaded, history, load
+from shared.event_store.aggregates import Loaded, initial, load
 from shared.event_store.protocol import Checkpoint
 from shared.event_store.tail import PAGE, Placed, Tail
 from shared.read_models.documents import matches
@@ -31,6 +32,7 @@ Page = Mapping[str, int | None]
 
 ACTIVE = Where("active", "==", True)
 _SEARCH_BATCH = 500
+_RAW_PER_CHARACTER = 4  # characters that normalising may join into one, and room for spaces
 _FINAL = {OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED}
 
 
@@ -41,7 +43,7 @@ def page_of(info: Info, page: Page, default: int = 20) -> tuple[int, int]:
     return limit, _bounded("offset", page.get("offset"), 0, settings.max_list_offset)
 
 
-def limit_of(info: Info, limit: int | None, default: int) -> int:
+def limit_of(info: Info, limit: Number, default: int) -> int:
     """Return the limit of a list that has no offset. Raise Invalid."""
     return page_of(info, {"limit": limit}, default)[0]
 
@@ -87,7 +89,7 @@ def deleted(entity: Fields) -> Fields:
     return {"success": True, "message": f"{entity['name']} has been deleted"}
 
 
-def printable(text: str | None, argument: str) -> str | None:
+def printable(text: Text, argument: str) -> str | None:
     """Return a name to filter by. Raise Invalid."""
     if text is not None and not (text.isprintable() and len(text) <= 300):
         raise Invalid(f"{argument} must be at most 300 printable characters", (argument,))
@@ -105,17 +107,9 @@ async def state_at(info: Info, aggregate: Aggregate[Any], id: str, moment: datet
     """Return the state folded from the events up to the first that was recorded after `moment`.
 
     Raise Invalid and NotFound."""
-    store, ref = info.context.engines.event_store, aggregate.ref(UUID(uuid(id, "id")))
-
-    def folded() -> Fields | None:
-        state: Loaded[Any] | None = None
-        for entry, loaded in history(store, ref):
-            if entry.event.recorded_at > moment:
-                break
-            state = loaded
-        return {**entity(state), "product_count": None} if state else None
-
-    return existing(await from_stores(folded), aggregate.name, id)
+    ref = aggregate.ref(UUID(uuid(id, "id")))
+    state = existing(await info.context.loaders.past.load((ref, moment)), aggregate.name, id)
+    return {**entity(state), "product_count": None}
 
 
 class Sort(NamedTuple):
@@ -135,7 +129,7 @@ async def documents(info: Info, collection: str, where: Sequence[Where], sort: S
     if limit == 0:
         return []
     descending = sort.order == "DESC"
-    return await info.context.queries.find(Find(collection, sort.fields[by], where, descending, limit, offset))
+    return await info.context.loaders.find(Find(collection, sort.fields[by], where, descending, limit, offset))
 
 
 async def search(info: Info, collection: str, term: str, where: Sequence[Where], page: Page) -> Sequence[Fields]:
@@ -149,21 +143,38 @@ async def search(info: Info, collection: str, term: str, where: Sequence[Where],
         return []
     candidates = (ACTIVE, *where, Where("grams", "array_contains", comparable_term[:2]))
     found: list[Fields] = []
+    last: Fields | None = None
     for start in range(0, most, _SEARCH_BATCH):
         size = min(_SEARCH_BATCH, most - start)
-        batch = await info.context.queries.find(Find(collection, "name", candidates, limit=size, offset=start))
+        batch = await info.context.loaders.find(Find(collection, "name", candidates, limit=size, after=last))
         found += [fields for fields in batch if matches(comparable_term, fields["name"], fields["description"])]
         if len(batch) < size or len(found) >= offset + limit:
             break
+        last = batch[-1]
     return found[offset : offset + limit]
 
 
 def _search_term(info: Info, term: str) -> str:
+    """Return the term as `matches` takes it. A much too long term is not normalised: that takes long."""
     longest = info.context.engines.settings.max_search_characters
-    plain = comparable(term).strip()
+    plain = comparable(term).strip() if len(term) <= _RAW_PER_CHARACTER * longest else ""
     if not 1 <= len(plain) <= longest or any(character_category(c) in ("Cc", "Cs") for c in plain):
         raise Invalid(f"searchTerm must have 1 to {longest} characters and no control characters", ("searchTerm",))
     return plain
+
+
+async def after_a_moment(
+    info: Info, read: Callable[[int], Awaitable[Sequence[T]]], length: int, at: Callable[[T], datetime]
+) -> Sequence[T]:
+    """Return a page after whose last time a client can continue: no page splits what has the same time.
+
+    `read` returns a number of entries by time. The page is longer than `length` if more share its first time."""
+    found = await read(length + 1)
+    if len(found) <= length:
+        return found
+    whole = [entry for entry in found if at(entry) < at(found[length])]
+    most = info.context.engines.settings.max_list_limit
+    return whole or [entry for entry in await read(most) if at(entry) == at(found[0])]
 
 
 async def follow_log(
@@ -223,7 +234,7 @@ async def _states_since(
     engines: Engines, present: Loaded[Any], seen: Checkpoint
 ) -> AsyncGenerator[tuple[Loaded[Any], Checkpoint]]:
     """Yield each state after `seen` up to the present one, folded page by page."""
-    loaded = Loaded(present.ref, present.ref.aggregate.initial)
+    loaded = initial(present.ref)
     while loaded.version < present.version:
         read = engines.event_store.read_stream
         for entry in await engines.tail.retry(read, present.ref.stream, loaded.version, PAGE):

@@ -1,21 +1,23 @@
 """Dead letters, for admins: queries, retrying and discarding."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from shared.api.context import Info, Resolvers, from_stores
+from shared.api.context import Info, Number, Resolvers, Text
+from shared.api.limits import from_stores
 from shared.api.resolvers.common import admin_command, existing, page_of, printable, require_admin, uuid
 from shared.dead_letters.protocol import DeadLetter, LetterStatus
 from shared.read_models.protocol import Fields
 
 
 async def dead_letters(
-    _: Any, info: Info, status: LetterStatus | None = None, source: str | None = None, **page: int | None
-) -> list[DeadLetter]:
+    _: Any, info: Info, status: LetterStatus | None = None, source: Text = None, **page: Number
+) -> Sequence[DeadLetter]:
     require_admin(info)
     limit, offset = page_of(info, page, default=50)
     latest = info.context.engines.dead_letters.latest
-    return await from_stores(latest, limit, offset, status, printable(source, "source"))
+    return await info.context.loaders.budget.rows(latest, limit, offset, status, printable(source, "source"))
 
 
 async def dead_letter(_: Any, info: Info, id: str) -> DeadLetter:

@@ -1,20 +1,20 @@
 """Events: the log, the history of an aggregate, the live stream, masking of personal data."""
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence, Set
-from functools import lru_cache
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence, Set
+from functools import lru_cache, partial
 from itertools import chain, islice
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic.alias_generators import to_camel
 
-from shared.api.context import Info, LiveField, Resolvers, SourceEvent, from_stores
+from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
+from shared.api.limits import COST_OF_EVENT, from_stores
 from shared.api.resolvers.common import follow_log, is_admin, limit_of, uuid
-from shared.domain.aggregate import Ref
 from shared.domain.errors import Invalid, NotFound
 from shared.domain.events import OrderCreated
 from shared.domain.order import AGGREGATES, ORDER
-from shared.event_store.aggregates import CODEC, Loaded, history
+from shared.event_store.aggregates import CODEC, Loaded, history, initial, snapshot_of
 from shared.event_store.protocol import EventLog, EventStore, LogEntry, PositionedEvent
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
@@ -31,33 +31,35 @@ _MAX_OWNERS = 10_000
 async def events(
     _: Any,
     info: Info,
-    aggregateId: str | None = None,
-    aggregateType: str | None = None,
-    eventType: str | None = None,
-    limit: int | None = 100,
-    afterId: int | None = None,
+    aggregateId: Text = None,
+    aggregateType: Text = None,
+    eventType: Text = None,
+    limit: Number = 100,
+    afterId: Number = None,
 ) -> Sequence[Fields]:
     """Return events in the log's order, after the event whose id is `afterId`."""
     length, types = limit_of(info, limit, default=100), _types(aggregateType, eventType)
     log, after = info.context.engines.event_log, max(0, afterId or 0)
+    rows = info.context.loaders.budget.rows
     if length == 0 or types == []:
         return []
     if aggregateId is not None:
         streams = [f"{name}-{uuid(aggregateId, 'aggregateId')}" for name in _names(aggregateType)]
-        found = await from_stores(log.of_streams, streams, types or [], after, length)
+        found = await rows(log.of_streams, streams, types or [], after, length)
     elif types is not None:
-        found = await from_stores(log.of_types, types, after, length)
+        found = await rows(log.of_types, types, after, length)
     else:
-        found = await from_stores(log.everything, after, length)
+        found = await rows(log.everything, after, length)
     return await _events_for_actor(info, found)
 
 
-async def recent_events(_: Any, info: Info, limit: int | None = 50) -> Sequence[Fields]:
+async def recent_events(_: Any, info: Info, limit: Number = 50) -> Sequence[Fields]:
     length = limit_of(info, limit, default=50)
-    return await _events_for_actor(info, await from_stores(info.context.engines.event_log.recent, length))
+    found = await info.context.loaders.budget.rows(info.context.engines.event_log.recent, length)
+    return await _events_for_actor(info, found)
 
 
-def _names(aggregate_type: str | None) -> Sequence[str]:
+def _names(aggregate_type: Text) -> Sequence[str]:
     if aggregate_type is None:
         return list(AGGREGATES)
     if aggregate_type.lower() not in AGGREGATES:
@@ -66,7 +68,7 @@ def _names(aggregate_type: str | None) -> Sequence[str]:
     return [aggregate_type.lower()]
 
 
-def _types(aggregate_type: str | None, event_type: str | None) -> list[str] | None:
+def _types(aggregate_type: Text, event_type: Text) -> list[str] | None:
     """Return the wanted event types: None for all, [] when no type satisfies both arguments."""
     known = [kind.__name__ for name in _names(aggregate_type) for kind in AGGREGATES[name].event_types]
     if event_type is not None:
@@ -74,9 +76,7 @@ def _types(aggregate_type: str | None, event_type: str | None) -> list[str] | No
     return known if aggregate_type is not None else None
 
 
-async def event_stream(
-    info: Info, aggregateType: str | None = None, eventType: str | None = None
-) -> AsyncGenerator[SourceEvent]:
+async def event_stream(info: Info, aggregateType: Text = None, eventType: Text = None) -> AsyncGenerator[SourceEvent]:
     types = _types(aggregateType, eventType)
     if types == []:
         raise Invalid(f"eventType {eventType!r:.60} is no event of {aggregateType or 'this shop'}", ("eventType",))
@@ -158,48 +158,54 @@ def _owners(engines: Engines) -> _Owners:
 
 class _Step(NamedTuple):
     event: PositionedEvent
-    before: Fields
-    after: Fields
+    before: Loaded[Any]
+    after: Loaded[Any]
 
 
 async def event_history(
-    _: Any, info: Info, aggregateId: str, limit: int | None = 100, afterVersion: int | None = None
+    _: Any, info: Info, aggregateId: str, limit: Number = 100, afterVersion: Number = None
 ) -> Sequence[Fields]:
     """Return each event of an aggregate with the states before and after it and their differences."""
     aggregate_id, after = UUID(uuid(aggregateId, "aggregateId")), afterVersion or 0
     length = limit_of(info, limit, default=100)
     if after < 0:
         raise Invalid(f"afterVersion must be 0 or the version of an event; got {after}", ("afterVersion",))
-    steps = await from_stores(_steps, info.context.engines.event_store, aggregate_id, after, length)
+    budget = info.context.loaders.budget
+    spend = partial(budget.spend, COST_OF_EVENT)
+    steps = await budget.rows(_steps, info.context.engines.event_store, aggregate_id, (after, length), spend)
     events = await _events_for_actor(info, [step.event for step in steps])
     return [_history_entry(info, step, event) for step, event in zip(steps, events, strict=True)]
 
 
-def _steps(store: EventStore, aggregate_id: UUID, after: int, length: int) -> list[_Step]:
-    """Fold from the first event, so later pages take longer. Raise NotFound for an unknown id."""
-    steps = chain.from_iterable(_all_steps(store, aggregate.ref(aggregate_id)) for aggregate in AGGREGATES.values())
-    first = next(steps, None)
-    if first is None:
-        raise NotFound(f"no aggregate has the id {aggregate_id}", ("aggregateId",))
-    return list(islice((step for step in chain([first], steps) if step.event.event.version > after), length))
+def _steps(store: EventStore, aggregate_id: UUID, page: tuple[int, int], spend: Callable[[], None]) -> Sequence[_Step]:
+    """Return a page of steps, folded from the snapshot unless it is newer. Raise NotFound for an unknown id."""
+    after, length = page
+    for aggregate in AGGREGATES.values():
+        ref = aggregate.ref(aggregate_id)
+        snapshot = snapshot_of(store, ref)
+        steps = _steps_since(store, snapshot if snapshot and snapshot.version <= after else initial(ref), spend)
+        first = next(steps, None)
+        if first or snapshot:
+            return list(islice((step for step in chain([first], steps) if step and step.after.version > after), length))
+    raise NotFound(f"no aggregate has the id {aggregate_id}", ("aggregateId",))
 
 
-def _all_steps(store: EventStore, ref: Ref[Any]) -> Iterator[_Step]:
-    before: Fields = {}
-    for entry, loaded in history(store, ref):
-        after = _state(loaded)
-        yield _Step(PositionedEvent(entry.checkpoint.position, entry.event), before, after)
-        before = after
+def _steps_since(store: EventStore, before: Loaded[Any], spend: Callable[[], None]) -> Iterator[_Step]:
+    for entry, loaded in history(store, before):
+        spend()
+        yield _Step(PositionedEvent(entry.checkpoint.position, entry.event), before, loaded)
+        before = loaded
 
 
 def _state(loaded: Loaded[Any]) -> Fields:
-    return {name: value for name, value in entity(loaded).items() if name not in _TIMES}
+    return {} if loaded.version == 0 else {name: value for name, value in entity(loaded).items() if name not in _TIMES}
 
 
 def _history_entry(info: Info, step: _Step, event: Fields) -> Fields:
-    visible = info.context.actor.may_see(step.after.get("user_id", ""))
-    before, after = (state if visible else _masked_state(state) for state in (step.before, step.after))
-    changed = [name for name, value in step.after.items() if name not in step.before or step.before[name] != value]
+    was, became = _state(step.before), _state(step.after)
+    visible = info.context.actor.may_see(became.get("user_id", ""))
+    before, after = (state if visible else _masked_state(state) for state in (was, became))
+    changed = [name for name, value in became.items() if name not in was or was[name] != value]
     return {
         "event": event,
         "before": _in_camel_case(before) if before else None,

@@ -7,16 +7,17 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from shared.api.context import Info, LiveField, Resolvers, ResumePoint, SourceEvent, from_stores
-from shared.api.resolvers.common import limit_of
+from shared.api.context import Info, LiveField, Number, Resolvers, ResumePoint, SourceEvent, Text
+from shared.api.limits import from_stores
+from shared.api.resolvers.common import after_a_moment, limit_of
 from shared.api.resolvers.events import masked, visible_streams
-from shared.api.sse import require_in_log, resume_point
+from shared.api.sse import cursor_of, read_cursor, require_in_log, resume_point
 from shared.config.manifest import manifest
 from shared.domain.aggregate import topic_of
 from shared.domain.errors import Invalid
 from shared.domain.order import AGGREGATES, ORDER
 from shared.event_store.aggregates import announcement
-from shared.event_store.protocol import Checkpoint, EventRecord
+from shared.event_store.protocol import Checkpoint, EventRecord, Moment
 from shared.messaging.envelope import topic as topic_of_command
 from shared.messaging.outbox import Traffic
 from shared.read_models.protocol import Fields
@@ -52,37 +53,54 @@ class Published(NamedTuple):
     payload: Fields
     source_service: str = "command"
 
+    @property
+    def cursor(self) -> str:
+        return cursor_of(self.timestamp, f"{self.log}-{self.checkpoint.position}")
+
 
 async def pubsub_messages(
-    _: Any, info: Info, topic: str | None = None, limit: int | None = 100, afterTimestamp: datetime | None = None
+    _: Any,
+    info: Info,
+    topic: Text = None,
+    limit: Number = 100,
+    afterTimestamp: datetime | None = None,
+    after: Text = None,
 ) -> Sequence[Published]:
-    """Return the newest messages first, or those after a moment, the oldest first."""
-    engines = info.context.engines
+    """Return the newest messages first, or those after a cursor or a moment, the oldest first."""
     _require_topic(topic)
     length = limit_of(info, limit, default=100)
-    events = [kind for name, kinds in _EVENT_TYPES.items() if topic in (None, name) for kind in kinds]
-    commands = [kind for kind, name in _COMMAND_TOPICS.items() if topic in (None, name)]
+    read = partial(_messages, info, topic, _places(after, afterTimestamp))
     if length == 0:
         return []
-    page = (afterTimestamp, length + 1)
+    if afterTimestamp is None:
+        return await _visible(info, await read(length))
+    return await _visible(info, await after_a_moment(info, read, length, lambda message: message.timestamp))
+
+
+def _places(cursor: Text, after: datetime | None) -> tuple[Moment | None, Moment | None]:
+    """Return where the logs of events and of sagas are read on. Of the same time, events come first. Raise Invalid."""
+    found = read_cursor(cursor, after, r"([01])-(\d{1,18})")
+    if not found or not found[1]:
+        return (Moment(found[0]), Moment(found[0])) if found else (None, None)
+    at, match = found[0], found[1]
+    place = Moment(at, int(match[2]))
+    return (place, Moment(at, 0)) if match[1] == "0" else (Moment(at), place)
+
+
+async def _messages(
+    info: Info, topic: Text, places: tuple[Moment | None, Moment | None], length: int
+) -> Sequence[Published]:
+    engines, budget = info.context.engines, info.context.loaders.budget
+    events = [kind for name, kinds in _EVENT_TYPES.items() if topic in (None, name) for kind in kinds]
+    commands = [kind for kind, name in _COMMAND_TOPICS.items() if topic in (None, name)]
     found: list[Published] = []
     if events:
-        recorded = await from_stores(engines.event_log.by_time, events, *page)
+        recorded = await budget.rows(engines.event_log.by_time, events, places[0], length)
         found += [_of_event(one.event, Checkpoint(position=one.position)) for one in recorded]
     if commands:
-        found += map(_of_command, await from_stores(engines.saga_log.sent, commands, *page))
-    found.sort(key=lambda message: message[:3], reverse=afterTimestamp is None)
-    return await _visible(info, found[:length] if afterTimestamp is None else _whole_moments(found, length))
-
-
-def _whole_moments(found: Sequence[Published], length: int) -> Sequence[Published]:
-    """Return at most `length` messages, never splitting messages that share a timestamp.
-
-    A client that continues after the last timestamp would miss the rest of a split group. Only a
-    group of more than `length` messages is cut."""
-    page, beyond = found[:length], found[length:]
-    whole = [message for message in page if not beyond or message.timestamp < beyond[0].timestamp]
-    return whole or page
+        found += map(_of_command, await budget.rows(engines.saga_log.sent, commands, places[1], length))
+    found.sort(key=lambda one: (one.timestamp, one.log, one.checkpoint.position), reverse=places == (None, None))
+    return found[:length]
 
 
 async def pubsub_stats(_: Any, info: Info) -> Sequence[Fields]:
@@ -111,7 +129,7 @@ def _stats(topic: str, traffic: Traffic) -> Fields:
     }
 
 
-async def pubsub_stream(info: Info, topic: str | None = None) -> AsyncGenerator[SourceEvent]:
+async def pubsub_stream(info: Info, topic: Text = None) -> AsyncGenerator[SourceEvent]:
     engines = info.context.engines
     _require_topic(topic)
     seen = resume_point(info, logs=2)
@@ -120,7 +138,7 @@ async def pubsub_stream(info: Info, topic: str | None = None) -> AsyncGenerator[
     return _follow(engines, seen or ends, topic)
 
 
-async def _follow(engines: Engines, point: ResumePoint, topic: str | None) -> AsyncGenerator[SourceEvent]:
+async def _follow(engines: Engines, point: ResumePoint, topic: Text) -> AsyncGenerator[SourceEvent]:
     """Follow the logs that hold the topic; the other log's part of the resume point stays."""
     yield SourceEvent(point, None)
     sources = []
@@ -135,7 +153,7 @@ async def _follow(engines: Engines, point: ResumePoint, topic: str | None) -> As
             yield SourceEvent(point, message)
 
 
-def _is_command(topic: str | None, entry: SagaEntry) -> bool:
+def _is_command(topic: Text, entry: SagaEntry) -> bool:
     is_message = entry.entry.message is not None
     return is_message and (topic is None or _COMMAND_TOPICS.get(entry.entry.name) == topic)
 
@@ -195,7 +213,7 @@ def _of_command(sent: SagaEntry) -> Published:
     return Published(sent.at, 1, sent.checkpoint, str(sent.entry.message), topic, name, stream, sent.entry.data)
 
 
-def _require_topic(topic: str | None) -> None:
+def _require_topic(topic: Text) -> None:
     """Raise Invalid for a topic that carries neither events nor commands."""
     known = [*_EVENT_TYPES, *_COMMAND_TOPICS.values()]
     if topic is None or topic in known:

@@ -1,6 +1,6 @@
 """Orders: queries, live updates, mutations, and the timeline of one order."""
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -8,10 +8,11 @@ from unicodedata import category as character_category
 from uuid import UUID
 
 from shared.api.command_client import CommandMutation
-from shared.api.context import Info, LiveField, Resolver, Resolvers, SourceEvent, from_stores
+from shared.api.context import Info, LiveField, Number, Resolver, Resolvers, SourceEvent, Text
+from shared.api.limits import from_stores
 from shared.api.resolvers.common import Sort, documents, existing, follow, state_at, uuid
 from shared.auth.permissions import Permission
-from shared.domain.errors import Invalid
+from shared.domain.errors import Forbidden, Invalid, Unauthenticated
 from shared.domain.order import ORDER
 from shared.event_store.protocol import EventRecord
 from shared.monitoring.executions import Execution
@@ -35,18 +36,22 @@ async def order(_: Any, info: Info, id: str, asOf: datetime | None = None) -> Fi
     return existing(await info.context.loaders.orders.load(uuid(id, "id")), "order", id)
 
 
-async def orders(
-    _: Any, info: Info, userId: str | None = None, status: str | None = None, **page: int | None
-) -> Sequence[Fields]:
-    """Return orders, the newest first."""
+async def orders(_: Any, info: Info, userId: Text = None, status: Text = None, **page: Number) -> Sequence[Fields]:
+    """Return orders, the newest first. The filter by user is for that user and admins.
+
+    Raise Unauthenticated or Forbidden: who ordered what is masked for others."""
     if userId is not None and not (len(userId) <= 128 and "Cs" not in map(character_category, userId)):
         raise Invalid("userId must have at most 128 characters and no half of a surrogate pair", ("userId",))
+    actor = info.context.actor
+    if userId is not None and not actor.may_see(userId):
+        refused = "orders of one user are for that user and admins only: sign in as one of them"
+        raise (Forbidden if actor.uid else Unauthenticated)(actor.problem or refused, ("userId",))
     wanted = {"user_id": userId, "status": status}
     where = [Where(field, "==", value) for field, value in wanted.items() if value is not None]
     return await documents(info, "orders", where, Sort({"createdAt": "created_at"}, "createdAt", "DESC"), page)
 
 
-async def user_orders(_: Any, info: Info, userId: str, **page: int | None) -> Sequence[Fields]:
+async def user_orders(_: Any, info: Info, userId: str, **page: Number) -> Sequence[Fields]:
     return await orders(_, info, userId, None, **page)
 
 
@@ -54,7 +59,7 @@ async def order_updates(info: Info, id: str) -> AsyncGenerator[SourceEvent]:
     return await follow(info, ORDER, id, "id")
 
 
-def _personal(key: str, masked: str | None = None) -> Resolver:
+def _personal(key: str, masked: Text = None) -> Resolver:
     """Resolve a field that only the order's owner and admins may see."""
     return lambda order, info: order[key] if info.context.actor.may_see(order["user_id"]) else masked
 
@@ -69,12 +74,9 @@ def saga_current_step(order: Fields, _: Info) -> str | None:
     return "compensating" if order["closing"] else _STEPS[order["status"]]
 
 
-def _created(order: Fields) -> Fields:
-    return {"success": True, "order": order, "message": f"the order is {order['status']}"}
-
-
-def _cancelling(order: Fields) -> Fields:
-    return {"success": True, "order": order, "message": "the order is being cancelled, or has ended already"}
+def _with(message: str) -> Callable[[Fields], Fields]:
+    """Return the function that makes the OrderResult of an order. `message`: may name a field of it."""
+    return lambda order: {"success": True, "order": order, "message": message.format_map(order)}
 
 
 TimelineKind = Literal["COMMAND", "EVENT", "DELIVERY", "SAGA"]
@@ -221,8 +223,10 @@ def _causes(entries: Sequence[TimelineEntry]) -> list[list[int]]:
 RESOLVERS: Resolvers = {
     "Query": {"order": order, "orders": orders, "userOrders": user_orders},
     "Mutation": {
-        "createOrder": CommandMutation("create_order", Permission.WRITE, "orderId", _created),
-        "cancelOrder": CommandMutation("cancel_order", Permission.WRITE, "orderId", _cancelling),
+        "createOrder": CommandMutation("create_order", Permission.WRITE, "orderId", _with("the order is {status}")),
+        "cancelOrder": CommandMutation(
+            "cancel_order", Permission.WRITE, "orderId", _with("the order is being cancelled, or has ended already")
+        ),
     },
     "Subscription": {"orderUpdates": LiveField(order_updates)},
     "Order": {

@@ -10,7 +10,8 @@ from uuid import UUID
 from graphql import OperationType
 
 from shared.api.command_client import CommandMutation
-from shared.api.context import Info, LiveField, Resolvers, SourceEvent, from_stores
+from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
+from shared.api.limits import from_stores
 from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, existing, follow, search, state_at, uuid
 from shared.auth.permissions import Permission
 from shared.domain.category import CATEGORY
@@ -40,12 +41,12 @@ async def product(_: Any, info: Info, id: str, asOf: datetime | None = None) -> 
 async def products(
     _: Any,
     info: Info,
-    sortBy: str | None,
-    sortOrder: str | None,
-    categoryId: str | None = None,
+    sortBy: Text,
+    sortOrder: Text,
+    categoryId: Text = None,
     minPrice: Decimal | None = None,
     maxPrice: Decimal | None = None,
-    **page: int | None,
+    **page: Number,
 ) -> Sequence[Fields]:
     where = [ACTIVE, *_in_category(categoryId)]
     if minPrice is not None:
@@ -56,12 +57,12 @@ async def products(
 
 
 async def search_products(
-    _: Any, info: Info, searchTerm: str, categoryId: str | None = None, **page: int | None
+    _: Any, info: Info, searchTerm: str, categoryId: Text = None, **page: Number
 ) -> Sequence[Fields]:
     return await search(info, "products", searchTerm, _in_category(categoryId), page)
 
 
-def _in_category(category_id: str | None) -> list[Where]:
+def _in_category(category_id: Text) -> list[Where]:
     return [] if category_id is None else [Where("category_id", "==", uuid(category_id, "categoryId"))]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import structlog
 
-from shared.api.context import Info, Resolvers, from_stores
+from shared.api.context import Info, Resolver, Resolvers
+from shared.api.limits import from_stores
 from shared.api.resolvers.common import admin_command, is_admin
 from shared.auth.identity import in_the_cloud
 from shared.config.manifest import Function, manifest
@@ -51,23 +52,17 @@ async def projections(engines: Engines) -> Sequence[Fields]:
     return await engines.cache.get("the projections", _CACHE_SECONDS, partial(_read, engines, engines.queries))
 
 
-async def rebuild_projection(_: Any, info: Info, name: str) -> Fields:
-    return await _change_generation(info, name, "REBUILD")
+def _change(action: str) -> Resolver:
+    """Return the resolver of a mutation that answers with the projection after the action."""
 
+    async def change(_: Any, info: Info, name: str, **arguments: int | None) -> Fields:
+        given = {key: value for key, value in arguments.items() if value is not None}
+        await admin_command(info, "rebuild_projection", {"name": name, "action": action, **given})
+        engines = info.context.engines
+        (projection,) = [one for one in await _read(engines, engines.queries) if one["name"] == name]
+        return projection
 
-async def switch_projection(_: Any, info: Info, name: str, to: int, force: bool | None = None) -> Fields:
-    return await _change_generation(info, name, "SWITCH", to=to, **({"force": True} if force else {}))
-
-
-async def drop_projection_generation(_: Any, info: Info, name: str) -> Fields:
-    return await _change_generation(info, name, "DROP")
-
-
-async def _change_generation(info: Info, name: str, action: str, **arguments: int) -> Fields:
-    await admin_command(info, "rebuild_projection", {"name": name, "action": action, **arguments})
-    engines = info.context.engines
-    (projection,) = [one for one in await _read(engines, engines.queries) if one["name"] == name]
-    return projection
+    return change
 
 
 async def _read(engines: Engines, queries: Queries) -> Sequence[Fields]:
@@ -197,8 +192,8 @@ def _from_cloud_monitoring(settings: Settings) -> Mapping[str, int]:
 RESOLVERS: Resolvers = {
     "Query": {"projectionStatus": projection_status},
     "Mutation": {
-        "rebuildProjection": rebuild_projection,
-        "switchProjection": switch_projection,
-        "dropProjectionGeneration": drop_projection_generation,
+        "rebuildProjection": _change("REBUILD"),
+        "switchProjection": _change("SWITCH"),
+        "dropProjectionGeneration": _change("DROP"),
     },
 }

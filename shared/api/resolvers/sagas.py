@@ -6,7 +6,8 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from shared.api.context import Info, LiveField, Resolvers, SourceEvent, from_stores
+from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
+from shared.api.limits import from_stores
 from shared.api.resolvers.common import admin_command, existing, follow_log, is_admin, page_of, printable, uuid
 from shared.domain.errors import Invalid
 from shared.read_models.protocol import Fields
@@ -18,12 +19,10 @@ _PROGRESS = TypeAdapter(Progress)
 _TYPES = (ORDER_FULFILMENT.name,)
 
 
-async def sagas(
-    _: Any, info: Info, status: str | None = None, sagaType: str | None = None, **page: int | None
-) -> list[Fields]:
+async def sagas(_: Any, info: Info, status: Text = None, sagaType: Text = None, **page: Number) -> list[Fields]:
     limit, offset = page_of(info, page, default=50)
     which = Sagas(_status(status), printable(sagaType, "sagaType"))
-    listed = await from_stores(info.context.engines.sagas.newest, limit, offset, which)
+    listed = await info.context.loaders.budget.rows(info.context.engines.sagas.newest, limit, offset, which)
     return [_detail(saga, info) for saga in listed]
 
 
@@ -32,7 +31,7 @@ async def saga(_: Any, info: Info, id: str) -> Fields:
     return _detail(existing(listed, "saga", id), info)
 
 
-async def saga_updates(info: Info, sagaType: str | None = None) -> AsyncGenerator[SourceEvent]:
+async def saga_updates(info: Info, sagaType: Text = None) -> AsyncGenerator[SourceEvent]:
     if sagaType not in (None, *_TYPES):
         raise Invalid(f"sagaType must be one of {', '.join(_TYPES)}; got {sagaType!r:.60}", ("sagaType",))
 
@@ -52,7 +51,7 @@ async def retry_saga(_: Any, info: Info, id: str) -> Fields:
     return await saga(_, info, id)
 
 
-def _status(status: str | None) -> SagaStatus | None:
+def _status(status: Text) -> SagaStatus | None:
     if status is not None and status not in SagaStatus.__members__:
         raise Invalid(f"status must be one of {', '.join(SagaStatus.__members__)}; got {status!r:.60}", ("status",))
     return SagaStatus[status] if status else None
@@ -73,7 +72,7 @@ def _detail(listed: ListedSaga, info: Info) -> Fields:
         "events_handled": [entry.name for _, entry in history if entry.kind == "event"],
         "created_at": listed.created_at,
         "updated_at": listed.updated_at,
-        "correlation_id": stored.correlation_id,
+        "correlation_id": stored.correlation_id if is_admin(info) else None,
     }
 
 

@@ -9,10 +9,13 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from types import FunctionType, ModuleType
 from typing import Any
+from uuid import UUID
 
-from shared.api.context import Info, LiveField, Resolvers, SourceEvent, from_stores
-from shared.api.resolvers.common import is_admin, limit_of
+from shared.api.context import Info, LiveField, Resolvers, SourceEvent, Text
+from shared.api.limits import from_stores
+from shared.api.resolvers.common import after_a_moment, is_admin, limit_of
 from shared.api.resolvers.health import shop_report
+from shared.api.sse import cursor_of, read_cursor
 from shared.domain.errors import ShopError
 from shared.monitoring.counts import RecordTotals, Tally
 from shared.monitoring.executions import Execution, ExecutionFilter, Kind
@@ -23,6 +26,7 @@ from shared.resilience import clock
 from shared.runtime.engines import Engines
 
 _CACHE_SECONDS = 1.0  # one reading serves all clients of this process meanwhile
+_ID, _LAST_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", UUID(int=2**128 - 1)
 _MEGABYTE = 1_000_000
 _MAX_EVENTS = 5  # that one command can record on one stream
 
@@ -136,54 +140,51 @@ async def _read_dashboard(engines: Engines) -> Fields:
     }
 
 
-async def query_executions(
-    _: Any, info: Info, queryType: str | None = None, status: str | None = None, **page: Any
-) -> list[Fields]:
-    return [
-        _execution(execution, info)
-        | {
-            "query_type": execution.name,
-            "query_params": execution.data.get("asked") if is_admin(info) else None,
-            "result_count": execution.data.get("results"),
-        }
-        for execution in await _executions(info, "query", (queryType, status), page)
-    ]
+async def query_executions(_: Any, info: Info, queryType: Text = None, **page: Any) -> list[Fields]:
+    return [_execution(one, info) for one in await _executions(info, "query", queryType, page)]
 
 
-async def command_executions(
-    _: Any, info: Info, commandType: str | None = None, status: str | None = None, **page: Any
-) -> list[Fields]:
-    executions = await _executions(info, "command", (commandType, status), page)
+async def command_executions(_: Any, info: Info, commandType: Text = None, **page: Any) -> list[Fields]:
+    executions = await _executions(info, "command", commandType, page)
     generated = await from_stores(_generated, info.context.engines, executions)
-    return [
-        _execution(execution, info)
-        | {
-            "command_type": execution.name,
-            "command_data": execution.data.get("asked") if is_admin(info) else None,
-            "aggregate_type": (execution.subject or "").partition("-")[0] or None,
-            "aggregate_id": (execution.subject or "").partition("-")[2] or None,
-            "events_generated": generated.get(execution.data.get("causationId", ""), []),
-        }
-        for execution in executions
-    ]
+    events = (generated.get(one.data.get("causationId", ""), []) for one in executions)
+    return [_execution(one, info) | {"events_generated": of} for one, of in zip(executions, events, strict=True)]
 
 
-async def _executions(
-    info: Info, kind: Kind, name_and_status: tuple[str | None, str | None], page: Mapping[str, Any]
-) -> list[Execution]:
-    limit, after = limit_of(info, page.get("limit"), default=100), page.get("afterTimestamp")
-    name, status = (storable(text) if text else None for text in name_and_status)
-    wanted = ExecutionFilter(kind, name, status, after, limit)
-    return await from_stores(info.context.engines.executions.find, wanted) if limit else []
+async def _executions(info: Info, kind: Kind, name: Text, page: Mapping[str, Any]) -> Sequence[Execution]:
+    """`page`: the arguments `status`, `limit`, `after` and `afterTimestamp`."""
+    limit, since = limit_of(info, page.get("limit"), default=100), page.get("afterTimestamp")
+    name, status = (storable(text) if text else None for text in (name, page.get("status")))
+    found = read_cursor(page.get("after"), since, _ID)
+    after = found and (found[0], UUID(found[1][0]) if found[1] else _LAST_ID)
+
+    async def read(length: int) -> Sequence[Execution]:
+        wanted = ExecutionFilter(kind, name, status, after, length)
+        return await info.context.loaders.budget.rows(info.context.engines.executions.find, wanted)
+
+    if limit == 0:
+        return []
+    return await (after_a_moment(info, read, limit, lambda one: one.recorded_at) if since else read(limit))
 
 
 def _execution(execution: Execution, info: Info) -> Fields:
+    """Return the fields of a query and of a command. What was asked may be personal."""
+    aggregate, _, aggregate_id = (execution.subject or "").partition("-")
+    asked = execution.data.get("asked") if is_admin(info) else None
     return {
         "id": str(execution.id),
+        "query_type": execution.name,
+        "command_type": execution.name,
+        "query_params": asked,
+        "command_data": asked,
+        "aggregate_type": aggregate or None,
+        "aggregate_id": aggregate_id or None,
         "execution_time_ms": execution.milliseconds,
+        "result_count": execution.data.get("results"),
         "status": execution.status,
         "error_message": execution.error if is_admin(info) else None,
         "timestamp": execution.recorded_at,
+        "cursor": cursor_of(execution.recorded_at, execution.id),
     }
 
 
