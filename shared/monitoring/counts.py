@@ -5,7 +5,6 @@ that a query reads a few rows however much there is. Executions are counted whet
 keeps them or not. A process that is killed loses what it counted in the last second.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ from uuid import UUID
 
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.monitoring.executions import Kind, MemoryExecutions
-from shared.postgres.pool import Pool
+from shared.postgres.pool import Pool, storable_json
 from shared.resilience import clock
 from shared.sagas.memory import MemorySagaStore
 
@@ -83,7 +82,8 @@ class Counts(Protocol):
     """All methods raise Unavailable and TimedOut."""
 
     def add(self, batch: Batch) -> None:
-        """Count a batch, once however often it is added. A process adds its batches in order."""
+        """Count a batch, once however often it is added. A process adds its batches in order. Raise psycopg's DataError
+        when the database takes no such value."""
 
     def executions(self) -> ExecutionTotals: ...
 
@@ -123,18 +123,9 @@ class PostgresCounts:
         self._pool = pool
 
     def add(self, batch: Batch) -> None:
-        rows = [
-            {
-                "kind": kind,
-                "name": name,
-                "count": tally.count,
-                "errors": tally.errors,
-                "milliseconds": tally.milliseconds,
-            }
-            for (kind, name), tally in batch.tallies.items()
-        ]
+        rows = storable_json([{"kind": of, "name": name, **vars(one)} for (of, name), one in batch.tallies.items()])
         with self._pool.use("the counts") as connection:
-            connection.execute("SELECT count_executions(%s, %s, %s)", (batch.counter, batch.number, json.dumps(rows)))
+            connection.execute("SELECT count_executions(%s, %s, %s)", (batch.counter, batch.number, rows))
 
     def executions(self) -> ExecutionTotals:
         with self._pool.use("the counts") as connection:
