@@ -8,7 +8,7 @@ could not do this: that the read models have one event says nothing about the ev
 import asyncio
 import contextvars
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,9 +18,9 @@ from aiodataloader import DataLoader
 from graphql import GraphQLResolveInfo
 
 from shared.auth.permissions import Actor
-from shared.domain.errors import Invalid, TimedOut
+from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.domain.order import AGGREGATES
-from shared.event_store.protocol import Checkpoint
+from shared.event_store.protocol import Checkpoint, EventLog
 from shared.observability.context import Context
 from shared.read_models.documents import sources_of
 from shared.read_models.protocol import Extent, Fields, Find, Queries, Where
@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 _MAX_CALL_SECONDS = 15.0
 _MAX_IN_VALUES = 30  # values that Firestore accepts in one `in`
+_LOOKUP_SECONDS = 0.5  # for the versions of a token in the event store
 _BATCH = 1000  # products in one read for several categories
 
 
@@ -182,12 +183,14 @@ class ConsistentQueries:
     """Queries that wait until the collections they read have the versions of the token.
 
     `max_wait`: seconds, for all collections together. `waited`: seconds so far. `consistent`: False
-    when a collection did not get there in time and was read as it was.
+    when a collection did not get there in time and was read as it was, or when the event store lacks
+    a version of the token: after a restore, the read models may hold versions that were lost.
     """
 
-    def __init__(self, queries: Queries, token: ConsistencyToken, max_wait: float) -> None:
+    def __init__(self, queries: Queries, token: ConsistencyToken, max_wait: float, log: EventLog) -> None:
         self._queries = queries
         self._token = token
+        self._log = log
         self._max_wait = max_wait
         self._arrivals: dict[str, asyncio.Task[bool]] = {}
         self.waited = 0.0
@@ -213,11 +216,14 @@ class ConsistentQueries:
 
     async def _has_arrived(self, collection: str) -> bool:
         """Wait until the collection has the token's versions; return False when time is up."""
-        missing: Mapping[tuple[str, str], int] = {
-            (source.name, stream.partition("-")[2]): version
+        wanted = [
+            (source.name, stream, version)
             for source in sources_of(collection)
             for stream, version in self._token.items()
             if stream.startswith(f"{source.aggregate.name}-")
+        ]
+        missing: Mapping[tuple[str, str], int] = {
+            (source, stream.partition("-")[2]): version for source, stream, version in wanted
         }
         started, pause = clock.monotonic(), 0.01
         while missing and (missing := await self._still_missing(missing)):
@@ -227,7 +233,16 @@ class ConsistentQueries:
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.5, 0.25)
         self.waited = max(self.waited, clock.monotonic() - started)
-        return not missing
+        return not missing and await self._are_recorded({(stream, version) for _, stream, version in wanted if version})
+
+    async def _are_recorded(self, places: Set[tuple[str, int]]) -> bool:
+        """Return whether the event store has these streams' versions; True when it does not answer at
+        once, because queries go on while it is down."""
+        try:
+            async with asyncio.timeout(_LOOKUP_SECONDS):
+                return not places or len(await from_stores(self._log.of_places, [*places])) == len(places)
+        except (Unavailable, TimedOut, TimeoutError):
+            return True
 
     async def _still_missing(self, versions: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, str], int]:
         """Return the versions, by collection and key, that documents have not reached."""

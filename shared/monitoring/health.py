@@ -11,12 +11,13 @@ import socket
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from functools import cache, lru_cache, partial
 from threading import Lock
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -29,7 +30,11 @@ from shared.resilience import clock
 from shared.resilience.breakers import Breakers
 from shared.resilience.calls import deadline
 
+if TYPE_CHECKING:
+    from psutil import Process
+
 _CPU_SECONDS = 5.0
+_LOOKUPS = 8  # of topics, at the same time
 
 _log = structlog.get_logger()
 
@@ -65,32 +70,28 @@ class Result:
     duration_ms: int
 
 
-class _Vitals:
-    """Uptime, memory in RAM and CPU use of one process."""
-
-    def __init__(self, pid: int) -> None:
-        import psutil  # here, because it reads /proc when it is imported
-
-        self._process, self._lock = psutil.Process(pid), Lock()
-        self._began = clock.monotonic() - (clock.now().timestamp() - self._process.create_time())
-        self._since, self._used, self._percent = self._began, 0.0, 0.0
-
-    def read(self) -> Mapping[str, Any]:
-        """Return the vitals; `cpuPercent` of one processor, since the process began or since the
-        last measurement, which is at least 5 seconds old."""
-        now = clock.monotonic()
-        with self._lock:
-            if self._used == 0 or now - self._since >= _CPU_SECONDS:
-                used = sum(self._process.cpu_times()[:2])  # user and system
-                self._percent = 100 * (used - self._used) / max(0.1, now - self._since)
-                self._since, self._used = now, used
-            percent = self._percent
-        memory = self._process.memory_info().rss / 1_000_000
-        return {"uptimeSeconds": int(now - self._began), "memoryMb": round(memory), "cpuPercent": round(percent, 1)}
-
-
 # By process id, so that a worker reports itself, not the gunicorn master that forked it.
-_vitals_of = lru_cache(maxsize=1)(_Vitals)
+@lru_cache(maxsize=1)
+def _process(pid: int) -> "Process":
+    from psutil import Process  # here, because it reads /proc when it is imported
+
+    return Process(pid)
+
+
+@lru_cache(maxsize=1)
+def _cpu_percent(process: "Process", _period: int) -> float:
+    """Return the use of one processor since the previous call; measure once in a period."""
+    return process.cpu_percent()
+
+
+def _vitals() -> Mapping[str, Any]:
+    """Return uptime, memory in RAM and CPU use of this process."""
+    process = _process(os.getpid())
+    return {
+        "uptimeSeconds": int(clock.now().timestamp() - process.create_time()),
+        "memoryMb": round(process.memory_info().rss / 1_000_000),
+        "cpuPercent": round(_cpu_percent(process, int(clock.monotonic() / _CPU_SECONDS)), 1),
+    }
 
 
 @cache
@@ -104,7 +105,7 @@ class Report:
     machine's name."""
 
     checks: Sequence[Result] = ()
-    process: Mapping[str, Any] = field(default_factory=lambda: _vitals_of(os.getpid()).read())
+    process: Mapping[str, Any] = field(default_factory=_vitals)
     version: str = field(default_factory=_version)
     node: str = field(default_factory=lambda: os.environ.get("K_REVISION") or socket.gethostname())
     timestamp: datetime = field(default_factory=clock.now)
@@ -206,10 +207,9 @@ class Checkup:
 class CheckedEngines(Protocol):
     """What the dependency checks use of a process's engines."""
 
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def breakers(self) -> Breakers: ...
+    settings: Settings
+    breakers: Breakers
+
     @property
     def read_models(self) -> ReadModels: ...
     @property
@@ -238,9 +238,21 @@ def _dependency(engines: CheckedEngines, name: Dependency) -> Finding:
             engines.read_models.update("health", "probe", lambda _: None)  # changes nothing, so it only reads
             return Finding(HealthStatus.HEALTHY, "answers")
         case "pubsub":
-            if engines.publisher.has_topic(manifest().topics[0]):  # the topics are created together
-                return Finding(HealthStatus.HEALTHY, "answers")
-            return Finding(HealthStatus.UNHEALTHY, "answers, but lacks the shop's topics")
+            if missing_topics := _missing_topics(engines.publisher):
+                shown = ", ".join(missing_topics[:3]) + (", ..." if missing_topics[3:] else "")
+                message = f"answers, but lacks {len(missing_topics)} topics: {shown}; run scripts/deploy"
+                return Finding(HealthStatus.UNHEALTHY, message, {"missingTopics": missing_topics})
+            return Finding(HealthStatus.HEALTHY, "answers")
+
+
+def _missing_topics(publisher: Publisher) -> list[str]:
+    """Return the manifest's topics that do not exist. Each look-up has the time that this check has left."""
+    first, *others = manifest().topics
+    known = [publisher.has_topic(first)]  # alone: while the broker is down, only one look-up fails
+    with clock.executor(_LOOKUPS, "topics") as threads:
+        lookups = [threads.submit(copy_context().run, publisher.has_topic, topic) for topic in others]
+        known += [lookup.result() for lookup in lookups]
+    return [topic for topic, exists in zip(manifest().topics, known, strict=True) if not exists]
 
 
 def _breakers(engines: CheckedEngines) -> Finding:

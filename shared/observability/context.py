@@ -8,7 +8,7 @@ Cloud Run, or to OTEL_EXPORTER_OTLP_ENDPOINT where that is set; without either n
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -20,7 +20,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, TraceIdRatioBased
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.domain import errors
@@ -128,7 +128,7 @@ Attributes = Mapping[str, str | int] | Mapping[str, str]
 UNTRACED = f"00-{'1' * 32}-{'1' * 16}-00"
 """A parent below which no spans are made, for loops that repeat without end and would only be noise."""
 
-_NO_SPAN = nullcontext(INVALID_SPAN)
+
 _PROPAGATOR = TraceContextTextMapPropagator()
 _provider: TracerProvider | None = None
 _sampler = TraceIdRatioBased(1.0)
@@ -188,18 +188,13 @@ def handling(context: Context, name: str, kind: SpanKind, attributes: Attributes
             yield inner
 
 
+@contextmanager
 def span(
     name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None, parent: str | None = None
-) -> AbstractContextManager[Span]:
+) -> Iterator[Span]:
     """Make a span below the traceparent `parent`, by default below the current span.
     An error that leaves the block is recorded by its code or type, never by its text."""
-    return _span(_provider.get_tracer("shop"), name, kind, attributes, parent) if _provider else _NO_SPAN
-
-
-@contextmanager
-def _span(
-    tracer: Tracer, name: str, kind: SpanKind, attributes: Attributes | None, parent: str | None
-) -> Iterator[Span]:
+    tracer = _provider.get_tracer("shop") if _provider else NoOpTracer()
     with tracer.start_as_current_span(
         name, _parent(parent), kind, attributes, record_exception=False, set_status_on_exception=False
     ) as started:
