@@ -1,6 +1,6 @@
 """Decode functions/manifest.yaml: the functions, and the topics and subscriptions they imply."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,10 +20,8 @@ Access = Literal["coordination", "relay", "recording", "administration", "expiry
 strict = with_config(ConfigDict(extra="forbid"))
 
 SQL_FOLDERS: Mapping[Database, list[Path]] = {
-    "event_store": [ROOT / "shared" / package / "sql" for package in ("postgres", "event_store")],
-    "command_database": [
-        ROOT / "shared" / package / "sql" for package in ("postgres", "sagas", "dead_letters", "monitoring")
-    ],
+    "event_store": [ROOT / f"shared/{package}/sql" for package in ("postgres", "event_store")],
+    "command_database": [ROOT / f"shared/{name}/sql" for name in ("postgres", "sagas", "dead_letters", "monitoring")],
 }
 """The folders of each database's SQL files, in the order in which their always_*.sql files are applied."""
 
@@ -32,9 +30,8 @@ SQL_FOLDERS: Mapping[Database, list[Path]] = {
 class Subscription:
     """One consumer of one topic, derived from the manifest.
 
-    `endpoint`: the function that it pushes to. `min_backoff`, `max_backoff`: seconds between two
-    attempts. After `max_attempts` a message moves to `dead_letter_topic`; without such a topic it
-    is delivered again without end.
+    `endpoint`: the function that it pushes to. `min_backoff`, `max_backoff`: seconds between two attempts. After
+    `max_attempts` a message moves to `dead_letter_topic`; without such a topic it is delivered again without end.
     """
 
     name: str
@@ -83,8 +80,7 @@ class Function:
     def database_roles(self) -> list[str]:
         """The PostgreSQL roles, made by the migrations, of a function that uses such a database."""
         has_any = {"event_store", "command_database"} & set(self.uses)
-        kinds: Sequence[str] = self.access or [self.group]
-        return [f"shop_{kind}" for kind in kinds] if has_any else []
+        return [f"shop_{kind}" for kind in self.access or [self.group]] if has_any else []
 
     @property
     def source(self) -> Path:
@@ -134,44 +130,34 @@ class Manifest:
     @property
     def topics(self) -> list[str]:
         """All topics, dead-letter topics included."""
-        consumed = [subscription.topic for subscription in self.all_subscriptions]
-        return list(dict.fromkeys(consumed))
+        return list(dict.fromkeys(subscription.topic for subscription in self.all_subscriptions))
 
     @property
     def all_subscriptions(self) -> list[Subscription]:
-        """One per consumer and topic, each followed by one that brings its dead letters to the
-        recorder."""
-        return list(self._subscriptions())
+        """One per consumer and topic, each followed by one that brings its dead letters to the recorder."""
+        recorders = [function for function in self.functions.values() if function.dead_letters]
+        found: list[Subscription] = []
+        for function in self.functions.values():
+            for topic in function.topics:
+                dead = f"{subscription_of(function.name, topic)}.dead"
+                found.append(self._subscription(function, topic, dead))
+                found += [self._subscription(recorder, dead, None) for recorder in recorders]
+        return found
 
     def topic_of(self, subscription: str) -> str:
         """Return the topic, also of a subscription that was deleted: its name ends in the topic's."""
         known = {one.name: one.topic for one in self.all_subscriptions}
         return known.get(subscription, subscription.partition(".")[2])
 
-    def _subscriptions(self) -> Iterator[Subscription]:
-        recorders = [function for function in self.functions.values() if function.dead_letters]
-        for function in self.functions.values():
-            for topic in function.topics:
-                consumer = self._subscription(function, topic)
-                yield consumer
-                assert consumer.dead_letter_topic is not None
-                for recorder in recorders:
-                    yield self._subscription(recorder, consumer.dead_letter_topic, dead_letter=False)
-
-    def _subscription(self, function: Function, topic: str, dead_letter: bool = True) -> Subscription:
-        name = subscription_of(function.name, topic)
-        delivery = self.subscriptions
-        return Subscription(
-            name=name,
-            topic=topic,
-            endpoint=function.name,
-            service=function.service,
-            min_backoff=delivery.min_backoff_seconds,
-            max_backoff=delivery.max_backoff_seconds,
-            max_attempts=delivery.max_delivery_attempts,
-            ack_deadline=delivery.ack_deadline_seconds,
-            dead_letter_topic=f"{name}.dead" if dead_letter else None,
+    def _subscription(self, function: Function, topic: str, dead_letter_topic: str | None) -> Subscription:
+        every, name = self.subscriptions, subscription_of(function.name, topic)
+        pace = (
+            every.min_backoff_seconds,
+            every.max_backoff_seconds,
+            every.max_delivery_attempts,
+            every.ack_deadline_seconds,
         )
+        return Subscription(name, topic, function.name, function.service, *pace, dead_letter_topic)
 
 
 def subscription_of(function: str, topic: str) -> str:

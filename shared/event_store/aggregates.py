@@ -166,12 +166,8 @@ CODEC = Codec(AGGREGATE_OF, UPCASTERS)
 
 def announcement(event: EventRecord) -> Message:
     """Return the message that announces an event: on the topic of its aggregate, with the event's own id."""
-    data = {
-        "version": event.version,
-        "schema_version": event.schema_version,
-        "data": event.data,
-        "recorded_at": event.recorded_at.isoformat(),
-    }
+    data = {"version": event.version, "schema_version": event.schema_version, "data": event.data}
+    data |= {"recorded_at": event.recorded_at.isoformat()}
     about = topic_of(event.stream), event.type, event.stream
     return Message(*about, data, event.metadata, id=event.id, time=event.recorded_at)
 

@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
+from psycopg.rows import TupleRow
+
 from shared.domain.errors import Unavailable
 from shared.event_store.postgres import COLUMNS, SETTLED, event_from
-from shared.event_store.protocol import EventCounts, PositionedEvent
+from shared.event_store.protocol import EventCounts, HeldBack, PositionedEvent
 from shared.messaging.outbox import Traffic, added_up
 from shared.postgres.pool import Pool
 from shared.resilience import clock
@@ -132,22 +134,25 @@ class PostgresEventLog:
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         counts = self.counts().events
         wanted = {"types": [kind for kind, _ in counts], "since": since, "until": until}
-        with self._pool.use("the event store") as connection:
-            lately = {kind: (number, last) for kind, number, last in connection.execute(LATELY, wanted)}
+        lately = {kind: (number, last) for kind, number, last in self._rows(LATELY, wanted)}
         return added_up((name, Traffic(count, *lately[kind])) for (kind, name), count in counts.items())
 
     def counts(self) -> EventCounts:
         until = clock.monotonic() + self._counting_seconds
-        with self._pool.use("the event store") as connection:
-            while connection.execute("SELECT count_events(%s)", (self._batch,)).fetchone() == (self._batch,):
-                if clock.monotonic() > until:
-                    raise Unavailable("the events are still being counted; ask again in a moment")
-            rows = connection.execute("SELECT type, aggregate, count FROM event_counts").fetchall()
-            counted_to, last_minute = connection.execute(LAST_MINUTE).fetchone() or (0, 0)
-            position, recorded_at = connection.execute(_NEWEST).fetchone() or (0, None)
+        while self._rows("SELECT count_events(%(batch)s)", {"batch": self._batch}) == [(self._batch,)]:
+            if clock.monotonic() > until:
+                raise Unavailable("the events are still being counted; ask again in a moment")
+        rows = self._rows("SELECT type, aggregate, count FROM event_counts")
+        ((counted_to, last_minute),) = self._rows(LAST_MINUTE)
+        position, recorded_at = next(iter(self._rows(_NEWEST)), (0, None))
         events = {(kind, aggregate): number for kind, aggregate, number in rows}
         return EventCounts(events, position, recorded_at, counted_to, last_minute)
 
+    def held_back(self) -> HeldBack:
+        return HeldBack(*self._rows("SELECT * FROM held_back()")[0])
+
     def _find(self, query: LiteralString, **values: object) -> list[PositionedEvent]:
-        with self._pool.use("the event store") as connection:
-            return [PositionedEvent(row[0], event_from(row[1:9])) for row in connection.execute(query, values)]
+        return [PositionedEvent(row[0], event_from(row[1:9])) for row in self._rows(query, values)]
+
+    def _rows(self, query: LiteralString, values: Mapping[str, object] | None = None) -> list[TupleRow]:
+        return self._pool.rows("the event store", query, values or {})

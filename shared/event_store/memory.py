@@ -7,19 +7,8 @@ from threading import RLock
 from uuid import UUID
 
 from shared.domain.aggregate import Place, Placement, Remove
+from shared.event_store import protocol as p
 from shared.event_store.aggregates import announcement
-from shared.event_store.protocol import (
-    KEYS_KEPT,
-    Append,
-    Checkpoint,
-    EventCounts,
-    EventRecord,
-    IdempotencyRecord,
-    LogEntry,
-    PositionedEvent,
-    Snapshot,
-    violation,
-)
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import AfterCommit, Traffic, added_up
 from shared.resilience import clock
@@ -32,22 +21,22 @@ class MemoryEventStore:
         self,
         outbox: MemoryOutbox | None = None,
         after_commit: AfterCommit | None = None,
-        keys_kept: timedelta = KEYS_KEPT,
+        keys_kept: timedelta = p.KEYS_KEPT,
     ) -> None:
         self._lock = RLock()
-        self._log: list[EventRecord] = []
-        self._streams: dict[str, list[EventRecord]] = {}
-        self._snapshots: dict[str, Snapshot] = {}
-        self._records: dict[str, tuple[datetime, IdempotencyRecord]] = {}
+        self._log: list[p.EventRecord] = []
+        self._streams: dict[str, list[p.EventRecord]] = {}
+        self._snapshots: dict[str, p.Snapshot] = {}
+        self._records: dict[str, tuple[datetime, p.IdempotencyRecord]] = {}
         self._keys_kept = keys_kept
         self._places: dict[str, Place] = {}
         self._outbox = outbox or MemoryOutbox()
         self._after_commit = after_commit
 
-    def append(self, append: Append) -> None:
+    def append(self, append: p.Append) -> None:
         with self._lock:
             if append.record and self.recorded(append.record.key):
-                raise violation("idempotency_pkey")
+                raise p.violation("idempotency_pkey")
             events = sorted(append.events, key=lambda event: (event.stream, event.version))
             self._require_expected_versions(events)
             self._places = _places_after(self._places, append.placements)
@@ -61,49 +50,52 @@ class MemoryEventStore:
         if self._after_commit:
             self._after_commit(announcements)
 
-    def _require_expected_versions(self, events: Iterable[EventRecord]) -> None:
+    def _require_expected_versions(self, events: Iterable[p.EventRecord]) -> None:
         versions: dict[str, int] = {}
         for event in events:
             head = versions.get(event.stream, len(self._streams.get(event.stream, ())))
             if event.version != head + 1 and event.stream in versions:
                 raise ValueError(f"{event.stream}: version {event.version} does not follow {head}")
             if event.version != head + 1:
-                raise violation("events_stream_version")
+                raise p.violation("events_stream_version")
             versions[event.stream] = event.version
 
-    def read(self, streams: Sequence[str], after: dict[str, int] | None = None) -> dict[str, list[EventRecord]]:
+    def read(self, streams: Sequence[str], after: dict[str, int] | None = None) -> dict[str, list[p.EventRecord]]:
         with self._lock:
             return {stream: self._streams.get(stream, [])[(after or {}).get(stream, 0) :] for stream in streams}
 
-    def read_all(self, after: Checkpoint, limit: int) -> list[LogEntry]:
+    def read_all(self, after: p.Checkpoint, limit: int) -> list[p.LogEntry]:
         with self._lock:
             start = after.position
             events = self._log[start : start + limit]
-            return [LogEntry(Checkpoint(1, n, n), event) for n, event in enumerate(events, start + 1)]
+            return [p.LogEntry(p.Checkpoint(1, n, n), event) for n, event in enumerate(events, start + 1)]
 
-    def end(self) -> Checkpoint:
+    def end(self) -> p.Checkpoint:
         with self._lock:
-            return Checkpoint(1, len(self._log), len(self._log)) if self._log else Checkpoint()
+            return p.Checkpoint(1, len(self._log), len(self._log)) if self._log else p.Checkpoint()
 
-    def read_stream(self, stream: str, after: int, limit: int) -> list[LogEntry]:
+    def read_stream(self, stream: str, after: int, limit: int) -> list[p.LogEntry]:
         with self._lock:
             wanted = {event.id for event in self._streams.get(stream, [])[after : after + limit]}
             positioned = [(n, event) for n, event in enumerate(self._log, 1) if event.id in wanted]
-            return [LogEntry(Checkpoint(1, n, n), event) for n, event in positioned]
+            return [p.LogEntry(p.Checkpoint(1, n, n), event) for n, event in positioned]
 
-    def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, Snapshot]:
+    def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, p.Snapshot]:
         with self._lock:
-            existing = [self._snapshots[stream] for stream in streams if stream in self._snapshots]
-            return {snapshot.stream: snapshot for snapshot in existing if snapshot.schema_version == schema_version}
+            return {
+                stream: self._snapshots[stream]
+                for stream in streams
+                if stream in self._snapshots and self._snapshots[stream].schema_version == schema_version
+            }
 
-    def save_snapshot(self, snapshot: Snapshot) -> None:
+    def save_snapshot(self, snapshot: p.Snapshot) -> None:
         with self._lock:
             present = self._snapshots.get(snapshot.stream)
             version = (snapshot.schema_version, snapshot.version)
             if present is None or (present.schema_version, present.version) < version:
                 self._snapshots[snapshot.stream] = snapshot
 
-    def recorded(self, key: str) -> IdempotencyRecord | None:
+    def recorded(self, key: str) -> p.IdempotencyRecord | None:
         with self._lock:
             recorded_at, record = self._records.get(key, (datetime.min.replace(tzinfo=UTC), None))
             return record if clock.now() - recorded_at < self._keys_kept else None
@@ -126,21 +118,21 @@ def _places_after(places: dict[str, Place], placements: Sequence[Placement]) -> 
                 after[placement.stream] = placement
             case Remove(stream):
                 if any(place.parent == stream for place in after.values()):
-                    raise violation("placements_children")
+                    raise p.violation("placements_children")
                 after.pop(stream, None)
     return after
 
 
 def _require_free(places: dict[str, Place], new: Place) -> None:
     if new.parent is not None and new.parent not in places:
-        raise violation("placements_parent")
+        raise p.violation("placements_parent")
     siblings = (place for place in places.values() if place.parent == new.parent and place.stream != new.stream)
     if new.name is not None and any(sibling.name == new.name for sibling in siblings):
-        raise violation("placements_sibling_name")
+        raise p.violation("placements_sibling_name")
     above = new.parent
     while above is not None:
         if above == new.stream:
-            raise violation("placements_no_circle")
+            raise p.violation("placements_no_circle")
         above = places[above].parent
 
 
@@ -148,30 +140,32 @@ class MemoryEventLog:
     def __init__(self, store: MemoryEventStore) -> None:
         self._store = store
 
-    def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
+    def of_streams(
+        self, streams: Sequence[str], types: Sequence[str], after: int, limit: int
+    ) -> list[p.PositionedEvent]:
         events = (seen for seen in self._after(after, types) if seen.event.stream in streams)
         return list(events)[:limit]
 
-    def of_ids(self, ids: Sequence[UUID]) -> list[PositionedEvent]:
+    def of_ids(self, ids: Sequence[UUID]) -> list[p.PositionedEvent]:
         return [seen for seen in self._after(0) if seen.event.id in ids]
 
-    def of_places(self, places: Sequence[tuple[str, int]]) -> list[PositionedEvent]:
+    def of_places(self, places: Sequence[tuple[str, int]]) -> list[p.PositionedEvent]:
         return [seen for seen in self._after(0) if (seen.event.stream, seen.event.version) in places]
 
-    def last_of(self, streams: Sequence[str], before: datetime) -> list[PositionedEvent]:
+    def last_of(self, streams: Sequence[str], before: datetime) -> list[p.PositionedEvent]:
         events = [seen for seen in self._after(0) if seen.event.stream in streams and seen.event.recorded_at < before]
         return list({seen.event.stream: seen for seen in events}.values())
 
-    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
+    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[p.PositionedEvent]:
         return [seen for seen in self._after(after) if seen.event.type in types][:limit]
 
-    def everything(self, after: int, limit: int) -> list[PositionedEvent]:
+    def everything(self, after: int, limit: int) -> list[p.PositionedEvent]:
         return list(self._after(after))[:limit]
 
-    def recent(self, limit: int, types: Sequence[str] = ()) -> list[PositionedEvent]:
+    def recent(self, limit: int, types: Sequence[str] = ()) -> list[p.PositionedEvent]:
         return list(self._after(0, types))[::-1][:limit]
 
-    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[PositionedEvent]:
+    def by_time(self, types: Sequence[str], after: datetime | None, limit: int) -> list[p.PositionedEvent]:
         events = [seen for seen in self._after(0) if seen.event.type in types]
         events.sort(key=lambda seen: (seen.event.recorded_at, seen.position), reverse=after is None)
         return [seen for seen in events if after is None or seen.event.recorded_at > after][:limit]
@@ -180,16 +174,19 @@ class MemoryEventLog:
         events = [seen.event for seen in self._after(0)]
         return added_up((e.stream.partition("-")[0], Traffic.of_one(e.recorded_at, since, until)) for e in events)
 
-    def counts(self) -> EventCounts:
+    def counts(self) -> p.EventCounts:
         log = list(self._after(0))
         if not log:
-            return EventCounts({}, 0, None)
+            return p.EventCounts({}, 0, None)
         counts = Counter((seen.event.type, seen.event.stream.partition("-")[0]) for seen in log)
         now, minute = clock.now(), timedelta(minutes=1)
         last_minute = sum(now - minute < seen.event.recorded_at <= now for seen in log)
-        return EventCounts(counts, log[-1].position, log[-1].event.recorded_at, log[-1].position, last_minute)
+        return p.EventCounts(counts, log[-1].position, log[-1].event.recorded_at, log[-1].position, last_minute)
 
-    def _after(self, after: int, types: Sequence[str] = ()) -> Iterator[PositionedEvent]:
-        for entry in self._store.read_all(Checkpoint(1, after, after), 10**9):
+    def held_back(self) -> p.HeldBack:
+        return p.HeldBack(0.0, 0)  # an append is visible to readers at once
+
+    def _after(self, after: int, types: Sequence[str] = ()) -> Iterator[p.PositionedEvent]:
+        for entry in self._store.read_all(p.Checkpoint(1, after, after), 10**9):
             if not types or entry.event.type in types:
-                yield PositionedEvent(entry.checkpoint.position, entry.event)
+                yield p.PositionedEvent(entry.checkpoint.position, entry.event)

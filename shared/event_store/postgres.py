@@ -14,17 +14,8 @@ from pydantic_core import to_json
 
 from shared.domain.aggregate import Place, Placement, Remove
 from shared.domain.errors import ConcurrencyError
+from shared.event_store import protocol as p
 from shared.event_store.aggregates import announcement
-from shared.event_store.protocol import (
-    KEYS_KEPT,
-    Append,
-    Checkpoint,
-    EventRecord,
-    IdempotencyRecord,
-    LogEntry,
-    Snapshot,
-    violation,
-)
 from shared.messaging.outbox import LEASE_SECONDS, AfterCommit, OutboxTable
 from shared.observability.context import stored_context
 from shared.postgres.pool import Pool, Session
@@ -99,15 +90,13 @@ class PostgresEventStore:
         self,
         pool: Pool,
         after_commit: AfterCommit | None = None,
-        keys_kept: timedelta = KEYS_KEPT,
+        keys_kept: timedelta = p.KEYS_KEPT,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
-        self._pool = pool
-        self._after_commit = after_commit
-        self._keys_kept = keys_kept.total_seconds()
-        self._lease_seconds = lease_seconds
+        self._pool, self._after_commit = pool, after_commit
+        self._keys_kept, self._lease_seconds = keys_kept.total_seconds(), lease_seconds
 
-    def append(self, append: Append) -> None:
+    def append(self, append: p.Append) -> None:
         simple = len(append.events) == 1 and not append.placements and append.record is None
         statement, values = _append_one(append.events[0]) if simple else _append_many(append, self._keys_kept)
         with self._connection() as connection:
@@ -116,55 +105,52 @@ class PostgresEventStore:
             except (errors.IntegrityError, errors.DeadlockDetected, errors.SerializationFailure) as error:
                 raise _shop_error(error, append) from error
         if written == 0:
-            raise violation("events_stream_version")
+            raise p.violation("events_stream_version")
         if self._after_commit:
             self._after_commit([announcement(event) for event in append.events])
 
-    def read(self, streams: Sequence[str], after: dict[str, int] | None = None) -> dict[str, list[EventRecord]]:
-        events: dict[str, list[EventRecord]] = {stream: [] for stream in streams}
+    def read(self, streams: Sequence[str], after: dict[str, int] | None = None) -> dict[str, list[p.EventRecord]]:
+        events: dict[str, list[p.EventRecord]] = {stream: [] for stream in streams}
         seen = [(after or {}).get(stream, 0) for stream in events]
-        with self._connection() as connection:
-            for row in connection.execute(_READ, (list(events), seen)):
-                events[row[1]].append(event_from(row))
+        for row in self._rows(_READ, list(events), seen):
+            events[row[1]].append(event_from(row))
         return events
 
-    def read_all(self, after: Checkpoint, limit: int) -> list[LogEntry]:
+    def read_all(self, after: p.Checkpoint, limit: int) -> list[p.LogEntry]:
         return self._entries(_READ_ALL, after.epoch, str(after.transaction_id), after.position, limit)
 
-    def end(self) -> Checkpoint:
-        with self._connection() as connection:
-            return Checkpoint(*(connection.execute(_END).fetchone() or ()))
+    def end(self) -> p.Checkpoint:
+        return next((p.Checkpoint(*row) for row in self._rows(_END)), p.Checkpoint())
 
-    def read_stream(self, stream: str, after: int, limit: int) -> list[LogEntry]:
+    def read_stream(self, stream: str, after: int, limit: int) -> list[p.LogEntry]:
         return self._entries(_READ_STREAM, stream, after, limit)
 
-    def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, Snapshot]:
-        with self._connection() as connection:
-            return {row[0]: Snapshot(*row) for row in connection.execute(_SNAPSHOTS, (list(streams), schema_version))}
+    def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, p.Snapshot]:
+        return {row[0]: p.Snapshot(*row) for row in self._rows(_SNAPSHOTS, list(streams), schema_version)}
 
-    def save_snapshot(self, snapshot: Snapshot) -> None:
+    def save_snapshot(self, snapshot: p.Snapshot) -> None:
         values = {**vars(snapshot), "state": Json(snapshot.state)}
         with self._connection() as connection:
             connection.execute(_SAVE_SNAPSHOT, values)
 
-    def recorded(self, key: str) -> IdempotencyRecord | None:
-        with self._connection() as connection:
-            row = connection.execute(_RECORDED, (key, self._keys_kept)).fetchone()
-            return IdempotencyRecord(*row) if row else None
+    def recorded(self, key: str) -> p.IdempotencyRecord | None:
+        return next((p.IdempotencyRecord(*row) for row in self._rows(_RECORDED, key, self._keys_kept)), None)
 
     def forget_keys(self, before: datetime, limit: int) -> int:
         with self._connection() as connection:
             return connection.execute(_FORGET_KEYS, {"before": before, "limit": limit}).rowcount
 
-    def _entries(self, query: LiteralString, *values: object) -> list[LogEntry]:
-        with self._connection() as connection:
-            return [LogEntry(Checkpoint(*row[:3]), event_from(row[3:])) for row in connection.execute(query, values)]
+    def _entries(self, query: LiteralString, *values: object) -> list[p.LogEntry]:
+        return [p.LogEntry(p.Checkpoint(*row[:3]), event_from(row[3:])) for row in self._rows(query, *values)]
+
+    def _rows(self, query: LiteralString, *values: object) -> list[TupleRow]:
+        return self._pool.rows("the event store", query, values)
 
     def _connection(self) -> AbstractContextManager[Session]:
         return self._pool.use("the event store")
 
 
-def _shop_error(error: psycopg.Error, append: Append) -> Exception:
+def _shop_error(error: psycopg.Error, append: p.Append) -> Exception:
     """Return the error of the rule whose constraint was violated; the error itself when it is none of these."""
     if not isinstance(error, errors.IntegrityError):
         return ConcurrencyError("two changes got in each other's way; try again")
@@ -172,25 +158,25 @@ def _shop_error(error: psycopg.Error, append: Append) -> Exception:
     if constraint == "placements_parent" and any(isinstance(placement, Remove) for placement in append.placements):
         constraint = "placements_children"  # the same foreign key, violated from its other side
     try:
-        return violation(constraint)
+        return p.violation(constraint)
     except KeyError:
         return error
 
 
-def _append_one(event: EventRecord) -> tuple[psycopg.abc.QueryNoTemplate, Sequence[Any]]:
+def _append_one(event: p.EventRecord) -> tuple[psycopg.abc.QueryNoTemplate, Sequence[Any]]:
     data, metadata = to_json(event.data).decode(), to_json(vars(event.metadata)).decode()
     head = (event.id, event.stream, event.version, event.type, event.schema_version)
     return _APPEND_ONE, (*head, data, metadata, event.recorded_at)
 
 
-def _append_many(append: Append, keys_kept: float) -> tuple[psycopg.abc.QueryNoTemplate, Sequence[Any]]:
+def _append_many(append: p.Append, keys_kept: float) -> tuple[psycopg.abc.QueryNoTemplate, Sequence[Any]]:
     placements = [_placement_row(placement) for placement in append.placements]
     record = json.dumps(vars(append.record) | {"kept_seconds": keys_kept}) if append.record else None
     values = (_events_json(append.events), json.dumps(placements) if placements else None, record)
     return "SELECT append_events(%s, %s, %s, %s)", values
 
 
-def _events_json(events: Sequence[EventRecord]) -> str:
+def _events_json(events: Sequence[p.EventRecord]) -> str:
     rows = []
     expected: dict[str, int] = {}
     for event in sorted(events, key=lambda e: (e.stream, e.version)):
@@ -211,10 +197,10 @@ def _placement_row(placement: Placement) -> dict[str, Any]:
             return {"stream": stream, "removed": True}
 
 
-def event_from(row: TupleRow) -> EventRecord:
+def event_from(row: TupleRow) -> p.EventRecord:
     """Return the event of a row of COLUMNS."""
     event_id, stream, version, kind, schema_version, data, metadata, recorded_at = row
-    return EventRecord(event_id, stream, version, kind, schema_version, data, stored_context(metadata), recorded_at)
+    return p.EventRecord(event_id, stream, version, kind, schema_version, data, stored_context(metadata), recorded_at)
 
 
 # The lease is its own short transaction: locks held while publishing would hold back the readers of the log.

@@ -147,6 +147,17 @@ class EventCounts:
         return sum(number for (_, name), number in self.events.items() if name == aggregate)
 
 
+class HeldBack(NamedTuple):
+    """What readers of the log wait for: it ends below the oldest transaction that is still running.
+
+    `oldest_transaction_seconds`: the age of that transaction, in whichever database of the server; 0 when none runs.
+    `events`: how many committed events it hides from the log's readers, counted up to 100,000.
+    """
+
+    oldest_transaction_seconds: float
+    events: int
+
+
 class EventLog(Protocol):
     """What people look up in the log. Events come in the log's order unless a method says otherwise.
 
@@ -176,6 +187,9 @@ class EventLog(Protocol):
 
     def counts(self) -> EventCounts:
         """Return the counts of the whole log. Raise Unavailable while it takes too long to count what is uncounted."""
+
+    def held_back(self) -> HeldBack:
+        """Return how far the log is behind what has been committed. Live updates and counts wait for it; queries do not."""
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         """Return the traffic of each aggregate; `lately` counts the time after `since` up to `until`."""

@@ -1,6 +1,7 @@
 """Connections to PostgreSQL: their time limits, what their failures mean to a caller, and signing in with IAM."""
 
 import json
+import select
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
@@ -9,14 +10,14 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from psycopg import Connection, Cursor, InterfaceError, OperationalError, errors
-from psycopg.abc import PQGen
+from psycopg.abc import Params, PQGen, QueryNoTemplate
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from shared.domain.errors import TimedOut, Unavailable
 from shared.observability.context import SpanKind, span
 from shared.resilience import clock
-from shared.resilience.calls import time_left
+from shared.resilience.calls import deadline, time_left
 
 RV = TypeVar("RV")
 Password = Callable[[], str]
@@ -24,10 +25,16 @@ Password = Callable[[], str]
 
 STATEMENT_SECONDS = 15.0  # or the time that the request has left, when that is less
 _CONNECT_SECONDS = 5.0
+_IDLE_SECONDS = 1.0  # after which the server is asked whether it still has the connection
+_CHECK_SECONDS = 1.0  # for the answer
 # An open transaction that was forgotten holds back all readers of the log, so no transaction may idle.
 _LIMITS = "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s"
 # The server enforces the limits above; these settings detect a network that is gone.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+
+
+class ConnectionLost(Unavailable):
+    """The connection ended before the answer came."""
 
 
 class TooSlow(OperationalError):
@@ -36,6 +43,10 @@ class TooSlow(OperationalError):
 
 class Session(Connection[TupleRow]):
     """Waits for the server no longer than the request has time: a server that hangs keeps its connections open."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._answered_at = clock.monotonic()
 
     @cached_property
     def writer(self) -> Cursor[TupleRow]:
@@ -47,13 +58,32 @@ class Session(Connection[TupleRow]):
         seconds = _time_left() if timeout is None else timeout
         until = clock.monotonic() + seconds
         try:
-            return super().wait(gen, interval, seconds)
+            answer = super().wait(gen, interval, seconds)
+            self._answered_at = clock.monotonic()
+            return answer
         except OperationalError as error:
             # The error of a wait that timed out has no public name. It does not come from the server, so it has no state.
             if error.sqlstate or clock.monotonic() < until:
                 raise
             self.close()  # a late answer would be taken for that of the next statement
             raise TooSlow("no answer in time") from error
+
+    def is_alive(self) -> bool:
+        """Return whether the server still has this connection; close it otherwise.
+
+        A server that stops, also by a crash, ends its connections: something has arrived on the socket, which costs two
+        microseconds to see. A server that fails over may be gone without a word, so after a second of idling the check
+        is a round trip. A busy connection never pays for that.
+        """
+        arrived = select.poll()
+        try:
+            arrived.register(self.fileno(), select.POLLIN)
+            if arrived.poll(0) or clock.monotonic() - self._answered_at > _IDLE_SECONDS:
+                with deadline(_CHECK_SECONDS):
+                    self.execute("", prepare=False)
+        except OperationalError:
+            self.close()
+        return not self.closed
 
 
 def _time_left() -> float:
@@ -68,11 +98,15 @@ class Pool(ConnectionPool[Session]):
 
     @contextmanager
     def use(self, what: str) -> Iterator[Session]:
-        """Lend a connection, in the time that the request has left. `what` names its use in spans and errors. Raise
-        Unavailable for a lost connection or an exhausted pool, TimedOut for a statement that ran out of time."""
+        """Lend a living connection, in the time that the request has left. `what` names its use in spans and errors.
+
+        Raise Unavailable for a connection that is lost meanwhile or an exhausted pool, TimedOut for a statement that ran
+        out of time. In both cases a statement may have been carried out, so none is repeated here: `rows` repeats reads,
+        and the client of a command repeats it with the same idempotency key.
+        """
         try:
             with span(what, SpanKind.CLIENT, {"db.system.name": "postgresql"}):
-                connection = self.getconn(time_left(self.timeout))
+                connection = self._living()
                 try:
                     yield connection
                 finally:
@@ -81,8 +115,35 @@ class Pool(ConnectionPool[Session]):
             raise
         except (TooSlow, errors.QueryCanceled) as error:
             raise TimedOut(f"{what} did not answer in time; the change may have happened") from error
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
+        except PoolTimeout as error:
             raise Unavailable(f"{what} does not answer; try again in a moment") from error
+        except (OperationalError, InterfaceError) as error:
+            raise ConnectionLost(f"{what} does not answer; try again in a moment") from error
+
+    def rows(self, what: str, query: QueryNoTemplate, values: Params = ()) -> list[TupleRow]:
+        """Return the rows of a statement that only reads, or that may take effect twice. Raise as `use` does.
+
+        When its connection is lost, it is repeated once on another: the server may restart between the check and the
+        statement, and another read does no harm.
+        """
+        try:
+            return self._rows(what, query, values)
+        except ConnectionLost:
+            return self._rows(what, query, values)
+
+    def _rows(self, what: str, query: QueryNoTemplate, values: Params) -> list[TupleRow]:
+        with self.use(what) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def _living(self) -> Session:
+        """Return a living connection. With the first dead one all others are replaced, because they died together.
+
+        Not by psycopg_pool's `check`: it pauses for seconds after the second dead connection.
+        """
+        while not (connection := self.getconn(time_left(self.timeout))).is_alive():
+            self.drain()
+            self.putconn(connection)
+        return connection
 
 
 def connect(conninfo: str, size: int, password: Password | None = None) -> Pool:

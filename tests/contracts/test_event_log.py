@@ -1,6 +1,7 @@
 """What people look up in the log: correct on both engines, and quick however long the log is."""
 
 import json
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -30,7 +31,7 @@ from shared.event_store.log import (
 )
 from shared.event_store.memory import MemoryEventLog, MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
-from shared.event_store.protocol import Append, EventLog, EventRecord, EventStore
+from shared.event_store.protocol import Append, EventLog, EventRecord, EventStore, HeldBack
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
@@ -237,6 +238,30 @@ def test_a_position_that_no_event_has_stands_for_the_event_below_it(both: Both) 
     for number in (last + 1, 999_999_999, 2**62):
         assert log.everything(number, 10) == log.of_types(["Made"], number, 10) == []
     assert len(log.everything(0, 100)) == 12
+
+
+def test_a_log_that_nothing_holds_back_is_complete(both: Both) -> None:
+    store, log = both
+    written(store)
+    assert log.held_back() == HeldBack(0.0, 0)
+
+
+def test_a_transaction_in_another_database_holds_the_log_back(command_url: str, event_store_pool: Pool) -> None:
+    store, log = PostgresEventStore(event_store_pool), PostgresEventLog(event_store_pool)
+    written(store)
+    with psycopg.connect(command_url) as reading, psycopg.connect(command_url) as writing:
+        reading.execute("SELECT count(*) FROM sagas")
+        store.append(Append([event("t-1", 1)]))
+        assert log.held_back() == HeldBack(0.0, 0)  # a transaction that only reads has no id
+        writing.execute("SELECT pg_current_xact_id()")
+        time.sleep(0.2)
+        store.append(Append([event("t-1", 2)]))
+        store.append(Append([event("t-1", 3)]))
+        assert len(log.everything(0, 100)) == 13
+        assert log.held_back().events == 2
+        assert 0.2 <= log.held_back().oldest_transaction_seconds < 30
+    assert log.held_back() == HeldBack(0.0, 0)
+    assert len(log.everything(0, 100)) == 15
 
 
 @pytest.fixture

@@ -25,8 +25,10 @@ from shared.api.schema import schema
 from shared.config.manifest import manifest
 from shared.config.settings import Settings, service_name
 from shared.domain.errors import Unavailable
+from shared.event_store.log import PostgresEventLog
 from shared.messaging.envelope import Publishable
 from shared.messaging.memory import dead_letter_attributes
+from shared.postgres.pool import connect
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
 from shared.runtime.engines import Engines, use
@@ -437,6 +439,20 @@ def test_a_user_without_a_role_cannot_connect(servers: Servers) -> None:
     for url in servers.urls("somebody").values():
         with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
             psycopg.connect(url)
+
+
+@pytest.mark.parametrize("function", ["graphql", "report_metrics"])
+def test_a_function_sees_how_far_another_users_transaction_holds_the_log_back(servers: Servers, function: str) -> None:
+    """Also when the owner of the databases may not see when another user's transaction began."""
+    insert = """INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)
+                VALUES (gen_random_uuid(), 'other-' || gen_random_uuid(), 1, 'E', 1, '{}', '{}', now() - interval '7 s')"""
+    with psycopg.connect(servers.urls("relay_outbox")["command_database_url"]) as connection:
+        connection.execute("SELECT pg_current_xact_id()")
+        servers.run("event_store", insert)
+        with connect(servers.urls(function)["event_store_url"], 1) as pool:
+            held_back = PostgresEventLog(pool).held_back()
+    assert held_back.events == 1
+    assert 7 <= held_back.oldest_transaction_seconds < 60
 
 
 def test_graphql_cannot_read_recorded_results(servers: Servers) -> None:

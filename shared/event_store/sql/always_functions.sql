@@ -1,4 +1,4 @@
--- What an append does in one statement, and the counting of events.
+-- What an append does in one statement, the counting of events, and how far the log is held back.
 
 -- Put a category or product below its category, or move it there.
 CREATE OR REPLACE FUNCTION place(item_stream text, item_parent text, item_name text) RETURNS void LANGUAGE plpgsql AS $$
@@ -122,4 +122,24 @@ BEGIN
     END IF;
     RETURN further;
 END
+$$;
+
+-- Return the age of the oldest transaction that holds back the log's readers, and how many committed events it hides from
+-- them, counted up to 100,000. Every transaction with an id counts, in whichever database of the server it runs.
+-- SECURITY DEFINER: pg_stat_activity shows when a transaction began only to its own user and to members of pg_monitor.
+-- Where the owner of this function is neither, the time of the oldest hidden event stands for it.
+CREATE OR REPLACE FUNCTION held_back(OUT oldest_transaction_seconds double precision, OUT events bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH hidden AS MATERIALIZED (
+        SELECT recorded_at FROM events
+        WHERE epoch = (SELECT max(epoch) FROM epochs) AND transaction_id >= pg_snapshot_xmin(pg_current_snapshot())
+        LIMIT 100000
+    ), running (since) AS (
+        SELECT coalesce(xact_start, (SELECT min(recorded_at) FROM hidden)) FROM pg_stat_activity
+        WHERE backend_xid IS NOT NULL
+        UNION ALL SELECT prepared FROM pg_prepared_xacts
+    )
+    SELECT coalesce(greatest(0, extract(epoch FROM clock_timestamp() - min(since))), 0)::double precision,
+        (SELECT count(*) FROM hidden)
+    FROM running
 $$;
