@@ -23,6 +23,8 @@ from scripts.local.token import emulator_token
 from shared.config.manifest import ROOT
 
 USERS = 200
+START_SECONDS = 600
+"""For scripts/dev to start; the first start downloads what is missing."""
 REOPENED = 20.0
 """Seconds after which a stream is closed and opened again, as clients come and go."""
 MOST_PER_CLIENT = 25
@@ -71,7 +73,7 @@ def running_shop(folder: Path, port: int, memory: bool) -> Iterator[str]:
         options = ["--memory"] if memory else []
         process = subprocess.Popen([*command, *options], cwd=ROOT, stdout=screen, stderr=screen, env=environment)
     try:
-        ends = time.monotonic() + 180
+        ends = time.monotonic() + START_SECONDS
         while "Ctrl-C stops it all" not in (said := (folder / "screen").read_text()):
             if process.poll() is not None or time.monotonic() > ends:
                 raise CannotStart(f"scripts/dev did not start:\n{said}")

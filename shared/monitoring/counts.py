@@ -128,13 +128,12 @@ class PostgresCounts:
             connection.execute("SELECT count_executions(%s, %s, %s)", (batch.counter, batch.number, rows))
 
     def executions(self) -> ExecutionTotals:
-        with self._pool.use("the counts") as connection:
-            ever = {(row[0], row[1]): Tally(*row[2:]) for row in connection.execute(EVER)}
-            return ExecutionTotals(ever, {row[0]: Tally(*row[1:]) for row in connection.execute(LATELY, (WINDOW,))})
+        ever = {(row[0], row[1]): Tally(*row[2:]) for row in self._pool.rows("the counts", EVER)}
+        lately = {row[0]: Tally(*row[1:]) for row in self._pool.rows("the counts", LATELY, (WINDOW,))}
+        return ExecutionTotals(ever, lately)
 
     def records(self) -> RecordTotals:
-        with self._pool.use("the counts") as connection:
-            rows = connection.execute(RECORDS).fetchall()
+        rows = self._pool.rows("the counts", RECORDS)
         sagas = {status: number for relation, status, number, _ in rows if relation == "sagas"}
         others = {relation: number for relation, _, number, _ in rows if relation != "sagas"}
         return RecordTotals(sagas, others, max((at for *_, at in rows), default=None))

@@ -100,8 +100,7 @@ class PostgresExecutions:
 
     def _rows(self, where: LiteralString, order: LiteralString, values: Mapping[str, Any]) -> list[Execution]:
         query: LiteralString = f"SELECT {_COLUMNS} FROM executions WHERE {where} ORDER BY {order} LIMIT %(limit)s"  # noqa: S608
-        with self._pool.use("the history of executions") as connection:
-            return [Execution(*row) for row in connection.execute(query, values)]
+        return [Execution(*row) for row in self._pool.rows("the history of executions", query, values)]
 
 
 class MemoryExecutions:
@@ -118,14 +117,9 @@ class MemoryExecutions:
                 del self._by_id[oldest]
 
     def find(self, wanted: ExecutionFilter) -> list[Execution]:
-        found = [
-            one
-            for one in self._sorted()
-            if one.kind == wanted.kind
-            and wanted.name in (None, one.name)
-            and wanted.status in (None, one.status)
-            and (wanted.after is None or one.recorded_at > wanted.after)
-        ]
+        same = {name: value for name, value in vars(wanted).items() if value and name in ("kind", "name", "status")}
+        alike = [one for one in self._sorted() if all(getattr(one, name) == value for name, value in same.items())]
+        found = [one for one in alike if wanted.after is None or one.recorded_at > wanted.after]
         return (found if wanted.after else found[::-1])[: wanted.limit]
 
     def of_correlation(self, correlation_id: str, limit: int) -> list[Execution]:

@@ -11,13 +11,14 @@ import socket
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from functools import cache, lru_cache, partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -30,11 +31,7 @@ from shared.resilience import clock
 from shared.resilience.breakers import Breakers
 from shared.resilience.calls import deadline
 
-if TYPE_CHECKING:
-    from psutil import Process
-
-_CPU_SECONDS = 5.0
-_LOOKUPS = 8  # of topics, at the same time
+_VITALS_SECONDS = 5.0  # for which they are reused
 
 _log = structlog.get_logger()
 
@@ -72,26 +69,21 @@ class Result:
 
 # By process id, so that a worker reports itself, not the gunicorn master that forked it.
 @lru_cache(maxsize=1)
-def _process(pid: int) -> "Process":
+def _process(pid: int) -> Any:
     from psutil import Process  # here, because it reads /proc when it is imported
 
     return Process(pid)
 
 
 @lru_cache(maxsize=1)
-def _cpu_percent(process: "Process", _period: int) -> float:
-    """Return the use of one processor since the previous call; measure once in a period."""
-    return process.cpu_percent()
+def _vitals(process: Any, _period: int) -> Mapping[str, Any]:
+    """Return uptime, memory in RAM, and use of one processor since the previous period (0 in the first)."""
+    uptime, memory = clock.now().timestamp() - process.create_time(), process.memory_info().rss / 1_000_000
+    return {"uptimeSeconds": int(uptime), "memoryMb": round(memory), "cpuPercent": round(process.cpu_percent(), 1)}
 
 
-def _vitals() -> Mapping[str, Any]:
-    """Return uptime, memory in RAM and CPU use of this process."""
-    process = _process(os.getpid())
-    return {
-        "uptimeSeconds": int(clock.now().timestamp() - process.create_time()),
-        "memoryMb": round(process.memory_info().rss / 1_000_000),
-        "cpuPercent": round(_cpu_percent(process, int(clock.monotonic() / _CPU_SECONDS)), 1),
-    }
+def _present_vitals() -> Mapping[str, Any]:
+    return _vitals(_process(os.getpid()), int(clock.monotonic() / _VITALS_SECONDS))
 
 
 @cache
@@ -105,7 +97,7 @@ class Report:
     machine's name."""
 
     checks: Sequence[Result] = ()
-    process: Mapping[str, Any] = field(default_factory=_vitals)
+    process: Mapping[str, Any] = field(default_factory=_present_vitals)
     version: str = field(default_factory=_version)
     node: str = field(default_factory=lambda: os.environ.get("K_REVISION") or socket.gethostname())
     timestamp: datetime = field(default_factory=clock.now)
@@ -161,11 +153,8 @@ class _Run:
             return Result(self._check.name, self._late, int(self._age * 1000))
 
     async def wait_async(self) -> Result:
-        waiting = asyncio.wrap_future(self._result)
-        try:
-            await asyncio.wait([waiting], timeout=max(0.0, self._check.seconds - self._age))
-        finally:
-            waiting.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.wrap_future(self._result), max(0.0, self._check.seconds - self._age))
         return self.wait()  # it has a result now, or no time left
 
     def _look(self) -> None:
@@ -238,10 +227,9 @@ def _dependency(engines: CheckedEngines, name: Dependency) -> Finding:
             engines.read_models.update("health", "probe", lambda _: None)  # changes nothing, so it only reads
             return Finding(HealthStatus.HEALTHY, "answers")
         case "pubsub":
-            if missing_topics := _missing_topics(engines.publisher):
-                shown = ", ".join(missing_topics[:3]) + (", ..." if missing_topics[3:] else "")
-                message = f"answers, but lacks {len(missing_topics)} topics: {shown}; run scripts/deploy"
-                return Finding(HealthStatus.UNHEALTHY, message, {"missingTopics": missing_topics})
+            if lacking := _missing_topics(engines.publisher):
+                message = f"answers, but lacks {len(lacking)} topics: {', '.join(lacking[:3])}; run scripts/deploy"
+                return Finding(HealthStatus.UNHEALTHY, message, {"missingTopics": lacking})
             return Finding(HealthStatus.HEALTHY, "answers")
 
 
@@ -249,7 +237,7 @@ def _missing_topics(publisher: Publisher) -> list[str]:
     """Return the manifest's topics that do not exist. Each look-up has the time that this check has left."""
     first, *others = manifest().topics
     known = [publisher.has_topic(first)]  # alone: while the broker is down, only one look-up fails
-    with clock.executor(_LOOKUPS, "topics") as threads:
+    with clock.executor(8, "topics") as threads:
         lookups = [threads.submit(copy_context().run, publisher.has_topic, topic) for topic in others]
         known += [lookup.result() for lookup in lookups]
     return [topic for topic, exists in zip(manifest().topics, known, strict=True) if not exists]

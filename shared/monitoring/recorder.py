@@ -3,10 +3,10 @@
 import atexit
 import itertools
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from queue import Empty, Full, Queue
 from threading import Event, Lock
 from typing import Any, Literal
 
@@ -59,23 +59,15 @@ def _short(data: Mapping[str, Any]) -> Any:
     return json.loads(written) if len(written) <= _LONGEST else None
 
 
-def _counted_name(execution: Execution) -> str:
-    """Return the execution's name; `other` for a subscription that only the caller made up."""
-    return (
-        execution.name if execution.kind != "delivery" or execution.name in label_values()["subscription"] else "other"
-    )
-
-
 class Recorder:
     """Collects executions in memory and writes them in batches from a thread of its own.
 
     - No request waits for it and no request fails because of it.
-    - The history is lossy: successes are sampled, and executions are dropped when the queue is full,
-      the store fails or the store cannot hold them.
+    - The history is lossy: successes are sampled, and executions are dropped, and counted as such,
+      when the queue is full, the store fails or the store cannot hold them.
     - The counts are exact: every execution is counted, in the history or not, and a batch of counts
       is sent again until the store has it. Only a process that is killed loses its last second.
     - A batch with a value that the store cannot hold is taken apart, so only that entry is dropped.
-    - What is dropped is counted in shop_executions_dropped_total.
     - Memory is bounded: at most `queue_size` executions, and one tally per kind and known name.
 
     `sample`: the share of successes that are written, from 0 to 1; failures always are. `every`:
@@ -87,7 +79,7 @@ class Recorder:
     ) -> None:
         self._executions, self._counts = executions, counts
         self._sample, self._every = sample, every
-        self._queue: Queue[Execution] = Queue(queue_size)
+        self._queue, self._queue_size = deque[Execution](), queue_size
         self._unwritten: list[list[Execution]] = []
         self._tallies: dict[tuple[Kind, str], Tally] = {}
         self._tallying = Lock()
@@ -99,7 +91,8 @@ class Recorder:
 
     def record(self, execution: Execution) -> None:
         """Count an execution and queue it for the history. Never wait, never fail."""
-        key = execution.kind, _counted_name(execution)
+        made_up = execution.kind == "delivery" and execution.name not in label_values()["subscription"]
+        key = execution.kind, "other" if made_up else execution.name  # a caller may make up subscriptions
         with self._tallying:
             tally = Tally(1, int(execution.status != "success"), execution.milliseconds)
             self._tallies[key] = self._tallies.get(key, Tally()) + tally
@@ -107,9 +100,9 @@ class Recorder:
             self._start()
         if execution.status == "success" and clock.random() >= self._sample:
             return
-        try:
-            self._queue.put_nowait(execution)
-        except Full:
+        if len(self._queue) < self._queue_size:
+            self._queue.append(execution)
+        else:
             count("shop_executions_dropped_total", "history", "FULL")
 
     def _start(self) -> None:
@@ -140,10 +133,7 @@ class Recorder:
                 return
 
     def _next_executions(self, most: int = 500) -> list[list[Execution]]:
-        batch: list[Execution] = []
-        with suppress(Empty):
-            while len(batch) < most:
-                batch.append(self._queue.get_nowait())
+        batch = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
         self._unwritten = [batch] if batch else []
         return self._unwritten
 

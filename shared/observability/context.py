@@ -8,11 +8,11 @@ Cloud Run, or to OTEL_EXPORTER_OTLP_ENDPOINT where that is set; without either n
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.context import Context as SpanContext
@@ -26,6 +26,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from shared.domain import errors
 from shared.resilience import clock
 
+T = TypeVar("T")
 __all__ = ["SpanKind"]  # the kinds of spans, for the callers of `span` and `handling`
 
 
@@ -64,13 +65,17 @@ def caused_by(context: Context, causation_id: str) -> Context:
 
 
 @contextmanager
-def within(context: Context) -> Iterator[None]:
-    """Make `context` the current one inside the block."""
-    token = _current.set(context)
+def _having(variable: ContextVar[T], value: T) -> Iterator[T]:
+    token = variable.set(value)
     try:
-        yield
+        yield value
     finally:
-        _current.reset(token)
+        variable.reset(token)
+
+
+def within(context: Context) -> AbstractContextManager[Context]:
+    """Make `context` the current one inside the block."""
+    return _having(_current, context)
 
 
 def stored_context(metadata: Mapping[str, Any]) -> Context:
@@ -83,15 +88,9 @@ def stored_context(metadata: Mapping[str, Any]) -> Context:
 _annotations: ContextVar[dict[str, Any]] = ContextVar("annotations")
 
 
-@contextmanager
-def annotations() -> Iterator[dict[str, Any]]:
+def annotations() -> AbstractContextManager[dict[str, Any]]:
     """Collect what is annotated inside the block."""
-    collected: dict[str, Any] = {}
-    token = _annotations.set(collected)
-    try:
-        yield collected
-    finally:
-        _annotations.reset(token)
+    return _having(_annotations, {})
 
 
 def annotate(**facts: Any) -> None:
