@@ -71,7 +71,7 @@ class Engines:
         self.event_store, self.event_log, self.outboxes = events, MemoryEventLog(events), [*outboxes]
         self.sagas, self.saga_log, self.dead_letters = sagas, MemorySagaLog(sagas), dead_letters
         self.executions, self.counts = executions, MemoryCounts(sagas, dead_letters, executions)
-        self.in_memory = [self.memory_models, *outboxes, events, sagas, dead_letters]
+        self.in_memory = [self.memory_models, *outboxes, events, sagas, dead_letters, executions]
 
     def close(self) -> None:
         """Close what was made, the last first, except asynchronous clients: they end with the loop that used them."""

@@ -341,7 +341,7 @@ def test_pending_dead_letters_are_counted(engines: Engines) -> None:
 
 
 def applied(engines: Engines, collection: str, key: str, version: int) -> None:
-    engines.read_models.update(collection, key, lambda _: Change({"version": version}))
+    engines.read_models.update(collection, key, lambda _: Change({"version": version, "updated_at": datetime.now(UTC)}))
 
 
 def test_a_read_model_lags_by_the_events_it_has_not_applied(engines: Engines) -> None:
