@@ -18,8 +18,7 @@ from shared.postgres.pool import Pool, storable_json
 from shared.resilience import clock
 from shared.sagas.memory import MemorySagaStore
 
-WINDOW = timedelta(minutes=5)
-"""What `lately` means: this minute and the four before."""
+WINDOW = timedelta(minutes=5)  # what `lately` means: this minute and the four before
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,7 @@ class Tally:
         return Tally(self.count + other.count, self.errors + other.errors, milliseconds, succeeded_at)
 
 
-Tallies = Mapping[tuple[Kind, str], Tally]
-"""By kind and name."""
+Tallies = Mapping[tuple[Kind, str], Tally]  # by kind and name
 
 
 @dataclass(frozen=True)

@@ -76,14 +76,11 @@ def _process(pid: int) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _vitals(process: Any, _period: int) -> Mapping[str, Any]:
+def _vitals(pid: int, _period: int) -> Mapping[str, Any]:
     """Return uptime, memory in RAM, and use of one processor since the previous period (0 in the first)."""
+    process = _process(pid)
     uptime, memory = clock.now().timestamp() - process.create_time(), process.memory_info().rss / 1_000_000
     return {"uptimeSeconds": int(uptime), "memoryMb": round(memory), "cpuPercent": round(process.cpu_percent(), 1)}
-
-
-def _present_vitals() -> Mapping[str, Any]:
-    return _vitals(_process(os.getpid()), int(clock.monotonic() / _VITALS_SECONDS))
 
 
 @cache
@@ -97,7 +94,9 @@ class Report:
     machine's name."""
 
     checks: Sequence[Result] = ()
-    process: Mapping[str, Any] = field(default_factory=_present_vitals)
+    process: Mapping[str, Any] = field(
+        default_factory=lambda: _vitals(os.getpid(), int(clock.monotonic() / _VITALS_SECONDS))
+    )
     version: str = field(default_factory=_version)
     node: str = field(default_factory=lambda: os.environ.get("K_REVISION") or socket.gethostname())
     timestamp: datetime = field(default_factory=clock.now)
@@ -129,8 +128,7 @@ class _Run:
     """One run of a check, in a thread that starts at once."""
 
     def __init__(self, check: Check) -> None:
-        self._check = check
-        self._started = clock.monotonic()
+        self._check, self._started = check, clock.monotonic()
         self._result: Future[Result] = Future()
         self._result.set_running_or_notify_cancel()  # a caller that stops waiting must not cancel it
         clock.thread(self._look, f"check {check.name}")
@@ -245,7 +243,6 @@ def _missing_topics(publisher: Publisher) -> list[str]:
 
 def _breakers(engines: CheckedEngines) -> Finding:
     states = engines.breakers.states()
-    not_closed = [f"{name} is {state}" for name, state in states.items() if state != "closed"]
+    not_closed = ", ".join(f"{name} is {state}" for name, state in states.items() if state != "closed")
     status = HealthStatus.DEGRADED if not_closed else HealthStatus.HEALTHY
-    message = f"{', '.join(not_closed) or 'none is open'} (in this process)"
-    return Finding(status, message, {"breakers": dict(states)})
+    return Finding(status, f"{not_closed or 'none is open'} (in this process)", {"breakers": dict(states)})

@@ -48,8 +48,7 @@ Newest = Callable[[str], Coroutine[Any, Any, Sequence[PositionedEvent]]]
 MostEvents = Callable[[], Coroutine[Any, Any, EventCounts]]
 """Return `at_most` of the event log."""
 
-_HELD_BACK_COUNTED = 100_000
-"""Up to this number the log counts what is held back; from there on it may be any number."""
+_HELD_BACK_COUNTED = 100_000  # the log counts what is held back up to this number; then it may be any number
 
 
 def at_most(log: EventLog) -> EventCounts:

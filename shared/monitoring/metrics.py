@@ -64,8 +64,7 @@ class Metric:
 
     @property
     def most_series(self) -> int:
-        """The most series there can be, with the value `other` of each label and all buckets of a
-        histogram."""
+        """The most series there can be, with `other` of each label and all buckets of a histogram."""
         per_labels = len(_BUCKETS) + 3 if self.kind == "histogram" else 1
         return per_labels * prod(len(label_values()[label]) + 1 for label in self.labels)
 
