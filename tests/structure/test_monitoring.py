@@ -7,12 +7,27 @@ import pytest
 import yaml
 from graphql import build_schema, parse, validate
 
+from scripts.local.bench_soak import Reading, growth
 from shared.config.manifest import ROOT, manifest
 from shared.monitoring.metrics import Metric, metrics
 
 TERRAFORM = ROOT / "terraform"
 ALERTS = [TERRAFORM / "alerts.tf", TERRAFORM / "slo.tf"]
 OF_STORES = [metric for metric in metrics().values() if metric.known_to == "stores"]
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "grown"),
+    [
+        ([100, 150, 200, 220, *16 * [224]], 0),
+        ([100 + 10 * n for n in range(20)], 0.47),
+        ([*8 * [100], *12 * [90]], -0),
+        ([*8 * [100], 224, *11 * [100]], 0),
+    ],
+)
+def test_a_soak_finds_growth_after_the_warm_up_only(megabytes: list[float], grown: float) -> None:
+    readings = [Reading(float(n), megabytes, n) for n, megabytes in enumerate(megabytes)]
+    assert growth(readings, warm_up=0.4) == pytest.approx(grown, abs=0.08)
 
 
 def table() -> dict[str, tuple[str, str, list[str], str]]:
