@@ -68,7 +68,8 @@ run "everything_is_watched_and_every_alert_says_what_to_do" {
 
   assert {
     condition = toset(keys(google_monitoring_alert_policy.threshold)) == toset([
-      "dead_letters", "unacked", "outbox_age", "stuck_saga", "overdue_sagas", "projection_lag", "connections", "disk",
+      "dead_letters", "unacked", "outbox_age", "stuck_saga", "overdue_sagas", "projection_lag", "projection_ahead",
+      "log_held_back", "connections", "disk",
     ])
     error_message = "An alert is missing."
   }
