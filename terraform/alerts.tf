@@ -109,6 +109,41 @@ locals {
         Any later event of the same stream brings the document up to date, as does retrying the dead letter.
       EOT
     }
+    projection_ahead = {
+      title    = "A read model is ahead of the event store"
+      severity = "CRITICAL"
+      filter   = local.of_shop["projection_ahead_events"]
+      above    = 0
+      lasting  = "60s"
+      reducer  = "REDUCE_MAX"
+      by       = ["metric.label.read_model"]
+      first    = <<-EOT
+        The event store has lost events that this read model has applied: it was restored to an earlier moment. Queries show what is
+        no longer there, and new events of those streams are not applied. Rebuild every read model that is ahead; query, ${local.ask}:
+        `{ projectionStatus { name status aheadEvents } }`, then `mutation { rebuildProjection(name: "project_orders") { status } }`.
+      EOT
+    }
+    log_held_back = {
+      title    = "A long transaction holds back the log"
+      severity = "ERROR"
+      filter   = local.of_shop["log_transaction_age_seconds"]
+      above    = 120
+      lasting  = "60s"
+      reducer  = "REDUCE_MAX"
+      by       = []
+      first    = <<-EOT
+        Readers of the log stop below the oldest running transaction of the server, in whichever of its databases. Live updates, rebuilds
+        and counts wait for it; commands, sagas and queries do not. No function's transaction lasts longer than 15 seconds, so it is
+        a person's, a program's or a prepared one. Find it and end it:
+
+            gcloud sql connect ${google_sql_database_instance.postgres.name} --project ${var.project_id}
+            SELECT pid, datname, usename, state, xact_start, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY xact_start LIMIT 5;
+            SELECT pg_terminate_backend(PID);
+            SELECT gid, prepared, database FROM pg_prepared_xacts;
+
+        A prepared transaction ends with `ROLLBACK PREPARED 'GID'`, in its own database.
+      EOT
+    }
     connections = {
       title    = "Database connections run out"
       severity = "ERROR"

@@ -1,21 +1,17 @@
 # The descriptors of the metrics that report_metrics writes. They must exist first: Cloud Monitoring refuses an alert policy on
-# an unknown metric. They are read from the table in the code, so name, kind, unit and labels are the same.
+# an unknown metric. They are read from the table that the code reads, so name, kind, unit and labels are the same.
 #
-# report_metrics creates descriptors that do not exist, and finds all of them here. If it ever runs first, there is no conflict
-# either: creating the same descriptor again changes nothing.
+# If report_metrics ever runs first, Cloud Monitoring makes descriptors of what it writes, and Terraform adds unit and text.
 locals {
-  metric_table = regexall(
-    "(?m)^shop_(\\w+) +(counter|gauge) +(1|s) +stores *(.*)\\n    (.*)$",
-    file("${path.module}/../shared/monitoring/metrics.py"),
-  )
+  metric_table = yamldecode(file("${path.module}/../shared/monitoring/metrics.yaml"))
   metrics = {
-    for one in local.metric_table : one[0] => {
-      kind   = { counter = "CUMULATIVE", gauge = "GAUGE" }[one[1]]
-      unit   = one[2]
-      value  = { "1" = "INT64", s = "DOUBLE" }[one[2]]
-      labels = compact(split(" ", one[3]))
-      help   = one[4]
-    }
+    for name, one in local.metric_table : trimprefix(name, "shop_") => {
+      kind   = { counter = "CUMULATIVE", gauge = "GAUGE" }[one.kind]
+      unit   = one.unit
+      value  = { "1" = "INT64", s = "DOUBLE" }[one.unit]
+      labels = one.labels
+      help   = one.help
+    } if one.known_to == "stores"
   }
 }
 

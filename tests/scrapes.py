@@ -7,7 +7,7 @@ import flask
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.monitoring.metrics import METRICS
+from shared.monitoring.metrics import metrics
 from tests.shop_in_memory import ShopInMemory, app
 
 Values = dict[str, dict[tuple[str, ...], float]]
@@ -19,7 +19,7 @@ def values(text: str) -> Values:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             name = re.sub("_(bucket|count|sum)$", "", sample.name)
-            labels = tuple(sample.labels[label] for label in METRICS[name].labels)
+            labels = tuple(sample.labels[label] for label in metrics()[name].labels)
             found.setdefault(sample.name, {})[(*labels, *filter(None, [sample.labels.get("le")]))] = sample.value
     return found
 

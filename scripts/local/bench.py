@@ -1,6 +1,7 @@
 """Measure the shop on this machine."""
 
 import argparse
+import asyncio
 import signal
 import sys
 import tempfile
@@ -13,6 +14,9 @@ from scripts.local.emulators import start_postgres
 
 GOAL = 0.7
 """The wanted share of the plain INSERT's rate; the outbox row, the version check and the encoding may cost the rest."""
+
+READINGS, WARM_UP, GROWTH = 30, 0.4, 0.05
+"""Readings of the memory during a soak, the share of them in which caches fill, and how much it may grow afterwards."""
 
 LITTLE, SLOWER = 1_000, 2.0
 """Events in the short history, and how many times longer a query may take with the long one."""
@@ -41,6 +45,14 @@ def arguments() -> argparse.Namespace:
         "--rounds", type=int, default=21, metavar="N", help="measurements of each query, interleaved (21)"
     )
     monitoring.set_defaults(run=bench_monitoring, seconds=1, clients=[1])
+    text = f"memory under streams and a mixed load; exit status 1 when it grows by over {GROWTH:.0%} after the warm-up"
+    soak = measurements.add_parser("soak", help=text, description=text)
+    soak.add_argument("--seconds", type=float, default=300, metavar="S", help="seconds of load (300)")
+    soak.add_argument("--streams", type=int, default=50, metavar="N", help="open subscriptions (50)")
+    soak.add_argument("--clients", type=int, nargs=1, default=[6], metavar="N", help="clients that ask at a time (6)")
+    soak.add_argument("--port", type=int, default=8180, metavar="N", help="N to N+7 are used (8180)")
+    soak.add_argument("--memory", action="store_true", help="scripts/dev --memory: without databases and emulators")
+    soak.set_defaults(run=bench_soak, rounds=1)
     chosen = parser.parse_args()
     if min(chosen.seconds, chosen.rounds, *chosen.clients) <= 0:
         parser.error("seconds, rounds and clients must be above 0")
@@ -72,6 +84,27 @@ def bench_monitoring(chosen: argparse.Namespace) -> int:
             print(f"{name:30}{before:9.1f} ms{after:11.1f} ms{ratio:8.2f}", flush=True)
     print(f"\nNone takes more than {SLOWER} times as long: {'missed by ' + ', '.join(slow) if slow else 'met'}")
     return 1 if slow else 0
+
+
+def bench_soak(chosen: argparse.Namespace) -> int:
+    """Return 0 when the memory stays as it is after the warm-up, else 1; 2 when the shop does not start."""
+    from scripts.local.bench_soak import growth, running_shop, soak
+    from scripts.local.processes import CannotStart
+
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="shop-bench-") as folder,
+            running_shop(Path(folder), chosen.port, chosen.memory) as url,
+        ):
+            readings = asyncio.run(soak(url, chosen.seconds, chosen.streams, chosen.clients[0], READINGS))
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+        return 2
+    grown = growth(readings, WARM_UP)
+    print(
+        f"\nIt grows by less than {GROWTH:.0%} after the warm-up: {grown:+.1%}, {'met' if grown < GROWTH else 'missed'}"
+    )
+    return 0 if grown < GROWTH else 1
 
 
 def bench_append(chosen: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from shared.config.manifest import ROOT, Function, manifest
-from shared.monitoring.metrics import METRICS
+from shared.monitoring.metrics import metrics
 
 Usage = Mapping[str, float]
 """The amount used in a month, by the name of its price."""
@@ -67,7 +67,7 @@ def idle(system: System) -> Usage:
     """Return the usage of a shop without orders: by existing resources and scheduled functions."""
     assumed, functions = data()["assumed"], manifest().functions
     checks = assumed["uptime_places"] * _MINUTES / system.uptime_minutes
-    series = sum(metric.most_series for metric in METRICS.values() if metric.known_to == "stores")
+    series = sum(metric.most_series for metric in metrics().values() if metric.known_to == "stores")
     fixed = {
         "scheduler_jobs": sum(function.schedule is not None for function in functions.values()),
         "uptime_checks": checks,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scripts.local.cost import report
 from shared.config.manifest import ROOT, Function, manifest
-from shared.monitoring.metrics import METRICS, Metric, label_values
+from shared.monitoring.metrics import Metric, label_values, metrics
 
 README = ROOT / "README.md"
 FUNCTIONS_PAGE = ROOT / "functions" / "README.md"
@@ -46,7 +46,7 @@ def purpose(function: Function) -> str:
 
 
 def metrics_table() -> str:
-    rows = [_metric_row(metric) for metric in METRICS.values()]
+    rows = [_metric_row(metric) for metric in metrics().values()]
     head = ["| metric | kind | unit | labels (values) | series at most | what it is |", "|---|---|---|---|---|---|"]
     return "\n".join([*head, *rows]) + "\n"
 

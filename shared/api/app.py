@@ -108,7 +108,8 @@ def _context(request: Request, engines: Engines, actor: Actor, context: Context)
     settings, token = engines.settings, request.headers.get("consistency")
     queries: Queries = engines.queries
     if token is not None:
-        queries = ConsistentQueries(queries, decode_token(token), settings.consistency_wait_seconds)
+        wait = settings.consistency_wait_seconds
+        queries = ConsistentQueries(queries, decode_token(token), wait, engines.event_log)
     return RequestContext(
         engines,
         queries,

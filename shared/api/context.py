@@ -7,11 +7,11 @@ could not do this: that the read models have one event says nothing about the ev
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from aiodataloader import DataLoader
 from graphql import GraphQLResolveInfo
@@ -19,19 +19,18 @@ from graphql import GraphQLResolveInfo
 from shared.api.limits import COST_OF_EVENT, Budget, cost_of, from_stores
 from shared.auth.permissions import Actor
 from shared.domain.aggregate import Ref
-from shared.domain.errors import Invalid
+from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.domain.order import AGGREGATES
 from shared.event_store.aggregates import Loaded, states_at
-from shared.event_store.protocol import Checkpoint
+from shared.event_store.protocol import Checkpoint, EventLog
 from shared.observability.context import Context
 from shared.read_models.documents import sources_of
 from shared.read_models.protocol import Extent, Fields, Find, Queries, Where
 from shared.resilience import clock
 from shared.runtime.engines import Engines
 
-T = TypeVar("T")
-
 _MAX_IN_VALUES = 30  # values that Firestore accepts in one `in`
+_LOOKUP_SECONDS = 0.5  # for the versions of a token in the event store
 _BATCH = 1000  # products in one read for several categories
 
 
@@ -163,11 +162,8 @@ def decode_token(text: str) -> ConsistencyToken:
     parts = [part.strip() for part in text.split(",")]
     matches = [_STREAM.fullmatch(part) for part in parts]
     if not all(matches) or len(parts) > MAX_STREAMS:
-        form = "product-0190b1b6-7c5e-7000-8000-000000000000:3"
-        raise Invalid(
-            f"the header Consistency must be up to {MAX_STREAMS} of {form}, separated by commas",
-            ("Consistency",),
-        )
+        form = f"up to {MAX_STREAMS} of product-0190b1b6-7c5e-7000-8000-000000000000:3, separated by commas"
+        raise Invalid(f"the header Consistency must be {form}", ("Consistency",))
     token: dict[str, int] = {}
     for match in filter(None, matches):
         stream, version = f"{match[1]}-{match[2]}", int(match[3])
@@ -179,16 +175,14 @@ class ConsistentQueries:
     """Queries that wait until the collections they read have the versions of the token.
 
     `max_wait`: seconds, for all collections together. `waited`: seconds so far. `consistent`: False
-    when a collection did not get there in time and was read as it was.
+    when a collection did not get there in time and was read as it was, or when the event store lacks
+    a version of the token: after a restore, the read models may hold versions that were lost.
     """
 
-    def __init__(self, queries: Queries, token: ConsistencyToken, max_wait: float) -> None:
-        self._queries = queries
-        self._token = token
-        self._max_wait = max_wait
+    def __init__(self, queries: Queries, token: ConsistencyToken, max_wait: float, log: EventLog) -> None:
+        self._queries, self._token, self._max_wait, self._log = queries, token, max_wait, log
         self._arrivals: dict[str, asyncio.Task[bool]] = {}
-        self.waited = 0.0
-        self.consistent = True
+        self.waited, self.consistent = 0.0, True
 
     async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
         await self._wait_for(collection)
@@ -210,8 +204,8 @@ class ConsistentQueries:
 
     async def _has_arrived(self, collection: str) -> bool:
         """Wait until the collection has the token's versions; return False when time is up."""
-        missing: Mapping[tuple[str, str], int] = {
-            (source.name, stream.partition("-")[2]): version
+        wanted = missing = {
+            (source.name, stream): version
             for source in sources_of(collection)
             for stream, version in self._token.items()
             if stream.startswith(f"{source.aggregate.name}-")
@@ -224,15 +218,25 @@ class ConsistentQueries:
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.5, 0.25)
         self.waited = max(self.waited, clock.monotonic() - started)
-        return not missing
+        places = {(stream, version) for (_, stream), version in wanted.items() if version}
+        return not missing and await self._are_recorded(places)
 
-    async def _still_missing(self, versions: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, str], int]:
-        """Return the versions, by collection and key, that documents have not reached."""
+    async def _are_recorded(self, places: Set[tuple[str, int]]) -> bool:
+        """Return whether the event store has these streams' versions; True when it does not answer at
+        once, because queries go on while it is down."""
+        try:
+            async with asyncio.timeout(_LOOKUP_SECONDS):
+                return not places or len(await from_stores(self._log.of_places, [*places])) == len(places)
+        except (Unavailable, TimedOut, TimeoutError):
+            return True
+
+    async def _still_missing(self, versions: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+        """Return the versions, by collection and stream, that documents have not reached."""
         reached: dict[tuple[str, str], int] = {}
         for source in {source for source, _ in versions}:
-            keys = [key for of, key in versions if of == source]
-            documents = await self._queries.get_many(source, keys)
-            reached |= {(source, key): fields.get("version", 0) for key, fields in documents.items()}
+            streams = {stream.partition("-")[2]: stream for of, stream in versions if of == source}
+            documents = await self._queries.get_many(source, list(streams))
+            reached |= {(source, streams[key]): fields.get("version", 0) for key, fields in documents.items()}
         return {place: version for place, version in versions.items() if reached.get(place, 0) < version}
 
 
@@ -241,7 +245,6 @@ def consistency_extensions(queries: Queries, written: ConsistencyToken) -> dict[
     extensions: dict[str, Any] = {}
     if isinstance(queries, ConsistentQueries):
         extensions = {"consistent": queries.consistent, "waitedMs": round(queries.waited * 1000)}
-    if written:
-        stream, version = list(written.items())[-1]
+    for stream, version in [*written.items()][-1:]:
         extensions |= {"stream": stream, "version": version, "token": encode_token(written)}
     return extensions

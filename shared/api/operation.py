@@ -20,7 +20,7 @@ from shared.config.settings import Settings
 from shared.domain.errors import ShopError, Unavailable
 from shared.observability.context import classify
 
-_MAX_CACHED_CHARACTERS = 4_000  # a parsed document takes 400 times the memory of its text
+_MAX_CACHED_CHARACTERS = 2_000  # a parsed document takes over 100 times the memory of its text
 
 _log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ def _validated(query: str, settings: Settings) -> Parsed:
     return (None, tuple(errors)) if errors else (document, ())
 
 
-_cached = lru_cache(maxsize=200)(_validated)
+_cached = lru_cache(maxsize=100)(_validated)
 
 
 Prepared = execution.Executor[Any] | ExecutionResult

@@ -5,7 +5,6 @@ that a query reads a few rows however much there is. Executions are counted whet
 keeps them or not. A process that is killed loses what it counted in the last second.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,12 +14,11 @@ from uuid import UUID
 
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.monitoring.executions import Kind, MemoryExecutions
-from shared.postgres.pool import Pool
+from shared.postgres.pool import Pool, storable_json
 from shared.resilience import clock
 from shared.sagas.memory import MemorySagaStore
 
-WINDOW = timedelta(minutes=5)
-"""What `lately` means: this minute and the four before."""
+WINDOW = timedelta(minutes=5)  # what `lately` means: this minute and the four before
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,7 @@ class Tally:
         return Tally(self.count + other.count, self.errors + other.errors, milliseconds, succeeded_at)
 
 
-Tallies = Mapping[tuple[Kind, str], Tally]
-"""By kind and name."""
+Tallies = Mapping[tuple[Kind, str], Tally]  # by kind and name
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,8 @@ class Counts(Protocol):
     """All methods raise Unavailable and TimedOut."""
 
     def add(self, batch: Batch) -> None:
-        """Count a batch, once however often it is added. A process adds its batches in order."""
+        """Count a batch, once however often it is added. A process adds its batches in order. Raise psycopg's DataError
+        when the database takes no such value."""
 
     def executions(self) -> ExecutionTotals: ...
 
@@ -123,27 +121,17 @@ class PostgresCounts:
         self._pool = pool
 
     def add(self, batch: Batch) -> None:
-        rows = [
-            {
-                "kind": kind,
-                "name": name,
-                "count": tally.count,
-                "errors": tally.errors,
-                "milliseconds": tally.milliseconds,
-            }
-            for (kind, name), tally in batch.tallies.items()
-        ]
+        rows = storable_json([{"kind": of, "name": name, **vars(one)} for (of, name), one in batch.tallies.items()])
         with self._pool.use("the counts") as connection:
-            connection.execute("SELECT count_executions(%s, %s, %s)", (batch.counter, batch.number, json.dumps(rows)))
+            connection.execute("SELECT count_executions(%s, %s, %s)", (batch.counter, batch.number, rows))
 
     def executions(self) -> ExecutionTotals:
-        with self._pool.use("the counts") as connection:
-            ever = {(row[0], row[1]): Tally(*row[2:]) for row in connection.execute(EVER)}
-            return ExecutionTotals(ever, {row[0]: Tally(*row[1:]) for row in connection.execute(LATELY, (WINDOW,))})
+        ever = {(row[0], row[1]): Tally(*row[2:]) for row in self._pool.rows("the counts", EVER)}
+        lately = {row[0]: Tally(*row[1:]) for row in self._pool.rows("the counts", LATELY, (WINDOW,))}
+        return ExecutionTotals(ever, lately)
 
     def records(self) -> RecordTotals:
-        with self._pool.use("the counts") as connection:
-            rows = connection.execute(RECORDS).fetchall()
+        rows = self._pool.rows("the counts", RECORDS)
         sagas = {status: number for relation, status, number, _ in rows if relation == "sagas"}
         others = {relation: number for relation, _, number, _ in rows if relation != "sagas"}
         return RecordTotals(sagas, others, max((at for *_, at in rows), default=None))

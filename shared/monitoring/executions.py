@@ -1,6 +1,5 @@
 """Keep a history of executions for a while: what was asked of the shop, and with what result."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,7 +7,7 @@ from threading import Lock
 from typing import Any, Literal, LiteralString, Protocol
 from uuid import UUID
 
-from shared.postgres.pool import Pool
+from shared.postgres.pool import Pool, storable_json
 from shared.resilience import clock
 
 Kind = Literal["command", "query", "delivery"]
@@ -45,7 +44,8 @@ class ExecutionFilter:
 
 class Executions(Protocol):
     def write(self, executions: Sequence[Execution]) -> None:
-        """Add executions, each once however often it is written. Raise Unavailable and TimedOut."""
+        """Add executions, each once however often it is written. Raise Unavailable, TimedOut and, when the database
+        takes no such value, psycopg's DataError."""
 
     def find(self, wanted: ExecutionFilter) -> list[Execution]:
         """Return the newest first; with `after`, the oldest first, so that the caller can continue
@@ -79,10 +79,8 @@ class PostgresExecutions:
         self._pool = pool
 
     def write(self, executions: Sequence[Execution]) -> None:
-        rows = json.dumps([vars(execution) for execution in executions], default=str, ensure_ascii=False)
-        storable = rows.replace("\\u0000", "\ufffd").encode("utf-8", "replace").decode()
         with self._pool.use("the history of executions") as connection:
-            connection.execute(_WRITE, (storable,))
+            connection.execute(_WRITE, (storable_json([vars(execution) for execution in executions]),))
 
     def find(self, wanted: ExecutionFilter) -> list[Execution]:
         conditions: list[LiteralString] = ["kind = %(kind)s"]
@@ -103,8 +101,7 @@ class PostgresExecutions:
 
     def _rows(self, where: LiteralString, order: LiteralString, values: Mapping[str, Any]) -> list[Execution]:
         query: LiteralString = f"SELECT {_COLUMNS} FROM executions WHERE {where} ORDER BY {order} LIMIT %(limit)s"  # noqa: S608
-        with self._pool.use("the history of executions") as connection:
-            return [Execution(*row) for row in connection.execute(query, values)]
+        return [Execution(*row) for row in self._pool.rows("the history of executions", query, values)]
 
 
 class MemoryExecutions:
@@ -121,14 +118,9 @@ class MemoryExecutions:
                 del self._by_id[oldest]
 
     def find(self, wanted: ExecutionFilter) -> list[Execution]:
-        found = [
-            one
-            for one in self._sorted()
-            if one.kind == wanted.kind
-            and wanted.name in (None, one.name)
-            and wanted.status in (None, one.status)
-            and (wanted.after is None or (one.recorded_at, one.id) > wanted.after)
-        ]
+        same = {name: value for name, value in vars(wanted).items() if value and name in ("kind", "name", "status")}
+        alike = [one for one in self._sorted() if all(getattr(one, name) == value for name, value in same.items())]
+        found = [one for one in alike if wanted.after is None or (one.recorded_at, one.id) > wanted.after]
         return (found if wanted.after else found[::-1])[: wanted.limit]
 
     def of_correlation(self, correlation_id: str, limit: int) -> list[Execution]:

@@ -11,6 +11,8 @@ import socket
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -28,7 +30,7 @@ from shared.read_models.protocol import ReadModels
 from shared.resilience import clock
 from shared.resilience.calls import Breakers, deadline
 
-_CPU_SECONDS = 5.0
+_VITALS_SECONDS = 5.0  # for which they are reused
 
 _log = structlog.get_logger()
 
@@ -64,32 +66,20 @@ class Result:
     duration_ms: int
 
 
-class _Vitals:
-    """Uptime, memory in RAM and CPU use of one process."""
-
-    def __init__(self, pid: int) -> None:
-        import psutil  # here, because it reads /proc when it is imported
-
-        self._process, self._lock = psutil.Process(pid), Lock()
-        self._began = clock.monotonic() - (clock.now().timestamp() - self._process.create_time())
-        self._since, self._used, self._percent = self._began, 0.0, 0.0
-
-    def read(self) -> Mapping[str, Any]:
-        """Return the vitals; `cpuPercent` of one processor, since the process began or since the
-        last measurement, which is at least 5 seconds old."""
-        now = clock.monotonic()
-        with self._lock:
-            if self._used == 0 or now - self._since >= _CPU_SECONDS:
-                used = sum(self._process.cpu_times()[:2])  # user and system
-                self._percent = 100 * (used - self._used) / max(0.1, now - self._since)
-                self._since, self._used = now, used
-            percent = self._percent
-        memory = self._process.memory_info().rss / 1_000_000
-        return {"uptimeSeconds": int(now - self._began), "memoryMb": round(memory), "cpuPercent": round(percent, 1)}
-
-
 # By process id, so that a worker reports itself, not the gunicorn master that forked it.
-_vitals_of = lru_cache(maxsize=1)(_Vitals)
+@lru_cache(maxsize=1)
+def _process(pid: int) -> Any:
+    from psutil import Process  # here, because it reads /proc when it is imported
+
+    return Process(pid)
+
+
+@lru_cache(maxsize=1)
+def _vitals(pid: int, _period: int) -> Mapping[str, Any]:
+    """Return uptime, memory in RAM, and use of one processor since the previous period (0 in the first)."""
+    process = _process(pid)
+    uptime, memory = clock.now().timestamp() - process.create_time(), process.memory_info().rss / 1_000_000
+    return {"uptimeSeconds": int(uptime), "memoryMb": round(memory), "cpuPercent": round(process.cpu_percent(), 1)}
 
 
 @cache
@@ -103,7 +93,9 @@ class Report:
     machine's name."""
 
     checks: Sequence[Result] = ()
-    process: Mapping[str, Any] = field(default_factory=lambda: _vitals_of(os.getpid()).read())
+    process: Mapping[str, Any] = field(
+        default_factory=lambda: _vitals(os.getpid(), int(clock.monotonic() / _VITALS_SECONDS))
+    )
     version: str = field(default_factory=_version)
     node: str = field(default_factory=lambda: os.environ.get("K_REVISION") or socket.gethostname())
     timestamp: datetime = field(default_factory=clock.now)
@@ -135,8 +127,7 @@ class _Run:
     """One run of a check, in a thread that starts at once."""
 
     def __init__(self, check: Check) -> None:
-        self._check = check
-        self._started = clock.monotonic()
+        self._check, self._started = check, clock.monotonic()
         self._result: Future[Result] = Future()
         self._result.set_running_or_notify_cancel()  # a caller that stops waiting must not cancel it
         clock.thread(self._look, f"check {check.name}")
@@ -159,11 +150,8 @@ class _Run:
             return Result(self._check.name, self._late, int(self._age * 1000))
 
     async def wait_async(self) -> Result:
-        waiting = asyncio.wrap_future(self._result)
-        try:
-            await asyncio.wait([waiting], timeout=max(0.0, self._check.seconds - self._age))
-        finally:
-            waiting.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.wrap_future(self._result), max(0.0, self._check.seconds - self._age))
         return self.wait()  # it has a result now, or no time left
 
     def _look(self) -> None:
@@ -205,10 +193,9 @@ class Checkup:
 class CheckedEngines(Protocol):
     """What the dependency checks use of a process's engines."""
 
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def breakers(self) -> Breakers: ...
+    settings: Settings
+    breakers: Breakers
+
     @property
     def read_models(self) -> ReadModels: ...
     @property
@@ -237,14 +224,24 @@ def _dependency(engines: CheckedEngines, name: Dependency) -> Finding:
             engines.read_models.update("health", "probe", lambda _: None)  # changes nothing, so it only reads
             return Finding(HealthStatus.HEALTHY, "answers")
         case "pubsub":
-            if engines.publisher.has_topic(manifest().topics[0]):  # the topics are created together
-                return Finding(HealthStatus.HEALTHY, "answers")
-            return Finding(HealthStatus.UNHEALTHY, "answers, but lacks the shop's topics")
+            if lacking := _missing_topics(engines.publisher):
+                message = f"answers, but lacks {len(lacking)} topics: {', '.join(lacking[:3])}; run scripts/deploy"
+                return Finding(HealthStatus.UNHEALTHY, message, {"missingTopics": lacking})
+            return Finding(HealthStatus.HEALTHY, "answers")
+
+
+def _missing_topics(publisher: Publisher) -> list[str]:
+    """Return the manifest's topics that do not exist. Each look-up has the time that this check has left."""
+    first, *others = manifest().topics
+    known = [publisher.has_topic(first)]  # alone: while the broker is down, only one look-up fails
+    with clock.executor(8, "topics") as threads:
+        lookups = [threads.submit(copy_context().run, publisher.has_topic, topic) for topic in others]
+        known += [lookup.result() for lookup in lookups]
+    return [topic for topic, exists in zip(manifest().topics, known, strict=True) if not exists]
 
 
 def _breakers(engines: CheckedEngines) -> Finding:
     states = engines.breakers.states()
-    not_closed = [f"{name} is {state}" for name, state in states.items() if state != "closed"]
+    not_closed = ", ".join(f"{name} is {state}" for name, state in states.items() if state != "closed")
     status = HealthStatus.DEGRADED if not_closed else HealthStatus.HEALTHY
-    message = f"{', '.join(not_closed) or 'none is open'} (in this process)"
-    return Finding(status, message, {"breakers": dict(states)})
+    return Finding(status, f"{not_closed or 'none is open'} (in this process)", {"breakers": dict(states)})

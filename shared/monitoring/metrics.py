@@ -1,4 +1,4 @@
-"""Count and measure: the table of metrics, those that this process counts, and their text form.
+"""Count and measure: the metrics of metrics.yaml, those that this process counts, and their text form.
 
 Each instance of a function shows at /metrics what it has counted itself. What the stores know is
 true of the whole shop; report_metrics shows that too, and sends it to Cloud Monitoring.
@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 from threading import Lock
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import yaml
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
-from shared.config.manifest import manifest
+from shared.config.manifest import ROOT, manifest
 from shared.domain.order import AGGREGATE_OF
 from shared.observability.context import ANSWERS
 from shared.read_models.documents import READ_MODELS
@@ -22,53 +23,6 @@ from shared.sagas.definition import SagaStatus
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 """The media type of `exposition`."""
-
-# Name, kind, unit (in UCUM, where 1 is a number of things), the side that knows it, labels; and its description.
-# terraform/metrics.tf reads these lines, too.
-_TABLE = """
-shop_commands_total             counter    1  process  command code
-    Commands received, by the code of their result
-shop_command_duration_seconds   histogram  s  process  command
-    Duration of a command, whatever its result
-shop_deliveries_total           counter    1  process  subscription code
-    Push deliveries from Pub/Sub, by the code of their result; each attempt counts
-shop_delivery_duration_seconds  histogram  s  process  subscription
-    Duration of a push delivery, whatever its result
-shop_scheduled_runs_total       counter    1  process  function code
-    Runs of scheduled functions, by the code of their result
-shop_graphql_requests_total     counter    1  process  outcome
-    GraphQL requests: answered (OK), answered with errors (ERRORS), or refused before anything ran (REFUSED)
-shop_graphql_duration_seconds   histogram  s  process
-    Time until a GraphQL request was answered or its stream began
-shop_subscriptions_total        counter    1  process  end
-    Subscriptions, by their end: sent to the end (COMPLETE), client too SLOW or GONE, FAILED, or REFUSED
-shop_subscriptions_open         gauge      1  process
-    Subscriptions that are open
-shop_errors_total               counter    1  process  function code
-    Requests answered with an error, refusals included
-shop_breaker_state              gauge      1  process  dependency state
-    1 for the state that a dependency's circuit breaker is in, 0 for the other states
-shop_scrape_errors_total        counter    1  process  collector
-    Failed attempts to read a store for its metrics, which are missing then
-shop_events_total               counter    1  stores   type
-    Events in the event store
-shop_outbox_messages            gauge      1  stores   outbox
-    Messages that have not been published yet
-shop_outbox_oldest_age_seconds  gauge      s  stores   outbox
-    Age of the oldest message that has not been published yet, 0 when there is none
-shop_sagas                      gauge      1  stores   status
-    Sagas, by status
-shop_saga_oldest_age_seconds    gauge      s  stores   status
-    Age of the oldest saga that has not ended, 0 when there is none
-shop_sagas_overdue              gauge      1  stores
-    Sagas whose deadline passed two minutes ago or more without being fired
-shop_dead_letters_pending       gauge      1  stores
-    Dead letters that have been neither retried nor discarded
-shop_projection_lag_streams     gauge      1  stores   read_model
-    Streams that the read model lags behind, among those with the newest 100 events of each kind that feed it
-shop_projection_lag_seconds     gauge      s  stores   read_model
-    Age of the oldest of these events that it has not applied, so at least its lag; 0 when it lags behind none
-"""
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0)
 
@@ -88,7 +42,10 @@ def label_values() -> Mapping[str, Set[str]]:
         "end": {"COMPLETE", "SLOW", "GONE", "FAILED", "REFUSED"},
         "dependency": {"Pub/Sub", "Firestore", "the payment provider", "the shipping provider", *commands},
         "state": {"closed", "open", "half-open"},
-        "collector": {"breakers", "events", "event_outbox", "saga_outbox", "sagas", "dead_letters", *READ_MODELS},
+        "collector": {"breakers", "events", "log", "event_outbox", "saga_outbox"}
+        | {"sagas", "dead_letters", "ahead", *READ_MODELS},
+        "part": {"history", "counts"},
+        "reason": {"FULL", "MALFORMED", "UNAVAILABLE", "FAILED"},
         "type": {kind.__name__ for kind in AGGREGATE_OF},
         "outbox": {"events", "sagas"},
         "status": {status.value for status in SagaStatus},
@@ -107,19 +64,16 @@ class Metric:
 
     @property
     def most_series(self) -> int:
-        """The most series there can be, with the value `other` of each label and all buckets of a
-        histogram."""
+        """The most series there can be, with `other` of each label and all buckets of a histogram."""
         per_labels = len(_BUCKETS) + 3 if self.kind == "histogram" else 1
         return per_labels * prod(len(label_values()[label]) + 1 for label in self.labels)
 
 
-def _metric(line: str, description: str) -> Metric:
-    name, kind, unit, known_to, *labels = line.split()
-    return Metric(name, kind, unit, known_to, tuple(labels), description.strip())  # type: ignore[arg-type]
-
-
-_LINES = _TABLE.strip().splitlines()
-METRICS = {metric.name: metric for metric in map(_metric, _LINES[::2], _LINES[1::2])}
+@cache
+def metrics() -> Mapping[str, Metric]:
+    """Read metrics.yaml, once per process. Raise TypeError, which names the entry's field, when it is malformed."""
+    table: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "shared" / "monitoring" / "metrics.yaml").read_text())
+    return {name: Metric(name, **entry | {"labels": tuple(entry["labels"])}) for name, entry in table.items()}
 
 
 class Sample(NamedTuple):
@@ -138,7 +92,7 @@ class _ProcessMetrics:
         self.registry = CollectorRegistry()
         self.counters: dict[str, Counter] = {}
         self.histograms: dict[str, Histogram] = {}
-        for name, metric in METRICS.items():
+        for name, metric in metrics().items():
             about = name, metric.help, metric.labels
             if metric.kind == "histogram":
                 self.histograms[name] = Histogram(*about, registry=self.registry, buckets=_BUCKETS)
@@ -158,13 +112,13 @@ def _process_metrics() -> _ProcessMetrics:
 def bounded(metric: str, labels: Iterable[str]) -> tuple[str, ...]:
     """Return the labels with `other` in place of each value that is not in `label_values`."""
     allowed = label_values()
-    pairs = zip(METRICS[metric].labels, labels, strict=True)
+    pairs = zip(metrics()[metric].labels, labels, strict=True)
     return tuple(value if value in allowed[label] else "other" for label, value in pairs)
 
 
-def count(metric: str, *labels: str) -> None:
+def count(metric: str, *labels: str, by: int = 1) -> None:
     counter = _process_metrics().counters[metric]
-    (counter.labels(*bounded(metric, labels)) if labels else counter).inc()
+    (counter.labels(*bounded(metric, labels)) if labels else counter).inc(by)
 
 
 def observe(metric: str, seconds: float, *labels: str) -> None:
@@ -186,7 +140,7 @@ def exposition(samples: Iterable[Sample]) -> str:
     made: dict[str, Counter | Gauge] = {}
     for name, labels, value in summed(samples):
         if name not in made:
-            kind = Counter if METRICS[name].kind == "counter" else Gauge
-            made[name] = kind(name, METRICS[name].help, METRICS[name].labels, registry=registry)
+            kind = Counter if metrics()[name].kind == "counter" else Gauge
+            made[name] = kind(name, metrics()[name].help, metrics()[name].labels, registry=registry)
         (made[name].labels(*labels) if labels else made[name]).inc(value)
     return (own + generate_latest(registry)).decode()

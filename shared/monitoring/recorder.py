@@ -1,21 +1,22 @@
 """Record what was asked of the shop, and with what result, without delaying any request."""
 
 import atexit
+import itertools
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import cache
-from queue import Empty, Full, Queue
+from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Event, Lock
-from typing import Any
+from typing import Any, Literal
 
 import structlog
+from psycopg import DataError
 
-from shared.config.manifest import manifest
 from shared.domain.errors import ShopError
-from shared.monitoring.counts import Batch, Counts, Tally
+from shared.monitoring.counts import Batch, Counts, Tallies, Tally
 from shared.monitoring.executions import Execution, Executions, Kind
+from shared.monitoring.metrics import count, label_values
 from shared.observability.context import Context, classify
 from shared.resilience import clock
 
@@ -58,24 +59,15 @@ def _short(data: Mapping[str, Any]) -> Any:
     return json.loads(written) if len(written) <= _LONGEST else None
 
 
-@cache
-def _subscriptions() -> set[str]:
-    return {subscription.name for subscription in manifest().all_subscriptions}
-
-
-def _counted_name(execution: Execution) -> str:
-    """Return the execution's name; `other` for a subscription that only the caller made up."""
-    return execution.name if execution.kind != "delivery" or execution.name in _subscriptions() else "other"
-
-
 class Recorder:
     """Collects executions in memory and writes them in batches from a thread of its own.
 
     - No request waits for it and no request fails because of it.
-    - The history is lossy: successes are sampled, and an execution is dropped, and the dropped ones
-      are counted and logged, when the queue is full or the store fails.
+    - The history is lossy: successes are sampled, and executions are dropped, and counted as such,
+      when the queue is full, the store fails or the store cannot hold them.
     - The counts are exact: every execution is counted, in the history or not, and a batch of counts
       is sent again until the store has it. Only a process that is killed loses its last second.
+    - A batch with a value that the store cannot hold is taken apart, so only that entry is dropped.
     - Memory is bounded: at most `queue_size` executions, and one tally per kind and known name.
 
     `sample`: the share of successes that are written, from 0 to 1; failures always are. `every`:
@@ -85,22 +77,22 @@ class Recorder:
     def __init__(
         self, executions: Executions, counts: Counts, sample: float = 1.0, every: float = 1.0, queue_size: int = 5000
     ) -> None:
-        self._executions = executions
-        self._counts = counts
+        self._executions, self._counts = executions, counts
+        self._sample, self._every = sample, every
+        self._queue, self._queue_size = deque[Execution](), queue_size
+        self._unwritten: list[list[Execution]] = []
         self._tallies: dict[tuple[Kind, str], Tally] = {}
         self._tallying = Lock()
-        self._unsent = Batch(clock.new_id(), 0, {})
-        self._sample = sample
-        self._every = every
-        self._queue: Queue[Execution] = Queue(queue_size)
-        self._dropped = 0
+        self._counter, self._batches = clock.new_id(), itertools.count(1)
+        self._unsent: list[Batch] = []
         self._closing = Event()
         self._writing = Lock()
         self._thread: clock.Joinable | None = None
 
     def record(self, execution: Execution) -> None:
         """Count an execution and queue it for the history. Never wait, never fail."""
-        key = execution.kind, _counted_name(execution)
+        made_up = execution.kind == "delivery" and execution.name not in label_values()["subscription"]
+        key = execution.kind, "other" if made_up else execution.name  # a caller may make up subscriptions
         with self._tallying:
             tally = Tally(1, int(execution.status != "success"), execution.milliseconds)
             self._tallies[key] = self._tallies.get(key, Tally()) + tally
@@ -108,10 +100,10 @@ class Recorder:
             self._start()
         if execution.status == "success" and clock.random() >= self._sample:
             return
-        try:
-            self._queue.put_nowait(execution)
-        except Full:
-            self._dropped += 1
+        if len(self._queue) < self._queue_size:
+            self._queue.append(execution)
+        else:
+            count("shop_executions_dropped_total", "history", "FULL")
 
     def _start(self) -> None:
         with self._writing:
@@ -120,44 +112,56 @@ class Recorder:
                 atexit.register(self.close)
 
     def flush(self) -> None:
-        """Write what is queued and counted. Executions that can't be written are dropped and logged."""
+        """Write what is queued and counted."""
         with self._writing:
             self._write_executions()
             self._write_counts()
 
     def _write_executions(self) -> None:
-        while batch := self._next_executions():
+        while batches := self._unwritten or self._next_executions():
+            batch = batches.pop(0)
             try:
                 self._executions.write(batch)
-            except ShopError as error:
-                self._dropped += len(batch)
-                _log.warning("executions were not kept", count=self._dropped, reason=error.message)
+            except DataError as error:
+                if len(batch) > 1:
+                    half = len(batch) // 2
+                    batches += [batch[:half], batch[half:]]
+                else:
+                    _drop("history", 1, error)
+            except Exception as error:  # the next executions are tried at the next write
+                _drop("history", len(batch), error)
                 return
 
-    def _next_executions(self, most: int = 500) -> list[Execution]:
-        batch: list[Execution] = []
-        with suppress(Empty):
-            while len(batch) < most:
-                batch.append(self._queue.get_nowait())
-        return batch
+    def _next_executions(self, most: int = 500) -> list[list[Execution]]:
+        batch = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
+        self._unwritten = [batch] if batch else []
+        return self._unwritten
 
     def _write_counts(self) -> None:
         """Send the same batch until the store has confirmed it: perhaps only the answer was lost."""
-        while self._has_unsent():
+        while batches := self._unsent or self._next_counts():
+            tallies = batches[0].tallies
             try:
-                self._counts.add(self._unsent)
-                self._unsent = replace(self._unsent, tallies={})
-            except ShopError as error:
-                _log.warning("counts are written later", reason=error.message)
+                self._counts.add(batches[0])
+                del batches[0]
+            except DataError as error:
+                del batches[0]
+                if len(tallies) > 1:
+                    batches += [self._batch({key: tally}) for key, tally in tallies.items()]
+                else:
+                    _drop("counts", sum(tally.count for tally in tallies.values()), error)
+            except Exception as error:  # the counts stay until the store has them
+                _log.warning("counts are written later", reason=repr(error))
                 return
 
-    def _has_unsent(self) -> bool:
-        """Return whether there is a batch to send, beginning the next one if necessary."""
+    def _next_counts(self) -> list[Batch]:
         with self._tallying:
-            if self._tallies and not self._unsent.tallies:
-                self._unsent = Batch(self._unsent.counter, self._unsent.number + 1, self._tallies)
-                self._tallies = {}
-            return bool(self._unsent.tallies)
+            self._unsent = [self._batch(self._tallies)] if self._tallies else []
+            self._tallies = {}
+        return self._unsent
+
+    def _batch(self, tallies: Tallies) -> Batch:
+        return Batch(self._counter, next(self._batches), tallies)
 
     def close(self) -> None:
         """Write what is left, within 5 seconds."""
@@ -167,10 +171,15 @@ class Recorder:
             atexit.unregister(self.close)
 
     def _run(self) -> None:
-        closing = False
-        while not closing:
-            closing = self._closing.wait(self._every)
-            try:
-                self.flush()
-            except Exception:
-                _log.exception("executions were not kept")
+        while not self._closing.wait(self._every):
+            self.flush()
+        self.flush()
+
+
+def _drop(part: Literal["history", "counts"], number: int, error: Exception) -> None:
+    """Count the executions that are lost, and log why."""
+    reason = (
+        "MALFORMED" if isinstance(error, DataError) else "UNAVAILABLE" if isinstance(error, ShopError) else "FAILED"
+    )
+    count("shop_executions_dropped_total", part, reason, by=number)
+    _log.warning("executions are lost", part=part, count=number, reason=repr(error))

@@ -9,7 +9,6 @@ itself stays at its /metrics, and Cloud Run counts every function's requests, er
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Protocol
@@ -24,7 +23,8 @@ from shared.domain.order import AGGREGATES
 from shared.event_store.protocol import EventLog, EventRecord
 from shared.messaging.outbox import Outbox
 from shared.monitoring.health import Check, Checkup, Finding, HealthStatus
-from shared.monitoring.metrics import METRICS, Metric, Sample, count, summed
+from shared.monitoring.lag import ahead, applied_events, at_most
+from shared.monitoring.metrics import Sample, count, metrics, summed
 from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.project import not_yet_in
 from shared.read_models.protocol import Queries
@@ -34,7 +34,6 @@ from shared.sagas.definition import SagaStatus
 from shared.sagas.store import SagaBacklog, SagaStore
 
 if TYPE_CHECKING:
-    from google.api.metric_pb2 import MetricDescriptor
     from google.cloud.monitoring_v3 import MetricServiceClient, TimeSeries
 
 _SECONDS = 5.0
@@ -49,10 +48,9 @@ _log = structlog.get_logger()
 class WatchedEngines(Protocol):
     """What is read of a process's engines. `outboxes`: of the event store and of the saga store."""
 
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def checkup(self) -> Checkup: ...
+    settings: Settings
+    checkup: Checkup
+
     @property
     def event_log(self) -> EventLog: ...
     @property
@@ -65,25 +63,13 @@ class WatchedEngines(Protocol):
     def queries(self) -> Queries: ...
 
 
-@dataclass(frozen=True)
-class OutboxReading:
-    """`waiting`: unpublished messages. `oldest_seconds`: the age of the oldest; 0 without any."""
-
-    waiting: int
-    oldest_seconds: float
-
-
-def read_outbox(outbox: Outbox) -> OutboxReading:
-    backlog = outbox.backlog()
-    return OutboxReading(backlog.waiting, _age(backlog.oldest))
-
-
 def read_saga_backlog(sagas: SagaStore) -> SagaBacklog:
     """Count the stuck sagas, and those whose deadline passed two minutes ago and was not fired."""
     return sagas.backlog(clock.now() - _SWEEPS_MISSED)
 
 
-def _age(since: datetime | None) -> float:
+def age(since: datetime | None) -> float:
+    """Return the seconds since then; 0 without a time."""
     return max(0.0, (clock.now() - since).total_seconds()) if since else 0.0
 
 
@@ -91,6 +77,8 @@ def collectors(engines: WatchedEngines, seconds: float = _SECONDS) -> Mapping[st
     """Return by name what reads the samples of each store; each may hang and may raise."""
     return {
         "events": lambda: _events(engines.event_log),
+        "log": lambda: _log_held_back(engines.event_log),
+        "ahead": lambda: _ahead(engines, seconds),
         "event_outbox": lambda: _outbox("events", engines.outboxes[0]),
         "saga_outbox": lambda: _outbox("sagas", engines.outboxes[1]),
         "sagas": lambda: _sagas(engines.sagas),
@@ -103,10 +91,16 @@ def _events(log: EventLog) -> Iterator[Sample]:
         yield Sample("shop_events_total", (kind,), number)
 
 
+def _log_held_back(log: EventLog) -> Iterator[Sample]:
+    held_back = log.held_back()
+    yield Sample("shop_log_transaction_age_seconds", (), int(held_back.oldest_transaction_seconds))
+    yield Sample("shop_log_events_held_back", (), held_back.events)
+
+
 def _outbox(name: str, outbox: Outbox) -> Iterator[Sample]:
-    reading = read_outbox(outbox)
-    yield Sample("shop_outbox_messages", (name,), reading.waiting)
-    yield Sample("shop_outbox_oldest_age_seconds", (name,), reading.oldest_seconds)
+    backlog = outbox.backlog()
+    yield Sample("shop_outbox_messages", (name,), backlog.waiting)
+    yield Sample("shop_outbox_oldest_age_seconds", (name,), age(backlog.oldest))
 
 
 def _sagas(sagas: SagaStore) -> Iterator[Sample]:
@@ -115,7 +109,7 @@ def _sagas(sagas: SagaStore) -> Iterator[Sample]:
         counted = counts.get(status)
         yield Sample("shop_sagas", (status.value,), counted.sagas if counted else 0)
         if status in _UNFINISHED:
-            yield Sample("shop_saga_oldest_age_seconds", (status.value,), _age(counted.oldest if counted else None))
+            yield Sample("shop_saga_oldest_age_seconds", (status.value,), age(counted.oldest if counted else None))
     yield Sample("shop_sagas_overdue", (), read_saga_backlog(sagas).overdue)
 
 
@@ -128,7 +122,13 @@ def _lag(engines: WatchedEngines, read_model: str, seconds: float) -> Iterator[S
         late += awaited(not_yet_in(engines.queries, source.name, newest), seconds)
     oldest = min((event.recorded_at for event in late), default=None)
     yield Sample("shop_projection_lag_streams", (read_model,), len({event.stream for event in late}))
-    yield Sample("shop_projection_lag_seconds", (read_model,), _age(oldest))
+    yield Sample("shop_projection_lag_seconds", (read_model,), age(oldest))
+
+
+def _ahead(engines: WatchedEngines, seconds: float) -> Iterator[Sample]:
+    applied = awaited(applied_events(engines.queries), seconds)
+    for read_model, events in ahead(applied, at_most(engines.event_log)).items():
+        yield Sample("shop_projection_ahead_events", (read_model,), events)
 
 
 def read_samples(engines: WatchedEngines, seconds: float = _SECONDS) -> list[Sample]:
@@ -166,7 +166,6 @@ def send(settings: Settings, samples: Sequence[Sample]) -> None:
     series = [_series(settings.project_id, sample, now) for sample in samples]
     with monitoring_errors("write", "report_metrics", "roles/monitoring.metricWriter"):
         client = monitoring_client(settings.monitoring_endpoint)
-        _describe(client, project)
         for batch in (series[n : n + 200] for n in range(0, len(series), 200)):  # the most that one call may have
             client.create_time_series({"name": project, "time_series": batch}, timeout=time_left(_SECONDS))
 
@@ -199,46 +198,16 @@ def monitoring_client(endpoint: str) -> "MetricServiceClient":
     return MetricServiceClient(transport=MetricServiceGrpcTransport(channel=grpc.insecure_channel(endpoint)))
 
 
-@lru_cache
-def _describe(client: "MetricServiceClient", project: str) -> None:
-    """Describe, once per process, each metric that Cloud Monitoring does not know."""
-    ours = {"name": project, "filter": f'metric.type = starts_with("{_TYPE}")'}
-    known = {one.type for one in client.list_metric_descriptors(ours, timeout=time_left(_SECONDS))}
-    for metric in METRICS.values():
-        if metric.known_to == "stores" and _type(metric) not in known:
-            missing = {"name": project, "metric_descriptor": descriptor(metric)}
-            client.create_metric_descriptor(missing, timeout=time_left(_SECONDS))
-
-
-def descriptor(metric: Metric) -> "MetricDescriptor":
-    from google.api.label_pb2 import LabelDescriptor
-    from google.api.metric_pb2 import MetricDescriptor
-
-    return MetricDescriptor(
-        type=_type(metric),
-        metric_kind="CUMULATIVE" if metric.kind == "counter" else "GAUGE",
-        value_type="INT64" if metric.unit == "1" else "DOUBLE",
-        unit=metric.unit,
-        display_name=metric.name,
-        description=metric.help,
-        labels=[LabelDescriptor(key=label) for label in metric.labels],
-    )
-
-
-def _type(metric: Metric) -> str:
-    return _TYPE + metric.name.removeprefix("shop_")
-
-
 def _series(project_id: str, sample: Sample, now: datetime) -> "TimeSeries":
-    """Return one point: a counter's since the beginning, a gauge's at this moment."""
+    """Return one point: a counter's since the beginning, a gauge's at this moment. Terraform describes the metrics."""
     from google.cloud.monitoring_v3 import TimeSeries
 
-    metric = METRICS[sample.metric]
+    metric = metrics()[sample.metric]
     labels = dict(zip(metric.labels, sample.labels, strict=True))
     value = {"int64_value": int(sample.value)} if metric.unit == "1" else {"double_value": sample.value}
     interval = {"end_time": now} | ({"start_time": _BEGINNING} if metric.kind == "counter" else {})
     return TimeSeries(
-        metric={"type": _type(metric), "labels": labels},
+        metric={"type": _TYPE + metric.name.removeprefix("shop_"), "labels": labels},
         resource={"type": "global", "labels": {"project_id": project_id}},
         points=[{"interval": interval, "value": value}],
     )

@@ -8,11 +8,11 @@ Cloud Run, or to OTEL_EXPORTER_OTLP_ENDPOINT where that is set; without either n
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.context import Context as SpanContext
@@ -20,12 +20,13 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, TraceIdRatioBased
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.domain import errors
 from shared.resilience import clock
 
+T = TypeVar("T")
 __all__ = ["SpanKind"]  # the kinds of spans, for the callers of `span` and `handling`
 
 
@@ -64,13 +65,17 @@ def caused_by(context: Context, causation_id: str) -> Context:
 
 
 @contextmanager
-def within(context: Context) -> Iterator[None]:
-    """Make `context` the current one inside the block."""
-    token = _current.set(context)
+def _having(variable: ContextVar[T], value: T) -> Iterator[T]:
+    token = variable.set(value)
     try:
-        yield
+        yield value
     finally:
-        _current.reset(token)
+        variable.reset(token)
+
+
+def within(context: Context) -> AbstractContextManager[Context]:
+    """Make `context` the current one inside the block."""
+    return _having(_current, context)
 
 
 def stored_context(metadata: Mapping[str, Any]) -> Context:
@@ -83,15 +88,9 @@ def stored_context(metadata: Mapping[str, Any]) -> Context:
 _annotations: ContextVar[dict[str, Any]] = ContextVar("annotations")
 
 
-@contextmanager
-def annotations() -> Iterator[dict[str, Any]]:
+def annotations() -> AbstractContextManager[dict[str, Any]]:
     """Collect what is annotated inside the block."""
-    collected: dict[str, Any] = {}
-    token = _annotations.set(collected)
-    try:
-        yield collected
-    finally:
-        _annotations.reset(token)
+    return _having(_annotations, {})
 
 
 def annotate(**facts: Any) -> None:
@@ -128,7 +127,7 @@ Attributes = Mapping[str, str | int] | Mapping[str, str]
 UNTRACED = f"00-{'1' * 32}-{'1' * 16}-00"
 """A parent below which no spans are made, for loops that repeat without end and would only be noise."""
 
-_NO_SPAN = nullcontext(INVALID_SPAN)
+
 _PROPAGATOR = TraceContextTextMapPropagator()
 _provider: TracerProvider | None = None
 _sampler = TraceIdRatioBased(1.0)
@@ -188,18 +187,13 @@ def handling(context: Context, name: str, kind: SpanKind, attributes: Attributes
             yield inner
 
 
+@contextmanager
 def span(
     name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None, parent: str | None = None
-) -> AbstractContextManager[Span]:
+) -> Iterator[Span]:
     """Make a span below the traceparent `parent`, by default below the current span.
     An error that leaves the block is recorded by its code or type, never by its text."""
-    return _span(_provider.get_tracer("shop"), name, kind, attributes, parent) if _provider else _NO_SPAN
-
-
-@contextmanager
-def _span(
-    tracer: Tracer, name: str, kind: SpanKind, attributes: Attributes | None, parent: str | None
-) -> Iterator[Span]:
+    tracer = _provider.get_tracer("shop") if _provider else NoOpTracer()
     with tracer.start_as_current_span(
         name, _parent(parent), kind, attributes, record_exception=False, set_status_on_exception=False
     ) as started:

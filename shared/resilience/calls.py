@@ -9,9 +9,10 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from functools import cached_property, lru_cache
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pybreaker
 import structlog
 
 from shared.domain.errors import TimedOut, Unavailable
@@ -19,11 +20,9 @@ from shared.resilience import clock
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
 _log = structlog.get_logger()
 
-_CACHE_WAIT = 15.0
-"""Seconds that a caller without an earlier deadline waits for a cached answer."""
+_CACHE_WAIT = 15.0  # seconds that a caller without an earlier deadline waits for a cached answer
 
 RECONNECT = ("grpc.max_reconnect_backoff_ms", 5_000)
 """The option of a gRPC channel that bounds the pause between two attempts to connect; without it, two minutes."""
@@ -59,76 +58,94 @@ class BreakerOpen(Unavailable):
     """The breaker is open, so the dependency was not called."""
 
 
-class Breaker:
+_NEUTRAL = object()
+_caller: ContextVar[object] = ContextVar("caller", default=None)
+"""Whose call is guarded, because pybreaker does not tell its storage; _NEUTRAL once the caller's time is up."""
+
+
+class _FailedCallers(pybreaker.CircuitMemoryStorage):
+    """Counts the callers whose calls failed, not the calls."""
+
+    def __init__(self) -> None:
+        super().__init__(pybreaker.STATE_CLOSED)
+        self._callers: set[object] = set()
+
+    @property
+    def counter(self) -> int:
+        return len(self._callers)
+
+    def increment_counter(self) -> None:
+        self._callers.add(_caller.get())
+
+    def reset_counter(self) -> None:
+        if _caller.get() is not _NEUTRAL:
+            self._callers.clear()
+
+    def increment_success_counter(self) -> None:
+        if _caller.get() is not _NEUTRAL:
+            super().increment_success_counter()
+
+
+class Breaker(pybreaker.CircuitBreakerListener):
     """A circuit breaker around one remote dependency.
 
     It opens when the calls of `fail_max` different callers have failed with no success between them:
     a caller that fails again and again says nothing new about the dependency. After `reset_seconds`
     it is half-open and lets one trial call through at a time. A success closes it. Only Unavailable
     and TimedOut are failures: a refusal shows that the dependency works, and one client's input may
-    have caused a fault in our code. Not pybreaker: it cannot tell callers apart.
+    have caused a fault in our code.
     """
 
     def __init__(self, name: str, fail_max: int, reset_seconds: float) -> None:
-        self.name = name
-        self._fail_max, self._reset_seconds = fail_max, reset_seconds
-        self._lock = RLock()
-        self._failed: set[object] = set()
-        self._open_until: float | None = None  # None: closed
-        self._trial: object = None
+        self.name, self._trial, self._storage = name, Lock(), _FailedCallers()
+        self._breaker = pybreaker.CircuitBreaker(
+            fail_max,
+            reset_seconds,
+            exclude=[lambda error: not isinstance(error, Unavailable | TimedOut) or isinstance(error, OutOfTime)],
+            listeners=[self],
+            state_storage=self._storage,
+            throw_new_error_on_trip=False,
+        )
 
     @property
     def state(self) -> str:
         """Return `closed`, `open` or `half-open`."""
-        until = self._open_until
-        return "closed" if until is None else "open" if clock.monotonic() < until else "half-open"
+        return str(self._breaker.current_state)
+
+    def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+        if old_state and old_state.name != new_state.name:  # calls under way when it opened open it once more
+            _log.warning("circuit breaker", dependency=self.name, before=old_state.name, now=new_state.name)
 
     @contextmanager
     def guard(self, caller: object = None) -> Iterator[None]:
         """Run one call, which may await, inside the block. None stands for a caller of its own.
 
         Raise BreakerOpen at once while the breaker is open or another trial call is under way, and
-        OutOfTime when the request has no time left.
+        OutOfTime when the request has no time left. `CircuitBreaker.call` would hold its lock meanwhile.
         """
         time_left(1)
-        call = object()
-        with self._lock:
-            state = self.state
-            if state == "open" or (state == "half-open" and self._trial):
-                wait = max(1.0, (self._open_until or 0.0) - clock.monotonic())
-                raise BreakerOpen(f"{self.name} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
-            self._trial = call if state == "half-open" else None
+        trying = self._breaker.current_state != pybreaker.STATE_CLOSED
+        if trying and not self._trial.acquire(blocking=False):
+            raise self._open()
+        token = _caller.set(object() if caller is None else caller)
         try:
-            yield
-            self._succeeded()
-        except OutOfTime:  # says nothing about the dependency
-            raise
-        except (Unavailable, TimedOut):
-            self._failed_for(call if caller is None else caller)
-            raise
-        except Exception:
-            self._succeeded()
-            raise
+            with self._breaker.calling():
+                try:
+                    yield
+                except OutOfTime:
+                    _caller.set(_NEUTRAL)
+                    raise
+        except pybreaker.CircuitBreakerError:
+            raise self._open() from None
         finally:
-            with self._lock:
-                self._trial = None if self._trial is call else self._trial
+            _caller.reset(token)
+            if trying:
+                self._trial.release()
 
-    def _failed_for(self, caller: object) -> None:
-        with self._lock:
-            self._failed.add(caller)
-            if self.state == "half-open" or (self.state == "closed" and len(self._failed) >= self._fail_max):
-                self._become("open", clock.monotonic() + self._reset_seconds)
-
-    def _succeeded(self) -> None:
-        with self._lock:
-            self._failed.clear()
-            if self.state != "closed":
-                self._become("closed", None)
-
-    def _become(self, state: str, open_until: float | None) -> None:
-        _log.warning("circuit breaker", dependency=self.name, before=self.state, now=state)
-        self._failed.clear()
-        self._open_until = open_until
+    def _open(self) -> BreakerOpen:
+        waited = (clock.now() - (self._storage.opened_at or clock.now())).total_seconds()
+        wait = max(1.0, self._breaker.reset_timeout - waited)
+        return BreakerOpen(f"{self.name} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
 
 
 class Breakers:

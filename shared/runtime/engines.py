@@ -36,7 +36,7 @@ from shared.postgres.pool import Pool, connect, login_token
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Queries, ReadModels
-from shared.resilience.calls import RECONNECT, Breakers, SingleFlightCache, once
+from shared.resilience.calls import Breakers, SingleFlightCache, once
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
@@ -67,7 +67,7 @@ class Engines:
         self.event_store, self.event_log, self.outboxes = events, MemoryEventLog(events), [*outboxes]
         self.sagas, self.saga_log, self.dead_letters = sagas, MemorySagaLog(sagas), dead_letters
         self.executions, self.counts = executions, MemoryCounts(sagas, dead_letters, executions)
-        self.in_memory = [self.memory_models, *outboxes, events, sagas, dead_letters]
+        self.in_memory = [self.memory_models, *outboxes, events, sagas, dead_letters, executions]
 
     def close(self) -> None:
         """Close what was made, the last first, except asynchronous clients: they end with the loop that used them."""
@@ -91,7 +91,6 @@ class Engines:
 
     @once
     def outboxes(self) -> list[Outbox]:
-        """Of the event store and of the saga store."""
         return [PostgresOutbox(self._event_store_pool, EVENT_OUTBOX), PostgresOutbox(self._command_pool, SAGA_OUTBOX)]
 
     @once
@@ -130,9 +129,9 @@ class Engines:
         if self.settings.profile == "engines":
             from google.cloud.firestore import Client
 
-            from shared.read_models.firestore import FirestoreReadModels
+            from shared.read_models.firestore import FirestoreReadModels, reconnect_soon
 
-            _reconnect_soon()
+            reconnect_soon()
             client = self._made.enter_context(closing(Client(self.settings.project_id)))
             models = FirestoreReadModels(client, self.breakers["Firestore"])
         return EveryGeneration(models, self.pace.known_seconds)
@@ -143,9 +142,9 @@ class Engines:
         if self.settings.profile == "engines":
             from google.cloud.firestore import AsyncClient
 
-            from shared.read_models.firestore import FirestoreQueries
+            from shared.read_models.firestore import FirestoreQueries, reconnect_soon
 
-            _reconnect_soon()
+            reconnect_soon()
             queries = FirestoreQueries(AsyncClient(self.settings.project_id), self.breakers["Firestore"])
         return LiveGeneration(queries, self.pace.known_seconds)
 
@@ -217,16 +216,6 @@ class Engines:
     def _pool(self, url: str) -> Pool:
         password = login_token if self.settings.database_iam else None
         return self._made.enter_context(connect(url, self.settings.pool_size, password))
-
-
-def _reconnect_soon() -> None:
-    """Bound gRPC's pause between two attempts to connect, which grows to two minutes. The library of Firestore has no
-    parameter for the options of its channels, only these lists."""
-    from google.cloud.firestore_v1 import base_client
-
-    for options in (base_client._DEFAULT_CHANNEL_OPTIONS, base_client._GRPC_MSG_SIZE_OPTIONS):
-        if RECONNECT not in options:
-            options.append(RECONNECT)
 
 
 def _of_the_settings() -> Engines:

@@ -33,10 +33,10 @@ run "everything_is_watched_and_every_alert_says_what_to_do" {
 
   assert {
     condition = (
-      length(google_monitoring_metric_descriptor.shop) == length(regexall("(?m)^shop_.* stores( |$)", file("../shared/monitoring/metrics.py")))
+      length(google_monitoring_metric_descriptor.shop) == length([for one in yamldecode(file("../shared/monitoring/metrics.yaml")) : one if one.known_to == "stores"])
       && length(google_monitoring_metric_descriptor.shop) > 0
     )
-    error_message = "A metric of the table in metrics.py is not described, or one too many is."
+    error_message = "A metric of the table in metrics.yaml is not described, or one too many is."
   }
 
   assert {
@@ -68,7 +68,8 @@ run "everything_is_watched_and_every_alert_says_what_to_do" {
 
   assert {
     condition = toset(keys(google_monitoring_alert_policy.threshold)) == toset([
-      "dead_letters", "unacked", "outbox_age", "stuck_saga", "overdue_sagas", "projection_lag", "connections", "disk",
+      "dead_letters", "unacked", "outbox_age", "stuck_saga", "overdue_sagas", "projection_lag", "projection_ahead",
+      "log_held_back", "connections", "disk",
     ])
     error_message = "An alert is missing."
   }

@@ -11,7 +11,10 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from shared.config.settings import Settings
+from shared.domain.errors import TimedOut, Unavailable
+from shared.read_models.protocol import Change
 from tests.shop_in_memory import Json, ShopInMemory
+from tests.stand_ins import raising, with_methods
 
 CATEGORY = 'mutation { createCategory(input: {name: "お茶"}) { id } }'
 
@@ -100,6 +103,40 @@ def test_after_the_longest_wait_the_answer_is_stale_and_says_so(shop: ShopInMemo
     assert answer["data"] == {"categories": [], "a": []}
     assert answer["extensions"]["consistency"]["consistent"] is False
     assert answer["extensions"]["consistency"]["waitedMs"] >= 500
+
+
+def test_a_version_that_the_event_store_has_lost_is_not_met(shop: ShopInMemory) -> None:
+    product = shop.new_product()
+    shop.settle()
+    query = f'{{ product(id: "{product}") {{ id }} }}'
+    shop.engines.read_models.update("products", product, lambda _: Change({"version": 3}))
+    for version, consistent in ((1, True), (2, False), (3, False)):
+        answer = ask(shop, query, f"product-{product}:{version}").json()
+        assert answer["data"]["product"]["id"] == product
+        assert answer["extensions"]["consistency"]["consistent"] is consistent
+    with_older = ask(shop, query, f"product-{product}:1,product-{uuid7()}:0,product-{product}:3").json()
+    assert with_older["extensions"]["consistency"]["consistent"] is False
+
+
+@pytest.mark.parametrize("error", [Unavailable("down"), TimedOut("slow")])
+def test_a_token_is_met_while_the_event_store_is_down(shop: ShopInMemory, error: Exception) -> None:
+    product = shop.new_product()
+    shop.settle()
+    shop.engines.event_log = with_methods(shop.engines.event_log, of_places=raising(error))
+    answer = ask(shop, "{ products { id } }", f"product-{product}:1").json()
+    assert answer["extensions"]["consistency"]["consistent"] is True
+
+
+def test_an_event_store_that_hangs_delays_a_query_with_a_token_by_half_a_second(
+    shop: ShopInMemory, hang: Callable[..., Any]
+) -> None:
+    product = shop.new_product()
+    shop.settle()
+    shop.engines.event_log = with_methods(shop.engines.event_log, of_places=hang)
+    began = time.monotonic()
+    answer = ask(shop, "{ products { id } }", f"product-{product}:1").json()
+    assert time.monotonic() - began < 1.5
+    assert answer["data"]["products"][0]["id"] == product
 
 
 def test_a_query_waits_only_for_the_read_models_that_it_reads(shop: ShopInMemory) -> None:

@@ -20,11 +20,14 @@ from shared.config.manifest import manifest
 from shared.config.settings import Settings
 from shared.dead_letters.protocol import decode_dead_letter
 from shared.domain.errors import Unavailable
+from shared.event_store.protocol import HeldBack
 from shared.messaging.envelope import Message, Push, PushedMessage
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog
 from shared.monitoring.health import Checkup
 from shared.observability.context import fresh
+from shared.read_models.protocol import Change
+from shared.resilience.calls import SingleFlightCache
 from shared.runtime.engines import Engines
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
@@ -39,8 +42,10 @@ SERVICE = """query ($name: String!) { serviceHealth(serviceName: $name) {
 MEMORY = "{ memoryInfo { totalMb processMb binaryMb etsMb processCount portCount } }"
 CHECKS = [
     *("event_store", "command_database", "firestore", "pubsub", "breakers"),
-    *("event_outbox", "saga_outbox", "sagas", "dead_letters"),
+    *("event_outbox", "saga_outbox", "sagas", "dead_letters", "event_log", "read_models"),
 ]
+STORES = [name for name in CHECKS[2:] if name not in ("breakers", "event_log", "read_models")]
+"""The checks that read one store; the last two of CHECKS both read the event log."""
 SECRET = "host=10.1.2.3 password=hunter2"
 
 
@@ -130,6 +135,30 @@ def test_pending_dead_letters_degrade_the_shop(shop: ShopInMemory) -> None:
     assert (found["status"], found["details"]) == ("DEGRADED", {"pending": 3})
 
 
+@pytest.mark.parametrize(("seconds", "status"), [(0, "HEALTHY"), (59, "HEALTHY"), (60, "DEGRADED"), (9000, "DEGRADED")])
+def test_a_log_that_is_held_back_for_a_minute_degrades_the_shop(
+    shop: ShopInMemory, seconds: float, status: str
+) -> None:
+    shop.engines.event_log = with_methods(shop.engines.event_log, held_back=lambda: HeldBack(seconds, 17))
+    found = check(shop, "event_log")
+    assert (found["status"], found["details"]) == (status, {"oldestTransactionSeconds": seconds, "eventsHeldBack": 17})
+    if status == "DEGRADED":
+        assert f"{seconds} seconds ago holds back 17 events" in found["message"]
+        assert "shared/monitoring/README.md" in found["message"]
+
+
+def test_a_read_model_that_is_ahead_of_the_event_store_makes_the_shop_unhealthy(shop: ShopInMemory) -> None:
+    product = shop.new_product()
+    shop.settle()
+    assert check(shop, "read_models")["status"] == "HEALTHY"
+    shop.engines.cache = SingleFlightCache()
+    shop.engines.read_models.update("products", product, lambda _: Change({"version": 4}))
+    found = check(shop, "read_models")
+    assert found["status"] == "UNHEALTHY"
+    assert "read model products is ahead of the event store by 3 events: restore" in found["message"]
+    assert found["details"] == {"ahead": {"categories": 0, "products": 3, "orders": 0}}
+
+
 def test_an_open_breaker_is_named(shop: ShopInMemory) -> None:
     breaker = shop.engines.breakers["the payment provider"]
     for _ in range(shop.engines.settings.breaker_fail_max):
@@ -158,7 +187,7 @@ def break_down(shop: ShopInMemory, name: str, call: Callable[..., Any]) -> None:
         setattr(engines, attribute, with_methods(getattr(engines, attribute), **{methods[name]: call}))
 
 
-@pytest.mark.parametrize("name", [name for name in CHECKS[2:] if name != "breakers"])
+@pytest.mark.parametrize("name", STORES)
 def test_a_failing_check_is_named_and_its_reason_is_for_admins(shop: ShopInMemory, name: str) -> None:
     break_down(shop, name, fail)
     found = check(shop, name)
@@ -172,7 +201,7 @@ def test_a_failing_check_is_named_and_its_reason_is_for_admins(shop: ShopInMemor
         assert "hunter2" not in answer.text
 
 
-@pytest.mark.parametrize("name", [name for name in CHECKS[2:] if name != "breakers"])
+@pytest.mark.parametrize("name", STORES)
 def test_a_hanging_check_is_reported_in_time_and_delays_no_other(
     shop: ShopInMemory, hang: Callable[..., Any], name: str
 ) -> None:

@@ -19,6 +19,7 @@ from shared.monitoring.recorder import Recorder
 from shared.observability.context import fresh
 from shared.postgres.pool import Pool
 from shared.read_models.documents import READ_MODELS
+from shared.read_models.protocol import Change
 from shared.resilience.calls import SingleFlightCache
 from shared.runtime.engines import Engines, use
 from shared.sagas.definition import Progress, SagaStatus
@@ -34,8 +35,8 @@ STATISTICS = """{ systemStatistics {
     commandDb { totalRecords lastUpdated records { name count } }
     queryDb { categories products orders lastUpdated }
     sagas { active completed failed compensated total } } }"""
-PROJECTIONS = """{ projectionStatus { name readModel status position lagEvents lagSeconds processedCount lastProcessedAt
-    deliveries failedDeliveries deadLetters lastError lastErrorAt } }"""
+PROJECTIONS = """{ projectionStatus { name readModel status position lagEvents lagSeconds aheadEvents processedCount
+    lastProcessedAt deliveries failedDeliveries deadLetters lastError lastErrorAt } }"""
 _DASHBOARD = """totalEvents eventsPerMinute activeSagas totalCommands totalQueries systemHealth errorRate
     averageLatencyMs"""
 DASHBOARD = f"{{ dashboardStats {{ {_DASHBOARD} }} }}"
@@ -213,6 +214,28 @@ def test_a_projection_that_gets_no_messages_lags_behind(shop: ShopInMemory, mova
     shop.deliver = shop.hand_over
     shop.push("project_orders", shop.pushed("project_orders")[-1].body)
     assert projections(shop)["orders"]["lagEvents"] == 0
+
+
+def test_after_a_restore_a_read_model_is_ahead_until_it_is_mended(shop: ShopInMemory) -> None:
+    product, lost = shop.new_product(), str(uuid7())
+    shop.settle()
+    shop.engines.read_models.update("products", lost, lambda _: Change({"version": 3, "updated_at": datetime.now(UTC)}))
+    found = projections(shop)
+    assert (found["products"]["status"], found["products"]["aheadEvents"]) == ("AHEAD", 3)
+    assert found["products"]["lagEvents"] == 0
+    assert (found["categories"]["status"], found["categories"]["aheadEvents"]) == ("RUNNING", 0)
+    shop.command("adjust_stock", {"productId": product, "delta": 1})
+    shop.settle()
+    assert projections(shop)["products"]["aheadEvents"] == 3
+
+
+def test_events_that_are_applied_while_they_are_counted_are_no_lost_ones(shop: ShopInMemory) -> None:
+    shop.new_product()
+    shop.settle()
+    counts, late = shop.engines.event_log.counts, [EventCounts({}, 0, None)]
+    log = with_methods(shop.engines.event_log, counts=lambda: late.pop() if late else counts())
+    shop.engines.event_log = log
+    assert {one["aheadEvents"] for one in projections(shop).values()} == {0}
 
 
 def test_the_position_is_the_event_before_the_first_missing_one(shop: ShopInMemory) -> None:

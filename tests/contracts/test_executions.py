@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from uuid import UUID
@@ -9,13 +10,19 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from shared.config.settings import Settings
 from shared.dead_letters.memory import MemoryDeadLetters
-from shared.domain.errors import Unavailable
-from shared.monitoring.counts import MemoryCounts
+from shared.domain.errors import TimedOut, Unavailable
+from shared.monitoring.counts import MemoryCounts, PostgresCounts
 from shared.monitoring.executions import Execution, ExecutionFilter, Executions, MemoryExecutions, PostgresExecutions
+from shared.monitoring.metrics import exposition
 from shared.monitoring.recorder import Recorder
 from shared.postgres.pool import Pool
+from shared.runtime.engines import using
 from shared.sagas.memory import MemorySagaStore
+from tests.scrapes import values
+from tests.shop_in_memory import ShopInMemory
+from tests.stand_ins import raising, with_methods
 
 LAST_ID = UUID(int=2**128 - 1)
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -77,11 +84,114 @@ def test_old_executions_are_deleted_a_few_at_a_time(executions: Executions) -> N
     assert [one.recorded_at for one in executions.find(ExecutionFilter("command"))] == [NOW + timedelta(0, 4), before]
 
 
-def test_any_text_can_be_stored(command_pool: Pool) -> None:
+KEPT = ["\\u0000", "\\\\u0000", "\\\\\\u0000", "a\\ud800b", "\\x00", '"\\', "お茶 🍵", "\u2028", "\x01\x7f"]
+"""Texts that come back as they were; the first ones are a backslash, u and four zeros."""
+REPLACED = {"a\0b": "a\ufffdb", "\\\0": "\\\ufffd", "\ud800": "?", "\udc00\ud800": "??", "\0\\u0000": "\ufffd\\u0000"}
+
+
+@pytest.mark.parametrize(("text", "found"), [*zip(KEPT, KEPT, strict=True), *REPLACED.items()])
+def test_any_text_can_be_stored_and_stays_as_it_is(command_pool: Pool, text: str, found: str) -> None:
     store = PostgresExecutions(command_pool)
-    store.write([Execution("query", "a\0b", "success", 1, "c\0", "e\0", data={"term\0": "\0 \ud800 🍵"})])
-    (found,) = store.find(ExecutionFilter("query"))
-    assert "\0" not in found.name
+    others = [executed(n) for n in range(3)]
+    data = {
+        "asked": {"searchTerm": text, text: [text, {"in": (text,)}]},
+        "numbers": [float("nan"), float("-inf"), 1e300],
+    }
+    asked = Execution("query", f"a {text}", "success", 1, f"c {text}", f"e {text}", f"s {text}", data)
+    store.write([others[0], asked, *others[1:]])
+    assert store.find(ExecutionFilter("command")) == others[::-1]
+    (one,) = store.find(ExecutionFilter("query"))
+    assert (one.name, one.correlation_id, one.error, one.subject) == (
+        f"a {found}",
+        f"c {found}",
+        f"e {found}",
+        f"s {found}",
+    )
+    assert one.data["asked"] == {"searchTerm": found, found: [found, {"in": [found]}]}
+    assert one.data["numbers"] == ["nan", "-inf", 1e300]
+
+
+def test_a_search_for_any_text_erases_nothing_of_other_clients(
+    event_store_url: str, command_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
+    urls = {"event_store_url": event_store_url, "command_database_url": command_url}
+    shop = ShopInMemory(Settings(profile="postgres", **urls))  # type: ignore[arg-type]
+    with using(shop.engines):
+        category = shop.ask('mutation { createCategory(input: {name: "お茶"}) { id } }')["createCategory"]["id"]
+        for text in (*KEPT, "a\0b", "\0\\u0000"):
+            shop.graphql("query ($term: String!) { searchProducts(searchTerm: $term) { id } }", {"term": text})
+        shop.settle()
+        shop.engines.recorder.flush()
+        entries = shop.ask("{ queryExecutions(limit: 1000) { queryType queryParams } }")["queryExecutions"]
+        terms = [one["queryParams"]["searchTerm"] for one in entries if one["queryType"] == "searchProducts"]
+        assert set(KEPT) <= set(terms)
+        (command,) = shop.ask("{ commandExecutions { aggregateId status } }")["commandExecutions"]
+        assert command == {"aggregateId": category, "status": "success"}
+        shop.close()
+
+
+class Dropped:
+    """Tells how many executions have been dropped since this object was made."""
+
+    def __init__(self) -> None:
+        self._before = self._now()
+
+    def __call__(self) -> dict[tuple[str, ...], float]:
+        now = self._now()
+        return {
+            labels: now[labels] - self._before.get(labels, 0)
+            for labels in now
+            if now[labels] > self._before.get(labels, 0)
+        }
+
+    def _now(self) -> dict[tuple[str, ...], float]:
+        return values(exposition([])).get("shop_executions_dropped_total", {})
+
+
+@pytest.mark.parametrize(("good", "bad"), [(0, 1), (1, 1), (5, 4), (700, 3)])
+def test_an_execution_that_the_database_refuses_is_dropped_alone(command_pool: Pool, good: int, bad: int) -> None:
+    store, dropped = PostgresExecutions(command_pool), Dropped()
+    recorder = Recorder(store, PostgresCounts(command_pool), every=60)
+    refused = [replace(executed(n), milliseconds=2**70, name="CancelOrder") for n in range(bad)]
+    for execution in (executed(0), *refused, *(executed(n) for n in range(good))):
+        recorder.record(execution)
+    recorder.flush()
+    recorder.close()
+    assert len(store.find(ExecutionFilter("command", limit=1000))) == good + 1
+    assert dropped() == {("history", "MALFORMED"): bad, ("counts", "MALFORMED"): bad}
+    ever = PostgresCounts(command_pool).executions().ever
+    assert {name: tally.count for (_, name), tally in ever.items()} == {"CreateOrder": good + 1}
+
+
+def test_after_a_refused_count_the_next_ones_are_counted(command_pool: Pool) -> None:
+    recorder = Recorder(PostgresExecutions(command_pool), PostgresCounts(command_pool), every=60)
+    for n in range(3):
+        recorder.record(replace(executed(n), milliseconds=2**70, name="CancelOrder"))
+        recorder.record(executed(n))
+        recorder.flush()
+    recorder.close()
+    ever = PostgresCounts(command_pool).executions().ever
+    assert {name: tally.count for (_, name), tally in ever.items()} == {"CreateOrder": 3}
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(Unavailable("down"), "UNAVAILABLE"), (TimedOut("slow"), "UNAVAILABLE"), (KeyError(), "FAILED")],
+)
+def test_whatever_a_write_raises_the_dropped_ones_are_counted_and_the_counts_come_later(
+    error: Exception, reason: str
+) -> None:
+    stored, dropped = counts(), Dropped()
+    failing = [with_methods(MemoryExecutions(), write=raising(error)), with_methods(stored, add=raising(error))]
+    recorder = Recorder(failing[0], failing[1], every=0.01)
+    for n in range(5):
+        recorder.record(executed(n))
+        recorder.flush()
+    assert dropped() == {("history", reason): 5}
+    vars(failing[1]).pop("add")
+    recorder.close()
+    assert stored.executions().ever_of("command").count == 5
 
 
 def counts() -> MemoryCounts:
@@ -114,13 +224,15 @@ class Failing(MemoryExecutions):
 def test_recording_never_waits_and_drops_what_does_not_fit_the_queue() -> None:
     slow = Slow()
     recorder = Recorder(slow, counts(), every=0.01, queue_size=20)
-    started = time.monotonic()
+    dropped, started = Dropped(), time.monotonic()
     for n in range(2000):
         recorder.record(executed(n))
     assert time.monotonic() - started < 1
     slow.go.set()
     recorder.close()
-    assert 20 <= len(slow.find(ExecutionFilter("command", limit=5000))) < 2000
+    written = len(slow.find(ExecutionFilter("command", limit=5000)))
+    assert 20 <= written < 2000
+    assert dropped() == {("history", "FULL"): 2000 - written}
 
 
 def test_after_a_failure_the_next_executions_are_written() -> None:

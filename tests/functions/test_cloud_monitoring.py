@@ -9,26 +9,20 @@ from typing import Any
 
 import grpc
 import pytest
+from google.api.label_pb2 import LabelDescriptor
 from google.api.metric_pb2 import MetricDescriptor
 from google.auth.exceptions import DefaultCredentialsError
-from google.cloud.monitoring_v3 import (
-    CreateMetricDescriptorRequest,
-    CreateTimeSeriesRequest,
-    ListMetricDescriptorsRequest,
-    ListMetricDescriptorsResponse,
-    TimeSeries,
-)
+from google.cloud.monitoring_v3 import CreateTimeSeriesRequest, TimeSeries
 from google.protobuf.empty_pb2 import Empty
 
 from shared.monitoring import reports
 from shared.monitoring.health import Checkup
-from shared.monitoring.metrics import METRICS, Sample
-from shared.monitoring.reports import descriptor, read_samples
+from shared.monitoring.metrics import Metric, Sample, metrics
+from shared.monitoring.reports import read_samples
 from tests.shop_in_memory import ShopInMemory
 from tests.stand_ins import raising, with_methods
 
 PROJECT = "projects/shop-local"
-OURS = 'metric.type = starts_with("custom.googleapis.com/shop/")'
 KIND, VALUE = MetricDescriptor.MetricKind, MetricDescriptor.ValueType
 
 
@@ -40,30 +34,26 @@ class Refused(Exception):
         self.code = code
 
 
+def descriptor(metric: Metric) -> MetricDescriptor:
+    """Return what terraform/metrics.tf makes of an entry of metrics.yaml."""
+    return MetricDescriptor(
+        type=f"custom.googleapis.com/shop/{metric.name.removeprefix('shop_')}",
+        metric_kind="CUMULATIVE" if metric.kind == "counter" else "GAUGE",
+        value_type="INT64" if metric.unit == "1" else "DOUBLE",
+        labels=[LabelDescriptor(key=label) for label in metric.labels],
+    )
+
+
 class CloudMonitoring:
-    """Stores what it is sent. `calls`: the methods that were called. `forbidden`: methods that the
-    caller lacks the right to."""
+    """Knows the metrics that Terraform describes, and stores what it is sent. `calls`: the methods that
+    were called. `forbidden`: methods that the caller lacks the right to."""
 
     def __init__(self) -> None:
-        self.descriptors: dict[str, MetricDescriptor] = {}
+        described = [descriptor(metric) for metric in metrics().values() if metric.known_to == "stores"]
+        self.descriptors = {one.type: one for one in described}
         self.points: dict[str, list[TimeSeries]] = {}
         self.calls: list[str] = []
         self.forbidden: set[str] = set()
-
-    def ListMetricDescriptors(self, asked: ListMetricDescriptorsRequest) -> Any:  # noqa: N802
-        assert (asked.name, asked.filter) == (PROJECT, OURS)
-        return ListMetricDescriptorsResponse(metric_descriptors=list(self.descriptors.values()))
-
-    def CreateMetricDescriptor(self, asked: CreateMetricDescriptorRequest) -> MetricDescriptor:  # noqa: N802
-        made: MetricDescriptor = asked.metric_descriptor
-        if asked.name != PROJECT or not re.fullmatch(r"custom\.googleapis\.com(/[a-z][a-z0-9_]{0,99})+", made.type):
-            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "the name is not one that a metric may have")
-        if not made.metric_kind or not made.value_type:
-            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "kind and value type are required")
-        if made.type in self.descriptors:
-            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "it is known")
-        self.descriptors[made.type] = made
-        return made
 
     def CreateTimeSeries(self, asked: CreateTimeSeriesRequest) -> Empty:  # noqa: N802
         if asked.name != PROJECT or not 0 < len(asked.time_series) <= 200:
@@ -125,12 +115,7 @@ def _handler(cloud: CloudMonitoring, name: str, request: Any) -> grpc.RpcMethodH
 def cloud(shop: ShopInMemory) -> Iterator[CloudMonitoring]:
     cloud = CloudMonitoring()
     shop.engines.checkup = Checkup(keep_seconds=0)
-    methods = {
-        "ListMetricDescriptors": ListMetricDescriptorsRequest,
-        "CreateMetricDescriptor": CreateMetricDescriptorRequest,
-        "CreateTimeSeries": CreateTimeSeriesRequest,
-    }
-    handlers = {name: _handler(cloud, name, request) for name, request in methods.items()}
+    handlers = {"CreateTimeSeries": _handler(cloud, "CreateTimeSeries", CreateTimeSeriesRequest)}
     server = grpc.server(ThreadPoolExecutor(4))
     service = "google.monitoring.v3.MetricService"
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
@@ -155,7 +140,7 @@ def test_the_metrics_of_the_stores_are_written_to_cloud_monitoring(shop: ShopInM
     assert cloud.values("dead_letters_pending") == {(): 0}
     assert set(cloud.values("projection_lag_seconds")) == {("categories",), ("products",), ("orders",)}
     written = {series.metric.type for many in cloud.points.values() for series in many}
-    known_to_stores = {metric.name for metric in METRICS.values() if metric.known_to == "stores"}
+    known_to_stores = {metric.name for metric in metrics().values() if metric.known_to == "stores"}
     assert {name.rpartition("/")[2] for name in written} == {name.removeprefix("shop_") for name in known_to_stores}
     assert len(written) == len(cloud.descriptors)
 
@@ -168,23 +153,12 @@ def test_counters_are_cumulative_from_one_beginning_and_all_else_is_a_gauge(
         assert shop.call("report_metrics").status_code == 200
     for name, made in cloud.descriptors.items():
         assert (made.metric_kind == KIND.CUMULATIVE) == name.endswith("_total")
-        assert (made.unit, made.value_type) == (
-            ("s", VALUE.DOUBLE) if name.endswith("_seconds") else ("1", VALUE.INT64)
-        )
+        assert made.value_type == (VALUE.DOUBLE if name.endswith("_seconds") else VALUE.INT64)
+        assert re.fullmatch(r"custom\.googleapis\.com(/[a-z][a-z0-9_]{0,99})+", name)
     first, second = (one.points[0] for key, many in cloud.points.items() if "CategoryCreated" in key for one in many)
     assert (first.value.int64_value, second.value.int64_value) == (1, 2)
     assert first.interval.start_time == second.interval.start_time
     assert abs(datetime.now(UTC) - second.interval.end_time) < timedelta(minutes=1)
-
-
-def test_only_unknown_metrics_are_described_and_only_once(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
-    known = descriptor(METRICS["shop_sagas"])
-    cloud.descriptors[known.type] = known
-    for _ in range(3):
-        assert shop.call("report_metrics").status_code == 200
-    of_stores = [metric for metric in METRICS.values() if metric.known_to == "stores"]
-    assert cloud.calls.count("CreateMetricDescriptor") == len(of_stores) - 1
-    assert cloud.calls.count("ListMetricDescriptors") == 1
 
 
 @pytest.fixture
@@ -202,7 +176,7 @@ def test_no_request_has_more_than_two_hundred_series(
     assert len(cloud.points) == 401
 
 
-@pytest.mark.parametrize("method", ["ListMetricDescriptors", "CreateMetricDescriptor", "CreateTimeSeries"])
+@pytest.mark.parametrize("method", ["CreateTimeSeries"])
 def test_an_account_that_may_not_write_learns_which_role_it_lacks(
     shop: ShopInMemory, cloud: CloudMonitoring, method: str
 ) -> None:

@@ -15,6 +15,7 @@ import flask
 import httpx
 import psycopg
 import pytest
+from google.cloud.pubsub_v1 import PublisherClient
 
 from scripts.local.topology import create_topology
 from shared.config.manifest import ROOT, Function, manifest
@@ -186,6 +187,41 @@ def test_a_hanging_dependency_is_reported_in_time_and_delays_no_other_check(
     )
 
 
+@pytest.mark.parametrize("missing", [manifest().topics[0], manifest().topics[7], manifest().topics[-1]])
+def test_every_topic_of_the_manifest_is_looked_up(shop: ShopInMemory, missing: str) -> None:
+    shop.engines.publisher = with_methods(shop.engines.publisher, has_topic=lambda topic: topic != missing)
+    for function in ("graphql", "create_order", "relay_outbox"):
+        answer = got(shop, function, "/health/ready")
+        found = by_name(answer.json())["pubsub"]
+        assert (answer.status_code, found["status"]) == (503, "UNHEALTHY")
+        assert f"lacks 1 topics: {missing};" in found["message"]
+
+
+def test_topics_are_looked_up_at_the_same_time_and_none_while_the_broker_is_down(shop: ShopInMemory) -> None:
+    asked: list[str] = []
+
+    def slow(topic: str) -> bool:
+        asked.append(topic)
+        time.sleep(0.05)
+        return True
+
+    shop.engines.publisher = with_methods(shop.engines.publisher, has_topic=slow)
+    shop.engines.checkup = Checkup(keep_seconds=0)
+    began = time.monotonic()
+    assert got(shop, "create_order", "/health/ready").status_code == 200
+    assert time.monotonic() - began < 0.05 * len(asked) * 0.6
+    assert sorted(asked) == sorted(manifest().topics)
+
+    def down(topic: str) -> bool:
+        asked.append(topic)
+        raise Unavailable("down")
+
+    asked.clear()
+    shop.engines.publisher = with_methods(shop.engines.publisher, has_topic=down)
+    assert got(shop, "create_order", "/health/ready").status_code == 503
+    assert len(asked) == 1
+
+
 def test_while_a_check_hangs_further_requests_start_no_thread(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, hang: Callable[..., Any]
 ) -> None:
@@ -282,8 +318,7 @@ def on_real_engines(**settings: Any) -> Iterator[Engines]:
 @pytest.fixture
 def real(event_store_url: str, command_url: str, pubsub: str, firestore: str) -> Iterator[Engines]:
     project = f"health-{time.time_ns()}"
-    alone = replace(manifest().all_subscriptions[0], dead_letter_topic=None)
-    create_topology(project, [alone], lambda _: "http://127.0.0.1:9")
+    create_topology(project, manifest().all_subscriptions, lambda _: "http://127.0.0.1:9")
     urls = {"event_store_url": event_store_url, "command_database_url": command_url}
     with on_real_engines(project_id=project, health_check_seconds=10, **urls) as engines:
         yield engines
@@ -309,6 +344,15 @@ def test_a_database_that_was_not_migrated_is_not_ready(real: Engines, event_stor
     assert status == 503
     assert "scripts/migrate" in by_name(report)["event_store"]["message"]
     assert by_name(report)["pubsub"]["status"] == "HEALTHY"
+
+
+def test_each_missing_topic_is_named(real: Engines) -> None:
+    for topic in ("order-events", "project-orders.order-events.dead"):
+        PublisherClient().delete_topic(topic=f"projects/{real.settings.project_id}/topics/{topic}")
+    status, report = ready("create_order")
+    found = by_name(report)["pubsub"]
+    assert (status, found["status"]) == (503, "UNHEALTHY")
+    assert "lacks 2 topics: order-events, project-orders.order-events.dead;" in found["message"]
 
 
 def test_a_broker_without_topics_is_not_ready(real: Engines) -> None:

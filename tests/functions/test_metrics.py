@@ -9,6 +9,7 @@ from uuid import UUID
 
 import flask
 import httpx
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,9 +25,10 @@ from shared.domain.errors import Unavailable
 from shared.event_store.protocol import Append, EventRecord
 from shared.messaging.envelope import Message, Publishable, Push, PushedMessage
 from shared.monitoring.health import Checkup
-from shared.monitoring.metrics import METRICS, TEXT, Sample, count, exposition, label_values, observe
+from shared.monitoring.metrics import TEXT, Sample, count, exposition, label_values, metrics, observe
 from shared.monitoring.reports import collectors, read_samples
 from shared.observability.context import fresh
+from shared.read_models.documents import READ_MODELS
 from shared.read_models.protocol import Change
 from shared.runtime.engines import Engines, using
 from shared.sagas.definition import Progress, SagaStatus
@@ -62,24 +64,24 @@ class Counted:
 
 
 def test_every_metric_has_a_prometheus_name_and_the_unit_that_the_name_says() -> None:
-    for metric in METRICS.values():
+    for metric in metrics().values():
         assert re.fullmatch("shop_[a-z]+(_[a-z]+)*", metric.name)
         assert (metric.unit == "s") == metric.name.endswith("_seconds")
         assert (metric.kind == "counter") == metric.name.endswith("_total")
         assert set(metric.labels) <= set(LABELS) and len(set(metric.labels)) == len(metric.labels)
         assert re.fullmatch(r"[^|.\n]{10,120}", metric.help)
-    assert set().union(*(metric.labels for metric in METRICS.values())) == set(LABELS)
+    assert set().union(*(metric.labels for metric in metrics().values())) == set(LABELS)
 
 
 def test_no_metric_can_have_many_series() -> None:
-    assert max(metric.most_series for metric in METRICS.values()) < 1000
-    assert sum(metric.most_series for metric in METRICS.values()) < 3000
+    assert max(metric.most_series for metric in metrics().values()) < 1000
+    assert sum(metric.most_series for metric in metrics().values()) < 3000
 
 
 def test_the_readme_and_prometheus_describe_each_metric_alike(shop: ShopInMemory) -> None:
     in_use(shop)
     families = {family.name: family for family in text_string_to_metric_families(got(shop, "report_metrics").text)}
-    for metric in METRICS.values():
+    for metric in metrics().values():
         family = families.pop(metric.name.removesuffix("_total"))
         assert (family.type, family.documentation) == (metric.kind, metric.help)
         rows = [line for line in MONITORING_PAGE.read_text().splitlines() if re.match(rf"\| \*?`{metric.name}`", line)]
@@ -92,15 +94,17 @@ def test_the_readme_and_prometheus_describe_each_metric_alike(shop: ShopInMemory
 
 
 def in_use(shop: ShopInMemory) -> None:
-    """Do something that each metric counts."""
+    """Do something that each metric counts, or count it."""
     shop.new_order(shop.new_product())
     shop.settle()
     shop.ask("{ products { id } }")
     shop.graphql("{ nothing }")
     shop.call("relay_outbox")
-    for metric in METRICS.values():
+    for metric in metrics().values():
         if metric.name == "shop_scrape_errors_total":
             count(metric.name, "events")
+        if metric.name == "shop_executions_dropped_total":
+            count(metric.name, "history", "FULL")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
@@ -213,10 +217,10 @@ def test_a_breaker_shows_its_state(shop: ShopInMemory) -> None:
                 raise Unavailable("down")
 
 
-@given(st.sampled_from(sorted(METRICS)), st.lists(st.text(), min_size=3, max_size=3))
+@given(st.sampled_from(sorted(metrics())), st.lists(st.text(), min_size=3, max_size=3))
 @settings(deadline=None)
 def test_no_unforeseen_label_makes_a_new_series(name: str, labels: list[str]) -> None:
-    metric = METRICS[name]
+    metric = metrics()[name]
     chosen = labels[: len(metric.labels)]
     foreseen = all(value in LABELS[label] for label, value in zip(metric.labels, chosen, strict=True))
     match metric.kind, metric.known_to:
@@ -278,7 +282,9 @@ def happened(engines: Engines, stream: str, version: int, kind: str, seconds_ago
 def test_an_empty_shop_shows_zeros(engines: Engines) -> None:
     found = read(engines)
     assert {name for name, *_ in found} == {
-        metric.name for metric in METRICS.values() if metric.known_to == "stores" and metric.name != "shop_events_total"
+        metric.name
+        for metric in metrics().values()
+        if metric.known_to == "stores" and metric.name != "shop_events_total"
     }
     assert set(found.values()) == {0}
 
@@ -335,7 +341,7 @@ def test_pending_dead_letters_are_counted(engines: Engines) -> None:
 
 
 def applied(engines: Engines, collection: str, key: str, version: int) -> None:
-    engines.read_models.update(collection, key, lambda _: Change({"version": version}))
+    engines.read_models.update(collection, key, lambda _: Change({"version": version, "updated_at": datetime.now(UTC)}))
 
 
 def test_a_read_model_lags_by_the_events_it_has_not_applied(engines: Engines) -> None:
@@ -361,6 +367,43 @@ def test_a_read_model_lags_by_the_events_it_has_not_applied(engines: Engines) ->
     assert (lag("orders"), lag("products"), lag("categories")) == ((0, 0), (0, 0), (1, 200))
     applied(engines, "category_members", product, 1)
     assert lag("categories") == (0, 0)
+
+
+def test_a_read_model_is_ahead_by_the_events_that_the_event_store_lost(engines: Engines) -> None:
+    kept, lost, product = (str(uuid7()) for _ in range(3))
+    happened(engines, f"order-{kept}", 1, "OrderCreated")
+    happened(engines, f"product-{product}", 1, "ProductCreated")
+    ahead = [("shop_projection_ahead_events", name) for name in READ_MODELS]
+    applied(engines, "orders", kept, 1)
+    assert [read(engines)[series] for series in ahead] == [0, 0, 0]
+    applied(engines, "orders", kept, 3)
+    applied(engines, "orders", lost, 2)
+    applied(engines, "category_members", product, 2)
+    found = read(engines)
+    assert {name: found[series] for name, series in zip(READ_MODELS, ahead, strict=True)} == {
+        "categories": 1,
+        "products": 0,
+        "orders": 4,
+    }
+
+
+def test_a_transaction_holds_back_the_log_and_makes_no_read_model_seem_ahead(
+    on_postgres: Engines, event_store_url: str, command_url: str
+) -> None:
+    order = str(uuid7())
+    with psycopg.connect(command_url) as elsewhere:
+        elsewhere.execute("SELECT pg_current_xact_id()")
+        happened(on_postgres, f"order-{order}", 1, "OrderCreated")
+        applied(on_postgres, "orders", order, 1)
+        time.sleep(1.1)
+        found = read(on_postgres)
+        assert found["shop_log_transaction_age_seconds",] >= 1
+        assert found["shop_log_events_held_back",] == 1
+        assert ("shop_events_total", "OrderCreated") not in found
+        assert found["shop_projection_ahead_events", "orders"] == 0
+    found = read(on_postgres)
+    assert (found["shop_log_transaction_age_seconds",], found["shop_log_events_held_back",]) == (0, 0)
+    assert found["shop_events_total", "OrderCreated"] == 1
 
 
 def test_the_lag_of_one_kind_of_stream_is_seen_among_any_number_of_others(engines: Engines) -> None:
@@ -391,6 +434,7 @@ def test_no_id_is_in_any_metric(shop: ShopInMemory) -> None:
 
 READ_BY: dict[str, tuple[str, str]] = {
     "events": ("event_log", "counts"),
+    "log": ("event_log", "held_back"),
     "sagas": ("sagas", "counts"),
     "dead_letters": ("dead_letters", "pending"),
     "orders": ("queries", "get_many"),
@@ -414,7 +458,8 @@ def test_a_store_that_fails_is_missing_and_counted_and_all_others_are_shown(
     assert (
         missing
         == {
-            "events": {"shop_events_total"},
+            "events": {"shop_events_total", "shop_projection_ahead_events"},
+            "log": {"shop_log_transaction_age_seconds", "shop_log_events_held_back", "shop_projection_ahead_events"},
             "sagas": {"shop_sagas", "shop_saga_oldest_age_seconds", "shop_sagas_overdue"},
             "dead_letters": {"shop_dead_letters_pending"},
             "orders": {"shop_projection_lag_streams", "shop_projection_lag_seconds"},

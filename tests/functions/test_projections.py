@@ -21,6 +21,7 @@ from shared.domain.aggregate import Aggregate, Lifecycle, Ref
 from shared.domain.order import AGGREGATE_OF
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
+from shared.event_store.memory import MemoryEventLog, MemoryEventStore
 from shared.event_store.protocol import EventStore, LogEntry
 from shared.read_models.documents import (
     CATEGORIES,
@@ -380,7 +381,7 @@ def test_a_projection_must_keep_all_collections_of_its_read_model() -> None:
 
 @pytest.mark.parametrize("collection", ["things", "generations", ""])
 def test_a_query_of_an_undeclared_collection_does_not_wait_for_nothing(collection: str) -> None:
-    queries = ConsistentQueries(MemoryReadModels(), {f"product-{uuid7()}": 1}, 0.0)
+    queries = ConsistentQueries(MemoryReadModels(), {f"product-{uuid7()}": 1}, 0.0, MemoryEventLog(MemoryEventStore()))
     with pytest.raises(LookupError, match="is not declared"):
         asyncio.run(queries.get_many(collection, ["1"]))
 

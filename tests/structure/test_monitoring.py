@@ -4,25 +4,43 @@ import re
 from pathlib import Path
 
 import pytest
-from google.api.metric_pb2 import MetricDescriptor
+import yaml
 from graphql import build_schema, parse, validate
 
+from scripts.local.bench_soak import Reading, growth
 from shared.config.manifest import ROOT, manifest
-from shared.monitoring.metrics import METRICS
-from shared.monitoring.reports import descriptor
+from shared.monitoring.metrics import Metric, metrics
 
-KIND, VALUE = MetricDescriptor.MetricKind, MetricDescriptor.ValueType
 TERRAFORM = ROOT / "terraform"
 ALERTS = [TERRAFORM / "alerts.tf", TERRAFORM / "slo.tf"]
-OF_STORES = [metric for metric in METRICS.values() if metric.known_to == "stores"]
+OF_STORES = [metric for metric in metrics().values() if metric.known_to == "stores"]
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "grown"),
+    [
+        ([100, 150, 200, 220, *16 * [224]], 0),
+        ([100 + 10 * n for n in range(20)], 0.47),
+        ([*8 * [100], *12 * [90]], -0),
+        ([*8 * [100], 224, *11 * [100]], 0),
+    ],
+)
+def test_a_soak_finds_growth_after_the_warm_up_only(megabytes: list[float], grown: float) -> None:
+    readings = [Reading(float(n), megabytes, n) for n, megabytes in enumerate(megabytes)]
+    assert growth(readings, warm_up=0.4) == pytest.approx(grown, abs=0.08)
 
 
 def table() -> dict[str, tuple[str, str, list[str], str]]:
-    """Return kind, unit, labels and description of each metric, found with Terraform's expression."""
-    (pattern,) = re.findall(r'metric_table = regexall\(\s*"(.*)",\n', (TERRAFORM / "metrics.tf").read_text())
-    source = (ROOT / "shared" / "monitoring" / "metrics.py").read_text()
-    found = re.findall(pattern.replace("\\\\", "\\"), source)
-    return {name: (kind, unit, labels.split(), purpose) for name, kind, unit, labels, purpose in found}
+    """Return kind, unit, labels and description of each metric of the stores, from the file that Terraform reads."""
+    source = (TERRAFORM / "metrics.tf").read_text()
+    (file,) = re.findall(r'metric_table = yamldecode\(file\("\$\{path.module}/\.\./(.*)"\)\)', source)
+    found = {
+        name: one for name, one in yaml.safe_load((ROOT / file).read_text()).items() if one["known_to"] == "stores"
+    }
+    return {
+        name.removeprefix("shop_"): (one["kind"], one["unit"], one["labels"], one["help"])
+        for name, one in found.items()
+    }
 
 
 def test_terraform_finds_every_metric_of_the_stores_and_no_other() -> None:
@@ -30,15 +48,10 @@ def test_terraform_finds_every_metric_of_the_stores_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("metric", OF_STORES, ids=lambda metric: metric.name)
-def test_terraform_describes_a_metric_as_report_metrics_does(metric: object) -> None:
-    """With different words, each would overwrite the other's description, or one would be refused."""
-    described = descriptor(metric)  # type: ignore[arg-type]
-    name = described.type.removeprefix("custom.googleapis.com/shop/")
-    kind, unit, labels, purpose = table()[name]
-    assert described.metric_kind == {"counter": KIND.CUMULATIVE, "gauge": KIND.GAUGE}[kind]
-    assert described.value_type == {"1": VALUE.INT64, "s": VALUE.DOUBLE}[unit]
-    assert (described.unit, described.description, described.display_name) == (unit, purpose, f"shop_{name}")
-    assert [label.key for label in described.labels] == labels
+def test_terraform_describes_a_metric_as_the_code_counts_it(metric: Metric) -> None:
+    kind, unit, labels, purpose = table()[metric.name.removeprefix("shop_")]
+    assert (kind, unit, tuple(labels), purpose) == (metric.kind, metric.unit, metric.labels, metric.help)
+    assert kind in ("counter", "gauge") and unit in ("1", "s")
 
 
 def test_alerts_use_labels_that_the_metric_has() -> None:
@@ -46,7 +59,7 @@ def test_alerts_use_labels_that_the_metric_has() -> None:
     named = re.findall(r'local\.of_shop\["(\w+)"\].*?metric\.labels?\.(\w+)(?:=\\"(\w+))?', text)
     assert {name for name, _, _ in named} >= {"sagas", "outbox_oldest_age_seconds", "projection_lag_seconds"}
     for name, label, _ in named:
-        assert label in METRICS[f"shop_{name}"].labels
+        assert label in metrics()[f"shop_{name}"].labels
 
 
 @pytest.mark.parametrize("file", ALERTS, ids=lambda file: file.name)

@@ -18,7 +18,7 @@ from shared.dead_letters.protocol import Trouble
 from shared.domain.errors import ShopError, TimedOut
 from shared.event_store.protocol import EventCounts, PositionedEvent
 from shared.monitoring.counts import ExecutionTotals, Tally
-from shared.monitoring.lag import LOOKED_AT, Lag, lag
+from shared.monitoring.lag import LOOKED_AT, Lag, at_most, lag
 from shared.monitoring.reports import EVENT_TYPES, monitoring_client, monitoring_errors
 from shared.read_models.documents import sources_of
 from shared.read_models.generations import Generations
@@ -79,7 +79,8 @@ async def _read(engines: Engines, queries: Queries) -> Sequence[Fields]:
     def newest(source: str) -> Coroutine[Any, Any, Sequence[PositionedEvent]]:
         return from_stores(engines.event_log.recent, LOOKED_AT, EVENT_TYPES[source])
 
-    lags = await asyncio.gather(*(lag(queries, function.read_model, events, newest) for function in functions))
+    most = partial(from_stores, at_most, engines.event_log)
+    lags = await asyncio.gather(*(lag(queries, function.read_model, events, newest, most) for function in functions))
     return [
         _projection(function, behind, executions, troubles)
         | {"generations": _generations(function.read_model, generations, events)}
@@ -104,6 +105,7 @@ def _projection(
         "position": behind.position,
         "lag_events": behind.events,
         "lag_seconds": behind.seconds,
+        "ahead_events": behind.ahead,
         "processed_count": behind.applied,
         "last_processed_at": delivered.succeeded_at,
         "deliveries": delivered.count,
@@ -120,6 +122,8 @@ def _generations(read_model: str, known: Mapping[str, Generations], events: Even
 
 
 def _status(behind: Lag, failed_at: datetime | None) -> str:
+    if behind.ahead:
+        return "AHEAD"
     if not behind.events:
         return "RUNNING"
     if failed_at and (behind.since is None or failed_at >= behind.since - _CLOCK_SKEW):
