@@ -266,7 +266,7 @@ def test_concurrent_writes_are_all_counted(command_pool: Pool) -> None:
     assert {status: number for status, number in records.sagas.items() if number} == {"COMPLETED": 80}
 
 
-def test_what_was_there_before_anybody_counted_is_counted_by_the_migration(empty_database: str) -> None:
+def test_the_migration_counts_the_records_that_are_there(empty_database: str) -> None:
     migrate_as_previously(empty_database, "command_database", below="0006")
     with psycopg.connect(empty_database) as connection:
         for status, command in [("FAILED", "ReleaseInventory"), ("FAILED", "FailOrder"), ("STARTED", "CancelShipping")]:

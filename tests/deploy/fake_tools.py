@@ -34,7 +34,7 @@ MIGRATION = "google_cloud_run_v2_job.migrate"
 SERVICE = "google_cloud_run_v2_service.function"
 ALL = [*BUILD, *DATA, SIGN_IN, *EARLY, MIGRATION, SERVICE]
 NEEDED = {MIGRATION: [*DATA, MIGRATION]}
-"""What a target brings along."""
+"""The resources that a target includes."""
 
 
 class Refused(Exception):
@@ -42,7 +42,7 @@ class Refused(Exception):
 
 
 def run(cloud: Json, name: str, arguments: list[str]) -> str:
-    """What the command prints. Raises Refused."""
+    """Return the output of the command. Raises Refused."""
     said = " ".join([name, *(one for one in arguments if not one.startswith("-"))])
     cloud["calls"].append(" ".join([name, *arguments]))
     if cloud["fail"] and said.startswith(cloud["fail"]):
@@ -114,7 +114,7 @@ def execute(cloud: Json, job: str) -> str:
 
 
 def terraform(cloud: Json, said: str, arguments: list[str]) -> str:
-    """Every resource is but its image, or `there` where it has none."""
+    """Represent a resource by its image, or by `there` if it has none."""
     match said.split()[1:]:
         case ["version"]:
             return json.dumps({"terraform_version": cloud["terraform"]})

@@ -21,7 +21,7 @@ ORDER = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { ord
 
 
 class Counted:
-    """How many documents projections read and wrote."""
+    """Return how many documents the projections read and wrote."""
 
     def __init__(self, shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reads = self.writes = 0
@@ -73,7 +73,7 @@ def test_an_order_makes_the_shop_do_what_the_model_counts(
 
 
 def size(message: Json) -> int:
-    """As Pub/Sub counts it: the data, and the attributes with their names."""
+    """Return the size that Pub/Sub bills: the data, and the attributes with their names."""
     return len(message["data"]) * 3 // 4 + sum(len(name) + len(value) for name, value in message["attributes"].items())
 
 
@@ -101,7 +101,7 @@ def test_everything_that_is_used_has_a_price_and_everything_that_has_one_is_used
     )
 
 
-def test_what_runs_by_the_clock_is_counted() -> None:
+def test_scheduled_functions_are_counted() -> None:
     every_minute = sum(
         one.schedule is not None and one.schedule.cron == "* * * * *" for one in manifest().functions.values()
     )

@@ -1,4 +1,4 @@
-"""scripts/deploy as a person runs it, with a gcloud and a terraform that are made up."""
+"""scripts/deploy as an operator runs it, with fakes of gcloud and terraform."""
 
 import json
 import os
@@ -115,7 +115,7 @@ class Google(BaseHTTPRequestHandler):
 
 @dataclass
 class Cloud:
-    """What is in the project, and a way to deploy into it from a copy of the repository."""
+    """The resources of the project; deploys into it from a copy of the repository."""
 
     root: Path
     file: Path
@@ -151,7 +151,7 @@ class Cloud:
         )
 
     def called(self, *beginnings: str) -> list[str]:
-        """Which of these were called, in their order."""
+        """Return which of these were called, in order."""
         return [found for call in self["calls"] for found in beginnings if plainly(call).startswith(found)]
 
 
@@ -264,7 +264,7 @@ def test_a_failed_migration_leaves_the_old_code_serving(cloud: Cloud) -> None:
     assert cloud["applied"][SERVICE] == old != cloud["applied"][MIGRATION]
 
 
-def test_terraform_is_left_to_end_well_when_somebody_interrupts(cloud: Cloud) -> None:
+def test_an_interrupt_lets_terraform_finish(cloud: Cloud) -> None:
     cloud.set(slow="terraform apply")
     command = [sys.executable, str(cloud.root / "scripts" / "deploy"), PROJECT, "--yes"]
     with subprocess.Popen(command, env=cloud.environment(), start_new_session=True, stderr=subprocess.PIPE) as running:
@@ -300,7 +300,9 @@ def test_nothing_is_done_before_everything_that_is_missing_is_said(cloud: Cloud,
         ({"account": "ci@shop-test-1.iam.gserviceaccount.com"}, "--admin-email"),
     ],
 )
-def test_what_is_missing_is_said_with_the_command_that_fixes_it(cloud: Cloud, change: Any, told: str) -> None:
+def test_every_missing_requirement_is_reported_with_the_command_that_provides_it(
+    cloud: Cloud, change: Any, told: str
+) -> None:
     cloud.set(**change)
     done = cloud.deploy("--yes")
     assert done.returncode == 1
@@ -334,7 +336,7 @@ def test_in_prod_no_order_is_placed_unless_asked_for(cloud: Cloud) -> None:
     assert [one["job"] for one in cloud["executed"]][-1] == "shop-smoke"
 
 
-def test_what_was_said_once_need_not_be_said_again(cloud: Cloud) -> None:
+def test_options_are_remembered(cloud: Cloud) -> None:
     said = ("--region", "europe-west1", "--environment", "prod", "--admin-email", "boss@example.com")
     assert cloud.deploy("--yes", *said).returncode == 0
     cloud.set(account="ci@shop-test-1.iam.gserviceaccount.com")
@@ -370,7 +372,7 @@ def test_a_dry_run_prints_every_command_and_calls_none(cloud: Cloud, tmp_path: P
     "arguments",
     [("--region", "asia-northeast1-a"), ("--admin-email", "ann"), ("--environment", "test"), ("--with-data",)],
 )
-def test_what_makes_no_sense_is_refused_before_anything_else(cloud: Cloud, arguments: tuple[str, ...]) -> None:
+def test_invalid_options_are_refused_before_any_change(cloud: Cloud, arguments: tuple[str, ...]) -> None:
     done = cloud.deploy("--dry-run", *arguments)
     assert done.returncode == 2
     assert "error: " in done.stderr
@@ -430,7 +432,7 @@ def test_the_admin_is_created_once_and_gets_a_link_to_choose_a_password(cloud: C
     assert [method for method, _ in cloud.google.asked] == ["accounts:lookup"]
 
 
-def test_an_attacker_who_registered_the_admins_address_first_is_locked_out_before_it_makes_an_admin(
+def test_an_account_that_an_attacker_registered_first_is_locked_before_it_becomes_admin(
     cloud: Cloud,
 ) -> None:
     providers = [
@@ -539,7 +541,7 @@ def test_data_goes_only_for_the_right_words(cloud: Cloud) -> None:
     assert not (cloud.root / OVERRIDE.relative_to(ROOT)).exists()
 
 
-def test_what_is_left_of_erasing_makes_no_later_deployment_dangerous(cloud: Cloud) -> None:
+def test_leftovers_of_a_deletion_do_not_endanger_a_deployment(cloud: Cloud) -> None:
     (cloud.root / OVERRIDE.relative_to(ROOT)).write_text("# left by a killed run")
     assert cloud.deploy("--yes").returncode == 0
     assert not (cloud.root / OVERRIDE.relative_to(ROOT)).exists()
@@ -552,7 +554,7 @@ def test_where_there_is_no_shop_there_is_nothing_to_take_down(cloud: Cloud) -> N
     assert cloud["bucket"] is None
 
 
-def test_an_image_is_named_after_what_is_in_it(tmp_path: Path) -> None:
+def test_an_image_is_named_after_its_content(tmp_path: Path) -> None:
     copy_sources(tmp_path)
     assert tag(tmp_path) == tag(ROOT)
     (tmp_path / "shared" / "__pycache__").mkdir()
@@ -562,7 +564,7 @@ def test_an_image_is_named_after_what_is_in_it(tmp_path: Path) -> None:
     assert tag(tmp_path) != tag(ROOT)
 
 
-def test_what_terraform_is_asked_to_make_first_is_there() -> None:
+def test_the_targets_of_the_first_apply_exist() -> None:
     declared = "".join(file.read_text() for file in (ROOT / "terraform").glob("*.tf"))
     for target in [*FOR_THE_BUILD, *FOR_THE_MIGRATION, SIGN_IN]:
         kind, _, name = target.partition(".")

@@ -1,4 +1,4 @@
-"""The order that is placed after a deployment: of a shop in this process, with an Identity Platform that is made up."""
+"""The order that is placed after a deployment, in a shop of this process, with a fake Identity Platform."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 
 class IdentityPlatform(BaseHTTPRequestHandler):
-    """Takes any custom token's word for it, as the emulator does. `asked`: what it was asked for, in order."""
+    """Accepts any custom token, as the emulator does. `asked`: the requests, in order."""
 
     asked: ClassVar[list[str]]
 
@@ -112,9 +112,7 @@ def test_an_order_that_is_not_confirmed_fails_the_deployment_and_is_cleared_away
     assert on_sale(shop) == {"categories": [], "products": []}
 
 
-def test_what_a_killed_run_has_left_is_cleared_away_later_but_not_what_another_is_at(
-    shop: ShopInMemory, url: str
-) -> None:
+def test_a_later_run_deletes_the_leftovers_of_a_killed_run_only(shop: ShopInMemory, url: str) -> None:
     shop.new_product(shop.new_category("Smoke test of another run"))
     shop.new_product(shop.new_category("Tea"))
     shop.settle()
@@ -133,7 +131,7 @@ def test_a_shop_that_does_not_answer_is_told(
     assert [asked.partition("?")[0] for asked in identity] == ["signInWithCustomToken", "delete"]
 
 
-def test_who_can_not_sign_in_is_told_why(
+def test_a_failed_sign_in_is_reported(
     url: str, identity: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment(monkeypatch, url, key="another-key")

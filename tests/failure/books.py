@@ -1,4 +1,4 @@
-"""The books of a shop, read straight from its engines, and what is wrong with them once it has come to rest."""
+"""Read a shop's state from its engines, and list every inconsistency once it is at rest."""
 
 import inspect
 import time
@@ -64,7 +64,7 @@ class Books:
         return {str(key) for key, order in self.orders.items() if order.status is OrderStatus.CONFIRMED}
 
     def happened(self, order_id: str) -> list[str]:
-        """The names of an order's events."""
+        """Return the names of an order's events."""
         return [event.type for event in self.streams.get(ORDER.stream(UUID(order_id)), [])]
 
     def of(self, aggregate: Aggregate[Any]) -> Iterator[list[EventRecord]]:
@@ -89,7 +89,7 @@ def read_log(shop: BreakableShop) -> dict[str, list[EventRecord]]:
 
 
 def faults(shop: BreakableShop) -> list[str]:
-    """Whatever does not add up, in sentences; nothing when all is well and has come to rest."""
+    """Return every inconsistency as a sentence; empty when the shop is at rest and consistent."""
     books = open_books(shop)
     left = [f"{row} is left in an outbox" for row in shop.outbox()]
     lost = [f"{letter} became a dead letter" for letter in shop.dead_letters()]
@@ -97,7 +97,7 @@ def faults(shop: BreakableShop) -> list[str]:
 
 
 def comes_to_rest(shop: BreakableShop, seconds: float = 60) -> None:
-    """And then everything adds up."""
+    """Wait until the shop is at rest and assert that it is consistent."""
     until = time.monotonic() + seconds
     while (wrong := faults(shop)) and time.monotonic() < until:
         time.sleep(0.5)
@@ -117,7 +117,7 @@ def _orders(books: Books) -> Iterator[str]:
 
 
 def _stock(books: Books) -> Iterator[str]:
-    """On hand + sold = initial, and nothing is reserved."""
+    """Yield a sentence unless on hand + sold = initial and nothing is reserved."""
     sold: Counter[UUID] = Counter()
     for order in books.orders.values():
         if order.status is OrderStatus.CONFIRMED:
@@ -131,14 +131,14 @@ def _stock(books: Books) -> Iterator[str]:
 
 
 def _initial(events: list[EventRecord]) -> int:
-    """What was put on the shelf by people."""
+    """Return the units that admins received."""
     known = [CODEC.decode(event) for event in events]
     made = sum(event.on_hand for event in known if isinstance(event, e.ProductCreated))
     return made + sum(event.delta for event in known if isinstance(event, e.StockAdjusted))
 
 
 def _money(books: Books) -> Iterator[str]:
-    """Charged - refunded = the totals of the confirmed orders, with the provider and in the events alike."""
+    """Yield a sentence unless charged - refunded = the totals of confirmed orders, in events and ledger."""
     charged = {entry["key"]: entry for entry in books.payments if entry["status"] == "accepted"}
     if charged.keys() != books.confirmed:
         yield f"charged and not confirmed, or the reverse: {charged.keys() ^ books.confirmed}"
@@ -163,7 +163,7 @@ def _parcels(books: Books) -> Iterator[str]:
 
 
 def _read_models(books: Books) -> Iterator[str]:
-    """Every document is the fold of its stream, and no other is there."""
+    """Yield a sentence for each document that is not the fold of its stream, or has no stream."""
     client: Any = firestore.Client(PROJECT)
     for projection in PROJECTIONS:
         collection = projection.collection

@@ -29,7 +29,7 @@ from tests.failure.proxy import Proxy
 
 
 class BreakableShop(Client):
-    """`engines`: what can be cut and hung, by name. `event_store`, `command_database`: URLs past those connections."""
+    """`engines`: the proxies of the engines, by name. `event_store`, `command_database`: URLs past those connections."""
 
     def __init__(self, home: Path, emulators: Emulators, **environment: str) -> None:
         self.port = free_port(7)
@@ -51,7 +51,7 @@ class BreakableShop(Client):
         self._stack.close()
 
     def start(self, *services: str, dying: Sequence[str] = ()) -> None:
-        """Start them, or start them again. `dying`: the victim's moment, and what it is about."""
+        """Start the services, or start them again. `dying`: the victim's moment and its subject."""
         module = "tests.failure.victim" if dying else "scripts.local.services"
         for service in services:
             command = [sys.executable, "-m", module, *dying, service, str(self.ports.services[service])]
@@ -68,7 +68,7 @@ class BreakableShop(Client):
         assert self.died(service) == -signal.SIGKILL
 
     def died(self, service: str, seconds: float = 60) -> int:
-        """Its exit status, once it has one."""
+        """Return the victim's exit status, or None while it runs."""
         return self.processes.running[service].wait(seconds)
 
     def command(self, function: str, body: Fields, key: str) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""A crowd of clients that order at random, and a postman who brings everything again."""
+"""Clients that order at random, and repeated deliveries of all messages."""
 
 import base64
 import itertools
@@ -31,15 +31,15 @@ PAYMENTS = {"approve": 60, "decline": 10, "fail-1": 12, "fail-2": 8, "unheard-of
 SHIPMENTS = {"standard": 70, "refuse": 12, "fail-1": 10, "fail-2": 8}
 CANCEL = "mutation ($id: ID!) { cancelOrder(id: $id) { success } }"
 UNKNOWN = {"SERVICE_UNAVAILABLE", "TIMEOUT"}
-"""What says that it may have happened, as no answer at all does."""
+"""Codes after which the change may have happened, as after no answer."""
 PATIENCE = 60.0
 """Seconds in which a client repeats a command that gets no answer."""
 
 
 @dataclass
 class Client:
-    """Orders one thing after the other. `accepted`: orders that the shop has promised. `unknown`: how many may have
-    been taken without a word. `slow`: how many of the first are paid by a method that never answers in time."""
+    """Places one order after the other. `accepted`: orders that the shop accepted. `unknown`: how many may have
+    been accepted without an answer. `slow`: how many of the first use a payment method that never answers in time."""
 
     shop: BreakableShop
     products: list[Fields]
@@ -50,7 +50,7 @@ class Client:
     surprises: list[Any] = field(default_factory=list)
 
     def order(self, times: int) -> None:
-        """Until so many orders have been accepted."""
+        """Wait until that many orders are accepted."""
         for number in itertools.count():
             if len(self.accepted) >= times:
                 return
@@ -83,7 +83,7 @@ class Client:
         return answer["createOrder"]["order"]["id"] if answer else None
 
     def _ask(self, query: str, **variables: Any) -> Fields | None:
-        """The data, or None for a refusal or without an answer."""
+        """Return the data; None for a refusal or no answer."""
         try:
             answer = self.shop.ask(query, **variables)
         except httpx.TransportError:
@@ -96,7 +96,7 @@ class Client:
         return None if codes else answer["data"]
 
     def _by_key(self, wanted: Fields) -> str:
-        """The same command until it is answered, and once or twice more: all answers are the same."""
+        """Repeat the command until it is answered, then once or twice more; assert that all answers are equal."""
         order_id, key = str(uuid7()), str(uuid7())
         answers: list[str] = []
         until = time.monotonic() + PATIENCE
@@ -116,7 +116,7 @@ class Client:
 
 @dataclass
 class Postman:
-    """Pushes what has been pushed before: announcements of events, and the commands that sagas have sent."""
+    """Delivers messages again: announcements of events, and commands of sagas."""
 
     shop: BreakableShop
     random: Random

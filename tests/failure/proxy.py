@@ -33,11 +33,11 @@ class Proxy:
         return f"127.0.0.1:{self.port}"
 
     def cut(self) -> None:
-        """Reset what is connected, refuse what comes."""
+        """Reset open connections and refuse new ones."""
         self._do(self._cut())
 
     def hang(self) -> None:
-        """Accept everything, forward nothing."""
+        """Accept all bytes and forward none."""
         self._do(self._flow(False))
 
     def strand(self) -> None:
@@ -45,7 +45,7 @@ class Proxy:
         self._do(self._strand())
 
     def point_at(self, target: str) -> None:
-        """Connect what comes to another target."""
+        """Connect new connections to another target."""
         self._target = target
 
     def restore(self) -> None:

@@ -1,4 +1,4 @@
-"""Nothing comes from nowhere and nothing goes missing: units and money are conserved whatever happens meanwhile."""
+"""Units and money are conserved through kills and outages."""
 
 import os
 import time
@@ -21,7 +21,7 @@ CLIENTS, ORDERS, PRODUCTS, STOCK = 10, 31, 4, 120
 
 
 def kill_again_and_again(shop: BreakableShop, random: Random, until: list[Future[None]]) -> int:
-    """At least six times, the services in turn; how often it was."""
+    """Kill the services in turn, at least six times; return how often."""
     kills = 0
     while kills < 6 or not all(one.done() for one in until):
         wait(until, random.uniform(3, 6))
@@ -56,7 +56,7 @@ def test_units_and_money_are_conserved_through_failures_duplicates_and_kills(sho
 
 
 def assert_something_happened(books: Books, clients: list[Client], postman: Postman) -> None:
-    """Or the test shows nothing."""
+    """Assert that enough happened for the test to prove something."""
     accepted = {order_id for client in clients for order_id in client.accepted}
     assert len(accepted) >= 300
     placed = {str(order_id) for order_id in books.orders}

@@ -23,11 +23,11 @@ from tests.failure.breakable_shop import BreakableShop
 FULFILLED = ["OrderCreated", "InventoryReserved", "PaymentProcessed", "ShippingArranged", "OrderConfirmed"]
 
 Death = tuple[str, str]
-"""A moment, and what it is about: see victim.py."""
+"""A moment of the victim's work, and its subject; see victim.py."""
 
 
 class Witness:
-    """A subscription of the test's own: what Pub/Sub has taken of a topic."""
+    """The test's own subscription, which sees what Pub/Sub accepted for a topic."""
 
     def __init__(self, topic: str) -> None:
         self._client = SubscriberClient()
@@ -36,7 +36,7 @@ class Witness:
         self._heard: dict[str, Mapping[str, str]] = {}
 
     def heard(self, name: str, order_id: str) -> list[str]:
-        """The id of each message of that name about the order, as often as it was published."""
+        """Return the id of each publication of that message about the order."""
         while received := self._pull():
             self._heard |= {one.message.message_id: one.message.attributes for one in received}
             self._client.acknowledge(subscription=self._name, ack_ids=[one.ack_id for one in received])
@@ -75,13 +75,13 @@ def product(shop: BreakableShop) -> Fields:
 
 
 def begin_dying(shop: BreakableShop, service: str, death: Death) -> None:
-    """From now on the service is a victim."""
+    """Make the service a victim from now on."""
     shop.kill(service)
     shop.start(service, dying=death)
 
 
 def dies_of(shop: BreakableShop, service: str, deaths: Sequence[Death]) -> None:
-    """The first victim runs already. Each that has died is followed by the next, the last by the service itself."""
+    """Wait until each victim has died and start the next; start the service itself after the last."""
     for death, following in zip(deaths, [*deaths[1:], ()], strict=True):
         try:
             status = shop.died(service)
@@ -97,11 +97,11 @@ OF_THE_OUTBOX = [
     (["before publishing"], 1),
     (["before publishing", "after claiming", "after publishing"], 2),
 ]
-"""The moments between the commit and the end of a message's way through the outbox, and how often it is published."""
+"""Moments between the commit and the deletion from the outbox, and how often the message is published."""
 
 
 @pytest.mark.parametrize(("moments", "copies"), OF_THE_OUTBOX)
-def test_what_a_command_has_committed_is_announced_wherever_the_process_dies(
+def test_a_committed_command_is_announced_wherever_the_process_dies(
     shop: BreakableShop, product: Fields, pubsub: Callable[[str], Witness], moments: list[str], copies: int
 ) -> None:
     order_id, key = str(uuid7()), str(uuid7())
@@ -143,7 +143,7 @@ def test_a_command_that_a_saga_has_saved_is_sent_wherever_the_process_dies(
 def test_a_projection_that_dies_between_its_write_and_the_acknowledgement_writes_once(
     shop: BreakableShop, product: Fields, collection: str
 ) -> None:
-    """`category_members` counts a category's products, which is the one write that can't just be made again."""
+    """`category_members` increments a category's number of products, the only write that must not be repeated."""
     comes_to_rest(shop)
     begin_dying(shop, "query", ("after writing the read model", collection))
     new = shop.product(stock=5)

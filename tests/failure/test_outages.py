@@ -1,4 +1,4 @@
-"""An engine goes away while people order; the shop says so clearly, loses nothing, and heals by itself."""
+"""An engine fails while clients order: errors are clear, nothing is lost, and the shop recovers by itself."""
 
 import time
 from collections import Counter
@@ -18,14 +18,14 @@ from tests.failure.breakable_shop import BreakableShop
 
 CLEAR = {"SERVICE_UNAVAILABLE", "TIMEOUT"}
 AT_ONCE = 30.0
-"""Seconds within which everybody has an answer, whatever is down."""
+"""Seconds within which every request is answered, during any outage."""
 HEALED = 90.0
 """Seconds after the outage until everything that was accepted has ended: a message may wait for its backoff."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`at`: when it was asked, by the monotonic clock. `seconds`: until the answer. `code`: empty when all was well."""
+    """`at`: when the request was sent, by the monotonic clock. `seconds`: until the answer. `code`: empty for a success."""
 
     what: str
     at: float
@@ -36,7 +36,7 @@ class Answer:
 
 @dataclass
 class Customers:
-    """Some order, one after the other, and one looks at orders, until they are told to stop."""
+    """Place orders in some threads and read orders in one, until stopped."""
 
     shop: BreakableShop
     product: Fields
@@ -78,11 +78,11 @@ class Customers:
         return self.shop.ask(CREATE_ORDER, input={"userId": "hanako", "items": items})
 
     def codes(self, what: str, since: float = 0.0, until: float = float("inf")) -> Counter[str]:
-        """How often each was answered to what was asked then."""
+        """Return how often each code was returned in that time."""
         return Counter(one.code for one in self.answers if one.what == what and since <= one.at < until)
 
     def were_answered_clearly(self) -> None:
-        """Everybody, at once, and with an error that says what to do where there was one."""
+        """Assert that every request was answered in time, errors with a clear code."""
         slow = [one for one in self.answers if one.seconds > AT_ONCE]
         unclear = [one for one in self.answers if one.code not in CLEAR | {""}]
         assert (slow, unclear) == ([], [])
@@ -97,7 +97,7 @@ class Customers:
 def test_an_engine_that_goes_away_costs_no_order_and_the_shop_heals_by_itself(
     shop: BreakableShop, engine: str, affected: str | None, breaks: str, seconds: float
 ) -> None:
-    """`affected`: what can't be done without the engine; everything else goes on as if nothing had happened."""
+    """`affected`: the requests that fail without the engine; all others succeed."""
     customers = Customers(shop, shop.product(stock=1000))
     with customers.come():
         time.sleep(2)

@@ -46,7 +46,7 @@ def test_the_examples_set_variables_that_there_are(example: str) -> None:
     assert len(text.splitlines()) <= 12
 
 
-def test_every_variable_that_can_be_wrong_says_what_would_be_right() -> None:
+def test_every_validated_variable_names_the_valid_values() -> None:
     for block in re.split(r"^(?=variable )", FILES["variables.tf"], flags=re.MULTILINE)[1:]:
         assert "description" in block
         if "bool" not in block:
@@ -54,7 +54,7 @@ def test_every_variable_that_can_be_wrong_says_what_would_be_right() -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
-def test_who_calls_a_provider_is_in_the_manifest(function: Function) -> None:
+def test_the_manifest_names_each_functions_provider(function: Function) -> None:
     called = re.findall(r"engines\.(payments|shipping)\b", function.source.read_text())
     assert called == ([function.calls] if function.calls else [])
 

@@ -25,7 +25,7 @@ def test_there_is_one_that_tests_and_one_that_deploys() -> None:
     assert [file.name for file in WORKFLOWS] == ["deploy.yaml", "test.yaml"]
 
 
-def test_workflows_are_what_github_takes() -> None:
+def test_workflows_match_githubs_schema() -> None:
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
     done = subprocess.run([*check, *WORKFLOWS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
