@@ -363,15 +363,21 @@ def cached_for_ever(shop: ShopInMemory, movable_clock: MovableClock) -> None:
     movable_clock.stop()
 
 
-@pytest.mark.parametrize("field", ["systemStatistics { sagas { total } }", "projectionStatus { name }",
-                                   "dashboardStats { totalEvents }"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("field", "readings"),
+    [
+        ("systemStatistics { sagas { total } }", 1),
+        ("projectionStatus { name }", 1),
+        ("dashboardStats { totalEvents }", 2),  # one of them is the health check's, which compares the read models
+    ],
+)
 def test_many_concurrent_readers_share_one_reading(
-    shop: ShopInMemory, movable_clock: MovableClock, looks: list[float], field: str
+    shop: ShopInMemory, movable_clock: MovableClock, looks: list[float], field: str, readings: int
 ) -> None:
     cached_for_ever(shop, movable_clock)
     shop.ask("{" + " ".join(f"a{n}: {field}" for n in range(40)) + "}")
     shop.ask(f"{{ {field} }}")
-    assert len(looks) == 1
+    assert len(looks) == readings
 
 
 def test_a_failed_reading_is_not_cached(shop: ShopInMemory, movable_clock: MovableClock) -> None:
