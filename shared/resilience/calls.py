@@ -132,9 +132,12 @@ class Breaker(pybreaker.CircuitBreakerListener):
             with self._breaker.calling():
                 try:
                     yield
-                except OutOfTime:
-                    _caller.set(_NEUTRAL)
+                except BaseException as error:
+                    if isinstance(error, OutOfTime) or not isinstance(error, Exception):  # for example a cancellation
+                        _caller.set(_NEUTRAL)
                     raise
+            if self.state != pybreaker.STATE_CLOSED:  # it opened during this call, whose success shows that it works
+                self._breaker.close()
         except pybreaker.CircuitBreakerError:
             raise self._open() from None
         finally:
@@ -198,7 +201,8 @@ class SingleFlightCache:
         Raise what `compute` raises, and TimedOut when it takes longer than the caller can wait.
         """
         began, task = self._tasks.get(key, (0.0, None))
-        if task is None or (task.done() and (_failed(task) or clock.monotonic() - began >= seconds)):
+        expired = clock.monotonic() - began >= seconds
+        if task is None or (task.done() and (task.cancelled() or task.exception() or expired)):
             task = asyncio.get_running_loop().create_task(compute(), name=key, context=Context())
             task.add_done_callback(_log_failure)
             self._tasks[key] = clock.monotonic(), task
@@ -208,10 +212,6 @@ class SingleFlightCache:
                 return answer
         except TimeoutError as error:
             raise TimedOut(f"{key}: no answer in time") from error
-
-
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.cancelled() or task.exception() is not None
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:
