@@ -35,7 +35,7 @@ from shared.monitoring.executions import Execution, Executions, Kind, MemoryExec
 from shared.monitoring.recorder import Recorder
 from shared.observability.context import fresh
 from shared.postgres.migrations import migrate
-from shared.postgres.pool import Pool
+from shared.postgres.pool import Pool, Session, connect
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.postgres import PostgresSagaStore
@@ -275,7 +275,7 @@ def test_the_migration_counts_the_records_that_are_there(empty_database: str) ->
             entries = json.dumps([{"kind": "command", "name": command, "data": {}}])
             connection.execute("SELECT save_saga(%s, 0, %s, '[]')", (saga, entries))
     migrate(empty_database, COMMAND_DATABASE)
-    with Pool(empty_database, open=True) as pool:
+    with connect(empty_database, 1) as pool:
         records = PostgresCounts(pool).records()
     assert records.sagas == {"FAILED": 1, "COMPENSATED": 1, "STARTED": 1}
     assert records.others == {"saga_history": 3}
@@ -292,8 +292,8 @@ def reader(event_store_url: str, command_url: str) -> Iterator[tuple[Pool, Pool]
             connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}".encode())
             if url == command_url:
                 connection.execute(f"GRANT INSERT ON executions TO {name}".encode())
-    as_reader = {"kwargs": {"options": f"-c role={name}", "autocommit": True}}
-    with Pool(event_store_url, **as_reader) as events, Pool(command_url, **as_reader) as command:  # type: ignore[arg-type]
+    as_reader: Any = {"connection_class": Session, "kwargs": {"options": f"-c role={name}", "autocommit": True}}
+    with Pool(event_store_url, **as_reader) as events, Pool(command_url, **as_reader) as command:
         yield events, command
 
 
