@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from shared.runtime.engines import Engines
-
 
 class _StandIn:
     def __init__(self, inner: object, methods: dict[str, Callable[..., Any]]) -> None:
@@ -25,9 +23,3 @@ def raising(error: Exception) -> Callable[..., Any]:
         raise error
 
     return fail
-
-
-def close(engines: Engines) -> None:
-    """Close the connections to PostgreSQL that were opened."""
-    for pool in {"_event_store_pool", "_command_pool"} & vars(engines).keys():
-        getattr(engines, pool).close()

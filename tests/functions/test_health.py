@@ -27,7 +27,7 @@ from shared.runtime.engines import Engines, using
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import wait_until
 from tests.shop_in_memory import Json, ShopInMemory, app, served
-from tests.stand_ins import close, raising, with_methods
+from tests.stand_ins import raising, with_methods
 
 FUNCTIONS = list(manifest().functions.values())
 PATHS = ["/health/live", "/health/ready"]
@@ -312,7 +312,7 @@ def on_real_engines(**settings: Any) -> Iterator[Engines]:
     engines = Engines(Settings(**settings))
     with using(engines):
         yield engines
-    close(engines)
+    engines.close()
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ from tests.conftest import free_port
 from tests.end_to_end.running_shop import wait_until
 from tests.scrapes import got, now, values
 from tests.shop_in_memory import ADMIN, ShopInMemory, app, served
-from tests.stand_ins import close, raising, with_methods
+from tests.stand_ins import raising, with_methods
 
 FUNCTIONS = list(manifest().functions.values())
 SECRET = "host=10.1.2.3 password=hunter2"
@@ -526,7 +526,7 @@ def test_on_firestore_a_read_model_lags_in_every_scrape_until_it_has_applied_the
     applied(engines, "orders", order, 1)
     for _ in range(3):
         assert read(engines)["shop_projection_lag_streams", "orders"] == 0
-    close(engines)
+    engines.close()
 
 
 class PublishesNothing:
