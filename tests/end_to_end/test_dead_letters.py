@@ -74,7 +74,7 @@ def test_an_error_is_printed_on_one_line(shop: RunningShop) -> None:
     command("discard", letter, "--reason", "old", "--url", shop.url)
     for arguments, said in (
         (["retry", letter], "BUSINESS_RULE_VIOLATION: the dead letter has been discarded already"),
-        (["show", "x"], "INVALID_INPUT: must be a UUID"),
+        (["show", "x"], "INVALID_INPUT: id must be a UUID such as "),
         (["list", "--limit", "5000"], "INVALID_INPUT: "),
         (["list", "--token", "garbage"], "UNAUTHENTICATED: "),
         (["list", "--token", emulator_token("w@example.com")], "FORBIDDEN: "),
