@@ -25,7 +25,8 @@ from shared.config.settings import Settings
 from shared.domain.errors import Invalid, ShopError, TimedOut, Unavailable
 from shared.monitoring.health import Report
 from shared.monitoring.metrics import observe
-from shared.observability.context import Context, SpanKind, annotate, classify, flush, fresh, handling, sampled
+from shared.observability.context import Context, SpanKind, annotate, flush, fresh, handling, sampled
+from shared.observability.error_codes import status_and_code
 from shared.observability.logs import access_line
 from shared.read_models.protocol import Queries
 from shared.resilience import clock
@@ -81,7 +82,7 @@ async def _graphql(request: Request, engines: Engines) -> Response:
         actor = await _actor(request, engines.settings)
     except (Unavailable, TimedOut) as error:
         wait = ceil(error.retry_after) if isinstance(error, Unavailable) else 1
-        return refuse(RetryLater(503, error.message, wait, classify(error)[1]))
+        return refuse(RetryLater(503, error.message, wait, status_and_code(error)[1]))
     kind, client = _client(actor, request, engines.settings)
     wait = _rates(engines).seconds_until_allowed(kind, client)
     trace = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
@@ -167,7 +168,7 @@ async def _metrics(request: Request) -> Response:
         challenge |= _challenge(actor)
         require(Permission.ADMIN, actor)
     except ShopError as error:
-        status, _ = classify(error)
+        status, _ = status_and_code(error)
         return PlainTextResponse(f"{error.message}\n", status, challenge if status == 401 else None)
     return Response(*metrics_reply())
 

@@ -18,7 +18,7 @@ from shared.event_store.tail import TooSlow
 from shared.monitoring.metrics import count
 from shared.observability.context import annotate, describe
 from shared.resilience.calls import OutOfTime, time_left
-from shared.runtime.http import parse_json
+from shared.runtime.decode import parse_json
 
 RESPONSE_JSON = "application/graphql-response+json"
 PLAIN_JSON = "application/json"

@@ -14,7 +14,7 @@ def take_nulls_as_defaults(schema: GraphQLSchema) -> None:
     """Replace nulls before a resolver sees them. Without a default, null stays null: it clears a description."""
     for kind in schema.type_map.values():
         if isinstance(kind, GraphQLInputObjectType) and (defaults := _defaults(kind.fields)):
-            kind.out_type = _filling(defaults)  # type: ignore[method-assign]
+            kind.out_type = _filling(defaults)  # type: ignore[assignment, method-assign]
         elif isinstance(kind, GraphQLObjectType) and not kind.name.startswith("__"):
             for field in kind.fields.values():
                 if defaults := _defaults(field.args):

@@ -107,7 +107,7 @@ async def test_a_subscription_takes_null_as_an_argument_left_out(shop: ShopInMem
 CREATE = "mutation ($input: {0}!) {{ {1}(input: $input) {{ {2} }} }}"
 
 
-def create_order(ids: Json, **more: Json) -> Json:
+def create_order(ids: Json, **more: str | None) -> Json:
     line = {"productId": ids["productId"], "productName": "Tea", "quantity": 1, "unitPrice": "500"}
     return {"userId": "ann", "items": [line], **more}
 

@@ -92,7 +92,6 @@ def test_a_functions_docstring_is_one_sentence(function: Function) -> None:
 
 def test_the_code_stays_small_enough_to_be_read() -> None:
     functions, shared = ([*(ROOT / folder).rglob("*.py")] for folder in ("functions", "shared"))
-    assert len(shared) <= 78
     assert len(functions) == len(FUNCTIONS)
     assert all(len(file.read_text().splitlines()) <= 50 for file in functions)
     assert [file.name for file in shared if len(file.read_text().splitlines()) > 250] == []
