@@ -14,10 +14,19 @@ from shared.domain.values import adapter
 T = TypeVar("T")
 
 
+class JsonNumber(Decimal):
+    """A number as the client wrote it, also where an error message shows it."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    __inspect__ = __repr__  # what graphql-core shows
+
+
 def parse_json(body: bytes | str) -> Any:
     """Return the JSON value with exact decimals. Raises Invalid for anything else, NaN and Infinity included."""
     try:
-        decimal, whole = partial(_number, Decimal), partial(_number, int)
+        decimal, whole = partial(_number, JsonNumber), partial(_number, int)
         return json.loads(body, parse_float=decimal, parse_int=whole, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"the body is not JSON: {error}") from error
