@@ -24,7 +24,8 @@ from shared.config.settings import Settings
 from shared.domain.errors import Invalid, ShopError, TimedOut, Unavailable
 from shared.monitoring.health import Report
 from shared.monitoring.metrics import observe
-from shared.observability.context import Context, SpanKind, annotate, classify, flush, fresh, handling, sampled
+from shared.observability.context import Context, SpanKind, annotate, flush, fresh, handling, sampled
+from shared.observability.error_codes import status_and_code
 from shared.observability.logs import access_line
 from shared.read_models.protocol import Queries
 from shared.resilience import clock
@@ -68,7 +69,7 @@ async def _graphql(request: Request, engines: Engines) -> Response:
         actor = await _actor(request, engines.settings)
     except (Unavailable, TimedOut) as error:
         wait = ceil(error.retry_after) if isinstance(error, Unavailable) else 1
-        return refuse(RetryLater(503, error.message, wait, classify(error)[1]))
+        return refuse(RetryLater(503, error.message, wait, status_and_code(error)[1]))
     kind, client = _client(actor, request, engines.settings)
     wait = _rates(engines).seconds_until_allowed(kind, client)
     trace = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
@@ -85,6 +86,7 @@ async def _graphql(request: Request, engines: Engines) -> Response:
             response = refuse(refusal, request)
         except Invalid as error:
             response = refuse(HttpRefusal(400, error.message), request)
+    response.headers.update(_challenge(actor))
     observe("shop_graphql_duration_seconds", clock.monotonic() - began)
     await to_thread(flush)
     return response
@@ -147,11 +149,20 @@ def _rates(engines: Engines) -> Rates:
 
 async def _metrics(request: Request) -> Response:
     """Answer admins only: unlike all other functions, this one is open to the internet."""
+    challenge = {"WWW-Authenticate": "Bearer"}
     try:
-        require(Permission.ADMIN, await _actor(request, engines().settings))
+        actor = await _actor(request, engines().settings)
+        challenge |= _challenge(actor)
+        require(Permission.ADMIN, actor)
     except ShopError as error:
-        return PlainTextResponse(f"{error.message}\n", classify(error)[0])
+        status, _ = status_and_code(error)
+        return PlainTextResponse(f"{error.message}\n", status, challenge if status == 401 else None)
     return Response(*metrics_reply())
+
+
+def _challenge(actor: Actor) -> dict[str, str]:
+    """Return the header that says that the caller's token is not valid, if it is not; see RFC 6750, section 3."""
+    return {"WWW-Authenticate": 'Bearer error="invalid_token"'} if actor.problem else {}
 
 
 async def _actor(request: Request, settings: Settings) -> Actor:

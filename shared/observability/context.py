@@ -1,4 +1,4 @@
-"""Know why something happens: ids, annotations of log lines, the codes of errors, and traces.
+"""Know why something happens: ids, annotations of log lines, and traces.
 
 Spans follow OpenTelemetry's semantic conventions. All that happens to one order is one trace, over
 all functions and messages: it travels as `traceparent` (W3C) in HTTP headers, messages' attributes
@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace.sampling import Decision, ParentBased, TraceIdRatio
 from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from shared.domain import errors
+from shared.observability.error_codes import status_and_code
 from shared.resilience import clock
 
 T = TypeVar("T")
@@ -96,30 +96,6 @@ def annotations() -> AbstractContextManager[dict[str, Any]]:
 def annotate(**facts: Any) -> None:
     """Add facts to the log line of the request being handled; outside of one, do nothing."""
     _annotations.get({}).update(facts)
-
-
-ANSWERS: dict[type[Exception], tuple[int, str]] = {
-    errors.Invalid: (422, "INVALID_INPUT"),
-    errors.NotFound: (404, "NOT_FOUND"),
-    errors.Rejected: (409, "BUSINESS_RULE_VIOLATION"),
-    errors.Conflict: (409, "CONFLICT"),
-    errors.Unavailable: (503, "SERVICE_UNAVAILABLE"),
-    errors.Unauthenticated: (401, "UNAUTHENTICATED"),
-    errors.Forbidden: (403, "FORBIDDEN"),
-    errors.TimedOut: (504, "TIMEOUT"),
-}
-"""HTTP status and code of each error and its subclasses."""
-
-
-def classify(error: BaseException) -> tuple[int, str]:
-    """Return the HTTP status and code of an error; 500 for an error that the table does not have.
-
-    A group of errors counts as its first one.
-    """
-    if isinstance(error, BaseExceptionGroup):
-        return classify(error.exceptions[0])
-    known = (ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
-    return next(known, (500, "INTERNAL_ERROR"))
 
 
 Attributes = Mapping[str, str | int] | Mapping[str, str]
@@ -200,7 +176,7 @@ def span(
         try:
             yield started
         except BaseException as error:
-            status, code = classify(error)
+            status, code = status_and_code(error)
             started.set_attribute("error.type", code if status < 500 else type(error).__name__)
             if status >= 500:
                 started.set_status(Status(StatusCode.ERROR, code))
