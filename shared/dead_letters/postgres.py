@@ -8,10 +8,19 @@ from uuid import UUID
 
 from psycopg.rows import TupleRow, dict_row
 
-from shared.dead_letters.protocol import DeadLetter, LetterDelivery, LetterEntry, LetterFilter, LetterStatus, Trouble
+from shared.dead_letters.protocol import (
+    DeadLetter,
+    LetterDelivery,
+    LetterEntry,
+    LetterFilter,
+    Letters,
+    LetterStatus,
+    Trouble,
+)
 from shared.domain.values import adapter
 from shared.messaging.outbox import LEASE_SECONDS, Traffic
 from shared.postgres.pool import Pool, storable
+from shared.postgres.slices import Slice, where
 
 _SELECT: LiteralString = """
 SELECT id, source, topic, type, subject, attributes, substring(data FROM 1 FOR %(shown)s) AS data, attempts, error,
@@ -79,7 +88,31 @@ SELECT c.source, count, (
 ), last_at
 FROM dead_letter_counts c
 """
+_CONDITIONS: Mapping[str, LiteralString] = {
+    "status": "status = %(status)s",
+    "source": "source = %(source)s",
+    "topic": "topic = %(topic)s",
+    "type": "type = %(type)s",
+    "subject": "subject = %(subject)s",
+    "correlation_id": "correlation_id = %(correlation_id)s",
+    "recorded_after": "recorded_at >= %(recorded_after)s",
+    "recorded_before": "recorded_at < %(recorded_before)s",
+}
 _ALL_CHARACTERS = 2**31 - 1
+
+
+def listed(which: Letters, part: Slice) -> tuple[LiteralString, dict[str, Any]]:
+    """Return the statement that lists letters by the time of their first failure, and its parameters."""
+    conditions, values = _conditions(which)
+    bounds, order = part.sql({"recorded_at": "", "id": ""})
+    query: LiteralString = f"{_SELECT} {where([*conditions, *bounds])} {order}"
+    return query, {**values, **part.values, "shown": DeadLetter.shown_characters}
+
+
+def _conditions(which: Letters) -> tuple[list[LiteralString], dict[str, Any]]:
+    """Include only the wanted conditions: no single plan suits a rare and a frequent value."""
+    values = {name: value for name, value in vars(which).items() if value is not None}
+    return [_CONDITIONS[name] for name in values], values
 
 
 class PostgresDeadLetters:
@@ -112,6 +145,15 @@ class PostgresDeadLetters:
             "shown": DeadLetter.shown_characters,
         }
         return self._letters(_LATEST, page)
+
+    def page(self, which: Letters, part: Slice) -> list[DeadLetter]:
+        query, values = listed(which, part)
+        return self._letters(query, values)
+
+    def count(self, which: Letters) -> int:
+        conditions, values = _conditions(which)
+        query: LiteralString = f"SELECT count(*) FROM dead_letters l {where(conditions)}"  # noqa: S608
+        return int(self._rows(query, values)[0][0])
 
     def pending(self, source: str | None = None) -> int:
         ((pending,),) = self._rows(_PENDING, {"source": source})

@@ -16,7 +16,9 @@ from shared.dead_letters.memory import MemoryDeadLetters
 from shared.monitoring.executions import Kind, MemoryExecutions
 from shared.postgres.pool import Pool, storable_json
 from shared.resilience import clock
+from shared.sagas.definition import SagaStatus
 from shared.sagas.memory import MemorySagaStore
+from shared.sagas.store import SagaGroup
 
 WINDOW = timedelta(minutes=5)  # what `lately` means: this minute and the four before
 
@@ -70,6 +72,14 @@ class RecordTotals:
     sagas: Mapping[str, int]
     others: Mapping[str, int]
     updated_at: datetime | None
+
+    def sagas_of(self, status: SagaStatus | SagaGroup | None) -> int:
+        """Return the number of sagas with this status."""
+        if status == "ACTIVE":
+            return self.unfinished
+        names = [status.value] if isinstance(status, SagaStatus) else [status] if status else list(self.sagas)
+        names += ["COMPENSATED"] if status is SagaStatus.FAILED else []
+        return sum(self.sagas.get(name, 0) for name in names)
 
     @property
     def unfinished(self) -> int:
