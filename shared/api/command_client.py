@@ -19,12 +19,15 @@ from shared.config.manifest import manifest
 from shared.config.settings import Settings
 from shared.domain.errors import Invalid, Path, ShopError, TimedOut, Unavailable
 from shared.monitoring.recorder import watched
-from shared.observability.context import ANSWERS, Context, SpanKind, caused_by, current, span, traceparent
+from shared.observability.context import Context, SpanKind, caused_by, current, span, traceparent
+from shared.observability.error_codes import ERROR_CODES
 from shared.read_models.protocol import Fields
 from shared.resilience import clock
 from shared.resilience.calls import BreakerOpen, Breakers, OutOfTime, time_left
 
-_ERRORS: dict[str, type[ShopError]] = {code: kind for kind, (_, code) in ANSWERS.items() if issubclass(kind, ShopError)}
+_ERRORS: dict[str, type[ShopError]] = {
+    code: kind for kind, (_, code) in ERROR_CODES.items() if issubclass(kind, ShopError)
+}
 
 _KEYS = UUID("5f0c2f6e-52f5-4c2e-9a2e-0d9c2a5b7d11")
 """The namespace of the idempotency keys that are derived from a client's key."""

@@ -18,7 +18,7 @@ from shared.api.limits import Meter, require_affordable
 from shared.api.schema import schema
 from shared.config.settings import Settings
 from shared.domain.errors import ShopError, Unavailable
-from shared.observability.context import classify
+from shared.observability.error_codes import status_and_code
 
 _MAX_CACHED_CHARACTERS = 2_000  # a parsed document takes over 100 times the memory of its text
 
@@ -136,7 +136,7 @@ def format_error(error: GraphQLError) -> dict[str, Any]:
     if error.path is None:  # in the request itself, for example an integer of thousands of digits
         message = "the query contains a value that can't be read"
         return formatted | {"message": message, "extensions": {"code": "INVALID_INPUT"}}
-    _, code = classify(original)
+    _, code = status_and_code(original)
     if not isinstance(original, ShopError):
         _log.error("failed", path=error.path, exc_info=original)
         return formatted | {"message": "something went wrong on our side", "extensions": {"code": code}}

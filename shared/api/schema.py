@@ -22,6 +22,7 @@ from pydantic.alias_generators import to_snake
 
 from shared.api import connections
 from shared.api.context import Info, LiveField, Resolver, Resolvers, SourceEvent
+from shared.api.nulls import take_nulls_as_defaults
 from shared.api.resolvers import (
     categories,
     dead_letters,
@@ -101,6 +102,7 @@ def bound(sdl: str, resolvers: Resolvers) -> GraphQLSchema:
             _bind(kind, resolvers.get(name, {}), name in _ROOT_TYPES)
         elif isinstance(kind, GraphQLInterfaceType):
             kind.resolve_type = viewer.kind_of
+    take_nulls_as_defaults(schema)
     return schema
 
 
@@ -205,10 +207,13 @@ def long_out(value: int) -> int | str:
 
 
 def int_in(value: Any) -> int:
-    """From an integer of up to 53 bits: GraphQL's 32 bits are too few for a position in the log."""
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_EXACT:
+    """From a whole number of up to 53 bits: GraphQL's 32 bits are too few for a position in the log.
+
+    JSON has one kind of number, so 2.0 and 2e0 are 2, as the specification of GraphQL says."""
+    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    if not number or abs(value) > MAX_EXACT or value != int(value):
         raise GraphQLError(f"Int must be a whole number of at most 53 bits, not {value!r:.50}")
-    return value
+    return int(value)
 
 
 def int_literal(node: ast.ValueNode, _variables: Any = None) -> int:

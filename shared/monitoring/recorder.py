@@ -17,7 +17,8 @@ from shared.domain.errors import ShopError
 from shared.monitoring.counts import Batch, Counts, Tallies, Tally
 from shared.monitoring.executions import Execution, Executions, Kind
 from shared.monitoring.metrics import count, label_values
-from shared.observability.context import Context, classify
+from shared.observability.context import Context
+from shared.observability.error_codes import status_and_code
 from shared.resilience import clock
 
 _log = structlog.get_logger()
@@ -43,7 +44,7 @@ def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data:
     try:
         yield watch
     except BaseException as error:
-        status = classify(error)[1]
+        status = status_and_code(error)[1]
         reason = error.message if isinstance(error, ShopError) else type(error).__name__
         raise
     finally:

@@ -24,7 +24,7 @@ _TOKEN = re.compile(r"(?i)bearer\s+\S+|\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 def configure(project_id: str) -> None:
     """Configure the process's log lines, also those that libraries write through `logging`."""
-    shared: list[Processor] = [structlog.stdlib.add_log_level, _with_ids, _without_secrets]
+    shared: list[Processor] = [structlog.stdlib.add_log_level, _with_ids, _mask_secrets]
     shared += [structlog.processors.TimeStamper("iso"), structlog.processors.StackInfoRenderer()]
     structlog.configure(
         [*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -75,12 +75,12 @@ def _with_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
     return line
 
 
-def _without_secrets(_logger: Any, _method: str, line: EventDict) -> EventDict:
+def _mask_secrets(_logger: Any, _method: str, line: EventDict) -> EventDict:
     """Mask secrets in every text of a line: a library's error message may hold them."""
-    return {key: masked(value) if isinstance(value, str) else value for key, value in line.items()}
+    return {key: without_secrets(value) if isinstance(value, str) else value for key, value in line.items()}
 
 
-def masked(text: str) -> str:
+def without_secrets(text: str) -> str:
     """Return the text without e-mail addresses, bearer tokens and JWTs."""
     return _EMAIL.sub("***@***", _TOKEN.sub("***", text))
 
@@ -91,7 +91,7 @@ def _for_cloud_logging(project_id: str, _logger: Any, _method: str, line: EventD
     line["message"] = line.pop("event", "")
     line["function"] = os.environ["K_SERVICE"]
     if exception := line.pop("exception", None):
-        line["stack_trace"] = masked(exception)
+        line["stack_trace"] = without_secrets(exception)
     context = current_or_none()
     if trace := traceparent() or (context.traceparent if context else None):
         _, trace_id, span_id, _ = trace.split("-", 3)

@@ -20,6 +20,7 @@ from shared.observability.context import Context, SpanKind, fresh, handling
 from shared.resilience import clock
 from shared.resilience.calls import deadline
 from shared.runtime import http
+from shared.runtime.decode import decode, parse_json
 from shared.runtime.engines import Engines, engines
 from shared.runtime.execute import Answer, Call, earlier_answer, fingerprint
 
@@ -45,10 +46,10 @@ def command(
     """
 
     def decode_body(body: bytes) -> Command:
-        fields = http.parse_json(body)
+        fields = parse_json(body)
         if new and isinstance(fields, dict):
             fields.setdefault(new, str(clock.new_id()))
-        return http.decode(kind, fields)
+        return decode(kind, fields)
 
     def decorate(handle: Handler[Command]) -> http.HttpFunction:
         def carry_out(command: Command, call: Call) -> Answer:
@@ -74,7 +75,7 @@ def admin_command(kind: type[Command]) -> Callable[[AdminHandler[Command]], http
             return answer
 
         def decode_body(body: bytes) -> Command:
-            return http.decode(kind, http.parse_json(body))
+            return decode(kind, parse_json(body))
 
         return _command_function(handle, Permission.ADMIN, decode_body, carry_out)
 

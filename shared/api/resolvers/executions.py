@@ -12,7 +12,7 @@ from shared.api.resolvers.listings import is_descending
 from shared.api.sse import cursor_of, read_cursor
 from shared.config.manifest import manifest
 from shared.monitoring.executions import Execution, ExecutionFilter, Kind, ListedExecutions, SortedBy
-from shared.observability.context import ANSWERS
+from shared.observability.errors import ANSWERS
 from shared.postgres.slices import Key, Slice
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
