@@ -12,13 +12,13 @@ from shared.api.resolvers.listings import is_descending
 from shared.api.sse import cursor_of, read_cursor
 from shared.config.manifest import manifest
 from shared.monitoring.executions import Execution, ExecutionFilter, Kind, ListedExecutions, SortedBy
-from shared.observability.errors import ANSWERS
+from shared.observability.error_codes import ERROR_CODES
 from shared.postgres.slices import Key, Slice
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 
 _ID, _LAST_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", UUID(int=2**128 - 1)
-STATUSES = ("success", *(code for _, code in ANSWERS.values()), "INTERNAL_ERROR")
+STATUSES = ("success", *(code for _, code in ERROR_CODES.values()), "INTERNAL_ERROR")
 """How an execution can end."""
 _MAX_EVENTS = 5  # that one command can record on one stream
 
