@@ -40,7 +40,8 @@ from shared.resilience.calls import Breakers, SingleFlightCache, once
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.postgres import SAGA_OUTBOX, PostgresSagaLog, PostgresSagaStore
+from shared.sagas.outbox import SAGA_OUTBOX
+from shared.sagas.postgres import PostgresSagaLog, PostgresSagaStore
 from shared.sagas.store import SagaEntry, SagaLog, SagaStore
 
 
@@ -196,9 +197,8 @@ class Engines:
 
     @once
     def command_http(self) -> httpx.AsyncClient:
-        """The client with which the graphql function calls command functions."""
-        timeout, limits = self.settings.command_timeout_seconds, httpx.Limits(max_connections=100)
-        return httpx.AsyncClient(timeout=timeout, limits=limits)
+        limits = httpx.Limits(max_connections=100)
+        return httpx.AsyncClient(timeout=self.settings.command_timeout_seconds, limits=limits)
 
     @once
     def health_http(self) -> httpx.Client:

@@ -27,7 +27,7 @@ from shared.config.settings import Settings, service_name
 from shared.domain.errors import Unavailable
 from shared.event_store.log import PostgresEventLog
 from shared.messaging.envelope import Publishable
-from shared.monitoring.health import dependencies
+from shared.monitoring.dependencies import dependencies
 from shared.postgres.pool import connect
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
