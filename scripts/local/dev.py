@@ -94,6 +94,7 @@ def screen(shop: Shop) -> str:
     return f"""
 The shop is open.
 
+  {"console":22}{shop.url.removesuffix("graphql")}
   GraphQL               {shop.url}  (in a browser: GraphiQL)
 {services}
 {engines}
