@@ -50,4 +50,4 @@ class OpenBreaker:
     subscription: str
     messages: int
     at: datetime
-    error: str
+    error: str | None

@@ -108,30 +108,28 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        note = _postpone if isinstance(error, BreakerOpen) else _note
-        noting = _noting_threads().submit(note, engines, push, error)  # without this thread's deadline
+        noting = _noting_threads().submit(_note, engines, push, error)  # without this thread's deadline
         try:
-            noting.result(_NOTING_SECONDS)
+            waits = noting.result(_NOTING_SECONDS)
         except Exception as reason:
             noting.cancel()
-            failure = describe_error(error)
-            _log.warning("could not note why a delivery failed", failure=failure, reason=repr(reason))
-            raise error from error.__cause__
-        if note is _note:
+            waits = False
+            _log.warning("could not note why a delivery failed", failure=describe_error(error), reason=repr(reason))
+        if not waits:
             raise
 
 
-def _note(engines: Engines, push: Push, error: Exception) -> None:
+def _note(engines: Engines, push: Push, error: Exception) -> bool:
+    """Return whether the message waits for a dependency from now on."""
+    about = push.subscription_id, fingerprint(push.message), describe_error(error)
     with deadline(_NOTING_SECONDS):
-        engines.dead_letters.note_failure(push.subscription_id, fingerprint(push.message), describe_error(error))
-
-
-def _postpone(engines: Engines, push: Push, error: BreakerOpen) -> None:
-    with deadline(_NOTING_SECONDS):
-        about = push.subscription_id, fingerprint(push.message), describe_error(error)
+        if not isinstance(error, BreakerOpen):
+            engines.dead_letters.note_failure(*about)
+            return False
         engines.dead_letters.note_failure(*about, waits_for=error.dependency)
         waiting = postponed(decode_message(push), push.subscription_id, error.dependency)
         engines.sagas.postpone(waiting, error.retry_after)
+        return True
 
 
 @cache

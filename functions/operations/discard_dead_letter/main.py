@@ -11,7 +11,7 @@ def discard_dead_letter(command: DiscardDeadLetters, engines: Engines, call: Cal
     """Return how many letters were discarded; `left`: how many of the source are still pending."""
     letters, by = engines.dead_letters, call.actor.name
     if command.id:
-        discarded = letters.discard(command.id, command.reason, by)
-        return {"discarded": 1 if discarded else refuse(letters.load(command.id), "DISCARDED")}
+        done = letters.discard(command.id, command.reason, by)
+        return {"discarded": 1 if done else refuse(letters.load(command.id), "DISCARDED")}
     discarded = letters.discard_oldest(command.limit, command.source, command.reason, by)
     return {"discarded": discarded, "left": letters.pending(command.source)}

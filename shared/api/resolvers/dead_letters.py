@@ -42,7 +42,7 @@ async def discard_dead_letter(_: Any, info: Info, id: str, reason: str) -> DeadL
     return await dead_letter(_, info, id)
 
 
-def _order_id(letter: DeadLetter, _: Info) -> str | None:
+def _order_id(letter: DeadLetter, _info: Info) -> str | None:
     aggregate, _, aggregate_id = (letter.subject or "").partition("-")
     return aggregate_id if aggregate == ORDER.name else None
 
