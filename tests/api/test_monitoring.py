@@ -166,7 +166,7 @@ def test_an_open_breaker_is_named(shop: ShopInMemory) -> None:
             raise Unavailable("down")
     found = check(shop, "breakers")
     assert (found["status"], found["details"]) == ("DEGRADED", {"breakers": {"create_order": "open"}})
-    assert "the payment provider is open" in found["message"] and "this process" in found["message"]
+    assert "create_order is open" in found["message"] and "this process" in found["message"]
 
 
 def fail(*_: object) -> NoReturn:
@@ -181,7 +181,8 @@ def break_down(shop: ShopInMemory, name: str, call: Callable[..., Any]) -> None:
         for check, outbox in zip(outboxes, engines.outboxes, strict=True)
     ]
     methods = {"firestore": "update", "pubsub": "has_topic", "sagas": "backlog", "dead_letters": "pending"}
-    attributes = {"firestore": "read_models", "pubsub": "publisher"}
+    methods |= {"providers": "open_breakers"}
+    attributes = {"firestore": "read_models", "pubsub": "publisher", "providers": "dead_letters"}
     if name in methods:
         attribute = attributes.get(name, name)
         setattr(engines, attribute, with_methods(getattr(engines, attribute), **{methods[name]: call}))

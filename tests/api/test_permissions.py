@@ -302,7 +302,8 @@ def test_no_answer_holds_what_masking_hides(shop: ShopInMemory, actor: str) -> N
     root = schema().query_type
     assert root is not None
     for name, field in root.fields.items():
-        values = {"id": order_id, "aggregateId": order_id, "userId": "x", "searchTerm": "tea", "serviceName": "graphql"}
+        values = {"id": order_id, "aggregateId": order_id, "orderId": order_id, "userId": "x", "searchTerm": "tea"}
+        values["serviceName"] = "graphql"
         needed = [f'{key}: "{values[key]}"' for key, given in field.args.items() if is_required_argument(given)]
         arguments = f"({', '.join(needed)})" if needed else ""
         text = json.dumps(shop.graphql(f"{{ {name}{arguments} {selection(field.type)} }}", headers=ACTORS[actor]))
