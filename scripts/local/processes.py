@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -82,6 +83,16 @@ class Processes:
                 return
             except httpx.TransportError:
                 time.sleep(0.1)
+        raise CannotStart(f"{name} did not start; the end of its log:\n{self.tail(name)}")
+
+    def wait_until_listening(self, name: str, port: int, seconds: float = 60) -> None:
+        """Wait until the port takes connections. Raise CannotStart when the process ends or hangs."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.running[name].poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.01)
         raise CannotStart(f"{name} did not start; the end of its log:\n{self.tail(name)}")
 
     def tail(self, name: str, lines: int = 20) -> str:

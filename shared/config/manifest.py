@@ -176,7 +176,7 @@ def manifest() -> Manifest:
 
     Raise pydantic's ValidationError, which names the entry, when the file is malformed.
     """
-    raw: dict[str, Any] = yaml.safe_load((ROOT / "functions" / "manifest.yaml").read_text())
+    raw: dict[str, Any] = yaml.load((ROOT / "functions" / "manifest.yaml").read_bytes(), yaml.CSafeLoader)
     defaults = raw.pop("defaults")
     raw["functions"] = {name: {"name": name} | defaults | entry for name, entry in raw["functions"].items()}
     return TypeAdapter(Manifest).validate_python(raw)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, ValidationError, with_config
 from pydantic.alias_generators import to_camel
 
 from shared.domain.errors import Invalid
@@ -118,15 +118,14 @@ class Push:
         return self.message.attributes.get(ONLY_FOR, self.subscription_id) != self.subscription_id
 
 
-_PUSH = TypeAdapter(Push)
-_MESSAGE = TypeAdapter(Message)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def decode_push(body: bytes) -> Push:
     """Return the push request with this body. Raise Invalid when it is not a Pub/Sub push."""
     try:
-        return _PUSH.validate_json(_without_lone_surrogates(body))
+        push: Push = adapter(Push).validate_json(_without_lone_surrogates(body))
+        return push
     except ValidationError as error:
         first = error.errors()[0]
         raise Invalid(f"not a Pub/Sub push: {first['msg']}", first["loc"]) from error
@@ -147,7 +146,7 @@ def decode_message(push: Push) -> Message:
     attributes = push.message.attributes
     try:
         data = json.loads(base64.b64decode(push.message.data, validate=True))
-        return _MESSAGE.validate_python(
+        message: Message = adapter(Message).validate_python(
             {
                 "id": attributes["ce-id"],
                 "topic": attributes["ce-source"].removeprefix("//shop/"),
@@ -159,6 +158,7 @@ def decode_message(push: Push) -> Message:
                 | {"actor": attributes.get("actor", "system")},
             }
         )
+        return message
     except (KeyError, ValueError, RecursionError) as error:
         raise Invalid(f"not a message of this shop: {type(error).__name__}: {error}", ("message",)) from error
 
@@ -171,11 +171,12 @@ def postponed(message: Message, subscription: str, dependency: str) -> Message:
 
 def encode_stored(message: Message) -> str:
     """Return the JSON in which an outbox stores a message."""
-    return _MESSAGE.dump_json(message).decode()
+    return adapter(Message).dump_json(message).decode()
 
 
 def decode_stored(message: Any) -> Message:
-    return _MESSAGE.validate_python(message)
+    stored: Message = adapter(Message).validate_python(message)
+    return stored
 
 
 def topic(command_type: type[Any]) -> str:

@@ -8,7 +8,6 @@ most one thread per check, however many callers ask. A result is reused for abou
 import asyncio
 import os
 import socket
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -86,6 +85,8 @@ def _vitals(pid: int, _period: int) -> Mapping[str, Any]:
 
 @cache
 def _version() -> str:
+    import tomllib  # only reports need it
+
     return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
