@@ -30,13 +30,14 @@ from shared.api.resolvers import (
     events,
     executions,
     health,
+    memory,
     messages,
     orders,
     products,
     projections,
     sagas,
     statistics,
-    timelines,
+    stuck,
     viewer,
 )
 from shared.config.manifest import ROOT
@@ -46,7 +47,6 @@ MODULES = (
     categories,
     products,
     orders,
-    timelines,
     viewer,
     events,
     event_history,
@@ -57,6 +57,8 @@ MODULES = (
     projections,
     health,
     statistics,
+    memory,
+    stuck,
     connections,
 )
 """Every module of resolvers/, and the connections. Each has a table RESOLVERS."""

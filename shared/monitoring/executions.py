@@ -10,13 +10,13 @@ from shared.postgres.pool import Pool, storable_json
 from shared.postgres.slices import Slice, where
 from shared.resilience import clock
 
-Kind = Literal["command", "query", "delivery"]
+Kind = Literal["command", "query", "delivery", "run"]
 
 
 @dataclass(frozen=True)
 class Execution:
-    """One command, query or delivery. `status`: `success`, or the code of the error. `subject`: the
-    stream that it was about. `data`: JSON, as the caller sent it."""
+    """One command, query, delivery or run of a scheduled function. `status`: `success`, or the code of
+    the error. `subject`: the stream that it was about. `data`: JSON, as the caller sent it."""
 
     kind: Kind
     name: str

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.dead_letters.postgres import PostgresDeadLetters
-from shared.dead_letters.postgres import listed as listed_letters
+from shared.dead_letters.postgres_lists import listed as listed_letters
 from shared.dead_letters.protocol import DeadLetter, LetterDelivery, Letters
 from shared.event_store.log import PostgresEventLog
 from shared.event_store.log import listed as listed_events
@@ -95,7 +95,7 @@ def letters_of(store: Any) -> Store:
 
 
 def sagas_of(store: Any) -> Store:
-    states = [
+    states: list[dict[str, Any]] = [
         {},
         {"status": SagaStatus.COMPLETED, "deadline_at": None},
         {"status": SagaStatus.FAILED, "deadline_at": None, "compensated": True},
@@ -131,7 +131,10 @@ def events_of(store: EventStore, log: Any, wanted: Events) -> Store:
         stream, version = f"order-{n % 2}", n // 2 + 1
         store.append(Append([EventRecord(uuid7(), stream, version, TYPES[n // 2 % 2], 1, {}, context, at)]))
 
-    period = {"recorded_after": NOW + timedelta(seconds=3), "recorded_before": NOW + timedelta(seconds=8)}
+    period: dict[str, Any] = {
+        "recorded_after": NOW + timedelta(seconds=3),
+        "recorded_before": NOW + timedelta(seconds=8),
+    }
     filters = [
         replace(wanted, types=["Made"]),
         replace(wanted, types=TYPES),

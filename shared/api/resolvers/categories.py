@@ -12,8 +12,9 @@ from shared.api.connections import AT, DOCUMENT_ID, TEXT, Connection, connect
 from shared.api.context import Info, Number, Resolvers, Text
 from shared.api.limits import from_stores
 from shared.api.resolvers import listings
-from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, existing, limit_of, search, state_at, uuid
+from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, limit_of, search, state_at, uuid
 from shared.api.resolvers.listings import Order
+from shared.api.resolvers.visible import visible
 from shared.auth.permissions import Permission
 from shared.domain.category import CATEGORY
 from shared.domain.errors import Invalid
@@ -33,7 +34,8 @@ ORDERS = {
 async def category(_: Any, info: Info, id: str, asOf: datetime | None = None) -> Fields:
     if asOf is not None:
         return await state_at(info, CATEGORY, id, asOf)
-    return existing(await info.context.loaders.categories.load(uuid(id, "id")), "category", id)
+    key = uuid(id, "id")
+    return await visible(info, await info.context.loaders.categories.load(key), CATEGORY, key)
 
 
 async def categories(

@@ -97,10 +97,10 @@ def one_of(known: Iterable[str], text: Text, *argument: str) -> str | None:
     return None if text is None else names[text.lower()]
 
 
-def existing(found: T | None, noun: str, id: str) -> T:
+def existing(found: T | None, noun: str, id: str, argument: str = "id") -> T:
     """Return what was found. Raise NotFound when that is nothing."""
     if found is None:
-        raise NotFound(f"{noun} {id} does not exist", ("id",))
+        raise NotFound(f"{noun} {id} does not exist", (argument,))
     return found
 
 

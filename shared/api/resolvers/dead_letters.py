@@ -103,6 +103,16 @@ async def discard_dead_letter(_: Any, info: Info, id: str, reason: str) -> DeadL
     return await dead_letter(_, info, id)
 
 
+def _order_id(letter: DeadLetter, _info: Info) -> str | None:
+    aggregate, _, aggregate_id = (letter.subject or "").partition("-")
+    return aggregate_id if aggregate == ORDER.name else None
+
+
+async def discard_dead_letters(_: Any, info: Info, reason: str, **arguments: Any) -> Fields:
+    command = {name: value for name, value in arguments.items() if value is not None}
+    return await admin_command(info, "discard_dead_letter", command | {"reason": reason})
+
+
 RESOLVERS: Resolvers = {
     "Query": {
         "deadLetters": dead_letters,
@@ -113,5 +123,7 @@ RESOLVERS: Resolvers = {
         "retryDeadLetter": retry_dead_letter,
         "retryDeadLetters": retry_dead_letters,
         "discardDeadLetter": discard_dead_letter,
+        "discardDeadLetters": discard_dead_letters,
     },
+    "DeadLetter": {"orderId": _order_id},
 }

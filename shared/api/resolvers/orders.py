@@ -9,14 +9,16 @@ from shared.api.command_client import CommandMutation
 from shared.api.connections import AT, DOCUMENT_ID, Connection, connect
 from shared.api.context import Info, LiveField, Number, Resolver, Resolvers, SourceEvent, Text
 from shared.api.resolvers import listings
-from shared.api.resolvers.common import Sort, documents, existing, follow, state_at, uuid
+from shared.api.resolvers.common import Sort, documents, follow, state_at, uuid
 from shared.api.resolvers.listings import Order
+from shared.api.resolvers.timeline import timeline, what_happens_now
+from shared.api.resolvers.visible import visible
 from shared.auth.permissions import Permission
 from shared.domain.errors import Forbidden, Invalid, Unauthenticated
 from shared.domain.order import ORDER
+from shared.observability.context import annotate
 from shared.read_models.protocol import Fields, Where
 
-_MAX_EXECUTIONS = 1000
 _NEWEST = Order("CREATED_AT", "created_at", tuple[AT, DOCUMENT_ID])
 _STEPS = {
     "PENDING": "reserve_inventory",
@@ -30,7 +32,9 @@ _SAGA_ENDS = {"CONFIRMED": "COMPLETED", "CANCELLED": "FAILED", "FAILED": "FAILED
 async def order(_: Any, info: Info, id: str, asOf: datetime | None = None) -> Fields:
     if asOf is not None:
         return await state_at(info, ORDER, id, asOf)
-    return existing(await info.context.loaders.orders.load(uuid(id, "id")), "order", id)
+    key = uuid(id, "id")
+    annotate(subject=f"{ORDER.name}-{key}")
+    return await visible(info, await info.context.loaders.orders.load(key), ORDER, key)
 
 
 async def orders(_: Any, info: Info, userId: Text = None, status: Text = None, **page: Number) -> Sequence[Fields]:
@@ -134,6 +138,8 @@ RESOLVERS: Resolvers = {
         "sagaId": lambda order, _: order["id"],
         "sagaStatus": saga_status,
         "sagaCurrentStep": saga_current_step,
+        "timeline": timeline,
+        "whatHappensNow": what_happens_now,
     },
     "OrderItem": {"product": product},
 }

@@ -12,8 +12,9 @@ from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, 
 from shared.api.resolvers import listings
 from shared.api.resolvers.categories import ORDERS as CATEGORY_ORDERS
 from shared.api.resolvers.categories import category_of
-from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, existing, follow, search, state_at, uuid
+from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, follow, search, state_at, uuid
 from shared.api.resolvers.listings import Order
+from shared.api.resolvers.visible import visible
 from shared.auth.permissions import Permission
 from shared.domain.product import PRODUCT
 from shared.domain.values import MAX_AMOUNT
@@ -36,7 +37,8 @@ ORDERS = CATEGORY_ORDERS | {
 async def product(_: Any, info: Info, id: str, asOf: datetime | None = None) -> Fields:
     if asOf is not None:
         return await state_at(info, PRODUCT, id, asOf)
-    return existing(await info.context.loaders.products.load(uuid(id, "id")), "product", id)
+    key = uuid(id, "id")
+    return await visible(info, await info.context.loaders.products.load(key), PRODUCT, key)
 
 
 async def products(

@@ -1,4 +1,4 @@
-"""The timeline of one order: everything that happened for it, causes first."""
+"""The timeline of one order: everything that happened for it, and what happens now."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,20 +6,21 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from shared.api.context import Info, Resolvers
+from shared.api.context import Info
 from shared.api.limits import from_stores
 from shared.domain.errors import Invalid
 from shared.domain.order import ORDER
 from shared.event_store.protocol import EventRecord
 from shared.monitoring.executions import Execution
+from shared.monitoring.stuck_order import outcome
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 from shared.sagas.store import ListedSaga
 
 _MAX_EXECUTIONS = 1000
 
-TimelineKind = Literal["COMMAND", "EVENT", "DELIVERY", "SAGA"]
-_CAUSES_FIRST: list[TimelineKind] = ["COMMAND", "EVENT", "DELIVERY", "SAGA"]  # the order of entries of the same time
+TimelineKind = Literal["COMMAND", "EVENT", "DELIVERY", "SAGA", "OUTBOX"]
+_CAUSES_FIRST: list[TimelineKind] = ["COMMAND", "EVENT", "DELIVERY", "SAGA", "OUTBOX"]  # of entries of the same time
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class TimelineEntry:
 
     `at`: when it began, by the clock of the process that did it. `subject`: a stream.
     `causation_id`: for a delivery, the message it brought; for an event, the message or command
-    that led to it; for a message that the saga sent, the event that made it do so."""
+    that led to it; for a message that the saga sent, the event that made it do so. `times`: how often
+    the same message was handled with the same result; `duration_ms` is of all together, `error` of the
+    last, which began at `last_at`."""
 
     at: datetime
     kind: TimelineKind
@@ -39,18 +42,32 @@ class TimelineEntry:
     id: str | None = None
     causation_id: str | None = None
     error: str | None = None
+    times: int = 1
+    last_at: datetime | None = None
 
 
 async def timeline(order: Fields, info: Info) -> list[TimelineEntry]:
     """Return everything that happened for the order, causes first. Only owner and admins see ids and errors.
 
     Raise Invalid inside a list: a timeline takes several reads."""
-    if any(isinstance(step, int) for step in info.path.as_list()):
-        raise Invalid("ask for the timeline of one order at a time: order(id: ...) { timeline { ... } }", ("timeline",))
+    _require_single(info, "timeline { ... }")
     entries = await from_stores(_timeline, info.context.engines, UUID(order["id"]))
     if info.context.actor.may_see(order["user_id"]):
         return entries
     return [replace(entry, id=None, causation_id=None, error=None) for entry in entries]
+
+
+async def what_happens_now(order: Fields, info: Info) -> str:
+    """Return a sentence about the order. Raise Invalid inside a list, like `timeline`."""
+    _require_single(info, "whatHappensNow")
+    found = await from_stores(outcome, info.context.engines, UUID(order["id"]), None)
+    return found.sentence if found else "nothing: it does not exist"
+
+
+def _require_single(info: Info, field: str) -> None:
+    if any(isinstance(step, int) for step in info.path.as_list()):
+        message = f"ask for one order at a time: order(id: ...) {{ {field} }}"
+        raise Invalid(message, (field.partition(" ")[0],))
 
 
 def _timeline(engines: Engines, order_id: UUID) -> list[TimelineEntry]:
@@ -68,7 +85,45 @@ def _timeline(engines: Engines, order_id: UUID) -> list[TimelineEntry]:
         for execution in engines.executions.of_correlation(correlation_id, _MAX_EXECUTIONS)
     ]
     own += _of_other_streams(engines, own, executed)
-    return in_causal_order([*own, *(entry for entry in executed if _belongs(entry, own, stream))])
+    belonging = [entry for entry in executed if _belongs(entry, own, stream)]
+    return in_causal_order([*own, *grouped(belonging), *_unpublished(engines, stream)])
+
+
+def grouped(executed: Sequence[TimelineEntry]) -> list[TimelineEntry]:
+    """Return one entry for all executions of the same message or command with the same result."""
+    groups: dict[tuple[str | None, ...], TimelineEntry] = {}
+    for entry in sorted(executed, key=lambda one: one.at):
+        alike = (entry.kind, entry.name, entry.status, entry.subject, entry.causation_id)
+        if entry.causation_id and alike in groups:
+            first = groups[alike]
+            groups[alike] = replace(
+                first,
+                times=first.times + 1,
+                last_at=entry.at,
+                duration_ms=(first.duration_ms or 0) + (entry.duration_ms or 0),
+                error=entry.error,
+            )
+        else:
+            groups[(*alike, entry.id) if not entry.causation_id else alike] = entry
+    return list(groups.values())
+
+
+def _unpublished(engines: Engines, stream: str) -> list[TimelineEntry]:
+    """Return the messages about the order that wait in an outbox, and what they wait for."""
+    waiting = [message for outbox in engines.outboxes for message in outbox.about(stream)]
+    return [
+        TimelineEntry(
+            message.time,
+            "OUTBOX",
+            message.type,
+            "WAITING",
+            subject=stream,
+            id=str(message.id),
+            causation_id=str(message.postponed.id if message.postponed else message.id),
+            error=f"waits for {message.postponed.dependency}" if message.postponed else "is not published yet",
+        )
+        for message in waiting
+    ]
 
 
 def _of_other_streams(
@@ -157,6 +212,3 @@ def _causes(entries: Sequence[TimelineEntry]) -> list[list[int]]:
         last[sequence] = index
         causes.append([cause for cause in (before, named.get(entry.causation_id)) if cause is not None])
     return causes
-
-
-RESOLVERS: Resolvers = {"Order": {"timeline": timeline}}
