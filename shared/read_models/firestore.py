@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import copy_context
 from typing import Any
 
 from google.api_core import exceptions as errors
@@ -22,7 +23,8 @@ from shared.resilience.calls import RECONNECT, Breaker, OutOfTime, time_left
 _CALL_SECONDS = 10.0
 _RETRY_SECONDS = 2.0  # how long the client library repeats a call that fails with a transient error
 _ATTEMPTS = 9
-_BATCH = 100  # documents created in one commit, each with up to two counters; Firestore takes 500 writes
+_WRITERS, _BATCH = 4, 25  # commits at a time, and documents created in each
+_COUNTING_BATCH = 100  # documents created in one commit, each with up to two counters; Firestore takes 500 writes
 _DOWN = (errors.ServiceUnavailable, errors.RetryError, errors.ResourceExhausted, errors.InternalServerError)
 _CONFLICT = (errors.AlreadyExists, errors.FailedPrecondition, errors.NotFound, errors.Aborted)
 
@@ -97,11 +99,13 @@ class FirestoreReadModels:
         raise Unavailable(f"too many processes write {collection}/{key} at the same moment; try again")
 
     def create(self, collection: str, changes: Mapping[str, Change]) -> int:
-        keys = list(changes)
-        return sum(
-            self._create(collection, {key: changes[key] for key in keys[begin : begin + _BATCH]})
-            for begin in range(0, len(keys), _BATCH)
-        )
+        """Commit several batches at a time, unless they add to the same counters: Firestore would abort some."""
+        items, counting = list(changes.items()), any(made.increments for made in changes.values())
+        size = _COUNTING_BATCH if counting else _BATCH
+        batches = [dict(items[begin : begin + size]) for begin in range(0, len(items), size)]
+        with clock.executor(1 if counting else _WRITERS, "creating") as threads:
+            made = [threads.submit(copy_context().run, self._create, collection, batch) for batch in batches]
+            return sum(one.result() for one in made)
 
     def _create(self, collection: str, changes: Mapping[str, Change]) -> int:
         """Create all in one commit, so that counters stay right. When a document exists, try with half of them."""
