@@ -1,16 +1,33 @@
 """All settings, read once from the environment. A variable has its field's name in capitals."""
 
 import os
+import re
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
+
+_ORIGIN = re.compile(r"https?://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII)
+_DEFAULT_PORTS = re.compile(r"http:.*:80|https:.*:443")
+
+
+def _origins(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the origins in a text, separated by spaces or commas. Raise ValueError for what no browser sends as Origin."""
+    named = tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+    for origin in named:
+        if not _ORIGIN.fullmatch(origin) or _DEFAULT_PORTS.fullmatch(origin):
+            raise ValueError(
+                f"{origin!r:.100} is not an origin as browsers send it: http:// or https://, the host in lower case, a port"
+                " if it is not the usual one, and no slash at the end, such as https://shop.example.com or"
+                " http://localhost:3000; name each origin, without * and null"
+            )
+    return named
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,8 @@ class Settings:
     sign_in_required: bool = False  # always in the cloud; elsewhere, when false, an anonymous client may do everything
     firebase_api_key: str = ""  # with which the console signs in; not a secret; empty: it offers no sign-in by Firebase
     admin_email: str = ""  # the user of the Google account with this verified address is an admin
+    # The origins, separated by spaces, of web pages that may call the graphql function, besides its own pages
+    allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_origins)] = ()
     callers: str = ""  # the service accounts, separated by spaces, that may call the function in the cloud
     audience: str = ""  # the function's own URL, which its callers' tokens must be for
 
@@ -75,6 +94,7 @@ class Settings:
 
     # Limits of a GraphQL document as it is written; the API's README says what happens beyond each limit
     max_body_bytes: Positive = 1_000_000  # of one request
+    max_persisted_characters: NotNegative = 1_000_000  # of all documents that are kept for clients that send their hash
     max_query_characters: Positive = 50_000  # of one document, as the next three
     max_query_tokens: Positive = 4_000
     max_query_fields: Positive = 500
