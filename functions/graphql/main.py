@@ -1,8 +1,9 @@
 """The only entry point for clients: GraphQL over HTTP at /graphql, and the console for browsers at /."""
 
+from typing import Any
+
 import functions_framework.aio
 from starlette.requests import Request
-from starlette.responses import Response
 
 from shared.api.app import respond
 from shared.auth.identity import refuse_emulator_in_the_cloud
@@ -11,5 +12,5 @@ refuse_emulator_in_the_cloud()
 
 
 @functions_framework.aio.http
-async def graphql(request: Request) -> Response:
+async def graphql(request: Request) -> Any:  # an ASGI application, which Starlette calls
     return await respond(request)

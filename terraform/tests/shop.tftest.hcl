@@ -161,6 +161,32 @@ run "every_function_knows_who_may_call_it_and_for_which_audience" {
   }
 }
 
+run "no_page_of_another_origin_may_call_graphql_by_default" {
+  command = plan
+
+  assert {
+    condition     = { for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name => env.value }["ALLOWED_ORIGINS"] == ""
+    error_message = "no origin is allowed"
+  }
+}
+
+run "pages_of_the_web_domains_may_call_graphql" {
+  command = plan
+
+  variables {
+    web_domains = ["shop.example.com", "example.com"]
+  }
+
+  assert {
+    condition     = { for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name => env.value }["ALLOWED_ORIGINS"] == "https://shop.example.com https://example.com"
+    error_message = "each domain is an origin, by HTTPS only"
+  }
+  assert {
+    condition     = [for name, service in google_cloud_run_v2_service.function : name if contains([for env in service.template[0].containers[0].env : env.name], "ALLOWED_ORIGINS")] == ["graphql"]
+    error_message = "only graphql is called by pages"
+  }
+}
+
 run "whoever_uses_postgresql_is_in_the_network_and_signs_in_as_itself" {
   command = plan
 

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
 
 from scripts.local.token import emulator_token
-from shared.api.app import Rates
 from shared.api.operation import parse_document
+from shared.api.rates import Rates
 from shared.config import settings as configured
 from shared.config.manifest import ROOT
 from shared.config.settings import Settings
