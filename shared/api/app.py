@@ -13,7 +13,8 @@ from starlette.types import ASGIApp
 
 from shared.api import console
 from shared.api.command_client import CommandClient
-from shared.api.context import ConsistentQueries, Loaders, RequestContext, decode_token
+from shared.api.consistency import ConsistentQueries, decode_token
+from shared.api.context import Loaders, RequestContext
 from shared.api.edge import revalidated, served, tag
 from shared.api.http import execute_request, refuse, require_acceptable
 from shared.api.limits import in_thread, working_for

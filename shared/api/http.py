@@ -17,7 +17,8 @@ from graphql import (
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.api.context import RequestContext, consistency_extensions
+from shared.api.consistency import consistency_extensions
+from shared.api.context import RequestContext
 from shared.api.operation import GraphQLRequest, Results, execute, format_error, parse_document, subscribe
 from shared.api.persisted import persisted_queries, with_text
 from shared.api.refusals import HttpRefusal, RetryLater
