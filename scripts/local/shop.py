@@ -14,6 +14,8 @@ from threading import Event, Thread
 
 import httpx
 import structlog
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from scripts.local import observe
 from scripts.local.emulators import Emulators, find_emulators, start_postgres
@@ -142,6 +144,11 @@ class Shop:
             "CONSOLE_DIRECTORY": str(CONSOLE),
         }
         self.home.mkdir(parents=True, exist_ok=True)
+        settings.cache_clear()
+        try:
+            settings()
+        except ValidationError as error:
+            raise CannotStart("\n".join(map(_fault, error.errors()))) from error
 
     def _log_to_a_file(self) -> None:
         """Send this process's log to a file beside the others: an order writes twenty lines, too many for the screen."""
@@ -220,6 +227,11 @@ class Shop:
                 url = f"{self.ports.url(function.service)}/{function.name}"
                 arguments = (url, function.schedule.local_seconds, stopping)
                 Thread(target=_call_regularly, args=arguments, daemon=True).start()
+
+
+def _fault(fault: ErrorDetails) -> str:
+    """Return what is wrong with a setting, under its name in the environment."""
+    return f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def _call_regularly(url: str, seconds: float, stopping: Event) -> None:
