@@ -5,7 +5,6 @@ last attempt it moves the message to the dead-letter topic.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import cache, wraps
 from http import HTTPStatus
@@ -105,7 +104,9 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
         yield
     except Exception as error:
         failure = describe_error(error)
-        noting = _noting_threads().submit(_note, engines, push, failure)  # without this thread's deadline
+        noting = clock.shared_executor(2, "noting").submit(
+            _note, engines, push, failure
+        )  # without this thread's deadline
         try:
             noting.result(_NOTING_SECONDS)
         except Exception as reason:
@@ -117,11 +118,6 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
 def _note(engines: Engines, push: Push, failure: str) -> None:
     with deadline(_NOTING_SECONDS):
         engines.dead_letters.note_failure(push.subscription_id, fingerprint(push.message), failure)
-
-
-@cache
-def _noting_threads() -> Executor:
-    return clock.executor(2, "noting")
 
 
 def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], object]], http.HttpFunction]:
