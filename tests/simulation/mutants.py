@@ -79,7 +79,7 @@ MUTANTS: Sequence[Mutant] = (
         "functions/sagas/refund_payment/main.py",
         "order = execute_step(store, fulfilment.stop, command, ref).state",
         "order = execute_step(store, lambda command, order: [], command, ref).state",
-        within=3000,
+        within=600,
     ),
     Mutant(
         "the idempotency record is not in the append",
@@ -164,7 +164,7 @@ MUTANTS: Sequence[Mutant] = (
         "shared/sagas/definition.py",
         "return _backward(saga, late, progress.step, now)",
         "return _backward(saga, late, progress.step - 1, now)",
-        within=2000,
+        within=600,
     ),
     Mutant(
         "a saga reads only the event that was announced",
@@ -177,7 +177,7 @@ MUTANTS: Sequence[Mutant] = (
         "shared/sagas/definition.py",
         "        if progress.attempts <= step.retries.times:\n            return _send(saga, progress, now)\n        late",
         "        late",
-        within=2000,
+        within=600,
     ),
     Mutant(
         "no sweep",
@@ -190,42 +190,42 @@ MUTANTS: Sequence[Mutant] = (
         "shared/sagas/memory.py",
         "if before.saga.version != saga.version:",
         "if False:",
-        within=2000,
+        within=600,
     ),
     Mutant(
         "a rebuild switches although streams are incomplete",
         "shared/read_models/rebuild.py",
         "        if not now.behind and not missing:",
         "        if True:",
-        within=1000,
+        within=600,
     ),
     Mutant(
         "a new generation does not get deliveries",
         "shared/read_models/generations.py",
         'if self.other is None or self.state == "DROPPED" else [self.live, self.other]',
         'if self.other is None or self.state != "KEPT" else [self.live, self.other]',
-        within=1000,
+        within=600,
     ),
     Mutant(
         "a dropped generation is still read",
         "shared/read_models/generations.py",
         '    return Generations(now.live, now.other, "DROPPED", now.newest, clock.now())',
         '    return Generations(now.other, now.live, "DROPPED", now.newest, clock.now())',
-        within=1000,
+        within=600,
     ),
     Mutant(
         "a retried dead letter is not published",
         "functions/operations/retry_dead_letters/main.py",
         "engines.publisher.publish([message for message in messages if message])",
         "[message.id for message in messages if message]",
-        within=1000,
+        within=600,
     ),
     Mutant(
         "a dead letter of a message that failed before is not stored",
         "shared/dead_letters/memory.py",
         "            if delivery.id in stored.deliveries:",
         "            if True:",
-        within=1000,
+        within=600,
     ),
     Mutant(
         "an error of a handler is acknowledged",
@@ -238,7 +238,7 @@ MUTANTS: Sequence[Mutant] = (
         "shared/messaging/outbox.py",
         "        outbox.delete(accepted)\n",
         "        outbox.delete([message.id for message in messages])\n",
-        within=1000,
+        within=600,
     ),
     Mutant(
         "a moved product is still counted in its old category",
@@ -251,7 +251,7 @@ MUTANTS: Sequence[Mutant] = (
         "shared/event_store/aggregates.py",
         "store.save_snapshot(Snapshot(stream, after.version,",
         "store.save_snapshot(Snapshot(stream, after.version - 1,",
-        within=3000,
+        within=600,
     ),
 )
 
