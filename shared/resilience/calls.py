@@ -11,7 +11,7 @@ from contextvars import Context, ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pybreaker
 import structlog
@@ -56,7 +56,11 @@ def time_left(at_most: float) -> float:
 
 
 class BreakerOpen(Unavailable):
-    """The breaker is open, so the dependency was not called."""
+    """The breaker of `dependency` is open, so the dependency was not called."""
+
+    def __init__(self, dependency: str, wait: float) -> None:
+        super().__init__(f"{dependency} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
+        self.dependency = dependency
 
 
 _NEUTRAL = object()
@@ -65,20 +69,16 @@ _caller: ContextVar[object] = ContextVar("caller", default=None)
 
 
 class _FailedCallers(pybreaker.CircuitMemoryStorage):
-    """Counts the callers whose calls failed, not the calls, and measures by the monotonic clock how long it is open:
-    pybreaker compares `opened_at` with the wall clock, which may jump."""
+    """Counts callers whose calls failed. `opened_at`, which pybreaker compares with the wall clock,
+    moves with that clock's jumps."""
 
     def __init__(self) -> None:
         super().__init__(pybreaker.STATE_CLOSED)
         self._callers, self._opened = set[object](), 0.0
 
     @property
-    def opened_for(self) -> float:
-        return clock.monotonic() - self._opened
-
-    @property
-    def opened_at(self) -> datetime | None:
-        return datetime.now(UTC) - timedelta(seconds=self.opened_for)
+    def opened_at(self) -> datetime:
+        return datetime.now(UTC) - timedelta(seconds=clock.monotonic() - self._opened)
 
     @opened_at.setter
     def opened_at(self, _: datetime) -> None:
@@ -160,8 +160,9 @@ class Breaker(pybreaker.CircuitBreakerListener):
                 self._trial.release()
 
     def _open(self) -> BreakerOpen:
-        wait = max(1.0, self._breaker.reset_timeout - self._storage.opened_for)
-        return BreakerOpen(f"{self.name} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
+        waited = (datetime.now(UTC) - self._storage.opened_at).total_seconds()
+        wait = max(1.0, self._breaker.reset_timeout - waited)
+        return BreakerOpen(self.name, wait)
 
 
 class Breakers:
@@ -198,11 +199,10 @@ def attempt_all(what: str, tasks: Mapping[str, Callable[[], int]]) -> int:
 
 
 class SingleFlightCache:
-    """Answers that are computed once for all callers of the same key.
+    """Answers that are computed once for all callers of the same key, who wait for them together.
 
-    Callers that arrive while an answer is being computed wait for it together. The computation
-    belongs to no request: it has neither the deadline nor the trace of the first caller. A failure is
-    raised to the callers that wait for it, logged once and not cached, so the next one starts again.
+    The computation belongs to no request: it has neither the deadline nor the trace of the first
+    caller. A failure is raised to the callers that wait for it, logged once and not cached.
     """
 
     def __init__(self) -> None:
@@ -221,8 +221,7 @@ class SingleFlightCache:
             self._tasks[key] = clock.monotonic(), task
         try:
             async with asyncio.timeout(time_left(_CACHE_WAIT)):
-                answer: T = await asyncio.shield(task)
-                return answer
+                return cast(T, await asyncio.shield(task))
         except TimeoutError as error:
             raise TimedOut(f"{key}: no answer in time") from error
 

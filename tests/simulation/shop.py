@@ -24,8 +24,7 @@ from shared.domain.order import ORDER
 from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import Append, Checkpoint, LogEntry
 from shared.messaging.outbox import publish_after_commit
-from shared.monitoring.counts import MemoryCounts
-from shared.monitoring.executions import MemoryExecutions
+from shared.monitoring.memory import MemoryCounts, MemoryExecutions
 from shared.read_models.documents import READ_MODELS
 from shared.read_models.generations import (
     GENERATIONS,
@@ -283,7 +282,7 @@ class Shop:
         """Call the scheduled functions every minute. A call with nothing to do is left out: it would change nothing."""
         needed: Mapping[str, Callable[[], object]] = {
             "relay_outbox": self._backlog,
-            "sweep_sagas": self._deadlines,
+            "sweep_sagas": lambda: self._deadlines() or self.databases.letters.pending(),
             "continue_rebuilds": self._rebuilds,
         }
         for function, is_needed in needed.items():
