@@ -2,12 +2,9 @@
 
 import asyncio
 import json
-from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextvars import Context, copy_context
-from heapq import heappop, heappush
-from itertools import count
+from contextlib import closing
 from typing import Any, TypeVar
 
 import httpx
@@ -19,90 +16,43 @@ from tests.simulation.world import SimulatedWorld
 T = TypeVar("T")
 
 
-class Loop(asyncio.AbstractEventLoop):
-    """As much of an event loop as tasks, futures and time-outs need. It belongs to one task of the simulation."""
+class _Selector:
+    """Stands for the selector that an event loop waits with: lets other tasks run meanwhile."""
 
     def __init__(self, world: SimulatedWorld) -> None:
         self._world = world
-        self._ready: deque[tuple[asyncio.Handle, Callable[..., object], tuple[Any, ...], Context]] = deque()
-        self._timers: list[tuple[float, int, asyncio.Handle, Callable[..., object], tuple[Any, ...], Context]] = []
-        self._numbers = count()
-        self._wake: Callable[[], object] | None = None
+        self.wake: Callable[[], object] = int
 
-    def run_until_complete(self, future: Any) -> Any:
-        asyncio._set_running_loop(self)
-        try:
-            task = self.create_task(future)
-            while not task.done():
-                self._turn()
-            return task.result()
-        finally:
-            asyncio._set_running_loop(None)
-
-    def _turn(self) -> None:
-        """Run what is ready; without that, let other tasks run until the next timer or a call from one of them."""
-        while self._timers and (self._timers[0][0] <= self.time() or self._timers[0][2].cancelled()):
-            _, _, *due = heappop(self._timers)
-            self._ready.append(tuple(due))  # type: ignore[arg-type]
-        if not self._ready:
-            self._wake = self._world.waker()
-            if self._timers:
-                self._world.at(self._timers[0][0] - self.time(), self._wake)
+    def select(self, timeout: float | None) -> list[Any]:
+        if timeout is None or timeout > 0:
+            self.wake = self._world.waker()
+            if timeout is not None:
+                self._world.at(timeout, self.wake)
             self._world.wait()
-            self._wake = None
-        while self._ready:
-            handle, callback, arguments, context = self._ready.popleft()
-            if not handle.cancelled():
-                context.run(callback, *arguments)
+            self.wake = int
+        return []
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
-        context = copy_context() if context is None else context  # an empty one is false
-        handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append((handle, callback, args, context))
-        if self._wake:
-            self._world.at(0, self._wake)
-        return handle
 
-    call_soon_threadsafe = call_soon
+class Loop(asyncio.BaseEventLoop):
+    """An event loop in virtual time. It belongs to one task of the simulation."""
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
-        context = copy_context() if context is None else context  # an empty one is false
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        heappush(self._timers, (when, next(self._numbers), handle, callback, args, context))
-        return handle
-
-    def call_later(
-        self, delay: float, callback: Any, *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
-        return self.call_at(self.time() + delay, callback, *args, context=context)
+    def __init__(self, world: SimulatedWorld) -> None:
+        super().__init__()
+        self._world, self._selector = world, _Selector(world)
 
     def time(self) -> float:
         return self._world.time
 
-    def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
-
-    def create_task(self, coro: Any, *, name: Any = None, context: Context | None = None) -> Any:
-        return asyncio.Task(coro, loop=self, name=name, context=context)
-
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        """Run at once: what the shop leaves to the default executor does not wait."""
-        done: Future[T] = Future()
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+        """Call at once: what the shop leaves to the default executor does not wait."""
+        done: asyncio.Future[T] = self.create_future()
         done.set_result(func(*args))
-        return asyncio.wrap_future(done, loop=self)
+        return done
 
-    def get_debug(self) -> bool:
-        return False
+    def _process_events(self, _: list[Any]) -> None: ...
 
-    def is_running(self) -> bool:
-        return True
-
-    def is_closed(self) -> bool:
-        return False
-
-    def call_exception_handler(self, context: dict[str, Any]) -> None: ...
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None: ...
+    def _write_to_self(self) -> None:
+        self._world.at(0, self._selector.wake)
 
 
 class ToCommands(httpx.AsyncBaseTransport):
@@ -139,5 +89,5 @@ def ask(world: SimulatedWorld, query: str, variables: Mapping[str, Any], headers
     async def answer() -> bytes:
         return bytes((await respond(Request(scope, receive))).body)
 
-    work: Coroutine[Any, Any, bytes] = answer()
-    return json.loads(Loop(world).run_until_complete(work))
+    with closing(Loop(world)) as loop:
+        return json.loads(loop.run_until_complete(answer()))

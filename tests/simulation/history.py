@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from shared.event_store.protocol import EventRecord
@@ -65,7 +66,7 @@ class _History:
         shop.faults.on, people.calm = True, False
         for number in range(1 + choose("orders", 5)):
             name = f"customer {number}"
-            people.start(name, lambda name=name: people.order(name))
+            people.start(name, partial(people.order, name))
         people.start("admin", lambda: people.keep_the_catalogue(choose("deeds of the admin", 4)))
         people.start("operator", lambda: people.operate(choose("deeds of the operator", 5)))
         self._look()
@@ -96,6 +97,8 @@ class _History:
             case 5:
                 self.world.tell("the providers are silent for half an hour", "the platform")
                 self.shop.provider.silent_until = self.world.time + 1800
+            case _:
+                pass
 
     def _restore(self, backup: Databases) -> None:
         """Follow the procedure of scripts/restore."""

@@ -142,7 +142,7 @@ class People:
                     self.send("update_product", {**about, "description": f"the best, {number}"})
                 case 5:
                     self._move_to_another_category(product)
-                case 6:
+                case _:
                     self.send("delete_category", {"categoryId": self.category})
 
     def _move_to_another_category(self, product: Mapping[str, Any]) -> None:
@@ -225,7 +225,7 @@ class People:
                     self._generation(read_model, "REBUILD")
                 case 5:
                     self._switch(read_model)
-                case 6:
+                case _:
                     self._generation(read_model, "DROP")
 
     def heal(self) -> None:

@@ -55,7 +55,7 @@ class EventDatabase(MemoryEventStore):
 
     def restored(self) -> "EventDatabase":
         """Return a copy of this backup as a running database, with the next epoch open."""
-        twin = duplicate(self)
+        twin: EventDatabase = duplicate(self)
         twin.epoch += 1
         twin._running = set()
         return twin
@@ -201,10 +201,11 @@ class Databases:
         return cls(EventDatabase(outboxes[0], pause, committed), MemorySagaStore(outboxes[1]), outboxes)
 
     def backup(self) -> "Databases":
-        return duplicate(self)
+        twin: Databases = duplicate(self)
+        return twin
 
     def restored(self) -> "Databases":
-        twin = duplicate(self)
+        twin: Databases = duplicate(self)
         twin.events = twin.events.restored()
         return twin
 
