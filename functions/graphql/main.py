@@ -5,7 +5,7 @@ from typing import Any
 import functions_framework.aio
 from starlette.requests import Request
 
-from shared.api.app import respond
+from shared.api.app import application
 from shared.auth.identity import refuse_emulator_in_the_cloud
 
 refuse_emulator_in_the_cloud()
@@ -13,4 +13,4 @@ refuse_emulator_in_the_cloud()
 
 @functions_framework.aio.http
 async def graphql(request: Request) -> Any:  # an ASGI application, which Starlette calls
-    return await respond(request)
+    return application(request.url.path)

@@ -40,8 +40,16 @@ _SSE = "POST the subscription with the header Accept: text/event-stream, for exa
 _log = structlog.get_logger()
 
 
-async def respond(request: Request) -> ASGIApp:
-    """Return what answers one request to the graphql function. Health and metrics requests are not logged."""
+_FOR_MACHINES = ("/health/live", "/health/ready", "/metrics")
+
+
+def application(path: str) -> ASGIApp:
+    """Return the application that answers requests for the path. Health and metrics are not for web pages."""
+    return served(respond, () if path in _FOR_MACHINES else engines().settings.allowed_origins)
+
+
+async def respond(request: Request) -> Response:
+    """Answer one request to the graphql function. Health and metrics requests are not logged."""
     match request.url.path, request.method:
         case "/health/live", "GET" | "HEAD":
             return Response(*health_reply(Report()))
@@ -53,7 +61,7 @@ async def respond(request: Request) -> ASGIApp:
         case "/health/live" | "/health/ready" | "/metrics", _:
             return Response(*METHOD_NOT_ALLOWED)
         case _:
-            return served(_logged, engines().settings.allowed_origins)
+            return await _logged(request)
 
 
 async def _logged(request: Request) -> Response:

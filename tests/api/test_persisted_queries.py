@@ -18,7 +18,7 @@ URQL = (
 )
 QUERY = "query Names { categories { name __typename } }"
 HASH = sha256(QUERY.encode()).hexdigest()
-EMPTY = {"data": {"categories": []}}
+EMPTY: Json = {"data": {"categories": []}}
 
 
 def extensions(digest: str = HASH, **more: object) -> Json:
@@ -56,7 +56,7 @@ def test_an_unknown_hash_is_asked_for_its_text_and_then_enough(shop: ShopInMemor
 
 def test_a_hash_may_come_by_get(shop: ShopInMemory) -> None:
     """As Apollo Client does with useGETForHashedQueries, and urql with preferGetForPersistedQueries."""
-    asked = {"operationName": "Names", "variables": "{}", "extensions": extensions()}
+    asked: Json = {"operationName": "Names", "variables": "{}", "extensions": extensions()}
     assert error(get(shop, **asked)) == NOT_FOUND
     assert (
         post(shop, {"operationName": "Names", "query": QUERY, "extensions": extensions(miss=True)}, URQL).json()
