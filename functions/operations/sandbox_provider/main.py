@@ -22,7 +22,8 @@ def sandbox_provider(request: flask.Request) -> flask.Response:
 
 def _answer(request: flask.Request) -> object:
     sandbox, path = engines().sandbox, request.path.strip("/").split("/")
-    annotate(context=context_of(request, SYSTEM), subject=f"{ORDER.name}-{path[-1]}")  # the key is the order's id
+    subject = f"{ORDER.name}-{path[1]}" if len(path) == 2 else None  # the key is the order's id
+    annotate(context=context_of(request, SYSTEM), subject=subject)
     match request.method, path:
         case "PUT", [("payments" | "shipments") as kind, key]:
             return sandbox.make(kind, key, decode(ProviderRequest, parse_json(body_of(request, 10_000))))
