@@ -10,6 +10,7 @@ from urllib.parse import quote
 from uuid import UUID, uuid5
 
 import httpx
+import structlog
 from google.auth.exceptions import GoogleAuthError
 
 from shared.api.context import Info
@@ -28,6 +29,8 @@ from shared.resilience.calls import BreakerOpen, Breakers, OutOfTime, time_left
 _ERRORS: dict[str, type[ShopError]] = {
     code: kind for kind, (_, code) in ERROR_CODES.items() if issubclass(kind, ShopError)
 }
+
+_log = structlog.get_logger()
 
 _KEYS = UUID("5f0c2f6e-52f5-4c2e-9a2e-0d9c2a5b7d11")
 """The namespace of the idempotency keys that are derived from a client's key."""
@@ -90,9 +93,10 @@ class CommandClient:
                 signed = bounded | await authorization(url)
                 return _answer(function, await self._http.post(url, content=body, headers=signed))
         except (httpx.TimeoutException, TimeoutError):
-            return TimedOut(f"{function} did not answer in time")
+            return TimedOut(f"no answer from {function} in time")
         except (httpx.TransportError, httpx.DecodingError, GoogleAuthError) as error:
-            return Unavailable(f"{function} does not answer: {type(error).__name__}")
+            _log.warning("a command function does not answer", called=function, reason=repr(error))
+            return Unavailable(f"no answer from {function}; try again in a moment")
 
 
 def _answer(function: str, response: httpx.Response) -> dict[str, Any] | Exception:

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from pydantic import Field, Strict
+from pydantic import Strict
 
 from shared.domain.commands import wire_command
 from shared.domain.errors import ConcurrencyError, NotFound, Rejected, ShopError
-from shared.domain.values import Reason, Token
+from shared.domain.values import Reason, Token, in_range
 from shared.messaging.envelope import ONLY_FOR, ForSubscription, Push, PushedMessage
 from shared.messaging.outbox import Traffic
 from shared.postgres.pool import storable
@@ -151,7 +151,7 @@ class RetryDeadLetters:
 
     id: UUID | None = None
     source: Token | None = None
-    limit: Annotated[int, Strict(), Field(ge=1, le=1000)] = 100
+    limit: Annotated[int, Strict(), in_range(1, 1000)] = 100
 
 
 @wire_command

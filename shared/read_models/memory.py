@@ -14,7 +14,7 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
     "in": lambda value, among: value in among,
-    "array_contains": lambda values, value: value in values,
+    "array_contains_any": lambda values, wanted: any(value in values for value in wanted),
 }
 
 

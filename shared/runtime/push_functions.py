@@ -17,6 +17,7 @@ import structlog
 from shared.config.manifest import manifest
 from shared.dead_letters.protocol import describe_error, fingerprint
 from shared.domain.errors import Forbidden, Invalid
+from shared.domain.faults import shown
 from shared.event_store.aggregates import announced
 from shared.messaging.envelope import SUBJECT, Message, Push, command_from, decode_message, decode_push
 from shared.monitoring.recorder import watched
@@ -164,7 +165,7 @@ def projection(
             event = announced(message)
             chosen = by_aggregate.get(event.stream.partition("-")[0])
             if chosen is None:
-                raise Invalid(f"{event.stream!r:.100} is no stream of {', '.join(by_aggregate)}", SUBJECT)
+                raise Invalid(f"{shown(event.stream)} is no stream of {', '.join(by_aggregate)}", SUBJECT)
             project(engines.read_models, chosen, event, engines.event_store)
 
         return message_subscriber(update)
