@@ -99,6 +99,7 @@ async def _graphql(request: Request, engines: Engines) -> Response:
             response = refuse(refusal, request)
         except Invalid as error:
             response = refuse(HttpRefusal(400, error.message), request)
+    response.headers.update(_challenge(actor))
     observe("shop_graphql_duration_seconds", clock.monotonic() - began)
     await to_thread(flush)
     return response
@@ -161,11 +162,20 @@ def _rates(engines: Engines) -> Rates:
 
 async def _metrics(request: Request) -> Response:
     """Answer admins only: unlike all other functions, this one is open to the internet."""
+    challenge = {"WWW-Authenticate": "Bearer"}
     try:
-        require(Permission.ADMIN, await _actor(request, engines().settings))
+        actor = await _actor(request, engines().settings)
+        challenge |= _challenge(actor)
+        require(Permission.ADMIN, actor)
     except ShopError as error:
-        return PlainTextResponse(f"{error.message}\n", status_and_code(error)[0])
+        status, _ = status_and_code(error)
+        return PlainTextResponse(f"{error.message}\n", status, challenge if status == 401 else None)
     return Response(*metrics_reply())
+
+
+def _challenge(actor: Actor) -> dict[str, str]:
+    """Return the header that says that the caller's token is not valid, if it is not; see RFC 6750, section 3."""
+    return {"WWW-Authenticate": 'Bearer error="invalid_token"'} if actor.problem else {}
 
 
 async def _actor(request: Request, settings: Settings) -> Actor:

@@ -14,6 +14,7 @@ from graphql.language import ast
 from pydantic.alias_generators import to_snake
 
 from shared.api.context import Info, LiveField, Resolver, Resolvers, SourceEvent
+from shared.api.nulls import take_nulls_as_defaults
 from shared.api.resolvers import (
     categories,
     dead_letters,
@@ -71,6 +72,7 @@ def bound(sdl: str, resolvers: Resolvers) -> GraphQLSchema:
     for name, kind in schema.type_map.items():
         if isinstance(kind, GraphQLObjectType) and not name.startswith("__"):
             _bind(kind, resolvers.get(name, {}), name in _ROOT_TYPES)
+    take_nulls_as_defaults(schema)
     return schema
 
 
@@ -174,10 +176,13 @@ def long_out(value: int) -> int | str:
 
 
 def int_in(value: Any) -> int:
-    """From an integer of up to 53 bits: GraphQL's 32 bits are too few for a position in the log."""
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_EXACT:
+    """From a whole number of up to 53 bits: GraphQL's 32 bits are too few for a position in the log.
+
+    JSON has one kind of number, so 2.0 and 2e0 are 2, as the specification of GraphQL says."""
+    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    if not number or abs(value) > MAX_EXACT or value != int(value):
         raise GraphQLError(f"Int must be a whole number of at most 53 bits, not {value!r:.50}")
-    return value
+    return int(value)
 
 
 def int_literal(node: ast.ValueNode, _variables: Any = None) -> int:
