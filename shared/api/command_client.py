@@ -14,11 +14,13 @@ import structlog
 from google.auth.exceptions import GoogleAuthError
 
 from shared.api.context import Info
+from shared.api.inputs import uuid
 from shared.auth.identity import authorization
 from shared.auth.permissions import Actor, Permission, require
 from shared.config.manifest import manifest
 from shared.config.settings import Settings
 from shared.domain.errors import Invalid, Path, ShopError, TimedOut, Unavailable
+from shared.domain.faults import at
 from shared.monitoring.recorder import watched
 from shared.observability.context import Context, SpanKind, caused_by, current, span, traceparent
 from shared.observability.error_codes import ERROR_CODES
@@ -136,11 +138,16 @@ class CommandMutation:
     async def __call__(self, _: Any, info: Info, **arguments: Any) -> Fields:
         request = info.context
         require(self.permission, request.actor)
+        if "id" in arguments:
+            arguments["id"] = uuid(arguments["id"], "id")
         context = keyed(info)
         try:
             answer = await send(info, self.function, self._command(arguments), context)
         except ShopError as error:
-            error.field = tuple(self._argument(arguments, error.field))
+            there, here = at(error.field, ""), tuple(self._argument(arguments, error.field))
+            if there and error.message.startswith(there):
+                error.message = at(here, error.message.removeprefix(there))
+            error.field = here
             raise
         request.written[answer["stream"]] = answer["version"]
         return self.result(answer["entity"])

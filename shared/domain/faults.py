@@ -53,14 +53,16 @@ def unknown(kind: str, fields: Iterable[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as the client wrote it, in JSON and in at most 60 characters."""
-    cut = value[:60] if isinstance(value, str | list | tuple) else value
+    """Return a value as the client wrote it, in JSON and shortened to about 60 characters."""
+    cut = value[:60] if isinstance(value, list | tuple) else value
+    if isinstance(value, str) and len(value) > 50:
+        cut = f"{value[:47]}..."
     try:
         text = str(value) if isinstance(value, Decimal) else json.dumps(cut, ensure_ascii=False, default=str)
     except (ValueError, RecursionError):  # an integer of thousands of digits, or lists of thousands of levels
         text = "a value too large to show"
-    text = "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text[:60])
-    return text if len(text) < 60 else f"{text[:57]}..."
+    text = "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
+    return text if len(text) <= 60 or isinstance(value, str) else f"{text[:57]}..."
 
 
 def at(path: Path, fault: str) -> str:
@@ -116,5 +118,6 @@ def _fault(kind: str, value: Any, context: Mapping[str, Any], message: str) -> s
             return must_be(f"at most {context['le']:,}", value)
         case "json_invalid":
             return "is not JSON"
-    words = (allowed for beginning, allowed in _WORDS.items() if kind.startswith(beginning))
-    return must_be(next(words, "of another form"), value)
+        case _:
+            words = (allowed for beginning, allowed in _WORDS.items() if kind.startswith(beginning))
+            return must_be(next(words, "of another form"), value)

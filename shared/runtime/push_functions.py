@@ -50,7 +50,7 @@ def push_subscriber(handle: Callable[[Push, Engines], None]) -> http.HttpFunctio
         ):
             push = decode_push(http.body_of(request, _MAX_PUSH))
             if push.subscription_id not in _subscriptions_of(handle.__name__):
-                raise Forbidden(f"the subscription {push.subscription_id!r:.100} does not push to {handle.__name__}")
+                raise Forbidden(f"the subscription {shown(push.subscription_id)} does not push to {handle.__name__}")
             delivery.label = push.subscription_id
             annotate(subscription=push.subscription_id)
             handle(push, engines())

@@ -6,7 +6,8 @@ from typing import Any
 
 from shared.api.command_client import CommandMutation
 from shared.api.context import Info, Number, Resolvers, Text
-from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, existing, limit_of, search, state_at, uuid
+from shared.api.inputs import uuid
+from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, existing, limit_of, search, state_at
 from shared.auth.permissions import Permission
 from shared.domain.category import CATEGORY
 from shared.read_models.protocol import Fields

@@ -9,11 +9,13 @@ from uuid import UUID
 
 from shared.api.command_client import keyed, send
 from shared.api.context import Info, Number, ResumePoint, SourceEvent, Text
+from shared.api.inputs import uuid
 from shared.api.limits import from_stores
 from shared.api.sse import require_in_log, resume_point
 from shared.auth.permissions import Permission, require
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import Invalid, NotFound
+from shared.domain.faults import at, between, length, one_of
 from shared.domain.order import Order, OrderStatus
 from shared.domain.values import comparable, searchable
 from shared.event_store.aggregates import Loaded, initial, load
@@ -52,17 +54,8 @@ def _bounded(argument: str, value: int | None, default: int, maximum: int) -> in
     if value is None:
         return default
     if not 0 <= value <= maximum:
-        raise Invalid(f"{argument} must be between 0 and {maximum}; got {value}", (argument,))
+        raise Invalid(at((argument,), between(0, maximum, value)), (argument,))
     return value
-
-
-def uuid(text: str, argument: str) -> str:
-    """Return the id in its canonical form. Raise Invalid."""
-    try:
-        return str(UUID(text))
-    except ValueError:
-        example = "0190b1b6-7c5e-7000-8000-000000000000"
-        raise Invalid(f"{argument} must be a UUID such as {example}; got {text!r:.60}", (argument,)) from None
 
 
 def is_admin(info: Info) -> bool:
@@ -91,8 +84,10 @@ def deleted(entity: Fields) -> Fields:
 
 def printable(text: Text, argument: str) -> str | None:
     """Return a name to filter by. Raise Invalid."""
-    if text is not None and not (text.isprintable() and len(text) <= 300):
-        raise Invalid(f"{argument} must be at most 300 printable characters", (argument,))
+    if text is not None and len(text) > 300:
+        raise Invalid(at((argument,), length(0, 300, len(text))), (argument,))
+    if text is not None and not text.isprintable():
+        raise Invalid(f"{argument} must not contain control characters", (argument,))
     return text
 
 
@@ -125,7 +120,7 @@ async def documents(info: Info, collection: str, where: Sequence[Where], sort: S
     limit, offset = page_of(info, page)
     by = next(iter(sort.fields)) if sort.by is None else sort.by
     if by not in sort.fields:
-        raise Invalid(f"sortBy must be one of {', '.join(sort.fields)}; got {by!r:.60}", ("sortBy",))
+        raise Invalid(at(("sortBy",), one_of(sort.fields, by)), ("sortBy",))
     if limit == 0:
         return []
     descending = sort.order == "DESC"

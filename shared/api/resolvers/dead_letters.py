@@ -5,8 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from shared.api.context import Info, Number, Resolvers, Text
+from shared.api.inputs import uuid
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import admin_command, existing, page_of, printable, require_admin, uuid
+from shared.api.resolvers.common import admin_command, existing, page_of, printable, require_admin
 from shared.dead_letters.protocol import DeadLetter, LetterStatus
 from shared.read_models.protocol import Fields
 

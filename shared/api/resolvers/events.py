@@ -9,10 +9,12 @@ from uuid import UUID
 from pydantic.alias_generators import to_camel
 
 from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
+from shared.api.inputs import uuid
 from shared.api.limits import COST_OF_EVENT, from_stores
-from shared.api.resolvers.common import follow_log, is_admin, limit_of, uuid
+from shared.api.resolvers.common import follow_log, is_admin, limit_of
 from shared.domain.errors import Invalid, NotFound
 from shared.domain.events import OrderCreated
+from shared.domain.faults import at, one_of, shown
 from shared.domain.order import AGGREGATES, ORDER
 from shared.event_store.aggregates import CODEC, Loaded, history, initial, snapshot_of
 from shared.event_store.protocol import EventLog, EventStore, LogEntry, PositionedEvent
@@ -63,8 +65,7 @@ def _names(aggregate_type: Text) -> Sequence[str]:
     if aggregate_type is None:
         return list(AGGREGATES)
     if aggregate_type.lower() not in AGGREGATES:
-        known = ", ".join(AGGREGATES)
-        raise Invalid(f"aggregateType must be one of {known}; got {aggregate_type!r:.60}", ("aggregateType",))
+        raise Invalid(at(("aggregateType",), one_of(AGGREGATES, aggregate_type)), ("aggregateType",))
     return [aggregate_type.lower()]
 
 
@@ -79,7 +80,7 @@ def _types(aggregate_type: Text, event_type: Text) -> list[str] | None:
 async def event_stream(info: Info, aggregateType: Text = None, eventType: Text = None) -> AsyncGenerator[SourceEvent]:
     types = _types(aggregateType, eventType)
     if types == []:
-        raise Invalid(f"eventType {eventType!r:.60} is no event of {aggregateType or 'this shop'}", ("eventType",))
+        raise Invalid(f"eventType {shown(eventType)} is no event of {aggregateType or 'this shop'}", ("eventType",))
     engines, wanted_types = info.context.engines, frozenset(types or ())
 
     def wanted(entry: LogEntry) -> bool:

@@ -11,8 +11,9 @@ from graphql import OperationType
 
 from shared.api.command_client import CommandMutation
 from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
+from shared.api.inputs import uuid
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, existing, follow, search, state_at, uuid
+from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, existing, follow, search, state_at
 from shared.auth.permissions import Permission
 from shared.domain.category import CATEGORY
 from shared.domain.product import PRODUCT

@@ -7,9 +7,11 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
+from shared.api.inputs import uuid
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import admin_command, existing, follow_log, is_admin, page_of, printable, uuid
+from shared.api.resolvers.common import admin_command, existing, follow_log, is_admin, page_of, printable
 from shared.domain.errors import Invalid
+from shared.domain.faults import at, one_of
 from shared.read_models.protocol import Fields
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
@@ -33,7 +35,7 @@ async def saga(_: Any, info: Info, id: str) -> Fields:
 
 async def saga_updates(info: Info, sagaType: Text = None) -> AsyncGenerator[SourceEvent]:
     if sagaType not in (None, *_TYPES):
-        raise Invalid(f"sagaType must be one of {', '.join(_TYPES)}; got {sagaType!r:.60}", ("sagaType",))
+        raise Invalid(at(("sagaType",), one_of(_TYPES, sagaType)), ("sagaType",))
 
     def wanted(entry: SagaEntry) -> bool:
         return entry.saga is not None and sagaType in (None, entry.saga.saga.type)
@@ -53,7 +55,7 @@ async def retry_saga(_: Any, info: Info, id: str) -> Fields:
 
 def _status(status: Text) -> SagaStatus | None:
     if status is not None and status not in SagaStatus.__members__:
-        raise Invalid(f"status must be one of {', '.join(SagaStatus.__members__)}; got {status!r:.60}", ("status",))
+        raise Invalid(at(("status",), one_of(SagaStatus.__members__, status)), ("status",))
     return SagaStatus[status] if status else None
 
 
