@@ -1,4 +1,4 @@
-"""Run every check of the repository: lint, format, types, layers and tests. A failure does not stop the others."""
+"""Run every check of the repository: lint, types, layers, console and tests. A failure does not stop the others."""
 
 import argparse
 import subprocess
@@ -13,6 +13,7 @@ CHECKS: dict[str, list[str | Path]] = {
     "format": [_BIN / "ruff", "format", "--check", "."],
     "types": [_BIN / "mypy"],
     "layers": [_BIN / "lint-imports"],
+    "console": [sys.executable, "-m", "scripts.local.console"],
     "tests": [sys.executable, "-m", "pytest"],
 }
 

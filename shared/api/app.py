@@ -1,22 +1,22 @@
 """Route a request to the graphql function: GraphQL, the console, health or metrics."""
 
-import re
 from asyncio import to_thread
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
-from pathlib import Path
 from typing import Literal
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
+from shared.api import console
 from shared.api.command_client import CommandClient
-from shared.api.context import ConsistentQueries, Loaders, RequestContext, decode_token
+from shared.api.consistency import ConsistentQueries, decode_token
+from shared.api.context import Loaders, RequestContext
 from shared.api.http import HttpRefusal, RetryLater, execute_request, refuse, require_acceptable
 from shared.api.limits import in_thread, working_for
 from shared.auth.identity import identify, in_the_cloud, without_sign_in
@@ -33,18 +33,6 @@ from shared.resilience import clock
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
 from shared.runtime.http import METHOD_NOT_ALLOWED, examination, health_reply, metrics_reply
-
-_CONSOLE = "/graphql/console/"
-_FILE_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
-
-_HEADERS = {
-    "Cache-Control": "no-cache",
-    "X-Content-Type-Options": "nosniff",
-    # The editor writes style attributes and carries its fonts and icons as data.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
-    " font-src 'self' data:; img-src 'self' data:; connect-src 'self'; worker-src 'self';"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-}
 
 
 async def respond(request: Request) -> Response:
@@ -67,12 +55,12 @@ async def respond(request: Request) -> Response:
 
 
 async def _graphql_or_console(request: Request, path: str) -> Response:
-    if path.startswith(_CONSOLE):
-        return _console(engines().settings, path.removeprefix(_CONSOLE))
+    if path.startswith(console.FILES):
+        return console.file(engines().settings, request)
+    if console.is_browser(request):
+        return console.page(engines().settings, request)
     if path.rstrip("/") not in ("", "/graphql"):
         return PlainTextResponse("GraphQL is at /graphql\n", 404)
-    if _is_browser(request):
-        return _console(engines().settings, "index.html")
     with deadline(engines().settings.request_timeout_seconds):
         return await _graphql(request, engines())
 
@@ -207,16 +195,3 @@ def _address(request: Request, settings: Settings) -> str:
     if isinstance(address, IPv6Address):
         return str(address.ipv4_mapped or ip_network((int(address) >> 64 << 64, 64)))
     return str(address)
-
-
-def _is_browser(request: Request) -> bool:
-    wants_page = "text/html" in request.headers.get("accept", "")
-    return request.method == "GET" and wants_page and "query" not in request.query_params
-
-
-def _console(settings: Settings, name: str) -> Response:
-    folder = Path(settings.console_directory).resolve()
-    file = (folder / name).resolve() if settings.console_directory and _FILE_NAME.fullmatch(name) else folder
-    if file.parent == folder and file.is_file():
-        return FileResponse(file, headers=_HEADERS)
-    return PlainTextResponse("The console is not installed here; POST GraphQL to this address.\n", 404)

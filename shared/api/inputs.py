@@ -72,12 +72,12 @@ def _plain(value: Any) -> Any:
     return exact(value) if isinstance(value, ast.ValueNode) else value
 
 
-def uuid(text: str, argument: str) -> str:
-    """Return the id in its canonical form. Raise Invalid."""
+def uuid(text: str, *argument: str) -> str:
+    """Return the id in its canonical form. `argument`: its path. Raise Invalid."""
     try:
         return str(UUID(text))
     except ValueError:
-        raise Invalid(at((argument,), must_be(UUID_FORM, text)), (argument,)) from None
+        raise Invalid(at(argument, must_be(UUID_FORM, text)), argument) from None
 
 
 class Inputs(ValidationRule):

@@ -30,6 +30,7 @@ PATTERNS = [
     r"must be one of [\w-]+(, [\w-]+)*" + GOT,
     r"must be an ISO 4217 code such as JPY or USD" + GOT,
     r"must be the cursor of an entry of this list, without afterTimestamp" + GOT,
+    r"must be the cursor of an edge of \w+, sorted by \w+" + GOT,
     r"must be 0 or the version of an event; got -?\d+$",
     r"must be between -?[\d,]+ and [\d,]+; got -?[\d.]+(E[+-]?\d+)?(\.\.\.)?$",
     r"must have (at most [\d,]+|[\d,]+ to [\d,]+) (characters|items); got [\d,]+$",
@@ -129,6 +130,8 @@ def paths(kind: Any) -> Iterator[tuple[str | int, ...]]:
             yield from ((0, *path) for path in paths(kind.of_type))
         case GraphQLInputObjectType():
             yield from ((name, *path) for name, field in kind.fields.items() for path in paths(field.type))
+        case _:
+            return
 
 
 def root(operation: str) -> Any:

@@ -1,6 +1,6 @@
 """What several nouns share: arguments, lists, searches, past and live states, admins only."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -13,9 +13,10 @@ from shared.api.inputs import uuid
 from shared.api.limits import from_stores
 from shared.api.sse import require_in_log, resume_point
 from shared.auth.permissions import Permission, require
+from shared.domain import faults
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import Invalid, NotFound
-from shared.domain.faults import at, between, length, one_of
+from shared.domain.faults import at, between, length
 from shared.domain.order import Order, OrderStatus
 from shared.domain.values import comparable, searchable
 from shared.event_store.aggregates import Loaded, initial, load
@@ -41,8 +42,8 @@ _FINAL = {OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED}
 def page_of(info: Info, page: Page, default: int = 20) -> tuple[int, int]:
     """Return limit and offset, with defaults for nulls. Raise Invalid."""
     settings = info.context.engines.settings
-    limit = _bounded("limit", page.get("limit"), default, settings.max_list_limit)
-    return limit, _bounded("offset", page.get("offset"), 0, settings.max_list_offset)
+    limit = bounded("limit", page.get("limit"), default, settings.max_list_limit)
+    return limit, bounded("offset", page.get("offset"), 0, settings.max_list_offset)
 
 
 def limit_of(info: Info, limit: Number, default: int) -> int:
@@ -50,7 +51,7 @@ def limit_of(info: Info, limit: Number, default: int) -> int:
     return page_of(info, {"limit": limit}, default)[0]
 
 
-def _bounded(argument: str, value: int | None, default: int, maximum: int) -> int:
+def bounded(argument: str, value: int | None, default: int, maximum: int) -> int:
     if value is None:
         return default
     if not 0 <= value <= maximum:
@@ -82,19 +83,18 @@ def deleted(entity: Fields) -> Fields:
     return {"success": True, "message": f"{entity['name']} has been deleted"}
 
 
-def printable(text: Text, argument: str) -> str | None:
-    """Return a name to filter by. Raise Invalid."""
-    if text is not None and len(text) > 300:
-        raise Invalid(at((argument,), length(0, 300, len(text))), (argument,))
-    if text is not None and not text.isprintable():
-        raise Invalid(f"{argument} must not contain control characters", (argument,))
-    return text
+def one_of(known: Iterable[str], text: Text, *argument: str) -> str | None:
+    """Return the known name that the text is, in any case; None for none. Raise Invalid, which lists the names."""
+    names = {name.lower(): name for name in known}
+    if text is not None and text.lower() not in names:
+        raise Invalid(at(argument, faults.one_of(names.values(), text)), argument)
+    return None if text is None else names[text.lower()]
 
 
-def existing(found: T | None, noun: str, id: str) -> T:
+def existing(found: T | None, noun: str, id: str, argument: str = "id") -> T:
     """Return what was found. Raise NotFound when that is nothing."""
     if found is None:
-        raise NotFound(f"{noun} {id} does not exist", ("id",))
+        raise NotFound(f"{noun} {id} does not exist", (argument,))
     return found
 
 
@@ -120,7 +120,7 @@ async def documents(info: Info, collection: str, where: Sequence[Where], sort: S
     limit, offset = page_of(info, page)
     by = next(iter(sort.fields)) if sort.by is None else sort.by
     if by not in sort.fields:
-        raise Invalid(at(("sortBy",), one_of(sort.fields, by)), ("sortBy",))
+        raise Invalid(at(("sortBy",), faults.one_of(sort.fields, by)), ("sortBy",))
     if limit == 0:
         return []
     descending = sort.order == "DESC"
