@@ -10,7 +10,7 @@ from graphql import GraphQLError, GraphQLScalarType, GraphQLSchema
 from graphql.language import ast
 from graphql.utilities import value_from_ast_untyped
 
-from shared.domain.faults import BOOLEAN, HALF_A_PAIR, MOMENT, NUMBER, STRING, WHOLE_NUMBER, between, must_be
+from shared.domain.faults import BOOLEAN, HALF_A_PAIR, MOMENT, NUMBER, STRING, WHOLE_NUMBER, must_be
 
 MAX_EXACT = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
@@ -97,7 +97,7 @@ def int_in(value: Any) -> int:
     JSON has one kind of number, so 2.0 and 2e0 are 2, as the specification of GraphQL says."""
     number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
     if number and abs(value) > MAX_EXACT:
-        raise GraphQLError(between(-MAX_EXACT, MAX_EXACT, value))
+        raise GraphQLError(must_be(f"{WHOLE_NUMBER} of at most 53 bits", value))
     if not number or value != int(value):
         raise GraphQLError(must_be(WHOLE_NUMBER, value))
     return int(value)

@@ -23,7 +23,7 @@ PATTERNS = [
     r"must be a string" + GOT,
     r"must be true or false" + GOT,
     r"must be an object" + GOT,
-    r"must be a whole number" + GOT,
+    r"must be a whole number( of at most 53 bits)?" + GOT,
     r'must be a number such as "12.50"' + GOT,
     r"must be a time of RFC 3339 such as 2026-04-01T09:00:00Z" + GOT,
     r"must be a UUID such as 0190b1b6-7c5e-7000-8000-000000000000" + GOT,
