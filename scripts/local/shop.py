@@ -14,8 +14,6 @@ from threading import Event, Thread
 
 import httpx
 import structlog
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from scripts.local import observe
 from scripts.local.emulators import Emulators, find_emulators, start_postgres
@@ -26,7 +24,7 @@ from scripts.local.replay import replay
 from scripts.local.services import serve_in_threads
 from scripts.local.token import ADMIN_EMAIL, PROJECT
 from shared.config.manifest import ROOT, manifest
-from shared.config.settings import settings
+from shared.config.settings import MalformedSetting, settings
 from shared.event_store.protocol import Checkpoint
 from shared.postgres.migrations import ChangedMigration
 from shared.runtime.engines import engines
@@ -147,8 +145,8 @@ class Shop:
         settings.cache_clear()
         try:
             settings()
-        except ValidationError as error:
-            raise CannotStart("\n".join(map(_fault, error.errors()))) from error
+        except MalformedSetting as error:
+            raise CannotStart(f"The shop does not start: {error}.") from error
 
     def _log_to_a_file(self) -> None:
         """Send this process's log to a file beside the others: an order writes twenty lines, too many for the screen."""
@@ -227,11 +225,6 @@ class Shop:
                 url = f"{self.ports.url(function.service)}/{function.name}"
                 arguments = (url, function.schedule.local_seconds, stopping)
                 Thread(target=_call_regularly, args=arguments, daemon=True).start()
-
-
-def _fault(fault: ErrorDetails) -> str:
-    """Return what is wrong with a setting, under its name in the environment."""
-    return f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def _call_regularly(url: str, seconds: float, stopping: Event) -> None:

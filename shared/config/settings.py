@@ -6,7 +6,9 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, TypeAdapter
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+
+from shared.domain.faults import first_fault
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -23,9 +25,9 @@ def _origins(value: str | tuple[str, ...]) -> tuple[str, ...]:
     for origin in named:
         if not _ORIGIN.fullmatch(origin) or _DEFAULT_PORTS.fullmatch(origin):
             raise ValueError(
-                f"{origin!r:.100} is not an origin as browsers send it: http:// or https://, the host in lower case, a port"
-                " if it is not the usual one, and no slash at the end, such as https://shop.example.com or"
-                " http://localhost:3000; name each origin, without * and null"
+                "must be origins as browsers send them: http:// or https://, the host in lower case, a port only if it is not"
+                " the usual one, no slash at the end, for example https://shop.example.com or http://localhost:3000; name each"
+                f" one, without * and null; got {origin!r:.100}"
             )
     return named
 
@@ -121,15 +123,23 @@ class Settings:
     trusted_proxies: NotNegative | None = None
 
 
+class MalformedSetting(Exception):
+    """An environment variable holds what its setting does not take."""
+
+
 @lru_cache
 def settings() -> Settings:
     """Return the process's settings.
 
-    Raise pydantic's ValidationError, which names the variable, when one is malformed.
+    Raise MalformedSetting, which names the variable, when one is malformed.
     """
     variables = {field.name: field.name.upper() for field in fields(Settings)}
     given = {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
-    return TypeAdapter(Settings).validate_python(given)
+    try:
+        return TypeAdapter(Settings).validate_python(given)
+    except ValidationError as error:
+        path, fault = first_fault(error)
+        raise MalformedSetting(f"the environment variable {str(path[0]).upper()} {fault}") from None
 
 
 def url_of(template: str, function: str) -> str:

@@ -178,5 +178,4 @@ def test_what_no_browser_sends_is_refused(wrong: str) -> None:
     with pytest.raises(ValidationError) as refused:
         settings_of(f"{SHOP} {wrong}")
     assert "allowed_origins" in str(refused.value)
-    assert f"'{wrong}' is not an origin" in str(refused.value)
-    assert "https://shop.example.com" in str(refused.value)
+    assert f"got '{wrong}'" in str(refused.value)

@@ -39,4 +39,5 @@ def test_a_malformed_setting_stops_the_start_and_is_named(tmp_path: Path) -> Non
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ALLOWED_ORIGINS": "https://shop.example.com/"}
     start = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert start.returncode == 1
-    assert "ALLOWED_ORIGINS: 'https://shop.example.com/' is not an origin as browsers send it" in start.stderr
+    assert "CannotStart: The shop does not start: the environment variable ALLOWED_ORIGINS must be" in start.stderr
+    assert "got 'https://shop.example.com/'" in start.stderr
