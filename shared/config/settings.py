@@ -25,9 +25,9 @@ def _origins(value: str | tuple[str, ...]) -> tuple[str, ...]:
     for origin in named:
         if not _ORIGIN.fullmatch(origin) or _DEFAULT_PORTS.fullmatch(origin):
             raise ValueError(
-                "must be origins as browsers send them: http:// or https://, the host in lower case, a port only if it is not"
-                " the usual one, no slash at the end, for example https://shop.example.com or http://localhost:3000; name each"
-                f" one, without * and null; got {origin!r:.100}"
+                "must be origins as browsers send them: http:// or https://, the host in lower case, a port only if it"
+                " is not the usual one, no slash at the end, for example https://shop.example.com or"
+                f" http://localhost:3000; name each one, without * and null; got {origin!r:.100}"
             )
     return named
 
