@@ -49,6 +49,9 @@ class Loop(asyncio.BaseEventLoop):
         done.set_result(func(*args))
         return done
 
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Say nothing of tasks that were left when their request was answered or their process killed."""
+
     def _process_events(self, _: list[Any]) -> None: ...
 
     def _write_to_self(self) -> None:

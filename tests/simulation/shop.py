@@ -201,7 +201,8 @@ class Shop:
                 answer = handler(body, headers or {})
             except Crashed:
                 answer = Answer(0)
-            promise.set_result(answer)
+            if not promise.cancelled():  # the caller has given up
+                promise.set_result(answer)
 
         self.world.start(process, run)
         return promise
