@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from shared.event_store.protocol import EventRecord
-from shared.read_models.documents import COLLECTIONS
+from shared.read_models.documents import COLLECTIONS, READ_MODELS
 from shared.read_models.generations import stored_in
 from tests.simulation.invariants import Books, Watch, broken
 from tests.simulation.linearizable import ONE_ANSWER, linearizable, register
@@ -114,6 +114,7 @@ class History:
         shop.watch.see(entry.event for entry in shop.databases.events.entries)
         people.forget()
         people.lost |= self._unsettled()
+        people.discarded |= set(READ_MODELS)
         people.start("operator", people.rebuild_everything)
 
     def _unsettled(self) -> set[str]:
@@ -128,9 +129,10 @@ class History:
         until = self.world.time + CALM
         while self.world.time < until:
             self.world.run(600)
-            if shop.at_rest() and self._all_ended() and not people.discarded:
+            if shop.at_rest() and self._all_ended() and not people.discarded and not people.busy:
                 break
-            people.start("operator", people.heal)
+            if not people.busy:
+                people.start("operator", people.heal)
         shop.run_in("graphql", people.look)
         self.world.run(10)
         while people.place < shop.databases.events.end():
