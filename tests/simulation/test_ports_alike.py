@@ -4,7 +4,7 @@ So the simulation, which runs on the engines in memory, says something about Pos
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -41,7 +41,8 @@ from tests.simulation.tape import Tape
 SEQUENCES, LENGTH = 200, 12
 CONTEXT = Context("correlation", "causation", "hanako")
 NOW = datetime(2026, 1, 1, 9, tzinfo=UTC)
-Answers = list[Any]
+Call = Callable[[int], Any]
+"""A call of the engine with this number, 0 for memory. Returns what is compared."""
 
 
 def answer(call: Callable[[], Any]) -> Any:
@@ -52,7 +53,7 @@ def answer(call: Callable[[], Any]) -> Any:
         return type(error).__name__
 
 
-def alike(calls: Callable[[int, Tape], Iterator[Callable[[int], Any]]]) -> None:
+def alike(calls: Callable[[int, Tape], Iterator[Call]]) -> None:
     """Make every sequence of calls on both engines, and compare each answer.
 
     `calls`: yields functions that take the number of the engine, 0 for memory.
@@ -61,6 +62,15 @@ def alike(calls: Callable[[int, Tape], Iterator[Callable[[int], Any]]]) -> None:
         for number, call in enumerate(calls(seed, Tape(seed))):
             in_memory, real = call(0), call(1)
             assert in_memory == real, f"call {number} of sequence {seed}"
+
+
+def on(engines: Sequence[Any], method: str, *arguments: Any, shown: Callable[[Any], Any] = lambda it: it) -> Call:
+    """Return the call of a method with these arguments; `shown`: what of its result is compared."""
+
+    def call(one: int) -> Any:
+        return answer(lambda: shown(getattr(engines[one], method)(*arguments)))
+
+    return call
 
 
 @dataclass
@@ -81,9 +91,10 @@ def event_stores(event_store_pool: Pool) -> list[tuple[EventStore, Outbox]]:
 
 
 def test_event_stores_answer_alike(event_stores: list[tuple[EventStore, Outbox]]) -> None:
-    def calls(seed: int, tape: Tape) -> Iterator[Callable[[int], Any]]:
+    def calls(seed: int, tape: Tape) -> Iterator[Call]:
         ids, versions = Ids(uuid7()), dict.fromkeys("ab", 0)
-        starts = [store.end() for store, _ in event_stores]
+        stores = [store for store, _ in event_stores]
+        starts = [store.end() for store in stores]
         streams = {name: f"thing-{ids(name)}" for name in versions}
         for _ in range(LENGTH):
             names = [name for name in versions if tape.choose("stream", 3)]
@@ -101,23 +112,23 @@ def test_event_stores_answer_alike(event_stores: list[tuple[EventStore, Outbox]]
                     if any(event.version < 1 for event in events):
                         continue
                     append = Append(events, places, record)
-                    yield lambda one, append=append: answer(lambda: event_stores[one][0].append(append))
-                    found = event_stores[0][0].read(list(streams.values()))
+                    yield on(stores, "append", append)
+                    found = stores[0].read(list(streams.values()))
                     versions = {name: len(found[streams[name]]) for name in versions}
                 case 3:
                     after = {streams[name]: tape.choose("after", 3) for name in names}
-                    yield lambda one, after=after: event_stores[one][0].read(list(streams.values()), after)
+                    yield on(stores, "read", list(streams.values()), after)
                 case 4:
                     where = streams["a"], tape.choose("after", 3), 1 + tape.choose("limit", 3)
-                    yield lambda one, where=where: [e.event for e in event_stores[one][0].read_stream(*where)]
+                    yield on(stores, "read_stream", *where, shown=lambda entries: [one.event for one in entries])
                 case 5:
                     version = 1 + tape.choose("snapshot", 4)
                     snapshot = Snapshot(streams["a"], version, 1 + tape.choose("schema", 2), {"n": version}, NOW, NOW)
-                    yield lambda one, snapshot=snapshot: event_stores[one][0].save_snapshot(snapshot)
-                    yield lambda one: event_stores[one][0].snapshots(list(streams.values()), 1)
+                    yield on(stores, "save_snapshot", snapshot)
+                    yield on(stores, "snapshots", list(streams.values()), 1)
                 case _:
-                    yield lambda one: [event_stores[one][0].recorded(f"key {ids(n)}") for n in range(3)]
-        yield lambda one: [entry.event for entry in event_stores[one][0].read_all(starts[one], 100)]
+                    yield on(stores, "recorded", f"key {ids(tape.choose('key', 3))}")
+        yield lambda one: [entry.event for entry in stores[one].read_all(starts[one], 100)]
         yield lambda one: _taken(event_stores[one][1])
 
     alike(calls)
@@ -142,8 +153,9 @@ def saga_stores(command_pool: Pool) -> list[tuple[SagaStore, Outbox]]:
 
 
 def test_saga_stores_answer_alike(saga_stores: list[tuple[SagaStore, Outbox]]) -> None:
-    def calls(seed: int, tape: Tape) -> Iterator[Callable[[int], Any]]:
+    def calls(seed: int, tape: Tape) -> Iterator[Call]:
         ids, versions = Ids(uuid7()), dict.fromkeys(range(2), 0)
+        stores = [store for store, _ in saga_stores]
         for _ in range(LENGTH):
             number = tape.choose("saga", 2)
             saga_id = ids(number)
@@ -160,18 +172,16 @@ def test_saga_stores_answer_alike(saga_stores: list[tuple[SagaStore, Outbox]]) -
                     messages = [Message("t", "T", f"{saga_id}", {"n": 1}, CONTEXT, uuid7(), NOW)][
                         : tape.choose("sent", 2)
                     ]
-                    work = saga, entries, messages
-                    yield lambda one, work=work: answer(lambda: saga_stores[one][0].save(*work))
-                    stored = saga_stores[0][0].load(saga_id)
+                    yield on(stores, "save", saga, entries, messages)
+                    stored = stores[0].load(saga_id)
                     versions[number] = stored.version if stored else 0
                 case 2:
-                    yield lambda one, saga_id=saga_id: saga_stores[one][0].load(saga_id)
+                    yield on(stores, "load", saga_id)
                 case 3:
-                    yield lambda one, saga_id=saga_id: saga_stores[one][0].history(saga_id)
+                    yield on(stores, "history", saga_id)
                 case _:
                     now = NOW + timedelta(seconds=tape.choose("now", 3))
-                    own = {ids(0), ids(1)}
-                    yield lambda one, now=now, own=own: {*saga_stores[one][0].due(now, 10_000)} & own
+                    yield on(stores, "due", now, 10_000, shown=lambda due: {*due} & {ids(0), ids(1)})
         yield lambda one: [sorted(saga_stores[one][1].about(f"{ids(n)}"), key=lambda sent: sent.id) for n in range(2)]
 
     alike(calls)
@@ -183,7 +193,7 @@ def letter_stores(command_pool: Pool) -> list[DeadLetters]:
 
 
 def test_stores_of_dead_letters_answer_alike(letter_stores: list[DeadLetters]) -> None:
-    def calls(seed: int, tape: Tape) -> Iterator[Callable[[int], Any]]:
+    def calls(seed: int, tape: Tape) -> Iterator[Call]:
         ids = Ids(uuid7())
         source, claimed = f"consumer-{ids('source')}.things", ([], [])  # type: tuple[str, tuple[list[DeadLetter], ...]]
 
@@ -197,12 +207,11 @@ def test_stores_of_dead_letters_answer_alike(letter_stores: list[DeadLetters]) -
                 case 0 | 1:
                     letter = DeadLetter(letter_id, source, "things", "T", "s", {}, "e30=", 3, None, None, NOW, NOW)
                     delivery = LetterDelivery(letter, f"{letter_id}{count}", f"{letter_id}")
-                    yield lambda one, delivery=delivery: letter_stores[one].record(delivery)
+                    yield on(letter_stores, "record", delivery)
                 case 2:
-                    failure = source, f"{letter_id}", f"broken {count}"
-                    yield lambda one, failure=failure: letter_stores[one].note_failure(*failure)
+                    yield on(letter_stores, "note_failure", source, f"{letter_id}", f"broken {count}")
                 case 3:
-                    yield lambda one, letter_id=letter_id: _shown(letter_stores[one].load(letter_id))
+                    yield on(letter_stores, "load", letter_id, shown=_shown)
                 case 4:
                     yield claim
                 case 5:
@@ -211,8 +220,8 @@ def test_stores_of_dead_letters_answer_alike(letter_stores: list[DeadLetters]) -
                     yield lambda one: letter_stores[one].settle(claimed[one], NOW, "ann")
                     yield lambda one: claimed[one].clear()
                 case _:
-                    yield lambda one, letter_id=letter_id: letter_stores[one].discard(letter_id, "tidying", "ann")
-            yield lambda one: letter_stores[one].pending(source)
+                    yield on(letter_stores, "discard", letter_id, "tidying", "ann")
+            yield on(letter_stores, "pending", source)
         yield lambda one: [_shown(letter_stores[one].load(ids(n))) for n in range(3)]
 
     alike(calls)
@@ -226,8 +235,11 @@ def _shown(letter: DeadLetter | None) -> Any:
     return letter.status, letter.version, letter.attempts, letter.error, letter.first_error, kinds
 
 
+Models = list[tuple[ReadModels, Callable[[], Queries]]]
+
+
 @pytest.fixture
-def models(firestore: str) -> list[tuple[ReadModels, Callable[[], Queries]]]:
+def models(firestore: str) -> Models:
     memory = MemoryReadModels()
     real = FirestoreReadModels(Client("alike"), Breaker("Firestore", 10, 1))
     return [
@@ -236,8 +248,12 @@ def models(firestore: str) -> list[tuple[ReadModels, Callable[[], Queries]]]:
     ]
 
 
-def test_query_databases_answer_alike(models: list[tuple[ReadModels, Callable[[], Queries]]]) -> None:
-    def calls(seed: int, tape: Tape) -> Iterator[Callable[[int], Any]]:
+def _writing(models: Models, things: str, key: str, change: Change | None) -> Call:
+    return lambda one: models[one][0].update(things, key, lambda _: change)
+
+
+def test_query_databases_answer_alike(models: Models) -> None:
+    def calls(seed: int, tape: Tape) -> Iterator[Call]:
         things, totals = f"things-{uuid7().hex}", f"totals-{uuid7().hex}"
 
         def get(one: int) -> Any:
@@ -253,7 +269,7 @@ def test_query_databases_answer_alike(models: list[tuple[ReadModels, Callable[[]
                     fields = {"n": tape.choose("n", 5), "id": key} if tape.choose("fields", 3) else {"other": "x"}
                     more = [Increment(totals, "sum", "n", tape.choose("amount", 3))][: tape.choose("increments", 2)]
                     change = None if not tape.choose("nothing", 6) else Change(fields, more)
-                    yield lambda one, key=key, change=change: models[one][0].update(things, key, lambda _: change)
+                    yield _writing(models, things, key, change)
                 case 2:
                     yield lambda one: models[one][0].delete(things, 10)
                 case 3:
