@@ -28,7 +28,7 @@ from shared.monitoring.recorder import Recorder
 from shared.observability import logs
 from shared.observability.context import configure, exporter_of_the_environment
 from shared.postgres.migrations import missing
-from shared.postgres.pool import Pool, connect, login_token
+from shared.postgres.pool import Pool, connect, login_token, verified
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import ReadModels
@@ -219,6 +219,7 @@ class Engines:
 
 
 def _of_the_settings() -> Engines:
+        url = verified(url, self.settings.database_ca)
     logs.configure(settings().project_id)
     return Engines(settings())
 
