@@ -229,12 +229,22 @@ def _body(result: ExecutionResult, extensions: Mapping[str, Any]) -> dict[str, A
 
 def _count(body: Mapping[str, Any]) -> None:
     """Count the answer by its outcome and its errors by their codes."""
-    count("shop_graphql_requests_total", "REFUSED" if "data" not in body else "ERRORS" if "errors" in body else "OK")
+    outcome = "REFUSED" if "data" not in body else "ERRORS" if "errors" in body else "OK"
+    count("shop_graphql_requests_total", outcome)
+    annotate(outcome=outcome)
     codes = [error["extensions"]["code"] for error in body.get("errors", ())]
     for code in codes:
         count("shop_errors_total", "graphql", code)
     if codes:
-        annotate(errors=sorted(set(codes)))
+        annotate(errors=sorted(set(codes)), code=min(codes, key=_gravity))
+
+
+_FAULTS = ("INTERNAL_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT")  # of the shop, not of the client
+
+
+def _gravity(code: str) -> tuple[int, str]:
+    """Order codes so that a log line, which has room for one, names a fault of the shop if there is one."""
+    return (_FAULTS.index(code) if code in _FAULTS else len(_FAULTS), code)
 
 
 def _json(body: Any, status: int, media_type: str, headers: Mapping[str, str] | None = None) -> Response:

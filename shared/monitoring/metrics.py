@@ -61,6 +61,7 @@ class Metric:
     known_to: Literal["process", "stores"]
     labels: tuple[str, ...]
     help: str
+    logged: str = ""
 
     @property
     def most_series(self) -> int:

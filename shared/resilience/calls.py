@@ -96,7 +96,10 @@ class Breaker(pybreaker.CircuitBreakerListener):
     have caused a fault in our code.
     """
 
-    def __init__(self, name: str, fail_max: int, reset_seconds: float) -> None:
+    def __init__(
+        self, name: str, fail_max: int, reset_seconds: float, opened: Callable[[str], None] = lambda _name: None
+    ) -> None:
+        self._opened = opened
         self.name, self._trial, self._storage = name, Lock(), _FailedCallers()
         self._breaker = pybreaker.CircuitBreaker(
             fail_max,
@@ -115,6 +118,8 @@ class Breaker(pybreaker.CircuitBreakerListener):
     def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
         if old_state and old_state.name != new_state.name:  # calls under way when it opened open it once more
             _log.warning("circuit breaker", dependency=self.name, before=old_state.name, now=new_state.name)
+            if new_state.name == pybreaker.STATE_OPEN:
+                self._opened(self.name)
 
     @contextmanager
     def guard(self, caller: object = None) -> Iterator[None]:
@@ -152,10 +157,10 @@ class Breaker(pybreaker.CircuitBreakerListener):
 
 
 class Breakers:
-    """The circuit breakers of one process, by dependency; each is made at its first use."""
+    """The circuit breakers of one process, by dependency; each is made at its first use. `opened` is told when one opens."""
 
-    def __init__(self, fail_max: int, reset_seconds: float) -> None:
-        self._limits = fail_max, reset_seconds
+    def __init__(self, fail_max: int, reset_seconds: float, opened: Callable[[str], None] = lambda _name: None) -> None:
+        self._limits = fail_max, reset_seconds, opened
         self._breakers: dict[str, Breaker] = {}
 
     def __getitem__(self, name: str) -> Breaker:

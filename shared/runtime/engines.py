@@ -6,6 +6,7 @@ none. An engine's module is imported where the engine is made: a function must n
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from shared.messaging.outbox import LEASE_SECONDS, Outbox, PostgresOutbox, Publi
 from shared.monitoring.counts import Counts, PostgresCounts
 from shared.monitoring.executions import Executions, PostgresExecutions
 from shared.monitoring.health import Checkup
+from shared.monitoring.metrics import count
 from shared.monitoring.recorder import Recorder
 from shared.observability import logs
 from shared.observability.context import configure, exporter_of_the_environment
@@ -52,7 +54,9 @@ class Engines:
     ) -> None:
         configure(exporter_of_the_environment(settings.project_id), settings.trace_sample_ratio)
         self.settings, self._deliver, self._subscriptions, self._made = settings, deliver, subscriptions, ExitStack()
-        self.breakers, self.pace = Breakers(settings.breaker_fail_max, settings.breaker_reset_seconds), Pace()
+        opened = partial(count, "shop_breaker_openings_total")
+        self.breakers = Breakers(settings.breaker_fail_max, settings.breaker_reset_seconds, opened)
+        self.pace = Pace()
         self.checkup, self.cache, self.memory_models = Checkup(), SingleFlightCache(), MemoryReadModels()
         self.in_memory: list[object] = [] if settings.profile == "engines" else [self.memory_models]  # to be measured
         if settings.profile == "memory":
@@ -215,11 +219,11 @@ class Engines:
 
     def _pool(self, url: str) -> Pool:
         password = login_token if self.settings.database_iam else None
+        url = verified(url, self.settings.database_ca)
         return self._made.enter_context(connect(url, self.settings.pool_size, password))
 
 
 def _of_the_settings() -> Engines:
-        url = verified(url, self.settings.database_ca)
     logs.configure(settings().project_id)
     return Engines(settings())
 
