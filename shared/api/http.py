@@ -17,6 +17,7 @@ from shared.auth.permissions import DEVELOPER, Actor
 from shared.event_store.tail import TooSlow
 from shared.monitoring.metrics import count
 from shared.observability.context import annotate, describe
+from shared.observability.error_codes import gravity
 from shared.resilience.calls import OutOfTime, time_left
 from shared.runtime.decode import parse_json
 
@@ -236,15 +237,7 @@ def _count(body: Mapping[str, Any]) -> None:
     for code in codes:
         count("shop_errors_total", "graphql", code)
     if codes:
-        annotate(errors=sorted(set(codes)), code=min(codes, key=_gravity))
-
-
-_FAULTS = ("INTERNAL_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT")  # of the shop, not of the client
-
-
-def _gravity(code: str) -> tuple[int, str]:
-    """Order codes so that a log line, which has room for one, names a fault of the shop if there is one."""
-    return (_FAULTS.index(code) if code in _FAULTS else len(_FAULTS), code)
+        annotate(errors=sorted(set(codes)), code=min(codes, key=gravity))
 
 
 def _json(body: Any, status: int, media_type: str, headers: Mapping[str, str] | None = None) -> Response:

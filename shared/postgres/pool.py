@@ -148,13 +148,14 @@ class Pool(ConnectionPool[Session]):
         return connection
 
 
-def connect(conninfo: str, size: int, password: Password | None = None) -> Pool:
-    """Return a pool of at most `size` connections in autocommit mode, each opened when it is first needed."""
+def connect(conninfo: str, size: int, password: Password | None = None, server_ca: str = "") -> Pool:
+    """Return a pool of at most `size` connections in autocommit mode, each opened when it is first needed. `server_ca`:
+    as for `verified`."""
     options: dict[str, Any] = {"autocommit": True, "prepare_threshold": 1, "options": _LIMITS}
     options |= {"connect_timeout": int(_CONNECT_SECONDS), **_KEEPALIVE}
     more: dict[str, Any] = {"kwargs": (lambda: options | {"password": password()}) if password else options}
     more |= {"timeout": _CONNECT_SECONDS, "reconnect_timeout": _CONNECT_SECONDS}  # then the next caller tries at once
-    return Pool(conninfo, connection_class=Session, min_size=0, max_size=size, open=True, **more)
+    return Pool(verified(conninfo, server_ca), connection_class=Session, min_size=0, max_size=size, open=True, **more)
 
 
 def verified(conninfo: str, server_ca: str) -> str:

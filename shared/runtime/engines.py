@@ -6,7 +6,6 @@ none. An engine's module is imported where the engine is made: a function must n
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -25,16 +24,16 @@ from shared.messaging.outbox import LEASE_SECONDS, Outbox, PostgresOutbox, Publi
 from shared.monitoring.counts import Counts, PostgresCounts
 from shared.monitoring.executions import Executions, PostgresExecutions
 from shared.monitoring.health import Checkup
-from shared.monitoring.metrics import count
+from shared.monitoring.metrics import counting_breakers
 from shared.monitoring.recorder import Recorder
 from shared.observability import logs
 from shared.observability.context import configure, exporter_of_the_environment
 from shared.postgres.migrations import missing
-from shared.postgres.pool import Pool, connect, login_token, verified
+from shared.postgres.pool import Pool, connect, login_token
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import ReadModels
-from shared.resilience.calls import Breakers, SingleFlightCache, once
+from shared.resilience.calls import SingleFlightCache, once
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.postgres import SAGA_OUTBOX, PostgresSagaLog, PostgresSagaStore
@@ -54,9 +53,7 @@ class Engines:
     ) -> None:
         configure(exporter_of_the_environment(settings.project_id), settings.trace_sample_ratio)
         self.settings, self._deliver, self._subscriptions, self._made = settings, deliver, subscriptions, ExitStack()
-        opened = partial(count, "shop_breaker_openings_total")
-        self.breakers = Breakers(settings.breaker_fail_max, settings.breaker_reset_seconds, opened)
-        self.pace = Pace()
+        self.breakers, self.pace = counting_breakers(settings), Pace()
         self.checkup, self.cache, self.memory_models = Checkup(), SingleFlightCache(), MemoryReadModels()
         self.in_memory: list[object] = [] if settings.profile == "engines" else [self.memory_models]  # to be measured
         if settings.profile == "memory":
@@ -219,8 +216,7 @@ class Engines:
 
     def _pool(self, url: str) -> Pool:
         password = login_token if self.settings.database_iam else None
-        url = verified(url, self.settings.database_ca)
-        return self._made.enter_context(connect(url, self.settings.pool_size, password))
+        return self._made.enter_context(connect(url, self.settings.pool_size, password, self.settings.database_ca))
 
 
 def _of_the_settings() -> Engines:

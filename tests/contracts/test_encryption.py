@@ -153,7 +153,8 @@ def test_another_server_gets_no_token(server: Server) -> None:
 
 
 def test_a_right_to_sign_in_that_is_not_known_yet_is_waited_for(server: Server) -> None:
-    url, tries = verified(server.url.replace("postgres@", USER.replace("@", "%40") + "@"), server.ca), count(1)
+    maintenance = server.url.replace("postgres@", USER.replace("@", "%40") + "@").replace("/event_store", "/postgres")
+    url, tries = verified(maintenance, server.ca), count(1)
 
     def known_at_the_third() -> list[str]:
         with psycopg.connect(server.url, autocommit=True) as connection:
