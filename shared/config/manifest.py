@@ -53,6 +53,12 @@ class Schedule:
     cron: str
     local_seconds: float
 
+    def seconds(self, in_the_cloud: bool) -> float:
+        """Return the time between two calls. In the cloud that is a minute, or an hour for a cron with a minute."""
+        if not in_the_cloud:
+            return self.local_seconds
+        return 60 if self.cron.startswith("*") else 3600
+
 
 @strict
 @dataclass(frozen=True)

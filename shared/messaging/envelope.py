@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,10 +17,25 @@ from shared.domain.values import adapter
 from shared.observability.context import Context
 from shared.resilience import clock
 
+ONLY_FOR = "only-for"
+"""The attribute of a message for one subscription: that subscription's name."""
+
+
+@dataclass(frozen=True)
+class Postponed:
+    """Why a message is published again for one subscription. `id`: the message's own; the new message
+    has another one, so that deleting the published one from the outbox never deletes it. `dependency`:
+    what it waits for."""
+
+    id: UUID
+    subscription: str
+    dependency: str
+
 
 @dataclass(frozen=True)
 class Message:
-    """A message. `subject`: the stream it is about. `data`: a JSON object. `time`: UTC."""
+    """A message. `subject`: the stream it is about. `data`: a JSON object. `time`: UTC. `postponed`:
+    for a message that waits in an outbox for a dependency."""
 
     topic: str
     type: str
@@ -29,6 +44,7 @@ class Message:
     context: Context
     id: UUID = field(default_factory=clock.new_id)
     time: datetime = field(default_factory=clock.now)
+    postponed: Postponed | None = None
 
     def body(self) -> bytes:
         return json.dumps(self.data, ensure_ascii=False).encode()
@@ -36,7 +52,7 @@ class Message:
     def attributes(self) -> dict[str, str]:
         attributes = {
             "ce-specversion": "1.0",
-            "ce-id": str(self.id),
+            "ce-id": str(self.postponed.id if self.postponed else self.id),
             "ce-source": f"//shop/{self.topic}",
             "ce-type": self.type,
             "ce-subject": self.subject,
@@ -46,11 +62,8 @@ class Message:
             "causation_id": self.context.causation_id,
             "actor": self.context.actor,
         }
+        attributes |= {ONLY_FOR: self.postponed.subscription} if self.postponed else {}
         return attributes | ({"traceparent": self.context.traceparent} if self.context.traceparent else {})
-
-
-ONLY_FOR = "only-for"
-"""The attribute of a message for one subscription: that subscription's name."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +161,12 @@ def decode_message(push: Push) -> Message:
         return message
     except (KeyError, ValueError, RecursionError) as error:
         raise Invalid(f"not a message of this shop: {type(error).__name__}: {error}", ("message",)) from error
+
+
+def postponed(message: Message, subscription: str, dependency: str) -> Message:
+    """Return the message to publish later for this subscription, which could not call the dependency."""
+    why = Postponed(message.id, subscription, dependency)
+    return replace(message, id=clock.new_id(), time=clock.now(), postponed=why)
 
 
 def encode_stored(message: Message) -> str:

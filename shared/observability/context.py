@@ -52,8 +52,15 @@ def current() -> Context:
     return _current.get(None) or fresh()
 
 
-def current_or_none() -> Context | None:
-    return _current.get(None)
+def handled() -> Context | None:
+    """Return the context of the request being handled, also after its own work has ended or before it has begun."""
+    return _current.get(None) or _annotations.get({}).get("context")
+
+
+def handled_order() -> str | None:
+    """Return the id of the order that the request being handled is about."""
+    aggregate, _, order_id = str(_annotations.get({}).get("subject") or "").partition("-")
+    return order_id if aggregate == "order" else None
 
 
 def fresh(actor: str = "system") -> Context:

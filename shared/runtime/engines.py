@@ -36,7 +36,8 @@ from shared.read_models.protocol import ReadModels
 from shared.resilience.calls import SingleFlightCache, once
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.postgres import SAGA_OUTBOX, PostgresSagaLog, PostgresSagaStore
+from shared.sagas.outbox import SAGA_OUTBOX
+from shared.sagas.postgres import PostgresSagaLog, PostgresSagaStore
 from shared.sagas.store import SagaEntry, SagaLog, SagaStore
 
 if TYPE_CHECKING:
@@ -193,11 +194,11 @@ class Engines:
 
     @once
     def command_http(self) -> "httpx.AsyncClient":
-        """The client with which the graphql function calls command functions."""
         import httpx
 
-        limits, seconds = httpx.Limits(max_connections=100), self.settings.command_timeout_seconds
-        return httpx.AsyncClient(timeout=seconds, limits=limits)
+        return httpx.AsyncClient(
+            timeout=self.settings.command_timeout_seconds, limits=httpx.Limits(max_connections=100)
+        )
 
     @once
     def health_http(self) -> "httpx.Client":
