@@ -65,8 +65,7 @@ class Engines:
         from shared.runtime.memory import stores_in_memory
 
         vars(self).update(vars(stores_in_memory(self.publisher, lease_seconds)))
-        stores = self.event_store, self.sagas, self.dead_letters, self.executions
-        self.in_memory = [self.memory_models, *self.outboxes, *stores]
+        self.in_memory[1:] = [*self.outboxes, self.event_store, self.sagas, self.dead_letters, self.executions]
 
     def close(self) -> None:
         """Close what was made, the last first, except asynchronous clients: they end with the loop that used them."""
@@ -196,9 +195,8 @@ class Engines:
     def command_http(self) -> "httpx.AsyncClient":
         import httpx
 
-        return httpx.AsyncClient(
-            timeout=self.settings.command_timeout_seconds, limits=httpx.Limits(max_connections=100)
-        )
+        limits = httpx.Limits(max_connections=100)
+        return httpx.AsyncClient(timeout=self.settings.command_timeout_seconds, limits=limits)
 
     @once
     def health_http(self) -> "httpx.Client":
