@@ -123,7 +123,7 @@ class Recorder:
             self._write_counts()
 
     def _report_refused(self) -> None:
-        """Count and log the executions that the full queue refused: once for all, when there are most of them."""
+        """Count and log the executions that the full queue refused, in one line: there may be thousands in a second."""
         with self._tallying:
             refused, self._refused = self._refused, 0
         if refused:
