@@ -1,4 +1,4 @@
-"""Write the generated tables of the README pages: the functions, the metrics, their queries and the monthly cost."""
+"""Write the generated tables of the README pages: functions, metrics and their queries, monthly cost, connections."""
 
 import argparse
 import ast
@@ -91,6 +91,24 @@ def cloud_queries_table() -> str:
     return "\n".join(["| with `scripts/dev --observe` | in the cloud |", "|---|---|", *rows]) + "\n"
 
 
+def connections_table() -> str:
+    """Return how many connections to PostgreSQL there may be, from the manifest and Terraform's files."""
+    stores, folder = {"event_store", "command_database"}, TERRAFORM_PAGE.parent
+    most = sum(one.max_instances * one.pool_size * len(stores & {*one.uses}) for one in manifest().functions.values())
+    (reserved,) = re.findall(r"connections_reserved = (\d+)", (folder / "database.tf").read_text())
+    variable = r'variable "database_max_connections" {.*?default +=\s*(\d+)'
+    (limit,) = re.findall(variable, (folder / "variables.tf").read_text(), re.DOTALL)
+    rows = {
+        "the functions of the manifest, all at their `max_instances`": most,
+        "reserved for people and migrations": reserved,
+    }
+    rows["`database_max_connections`, unless it is set"] = limit
+    return (
+        "\n".join(["| | connections |", "|---|---|", *(f"| {what} | {number} |" for what, number in rows.items())])
+        + "\n"
+    )
+
+
 def cost_table() -> str:
     return f"{report('prod', 1e6)}\n"
 
@@ -98,7 +116,7 @@ def cost_table() -> str:
 TABLES: dict[Path, dict[str, Callable[[], str]]] = {
     FUNCTIONS_PAGE: {"functions": table},
     MONITORING_PAGE: {"metrics": metrics_table, "queries in the cloud": cloud_queries_table},
-    TERRAFORM_PAGE: {"cost": cost_table},
+    TERRAFORM_PAGE: {"cost": cost_table, "connections": connections_table},
 }
 """Each page with generated tables: by the name in the table's markers, the function that makes the table."""
 
