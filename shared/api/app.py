@@ -124,7 +124,9 @@ async def _graphql(request: Request, engines: Engines) -> Response:
     response.headers.update(_challenge(actor))
     if request.method == "GET":
         tag(response)
-    observe("shop_graphql_duration_seconds", clock.monotonic() - began)
+    seconds = clock.monotonic() - began
+    annotate(seconds=round(seconds, 4))
+    observe("shop_graphql_duration_seconds", seconds)
     await to_thread(flush)
     return response
 
