@@ -27,7 +27,7 @@ PATTERNS = [
     r'must be a number such as "12.50"' + GOT,
     r"must be a time of RFC 3339 such as 2026-04-01T09:00:00Z" + GOT,
     r"must be a UUID such as 0190b1b6-7c5e-7000-8000-000000000000" + GOT,
-    r"must be one of [\w-]+(, [\w-]+)*" + GOT,
+    r"must be one of [\w.-]+(, [\w.-]+)*" + GOT,
     r"must be an ISO 4217 code such as JPY or USD" + GOT,
     r"must be the cursor of an entry of this list, without afterTimestamp" + GOT,
     r"must be the cursor of an edge of \w+, sorted by \w+" + GOT,
@@ -55,6 +55,8 @@ SENTENCES = [
     r"no aggregate has the id .*",
     r"\w{3} allows \d decimals; got .*",
     r"projection \w+ has no .*",
+    r"pass \w+ or \w+.*, not both.*",
+    r"filter\.userId must be omitted here, or the same as userId",
 ]
 """What the shop says about a good value that names nothing, or breaks a rule."""
 FOREIGN = re.compile(
