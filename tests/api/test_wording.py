@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import graphql
 import pytest
-from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLList, GraphQLNonNull
+from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLList, GraphQLNonNull, is_required_input_field
 from uuid_utils.compat import uuid7
 
 from shared.api.schema import schema
@@ -114,7 +114,9 @@ def valid(kind: Any) -> Any:
         case GraphQLList():
             return [valid(kind.of_type)]
         case GraphQLInputObjectType():
-            return {name: valid(field.type) for name, field in kind.fields.items()}
+            optional = not kind.name.endswith("Filter")  # some of a filter's fields exclude each other
+            given = {name: field for name, field in kind.fields.items() if optional or is_required_input_field(field)}
+            return {name: valid(field.type) for name, field in given.items()}
         case GraphQLEnumType():
             return next(iter(kind.values))
         case named:
@@ -159,7 +161,7 @@ def changed(value: Any, path: tuple[str | int, ...], to: Any) -> Any:
     first, rest = path[0], path[1:]
     copy: Any = dict(value) if isinstance(value, dict) else list(value)
     if to is MISSING and not rest:
-        del copy[first]
+        copy.pop(first, None) if isinstance(copy, dict) else copy.pop(cast(int, first))
     else:
         copy[first] = changed(copy[first] if isinstance(first, int) or first in copy else {}, rest, to)
     return copy
