@@ -118,6 +118,7 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
             _log.warning("could not note why a delivery failed", failure=describe_error(error), reason=repr(reason))
         if not waits:
             raise
+        _log.info("the message waits and is published again", reason=describe_error(error))
 
 
 def _note(engines: Engines, push: Push, error: Exception) -> bool:
