@@ -24,6 +24,7 @@ from shared.config.manifest import ROOT
 from shared.read_models.generations import LiveGeneration
 from shared.read_models.protocol import Fields, Find, Where
 from tests.shop_in_memory import ShopInMemory, plain_logs, provider, shop, shop_settings
+from tests.streams import with_settings
 
 __all__ = ["plain_logs", "provider", "shop", "shop_settings"]
 
@@ -145,6 +146,7 @@ def _values(name: str, argument: GraphQLArgument | GraphQLInputField) -> list[st
 
 
 def test_terraform_makes_the_indexes_that_the_queries_need_and_no_other(shop: ShopInMemory) -> None:
+    with_settings(shop, rate_limit_signed_in=0)
     found = places(shop)
     assert {"Category", "Product", "Order", "OrderItem", "Viewer", "SystemStatistics"} <= found.keys()
     watched = Watched(shop.engines.queries.queries)
