@@ -35,6 +35,9 @@ class Engine:
         find = Find(self.collection, order_by, where, **page)
         return [fields["key"] for fields in asyncio.run(self._ask().find(find))]
 
+    def count(self, *where: Where) -> int:
+        return asyncio.run(self._ask().count(self.collection, where))
+
     def extent(self) -> Extent:
         return asyncio.run(self._ask().extent(self.collection))
 
@@ -74,6 +77,44 @@ def test_a_list_goes_on_after_its_last_document(engine: Engine, descending: bool
         assert rest == everything[number : number + 2]
     gone = {"id": "bb", "name": "x"}
     assert engine.find(descending=descending, after=gone) == everything[everything.index("b" if descending else "c") :]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_list_is_read_between_two_documents(engine: Engine, descending: bool) -> None:
+    """The two may be of the same name, and need not exist any more."""
+    for key, name in (("b", "x"), ("a", "x"), ("c", "x"), ("d", "w"), ("e", "y"), ("f", "x")):
+        engine.put(key, id=key, key=key, name=name)
+    first, last = {"id": "a", "name": "x"}, {"id": "f", "name": "x"}
+    ends: dict[str, Any] = {"after": last, "before": first} if descending else {"after": first, "before": last}
+    between = [*"cb"] if descending else [*"bc"]
+    assert engine.find(descending=descending, **ends) == between
+    assert engine.find(descending=descending, **ends, closed=True) == [
+        ends["after"]["id"],
+        *between,
+        ends["before"]["id"],
+    ]
+    assert engine.find(descending=descending, **ends, limit=1) == between[:1]
+    assert engine.find(descending=descending, after=ends["before"], before=ends["after"]) == []
+    gone = {"id": "bb", "name": "x"}
+    assert engine.find(descending=descending, before=gone) == ([*"efc"] if descending else [*"dab"])
+    assert engine.find(descending=descending, before=gone, closed=True) == ([*"efc"] if descending else [*"dab"])
+
+
+def test_pages_by_time_are_exact_to_the_microsecond(engine: Engine) -> None:
+    times = [datetime(2026, 4, 1, 9, 0, 0, microsecond, tzinfo=UTC) for microsecond in (1, 1, 2, 999_999)]
+    for key, at in zip("abcd", times, strict=True):
+        engine.put(key, id=key, key=key, at=at)
+    for number, (key, at) in enumerate(zip("abcd", times, strict=True), 1):
+        assert engine.find("at", after={"id": key, "at": at}) == [*"abcd"][number:]
+        assert engine.find("at", before={"id": key, "at": at}) == [*"abcd"][: number - 1]
+    assert engine.find("at", [Where("at", ">=", times[2]), Where("at", "<", times[3])]) == ["c"]
+
+
+def test_documents_are_counted_in_the_database(catalogue: Engine) -> None:
+    assert catalogue.count() == 4
+    assert catalogue.count(Where("active", "==", True)) == 3
+    assert catalogue.count(Where("active", "==", True), Where("rank", ">=", 2), Where("rank", "<", 3)) == 1
+    assert catalogue.count(Where("name", "==", "nothing")) == catalogue.count(Where("missing", "==", None)) == 0
 
 
 def test_changing_nothing_writes_nothing(engine: Engine) -> None:
