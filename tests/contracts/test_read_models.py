@@ -100,6 +100,26 @@ def test_a_list_is_read_between_two_documents(engine: Engine, descending: bool) 
     assert engine.find(descending=descending, before=gone, closed=True) == ([*"efc"] if descending else [*"dab"])
 
 
+@pytest.mark.parametrize("descending", [False, True])
+def test_pages_are_complete_whatever_changes_meanwhile(engine: Engine, descending: bool) -> None:
+    """Documents that are there all the time come once, in order; their key in the order never changes."""
+    at = datetime(2026, 4, 1, tzinfo=UTC)
+    keys = [f"{number:02}" for number in range(12)]
+    for key in keys:
+        engine.put(key, id=key, key=key, name="x", at=at)
+    read: list[str] = []
+    after: Fields | None = None
+    while page := engine.find("at", after=after, descending=descending, limit=3):
+        read += page
+        after = {"id": page[-1], "at": at}
+        engine.put(f"{page[-1]}x", id=f"{page[-1]}x", key="new", name="new", at=at)  # just beyond the cursor
+        engine.put("00", name="changed")
+        if len(read) == 3:
+            engine.models.delete(engine.collection, 1)  # whichever
+    stayed = set(engine.find("at", limit=100)) & set(keys)
+    assert [key for key in read if key in stayed] == sorted(stayed, reverse=descending)
+
+
 def test_pages_by_time_are_exact_to_the_microsecond(engine: Engine) -> None:
     times = [datetime(2026, 4, 1, 9, 0, 0, microsecond, tzinfo=UTC) for microsecond in (1, 1, 2, 999_999)]
     for key, at in zip("abcd", times, strict=True):
