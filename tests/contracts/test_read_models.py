@@ -112,9 +112,10 @@ def test_pages_are_complete_whatever_changes_meanwhile(engine: Engine, descendin
     while page := engine.find("at", after=after, descending=descending, limit=3):
         read += page
         after = {"id": page[-1], "at": at}
-        beyond = f"{page[-1]}x"
-        engine.put(beyond, id=beyond, key=beyond, name="new", at=at)
-        engine.put("00", name="changed")
+        if len(read) < 9:
+            beyond = f"{page[-1]}x"
+            engine.put(beyond, id=beyond, key=beyond, name="new", at=at)
+            engine.put("05", name="changed")
         if len(read) == 3:
             engine.models.delete(engine.collection, 1)  # whichever
     stayed = set(engine.find("at", limit=100)) & set(keys)
