@@ -1,16 +1,35 @@
 """All settings, read once from the environment. A variable has its field's name in capitals."""
 
 import os
+import re
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+
+from shared.domain.faults import first_fault
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
+
+_ORIGIN = re.compile(r"https?://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII)
+_DEFAULT_PORTS = re.compile(r"http:.*:80|https:.*:443")
+
+
+def _origins(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the origins in a text, separated by spaces or commas. Raise ValueError for what no browser sends as Origin."""
+    named = tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+    for origin in named:
+        if not _ORIGIN.fullmatch(origin) or _DEFAULT_PORTS.fullmatch(origin):
+            raise ValueError(
+                "must be origins as browsers send them: http:// or https://, the host in lower case, a port only if it"
+                " is not the usual one, no slash at the end, for example https://shop.example.com or"
+                f" http://localhost:3000; name each one, without * and null; got {origin!r:.100}"
+            )
+    return named
 
 
 @dataclass(frozen=True)
@@ -25,6 +44,7 @@ class Settings:
     command_database_url: str = "postgresql://localhost/command"  # that of sagas, dead letters and executions
     pool_size: Positive = 4  # connections per database
     database_iam: bool = False  # sign in to PostgreSQL with a token of the service account, not with a password
+    database_ca: str = ""  # PEM certificates of the CA that the server must have one of; empty: as the URL says
     database_user: str = ""  # of a function, with {service}: migrating gives it the manifest's roles; empty: none
     command_url: str = "http://127.0.0.1:8081/{function}"  # of the functions of the service `command`
     query_url: str = "http://127.0.0.1:8082/{function}"  # of those of the service `query`
@@ -36,6 +56,8 @@ class Settings:
     sign_in_required: bool = False  # always in the cloud; elsewhere, when false, an anonymous client may do everything
     firebase_api_key: str = ""  # with which the console signs in; not a secret; empty: it offers no sign-in by Firebase
     admin_email: str = ""  # the user of the Google account with this verified address is an admin
+    # The origins, separated by spaces, of web pages that may call the graphql function, besides its own pages
+    allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_origins)] = ()
     callers: str = ""  # the service accounts, separated by spaces, that may call the function in the cloud
     audience: str = ""  # the function's own URL, which its callers' tokens must be for
 
@@ -75,6 +97,7 @@ class Settings:
 
     # Limits of a GraphQL document as it is written; the API's README says what happens beyond each limit
     max_body_bytes: Positive = 1_000_000  # of one request
+    max_persisted_characters: NotNegative = 1_000_000  # of all documents that are kept for clients that send their hash
     max_query_characters: Positive = 50_000  # of one document, as the next three
     max_query_tokens: Positive = 4_000
     max_query_fields: Positive = 500
@@ -101,15 +124,23 @@ class Settings:
     trusted_proxies: NotNegative | None = None
 
 
+class MalformedSetting(Exception):
+    """An environment variable holds what its setting does not take."""
+
+
 @lru_cache
 def settings() -> Settings:
     """Return the process's settings.
 
-    Raise pydantic's ValidationError, which names the variable, when one is malformed.
+    Raise MalformedSetting, which names the variable, when one is malformed.
     """
     variables = {field.name: field.name.upper() for field in fields(Settings)}
     given = {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
-    return TypeAdapter(Settings).validate_python(given)
+    try:
+        return TypeAdapter(Settings).validate_python(given)
+    except ValidationError as error:
+        path, fault = first_fault(error)
+        raise MalformedSetting(f"the environment variable {str(path[0]).upper()} {fault}") from None
 
 
 def url_of(template: str, function: str) -> str:

@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
-from functools import cached_property, lru_cache
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -20,6 +21,7 @@ from shared.resilience import clock
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+Opened = Callable[[str], None]
 _log = structlog.get_logger()
 
 _CACHE_WAIT = 15.0  # seconds that a caller without an earlier deadline waits for a cached answer
@@ -68,11 +70,20 @@ _caller: ContextVar[object] = ContextVar("caller", default=None)
 
 
 class _FailedCallers(pybreaker.CircuitMemoryStorage):
-    """Counts the callers whose calls failed, not the calls."""
+    """Counts callers whose calls failed. `opened_at`, which pybreaker compares with the wall clock,
+    moves with that clock's jumps."""
 
     def __init__(self) -> None:
         super().__init__(pybreaker.STATE_CLOSED)
-        self._callers: set[object] = set()
+        self._callers, self._opened = set[object](), 0.0
+
+    @property
+    def opened_at(self) -> datetime:
+        return datetime.now(UTC) - timedelta(seconds=clock.monotonic() - self._opened)
+
+    @opened_at.setter
+    def opened_at(self, _: datetime) -> None:
+        self._opened = clock.monotonic()
 
     @property
     def counter(self) -> int:
@@ -93,22 +104,18 @@ class _FailedCallers(pybreaker.CircuitMemoryStorage):
 class Breaker(pybreaker.CircuitBreakerListener):
     """A circuit breaker around one remote dependency.
 
-    It opens when the calls of `fail_max` different callers have failed with no success between them:
-    a caller that fails again and again says nothing new about the dependency. After `reset_seconds`
-    it is half-open and lets one trial call through at a time. A success closes it. Only Unavailable
-    and TimedOut are failures: a refusal shows that the dependency works, and one client's input may
-    have caused a fault in our code.
+    It opens when the calls of `fail_max` different callers have failed with no success between them: a caller that
+    fails again and again says nothing new about the dependency. After `reset_seconds` it is half-open and lets one trial
+    call through at a time. A success closes it. Only Unavailable and TimedOut are failures: a refusal shows that the
+    dependency works, and one client's input may have caused a fault in our code. `opened` is told the name.
     """
 
-    def __init__(self, name: str, fail_max: int, reset_seconds: float) -> None:
-        self.name, self._trial, self._storage = name, Lock(), _FailedCallers()
+    def __init__(self, name: str, fail_max: int, reset_seconds: float, opened: Opened | None = None) -> None:
+        self.name, self._trial, self._storage, self._opened = name, Lock(), _FailedCallers(), opened
+        no_failure = [lambda error: not isinstance(error, Unavailable | TimedOut) or isinstance(error, OutOfTime)]
+        storage, listeners, limits = self._storage, [self], (fail_max, reset_seconds)
         self._breaker = pybreaker.CircuitBreaker(
-            fail_max,
-            reset_seconds,
-            exclude=[lambda error: not isinstance(error, Unavailable | TimedOut) or isinstance(error, OutOfTime)],
-            listeners=[self],
-            state_storage=self._storage,
-            throw_new_error_on_trip=False,
+            *limits, exclude=no_failure, listeners=listeners, state_storage=storage, throw_new_error_on_trip=False
         )
 
     @property
@@ -119,6 +126,8 @@ class Breaker(pybreaker.CircuitBreakerListener):
     def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
         if old_state and old_state.name != new_state.name:  # calls under way when it opened open it once more
             _log.warning("circuit breaker", dependency=self.name, before=old_state.name, now=new_state.name)
+            if self._opened and new_state.name == pybreaker.STATE_OPEN:
+                self._opened(self.name)
 
     @contextmanager
     def guard(self, caller: object = None) -> Iterator[None]:
@@ -150,16 +159,16 @@ class Breaker(pybreaker.CircuitBreakerListener):
                 self._trial.release()
 
     def _open(self) -> BreakerOpen:
-        waited = (clock.now() - (self._storage.opened_at or clock.now())).total_seconds()
+        waited = (datetime.now(UTC) - self._storage.opened_at).total_seconds()
         wait = max(1.0, self._breaker.reset_timeout - waited)
         return BreakerOpen(self.name, wait)
 
 
 class Breakers:
-    """The circuit breakers of one process, by dependency; each is made at its first use."""
+    """The circuit breakers of one process, by dependency; each is made at its first use. `opened` is told when one opens."""
 
-    def __init__(self, fail_max: int, reset_seconds: float) -> None:
-        self._limits = fail_max, reset_seconds
+    def __init__(self, fail_max: int, reset_seconds: float, opened: Opened | None = None) -> None:
+        self._limits = fail_max, reset_seconds, opened
         self._breakers: dict[str, Breaker] = {}
 
     def __getitem__(self, name: str) -> Breaker:
@@ -235,16 +244,5 @@ class once(cached_property[T_co]):  # noqa: N801
 
 
 def awaited(coroutine: Coroutine[Any, Any, T], at_most: float) -> T:
-    """Return the coroutine's result to a thread without an event loop. Raise TimeoutError and OutOfTime.
-    All coroutines run in one loop, because an asynchronous client is bound to the loop of its first
-    use. Not anyio's BlockingPortal: its thread would not come from the clock, and it is no shorter."""
-    with _making:
-        loop = _loop()
-    return asyncio.run_coroutine_threadsafe(coroutine, loop).result(time_left(at_most))
-
-
-@lru_cache
-def _loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    clock.thread(loop.run_forever, "coroutines of threads")
-    return loop
+    """Return the coroutine's result to a thread without an event loop. Raise TimeoutError and OutOfTime."""
+    return clock.result_of(coroutine, time_left(at_most))
