@@ -14,6 +14,7 @@ from shared.api.context import RequestContext, consistency_extensions
 from shared.api.operation import GraphQLRequest, Results, execute, format_error, parse_document, subscribe
 from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, Frame, encode_event, to_json
 from shared.auth.permissions import DEVELOPER
+from shared.domain.errors import TimedOut
 from shared.event_store.tail import TooSlow
 from shared.monitoring.metrics import count
 from shared.observability.context import annotate, describe
@@ -83,7 +84,10 @@ async def execute_request(request: Request, context: RequestContext) -> Response
     """
     settings = context.engines.settings
     graphql_request = await _decode(request, settings.max_body_bytes)
-    document, errors = parse_document(graphql_request.query, settings)
+    try:
+        document, errors = await parse_document(graphql_request.query, settings)
+    except TimedOut:
+        raise RetryLater(503, "the query could not be checked in time; try again in a moment", 1, "TIMEOUT") from None
     if document is None:
         result = ExecutionResult(None, list(errors))
     else:

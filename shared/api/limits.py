@@ -24,8 +24,8 @@ COST_OF_RECORD = 10  # of a document or a row, in fields of an answer, which tak
 COST_OF_EVENT = 2  # of an event that is only folded
 _MAX_CALL_SECONDS = 15.0
 _LISTS_AT_ONCE = 2
-_THREADS = {"stores": 16, "tokens": 8}
-_THREADS_PER_CLIENT = 3  # fewer than `pool_size`, so one client leaves a connection to the others
+_THREADS = {"stores": 16, "tokens": 8, "documents": 2}
+_THREADS_PER_CLIENT = {"stores": 3, "tokens": 3, "documents": 1}  # stores: fewer than `pool_size`, to leave others one
 _UNBOUNDED_LIST = 10  # assumed length of a list that has no argument `limit`
 _INTROSPECTED_LIST = 5  # in introspection; a tool's usual query then costs a sixth of the limit
 _SKIPPED_PER_FIELD = 10  # documents that an offset skips, in the database alone, cost as much as a field
@@ -191,21 +191,21 @@ def working_for(client: str) -> Iterator[None]:
 async def from_stores(call: Callable[..., T], *args: Any) -> T:
     """Run a call that waits for PostgreSQL in a thread. Raise TimedOut.
 
-    Of each client at most `_THREADS_PER_CLIENT` calls run at the same time: one client's expensive
+    Of each client at most `_THREADS_PER_CLIENT` calls of a kind run at the same time: one client's expensive
     calls leave threads to the others. A call keeps its place until it ends, even when its request
     has not waited for it. What is computed for all clients has no limit.
     """
     return await in_thread("stores", call, *args)
 
 
-async def in_thread(kind: Literal["stores", "tokens"], call: Callable[..., T], *args: Any) -> T:
-    """Run a blocking call in a thread. Raise TimedOut when the request's time is up.
+async def in_thread(kind: Literal["stores", "tokens", "documents"], call: Callable[..., T], *args: Any) -> T:
+    """Run a call that blocks or computes for long in a thread. Raise TimedOut when the request's time is up.
 
     Each kind has its own threads, so hung calls leave the other kind its threads. Not anyio: its
     limiter counts a hung call as finished once its request is, so hung threads would pile up.
     """
     loop, client = asyncio.get_running_loop(), _client.get()
-    places = _THREADS_PER_CLIENT if client else _THREADS[kind]
+    places = (_THREADS_PER_CLIENT if client else _THREADS)[kind]
     share = _shares.setdefault((loop, kind, client), asyncio.Semaphore(places))
 
     def leave(_: object) -> None:

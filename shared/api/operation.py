@@ -14,13 +14,14 @@ import structlog
 from graphql import DocumentNode, ExecutionResult, GraphQLError, execution
 
 from shared.api.context import Loaders, RequestContext, ResumePoint, SourceEvent
-from shared.api.limits import Meter, require_affordable
+from shared.api.limits import Meter, in_thread, require_affordable
 from shared.api.schema import schema
 from shared.config.settings import Settings
 from shared.domain.errors import ShopError, Unavailable
 from shared.observability.context import classify
 
 _MAX_CACHED_CHARACTERS = 2_000  # a parsed document takes over 100 times the memory of its text
+_MAX_ERRORS = 20  # in one answer; each quotes the value around it, so the time for all of them grows quadratically
 
 _log = structlog.get_logger()
 
@@ -36,12 +37,14 @@ Parsed = tuple[DocumentNode | None, tuple[GraphQLError, ...]]
 """A valid document, or None and what is wrong with it."""
 
 
-def parse_document(query: str, settings: Settings) -> Parsed:
-    """Parse and validate a query. Short ones are cached."""
+async def parse_document(query: str, settings: Settings) -> Parsed:
+    """Parse and validate a query. Short ones are cached, long ones delay no other client. Raise TimedOut."""
     longest = settings.max_query_characters
     if len(query) > longest:
         return None, (GraphQLError(f"the query is longer than {longest} characters; use variables"),)
-    return _cached(query, settings) if len(query) <= _MAX_CACHED_CHARACTERS else _validated(query, settings)
+    if len(query) <= _MAX_CACHED_CHARACTERS:
+        return _cached(query, settings)
+    return await in_thread("documents", _validated, query, settings)
 
 
 def _validated(query: str, settings: Settings) -> Parsed:
@@ -49,7 +52,8 @@ def _validated(query: str, settings: Settings) -> Parsed:
     try:
         document = graphql.parse(query, max_tokens=settings.max_query_tokens)
         require_validatable(document, settings)
-        errors = graphql.validate(schema(), document, rules, max_errors=20, hide_suggestions=not settings.introspection)
+        hidden = not settings.introspection
+        errors = graphql.validate(schema(), document, rules, max_errors=_MAX_ERRORS, hide_suggestions=hidden)
     except GraphQLError as error:
         return None, (error,)
     except RecursionError:
@@ -76,11 +80,13 @@ def _prepare(document: DocumentNode, request: GraphQLRequest, context: RequestCo
     try:
         require_readable(request.variables, settings)
         if operation := graphql.get_operation_ast(document, request.operation_name):
-            variables = graphql.get_variable_values(schema(), operation.variable_definitions or (), request.variables)
-            if not isinstance(variables, list):  # a list of errors, which the executor reports, too
-                measured = Meter(schema(), document, variables.coerced, settings).operation(operation)
-                require_affordable(measured, settings)
-                context.loaders.budget.spend(measured.cost)
+            definitions, hidden = operation.variable_definitions or (), not settings.introspection
+            variables = graphql.get_variable_values(schema(), definitions, request.variables, _MAX_ERRORS, hidden)
+            if isinstance(variables, list):
+                return ExecutionResult(None, variables)
+            measured = Meter(schema(), document, variables.coerced, settings).operation(operation)
+            require_affordable(measured, settings)
+            context.loaders.budget.spend(measured.cost)
     except GraphQLError as error:
         return ExecutionResult(None, [error])
     executor = execution.Executor.build(
