@@ -16,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from shared.api.command_client import CommandClient
-from shared.api.context import ConsistentQueries, Loaders, RequestContext, decode_token
+from shared.api.context import ConsistentQueries, RequestContext, decode_token
 from shared.api.http import HttpRefusal, RetryLater, execute_request, refuse, require_acceptable
 from shared.api.limits import in_thread, working_for
+from shared.api.loaders import Loaders
 from shared.auth.identity import identify, in_the_cloud, without_sign_in
 from shared.auth.permissions import Actor, Permission, require
 from shared.config.settings import Settings

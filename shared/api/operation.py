@@ -13,8 +13,9 @@ import graphql
 import structlog
 from graphql import DocumentNode, ExecutionResult, GraphQLError, execution
 
-from shared.api.context import Loaders, RequestContext, ResumePoint, SourceEvent
-from shared.api.limits import Meter, in_thread, require_affordable
+from shared.api.context import RequestContext, ResumePoint, SourceEvent
+from shared.api.limits import Meter, in_thread
+from shared.api.loaders import Loaders
 from shared.api.schema import schema
 from shared.config.settings import Settings
 from shared.domain.errors import ShopError, Unavailable
@@ -84,9 +85,7 @@ def _prepare(document: DocumentNode, request: GraphQLRequest, context: RequestCo
             variables = graphql.get_variable_values(schema(), definitions, request.variables, _MAX_ERRORS, hidden)
             if isinstance(variables, list):
                 return ExecutionResult(None, variables)
-            measured = Meter(schema(), document, variables.coerced, settings).operation(operation)
-            require_affordable(measured, settings)
-            context.loaders.budget.spend(measured.cost)
+            context.loaders.budget.measure(Meter(schema(), document, variables.coerced, settings), operation)
     except GraphQLError as error:
         return ExecutionResult(None, [error])
     executor = execution.Executor.build(

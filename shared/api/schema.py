@@ -8,7 +8,15 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from graphql import GraphQLError, GraphQLObjectType, GraphQLScalarType, GraphQLSchema, build_schema
+from graphql import (
+    GraphQLError,
+    GraphQLList,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    build_schema,
+    get_nullable_type,
+)
 from graphql.error import located_error
 from graphql.language import ast
 from pydantic.alias_generators import to_snake
@@ -83,6 +91,8 @@ def _bind(kind: GraphQLObjectType, resolvers: Mapping[str, Resolver | LiveField]
         match resolvers.get(name):
             case LiveField() as subscription:
                 field.subscribe, field.resolve = _located(subscription), subscription.resolve
+            case None if isinstance(get_nullable_type(field.type), GraphQLList):
+                field.resolve = _list(to_snake(name))
             case None:
                 field.resolve = _attribute(to_snake(name))
             case resolver:
@@ -96,6 +106,18 @@ def _names(type_name: str, fields: Iterable[str]) -> str:
 def _attribute(key: str) -> Resolver:
     """Read the field from its parent: a dict, or a dataclass."""
     return lambda parent, _: parent.get(key) if isinstance(parent, Mapping) else getattr(parent, key)
+
+
+def _list(key: str) -> Resolver:
+    """Read the field like `_attribute`, and charge for a list that is long."""
+    read = _attribute(key)
+
+    def resolve(parent: Any, info: Info) -> Any:
+        found = read(parent, info)
+        info.context.loaders.budget.charge_list(info.field_nodes, len(found or ()))
+        return found
+
+    return resolve
 
 
 def _recorded(name: str, resolve: Resolver) -> Resolver:

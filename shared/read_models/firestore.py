@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
 from google.api_core import exceptions as errors
@@ -121,10 +121,11 @@ class FirestoreQueries:
         self._client = client
         self._breaker = breaker
 
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
+    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
         references = [self._client.collection(collection).document(key) for key in keys]
+        paths = list(only) or None
         async with _one_async_call(self._breaker) as bounds:
-            snapshots = [snapshot async for snapshot in self._client.get_all(references, **bounds)]
+            snapshots = [snapshot async for snapshot in self._client.get_all(references, paths, **bounds)]
         return {snapshot.id: fields for snapshot in snapshots if (fields := snapshot.to_dict())}
 
     async def find(self, find: Find) -> Sequence[Fields]:
@@ -139,8 +140,12 @@ class FirestoreQueries:
                 "__name__": self._client.collection(find.collection).document(find.after["id"]),
             }
             query = query.order_by("__name__", direction=direction).start_after(last)
-        async with _one_async_call(self._breaker, scans=True) as bounds:
-            return [snapshot.to_dict() or {} async for snapshot in query.stream(**bounds)]
+        found: list[Fields] = []
+        async with _one_async_call(self._breaker, scans=True) as bounds, aclosing(query.stream(**bounds)) as snapshots:
+            async for snapshot in snapshots:
+                found.append(snapshot.to_dict() or {})
+                find.on_read(found[-1])
+        return found
 
     async def extent(self, collection: str) -> Extent:
         applied = self._client.collection(collection).where(filter=FieldFilter("version", ">=", 1))

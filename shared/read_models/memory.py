@@ -47,11 +47,15 @@ class MemoryReadModels:
     def _document(self, collection: str, key: str) -> Fields:
         return self._collections.setdefault(collection, {}).setdefault(key, {})
 
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
+    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
         with self._lock:
             self.reads[collection] += 1
             documents = self._collections.get(collection, {})
-            return {key: copy.deepcopy(documents[key]) for key in keys if key in documents}
+            found = {key: documents[key] for key in keys if key in documents}
+            wanted = {
+                key: {name: fields[name] for name in only or fields if name in fields} for key, fields in found.items()
+            }
+            return copy.deepcopy(wanted)
 
     async def find(self, find: Find) -> Sequence[Fields]:
         with self._lock:
@@ -67,7 +71,10 @@ class MemoryReadModels:
                     operator.lt if find.descending else operator.gt,
                 )
                 found = [item for item in found if beyond((item[1][find.order_by], item[0]), last)]
-            return [copy.deepcopy(fields) for _, fields in found[find.offset : find.offset + find.limit]]
+            page = [copy.deepcopy(fields) for _, fields in found[find.offset : find.offset + find.limit]]
+        for fields in page:
+            find.on_read(fields)
+        return page
 
     async def extent(self, collection: str) -> Extent:
         with self._lock:

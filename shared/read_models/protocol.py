@@ -43,6 +43,9 @@ class ReadModels(Protocol):
         """Delete at most `limit` documents, in any order; return how many were deleted."""
 
 
+def _accept(_: Fields) -> None: ...
+
+
 Operator = Literal["==", ">=", "<=", "in", "array_contains"]
 
 
@@ -58,6 +61,7 @@ class Find:
     """A query. Documents with equal `order_by` fields are ordered by key, in the same direction.
 
     `after`: the last document of the page before, whose `id` is its key; then no document is read twice.
+    `on_read`: called with each document when it is read; what it raises ends the query.
     """
 
     collection: str
@@ -67,6 +71,7 @@ class Find:
     limit: int = 20
     offset: int = 0
     after: Fields | None = None
+    on_read: Callable[[Fields], None] = _accept
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,8 @@ class Extent:
 class Queries(Protocol):
     """The side of the clients. All methods raise Unavailable or TimedOut."""
 
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
-        """Return the documents that exist, by key, in one round trip."""
+    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
+        """Return the documents that exist, by key, in one round trip. `only`: read no other fields, which takes less."""
 
     async def find(self, find: Find) -> Sequence[Fields]: ...
 

@@ -163,7 +163,10 @@ async def _ahead(engines: Engines) -> Mapping[str, int]:
 
 
 async def system_topology(_: Any, info: Info) -> Sequence[Fields]:
-    engines = info.context.engines
+    return await info.context.loaders.once("topology", partial(_topology, info.context.engines))
+
+
+async def _topology(engines: Engines) -> Sequence[Fields]:
     answers, queues = await asyncio.gather(_answers(engines), queue_sizes(engines))
     return [_node(function, answers, queues) for function in manifest().functions.values()]
 

@@ -3,13 +3,14 @@
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 from unicodedata import category as character_category
 from uuid import UUID
 
+from shared.api.budget import COST_OF_RECORD
 from shared.api.command_client import CommandMutation
 from shared.api.context import Info, LiveField, Number, Resolver, Resolvers, SourceEvent, Text
-from shared.api.limits import from_stores
 from shared.api.resolvers.common import Sort, documents, existing, follow, state_at, uuid
 from shared.auth.permissions import Permission
 from shared.domain.errors import Forbidden, Invalid, Unauthenticated
@@ -102,19 +103,23 @@ class TimelineEntry:
     error: str | None = None
 
 
-async def timeline(order: Fields, info: Info) -> list[TimelineEntry]:
+async def timeline(order: Fields, info: Info) -> Sequence[TimelineEntry]:
     """Return everything that happened for the order, causes first. Only owner and admins see ids and errors.
 
     Raise Invalid inside a list: a timeline takes several reads."""
     if any(isinstance(step, int) for step in info.path.as_list()):
         raise Invalid("ask for the timeline of one order at a time: order(id: ...) { timeline { ... } }", ("timeline",))
-    entries = await from_stores(_timeline, info.context.engines, UUID(order["id"]))
+    budget = info.context.loaders.budget
+    spend = partial(budget.spend, COST_OF_RECORD)
+    entries = await budget.rows(_timeline, info.context.engines, UUID(order["id"]), spend)
+    budget.charge_list(info.field_nodes, len(entries))
     if info.context.actor.may_see(order["user_id"]):
         return entries
     return [replace(entry, id=None, causation_id=None, error=None) for entry in entries]
 
 
-def _timeline(engines: Engines, order_id: UUID) -> list[TimelineEntry]:
+def _timeline(engines: Engines, order_id: UUID, spend: Callable[[], None]) -> list[TimelineEntry]:
+    """`spend`: called for each execution that is read, of which a request for many orders has many."""
     stream = ORDER.stream(order_id)
     events = engines.event_store.read([stream])[stream]
     if not events:
@@ -123,11 +128,11 @@ def _timeline(engines: Engines, order_id: UUID) -> list[TimelineEntry]:
     own = [_of_event(event) for event in events]
     own += _of_saga(saga, events) if saga else []
     correlation_ids = sorted({event.metadata.correlation_id for event in events})  # cancelling has one of its own
-    executed = [
-        _of_execution(execution)
-        for correlation_id in correlation_ids
-        for execution in engines.executions.of_correlation(correlation_id, _MAX_EXECUTIONS)
-    ]
+    executed = []
+    for correlation_id in correlation_ids:
+        for execution in engines.executions.of_correlation(correlation_id, _MAX_EXECUTIONS):
+            spend()
+            executed.append(_of_execution(execution))
     own += _of_other_streams(engines, own, executed)
     return in_causal_order([*own, *(entry for entry in executed if _belongs(entry, own, stream))])
 

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,6 @@ from shared.monitoring.executions import Execution, ExecutionFilter, Kind
 from shared.postgres.pool import storable
 from shared.read_models.documents import READ_MODELS
 from shared.read_models.protocol import Extent, Fields, Queries
-from shared.resilience import clock
 from shared.runtime.engines import Engines
 
 _CACHE_SECONDS = 1.0  # one reading serves all clients of this process meanwhile
@@ -79,7 +78,7 @@ def _rfc3339(moment: datetime | None) -> str | None:
 
 
 async def event_store_stats(_: Any, info: Info) -> Fields:
-    counts = await from_stores(info.context.engines.event_log.counts)
+    counts = await info.context.loaders.once("counts", partial(from_stores, info.context.engines.event_log.counts))
     by_type, by_aggregate = Counter[str](), Counter[str]()
     for (kind, aggregate), count in counts.events.items():
         by_type[kind] += count
@@ -147,7 +146,7 @@ async def query_executions(_: Any, info: Info, queryType: Text = None, **page: A
 async def command_executions(_: Any, info: Info, commandType: Text = None, **page: Any) -> list[Fields]:
     executions = await _executions(info, "command", commandType, page)
     generated = await from_stores(_generated, info.context.engines, executions)
-    events = (generated.get(one.data.get("causationId", ""), []) for one in executions)
+    events = (generated.get((one.subject, one.data.get("causationId", "")), []) for one in executions)
     return [_execution(one, info) | {"events_generated": of} for one, of in zip(executions, events, strict=True)]
 
 
@@ -188,25 +187,27 @@ def _execution(execution: Execution, info: Info) -> Fields:
     }
 
 
-def _generated(engines: Engines, executions: Sequence[Execution]) -> dict[str, list[str]]:
-    """Return the types of the events that each command recorded, by its causation id, in one read.
+def _generated(engines: Engines, executions: Sequence[Execution]) -> dict[tuple[str | None, str], list[str]]:
+    """Return the types of the events that each command recorded, by its stream and causation id, in one read.
 
-    They are the last ones up to the version that the command left its stream at."""
+    Two users may use the same idempotency key, which makes the causation id. The events are the last ones up to
+    the version that the command left its stream at."""
     left = {(one.subject, one.data["version"]) for one in executions if one.subject and one.data.get("version")}
     places = {(stream, version - back) for stream, version in left for back in range(min(version, _MAX_EVENTS))}
-    types: dict[str, list[str]] = {}
+    types: dict[tuple[str | None, str], list[str]] = {}
     for positioned in engines.event_log.of_places(sorted(places)) if places else ():
-        types.setdefault(positioned.event.metadata.causation_id, []).append(positioned.event.type)
+        event = positioned.event
+        types.setdefault((event.stream, event.metadata.causation_id), []).append(event.type)
     return types
 
 
 async def memory_info(_: Any, info: Info) -> Fields:
-    return await asyncio.to_thread(_measured, info.context.engines, int(clock.monotonic()))
+    engines = info.context.engines
+    return await engines.cache.get("the memory", _CACHE_SECONDS, partial(asyncio.to_thread, _measured, engines))
 
 
-@lru_cache(maxsize=1)
-def _measured(engines: Engines, _second: int) -> Fields:
-    """Measure at most once a second: it walks the page tables and all objects of the stores."""
+def _measured(engines: Engines) -> Fields:
+    """Walk the page tables and all objects of the stores."""
     import psutil  # here, because it reads /proc when it is imported
 
     process = psutil.Process()
