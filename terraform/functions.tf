@@ -56,6 +56,9 @@ locals {
       function.public ? {} : { CALLERS = join(" ", local.callers[name]), AUDIENCE = local.urls[name] },
       name == "graphql" ? {
         ADMIN_EMAIL              = var.admin_email
+        CONSOLE_DIRECTORY        = "/workspace/functions/graphql/console/dist"
+        ENVIRONMENT              = { staging = "STAGING", prod = "PRODUCTION" }[var.environment]
+        FIREBASE_API_KEY         = nonsensitive(google_apikeys_key.web.key_string) # every browser gets it
         COMMAND_URL              = local.url_of_services
         QUERY_URL                = local.url_of_services
         SUBSCRIPTION_MAX_SECONDS = tostring(function.timeout_seconds - 300)

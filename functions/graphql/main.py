@@ -1,4 +1,4 @@
-"""The only entry point for clients: GraphQL over HTTP at /graphql, and a console for browsers at the same address."""
+"""The only entry point for clients: GraphQL over HTTP at /graphql, and the console for browsers at /."""
 
 import functions_framework.aio
 from starlette.requests import Request

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from scripts.local.deploy_shell import Shell, Stop
 
 _TOOLS = {
-    "gcloud": "https://cloud.google.com/sdk/docs/install, or use Cloud Shell, which has both",
+    "gcloud": "https://cloud.google.com/sdk/docs/install, or use Cloud Shell, which has all three",
     "terraform": "https://developer.hashicorp.com/terraform/install, 1.9 or newer",
+    "npm": "https://nodejs.org, version 20 or newer",
 }
 _OLDEST = (1, 9)
 

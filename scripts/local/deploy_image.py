@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from scripts.local.deploy_shell import ROOT, Shell, Stop
 
 BUILDER = "gcr.io/buildpacks/builder:google-24"
+CONSOLE = Path("functions") / "graphql" / "console"
 SOURCES = ["functions", "shared", "scripts", "schema.graphql", "pyproject.toml", "requirements.txt"]
 # The framework takes FUNCTION_SOURCE, FUNCTION_TARGET and PORT from each service's environment. The second file is only in
 # the copy: at the repository's root it would set the Python of every developer's pyenv.
@@ -50,8 +51,10 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _generated(file: Path) -> bool:
-    """Return whether Python or npm has generated the file on this machine."""
-    return bool({"__pycache__", "node_modules"} & {*file.parts})
+    """Return whether Python, npm or the console's checks have generated the file on this machine."""
+    return bool({"__pycache__", "node_modules", "graphql-env.d.ts"} & {*file.parts}) or file.is_relative_to(
+        ROOT / CONSOLE / "dist"
+    )
 
 
 def _digest(shell: Shell, tagged: str) -> str:
@@ -65,6 +68,7 @@ def _build(shell: Shell, tagged: str, where: Mapping[str, str]) -> None:
     account, bucket = where["build_service_account"], f"gs://{where['builds_bucket']}"
     with TemporaryDirectory(prefix="shop-image-") as copy:
         copy_sources(Path(copy))
+        _build_console(shell, Path(copy) / CONSOLE)
         shell.do(
             [
                 *["gcloud", "builds", "submit", copy, f"--pack=image={tagged},builder={BUILDER}"],
@@ -75,6 +79,14 @@ def _build(shell: Shell, tagged: str, where: Mapping[str, str]) -> None:
             "The build failed; its output above says why. If a permission is missing, it may be too new to be known:"
             " run this again in a minute.",
         )
+
+
+def _build_console(shell: Shell, console: Path) -> None:
+    """Build the console into its folder `dist`, which the graphql function serves."""
+    otherwise = "The console could not be built; npm's output above says why. Fix the cause and run this again."
+    shell.do(["npm", f"--prefix={console}", "ci", "--omit=dev", "--no-audit", "--no-fund"], otherwise)
+    shell.do(["npm", f"--prefix={console}", "run", "build"], otherwise)
+    shutil.rmtree(console / "node_modules", ignore_errors=True)
 
 
 def copy_sources(target: Path, root: Path = ROOT) -> None:

@@ -11,12 +11,20 @@ PROJECT = "shop-local"
 ADMIN_EMAIL = "admin@example.com"
 
 
+_YEAR = 365 * 24 * 3600
+
+
 def emulator_token(
-    email: str, uid: str | None = None, role: str | None = None, verified: bool = True, provider: str = "google.com"
+    email: str,
+    uid: str | None = None,
+    role: str | None = None,
+    verified: bool = True,
+    provider: str = "google.com",
+    lifetime: int = _YEAR,
 ) -> str:
     """Return a token for `uid`, by default the part of the e-mail address before the @. `role`: the custom claim.
 
-    `provider`: how the user signed in, for example "password".
+    `provider`: how the user signed in, for example "password". `lifetime`: seconds from now until it expires.
     """
     user, now = uid or email.partition("@")[0], int(time.time())
     claims: dict[str, Any] = {
@@ -26,7 +34,7 @@ def emulator_token(
         "user_id": user,
         "iat": now,
         "auth_time": now,
-        "exp": now + 365 * 24 * 3600,
+        "exp": now + lifetime,
         "email": email,
         "email_verified": verified,
         "firebase": {"sign_in_provider": provider, "identities": {"email": [email]}},
@@ -49,9 +57,10 @@ def main() -> int:
     parser.add_argument("--uid", help="user id (the part of the address before the @)")
     parser.add_argument("--unverified", action="store_true", help="mark the address as not verified")
     parser.add_argument("--password", action="store_true", help="a sign-in with a password instead of a Google account")
+    parser.add_argument("--expired", action="store_true", help="a token that expired an hour ago")
     chosen = parser.parse_args()
-    provider = "password" if chosen.password else "google.com"
-    print(emulator_token(chosen.email, chosen.uid, chosen.role, not chosen.unverified, provider))
+    provider, lifetime = "password" if chosen.password else "google.com", -3600 if chosen.expired else _YEAR
+    print(emulator_token(chosen.email, chosen.uid, chosen.role, not chosen.unverified, provider, lifetime))
     return 0
 
 

@@ -1,22 +1,22 @@
 """Route a request to the graphql function: GraphQL, the console, health or metrics."""
 
-import re
 from asyncio import to_thread
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
-from pathlib import Path
 from typing import Literal
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
+from shared.api import console
 from shared.api.command_client import CommandClient
-from shared.api.context import ConsistentQueries, RequestContext, decode_token
+from shared.api.consistency import ConsistentQueries, decode_token
+from shared.api.context import RequestContext
 from shared.api.http import HttpRefusal, RetryLater, execute_request, refuse, require_acceptable
 from shared.api.limits import in_thread, working_for
 from shared.api.loaders import Loaders
@@ -26,25 +26,14 @@ from shared.config.settings import Settings
 from shared.domain.errors import Invalid, ShopError, TimedOut, Unavailable
 from shared.monitoring.health import Report
 from shared.monitoring.metrics import observe
-from shared.observability.context import Context, SpanKind, annotate, classify, flush, fresh, handling, sampled
+from shared.observability.context import Context, SpanKind, annotate, flush, fresh, handling, sampled
+from shared.observability.error_codes import status_and_code
 from shared.observability.logs import access_line
 from shared.read_models.protocol import Queries
 from shared.resilience import clock
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
 from shared.runtime.http import METHOD_NOT_ALLOWED, examination, health_reply, metrics_reply
-
-_CONSOLE = "/graphql/console/"
-_FILE_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
-
-_HEADERS = {
-    "Cache-Control": "no-cache",
-    "X-Content-Type-Options": "nosniff",
-    # The editor writes style attributes and carries its fonts and icons as data.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
-    " font-src 'self' data:; img-src 'self' data:; connect-src 'self'; worker-src 'self';"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-}
 
 
 async def respond(request: Request) -> Response:
@@ -67,12 +56,12 @@ async def respond(request: Request) -> Response:
 
 
 async def _graphql_or_console(request: Request, path: str) -> Response:
-    if path.startswith(_CONSOLE):
-        return _console(engines().settings, path.removeprefix(_CONSOLE))
+    if path.startswith(console.FILES):
+        return console.file(engines().settings, request)
+    if console.is_browser(request):
+        return console.page(engines().settings, request)
     if path.rstrip("/") not in ("", "/graphql"):
         return PlainTextResponse("GraphQL is at /graphql\n", 404)
-    if _is_browser(request):
-        return _console(engines().settings, "index.html")
     with deadline(engines().settings.request_timeout_seconds):
         return await _graphql(request, engines())
 
@@ -82,7 +71,7 @@ async def _graphql(request: Request, engines: Engines) -> Response:
         actor = await _actor(request, engines.settings)
     except (Unavailable, TimedOut) as error:
         wait = ceil(error.retry_after) if isinstance(error, Unavailable) else 1
-        return refuse(RetryLater(503, error.message, wait, classify(error)[1]))
+        return refuse(RetryLater(503, error.message, wait, status_and_code(error)[1]))
     kind, client = _client(actor, request, engines.settings)
     wait = _rates(engines).seconds_until_allowed(kind, client)
     trace = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
@@ -99,6 +88,7 @@ async def _graphql(request: Request, engines: Engines) -> Response:
             response = refuse(refusal, request)
         except Invalid as error:
             response = refuse(HttpRefusal(400, error.message), request)
+    response.headers.update(_challenge(actor))
     observe("shop_graphql_duration_seconds", clock.monotonic() - began)
     await to_thread(flush)
     return response
@@ -161,11 +151,20 @@ def _rates(engines: Engines) -> Rates:
 
 async def _metrics(request: Request) -> Response:
     """Answer admins only: unlike all other functions, this one is open to the internet."""
+    challenge = {"WWW-Authenticate": "Bearer"}
     try:
-        require(Permission.ADMIN, await _actor(request, engines().settings))
+        actor = await _actor(request, engines().settings)
+        challenge |= _challenge(actor)
+        require(Permission.ADMIN, actor)
     except ShopError as error:
-        return PlainTextResponse(f"{error.message}\n", classify(error)[0])
+        status, _ = status_and_code(error)
+        return PlainTextResponse(f"{error.message}\n", status, challenge if status == 401 else None)
     return Response(*metrics_reply())
+
+
+def _challenge(actor: Actor) -> dict[str, str]:
+    """Return the header that says that the caller's token is not valid, if it is not; see RFC 6750, section 3."""
+    return {"WWW-Authenticate": 'Bearer error="invalid_token"'} if actor.problem else {}
 
 
 async def _actor(request: Request, settings: Settings) -> Actor:
@@ -197,16 +196,3 @@ def _address(request: Request, settings: Settings) -> str:
     if isinstance(address, IPv6Address):
         return str(address.ipv4_mapped or ip_network((int(address) >> 64 << 64, 64)))
     return str(address)
-
-
-def _is_browser(request: Request) -> bool:
-    wants_page = "text/html" in request.headers.get("accept", "")
-    return request.method == "GET" and wants_page and "query" not in request.query_params
-
-
-def _console(settings: Settings, name: str) -> Response:
-    folder = Path(settings.console_directory).resolve()
-    file = (folder / name).resolve() if settings.console_directory and _FILE_NAME.fullmatch(name) else folder
-    if file.parent == folder and file.is_file():
-        return FileResponse(file, headers=_HEADERS)
-    return PlainTextResponse("The console is not installed here; POST GraphQL to this address.\n", 404)

@@ -10,7 +10,7 @@ from graphql.language import ast
 from shared.api.limits import UNBOUNDED_LIST, Meter, from_stores, require_affordable
 from shared.config.settings import Settings
 from shared.domain.errors import Invalid
-from shared.event_store.protocol import PositionedEvent
+from shared.event_store.protocol import LogEntry, PositionedEvent
 from shared.sagas.store import ListedSaga
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Budget:
 def cost_of(record: object) -> int:
     """Return the cost of a document or a row, which grows with an order's lines and a saga's history."""
     match record:
-        case PositionedEvent():
+        case PositionedEvent() | LogEntry():
             return cost_of(record.event.data)
         case ListedSaga():
             return COST_OF_RECORD + len(record.history)

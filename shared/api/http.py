@@ -10,16 +10,17 @@ from graphql import DocumentNode, ExecutionResult, OperationDefinitionNode, Oper
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.api.context import RequestContext, consistency_extensions
+from shared.api.consistency import consistency_extensions
+from shared.api.context import RequestContext
 from shared.api.operation import GraphQLRequest, Results, execute, format_error, parse_document, subscribe
 from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, Frame, encode_event, to_json
-from shared.auth.permissions import DEVELOPER
+from shared.auth.permissions import DEVELOPER, Actor
 from shared.domain.errors import TimedOut
 from shared.event_store.tail import TooSlow
 from shared.monitoring.metrics import count
 from shared.observability.context import annotate, describe
 from shared.resilience.calls import OutOfTime, time_left
-from shared.runtime.http import parse_json
+from shared.runtime.decode import parse_json
 
 RESPONSE_JSON = "application/graphql-response+json"
 PLAIN_JSON = "application/json"
@@ -99,7 +100,14 @@ async def execute_request(request: Request, context: RequestContext) -> Response
             raise HttpRefusal(405, "GET is for queries; POST anything else", {"Allow": "POST"})
         result = await execute(document, graphql_request, context)
     consistency = consistency_extensions(context.queries, context.written)
-    return _response(result, _media_type(request) or PLAIN_JSON, consistency)
+    extensions = about(context.actor) | ({"consistency": consistency} if consistency else {})
+    headers = {"Consistency": consistency["token"]} if "token" in consistency else {}
+    return _response(_body(result, extensions), _media_type(request) or PLAIN_JSON, headers)
+
+
+def about(actor: Actor) -> dict[str, Any]:
+    """Return what an answer's extensions say about the caller: why their token is not valid, if it is not."""
+    return {"authentication": {"code": "UNAUTHENTICATED", "message": actor.problem}} if actor.problem else {}
 
 
 def _annotate(operation: OperationDefinitionNode | None) -> None:
@@ -118,8 +126,8 @@ async def _subscription(
         results = await subscribe(document, graphql_request, context)
         if isinstance(results, ExecutionResult):
             count("shop_subscriptions_total", "REFUSED")
-            return _response(results, EVENT_STREAM, {})
-        return EventStream(_frames(results), context.engines.settings, stack.pop_all().close)
+            return _response(_body(results, about(context.actor)), EVENT_STREAM, {})
+        return EventStream(_frames(results, about(context.actor)), context.engines.settings, stack.pop_all().close)
 
 
 def _reserve_subscription(request: Request, context: RequestContext) -> Callable[[], None]:
@@ -145,10 +153,10 @@ def _subscription_refusal(request: Request, context: RequestContext) -> HttpRefu
     return None
 
 
-async def _frames(results: Results) -> AsyncGenerator[Frame]:
+async def _frames(results: Results, extensions: Mapping[str, Any]) -> AsyncGenerator[Frame]:
     async with aclosing(results):
         async for resume_point, result in results:
-            chunk = encode_event(_body(result) if result else None, resume_point)
+            chunk = encode_event(_body(result, extensions) if result else None, resume_point)
             yield Frame(chunk) if resume_point else Frame(chunk, "SLOW" if _is_too_slow(result) else "FAILED")
 
 
@@ -207,25 +215,21 @@ def _graphql_request(fields: Any) -> GraphQLRequest:
     return GraphQLRequest(query, variables or {}, name or None)
 
 
-def _response(result: ExecutionResult, media_type: str, consistency: Mapping[str, Any]) -> Response:
-    body = _body(result)
+def _response(body: dict[str, Any], media_type: str, headers: Mapping[str, str]) -> Response:
     _count(body)
-    if consistency:
-        body["extensions"] = {"consistency": consistency}
-    headers = {"Consistency": consistency["token"]} if "token" in consistency else {}
     if media_type == EVENT_STREAM:
         return Response(encode_event(body) + COMPLETE, 200, {**STREAM_HEADERS, **headers})
     return _json(body, 400 if "data" not in body and media_type == RESPONSE_JSON else 200, media_type, headers)
 
 
-def _body(result: ExecutionResult) -> dict[str, Any]:
+def _body(result: ExecutionResult, extensions: Mapping[str, Any]) -> dict[str, Any]:
     """Return the result as JSON; without `data` when the operation did not begin."""
     body: dict[str, Any] = {}
     if result.errors:
         body["errors"] = [format_error(error) for error in result.errors]
     if result.data is not None or any(error.path for error in result.errors or ()):
         body["data"] = result.data
-    return body
+    return body | ({"extensions": extensions} if extensions else {})
 
 
 def _count(body: Mapping[str, Any]) -> None:

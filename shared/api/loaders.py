@@ -1,11 +1,11 @@
 """The data loaders of one request, which read each thing once and charge for it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from aiodataloader import DataLoader
 
@@ -19,7 +19,7 @@ from shared.runtime.engines import Engines
 T = TypeVar("T")
 
 _MAX_IN_VALUES = 30  # values that Firestore accepts in one `in`
-_BATCH = 1000  # products in one read for several categories
+_BATCH = 1000  # documents in one read for several owners
 
 
 class Loaders:
@@ -33,8 +33,8 @@ class Loaders:
         self.products = self._by_id("products")
         self.orders = self._by_id("orders")
         self.past: DataLoader[tuple[Ref[Any], datetime], Loaded[Any] | None] = DataLoader(self._load_past)
-        self._products_of: dict[int, DataLoader[str, list[Fields]]] = {}
         self._shared: dict[str, asyncio.Future[Any]] = {}
+        self._members: dict[tuple[str, int], DataLoader[str, list[Fields]]] = {}
 
     async def find(self, find: Find) -> Sequence[Fields]:
         """Return documents, each charged when it is read, so that a list beyond the budget is not read to its end."""
@@ -48,18 +48,10 @@ class Loaders:
         found: T = await self._shared[name]
         return found
 
-    def products_of_category(self, limit: int) -> DataLoader[str, list[Fields]]:
-        """Return the loader of a category's first `limit` active products, by name."""
-        if limit not in self._products_of:
-
-            async def load(ids: Sequence[str]) -> list[list[Fields]]:
-                grouped: dict[str, list[Fields]] = {}
-                for start in range(0, len(ids), _MAX_IN_VALUES):
-                    grouped |= await self._products_in(ids[start : start + _MAX_IN_VALUES], limit)
-                return [grouped[category_id] for category_id in ids]
-
-            self._products_of[limit] = DataLoader(load)
-        return self._products_of[limit]
+    def members(self, collection: str, owner: str, limit: int) -> DataLoader[str, list[Fields]]:
+        """Return the loader of the first `limit` active documents, by name, whose field `owner` is a key."""
+        members = _Members(self.find, collection, owner, limit)
+        return self._members.setdefault((collection, limit), DataLoader(members.load))
 
     def _by_id(self, collection: str) -> DataLoader[str, Fields | None]:
         async def load(keys: Sequence[str]) -> list[Fields | None]:
@@ -80,14 +72,28 @@ class Loaders:
         states = (folded[ref] for ref, _ in keys)
         return [s if isinstance(s, BaseException) else s[at] for s, (_, at) in zip(states, keys, strict=True)]
 
-    async def _products_in(self, ids: Sequence[str], limit: int) -> dict[str, list[Fields]]:
-        """Read the products of all categories at once, or by category when they are too many."""
 
-        async def find(where: Where, limit: int) -> Sequence[Fields]:
-            active = Where("active", "==", True)
-            return await self.find(Find("products", "name", (where, active), limit=limit))
+class _Members(NamedTuple):
+    find: Callable[[Find], Awaitable[Sequence[Fields]]]
+    collection: str
+    owner: str
+    limit: int
 
-        products = await find(Where("category_id", "in", list(ids)), _BATCH)
-        if len(products) < _BATCH:
-            return {i: [fields for fields in products if fields["category_id"] == i][:limit] for i in ids}
-        return {i: list(await find(Where("category_id", "==", i), limit)) if limit else [] for i in ids}
+    async def load(self, keys: Sequence[str]) -> list[list[Fields]]:
+        grouped: dict[str, list[Fields]] = {}
+        for start in range(0, len(keys), _MAX_IN_VALUES):
+            grouped |= await self._of_owners(keys[start : start + _MAX_IN_VALUES])
+        return [grouped[key] for key in keys]
+
+    async def _of_owners(self, keys: Sequence[str]) -> dict[str, list[Fields]]:
+        """Read the members of all owners at once, or by owner when they are too many."""
+        found = await self._active(Where(self.owner, "in", list(keys)), _BATCH)
+        if len(found) < _BATCH:
+            return {key: [fields for fields in found if fields[self.owner] == key][: self.limit] for key in keys}
+        return {
+            key: list(await self._active(Where(self.owner, "==", key), self.limit)) if self.limit else []
+            for key in keys
+        }
+
+    async def _active(self, where: Where, limit: int) -> Sequence[Fields]:
+        return await self.find(Find(self.collection, "name", (where, Where("active", "==", True)), limit=limit))

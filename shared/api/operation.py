@@ -16,10 +16,11 @@ from graphql import DocumentNode, ExecutionResult, GraphQLError, execution
 from shared.api.context import RequestContext, ResumePoint, SourceEvent
 from shared.api.limits import Meter, in_thread
 from shared.api.loaders import Loaders
+from shared.api.older_clients import with_current_types
 from shared.api.schema import schema
 from shared.config.settings import Settings
 from shared.domain.errors import ShopError, Unavailable
-from shared.observability.context import classify
+from shared.observability.error_codes import status_and_code
 
 _MAX_CACHED_CHARACTERS = 2_000  # a parsed document takes over 100 times the memory of its text
 _MAX_ERRORS = 20  # in one answer; each quotes the value around it, so the time for all of them grows quadratically
@@ -53,6 +54,7 @@ def _validated(query: str, settings: Settings) -> Parsed:
     try:
         document = graphql.parse(query, max_tokens=settings.max_query_tokens)
         require_validatable(document, settings)
+        document = with_current_types(document)
         hidden = not settings.introspection
         errors = graphql.validate(schema(), document, rules, max_errors=_MAX_ERRORS, hide_suggestions=hidden)
     except GraphQLError as error:
@@ -141,7 +143,7 @@ def format_error(error: GraphQLError) -> dict[str, Any]:
     if error.path is None:  # in the request itself, for example an integer of thousands of digits
         message = "the query contains a value that can't be read"
         return formatted | {"message": message, "extensions": {"code": "INVALID_INPUT"}}
-    _, code = classify(original)
+    _, code = status_and_code(original)
     if not isinstance(original, ShopError):
         _log.error("failed", path=error.path, exc_info=original)
         return formatted | {"message": "something went wrong on our side", "extensions": {"code": code}}

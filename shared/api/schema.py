@@ -10,35 +10,58 @@ from typing import Any
 
 from graphql import (
     GraphQLError,
-    GraphQLList,
+    GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLScalarType,
     GraphQLSchema,
     build_schema,
-    get_nullable_type,
 )
 from graphql.error import located_error
 from graphql.language import ast
 from pydantic.alias_generators import to_snake
 
+from shared.api import connections
 from shared.api.context import Info, LiveField, Resolver, Resolvers, SourceEvent
+from shared.api.nulls import take_nulls_as_defaults
 from shared.api.resolvers import (
     categories,
     dead_letters,
+    event_history,
     events,
+    executions,
     health,
+    memory,
     messages,
     orders,
     products,
     projections,
     sagas,
     statistics,
+    stuck,
+    viewer,
 )
 from shared.config.manifest import ROOT
 from shared.monitoring.recorder import watched
 
-MODULES = (categories, products, orders, events, sagas, messages, dead_letters, projections, health, statistics)
-"""Every module of resolvers/. Each has a table RESOLVERS."""
+MODULES = (
+    categories,
+    products,
+    orders,
+    viewer,
+    events,
+    event_history,
+    sagas,
+    messages,
+    dead_letters,
+    executions,
+    projections,
+    health,
+    statistics,
+    memory,
+    stuck,
+    connections,
+)
+"""Every module of resolvers/, and the connections. Each has a table RESOLVERS."""
 
 _ROOT_TYPES = ("Query", "Mutation", "Subscription")
 
@@ -79,6 +102,9 @@ def bound(sdl: str, resolvers: Resolvers) -> GraphQLSchema:
     for name, kind in schema.type_map.items():
         if isinstance(kind, GraphQLObjectType) and not name.startswith("__"):
             _bind(kind, resolvers.get(name, {}), name in _ROOT_TYPES)
+        elif isinstance(kind, GraphQLInterfaceType):
+            kind.resolve_type = viewer.kind_of
+    take_nulls_as_defaults(schema)
     return schema
 
 
@@ -91,8 +117,6 @@ def _bind(kind: GraphQLObjectType, resolvers: Mapping[str, Resolver | LiveField]
         match resolvers.get(name):
             case LiveField() as subscription:
                 field.subscribe, field.resolve = _located(subscription), subscription.resolve
-            case None if isinstance(get_nullable_type(field.type), GraphQLList):
-                field.resolve = _list(to_snake(name))
             case None:
                 field.resolve = _attribute(to_snake(name))
             case resolver:
@@ -104,17 +128,12 @@ def _names(type_name: str, fields: Iterable[str]) -> str:
 
 
 def _attribute(key: str) -> Resolver:
-    """Read the field from its parent: a dict, or a dataclass."""
-    return lambda parent, _: parent.get(key) if isinstance(parent, Mapping) else getattr(parent, key)
-
-
-def _list(key: str) -> Resolver:
-    """Read the field like `_attribute`, and charge for a list that is long."""
-    read = _attribute(key)
+    """Read the field from its parent, a dict or a dataclass. Charge for a list that is longer than was assumed."""
 
     def resolve(parent: Any, info: Info) -> Any:
-        found = read(parent, info)
-        info.context.loaders.budget.charge_list(info.field_nodes, len(found or ()))
+        found = parent.get(key) if isinstance(parent, Mapping) else getattr(parent, key)
+        if isinstance(found, list | tuple):
+            info.context.loaders.budget.charge_list(info.field_nodes, len(found))
         return found
 
     return resolve
@@ -127,7 +146,8 @@ def _recorded(name: str, resolve: Resolver) -> Resolver:
         request = info.context
         with watched(request.engines.recorder, "query", name, request.context, arguments) as watch:
             result = await resolve(root, info, **arguments)
-            watch.results = len(result) if isinstance(result, list) else int(result is not None)
+            found = result.edges if isinstance(result, connections.Connection) else result
+            watch.results = len(found) if isinstance(found, list) else int(found is not None)
             return result
 
     return recorded
@@ -196,10 +216,13 @@ def long_out(value: int) -> int | str:
 
 
 def int_in(value: Any) -> int:
-    """From an integer of up to 53 bits: GraphQL's 32 bits are too few for a position in the log."""
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_EXACT:
+    """From a whole number of up to 53 bits: GraphQL's 32 bits are too few for a position in the log.
+
+    JSON has one kind of number, so 2.0 and 2e0 are 2, as the specification of GraphQL says."""
+    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    if not number or abs(value) > MAX_EXACT or value != int(value):
         raise GraphQLError(f"Int must be a whole number of at most 53 bits, not {value!r:.50}")
-    return value
+    return int(value)
 
 
 def int_literal(node: ast.ValueNode, _variables: Any = None) -> int:

@@ -94,7 +94,7 @@ def encode_event(body: dict[str, Any] | None, resume_point: ResumePoint | None =
     event_id = "-".join(".".join(map(str, checkpoint)) for checkpoint in resume_point)
     if body is None:
         return f"id: {event_id}\n\n".encode()
-    with_id = body | {"extensions": {"lastEventId": event_id}}
+    with_id = body | {"extensions": body.get("extensions", {}) | {"lastEventId": event_id}}
     return f"id: {event_id}\nevent: next\ndata: ".encode() + to_json(with_id) + b"\n\n"
 
 

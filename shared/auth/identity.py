@@ -18,6 +18,7 @@ _log = structlog.get_logger()
 
 _RESERVED = frozenset({ANONYMOUS.name, DEVELOPER.name, SYSTEM.name})  # a user with such an id would pass for the shop
 _CLOCK_SKEW = 10  # seconds between Google's clock and ours
+_EXPIRED = "the ID token has expired; sign in again"
 _REMOVED_BY_CLOUD_RUN = ".SIGNATURE_REMOVED_BY_GOOGLE"
 """What Cloud Run puts in the place of a signature that it has verified, so that a function cannot reuse the token."""
 
@@ -50,8 +51,10 @@ def identify(authorization: str | None, project_id: str, admin_email: str) -> Ac
         return Actor(problem="the Authorization header is malformed; it must be: Bearer <Firebase ID token>")
     try:
         claims = auth.verify_id_token(token.strip(), _app(project_id), clock_skew_seconds=_CLOCK_SKEW)
+        if claims.get("exp", 0) + _CLOCK_SKEW < clock.now().timestamp():  # not checked in the emulator's tokens
+            return Actor(problem=_EXPIRED)
     except auth.ExpiredIdTokenError:
-        return Actor(problem="the ID token has expired; sign in again")
+        return Actor(problem=_EXPIRED)
     except auth.CertificateFetchError as error:
         _log.error("cannot verify tokens", reason=str(error))
         raise Unavailable("ID tokens cannot be verified now; try again in a few seconds", retry_after=5) from error

@@ -29,10 +29,12 @@ class Settings:
     command_url: str = "http://127.0.0.1:8081/{function}"  # of the functions of the service `command`
     query_url: str = "http://127.0.0.1:8082/{function}"  # of those of the service `query`
     console_directory: str = ""  # of the built console's files; empty: there is no console
+    environment: Literal["LOCAL", "STAGING", "PRODUCTION"] = "LOCAL"  # which the console shows
     monitoring_endpoint: str = ""  # host:port of a Cloud Monitoring without sign-in, for tests; Google's in the cloud
 
     # Identity
     sign_in_required: bool = False  # always in the cloud; elsewhere, when false, an anonymous client may do everything
+    firebase_api_key: str = ""  # with which the console signs in; not a secret; empty: it offers no sign-in by Firebase
     admin_email: str = ""  # the user of the Google account with this verified address is an admin
     callers: str = ""  # the service accounts, separated by spaces, that may call the function in the cloud
     audience: str = ""  # the function's own URL, which its callers' tokens must be for

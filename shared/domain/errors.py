@@ -1,4 +1,4 @@
-"""The errors that a caller sees. The edge maps each class to an HTTP status and a GraphQL code."""
+"""The errors that a caller sees. shared/observability/error_codes.py has the HTTP status and code of each."""
 
 from collections.abc import Sequence
 

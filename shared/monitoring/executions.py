@@ -3,20 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from threading import Lock
 from typing import Any, Literal, LiteralString, Protocol
 from uuid import UUID
 
 from shared.postgres.pool import Pool, storable_json
+from shared.postgres.slices import Slice, where
 from shared.resilience import clock
 
-Kind = Literal["command", "query", "delivery"]
+Kind = Literal["command", "query", "delivery", "run"]
 
 
 @dataclass(frozen=True)
 class Execution:
-    """One command, query or delivery. `status`: `success`, or the code of the error. `subject`: the
-    stream that it was about. `data`: JSON, as the caller sent it."""
+    """One command, query, delivery or run of a scheduled function. `status`: `success`, or the code of
+    the error. `subject`: the stream that it was about. `data`: JSON, as the caller sent it."""
 
     kind: Kind
     name: str
@@ -42,6 +42,20 @@ class ExecutionFilter:
     limit: int = 100
 
 
+SortedBy = Literal["recorded_at", "milliseconds"]
+
+
+@dataclass(frozen=True)
+class ListedExecutions:
+    """The executions to list, sorted by time or duration, and id; None matches everything. `recorded_before`: exclusive."""
+
+    kind: Kind
+    name: str | None = None
+    status: str | None = None
+    recorded_after: datetime | None = None
+    recorded_before: datetime | None = None
+
+
 class Executions(Protocol):
     def write(self, executions: Sequence[Execution]) -> None:
         """Add executions, each once however often it is written. Raise Unavailable, TimedOut and, when the database
@@ -50,6 +64,11 @@ class Executions(Protocol):
     def find(self, wanted: ExecutionFilter) -> list[Execution]:
         """Return the newest first; with `after`, the oldest first, so that the caller can continue
         after the last."""
+
+    def page(self, which: ListedExecutions, by: SortedBy, part: Slice) -> list[Execution]:
+        """Return a slice of the executions."""
+
+    def count(self, which: ListedExecutions) -> int: ...
 
     def of_correlation(self, correlation_id: str, limit: int) -> list[Execution]:
         """Return executions of all kinds, the oldest first."""
@@ -74,6 +93,32 @@ DELETE FROM executions WHERE id IN (
 """
 
 
+_CONDITIONS: Mapping[str, LiteralString] = {
+    "kind": "kind = %(kind)s",
+    "name": "name = %(name)s",
+    "status": "status = %(status)s",
+    "recorded_after": "recorded_at >= %(recorded_after)s",
+    "recorded_before": "recorded_at < %(recorded_before)s",
+}
+_KEYS: Mapping[SortedBy, Mapping[LiteralString, LiteralString]] = {
+    "recorded_at": {"recorded_at": "", "id": ""},
+    "milliseconds": {"milliseconds": "", "id": ""},
+}
+
+
+def listed(which: ListedExecutions, by: SortedBy, part: Slice) -> tuple[LiteralString, dict[str, Any]]:
+    """Return the statement that lists executions, and its parameters."""
+    conditions, values = _conditions(which)
+    bounds, order = part.sql(_KEYS[by])
+    query: LiteralString = f"SELECT {_COLUMNS} FROM executions {where([*conditions, *bounds])} {order}"  # noqa: S608
+    return query, {**values, **part.values}
+
+
+def _conditions(which: ListedExecutions) -> tuple[list[LiteralString], dict[str, Any]]:
+    values = {name: value for name, value in vars(which).items() if value is not None}
+    return [_CONDITIONS[name] for name in values], values
+
+
 class PostgresExecutions:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -91,6 +136,15 @@ class PostgresExecutions:
         place = dict(zip(("at", "id"), wanted.after or (None, None), strict=True))
         return self._rows(" AND ".join(conditions), order, vars(wanted) | place)
 
+    def page(self, which: ListedExecutions, by: SortedBy, part: Slice) -> list[Execution]:
+        query, values = listed(which, by, part)
+        return [Execution(*row) for row in self._pool.rows("the history of executions", query, values)]
+
+    def count(self, which: ListedExecutions) -> int:
+        conditions, values = _conditions(which)
+        query: LiteralString = f"SELECT count(*) FROM executions {where(conditions)}"  # noqa: S608
+        return int(self._pool.rows("the history of executions", query, values)[0][0])
+
     def of_correlation(self, correlation_id: str, limit: int) -> list[Execution]:
         values = {"correlation_id": correlation_id, "limit": limit}
         return self._rows("correlation_id = %(correlation_id)s", "recorded_at, id", values)
@@ -102,42 +156,3 @@ class PostgresExecutions:
     def _rows(self, where: LiteralString, order: LiteralString, values: Mapping[str, Any]) -> list[Execution]:
         query: LiteralString = f"SELECT {_COLUMNS} FROM executions WHERE {where} ORDER BY {order} LIMIT %(limit)s"  # noqa: S608
         return [Execution(*row) for row in self._pool.rows("the history of executions", query, values)]
-
-
-class MemoryExecutions:
-    """Keeps the newest 10,000."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._by_id: dict[UUID, Execution] = {}
-
-    def write(self, executions: Sequence[Execution]) -> None:
-        with self._lock:
-            self._by_id |= {one.id: one for one in executions}
-            for oldest in list(self._by_id)[:-10_000]:
-                del self._by_id[oldest]
-
-    def find(self, wanted: ExecutionFilter) -> list[Execution]:
-        same = {name: value for name, value in vars(wanted).items() if value and name in ("kind", "name", "status")}
-        alike = [one for one in self._sorted() if all(getattr(one, name) == value for name, value in same.items())]
-        found = [one for one in alike if wanted.after is None or (one.recorded_at, one.id) > wanted.after]
-        return (found if wanted.after else found[::-1])[: wanted.limit]
-
-    def of_correlation(self, correlation_id: str, limit: int) -> list[Execution]:
-        return [one for one in self._sorted() if one.correlation_id == correlation_id][:limit]
-
-    def expire(self, before: datetime, limit: int) -> int:
-        old = [one for one in self._sorted() if one.recorded_at < before][:limit]
-        with self._lock:
-            for one in old:
-                self._by_id.pop(one.id, None)
-        return len(old)
-
-    def extent(self) -> tuple[int, datetime | None]:
-        """Return how many there are, and when the newest was recorded."""
-        newest = max((one.recorded_at for one in self._sorted()), default=None)
-        return len(self._by_id), newest
-
-    def _sorted(self) -> list[Execution]:
-        with self._lock:
-            return sorted(self._by_id.values(), key=lambda one: (one.recorded_at, one.id))

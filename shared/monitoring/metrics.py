@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from shared.config.manifest import ROOT, manifest
 from shared.domain.order import AGGREGATE_OF
-from shared.observability.context import ANSWERS
+from shared.observability.error_codes import ERROR_CODES
 from shared.read_models.documents import READ_MODELS
 from shared.sagas.definition import SagaStatus
 
@@ -35,7 +35,7 @@ def label_values() -> Mapping[str, Set[str]]:
     commands = {one.name for one in functions if one.http and one.service == "command"}
     return {
         "command": commands,
-        "code": {"OK", "INTERNAL_ERROR", *(code for _, code in ANSWERS.values())},
+        "code": {"OK", "INTERNAL_ERROR", *(code for _, code in ERROR_CODES.values())},
         "subscription": {one.name for one in manifest().all_subscriptions},
         "function": {one.name for one in functions},
         "outcome": {"OK", "ERRORS", "REFUSED"},
@@ -72,7 +72,8 @@ class Metric:
 @cache
 def metrics() -> Mapping[str, Metric]:
     """Read metrics.yaml, once per process. Raise TypeError, which names the entry's field, when it is malformed."""
-    table: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "shared" / "monitoring" / "metrics.yaml").read_text())
+    text = (ROOT / "shared" / "monitoring" / "metrics.yaml").read_bytes()
+    table: dict[str, dict[str, Any]] = yaml.load(text, yaml.CSafeLoader)
     return {name: Metric(name, **entry | {"labels": tuple(entry["labels"])}) for name, entry in table.items()}
 
 

@@ -17,7 +17,8 @@ from shared.domain.errors import ShopError
 from shared.monitoring.counts import Batch, Counts, Tallies, Tally
 from shared.monitoring.executions import Execution, Executions, Kind
 from shared.monitoring.metrics import count, label_values
-from shared.observability.context import Context, classify
+from shared.observability.context import Context
+from shared.observability.error_codes import status_and_code
 from shared.resilience import clock
 
 _log = structlog.get_logger()
@@ -43,7 +44,7 @@ def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data:
     try:
         yield watch
     except BaseException as error:
-        status = classify(error)[1]
+        status = status_and_code(error)[1]
         reason = error.message if isinstance(error, ShopError) else type(error).__name__
         raise
     finally:
@@ -70,7 +71,8 @@ class Recorder:
     - A batch with a value that the store cannot hold is taken apart, so only that entry is dropped.
     - Memory is bounded: at most `queue_size` executions, and one tally per kind and known name.
 
-    `sample`: the share of successes that are written, from 0 to 1; failures always are. `every`:
+    `sample`: the share of successes that are written, from 0 to 1; failures always are, and successful
+    runs of scheduled functions never: there is one every few seconds, and they are counted. `every`:
     seconds between two writes.
     """
 
@@ -98,7 +100,7 @@ class Recorder:
             self._tallies[key] = self._tallies.get(key, Tally()) + tally
         if self._thread is None:
             self._start()
-        if execution.status == "success" and clock.random() >= self._sample:
+        if execution.status == "success" and (execution.kind == "run" or clock.random() >= self._sample):
             return
         if len(self._queue) < self._queue_size:
             self._queue.append(execution)

@@ -46,7 +46,7 @@ class ReadModels(Protocol):
 def _accept(_: Fields) -> None: ...
 
 
-Operator = Literal["==", ">=", "<=", "in", "array_contains"]
+Operator = Literal["==", ">=", "<=", "<", "in", "array_contains"]
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,9 @@ class Where:
 class Find:
     """A query. Documents with equal `order_by` fields are ordered by key, in the same direction.
 
-    `after`: the last document of the page before, whose `id` is its key; then no document is read twice.
-    `on_read`: called with each document when it is read; what it raises ends the query.
+    `after`, `before`: documents, whose `id` is their key, between which to read; then no document is read twice.
+    `closed`: they belong to what is read. They need not exist any more. `on_read`: called with each
+    document when it is read; what it raises ends the query.
     """
 
     collection: str
@@ -71,6 +72,8 @@ class Find:
     limit: int = 20
     offset: int = 0
     after: Fields | None = None
+    before: Fields | None = None
+    closed: bool = False
     on_read: Callable[[Fields], None] = _accept
 
 
@@ -91,6 +94,9 @@ class Queries(Protocol):
         """Return the documents that exist, by key, in one round trip. `only`: read no other fields, which takes less."""
 
     async def find(self, find: Find) -> Sequence[Fields]: ...
+
+    async def count(self, collection: str, where: Sequence[Where]) -> int:
+        """Count documents in the database."""
 
     async def extent(self, collection: str) -> Extent:
         """Compute the size in the database; documents that have applied no event do not count."""

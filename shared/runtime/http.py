@@ -1,32 +1,29 @@
-"""HTTP in and out of a function: health and metrics, bounded bodies and headers, decoding, and errors as responses."""
+"""HTTP in and out of a function: health and metrics, bounded bodies and headers, and errors as responses."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from functools import partial, wraps
+from functools import wraps
 from math import ceil
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import flask
 import functions_framework
 import structlog
 from flask.typing import ResponseReturnValue
-from pydantic import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.auth.identity import refuse_emulator_in_the_cloud, require_caller
 from shared.domain.errors import Forbidden, Invalid, ShopError, Unavailable
-from shared.domain.values import adapter
-from shared.monitoring.health import Check, Checkup, Finding, HealthStatus, Report, dependencies
+from shared.monitoring.dependencies import dependencies
+from shared.monitoring.health import Check, Checkup, Finding, HealthStatus, Report
 from shared.monitoring.metrics import TEXT, Sample, count, exposition, label_values, observe
-from shared.observability.context import annotate, classify, flush
+from shared.observability.context import annotate, flush
+from shared.observability.error_codes import status_and_code
 from shared.observability.logs import access_line
 from shared.resilience import clock
 from shared.runtime.engines import engines
-
-T = TypeVar("T")
 
 _log = structlog.get_logger()
 
@@ -114,7 +111,7 @@ def _failure(error: Exception) -> flask.Response:
     first = error
     while isinstance(first, ExceptionGroup):
         first = first.exceptions[0]
-    status, code = classify(error)
+    status, code = status_and_code(error)
     if not isinstance(first, ShopError):
         _log.error("the request failed", exc_info=error)
         return error_response(500, "INTERNAL_ERROR", "something went wrong on our side", ())
@@ -200,51 +197,10 @@ def measured(work: Work, function: str) -> Iterator[Measurement]:
     try:
         yield measurement
     except BaseException as error:
-        _, code = classify(error)
+        _, code = status_and_code(error)
         count("shop_errors_total", function, code)
         raise
     finally:
         count(work.total, measurement.label, code)
         if work.seconds:
             observe(work.seconds, clock.monotonic() - began, measurement.label)
-
-
-def parse_json(body: bytes | str) -> Any:
-    """Return the JSON value with exact decimals. Raises Invalid for anything else, NaN and Infinity included."""
-    try:
-        decimal, whole = partial(_number, Decimal), partial(_number, int)
-        return json.loads(body, parse_float=decimal, parse_int=whole, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise Invalid(f"the body is not JSON: {error}") from error
-
-
-def _number(kind: Callable[[str], T], text: str) -> T:
-    try:
-        return kind(text)
-    except (InvalidOperation, ValueError):
-        raise ValueError(f"{text[:50]} has too many digits for a number") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number")
-
-
-_MESSAGES = {
-    "dataclass_type": "must be a JSON object",
-    "tuple_type": "must be a JSON list",
-    "too_long": "must have at most {max_length} items, not {actual_length}",
-    "too_short": "must have at least {min_length} items, not {actual_length}",
-}
-"""By pydantic's type of error, where its own message uses Python's words."""
-
-
-def decode(kind: type[T], value: Any) -> T:
-    """Return a strict dataclass made from a value with camelCase field names. Raises Invalid with the first fault."""
-    try:
-        decoded: T = adapter(kind).validate_python(value, by_alias=True, by_name=False)
-        return decoded
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        ours = _MESSAGES.get(first["type"])
-        message = ours.format(**first.get("ctx", {})) if ours else first["msg"].removeprefix("Value error, ")
-        raise Invalid(message, first["loc"]) from error

@@ -18,7 +18,7 @@ from shared.config.manifest import ROOT
 from shared.config.settings import Settings
 from shared.domain.errors import ConcurrencyError, Unavailable
 from shared.read_models.generations import LiveGeneration
-from shared.read_models.protocol import Extent, Fields, Find, Queries
+from shared.read_models.protocol import Extent, Fields, Find, Queries, Where
 from tests.shop_in_memory import Json, ShopInMemory, served
 from tests.stand_ins import with_methods
 
@@ -34,12 +34,16 @@ def console(tmp_path: Path) -> Path:
     """A folder with a page, beside files that must not be served."""
     folder = tmp_path / "console"
     folder.mkdir()
+    (folder / "assets").mkdir()
     (folder / "index.html").write_text("<p>the console</p>")
-    (folder / "console.js").write_text("console")
+    (folder / "graphiql.html").write_text("<p>GraphiQL</p>")
+    (folder / "assets" / "console-1A.js").write_text("console")
+    (folder / "assets" / "console-1A.js.br").write_text("in Brotli")
+    (folder / "assets" / "console-1A.js.gz").write_text("in gzip")
     (tmp_path / "secret").write_text("hunter2")
     (tmp_path / "console-2").mkdir()
     (tmp_path / "console-2" / "secret").write_text("hunter2")
-    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "assets" / "link.js").symlink_to(tmp_path / "secret")
     return folder
 
 
@@ -250,13 +254,45 @@ def test_the_schema_can_be_introspected(shop: ShopInMemory) -> None:
     assert build_client_schema(cast(Any, answer)).type_map["OrderResult"]
 
 
-@pytest.mark.parametrize("path", ["/", "/graphql", "/graphql/"])
-def test_a_browser_gets_the_console(shop: ShopInMemory, path: str) -> None:
+PAGES = {"/": "<p>the console</p>", "/orders/1?at=2": "<p>the console</p>", "/graphql": "<p>GraphiQL</p>"}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_browser_gets_the_page_of_its_address(shop: ShopInMemory, path: str) -> None:
     response = shop.http("GET", path, headers={"Accept": BROWSER})
-    assert (response.status_code, response.text) == (200, "<p>the console</p>")
+    assert (response.status_code, response.text) == (200, PAGES[path])
     assert media_type(response).startswith("text/html")
-    assert "default-src 'none'" in response.headers["content-security-policy"]
     assert response.headers["x-content-type-options"] == "nosniff"
+    tag = {"If-None-Match": response.headers["etag"]}
+    assert shop.http("GET", path, headers={"Accept": BROWSER, **tag}).status_code == 304
+
+
+def policy(shop: ShopInMemory, path: str) -> dict[str, str]:
+    text = shop.http("GET", path, headers={"Accept": BROWSER}).headers["content-security-policy"]
+    return dict(part.strip().split(" ", 1) for part in text.split(";"))
+
+
+def test_the_console_loads_nothing_from_other_hosts(shop: ShopInMemory) -> None:
+    assert {*policy(shop, "/").values()} == {"'none'", "'self'"}
+    assert policy(shop, "/graphql")["script-src"] == "'self'"
+
+
+def test_only_sign_in_by_firebase_needs_other_hosts(shop: ShopInMemory, console: Path) -> None:
+    shop.engines.settings = Settings(profile="memory", console_directory=str(console), firebase_api_key="AIza")
+    found = policy(shop, "/")
+    assert found["script-src"] == "'self' https://apis.google.com"
+    assert found["connect-src"] == "'self' https://identitytoolkit.googleapis.com https://securetoken.googleapis.com"
+    assert found["frame-src"] == "https://shop-local.firebaseapp.com"
+    assert found["style-src"] == found["img-src"] == "'self'"
+    told = shop.http("GET", "/console/config.json").json()
+    assert told["signIn"] == {"kind": "firebase", "apiKey": "AIza", "authDomain": "shop-local.firebaseapp.com"}
+
+
+def test_the_console_learns_where_it_is_and_how_to_sign_in(shop: ShopInMemory) -> None:
+    told = shop.http("GET", "/console/config.json")
+    signing_in = {"kind": "local", "project": "shop-local"}
+    assert told.json() == {"environment": "LOCAL", "signIn": signing_in, "signInRequired": False}
+    assert told.headers["cache-control"] == "no-cache"
 
 
 def test_a_browser_that_sends_a_query_gets_its_answer(shop: ShopInMemory) -> None:
@@ -265,12 +301,26 @@ def test_a_browser_that_sends_a_query_gets_its_answer(shop: ShopInMemory) -> Non
 
 
 def test_the_console_s_files_are_below_its_address(shop: ShopInMemory) -> None:
-    response = shop.http("GET", "/graphql/console/console.js")
+    response = shop.http("GET", "/console/assets/console-1A.js", headers={"Accept-Encoding": "identity"})
     assert (response.status_code, response.text) == (200, "console")
     assert "javascript" in media_type(response)
+    assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
 
 
-@pytest.mark.parametrize("path", ["/graphql", "/graphql/console/index.html"])
+@pytest.mark.parametrize(
+    ("accepted", "encoding"), [("gzip, deflate, br", "br"), ("gzip;q=1.0", "gzip"), ("deflate", None)]
+)
+def test_files_are_sent_as_the_build_compressed_them(address: str, accepted: str, encoding: str | None) -> None:
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
+    connection.request("GET", "/console/assets/console-1A.js", headers={"Accept-Encoding": accepted})
+    response = connection.getresponse()
+    sent = {"br": b"in Brotli", "gzip": b"in gzip", None: b"console"}
+    assert (response.headers["content-encoding"], response.read()) == (encoding, sent[encoding])
+    assert response.headers["vary"] == "Accept-Encoding"
+    connection.close()
+
+
+@pytest.mark.parametrize("path", ["/graphql", "/", "/orders"])
 @pytest.mark.parametrize("folder", ["", "/does/not/exist"])
 def test_without_a_console_the_address_says_what_to_do(shop: ShopInMemory, path: str, folder: str) -> None:
     shop.engines.settings = Settings(profile="memory", console_directory=folder)
@@ -295,7 +345,8 @@ OUTSIDE = [
     "..%5csecret",
     "../console-2/secret",
     "..%2fconsole-2%2fsecret",
-    "link",
+    "link.js",
+    "../index.html",
     "x/../../secret",
     "..",
     "",
@@ -314,7 +365,7 @@ def test_the_console_s_path_serves_no_other_files(address: str, console: Path) -
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
     answers = {}
     for name in (*OUTSIDE, f"/{console.parent}/secret", f"%2f{console.parent}%2fsecret"):
-        connection.request("GET", f"/graphql/console/{name}")
+        connection.request("GET", f"/console/assets/{name}")
         response = connection.getresponse()
         answers[name] = response.status
         assert b"hunter2" not in response.read()
@@ -589,7 +640,7 @@ def test_a_null_line_is_refused(shop: ShopInMemory, line: str) -> None:
 
 
 def test_variables_with_the_types_of_the_contract_are_accepted(shop: ShopInMemory) -> None:
-    """The list of lines is `[OrderItemInput]!`, so a line may be null."""
+    """The contract's list of lines is `[OrderItemInput]!`; the schema's elements are not null."""
     query = """mutation ($user: String!, $items: [OrderItemInput]!) {
       createOrder(input: {userId: $user, items: $items}) { success } }"""
     line = {"productId": shop.new_product(), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
@@ -619,6 +670,9 @@ class Broken:
         raise self._error
 
     async def find(self, find: Find) -> Sequence[Fields]:
+        raise self._error
+
+    async def count(self, collection: str, where: Sequence[Where]) -> int:
         raise self._error
 
     async def extent(self, collection: str) -> Extent:

@@ -405,7 +405,7 @@ def test_a_client_is_an_address_or_the_network_it_chooses_from(
 
 
 def test_health_and_the_console_are_not_counted(clients: Clients) -> None:
-    for path in ("/health/live", "/health/ready", "/graphql/console/x.js", "/"):
+    for path in ("/health/live", "/health/ready", "/console/assets/x.js", "/console/config.json", "/"):
         for _ in range(5):
             assert clients.ask(headers={"Accept": "text/html"}, method="GET", path=path).status_code != 429
     assert clients.taken(5) == 3

@@ -103,6 +103,14 @@ def test_a_header_without_a_token_is_anonymous(header: str) -> None:
     assert identify(header, PROJECT, ADMIN).uid is None
 
 
+@pytest.mark.parametrize(("lifetime", "valid"), [(60, True), (-60, False)])
+def test_an_expired_token_of_the_emulator_says_so(monkeypatch: pytest.MonkeyPatch, lifetime: int, valid: bool) -> None:
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
+    header = f"Bearer {emulator_token('ann@example.com', lifetime=lifetime)}"
+    found = identify(header, EMULATED_PROJECT, ADMIN)
+    assert (found.uid, found.problem) == (("ann", None) if valid else (None, "the ID token has expired; sign in again"))
+
+
 def test_an_expired_token_says_so() -> None:
     found = actor(token(exp=int(time.time()) - 60, iat=int(time.time()) - 3600))
     assert found.problem is not None

@@ -1,4 +1,4 @@
-"""gcloud and terraform as scripts/deploy sees them, with a small cloud behind them: what has been made, in one JSON file.
+"""gcloud, terraform and npm as scripts/deploy sees them, with a small cloud behind them: what has been made, in one file.
 
 Run under either name. In the file, `fail`: the beginning of a command, such as "gcloud builds submit", which fails once;
 `slow`: of one that goes on until it is interrupted, and then takes a second to end well.
@@ -51,7 +51,22 @@ def run(cloud: Json, name: str, arguments: list[str]) -> str:
     if cloud["slow"] and said.startswith(cloud["slow"]):
         cloud["slow"] = ""
         end_well_when_interrupted(cloud)
+    if name == "npm":
+        return npm(arguments)
     return gcloud(cloud, said, arguments) if name == "gcloud" else terraform(cloud, said, arguments)
+
+
+def npm(arguments: list[str]) -> str:
+    """Build a console of one page."""
+    console = Path(option(arguments, "--prefix"))
+    require((console / "package-lock.json").is_file(), "", "ENOENT package-lock.json")
+    if "run" in arguments:
+        require((console / "node_modules").is_dir(), "", "no packages")
+        (console / "dist").mkdir()
+        (console / "dist" / "index.html").write_text("the console")
+    else:
+        (console / "node_modules").mkdir()
+    return ""
 
 
 def end_well_when_interrupted(cloud: Json) -> None:
@@ -102,6 +117,8 @@ def build(cloud: Json, copy: Path, pack: str) -> None:
         {"functions/graphql/main.py", "shared/config/settings.py", "Procfile", "requirements.txt"} <= files, "", "?"
     )
     require(not any(file.startswith(("tests/", ".venv/", "terraform/")) for file in files), "", "too much")
+    require("functions/graphql/console/dist/index.html" in files, "", "no console")
+    require(not any("node_modules" in file for file in files), "", "too much")
     require(all(one in cloud["applied"] for one in BUILD), "", "PERMISSION_DENIED")
     image = pack.removeprefix("image=").partition(",")[0]
     cloud["images"][image] = f"sha256:{len(cloud['images']):064x}"

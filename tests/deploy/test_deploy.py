@@ -170,7 +170,7 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
         copy_sources(made.root)
         copytree(ROOT / "terraform", made.root / "terraform")
         made.bin.mkdir()
-        for tool in ("gcloud", "terraform"):
+        for tool in ("gcloud", "terraform", "npm"):
             (made.bin / tool).write_text(f"#!{sys.executable} -IS\n{Path(fake_tools.__file__).read_text()}")
             (made.bin / tool).chmod(0o755)
         made.file.write_text(json.dumps(NEW | {"url": made.address}))
@@ -237,6 +237,8 @@ def test_a_second_run_builds_nothing_and_changes_nothing(cloud: Cloud) -> None:
         "terraform plan",
         "terraform show",
         "terraform apply",
+        "npm ci",
+        "npm run build",
         "gcloud builds submit",
         "gcloud run jobs execute shop-migrate",
         "gcloud run jobs execute shop-smoke",

@@ -20,7 +20,7 @@ from shared.domain.commands import (
 )
 from shared.domain.errors import Invalid
 from shared.domain.values import MAX_AMOUNT, MAX_LINES, MAX_QUANTITY, MAX_STOCK, Money, To
-from shared.runtime.http import decode, parse_json
+from shared.runtime.decode import decode, parse_json
 from tests.specification import CUP_ID, DRINKS_ID, KITCHEN_ID, ORDER_ID, yen
 
 CATEGORY = {"categoryId": str(DRINKS_ID), "name": "飲み物"}

@@ -9,7 +9,8 @@ from scripts.local.readme import API_PAGE, FUNCTIONS_PAGE, MONITORING_PAGE, READ
 from shared.config.manifest import ROOT
 
 FOLDERS = ("functions", "scripts", "shared", "terraform", "tests")
-PAGES = [README, *sorted(page for folder in FOLDERS for page in (ROOT / folder).rglob("README.md"))]
+FOUND = sorted(page for folder in FOLDERS for page in (ROOT / folder).rglob("README.md"))
+PAGES = [README, *(page for page in FOUND if "node_modules" not in page.parts)]
 
 
 def name(page: Path) -> str:

@@ -6,8 +6,9 @@ import flask
 
 from shared.domain.errors import NotFound
 from shared.gateways.sandbox import ProviderRequest
+from shared.runtime.decode import decode, parse_json
 from shared.runtime.engines import engines
-from shared.runtime.http import body_of, decode, http_function, json_response, parse_json
+from shared.runtime.http import body_of, http_function, json_response
 
 
 @http_function

@@ -1,33 +1,25 @@
-"""Statistics of the whole shop, the dashboard, executed commands and queries, and this process's memory."""
+"""Statistics of the whole shop, and the dashboard."""
 
 import asyncio
-import gc
-import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from functools import partial
-from types import FunctionType, ModuleType
-from typing import Any
-from uuid import UUID
+from functools import lru_cache, partial
+from typing import Any, TypeVar
 
-from shared.api.context import Info, LiveField, Resolvers, SourceEvent, Text
+from shared.api.context import Info, LiveField, Resolvers, SourceEvent
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import after_a_moment, is_admin, limit_of
 from shared.api.resolvers.health import shop_report
-from shared.api.sse import cursor_of, read_cursor
 from shared.domain.errors import ShopError
 from shared.monitoring.counts import RecordTotals, Tally
-from shared.monitoring.executions import Execution, ExecutionFilter, Kind
-from shared.postgres.pool import storable
 from shared.read_models.documents import READ_MODELS
 from shared.read_models.protocol import Extent, Fields, Queries
 from shared.runtime.engines import Engines
 
+T = TypeVar("T")
+
+_PART_SECONDS = 5.0  # for each store
 _CACHE_SECONDS = 1.0  # one reading serves all clients of this process meanwhile
-_ID, _LAST_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", UUID(int=2**128 - 1)
-_MEGABYTE = 1_000_000
-_MAX_EVENTS = 5  # that one command can record on one stream
 
 
 async def system_statistics(_: Any, info: Info) -> Fields:
@@ -38,18 +30,51 @@ async def system_statistics(_: Any, info: Info) -> Fields:
 
 
 async def _statistics(engines: Engines, queries: Queries) -> Fields:
-    events, records, extents = await asyncio.gather(
-        from_stores(engines.event_log.counts),
-        from_stores(engines.counts.records),
-        asyncio.gather(*(queries.extent(name) for name in READ_MODELS)),
+    """Ask each store for itself: one that does not answer leaves the others' numbers as they are."""
+
+    async def read_models() -> Fields:
+        extents = await asyncio.gather(*(queries.extent(name) for name in READ_MODELS))
+        return _read_models(dict(zip(READ_MODELS, extents, strict=True)))
+
+    async def event_store() -> Fields:
+        events = await from_stores(engines.event_log.counts)
+        return _database({"events": sum(events.events.values())}, events.last_recorded_at)
+
+    async def records() -> RecordTotals:
+        return await from_stores(engines.counts.records)
+
+    wait = _PART_SECONDS + (0 if queries is engines.queries else engines.settings.consistency_wait_seconds)
+    (events, events_error), (totals, totals_error), (models, models_error) = await asyncio.gather(
+        _part(engines, "events", event_store, _database({}, None), wait),
+        _part(engines, "records", records, RecordTotals({}, {}, None), wait),
+        _part(engines, "read models", read_models, _read_models(dict.fromkeys(READ_MODELS, Extent(0, 0, None))), wait),
     )
-    command_records = {"sagas": sum(records.sagas.values()), **records.others}
+    command_records = {"sagas": sum(totals.sagas.values()), **totals.others}
     return {
-        "event_store": _database({"events": sum(events.events.values())}, events.last_recorded_at),
-        "command_db": _database(command_records, records.updated_at),
-        "query_db": _read_models(dict(zip(READ_MODELS, extents, strict=True))),
-        "sagas": _sagas(records),
+        "event_store": events | {"error": events_error},
+        "command_db": _database(command_records, totals.updated_at) | {"error": totals_error},
+        "query_db": models | {"error": models_error},
+        "sagas": _sagas(totals) | {"error": totals_error},
     }
+
+
+async def _part(
+    engines: Engines, name: str, read: Callable[[], Awaitable[T]], nothing: T, seconds: float
+) -> tuple[T, str | None]:
+    """Return what `read` does, or the last known answer, by default `nothing`, and why there is no new one."""
+    known = _known(engines)
+    try:
+        async with asyncio.timeout(seconds):
+            known[name] = answer = await read()
+        return answer, None
+    except (ShopError, TimeoutError) as error:
+        return known.get(name, nothing), error.message if isinstance(error, ShopError) else "no answer in time"
+
+
+@lru_cache(maxsize=1)
+def _known(_engines: Engines) -> dict[str, Any]:
+    """The last answer of each store."""
+    return {}
 
 
 def _database(counts: Mapping[str, int], updated_at: datetime | None) -> Fields:
@@ -133,107 +158,10 @@ async def _read_dashboard(engines: Engines) -> Fields:
         "active_sagas": records.unfinished,
         "total_commands": executions.ever_of("command").count,
         "total_queries": executions.ever_of("query").count,
-        "system_health": health.status.name,
+        "system_health": health.status.name.lower(),
         "error_rate": recent.errors / max(1, recent.count),
         "average_latency_ms": round(recent.milliseconds / max(1, recent.count)),
     }
-
-
-async def query_executions(_: Any, info: Info, queryType: Text = None, **page: Any) -> list[Fields]:
-    return [_execution(one, info) for one in await _executions(info, "query", queryType, page)]
-
-
-async def command_executions(_: Any, info: Info, commandType: Text = None, **page: Any) -> list[Fields]:
-    executions = await _executions(info, "command", commandType, page)
-    generated = await from_stores(_generated, info.context.engines, executions)
-    events = (generated.get((one.subject, one.data.get("causationId", "")), []) for one in executions)
-    return [_execution(one, info) | {"events_generated": of} for one, of in zip(executions, events, strict=True)]
-
-
-async def _executions(info: Info, kind: Kind, name: Text, page: Mapping[str, Any]) -> Sequence[Execution]:
-    """`page`: the arguments `status`, `limit`, `after` and `afterTimestamp`."""
-    limit, since = limit_of(info, page.get("limit"), default=100), page.get("afterTimestamp")
-    name, status = (storable(text) if text else None for text in (name, page.get("status")))
-    found = read_cursor(page.get("after"), since, _ID)
-    after = found and (found[0], UUID(found[1][0]) if found[1] else _LAST_ID)
-
-    async def read(length: int) -> Sequence[Execution]:
-        wanted = ExecutionFilter(kind, name, status, after, length)
-        return await info.context.loaders.budget.rows(info.context.engines.executions.find, wanted)
-
-    if limit == 0:
-        return []
-    return await (after_a_moment(info, read, limit, lambda one: one.recorded_at) if since else read(limit))
-
-
-def _execution(execution: Execution, info: Info) -> Fields:
-    """Return the fields of a query and of a command. What was asked may be personal."""
-    aggregate, _, aggregate_id = (execution.subject or "").partition("-")
-    asked = execution.data.get("asked") if is_admin(info) else None
-    return {
-        "id": str(execution.id),
-        "query_type": execution.name,
-        "command_type": execution.name,
-        "query_params": asked,
-        "command_data": asked,
-        "aggregate_type": aggregate or None,
-        "aggregate_id": aggregate_id or None,
-        "execution_time_ms": execution.milliseconds,
-        "result_count": execution.data.get("results"),
-        "status": execution.status,
-        "error_message": execution.error if is_admin(info) else None,
-        "timestamp": execution.recorded_at,
-        "cursor": cursor_of(execution.recorded_at, execution.id),
-    }
-
-
-def _generated(engines: Engines, executions: Sequence[Execution]) -> dict[tuple[str | None, str], list[str]]:
-    """Return the types of the events that each command recorded, by its stream and causation id, in one read.
-
-    Two users may use the same idempotency key, which makes the causation id. The events are the last ones up to
-    the version that the command left its stream at."""
-    left = {(one.subject, one.data["version"]) for one in executions if one.subject and one.data.get("version")}
-    places = {(stream, version - back) for stream, version in left for back in range(min(version, _MAX_EVENTS))}
-    types: dict[tuple[str | None, str], list[str]] = {}
-    for positioned in engines.event_log.of_places(sorted(places)) if places else ():
-        event = positioned.event
-        types.setdefault((event.stream, event.metadata.causation_id), []).append(event.type)
-    return types
-
-
-async def memory_info(_: Any, info: Info) -> Fields:
-    engines = info.context.engines
-    return await engines.cache.get("the memory", _CACHE_SECONDS, partial(asyncio.to_thread, _measured, engines))
-
-
-def _measured(engines: Engines) -> Fields:
-    """Walk the page tables and all objects of the stores."""
-    import psutil  # here, because it reads /proc when it is imported
-
-    process = psutil.Process()
-    memory = process.memory_full_info()
-    return {
-        "total_mb": memory.rss / _MEGABYTE,
-        "process_mb": memory.uss / _MEGABYTE,
-        "binary_mb": max(0, memory.rss - memory.uss) / _MEGABYTE,
-        "ets_mb": size_of(engines.in_memory) / _MEGABYTE,
-        "process_count": process.num_threads(),
-        "port_count": process.num_fds(),
-    }
-
-
-def size_of(roots: Sequence[object]) -> int:
-    """Return the bytes of every object that the roots refer to, directly or not, without code."""
-    seen: set[int] = set()
-    pending: list[Any] = list(roots)
-    size = 0
-    while pending:
-        item = pending.pop()
-        if id(item) not in seen and not isinstance(item, type | FunctionType | ModuleType):
-            seen.add(id(item))
-            size += sys.getsizeof(item)
-            pending += gc.get_referents(item)
-    return size
 
 
 RESOLVERS: Resolvers = {
@@ -241,9 +169,6 @@ RESOLVERS: Resolvers = {
         "systemStatistics": system_statistics,
         "eventStoreStats": event_store_stats,
         "dashboardStats": dashboard_stats,
-        "queryExecutions": query_executions,
-        "commandExecutions": command_executions,
-        "memoryInfo": memory_info,
     },
     "Subscription": {"dashboardStatsStream": LiveField(dashboard_stats_stream)},
 }

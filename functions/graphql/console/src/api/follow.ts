@@ -1,0 +1,77 @@
+import { createClient, type RequestParams } from "graphql-sse";
+
+export type LiveResult = {
+  data?: Record<string, unknown> | null;
+  errors?: readonly { message: string; extensions?: Record<string, unknown> }[];
+  extensions?: { lastEventId?: string };
+};
+
+type Sink = {
+  next: (result: LiveResult) => void;
+  error: (error: unknown) => void;
+  complete: () => void;
+  /** Called with false when the connection is lost, and with true when it is back. */
+  connected?: (now: boolean) => void;
+};
+
+const RETRY_MS = 1000;
+
+/** A subscription that the server has refused; trying again would not help. */
+export class Refused extends Error {
+  readonly code: string;
+
+  constructor(message: string, code: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const refusalOf = async (response: Response): Promise<Refused> => {
+  try {
+    const body = (await response.clone().json()) as LiveResult;
+    const error = body.errors?.[0];
+    const code = error?.extensions?.["code"];
+    return new Refused(error?.message ?? response.statusText, typeof code === "string" ? code : "");
+  } catch {
+    return new Refused(`HTTP ${response.status}`, "");
+  }
+};
+
+/**
+ * Run a subscription until it is ended by the returned function. After a lost connection it resumes behind the last
+ * result, so nothing is missed; a refusal by the server ends it with the error.
+ */
+export const follow = (
+  request: RequestParams,
+  headers: () => Promise<Record<string, string>>,
+  sink: Sink,
+  resumeAfter?: string,
+): (() => void) => {
+  let last = resumeAfter;
+  let refusal: Refused | undefined;
+  const client = createClient({
+    url: "/graphql",
+    headers: async () => ({ ...(await headers()), ...(last && { "Last-Event-ID": last }) }),
+    fetchFn: async (input: RequestInfo, init?: RequestInit) => {
+      const response = await fetch(input, init);
+      refusal = response.ok || response.status >= 500 ? undefined : await refusalOf(response);
+      if (response.ok) sink.connected?.(true);
+      return response;
+    },
+    retryAttempts: Infinity,
+    retry: async () => {
+      if (refusal) throw refusal;
+      sink.connected?.(false);
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    },
+  });
+  return client.subscribe(request, {
+    next: (result) => {
+      const shown = result as LiveResult;
+      last = shown.extensions?.lastEventId ?? last;
+      sink.next(shown);
+    },
+    error: sink.error,
+    complete: sink.complete,
+  });
+};
