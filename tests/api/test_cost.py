@@ -1,15 +1,19 @@
 """The most expensive queries that the limits accept take at most a second of a processor, and then name the limit."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 from uuid import UUID
 
+import graphql
 import pytest
 from uuid_utils.compat import uuid7
 
+from shared.api.schema import schema
 from shared.config.settings import Settings
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
@@ -142,6 +146,32 @@ def test_the_worst_accepted_query_takes_at_most_a_second(large: tuple[ShopInMemo
     assert time.process_time() - began < 1
     refused = {error["message"].partition(":")[0] for error in answer.get("errors", ())}
     assert refused <= {"the query reads too much", "the query's cost is 50050; at most 50000 is allowed"}
+
+
+def every_query() -> Iterator[tuple[str, str]]:
+    """Yield each query with its required arguments, and of its answer the fields that take no argument."""
+    values = {"id": ORDER, "orderId": ORDER, "aggregateId": ORDER, "userId": "x", "searchTerm": "tea"}
+    for name, field in cast(Any, schema().query_type).fields.items():
+        required = (key for key, given in field.args.items() if graphql.is_required_argument(given))
+        needed = ", ".join(f"{key}: {json.dumps(values.get(key, 'graphql'))}" for key in required)
+        yield name, f"{name}{f'({needed})' if needed else ''} {leaves(field.type)}"
+
+
+def leaves(kind: Any) -> str:
+    fields = getattr(graphql.get_named_type(kind), "fields", {})
+    if "edges" in fields:
+        return "{ edges { cursor } totalCount pageInfo { hasNextPage hasPreviousPage } }"
+    plain = [name for name, field in fields.items() if graphql.is_leaf_type(graphql.get_named_type(field.type))]
+    return f"{{ {' '.join(plain)} }}" if plain else "{ __typename }" if fields else ""
+
+
+@pytest.mark.parametrize(("name", "field"), every_query())
+def test_any_field_fifty_times_takes_at_most_a_second(large: tuple[ShopInMemory, str], name: str, field: str) -> None:
+    shop, _ = large
+    shop.ask("{ categories { id } }")
+    began = time.process_time()
+    shop.graphql(fifty(field))
+    assert time.process_time() - began < 1
 
 
 def test_fifty_past_states_of_one_product_are_folded_at_once(large: tuple[ShopInMemory, str]) -> None:
