@@ -46,7 +46,7 @@ class ReadModels(Protocol):
 def _accept(_: Fields) -> None: ...
 
 
-Operator = Literal["==", ">=", "<=", "<", "in", "array_contains"]
+Operator = Literal["==", ">=", "<=", "<", "in", "array_contains_any"]
 
 
 @dataclass(frozen=True)
