@@ -15,8 +15,8 @@ from tests.failure.proxy import Proxy
 
 OUTAGE = 28.0
 """Seconds. Without a bound, gRPC would have waited 16 seconds more before its next attempt."""
-SOON = 8.0
-"""Seconds: the bound of five, its jitter, and a call."""
+SOON = 12.0
+"""Seconds: the bound of five, its jitter, and two calls of three seconds on a busy machine."""
 
 
 @pytest.fixture
