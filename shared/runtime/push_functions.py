@@ -75,6 +75,8 @@ def message_subscriber(handle: Callable[[Message, Engines], None]) -> http.HttpF
             message = decode_message(push)
             context = caused_by(message.context, str(message.id))
             annotate(message=message.type, subject=message.subject, context=context)
+            if isinstance(event := message.data.get("data"), dict) and "order_id" in event:
+                annotate(order=event["order_id"])  # of a product whose stock changed for it
             data = {"messageId": push.message.message_id, "type": message.type}
             with (
                 watched(engines.recorder, "delivery", push.subscription_id, context, data) as watch,
