@@ -246,6 +246,7 @@ GARBAGE = [
     cursor("ordersConnection CREATED_AT", "yesterday", UNKNOWN_ID),
     cursor("ordersConnection CREATED_AT", "2026-04-01T00:00:00", UNKNOWN_ID),
     cursor("ordersConnection CREATED_AT", 10**30, UNKNOWN_ID),
+    cursor("ordersConnection CREATED_AT", "0001-01-01T00:00:00+14:00", UNKNOWN_ID),
     cursor("ordersConnection CREATED_AT", AT, "\ud800"),
     cursor("ordersConnection CREATED_AT", AT, "a/b"),
     cursor("ordersConnection CREATED_AT", AT, ""),

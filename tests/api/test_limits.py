@@ -101,6 +101,44 @@ def test_a_limit_costs_the_same_as_literal_variable_and_default(shop: ShopInMemo
     assert "cost is 1001001" in problem(shop.graphql(query, given))
 
 
+@pytest.mark.parametrize(
+    ("query", "cost"),
+    [
+        ("{ categoriesConnection(first: 7) { edges { cursor node { id } } } }", 1 + 1 + 7 * 3),
+        ("{ categoriesConnection(last: 7) { edges { cursor } } }", 1 + 1 + 7),
+        ("{ categoriesConnection { edges { cursor } } }", 1 + 1 + 20),
+        (
+            "{ categoriesConnection(first: 7) { totalCount pageInfo { endCursor } edges { cursor } } }",
+            1 + 1 + 2 + 1 + 7,
+        ),
+        (
+            "{ categoriesConnection(first: 7) { ...f } } fragment f on CategoryConnection { edges { cursor } }",
+            1 + 1 + 7,
+        ),
+        ("{ viewer { orders(first: 7) { edges { cursor } } } }", 1 + 1 + 1 + 7),
+        ("query ($n: Int = 7) { categoriesConnection(first: $n) { edges { cursor } } }", 1 + 1 + 7),
+        (
+            "{ categoriesConnection(first: 2) { edges { node { children(limit: 3) { id } } } } }",
+            1 + 1 + 2 * (1 + 1 + 3),
+        ),
+    ],
+)
+def test_a_connection_costs_its_edges(shop: ShopInMemory, query: str, cost: int) -> None:
+    limited(shop, max_query_cost=cost - 1)
+    assert f"cost is {cost}; at most {cost - 1}" in problem(shop.graphql(query))
+    assert "data" in limited(shop, max_query_cost=cost).graphql(query)
+
+
+def test_a_count_costs_what_the_database_counts(shop: ShopInMemory) -> None:
+    for _ in range(3):
+        shop.new_category()
+    shop.settle()
+    query = "{ categoriesConnection(first: 0) { totalCount } }"
+    read = 2 + 10  # one category more than asked for is read, to know whether there is another page
+    assert limited(shop, max_query_cost=read).ask(query)["categoriesConnection"]["totalCount"] == 3
+    assert "cost has reached" in problem(limited(shop, max_query_cost=read - 1).graphql(query))
+
+
 def test_documents_that_are_read_but_not_returned_cost_too(shop: ShopInMemory) -> None:
     """The database reads, and charges for, skipped documents."""
     far = " ".join(f"a{n}: products(offset: 100000, limit: 1) {{ id }}" for n in range(5))
