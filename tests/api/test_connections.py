@@ -237,7 +237,6 @@ GARBAGE = [
     "e30",
     "bnVsbA",
     "[" * 10_000,
-    "\ud800",
     cursor("ordersConnection CREATED_AT"),
     cursor("ordersConnection CREATED_AT", AT),
     cursor("ordersConnection CREATED_AT", AT, UNKNOWN_ID, 1),

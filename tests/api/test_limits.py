@@ -9,7 +9,7 @@ from typing import Any, cast
 import httpx
 import pytest
 from graphql import get_introspection_query
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from starlette.applications import Starlette
 
 from scripts.local.token import emulator_token
@@ -17,7 +17,7 @@ from shared.api.operation import parse_document
 from shared.api.rates import Rates
 from shared.config import settings as configured
 from shared.config.manifest import ROOT
-from shared.config.settings import Settings
+from shared.config.settings import MalformedSetting, Settings
 from tests.shop_in_memory import Json, ShopInMemory, app
 
 QUERY = "{ categories { id } }"
@@ -251,7 +251,7 @@ def test_a_query_is_cached_for_the_settings_it_was_validated_with() -> None:
 )
 def test_an_invalid_setting_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name.upper(), value)
-    with pytest.raises(ValidationError, match=name):
+    with pytest.raises(MalformedSetting, match=name.upper()):
         configured.settings.__wrapped__()
 
 
