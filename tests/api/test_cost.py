@@ -137,7 +137,7 @@ QUERIES = {
     "timelines of an order": fifty(f'order(id: "{ORDER}") {{ timeline {{ at }} }}'),
     "timelines of a request": fifty('order(id: "{other}") { timeline { at } }'),
     "topics": fifty("pubsubStats { topic messageCount }"),
-    "counts of events": fifty("eventStoreStats { totalEvents eventsByType { count } }"),
+    "event store": fifty("eventStoreStats { totalEvents eventsByType { count } }"),
     "memory": fifty("memoryInfo { totalMb }"),
     "functions": fifty("systemTopology { serviceName }"),
     "executions": fifty("commandExecutions(limit: 900) { eventsGenerated }"),
