@@ -53,6 +53,12 @@ def arguments() -> argparse.Namespace:
     soak.add_argument("--port", type=int, default=8180, metavar="N", help="N to N+7 are used (8180)")
     soak.add_argument("--memory", action="store_true", help="scripts/dev --memory: without databases and emulators")
     soak.set_defaults(run=bench_soak, rounds=1)
+    text = "cold starts of all functions, next to functions of the plain libraries; exit status 1 when one is too slow"
+    cold = measurements.add_parser("cold", help=text, description=text)
+    cold.add_argument("--rounds", type=int, default=3, metavar="N", help="starts of each function (3)")
+    cold.add_argument("--port", type=int, default=8280, metavar="N", help="N to N+149 are used (8280)")
+    cold.add_argument("--imports", action="store_true", help="also print what each function imports, the top ten")
+    cold.set_defaults(run=bench_cold, seconds=1, clients=[1])
     chosen = parser.parse_args()
     if min(chosen.seconds, chosen.rounds, *chosen.clients) <= 0:
         parser.error("seconds, rounds and clients must be above 0")
@@ -105,6 +111,42 @@ def bench_soak(chosen: argparse.Namespace) -> int:
         f"\nIt grows by less than {GROWTH:.0%} after the warm-up: {grown:+.1%}, {'met' if grown < GROWTH else 'missed'}"
     )
     return 0 if grown < GROWTH else 1
+
+
+def bench_cold(chosen: argparse.Namespace) -> int:
+    """Return 0 when every function starts as fast as wanted, else 1; 2 when the engines do not start."""
+    from scripts.local import bench_cold as cold
+    from scripts.local.ports import Ports
+    from scripts.local.processes import CannotStart
+
+    rounds: list[dict[str, tuple[cold.Start, cold.Start]]] = []
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="shop-bench-") as folder,
+            cold.engines(Path(folder), Ports(chosen.port)),
+        ):
+            broker = cold.PullingBroker()
+            for number in range(1, chosen.rounds + 1):
+                print(f"  ... round {number} of {chosen.rounds}", file=sys.stderr, flush=True)
+                rounds.append(cold.measure(broker, Path(folder) / "functions", chosen.port + 20))
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{'':22}{'seconds':>9}{'plain':>8}{'times':>7}{'processor':>11}{'plain':>8}{'times':>7}")
+    slow = []
+    for name in rounds[0]:
+        ours, plain, times = cold.medians([starts[name] for starts in rounds])
+        slow += [name] if times.wall > cold.GOALS.get(name, cold.GOAL) else []
+        print(
+            f"{name:22}{ours.wall:9.2f}{plain.wall:8.2f}{times.wall:7.2f}"
+            f"{ours.processor:11.2f}{plain.processor:8.2f}{times.processor:7.2f}"
+        )
+        if chosen.imports:
+            took = ", ".join(f"{package} {ms:.0f}" for package, ms in cold.imports(name))
+            print(f"{'':4}imports, ms: {took}")
+    print(f"\nAt most {cold.GOAL} times as long as the plain function ({cold.GOALS}): ", end="")
+    print(f"missed by {', '.join(slow)}" if slow else "met")
+    return 1 if slow else 0
 
 
 def bench_append(chosen: argparse.Namespace) -> int:

@@ -15,17 +15,20 @@ from scripts.local.token import ADMIN_EMAIL, emulator_token
 URL = "http://localhost:8080/graphql"
 
 _ENTRY = "kind at by attempts reason"
-_LETTER = f"""id source topic type subject status attempts error traceparent correlationId recordedAt updatedAt
+_LETTER = f"""id source topic type subject status attempts firstError error traceparent correlationId recordedAt updatedAt
     attributes data history {{ {_ENTRY} }}"""
 LIST = """query ($status: DeadLetterStatus, $source: String, $limit: Int, $offset: Int) {
     deadLetters(status: $status, source: $source, limit: $limit, offset: $offset) {
-        id status source type subject attempts recordedAt error
+        id status source type orderId attempts recordedAt firstError error
     }
 }"""
 SHOW = f"query ($id: ID!) {{ deadLetter(id: $id) {{ {_LETTER} }} }}"
 RETRY = "mutation ($id: ID!) { retryDeadLetter(id: $id) { id source status } }"
 RETRY_ALL = """mutation ($source: String, $limit: Int) {
     retryDeadLetters(source: $source, limit: $limit) { retried left }
+}"""
+DISCARD_ALL = """mutation ($reason: String!, $source: String, $limit: Int) {
+    discardDeadLetters(reason: $reason, source: $source, limit: $limit) { discarded left }
 }"""
 DISCARD = "mutation ($id: ID!, $reason: String!) { discardDeadLetter(id: $id, reason: $reason) { id source status } }"
 
@@ -66,8 +69,8 @@ def show_list(chosen: argparse.Namespace) -> None:
     if not letters:
         print("no dead letters")
         return
-    head = ("ID", "STATUS", "SOURCE", "TYPE", "ATTEMPTS", "RECORDED", "ERROR")
-    keys = ("id", "status", "source", "type", "attempts", "recordedAt", "error")
+    head = ("ID", "STATUS", "SOURCE", "TYPE", "ORDER", "ATTEMPTS", "RECORDED", "FIRST ERROR", "LAST ERROR")
+    keys = ("id", "status", "source", "type", "orderId", "attempts", "recordedAt", "firstError", "error")
     rows = [[plain(one[key]) for key in keys] for one in letters]
     print(table([head, *rows], widest=60))
 
@@ -100,6 +103,11 @@ def retry_all(chosen: argparse.Namespace) -> None:
 def discard(chosen: argparse.Namespace) -> None:
     letter = ask(chosen, DISCARD, "id", "reason")
     print(f"{letter['id']} of {plain(letter['source'])} is {letter['status']}")
+
+
+def discard_all(chosen: argparse.Namespace) -> None:
+    done = ask(chosen, DISCARD_ALL, "reason", "source", "limit")
+    print(f"{done['discarded']} discarded, {done['left']} still pending")
 
 
 def plain(value: Any) -> str:
@@ -154,6 +162,10 @@ def arguments() -> argparse.Namespace:
     discarded = command("discard", discard, "discard one for good")
     discarded.add_argument("id")
     discarded.add_argument("--reason", required=True, metavar="TEXT", help="why it is not needed")
+    all_discarded = command("discard-all", discard_all, "discard the oldest pending dead letters for good")
+    all_discarded.add_argument("--source", help="only those of one subscription")
+    all_discarded.add_argument("--limit", type=int, default=100, help="at most this many (100)")
+    all_discarded.add_argument("--reason", required=True, metavar="TEXT", help="why they are not needed")
     return parser.parse_args(namespace=argparse.Namespace(url=URL, token=None))
 
 

@@ -48,7 +48,8 @@ def main() -> int:
     ports = Ports(chosen.port)
     observed = chosen.observe and observe.found(say)
     shop = Shop(ports, chosen.data.resolve(), say, chosen.memory, chosen.sign_in, observed)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell ignores SIGINT for what it starts in the background
+        signal.signal(number, _interrupt)
     try:
         shop.claim()
         if chosen.reset:

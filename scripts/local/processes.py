@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,12 +12,16 @@ from pathlib import Path
 import httpx
 
 # Ask Linux for a signal when the parent is killed, so that no process is left behind; then become the given command.
-_WITH_PARENT = """
+WITH_PARENT = (
+    sys.executable,
+    "-c",
+    """
 import ctypes, os, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 os.execvp(sys.argv[1], sys.argv[1:])
-"""
+""",
+)
 
 
 class CannotStart(RuntimeError):
@@ -30,11 +35,13 @@ class Processes:
         self._logs = logs
         self._logs.mkdir(parents=True, exist_ok=True)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, tuple[Sequence[str | Path], Mapping[str, str] | None]] = {}
 
     def start(self, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
+        self._commands[name] = command, environment
         with (self._logs / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
-                [sys.executable, "-c", _WITH_PARENT, *command],
+                [*WITH_PARENT, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -45,6 +52,15 @@ class Processes:
     def stopped(self) -> str | None:
         """Return the name of a process that has ended by itself, or None."""
         return next((name for name, process in self.running.items() if process.poll() is not None), None)
+
+    def start_again(self, name: str) -> None:
+        """Start a process that has ended as it was started before."""
+        self.start(name, *self._commands[name])
+
+    def end_of(self, name: str) -> str:
+        """Return how a process has ended: `was killed by SIGKILL` or `exited with status 1`."""
+        status = self.running[name].wait()
+        return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
 
     def stop(self) -> None:
         """Stop all processes with their children, the last started first; kill those that take over ten seconds."""
@@ -67,6 +83,16 @@ class Processes:
                 return
             except httpx.TransportError:
                 time.sleep(0.1)
+        raise CannotStart(f"{name} did not start; the end of its log:\n{self.tail(name)}")
+
+    def wait_until_listening(self, name: str, port: int, seconds: float = 60) -> None:
+        """Wait until the port takes connections. Raise CannotStart when the process ends or hangs."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.running[name].poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.01)
         raise CannotStart(f"{name} did not start; the end of its log:\n{self.tail(name)}")
 
     def tail(self, name: str, lines: int = 20) -> str:

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from shared.runtime.engines import engines
 _log = structlog.get_logger()
 
 HOME = ROOT / ".dev" / "data"
+_RESTARTS, _UNSTABLE_SECONDS = 3, 60.0  # so many restarts of a service within so many seconds; then the shop stops
 CONSOLE = ROOT / ".dev" / "console"
 
 
@@ -46,6 +48,7 @@ class Shop:
     observed: bool = False
     engines: dict[str, str] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
+    _ended: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -101,9 +104,22 @@ class Shop:
         self._stack.close()
 
     def failed(self) -> str | None:
-        """Return the end of the log of a process that has ended by itself, or None."""
+        """Start a service that has ended again; return why that is not possible, or None.
+
+        A service holds no data, so it can be killed to see what happens then. An emulator's data would be
+        lost, and a service that ends again and again at its start has a fault.
+        """
         name = self.processes.stopped()
-        return f"{name} has stopped; the end of its log:\n{self.processes.tail(name)}" if name else None
+        if name is None:
+            return None
+        ended, now = f"{name} {self.processes.end_of(name)}", time.monotonic()
+        lately = [at for at in self._ended.get(name, []) if now - at < _UNSTABLE_SECONDS]
+        self._ended[name] = [*lately, now]
+        if name not in self.ports.services or len(lately) == _RESTARTS:
+            return f"{ended}; the end of its log:\n{self.processes.tail(name)}"
+        self.say(f"{ended}; starting it again")
+        self.processes.start_again(name)
+        return None
 
     def is_new(self) -> bool:
         """Return whether the event store is empty."""
@@ -158,9 +174,9 @@ class Shop:
         )  # otherwise killing the script leaves Java running
         self.processes.wait_for("pubsub", f"http://{pubsub}")
         self.processes.wait_for("firestore", f"http://{firestore}")
-        from scripts.local.topology import create_topology, patient  # loads Google's libraries, which take a second
+        from scripts.local.topology import create_topology  # loads Google's libraries, which take a second
 
-        subscriptions = patient(manifest().all_subscriptions)
+        subscriptions = manifest().all_subscriptions
         create_topology(PROJECT, subscriptions, lambda one: f"{self.ports.url(one.service)}/{one.endpoint}")
         counted = f"{len(manifest().topics)} topics, {len(subscriptions)} subscriptions"
         self.engines["messages"] = f"Pub/Sub emulator, {pubsub} ({counted})"

@@ -6,19 +6,11 @@ have failed together a few times. Without one, it retries every second.
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from google.api_core.exceptions import AlreadyExists
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 
 from shared.config.manifest import Subscription
-
-_ATTEMPTS = 60
-
-
-def patient(subscriptions: Sequence[Subscription]) -> list[Subscription]:
-    """Return the subscriptions with enough attempts for a minute of retries, since the emulator has no backoff."""
-    return [replace(one, max_attempts=_ATTEMPTS) for one in subscriptions]
 
 
 def create_topology(project_id: str, subscriptions: Sequence[Subscription], url: Callable[[Subscription], str]) -> None:

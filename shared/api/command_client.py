@@ -18,8 +18,9 @@ from shared.auth.permissions import Actor, Permission, require
 from shared.config.manifest import manifest
 from shared.config.settings import Settings
 from shared.domain.errors import Invalid, Path, ShopError, TimedOut, Unavailable
+from shared.domain.order import ORDER
 from shared.monitoring.recorder import watched
-from shared.observability.context import Context, SpanKind, caused_by, current, span, traceparent
+from shared.observability.context import Context, SpanKind, annotate, caused_by, current, span, traceparent
 from shared.observability.error_codes import ERROR_CODES
 from shared.read_models.protocol import Fields
 from shared.resilience import clock
@@ -172,7 +173,10 @@ async def send(info: Info, function: str, command: dict[str, Any], context: Cont
     """Return the command function's answer, and record the call in the history of executions."""
     request = info.context
     name = function.title().replace("_", "")  # create_order is CreateOrder
+    if "orderId" in command:
+        annotate(subject=f"{ORDER.name}-{command['orderId']}")
     with watched(request.engines.recorder, "command", name, context, command) as watch:
         answer = await request.send_command(function, command, context, request.actor)
         watch.subject, watch.version = answer.get("stream"), answer.get("version")
+        annotate(subject=watch.subject)
     return answer

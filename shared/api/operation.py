@@ -15,6 +15,7 @@ from graphql import DocumentNode, ExecutionResult, GraphQLError, execution
 
 from shared.api.context import Loaders, RequestContext, ResumePoint, SourceEvent
 from shared.api.limits import Meter, require_affordable
+from shared.api.older_clients import with_current_types
 from shared.api.schema import schema
 from shared.config.settings import Settings
 from shared.domain.errors import ShopError, Unavailable
@@ -49,6 +50,7 @@ def _validated(query: str, settings: Settings) -> Parsed:
     try:
         document = graphql.parse(query, max_tokens=settings.max_query_tokens)
         require_validatable(document, settings)
+        document = with_current_types(document)
         errors = graphql.validate(schema(), document, rules, max_errors=20, hide_suggestions=not settings.introspection)
     except GraphQLError as error:
         return None, (error,)

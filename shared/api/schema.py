@@ -20,17 +20,32 @@ from shared.api.resolvers import (
     dead_letters,
     events,
     health,
+    memory,
     messages,
     orders,
     products,
     projections,
     sagas,
     statistics,
+    stuck,
 )
 from shared.config.manifest import ROOT
 from shared.monitoring.recorder import watched
 
-MODULES = (categories, products, orders, events, sagas, messages, dead_letters, projections, health, statistics)
+MODULES = (
+    categories,
+    products,
+    orders,
+    events,
+    sagas,
+    messages,
+    dead_letters,
+    projections,
+    health,
+    statistics,
+    memory,
+    stuck,
+)
 """Every module of resolvers/. Each has a table RESOLVERS."""
 
 _ROOT_TYPES = ("Query", "Mutation", "Subscription")

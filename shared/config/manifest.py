@@ -53,6 +53,12 @@ class Schedule:
     cron: str
     local_seconds: float
 
+    def seconds(self, in_the_cloud: bool) -> float:
+        """Return the time between two calls. In the cloud that is a minute, or an hour for a cron with a minute."""
+        if not in_the_cloud:
+            return self.local_seconds
+        return 60 if self.cron.startswith("*") else 3600
+
 
 @strict
 @dataclass(frozen=True)
@@ -170,7 +176,7 @@ def manifest() -> Manifest:
 
     Raise pydantic's ValidationError, which names the entry, when the file is malformed.
     """
-    raw: dict[str, Any] = yaml.safe_load((ROOT / "functions" / "manifest.yaml").read_text())
+    raw: dict[str, Any] = yaml.load((ROOT / "functions" / "manifest.yaml").read_bytes(), yaml.CSafeLoader)
     defaults = raw.pop("defaults")
     raw["functions"] = {name: {"name": name} | defaults | entry for name, entry in raw["functions"].items()}
     return TypeAdapter(Manifest).validate_python(raw)

@@ -7,7 +7,16 @@ from threading import RLock
 from typing import Any
 from uuid import UUID
 
-from shared.dead_letters.protocol import DeadLetter, LetterDelivery, LetterEntry, LetterFilter, LetterStatus, Trouble
+from shared.dead_letters.failures import Failure, OpenBreaker, PendingLetters, Trouble
+from shared.dead_letters.protocol import (
+    DeadLetter,
+    LetterDelivery,
+    LetterEntry,
+    LetterFilter,
+    LetterStatus,
+    fingerprint_of,
+    letter_id,
+)
 from shared.messaging.outbox import LEASE_SECONDS, Traffic, added_up
 from shared.resilience import clock
 
@@ -35,12 +44,48 @@ class MemoryDeadLetters:
         self._lease = timedelta(seconds=lease_seconds)
         self._lock = RLock()
         self._stored: dict[UUID, _Stored] = {}
-        self._failures: dict[tuple[str, str], tuple[datetime, str]] = {}
+        self._failures: dict[tuple[str, str], Failure] = {}
         self._recorded: list[tuple[str, datetime]] = []
 
-    def note_failure(self, subscription: str, fingerprint: str, error: str) -> None:
+    def note_failure(self, subscription: str, fingerprint: str, error: str, waits_for: str | None = None) -> None:
+        now, key = clock.now(), (subscription, fingerprint)
         with self._lock:
-            self._failures[subscription, fingerprint] = clock.now(), error
+            before = self._failures.get(key) or Failure(0, now, error, error)
+            if waits_for:
+                self._failures[key] = replace(before, at=now, waits_for=waits_for)
+            else:
+                first = before.first_error if before.attempts else error
+                self._failures[key] = Failure(before.attempts + 1, now, error, first)
+
+    def failures(self, messages: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Failure]:
+        with self._lock:
+            found = {
+                one: self._failures.get((one[0], fingerprint_of(one[1]))) or self._failure(*one) for one in messages
+            }
+        return {one: failure for one, failure in found.items() if failure}
+
+    def _failure(self, source: str, message_id: str) -> Failure | None:
+        """Return the failure that a pending letter records."""
+        letter = self.load(letter_id(source, message_id))
+        if letter is None or letter.status != "PENDING":
+            return None
+        return Failure(letter.attempts, letter.updated_at, letter.error, letter.first_error, None, letter.id)
+
+    def open_breakers(self, since: datetime) -> list[OpenBreaker]:
+        waiting: dict[tuple[str, str], list[Failure]] = {}
+        with self._lock:
+            for (subscription, _), failure in self._failures.items():
+                if failure.waits_for and failure.at > since:
+                    waiting.setdefault((failure.waits_for, subscription), []).append(failure)
+        newest = {key: max(failures, key=lambda one: one.at) for key, failures in waiting.items()}
+        return [OpenBreaker(*key, len(waiting[key]), newest[key].at, newest[key].error) for key in sorted(waiting)]
+
+    def pending_by_source(self) -> list[PendingLetters]:
+        waiting: dict[str, list[DeadLetter]] = {}
+        for letter in self._letters():
+            if letter.status == "PENDING":
+                waiting.setdefault(letter.source, []).append(letter)
+        return [_together(letters) for _, letters in sorted(waiting.items())]
 
     def record(self, delivery: LetterDelivery) -> None:
         new = delivery.letter
@@ -51,11 +96,13 @@ class MemoryDeadLetters:
             stored.deliveries.add(delivery.id)
             self._recorded.append((new.source, new.updated_at))
             stored.leased_until = _LONG_AGO
-            _, error = self._failures.pop((new.source, delivery.fingerprint), (None, None))
+            failure = self._failures.pop((new.source, delivery.fingerprint), None)
+            error = failure.error if failure else None
             stored.change(
                 LetterEntry("FAILED", new.updated_at, None, new.attempts, error),
                 status="PENDING",
                 error=error,
+                first_error=stored.letter.first_error or (failure.first_error if failure else None),
                 version=stored.letter.version + 1,
                 attempts=stored.letter.attempts + new.attempts,
                 updated_at=new.updated_at,
@@ -84,7 +131,7 @@ class MemoryDeadLetters:
     def _trouble(self, subscription: str) -> Trouble:
         with self._lock:
             waiting = [letter for letter in self._letters(subscription) if letter.status == "PENDING"]
-            failures = [failure for (source, _), failure in self._failures.items() if source == subscription]
+            failures = [(one.at, one.error) for (source, _), one in self._failures.items() if source == subscription]
         all_failures = [*failures, *((letter.updated_at, letter.error) for letter in waiting)]
         return Trouble(len(waiting), *max(all_failures, key=lambda failure: failure[0], default=(None, None)))
 
@@ -117,6 +164,11 @@ class MemoryDeadLetters:
             stored.change(LetterEntry("DISCARDED", now, by, None, reason), status="DISCARDED", updated_at=now)
             return True
 
+    def discard_oldest(self, limit: int, source: str | None, reason: str, by: str) -> int:
+        with self._lock:
+            oldest = [one.letter.id for one in self._stored.values() if one.is_claimable(LetterFilter(None, source))]
+            return sum(self.discard(letter_id, reason, by) for letter_id in oldest[:limit])
+
     def forget_settled(self, before: datetime, limit: int) -> int:
         with self._lock:
             settled = [
@@ -128,7 +180,7 @@ class MemoryDeadLetters:
 
     def forget_failures(self, before: datetime, limit: int) -> int:
         with self._lock:
-            old = [key for key, (at, _) in self._failures.items() if at < before][:limit]
+            old = [key for key, failure in self._failures.items() if failure.at < before][:limit]
             for key in old:
                 del self._failures[key]
             return len(old)
@@ -142,3 +194,9 @@ class MemoryDeadLetters:
         """Return the letters, the oldest first."""
         with self._lock:
             return [stored.letter for stored in self._stored.values() if source in (None, stored.letter.source)]
+
+
+def _together(letters: Sequence[DeadLetter]) -> PendingLetters:
+    newest = max(letters, key=lambda letter: letter.updated_at)
+    since, attempts = min(letter.recorded_at for letter in letters), sum(letter.attempts for letter in letters)
+    return PendingLetters(newest.source, len(letters), attempts, since, newest.subject, newest.error)

@@ -8,14 +8,23 @@ from uuid import UUID
 
 from psycopg.rows import TupleRow, dict_row
 
-from shared.dead_letters.protocol import DeadLetter, LetterDelivery, LetterEntry, LetterFilter, LetterStatus, Trouble
+from shared.dead_letters.failures import Failure, OpenBreaker, PendingLetters, Trouble
+from shared.dead_letters.protocol import (
+    DeadLetter,
+    LetterDelivery,
+    LetterEntry,
+    LetterFilter,
+    LetterStatus,
+    fingerprint_of,
+    letter_id,
+)
 from shared.domain.values import adapter
 from shared.messaging.outbox import LEASE_SECONDS, Traffic
 from shared.postgres.pool import Pool, storable
 
 _SELECT: LiteralString = """
 SELECT id, source, topic, type, subject, attributes, substring(data FROM 1 FOR %(shown)s) AS data, attempts, error,
-    traceparent, correlation_id, status, version, recorded_at, updated_at, (
+    first_error, traceparent, correlation_id, status, version, recorded_at, updated_at, (
         SELECT json_agg(json_build_object(
             'kind', kind, 'at', at, 'by', by, 'attempts', h.attempts, 'reason', reason
         ) ORDER BY at, number) FROM dead_letter_history h WHERE letter_id = l.id
@@ -57,10 +66,45 @@ WITH discarded AS (
 )
 INSERT INTO dead_letter_history (letter_id, kind, reason, by) SELECT id, 'DISCARDED', %s, %s FROM discarded
 """
+_DISCARD_OLDEST = f"""
+WITH discarded AS (
+    UPDATE dead_letters SET status = 'DISCARDED', updated_at = clock_timestamp()
+    WHERE id IN (
+        SELECT id FROM dead_letters WHERE status = 'PENDING' AND leased_until < clock_timestamp() AND {_OF_SOURCE}
+        ORDER BY recorded_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id
+)
+INSERT INTO dead_letter_history (letter_id, kind, reason, by) SELECT id, 'DISCARDED', %(reason)s, %(by)s FROM discarded
+"""  # noqa: S608
 _NOTE = """
-INSERT INTO delivery_failures (subscription, message, error) VALUES (%s, %s, %s)
-ON CONFLICT (subscription, message) DO UPDATE SET error = excluded.error, count = delivery_failures.count + 1,
-    last_at = clock_timestamp()
+INSERT INTO delivery_failures AS f (subscription, message, error, first_error, waits_for, count)
+VALUES (%(subscription)s, %(message)s, %(error)s, %(first_error)s, %(waits_for)s, %(attempts)s)
+ON CONFLICT (subscription, message) DO UPDATE SET waits_for = excluded.waits_for, last_at = clock_timestamp(),
+    count = f.count + excluded.count, first_error = coalesce(f.first_error, excluded.first_error),
+    error = CASE WHEN excluded.waits_for IS NULL THEN excluded.error ELSE f.error END
+"""
+FAILURES: LiteralString = """
+SELECT source, message_id, found.* FROM unnest(
+    %(sources)s::text[], %(message_ids)s::text[], %(fingerprints)s::text[], %(letters)s::uuid[]
+) AS wanted (source, message_id, fingerprint, letter)
+CROSS JOIN LATERAL (
+    SELECT count, last_at, error, coalesce(first_error, error), waits_for, NULL::uuid FROM delivery_failures
+    WHERE subscription = wanted.source AND message = wanted.fingerprint
+    UNION ALL
+    SELECT attempts, updated_at, error, first_error, NULL, id FROM dead_letters
+    WHERE id = wanted.letter AND status = 'PENDING'
+    ORDER BY last_at DESC LIMIT 1
+) AS found
+"""
+OPEN_BREAKERS: LiteralString = """
+SELECT waits_for, subscription, count(*), max(last_at), (array_agg(error ORDER BY last_at DESC))[1]
+FROM delivery_failures WHERE waits_for IS NOT NULL AND last_at > %(since)s GROUP BY 1, 2 ORDER BY 1, 2
+"""
+PENDING_BY_SOURCE: LiteralString = """
+SELECT source, count(*), sum(attempts)::bigint, min(recorded_at), (array_agg(subject ORDER BY updated_at DESC))[1],
+    (array_agg(error ORDER BY updated_at DESC))[1]
+FROM dead_letters WHERE status = 'PENDING' GROUP BY source ORDER BY source
 """
 _FORGET_SETTLED = """
 DELETE FROM dead_letters WHERE status <> 'PENDING' AND updated_at < %(before)s AND id IN (
@@ -87,8 +131,25 @@ class PostgresDeadLetters:
         self._pool = pool
         self._lease_seconds = lease_seconds
 
-    def note_failure(self, subscription: str, fingerprint: str, error: str) -> None:
-        self._execute(_NOTE, (storable(subscription), fingerprint, error))
+    def note_failure(self, subscription: str, fingerprint: str, error: str, waits_for: str | None = None) -> None:
+        about = {"subscription": storable(subscription), "message": fingerprint, "error": error}
+        attempt = {"attempts": 0, "first_error": None} if waits_for else {"attempts": 1, "first_error": error}
+        self._execute(_NOTE, about | attempt | {"waits_for": waits_for})
+
+    def failures(self, messages: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Failure]:
+        wanted = {
+            "sources": [source for source, _ in messages],
+            "message_ids": [message_id for _, message_id in messages],
+            "fingerprints": [fingerprint_of(message_id) for _, message_id in messages],
+            "letters": [letter_id(*message) for message in messages],
+        }
+        return {(row[0], row[1]): Failure(*row[2:]) for row in self._rows(FAILURES, wanted)}
+
+    def open_breakers(self, since: datetime) -> list[OpenBreaker]:
+        return [OpenBreaker(*row) for row in self._rows(OPEN_BREAKERS, {"since": since})]
+
+    def pending_by_source(self) -> list[PendingLetters]:
+        return [PendingLetters(*row) for row in self._rows(PENDING_BY_SOURCE, {})]
 
     def record(self, delivery: LetterDelivery) -> None:
         letter = delivery.letter
@@ -140,6 +201,9 @@ class PostgresDeadLetters:
 
     def discard(self, letter_id: UUID, reason: str, by: str) -> bool:
         return self._execute(_DISCARD, (letter_id, reason, by)) > 0
+
+    def discard_oldest(self, limit: int, source: str | None, reason: str, by: str) -> int:
+        return self._execute(_DISCARD_OLDEST, {"limit": limit, "source": source, "reason": reason, "by": by})
 
     def forget_settled(self, before: datetime, limit: int) -> int:
         return self._execute(_FORGET_SETTLED, {"before": before, "limit": limit})

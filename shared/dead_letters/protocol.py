@@ -6,16 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from pydantic import Field, Strict
-
-from shared.domain.commands import wire_command
-from shared.domain.errors import ConcurrencyError, NotFound, Rejected, ShopError
-from shared.domain.values import Reason, Token
+from shared.dead_letters.failures import Failure, OpenBreaker, PendingLetters, Trouble
+from shared.domain.errors import ShopError
 from shared.messaging.envelope import ONLY_FOR, ForSubscription, Push, PushedMessage
 from shared.messaging.outbox import Traffic
+from shared.observability.context import Context, fresh
 from shared.postgres.pool import storable
 from shared.resilience import clock
 
@@ -40,8 +38,9 @@ class LetterEntry:
 @dataclass(frozen=True)
 class DeadLetter:
     """A message, as it was published, that one subscription, `source`, could not deliver.
-    `data`: base64, in lists its first `shown_characters`. `attempts`: retries included. `version`: its
-    arrivals in the dead-letter topic."""
+    `data`: base64, in lists its first `shown_characters`. `attempts`: retries included. `first_error`,
+    `error`: of the first and of the last failed attempt. `version`: its arrivals in the dead-letter
+    topic."""
 
     shown_characters: ClassVar = 10_000
     id: UUID
@@ -57,9 +56,18 @@ class DeadLetter:
     recorded_at: datetime
     updated_at: datetime
     error: str | None = None
+    first_error: str | None = None
     status: LetterStatus = "PENDING"
     version: int = 1
     history: Sequence[LetterEntry] = ()
+
+    @property
+    def context(self) -> Context:
+        """The context of the message; a new one for a message that is not the shop's."""
+        attributes, new = self.attributes, fresh()
+        correlation_id = self.correlation_id or new.correlation_id
+        actor = attributes.get("actor", "system")
+        return Context(correlation_id, attributes.get("ce-id", new.causation_id), actor, self.traceparent)
 
     def shortened(self) -> "DeadLetter":
         return replace(self, data=self.data[: self.shown_characters])
@@ -90,9 +98,8 @@ def decode_dead_letter(push: Push, topic: str) -> LetterDelivery:
     pushed, now = push.message.attributes, clock.now()
     source, attributes = storable(source_of(push)), original_attributes(pushed)
     attempts = pushed.get(f"{_ADDED_BY_PUBSUB}SourceDeliveryCount", "")
-    name = f"{source}\n{attributes.get('ce-id', push.message.message_id)}"
     letter = DeadLetter(
-        id=_letter_id(pushed) or uuid5(NAMESPACE_OID, name),
+        id=_letter_id(pushed) or letter_id(source, attributes.get("ce-id", push.message.message_id)),
         source=source,
         topic=storable(topic),
         type=_text(attributes, "ce-type"),
@@ -106,6 +113,11 @@ def decode_dead_letter(push: Push, topic: str) -> LetterDelivery:
         updated_at=now,
     )
     return LetterDelivery(letter, storable(push.message.message_id)[:300], fingerprint(push.message))
+
+
+def letter_id(source: str, message_id: str) -> UUID:
+    """Return the id of the letter of this message for this subscription."""
+    return uuid5(NAMESPACE_OID, f"{source}\n{message_id}")
 
 
 def source_of(push: Push) -> str:
@@ -125,7 +137,11 @@ def original_attributes(attributes: Mapping[str, str]) -> dict[str, str]:
 def fingerprint(message: PushedMessage) -> str:
     """Return a text that identifies a message also in a dead-letter topic, unlike its Pub/Sub id."""
     attributes = original_attributes(message.attributes)
-    identity = attributes["ce-id"] if "ce-id" in attributes else json.dumps([message.data, sorted(attributes.items())])
+    return fingerprint_of(attributes.get("ce-id") or json.dumps([message.data, sorted(attributes.items())]))
+
+
+def fingerprint_of(identity: str) -> str:
+    """Return the fingerprint of the message with this id."""
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
@@ -145,32 +161,6 @@ def _text(attributes: Mapping[str, str], name: str) -> str | None:
     return storable(attributes[name])[:_MAX_TEXT] if name in attributes else None
 
 
-@wire_command
-class RetryDeadLetters:
-    """Retry the letter with this id; without an id, the oldest pending ones (of a source)."""
-
-    id: UUID | None = None
-    source: Token | None = None
-    limit: Annotated[int, Strict(), Field(ge=1, le=1000)] = 100
-
-
-@wire_command
-class DiscardDeadLetter:
-    id: UUID
-    reason: Reason
-
-
-def refuse(letter: DeadLetter | None, wanted: LetterStatus) -> int:
-    """Raise why a letter could not get a status; return 0 when it has that status already."""
-    if letter is None:
-        raise NotFound("there is no dead letter with this id", ("id",))
-    if letter.status == wanted:
-        return 0
-    if letter.status != "PENDING":
-        raise Rejected(f"the dead letter has been {letter.status.lower()} already", ("id",))
-    raise ConcurrencyError("another request is retrying this dead letter; try again in a few seconds", ("id",))
-
-
 class LetterFilter(NamedTuple):
     """Which pending letters to claim. `without`: letters that this request has tried already."""
 
@@ -179,20 +169,24 @@ class LetterFilter(NamedTuple):
     without: Sequence[UUID] = ()
 
 
-class Trouble(NamedTuple):
-    """A subscription's failures. `pending`: its pending letters. `at`: of the last failed attempt on
-    record, UTC. `error`: why, None when the function was stopped before it could report."""
-
-    pending: int = 0
-    at: datetime | None = None
-    error: str | None = None
-
-
 class DeadLetters(Protocol):
     """A store of letters. Its methods raise Unavailable or TimedOut if the engine is silent."""
 
-    def note_failure(self, subscription: str, fingerprint: str, error: str) -> None:
-        """Store why the last attempt to deliver a message failed."""
+    def note_failure(self, subscription: str, fingerprint: str, error: str, waits_for: str | None = None) -> None:
+        """Store why an attempt to deliver a message failed, beside the first reason.
+
+        `waits_for`: the dependency whose breaker is open; then no attempt counts, and an earlier reason
+        stays, because it says more.
+        """
+
+    def failures(self, messages: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Failure]:
+        """Return the failures of messages, each given by its subscription and its own id."""
+
+    def open_breakers(self, since: datetime) -> list[OpenBreaker]:
+        """Return the dependencies that messages have begun to wait for after a moment."""
+
+    def pending_by_source(self) -> list[PendingLetters]:
+        """Return the subscriptions that have pending letters, by name."""
 
     def record(self, delivery: LetterDelivery) -> None:
         """Store a pending letter with the noted error, or one more failure. Idempotent."""
@@ -221,6 +215,9 @@ class DeadLetters(Protocol):
 
     def discard(self, letter_id: UUID, reason: str, by: str) -> bool:
         """Discard a letter if it is pending and not leased; return whether it was."""
+
+    def discard_oldest(self, limit: int, source: str | None, reason: str, by: str) -> int:
+        """Discard the oldest pending letters that are not leased; return how many."""
 
     def forget_settled(self, before: datetime, limit: int) -> int:
         """Delete letters that were retried or discarded before; return how many."""

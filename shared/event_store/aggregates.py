@@ -4,11 +4,10 @@ messages, and read events of older schema versions."""
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 import structlog
-from pydantic import AwareDatetime, Field, Strict, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, Strict, ValidationError
 
 from shared.domain.aggregate import Ref, topic_of
 from shared.domain.errors import Invalid
@@ -158,14 +157,10 @@ class Codec:
         self._types = {event_type.__name__: event_type for event_type in types}
         self._upcasters = upcasters
 
-    @cached_property
-    def _adapters(self) -> dict[str, TypeAdapter[Any]]:
-        return {name: TypeAdapter(event_type) for name, event_type in self._types.items()}
-
     def encode(self, event: object) -> tuple[str, int, Data]:
         """Return an event's name, schema version and JSON data."""
         name = type(event).__name__
-        data: Data = self._adapters[name].dump_python(event, mode="json")
+        data: Data = adapter(type(event)).dump_python(event, mode="json")
         return name, _schema_version(type(event)), data
 
     def decode(self, record: EventRecord) -> Event:
@@ -180,7 +175,7 @@ class Codec:
             data = self._upcasters[record.type, version](data)
         if record.schema_version > current:
             raise UnknownEvent(f"{record.type} has schema version {record.schema_version}; this code knows {current}")
-        return cast(Event, self._adapters[record.type].validate_python(data))
+        return cast(Event, adapter(self._types[record.type]).validate_python(data))
 
 
 def _schema_version(event_type: type[Any]) -> int:

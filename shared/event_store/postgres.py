@@ -189,5 +189,6 @@ EVENT_OUTBOX = OutboxTable(
     claim=f"SELECT {COLUMNS} FROM claim_events(%s, %s)",  # noqa: S608
     delete="DELETE FROM event_outbox o USING events e WHERE o.position = e.position AND e.id = ANY(%s)",
     backlog="SELECT count(*), min(recorded_at) FROM event_outbox JOIN events USING (position)",
+    about=f"SELECT {COLUMNS} FROM events JOIN event_outbox USING (position) WHERE stream = %s ORDER BY version",  # noqa: S608
     message=lambda row: announcement(event_from(row)),
 )

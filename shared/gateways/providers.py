@@ -1,14 +1,8 @@
-"""The payment and shipping providers: what the shop needs from them, and their calls over HTTP.
-
-Every call carries a key, the order's id. The same key always gets the first answer; undoing an
-unused key forbids it for ever. A provider that cannot do the latter needs an adapter that can.
-Every call raises Unavailable or TimedOut when the outcome is unknown and the same call may be
-repeated soon. Each order has failures of its own: the breaker counts orders, not attempts.
-"""
+"""Both gateways over HTTP. Each order has failures of its own: the breaker counts orders, not attempts."""
 
 import json
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,47 +11,12 @@ from google.auth.exceptions import GoogleAuthError
 from pydantic import BeforeValidator, Field
 
 from shared.auth.identity import signed
+from shared.config.settings import Settings
 from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.domain.values import Money, adapter
+from shared.gateways.protocol import Accepted, Declined, Outcome, Unreadable
 from shared.observability.context import SpanKind, current, span, traceparent
-from shared.resilience.calls import Breaker, deadline, time_left
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """`reference`: the provider's own id for the payment or the shipment."""
-
-    reference: str
-
-
-@dataclass(frozen=True)
-class Declined:
-    """A business answer that a retry will not change."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """The provider answered, but not what was agreed. The outcome is unknown; repeat it much later."""
-
-
-Outcome = Accepted | Declined | Unreadable
-
-
-class PaymentGateway(Protocol):
-    def charge(self, key: str, amount: Money, method: str) -> Outcome: ...
-
-    def refund(self, key: str) -> None:
-        """After it returns, nothing is charged under the key and never will be."""
-
-
-class ShippingGateway(Protocol):
-    def arrange(self, key: str, method: str) -> Outcome: ...
-
-    def cancel(self, key: str) -> None:
-        """After it returns, nothing is shipped under the key and never will be."""
-
+from shared.resilience.calls import Breaker, Breakers, deadline, time_left
 
 TIMEOUT = 3.0
 """Seconds for one call, including the last byte of its answer."""
@@ -159,6 +118,16 @@ class HttpProvider:
         if authorization == "id-token":
             return headers | signed(self.url)
         return headers | ({"Authorization": authorization} if authorization else {})
+
+
+def payments(settings: Settings, client: httpx.Client, breakers: Breakers) -> HttpProvider:
+    breaker = breakers["the payment provider"]
+    return HttpProvider(settings.payment_url, client, breaker, settings.payment_authorization)
+
+
+def shipping(settings: Settings, client: httpx.Client, breakers: Breakers) -> HttpProvider:
+    breaker = breakers["the shipping provider"]
+    return HttpProvider(settings.shipping_url, client, breaker, settings.shipping_authorization)
 
 
 def _parsed(content: bytes) -> _Answer:

@@ -4,12 +4,12 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, ValidationError, with_config
 from pydantic.alias_generators import to_camel
 
 from shared.domain.errors import Invalid
@@ -17,10 +17,25 @@ from shared.domain.values import adapter
 from shared.observability.context import Context
 from shared.resilience import clock
 
+ONLY_FOR = "only-for"
+"""The attribute of a message for one subscription: that subscription's name."""
+
+
+@dataclass(frozen=True)
+class Postponed:
+    """Why a message is published again for one subscription. `id`: the message's own; the new message
+    has another one, so that deleting the published one from the outbox never deletes it. `dependency`:
+    what it waits for."""
+
+    id: UUID
+    subscription: str
+    dependency: str
+
 
 @dataclass(frozen=True)
 class Message:
-    """A message. `subject`: the stream it is about. `data`: a JSON object. `time`: UTC."""
+    """A message. `subject`: the stream it is about. `data`: a JSON object. `time`: UTC. `postponed`:
+    for a message that waits in an outbox for a dependency."""
 
     topic: str
     type: str
@@ -29,6 +44,7 @@ class Message:
     context: Context
     id: UUID = field(default_factory=clock.new_id)
     time: datetime = field(default_factory=clock.now)
+    postponed: Postponed | None = None
 
     def body(self) -> bytes:
         return json.dumps(self.data, ensure_ascii=False).encode()
@@ -36,7 +52,7 @@ class Message:
     def attributes(self) -> dict[str, str]:
         attributes = {
             "ce-specversion": "1.0",
-            "ce-id": str(self.id),
+            "ce-id": str(self.postponed.id if self.postponed else self.id),
             "ce-source": f"//shop/{self.topic}",
             "ce-type": self.type,
             "ce-subject": self.subject,
@@ -46,11 +62,8 @@ class Message:
             "causation_id": self.context.causation_id,
             "actor": self.context.actor,
         }
+        attributes |= {ONLY_FOR: self.postponed.subscription} if self.postponed else {}
         return attributes | ({"traceparent": self.context.traceparent} if self.context.traceparent else {})
-
-
-ONLY_FOR = "only-for"
-"""The attribute of a message for one subscription: that subscription's name."""
 
 
 @dataclass(frozen=True)
@@ -105,15 +118,14 @@ class Push:
         return self.message.attributes.get(ONLY_FOR, self.subscription_id) != self.subscription_id
 
 
-_PUSH = TypeAdapter(Push)
-_MESSAGE = TypeAdapter(Message)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def decode_push(body: bytes) -> Push:
     """Return the push request with this body. Raise Invalid when it is not a Pub/Sub push."""
     try:
-        return _PUSH.validate_json(_without_lone_surrogates(body))
+        push: Push = adapter(Push).validate_json(_without_lone_surrogates(body))
+        return push
     except ValidationError as error:
         first = error.errors()[0]
         raise Invalid(f"not a Pub/Sub push: {first['msg']}", first["loc"]) from error
@@ -134,7 +146,7 @@ def decode_message(push: Push) -> Message:
     attributes = push.message.attributes
     try:
         data = json.loads(base64.b64decode(push.message.data, validate=True))
-        return _MESSAGE.validate_python(
+        message: Message = adapter(Message).validate_python(
             {
                 "id": attributes["ce-id"],
                 "topic": attributes["ce-source"].removeprefix("//shop/"),
@@ -146,17 +158,25 @@ def decode_message(push: Push) -> Message:
                 | {"actor": attributes.get("actor", "system")},
             }
         )
+        return message
     except (KeyError, ValueError, RecursionError) as error:
         raise Invalid(f"not a message of this shop: {type(error).__name__}: {error}", ("message",)) from error
 
 
+def postponed(message: Message, subscription: str, dependency: str) -> Message:
+    """Return the message to publish later for this subscription, which could not call the dependency."""
+    why = Postponed(message.id, subscription, dependency)
+    return replace(message, id=clock.new_id(), time=clock.now(), postponed=why)
+
+
 def encode_stored(message: Message) -> str:
     """Return the JSON in which an outbox stores a message."""
-    return _MESSAGE.dump_json(message).decode()
+    return adapter(Message).dump_json(message).decode()
 
 
 def decode_stored(message: Any) -> Message:
-    return _MESSAGE.validate_python(message)
+    stored: Message = adapter(Message).validate_python(message)
+    return stored
 
 
 def topic(command_type: type[Any]) -> str:

@@ -32,9 +32,10 @@ class MemoryOutbox:
         self._lock = RLock()
         self._leased: dict[UUID, tuple[Message, float]] = {}
 
-    def add(self, messages: Sequence[Message]) -> None:
+    def add(self, messages: Sequence[Message], seconds: float | None = None) -> None:
+        """Store messages, leased for the outbox's time or for `seconds`."""
         with self._lock:
-            until = clock.monotonic() + self._lease_seconds
+            until = clock.monotonic() + (self._lease_seconds if seconds is None else seconds)
             self._leased |= {message.id: (message, until) for message in messages}
 
     def claim(self, limit: int) -> list[Message]:
@@ -53,6 +54,10 @@ class MemoryOutbox:
     def backlog(self) -> Backlog:
         with self._lock:
             return Backlog(len(self._leased), min((message.time for message, _ in self._leased.values()), default=None))
+
+    def about(self, subject: str) -> list[Message]:
+        with self._lock:
+            return [message for _, (message, _) in sorted(self._leased.items()) if message.subject == subject]
 
 
 class _Delivery(NamedTuple):
@@ -141,7 +146,8 @@ class MemoryBroker:
         try:
             acknowledged = self._deliver(subscription, body) in ACKNOWLEDGED
         except Exception:  # any error leaves the message unacknowledged
-            _log.exception("a delivery failed", subscription=subscription.name)
+            about = delivery.message["attributes"].get("ce-subject")
+            _log.exception("a delivery failed", subscription=subscription.name, subject=about)
             acknowledged = False
         if not acknowledged:
             self._retry_or_give_up(delivery)

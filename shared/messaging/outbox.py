@@ -75,6 +75,9 @@ class Outbox(Protocol):
     def backlog(self) -> Backlog:
         """Return what has not been published, leased or not. Raise Unavailable."""
 
+    def about(self, subject: str) -> list[Message]:
+        """Return the messages about a stream that have not been published, the oldest first."""
+
 
 def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
     """Return a function that publishes committed messages and deletes them from the outbox.
@@ -83,14 +86,14 @@ def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
     """
 
     def publish(messages: Sequence[Message]) -> None:
-        topics = _topics(messages)
+        about = {"count": len(messages), "topics": _topics(messages), "subjects": [one.subject for one in messages[:3]]}
         try:
             if messages:
                 _publish(outbox, publisher, messages)
         except (Unavailable, TimedOut) as error:
-            _log.warning("messages left to relay_outbox", count=len(messages), topics=topics, reason=error.message)
+            _log.warning("messages left to relay_outbox", reason=error.message, **about)
         except Exception:
-            _log.exception("messages left to relay_outbox", count=len(messages), topics=topics)
+            _log.exception("messages left to relay_outbox", **about)
 
     return publish
 
@@ -137,12 +140,14 @@ class OutboxTable:
     """The statements of one outbox table; each stands beside the store that inserts the rows.
 
     `claim`: takes the lease in seconds and a limit, and returns rows that `message` turns into messages. `delete`: takes
-    the ids of messages. `backlog`: returns the number of rows and the time of the oldest message.
+    the ids of messages. `backlog`: returns the number of rows and the time of the oldest message. `about`: takes a stream
+    and returns its rows.
     """
 
     claim: LiteralString
     delete: LiteralString
     backlog: LiteralString
+    about: LiteralString
     message: Callable[[TupleRow], Message]
 
 
@@ -164,3 +169,7 @@ class PostgresOutbox:
     def backlog(self) -> Backlog:
         with self._pool.use("the outbox") as connection:
             return Backlog(*(connection.execute(self._table.backlog).fetchone() or (0, None)))
+
+    def about(self, subject: str) -> list[Message]:
+        with self._pool.use("the outbox") as connection:
+            return [self._table.message(row) for row in connection.execute(self._table.about, (subject,))]

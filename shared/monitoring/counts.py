@@ -8,15 +8,11 @@ keeps them or not. A process that is killed loses what it counted in the last se
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from threading import Lock
 from typing import LiteralString, Protocol
 from uuid import UUID
 
-from shared.dead_letters.memory import MemoryDeadLetters
-from shared.monitoring.executions import Kind, MemoryExecutions
+from shared.monitoring.executions import Kind
 from shared.postgres.pool import Pool, storable_json
-from shared.resilience import clock
-from shared.sagas.memory import MemorySagaStore
 
 WINDOW = timedelta(minutes=5)  # what `lately` means: this minute and the four before
 
@@ -140,49 +136,3 @@ class PostgresCounts:
         values = {"before": before, "limit": limit}
         with self._pool.use("the counts") as connection:
             return sum(connection.execute(query, values).rowcount for query in (_FORGET_MINUTES, _FORGET_COUNTERS))
-
-
-class MemoryCounts:
-    """Counts executions itself, and counts the records of the stores in memory when asked."""
-
-    def __init__(self, sagas: MemorySagaStore, dead_letters: MemoryDeadLetters, executions: MemoryExecutions) -> None:
-        self._sagas, self._dead_letters, self._executions = sagas, dead_letters, executions
-        self._lock = Lock()
-        self._ever: dict[tuple[Kind, str], Tally] = {}
-        self._minutes: dict[tuple[datetime, Kind], Tally] = {}
-        self._batches: dict[UUID, int] = {}
-
-    def add(self, batch: Batch) -> None:
-        now = clock.now()
-        with self._lock:
-            if self._batches.get(batch.counter, 0) >= batch.number:
-                return
-            self._batches[batch.counter] = batch.number
-            for (kind, name), added in batch.tallies.items():
-                tally = added + Tally(succeeded_at=now if added.count > added.errors else None)
-                minute = now.replace(second=0, microsecond=0), kind
-                self._ever[kind, name] = self._ever.get((kind, name), Tally()) + tally
-                self._minutes[minute] = self._minutes.get(minute, Tally()) + tally
-
-    def executions(self) -> ExecutionTotals:
-        since, lately = clock.now() - WINDOW, dict[Kind, Tally]()
-        with self._lock:
-            for (minute, kind), tally in self._minutes.items():
-                if minute > since:
-                    lately[kind] = lately.get(kind, Tally()) + tally
-            return ExecutionTotals(dict(self._ever), lately)
-
-    def records(self) -> RecordTotals:
-        sagas = self._sagas.extent()
-        letters, lettered_at = self._dead_letters.extent()
-        executions, executed_at = self._executions.extent()
-        others = {"saga_history": sagas.entries, "dead_letters": letters, "executions": executions}
-        updated_at = max((at for at in (sagas.updated_at, lettered_at, executed_at) if at), default=None)
-        return RecordTotals(sagas.statuses, others, updated_at)
-
-    def forget_minutes(self, before: datetime, limit: int) -> int:
-        with self._lock:
-            old = [key for key in self._minutes if key[0] < before][:limit]
-            for key in old:
-                del self._minutes[key]
-            return len(old)

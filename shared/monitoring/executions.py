@@ -3,20 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from threading import Lock
 from typing import Any, Literal, LiteralString, Protocol
 from uuid import UUID
 
 from shared.postgres.pool import Pool, storable_json
 from shared.resilience import clock
 
-Kind = Literal["command", "query", "delivery"]
+Kind = Literal["command", "query", "delivery", "run"]
 
 
 @dataclass(frozen=True)
 class Execution:
-    """One command, query or delivery. `status`: `success`, or the code of the error. `subject`: the
-    stream that it was about. `data`: JSON, as the caller sent it."""
+    """One command, query, delivery or run of a scheduled function. `status`: `success`, or the code of
+    the error. `subject`: the stream that it was about. `data`: JSON, as the caller sent it."""
 
     kind: Kind
     name: str
@@ -102,42 +101,3 @@ class PostgresExecutions:
     def _rows(self, where: LiteralString, order: LiteralString, values: Mapping[str, Any]) -> list[Execution]:
         query: LiteralString = f"SELECT {_COLUMNS} FROM executions WHERE {where} ORDER BY {order} LIMIT %(limit)s"  # noqa: S608
         return [Execution(*row) for row in self._pool.rows("the history of executions", query, values)]
-
-
-class MemoryExecutions:
-    """Keeps the newest 10,000."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._by_id: dict[UUID, Execution] = {}
-
-    def write(self, executions: Sequence[Execution]) -> None:
-        with self._lock:
-            self._by_id |= {one.id: one for one in executions}
-            for oldest in list(self._by_id)[:-10_000]:
-                del self._by_id[oldest]
-
-    def find(self, wanted: ExecutionFilter) -> list[Execution]:
-        same = {name: value for name, value in vars(wanted).items() if value and name in ("kind", "name", "status")}
-        alike = [one for one in self._sorted() if all(getattr(one, name) == value for name, value in same.items())]
-        found = [one for one in alike if wanted.after is None or (one.recorded_at, one.id) > wanted.after]
-        return (found if wanted.after else found[::-1])[: wanted.limit]
-
-    def of_correlation(self, correlation_id: str, limit: int) -> list[Execution]:
-        return [one for one in self._sorted() if one.correlation_id == correlation_id][:limit]
-
-    def expire(self, before: datetime, limit: int) -> int:
-        old = [one for one in self._sorted() if one.recorded_at < before][:limit]
-        with self._lock:
-            for one in old:
-                self._by_id.pop(one.id, None)
-        return len(old)
-
-    def extent(self) -> tuple[int, datetime | None]:
-        """Return how many there are, and when the newest was recorded."""
-        newest = max((one.recorded_at for one in self._sorted()), default=None)
-        return len(self._by_id), newest
-
-    def _sorted(self) -> list[Execution]:
-        with self._lock:
-            return sorted(self._by_id.values(), key=lambda one: (one.recorded_at, one.id))

@@ -8,27 +8,22 @@ most one thread per check, however many callers ask. A result is reused for abou
 import asyncio
 import os
 import socket
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
-from shared.config.manifest import ROOT, Database, Dependency, manifest
-from shared.config.settings import Settings
+from shared.config.manifest import ROOT
 from shared.domain.errors import ShopError
-from shared.messaging.outbox import Publisher
-from shared.read_models.protocol import ReadModels
 from shared.resilience import clock
-from shared.resilience.calls import Breakers, deadline
+from shared.resilience.calls import deadline
 
 _VITALS_SECONDS = 5.0  # for which they are reused
 
@@ -52,11 +47,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """`look`: returns the finding; it may hang and may raise. `seconds`: its time limit."""
+    """`look`: returns the finding; it may hang and may raise. `seconds`: its time limit. `key`: under
+    which its result is reused, by default its name."""
 
     name: str
     look: Callable[[], Finding]
     seconds: float
+    key: str = ""
+
+    @property
+    def kept_as(self) -> str:
+        return self.key or self.name
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def _vitals(pid: int, _period: int) -> Mapping[str, Any]:
 
 @cache
 def _version() -> str:
+    import tomllib  # only reports need it
+
     return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
@@ -169,10 +172,11 @@ class _Run:
 
 
 class Checkup:
-    """The checks of one process, by name. `keep_seconds`: for which a result is reused."""
+    """The checks of one process, by name. `keep_seconds`: for which a result is reused. `began_at`: since
+    when the process watches, UTC."""
 
     def __init__(self, keep_seconds: float = 1.0) -> None:
-        self._keep_seconds = keep_seconds
+        self._keep_seconds, self.began_at = keep_seconds, clock.now()
         self._lock = Lock()
         self._runs: dict[str, _Run] = {}
 
@@ -185,63 +189,6 @@ class Checkup:
     def _started(self, checks: Sequence[Check]) -> list[_Run]:
         with self._lock:
             for check in checks:
-                if check.name not in self._runs or not self._runs[check.name].is_current(self._keep_seconds):
-                    self._runs[check.name] = _Run(check)
-            return [self._runs[check.name] for check in checks]
-
-
-class CheckedEngines(Protocol):
-    """What the dependency checks use of a process's engines."""
-
-    settings: Settings
-    breakers: Breakers
-
-    @property
-    def read_models(self) -> ReadModels: ...
-    @property
-    def publisher(self) -> Publisher: ...
-
-    def missing_migrations(self, database: Database) -> list[str]:
-        """Return the names of the migrations that the database lacks. Raise Unavailable."""
-
-
-def dependencies(engines: CheckedEngines, function: str) -> list[Check]:
-    """Return a check for each dependency in the function's entry in the manifest, and one for the
-    circuit breakers of this process, which no other process knows of."""
-    limit = engines.settings.health_check_seconds
-    checks = [Check(name, partial(_dependency, engines, name), limit) for name in manifest().functions[function].uses]
-    return [*checks, Check("breakers", partial(_breakers, engines), limit)]
-
-
-def _dependency(engines: CheckedEngines, name: Dependency) -> Finding:
-    match name:
-        case "event_store" | "command_database":
-            if missing := engines.missing_migrations(name):
-                details = {"missingMigrations": len(missing)}
-                return Finding(HealthStatus.UNHEALTHY, "is not up to date; run scripts/migrate", details)
-            return Finding(HealthStatus.HEALTHY, "answers and is up to date")
-        case "firestore":
-            engines.read_models.update("health", "probe", lambda _: None)  # changes nothing, so it only reads
-            return Finding(HealthStatus.HEALTHY, "answers")
-        case "pubsub":
-            if lacking := _missing_topics(engines.publisher):
-                message = f"answers, but lacks {len(lacking)} topics: {', '.join(lacking[:3])}; run scripts/deploy"
-                return Finding(HealthStatus.UNHEALTHY, message, {"missingTopics": lacking})
-            return Finding(HealthStatus.HEALTHY, "answers")
-
-
-def _missing_topics(publisher: Publisher) -> list[str]:
-    """Return the manifest's topics that do not exist. Each look-up has the time that this check has left."""
-    first, *others = manifest().topics
-    known = [publisher.has_topic(first)]  # alone: while the broker is down, only one look-up fails
-    with clock.executor(8, "topics") as threads:
-        lookups = [threads.submit(copy_context().run, publisher.has_topic, topic) for topic in others]
-        known += [lookup.result() for lookup in lookups]
-    return [topic for topic, exists in zip(manifest().topics, known, strict=True) if not exists]
-
-
-def _breakers(engines: CheckedEngines) -> Finding:
-    states = engines.breakers.states()
-    not_closed = ", ".join(f"{name} is {state}" for name, state in states.items() if state != "closed")
-    status = HealthStatus.DEGRADED if not_closed else HealthStatus.HEALTHY
-    return Finding(status, f"{not_closed or 'none is open'} (in this process)", {"breakers": dict(states)})
+                if check.kept_as not in self._runs or not self._runs[check.kept_as].is_current(self._keep_seconds):
+                    self._runs[check.kept_as] = _Run(check)
+            return [self._runs[check.kept_as] for check in checks]

@@ -71,7 +71,8 @@ class Recorder:
     - A batch with a value that the store cannot hold is taken apart, so only that entry is dropped.
     - Memory is bounded: at most `queue_size` executions, and one tally per kind and known name.
 
-    `sample`: the share of successes that are written, from 0 to 1; failures always are. `every`:
+    `sample`: the share of successes that are written, from 0 to 1; failures always are, and successful
+    runs of scheduled functions never: there is one every few seconds, and they are counted. `every`:
     seconds between two writes.
     """
 
@@ -99,7 +100,7 @@ class Recorder:
             self._tallies[key] = self._tallies.get(key, Tally()) + tally
         if self._thread is None:
             self._start()
-        if execution.status == "success" and clock.random() >= self._sample:
+        if execution.status == "success" and (execution.kind == "run" or clock.random() >= self._sample):
             return
         if len(self._queue) < self._queue_size:
             self._queue.append(execution)

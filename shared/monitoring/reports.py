@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _SECONDS = 5.0
 _NEWEST = 100
 _UNFINISHED = (SagaStatus.STARTED, SagaStatus.COMPENSATING, SagaStatus.STUCK)
-_SWEEPS_MISSED = timedelta(minutes=2)  # sweep_sagas runs every minute
+SWEEPS_MISSED = timedelta(minutes=2)  # sweep_sagas runs every minute
 EVENT_TYPES = {one.name: [kind.__name__ for kind in one.event_types] for one in AGGREGATES.values()}
 
 _log = structlog.get_logger()
@@ -65,7 +65,7 @@ class WatchedEngines(Protocol):
 
 def read_saga_backlog(sagas: SagaStore) -> SagaBacklog:
     """Count the stuck sagas, and those whose deadline passed two minutes ago and was not fired."""
-    return sagas.backlog(clock.now() - _SWEEPS_MISSED)
+    return sagas.backlog(clock.now() - SWEEPS_MISSED)
 
 
 def age(since: datetime | None) -> float:

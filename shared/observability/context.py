@@ -12,19 +12,20 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.context import Context as SpanContext
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import Decision, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.observability.error_codes import status_and_code
 from shared.resilience import clock
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from shared.observability.tracing import Tracing
 
 T = TypeVar("T")
 __all__ = ["SpanKind"]  # the kinds of spans, for the callers of `span` and `handling`
@@ -51,8 +52,15 @@ def current() -> Context:
     return _current.get(None) or fresh()
 
 
-def current_or_none() -> Context | None:
-    return _current.get(None)
+def handled() -> Context | None:
+    """Return the context of the request being handled, also after its own work has ended or before it has begun."""
+    return _current.get(None) or _annotations.get({}).get("context")
+
+
+def handled_order() -> str | None:
+    """Return the id of the order that the request being handled is about."""
+    aggregate, _, order_id = str(_annotations.get({}).get("subject") or "").partition("-")
+    return order_id if aggregate == "order" else None
 
 
 def fresh(actor: str = "system") -> Context:
@@ -105,24 +113,21 @@ UNTRACED = f"00-{'1' * 32}-{'1' * 16}-00"
 
 
 _PROPAGATOR = TraceContextTextMapPropagator()
-_provider: TracerProvider | None = None
-_sampler = TraceIdRatioBased(1.0)
+_tracing: "Tracing | None" = None
 
 
-def configure(exporter: SpanExporter | None, ratio: float = 1.0, at_once: bool = False) -> None:
+def configure(exporter: "SpanExporter | None", ratio: float = 1.0, at_once: bool = False) -> None:
     """Export this share of all traces; without an exporter, make no spans. `at_once`: unbatched."""
-    global _provider, _sampler
-    _sampler = TraceIdRatioBased(ratio)
-    if exporter is None:
-        _provider = None
-        return
-    name = os.environ.get("K_SERVICE") or os.environ.get("FUNCTION_TARGET") or "shop"
-    _provider = TracerProvider(ParentBased(_sampler), Resource.create({"service.name": name}), shutdown_on_exit=False)
-    _provider.add_span_processor(SimpleSpanProcessor(exporter) if at_once else BatchSpanProcessor(exporter))
+    global _tracing
+    _tracing = None
+    if exporter:
+        from shared.observability.tracing import Tracing  # the SDK takes a while to import
+
+        _tracing = Tracing(exporter, ratio, at_once)
 
 
 @lru_cache
-def exporter_of_the_environment(project_id: str) -> SpanExporter | None:
+def exporter_of_the_environment(project_id: str) -> "SpanExporter | None":
     """Return the exporter that the environment asks for. Google's takes 0.3 seconds to import."""
     if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -137,8 +142,8 @@ def exporter_of_the_environment(project_id: str) -> SpanExporter | None:
 
 def flush() -> None:
     """Export the ended spans now: Cloud Run takes the CPU away after the response."""
-    if _provider and os.environ.get("K_SERVICE"):
-        _provider.force_flush(timeout_millis=2000)
+    if _tracing and os.environ.get("K_SERVICE"):
+        _tracing.provider.force_flush(timeout_millis=2000)
 
 
 def sampled(received: str | None) -> str | None:
@@ -148,7 +153,7 @@ def sampled(received: str | None) -> str | None:
     context = trace.get_current_span(parent).get_span_context() if parent else None
     if not received or context is None or not context.is_valid:
         return None
-    wanted = _sampler.should_sample(None, context.trace_id, "").decision is Decision.RECORD_AND_SAMPLE
+    wanted = _tracing is None or _tracing.wants(context.trace_id)
     return f"{received[:-2]}{'01' if wanted else '00'}"
 
 
@@ -169,7 +174,7 @@ def span(
 ) -> Iterator[Span]:
     """Make a span below the traceparent `parent`, by default below the current span.
     An error that leaves the block is recorded by its code or type, never by its text."""
-    tracer = _provider.get_tracer("shop") if _provider else NoOpTracer()
+    tracer = _tracing.provider.get_tracer("shop") if _tracing else NoOpTracer()
     with tracer.start_as_current_span(
         name, _parent(parent), kind, attributes, record_exception=False, set_status_on_exception=False
     ) as started:

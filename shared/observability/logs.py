@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +13,7 @@ from urllib.parse import quote
 import structlog
 from structlog.typing import EventDict, Processor
 
-from shared.observability.context import annotations, current_or_none, traceparent, within
+from shared.observability.context import annotations, handled, handled_order, traceparent
 from shared.resilience import clock
 
 _log = structlog.get_logger()
@@ -24,7 +24,7 @@ _TOKEN = re.compile(r"(?i)bearer\s+\S+|\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 def configure(project_id: str) -> None:
     """Configure the process's log lines, also those that libraries write through `logging`."""
-    shared: list[Processor] = [structlog.stdlib.add_log_level, _with_ids, _mask_secrets]
+    shared: list[Processor] = [structlog.stdlib.add_log_level, with_ids, _mask_secrets]
     shared += [structlog.processors.TimeStamper("iso"), structlog.processors.StackInfoRenderer()]
     structlog.configure(
         [*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -52,26 +52,34 @@ def access_line(function: str, method: str, path: str) -> Iterator[None]:
         try:
             yield
         finally:
-            context = annotated.pop("context", None)
             path = quote(path[:200], safe="/@", errors="replace")
             facts = {"function": function, "method": method[:20], "path": path, "status": 500} | annotated
-            milliseconds = round((clock.monotonic() - began) * 1000, 1)
-            with within(context) if context else nullcontext():
-                _log.info("request", **facts, milliseconds=milliseconds)
+            facts.pop("context", None)
+            _log.info("request", **facts, milliseconds=round((clock.monotonic() - began) * 1000, 1))
 
 
 def _rendering(project_id: str) -> list[Processor]:
     if not os.environ.get("K_SERVICE"):
         plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain)]
+        return [with_trace, structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain)]
     cloud = partial(_for_cloud_logging, project_id)
     return [structlog.processors.format_exc_info, cloud, structlog.processors.JSONRenderer(default=str)]
 
 
-def _with_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """Add the ids that tie a line to its request."""
-    if context := current_or_none():
+def with_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
+    """Add the ids that tie a line to its request: correlation id, actor, and the order that it is about."""
+    if context := handled():
         line.update(correlation_id=context.correlation_id, actor=context.actor)
+    if order_id := handled_order():
+        line.setdefault("order", order_id)
+    return line
+
+
+def with_trace(_logger: Any, _method: str, line: EventDict) -> EventDict:
+    """Add the id of the trace, if there is one."""
+    context = handled()
+    if trace := traceparent() or (context.traceparent if context else None):
+        line["trace"] = trace.split("-", 3)[1]
     return line
 
 
@@ -92,7 +100,7 @@ def _for_cloud_logging(project_id: str, _logger: Any, _method: str, line: EventD
     line["function"] = os.environ["K_SERVICE"]
     if exception := line.pop("exception", None):
         line["stack_trace"] = without_secrets(exception)
-    context = current_or_none()
+    context = handled()
     if trace := traceparent() or (context.traceparent if context else None):
         _, trace_id, span_id, _ = trace.split("-", 3)
         line["logging.googleapis.com/trace"] = f"projects/{project_id}/traces/{trace_id}"

@@ -25,7 +25,17 @@ _DOWN = (errors.ServiceUnavailable, errors.RetryError, errors.ResourceExhausted,
 _CONFLICT = (errors.AlreadyExists, errors.FailedPrecondition, errors.NotFound, errors.Aborted)
 
 
-def reconnect_soon() -> None:
+def client(project_id: str) -> firestore.Client:
+    _reconnect_soon()
+    return firestore.Client(project_id)
+
+
+def async_client(project_id: str) -> firestore.AsyncClient:
+    _reconnect_soon()
+    return firestore.AsyncClient(project_id)
+
+
+def _reconnect_soon() -> None:
     """Bound gRPC's pause between two attempts to connect, which grows to two minutes.
 
     Firestore's library has no parameter for the options of its channels, only these lists.

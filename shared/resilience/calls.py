@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from functools import cached_property, lru_cache
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pybreaker
 import structlog
@@ -55,7 +55,11 @@ def time_left(at_most: float) -> float:
 
 
 class BreakerOpen(Unavailable):
-    """The breaker is open, so the dependency was not called."""
+    """The breaker of `dependency` is open, so the dependency was not called."""
+
+    def __init__(self, dependency: str, wait: float) -> None:
+        super().__init__(f"{dependency} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
+        self.dependency = dependency
 
 
 _NEUTRAL = object()
@@ -148,7 +152,7 @@ class Breaker(pybreaker.CircuitBreakerListener):
     def _open(self) -> BreakerOpen:
         waited = (clock.now() - (self._storage.opened_at or clock.now())).total_seconds()
         wait = max(1.0, self._breaker.reset_timeout - waited)
-        return BreakerOpen(f"{self.name} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
+        return BreakerOpen(self.name, wait)
 
 
 class Breakers:
@@ -185,11 +189,10 @@ def attempt_all(what: str, tasks: Mapping[str, Callable[[], int]]) -> int:
 
 
 class SingleFlightCache:
-    """Answers that are computed once for all callers of the same key.
+    """Answers that are computed once for all callers of the same key, who wait for them together.
 
-    Callers that arrive while an answer is being computed wait for it together. The computation
-    belongs to no request: it has neither the deadline nor the trace of the first caller. A failure is
-    raised to the callers that wait for it, logged once and not cached, so the next one starts again.
+    The computation belongs to no request: it has neither the deadline nor the trace of the first
+    caller. A failure is raised to the callers that wait for it, logged once and not cached.
     """
 
     def __init__(self) -> None:
@@ -208,8 +211,7 @@ class SingleFlightCache:
             self._tasks[key] = clock.monotonic(), task
         try:
             async with asyncio.timeout(time_left(_CACHE_WAIT)):
-                answer: T = await asyncio.shield(task)
-                return answer
+                return cast(T, await asyncio.shield(task))
         except TimeoutError as error:
             raise TimedOut(f"{key}: no answer in time") from error
 
@@ -234,10 +236,8 @@ class once(cached_property[T_co]):  # noqa: N801
 
 def awaited(coroutine: Coroutine[Any, Any, T], at_most: float) -> T:
     """Return the coroutine's result to a thread without an event loop. Raise TimeoutError and OutOfTime.
-
     All coroutines run in one loop, because an asynchronous client is bound to the loop of its first
-    use. Not anyio's BlockingPortal: its thread would not come from the clock, and it is no shorter.
-    """
+    use. Not anyio's BlockingPortal: its thread would not come from the clock, and it is no shorter."""
     with _making:
         loop = _loop()
     return asyncio.run_coroutine_threadsafe(coroutine, loop).result(time_left(at_most))

@@ -15,8 +15,9 @@ from pydantic.alias_generators import to_camel
 from shared.auth.identity import without_sign_in
 from shared.auth.permissions import ANONYMOUS, Actor, Permission, Role, require
 from shared.domain.errors import Invalid, ShopError
+from shared.domain.order import ORDER
 from shared.event_store.protocol import Append, EventStore
-from shared.observability.context import Context, SpanKind, fresh, handling
+from shared.observability.context import Context, SpanKind, annotate, fresh, handling
 from shared.resilience import clock
 from shared.resilience.calls import deadline
 from shared.runtime import http
@@ -114,9 +115,13 @@ def _command_function(
             return http.error_response(415, "INVALID_INPUT", message, ("Content-Type",))
         with http.measured(http.COMMANDS, name), _time_limit(request):
             actor = _actor(request)
+            context = _context(request, actor)
+            annotate(context=context)  # the lines about a refusal carry it, too
             require(permission, actor)
-            context, body = _context(request, actor), http.body_of(request, engines().settings.max_body_bytes)
+            body = http.body_of(request, engines().settings.max_body_bytes)
             command = decode_body(body)
+            if order_id := getattr(command, "order_id", None):
+                annotate(subject=ORDER.stream(order_id))
             with handling(context, name, SpanKind.SERVER, {}) as inner:
                 call = Call(actor, inner, fingerprint(name, actor.name, body))
                 return http.json_response(_answer_once(command, call, carry_out))

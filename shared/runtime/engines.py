@@ -1,32 +1,28 @@
 """Everything that a function may use: stores, broker, providers. Each is made when it is first asked for.
 
 The setting PROFILE chooses: `memory` keeps all data in this process, `postgres` all but events and sagas, `engines`
-none. Google's libraries take a second to import, so they are imported where they are used.
+none. An engine's module is imported where the engine is made: a function must not wait for those that it never uses.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from threading import Lock
-
-import httpx
+from typing import TYPE_CHECKING
 
 from shared.config.manifest import SQL_FOLDERS, Database, Subscription, manifest
 from shared.config.settings import Settings, settings
-from shared.dead_letters.memory import MemoryDeadLetters
 from shared.dead_letters.postgres import PostgresDeadLetters
 from shared.dead_letters.protocol import DeadLetters
 from shared.domain.order import ORDER
 from shared.event_store.log import PostgresEventLog
-from shared.event_store.memory import MemoryEventLog, MemoryEventStore
 from shared.event_store.postgres import EVENT_OUTBOX, PostgresEventStore
 from shared.event_store.protocol import EventLog, EventStore, LogEntry
 from shared.event_store.tail import SubscriptionQuota, Tail
-from shared.gateways.providers import HttpProvider, PaymentGateway, ShippingGateway
+from shared.gateways.protocol import PaymentGateway, ShippingGateway
 from shared.gateways.sandbox import Sandbox
-from shared.messaging.memory import Deliver, MemoryBroker, MemoryOutbox, push_over_http
 from shared.messaging.outbox import LEASE_SECONDS, Outbox, PostgresOutbox, Publisher, publish_after_commit
-from shared.monitoring.counts import Counts, MemoryCounts, PostgresCounts
-from shared.monitoring.executions import Executions, MemoryExecutions, PostgresExecutions
+from shared.monitoring.counts import Counts, PostgresCounts
+from shared.monitoring.executions import Executions, PostgresExecutions
 from shared.monitoring.health import Checkup
 from shared.monitoring.recorder import Recorder
 from shared.observability import logs
@@ -35,20 +31,25 @@ from shared.postgres.migrations import missing
 from shared.postgres.pool import Pool, connect, login_token
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
-from shared.read_models.protocol import Queries, ReadModels
+from shared.read_models.protocol import ReadModels
 from shared.resilience.calls import Breakers, SingleFlightCache, once
 from shared.sagas.coordinate import Coordinator
-from shared.sagas.memory import MemorySagaLog, MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.postgres import SAGA_OUTBOX, PostgresSagaLog, PostgresSagaStore
+from shared.sagas.outbox import SAGA_OUTBOX
+from shared.sagas.postgres import PostgresSagaLog, PostgresSagaStore
 from shared.sagas.store import SagaEntry, SagaLog, SagaStore
+
+if TYPE_CHECKING:
+    import httpx
+
+    from shared.messaging.memory import Deliver, MemoryBroker
 
 
 class Engines:
     """`deliver`: how the broker in this process calls a function; over HTTP if None. `subscriptions`: the manifest's."""
 
     def __init__(
-        self, settings: Settings, deliver: Deliver | None = None, subscriptions: Sequence[Subscription] | None = None
+        self, settings: Settings, deliver: "Deliver | None" = None, subscriptions: Sequence[Subscription] | None = None
     ) -> None:
         configure(exporter_of_the_environment(settings.project_id), settings.trace_sample_ratio)
         self.settings, self._deliver, self._subscriptions, self._made = settings, deliver, subscriptions, ExitStack()
@@ -60,14 +61,11 @@ class Engines:
 
     def keep_in_memory(self, lease_seconds: float = LEASE_SECONDS) -> None:
         """Replace the databases of events and sagas by stores in memory, which know each other, so all at once."""
-        outboxes = MemoryOutbox(lease_seconds), MemoryOutbox(lease_seconds)
-        events = MemoryEventStore(outboxes[0], publish_after_commit(outboxes[0], self.publisher))
-        sagas = MemorySagaStore(outboxes[1], publish_after_commit(outboxes[1], self.publisher))
-        dead_letters, executions = MemoryDeadLetters(), MemoryExecutions()
-        self.event_store, self.event_log, self.outboxes = events, MemoryEventLog(events), [*outboxes]
-        self.sagas, self.saga_log, self.dead_letters = sagas, MemorySagaLog(sagas), dead_letters
-        self.executions, self.counts = executions, MemoryCounts(sagas, dead_letters, executions)
-        self.in_memory = [self.memory_models, *outboxes, events, sagas, dead_letters, executions]
+        from shared.runtime.memory import stores_in_memory
+
+        vars(self).update(vars(stores_in_memory(self.publisher, lease_seconds)))
+        stores = self.event_store, self.sagas, self.dead_letters, self.executions
+        self.in_memory = [self.memory_models, *self.outboxes, *stores]
 
     def close(self) -> None:
         """Close what was made, the last first, except asynchronous clients: they end with the loop that used them."""
@@ -125,31 +123,26 @@ class Engines:
 
     @once
     def read_models(self) -> ReadModels:
-        models: ReadModels = self.memory_models
-        if self.settings.profile == "engines":
-            from google.cloud.firestore import Client
+        if self.settings.profile != "engines":
+            return EveryGeneration(self.memory_models, self.pace.known_seconds)
+        from shared.read_models.firestore import FirestoreReadModels, client
 
-            from shared.read_models.firestore import FirestoreReadModels, reconnect_soon
-
-            reconnect_soon()
-            client = self._made.enter_context(closing(Client(self.settings.project_id)))
-            models = FirestoreReadModels(client, self.breakers["Firestore"])
-        return EveryGeneration(models, self.pace.known_seconds)
+        opened = self._made.enter_context(closing(client(self.settings.project_id)))
+        return EveryGeneration(FirestoreReadModels(opened, self.breakers["Firestore"]), self.pace.known_seconds)
 
     @once
     def queries(self) -> LiveGeneration:
-        queries: Queries = self.memory_models
-        if self.settings.profile == "engines":
-            from google.cloud.firestore import AsyncClient
+        if self.settings.profile != "engines":
+            return LiveGeneration(self.memory_models, self.pace.known_seconds)
+        from shared.read_models.firestore import FirestoreQueries, async_client
 
-            from shared.read_models.firestore import FirestoreQueries, reconnect_soon
-
-            reconnect_soon()
-            queries = FirestoreQueries(AsyncClient(self.settings.project_id), self.breakers["Firestore"])
+        queries = FirestoreQueries(async_client(self.settings.project_id), self.breakers["Firestore"])
         return LiveGeneration(queries, self.pace.known_seconds)
 
     @once
-    def broker(self) -> MemoryBroker:
+    def broker(self) -> "MemoryBroker":
+        from shared.messaging.memory import MemoryBroker, push_over_http
+
         subscriptions = manifest().all_subscriptions if self._subscriptions is None else self._subscriptions
         broker = MemoryBroker(subscriptions, self._deliver or push_over_http(self.settings, self.http))
         broker.start()
@@ -157,13 +150,15 @@ class Engines:
 
     @once
     def payments(self) -> PaymentGateway:
-        breaker, authorization = self.breakers["the payment provider"], self.settings.payment_authorization
-        return HttpProvider(self.settings.payment_url, self.http, breaker, authorization)
+        from shared.gateways import providers
+
+        return providers.payments(self.settings, self.http, self.breakers)
 
     @once
     def shipping(self) -> ShippingGateway:
-        breaker, authorization = self.breakers["the shipping provider"], self.settings.shipping_authorization
-        return HttpProvider(self.settings.shipping_url, self.http, breaker, authorization)
+        from shared.gateways import providers
+
+        return providers.shipping(self.settings, self.http, self.breakers)
 
     @once
     def sandbox(self) -> Sandbox:
@@ -191,18 +186,23 @@ class Engines:
         return self._made.enter_context(closing(Recorder(self.executions, self.counts, sample)))
 
     @once
-    def http(self) -> httpx.Client:
+    def http(self) -> "httpx.Client":
+        import httpx
+
         return self._made.enter_context(httpx.Client())
 
     @once
-    def command_http(self) -> httpx.AsyncClient:
-        """The client with which the graphql function calls command functions."""
-        timeout, limits = self.settings.command_timeout_seconds, httpx.Limits(max_connections=100)
-        return httpx.AsyncClient(timeout=timeout, limits=limits)
+    def command_http(self) -> "httpx.AsyncClient":
+        import httpx
+
+        limits, seconds = httpx.Limits(max_connections=100), self.settings.command_timeout_seconds
+        return httpx.AsyncClient(timeout=seconds, limits=limits)
 
     @once
-    def health_http(self) -> httpx.Client:
+    def health_http(self) -> "httpx.Client":
         """The client that asks functions for their health. Such requests are rare, so it keeps no connection open."""
+        import httpx
+
         return self._made.enter_context(httpx.Client(limits=httpx.Limits(max_keepalive_connections=0)))
 
     @once

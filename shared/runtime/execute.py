@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NewType, TypeVar
 
-from pydantic import TypeAdapter
-
 from shared.auth.permissions import Actor
 from shared.domain.aggregate import Ref
 from shared.domain.errors import ConcurrencyError, Conflict
 from shared.domain.order import placement
+from shared.domain.values import adapter
 from shared.event_store.aggregates import Loaded, load, records, snapshot_if_due
 from shared.event_store.protocol import AlreadyRecorded, Append, EventStore, IdempotencyRecord
 from shared.observability.context import Context, current
@@ -26,7 +25,6 @@ T = TypeVar("T")
 Decide = Callable[[Command, Root], Sequence[Any]]
 DecideAmong = Callable[[Command, Root, Sequence[Other]], Sequence[Any]]
 
-_DOCUMENTS: TypeAdapter[Any] = TypeAdapter(Any)
 
 ATTEMPTS = 12
 """Attempts before a conflict is raised as ConcurrencyError: enough for dozens of writers on one stream."""
@@ -163,5 +161,5 @@ def _answer(result: Loaded[Any]) -> Answer:
 def entity(result: Loaded[Any]) -> dict[str, Any]:
     """Return the fields that the read model will have."""
     times = {"created_at": result.created_at.isoformat(), "updated_at": result.updated_at.isoformat()}
-    fields: dict[str, Any] = _DOCUMENTS.dump_python(document(result.state), mode="json")
+    fields: dict[str, Any] = adapter(Any).dump_python(document(result.state), mode="json")
     return fields | times

@@ -16,7 +16,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.auth.identity import refuse_emulator_in_the_cloud, require_caller
 from shared.domain.errors import Forbidden, Invalid, ShopError, Unavailable
-from shared.monitoring.health import Check, Checkup, Finding, HealthStatus, Report, dependencies
+from shared.monitoring.dependencies import dependencies
+from shared.monitoring.health import Check, Checkup, Finding, HealthStatus, Report
 from shared.monitoring.metrics import TEXT, Sample, count, exposition, label_values, observe
 from shared.observability.context import annotate, flush
 from shared.observability.error_codes import status_and_code

@@ -18,13 +18,13 @@ from shared.config.manifest import manifest
 from shared.dead_letters.protocol import describe_error, fingerprint
 from shared.domain.errors import Forbidden, Invalid
 from shared.event_store.aggregates import announced
-from shared.messaging.envelope import SUBJECT, Message, Push, command_from, decode_message, decode_push
+from shared.messaging.envelope import SUBJECT, Message, Push, command_from, decode_message, decode_push, postponed
 from shared.monitoring.recorder import watched
 from shared.observability.context import SpanKind, annotate, caused_by, fresh, handling
 from shared.read_models.documents import Collection, sources_of
 from shared.read_models.project import Projection, project
 from shared.resilience import clock
-from shared.resilience.calls import deadline
+from shared.resilience.calls import BreakerOpen, deadline
 from shared.runtime import http
 from shared.runtime.engines import Engines, engines
 
@@ -73,8 +73,8 @@ def message_subscriber(handle: Callable[[Message, Engines], None]) -> http.HttpF
             return
         with _failures_noted(push, engines):
             message = decode_message(push)
-            annotate(message=message.type, subject=message.subject)
             context = caused_by(message.context, str(message.id))
+            annotate(message=message.type, subject=message.subject, context=context)
             data = {"messageId": push.message.message_id, "type": message.type}
             with (
                 watched(engines.recorder, "delivery", push.subscription_id, context, data) as watch,
@@ -100,23 +100,36 @@ def _about(push: Push, topic: str) -> dict[str, str]:
 @contextmanager
 def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
     """Store why a delivery failed, because Pub/Sub does not tell record_dead_letter, if that takes at most a second.
-    The response neither waits longer nor depends on it."""
+    The response neither waits longer nor depends on it.
+
+    While a breaker is open, store the message itself instead, to be published again when the breaker lets a call
+    through, and acknowledge it: waiting uses up no attempt.
+    """
     try:
         yield
     except Exception as error:
-        failure = describe_error(error)
-        noting = _noting_threads().submit(_note, engines, push, failure)  # without this thread's deadline
+        noting = _noting_threads().submit(_note, engines, push, error)  # without this thread's deadline
         try:
-            noting.result(_NOTING_SECONDS)
+            waits = noting.result(_NOTING_SECONDS)
         except Exception as reason:
             noting.cancel()
-            _log.warning("could not note why a delivery failed", failure=failure, reason=repr(reason))
-        raise
+            waits = False
+            _log.warning("could not note why a delivery failed", failure=describe_error(error), reason=repr(reason))
+        if not waits:
+            raise
 
 
-def _note(engines: Engines, push: Push, failure: str) -> None:
+def _note(engines: Engines, push: Push, error: Exception) -> bool:
+    """Return whether the message waits for a dependency from now on."""
+    about = push.subscription_id, fingerprint(push.message), describe_error(error)
     with deadline(_NOTING_SECONDS):
-        engines.dead_letters.note_failure(push.subscription_id, fingerprint(push.message), failure)
+        if not isinstance(error, BreakerOpen):
+            engines.dead_letters.note_failure(*about)
+            return False
+        engines.dead_letters.note_failure(*about, waits_for=error.dependency)
+        waiting = postponed(decode_message(push), push.subscription_id, error.dependency)
+        engines.sagas.postpone(waiting, error.retry_after)
+        return True
 
 
 @cache
@@ -191,7 +204,8 @@ def run_scheduled(name: str, handle: Callable[[Engines], int]) -> flask.Response
     """Run a scheduled function once, within its time limit, and return `{"done": ...}`."""
     with (
         http.measured(http.RUNS, name),
-        handling(fresh(), name, SpanKind.SERVER, {}),
+        handling(fresh(), name, SpanKind.SERVER, {}) as context,
+        watched(engines().recorder, "run", name, context, {}),
         deadline(engines().settings.handler_timeout_seconds),
     ):
         return http.json_response(f'{{"done": {handle(engines())}}}')

@@ -20,7 +20,7 @@ from shared.domain.errors import ConcurrencyError, NotFound, Rejected
 from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import Message, command_message
-from shared.observability.context import Context, caused_by, current, span, traceparent
+from shared.observability.context import Context, caused_by, current, span, traceparent, within
 from shared.resilience import clock
 from shared.resilience.calls import attempt_all
 from shared.sagas.definition import DeadlinePassed, Progress, Saga, SagaStatus, advance, begin, resume
@@ -153,4 +153,5 @@ class _Run:
         self._coordinator.sagas.save(saga, [*self._history, *sent], self._messages)
         if self._progress.status is SagaStatus.STUCK:
             reason = f"step {self._progress.step} is not undone: {self._progress.reason}"
-            _log.error("a saga is stuck", saga_id=str(self._progress.saga_id), reason=reason)
+            with within(Context(self._correlation_id, str(self._progress.saga_id), "system", self._trace)):
+                _log.error("a saga is stuck", order=str(self._progress.saga_id), reason=reason)

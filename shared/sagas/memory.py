@@ -65,6 +65,9 @@ class MemorySagaStore:
             if entry.message:
                 self.sent[entry.name] = self.sent.get(entry.name, Traffic()) + Traffic(1, 0, now)
 
+    def postpone(self, message: Message, seconds: float) -> None:
+        self._outbox.add([message], seconds)
+
     def due(self, now: datetime, limit: int) -> list[UUID]:
         return [saga_id for deadline, saga_id in sorted(self._deadlines()) if deadline <= now][:limit]
 
@@ -97,6 +100,15 @@ class MemorySagaStore:
     def listed(self, saga_id: UUID) -> ListedSaga | None:
         found = self._sagas.get(saga_id)
         return _without_personal_data(found) if found else None
+
+    def held_up(self, since: datetime, limit: int) -> list[ListedSaga]:
+        def is_held_up(progress: Progress) -> bool:
+            if progress.deadline_at is None:
+                return progress.status is SagaStatus.STUCK
+            return progress.attempts > 1 or progress.deadline_at <= since
+
+        found = [one for one in self._sagas.copy().values() if is_held_up(one.saga.progress)]
+        return [_without_personal_data(one) for one in sorted(found, key=lambda one: one.updated_at)[:limit]]
 
     def extent(self) -> SagaExtent:
         sagas = self._sagas.copy().values()

@@ -16,8 +16,8 @@ from psycopg.rows import TupleRow
 from shared.domain.errors import ConcurrencyError
 from shared.domain.values import adapter
 from shared.event_store.protocol import Checkpoint, Moment
-from shared.messaging.envelope import Message, decode_stored, encode_stored
-from shared.messaging.outbox import LEASE_SECONDS, AfterCommit, OutboxTable, Traffic
+from shared.messaging.envelope import Message, encode_stored
+from shared.messaging.outbox import LEASE_SECONDS, AfterCommit, Traffic
 from shared.postgres.pool import Pool
 from shared.resilience import clock
 from shared.sagas.definition import Progress, SagaStatus
@@ -36,6 +36,22 @@ SELECT type, progress, version, correlation_id, created_at, updated_at, (
     SELECT {_SHOWN} FROM saga_history p WHERE p.saga_id = s.id
 )
 """  # noqa: S608 - built of constants only
+# Three selections by an index each: OR would read all sagas that have not ended.
+HELD_UP: LiteralString = f"""
+{_LISTED} FROM sagas s WHERE id IN (
+    (SELECT id FROM sagas WHERE status = 'STUCK' LIMIT %(limit)s)
+    UNION ALL (SELECT id FROM sagas WHERE deadline_at <= %(since)s ORDER BY deadline_at LIMIT %(limit)s)
+    UNION ALL (
+        SELECT id FROM sagas WHERE deadline_at IS NOT NULL AND (progress ->> 'attempts')::integer > 1
+        ORDER BY updated_at LIMIT %(limit)s
+    )
+)
+ORDER BY updated_at, id LIMIT %(limit)s
+"""  # noqa: S608 - built of constants only
+_POSTPONE = """
+INSERT INTO saga_outbox (id, topic, message, leased_until)
+VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))
+"""
 _FORGET = """
 DELETE FROM saga_history WHERE (saga_id, version, entry) IN (
     SELECT saga_id, h.version, entry FROM saga_history h JOIN sagas s ON s.id = saga_id
@@ -71,6 +87,10 @@ class PostgresSagaStore:
         if self._after_commit:
             self._after_commit(messages)
 
+    def postpone(self, message: Message, seconds: float) -> None:
+        with self._pool.use("the saga store") as connection:
+            connection.execute(_POSTPONE, (message.id, message.topic, encode_stored(message), seconds))
+
     def due(self, now: datetime, limit: int) -> list[UUID]:
         query: LiteralString = "SELECT id FROM sagas WHERE deadline_at <= %(now)s ORDER BY deadline_at LIMIT %(limit)s"
         return [row[0] for row in _rows(self._pool, query, now=now, limit=limit)]
@@ -96,6 +116,9 @@ class PostgresSagaStore:
     def listed(self, saga_id: UUID) -> ListedSaga | None:
         query: LiteralString = f"{_LISTED} FROM sagas s WHERE id = %(id)s"
         return next(map(_listed_saga, _rows(self._pool, query, id=saga_id)), None)
+
+    def held_up(self, since: datetime, limit: int) -> list[ListedSaga]:
+        return list(map(_listed_saga, _rows(self._pool, HELD_UP, since=since, limit=limit)))
 
     def forget_histories(self, before: datetime, limit: int) -> int:
         """Keep entries whose commands are not yet counted."""
@@ -218,18 +241,3 @@ def _entry(row: TupleRow) -> SagaEntry:
     """Read a row of _ENTRY, and on the last entry of a version the columns of the saga after it."""
     saga = _listed_saga(row[9:]) if len(row) > 9 and row[10] is not None else None
     return SagaEntry(Checkpoint(*row[:3]), row[3], row[4], HistoryEntry(*row[5:9]), saga)
-
-
-# The lease is a short transaction of its own: a long one would hold back the readers of the log.
-SAGA_OUTBOX = OutboxTable(
-    claim="""
-UPDATE saga_outbox SET leased_until = clock_timestamp() + make_interval(secs => %s)
-WHERE id IN (
-    SELECT id FROM saga_outbox WHERE leased_until < clock_timestamp() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-)
-RETURNING message
-""",
-    delete="DELETE FROM saga_outbox WHERE id = ANY(%s)",
-    backlog="SELECT count(*), min((message ->> 'time')::timestamptz) FROM saga_outbox",
-    message=lambda row: decode_stored(row[0]),
-)

@@ -103,6 +103,9 @@ class SagaStore(Protocol):
         Raise ConcurrencyError when another process has saved that version.
         """
 
+    def postpone(self, message: Message, seconds: float) -> None:
+        """Store a message in the saga outbox, to be published by relay_outbox after `seconds`."""
+
     def due(self, now: datetime, limit: int) -> list[UUID]:
         """Return the sagas whose deadline has passed, longest overdue first."""
 
@@ -117,6 +120,13 @@ class SagaStore(Protocol):
     def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]: ...
 
     def listed(self, saga_id: UUID) -> ListedSaga | None: ...
+
+    def held_up(self, since: datetime, limit: int) -> list[ListedSaga]:
+        """Return the sagas that do not go on as they should, those first that moved longest ago.
+
+        These are stuck, or have sent their command again, or have a deadline that passed at `since` or
+        before and was not fired.
+        """
 
     def forget_histories(self, before: datetime, limit: int) -> int:
         """Delete history entries of sagas that ended before a moment and return how many.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.api.resolvers.orders import TimelineEntry, in_causal_order
+from shared.api.resolvers.timeline import TimelineEntry, in_causal_order
 from shared.monitoring.executions import Execution, ExecutionFilter
 from tests.callers import NOBODY, personal, signed_in
 from tests.shop_in_memory import Json, ShopInMemory

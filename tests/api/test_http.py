@@ -640,7 +640,7 @@ def test_a_null_line_is_refused(shop: ShopInMemory, line: str) -> None:
 
 
 def test_variables_with_the_types_of_the_contract_are_accepted(shop: ShopInMemory) -> None:
-    """The list of lines is `[OrderItemInput]!`, so a line may be null."""
+    """The contract's list of lines is `[OrderItemInput]!`; the schema's elements are not null."""
     query = """mutation ($user: String!, $items: [OrderItemInput]!) {
       createOrder(input: {userId: $user, items: $items}) { success } }"""
     line = {"productId": shop.new_product(), "productName": "Tea", "quantity": 1, "unitPrice": "500"}

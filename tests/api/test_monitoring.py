@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
 from shared.api.resolvers import health as health_resolvers
-from shared.api.resolvers.statistics import size_of
+from shared.api.resolvers.memory import size_of
 from shared.config.manifest import manifest
 from shared.config.settings import Settings
 from shared.dead_letters.protocol import decode_dead_letter
@@ -42,7 +42,7 @@ SERVICE = """query ($name: String!) { serviceHealth(serviceName: $name) {
 MEMORY = "{ memoryInfo { totalMb processMb binaryMb etsMb processCount portCount } }"
 CHECKS = [
     *("event_store", "command_database", "firestore", "pubsub", "breakers"),
-    *("event_outbox", "saga_outbox", "sagas", "dead_letters", "event_log", "read_models"),
+    *("event_outbox", "saga_outbox", "sagas", "dead_letters", "providers", "event_log", "read_models"),
 ]
 STORES = [name for name in CHECKS[2:] if name not in ("breakers", "event_log", "read_models")]
 """The checks that read one store; the last two of CHECKS both read the event log."""
@@ -156,17 +156,17 @@ def test_a_read_model_that_is_ahead_of_the_event_store_makes_the_shop_unhealthy(
     found = check(shop, "read_models")
     assert found["status"] == "UNHEALTHY"
     assert "read model products is ahead of the event store by 3 events: restore" in found["message"]
-    assert found["details"] == {"ahead": {"categories": 0, "products": 3, "orders": 0}}
+    assert found["details"]["ahead"] == {"categories": 0, "products": 3, "orders": 0}
 
 
 def test_an_open_breaker_is_named(shop: ShopInMemory) -> None:
-    breaker = shop.engines.breakers["the payment provider"]
+    breaker = shop.engines.breakers["create_order"]
     for _ in range(shop.engines.settings.breaker_fail_max):
         with pytest.raises(Unavailable), breaker.guard():
             raise Unavailable("down")
     found = check(shop, "breakers")
-    assert (found["status"], found["details"]) == ("DEGRADED", {"breakers": {"the payment provider": "open"}})
-    assert "the payment provider is open" in found["message"] and "this process" in found["message"]
+    assert (found["status"], found["details"]) == ("DEGRADED", {"breakers": {"create_order": "open"}})
+    assert "create_order is open" in found["message"] and "this process" in found["message"]
 
 
 def fail(*_: object) -> NoReturn:
@@ -181,7 +181,8 @@ def break_down(shop: ShopInMemory, name: str, call: Callable[..., Any]) -> None:
         for check, outbox in zip(outboxes, engines.outboxes, strict=True)
     ]
     methods = {"firestore": "update", "pubsub": "has_topic", "sagas": "backlog", "dead_letters": "pending"}
-    attributes = {"firestore": "read_models", "pubsub": "publisher"}
+    methods |= {"providers": "open_breakers"}
+    attributes = {"firestore": "read_models", "pubsub": "publisher", "providers": "dead_letters"}
     if name in methods:
         attribute = attributes.get(name, name)
         setattr(engines, attribute, with_methods(getattr(engines, attribute), **{methods[name]: call}))

@@ -48,6 +48,7 @@ EXPECTED: Mapping[str, Mapping[str, str | None]] = {
     "retryDeadLetter": ADMINS_ONLY,
     "retryDeadLetters": ADMINS_ONLY,
     "discardDeadLetter": ADMINS_ONLY,
+    "discardDeadLetters": ADMINS_ONLY,
     "retrySaga": ADMINS_ONLY,
     "rebuildProjection": ADMINS_ONLY,
     "switchProjection": ADMINS_ONLY,
@@ -57,6 +58,7 @@ ADMINISTRATION = {
     "retryDeadLetter": "retry_dead_letters",
     "retryDeadLetters": "retry_dead_letters",
     "discardDeadLetter": "discard_dead_letter",
+    "discardDeadLetters": "discard_dead_letter",
     "retrySaga": "retry_saga",
     "rebuildProjection": "rebuild_projection",
     "switchProjection": "rebuild_projection",
@@ -130,6 +132,7 @@ def request(shop: ShopInMemory, mutation: str) -> str:
         "retryDeadLetter": f'(id: "{letter(shop)}") {{ id }}',
         "retryDeadLetters": " { retried }",
         "discardDeadLetter": f'(id: "{letter(shop)}", reason: "test") {{ id }}',
+        "discardDeadLetters": '(reason: "test") { discarded }',
         "rebuildProjection": '(name: "project_products") { name }',
         "switchProjection": f'(name: "{with_two_generations(shop)}", to: 2) {{ name }}',
         "dropProjectionGeneration": f'(name: "{with_two_generations(shop)}") {{ name }}',
@@ -299,7 +302,8 @@ def test_no_answer_holds_what_masking_hides(shop: ShopInMemory, actor: str) -> N
     root = schema().query_type
     assert root is not None
     for name, field in root.fields.items():
-        values = {"id": order_id, "aggregateId": order_id, "userId": "x", "searchTerm": "tea", "serviceName": "graphql"}
+        values = {"id": order_id, "aggregateId": order_id, "orderId": order_id, "userId": "x", "searchTerm": "tea"}
+        values["serviceName"] = "graphql"
         needed = [f'{key}: "{values[key]}"' for key, given in field.args.items() if is_required_argument(given)]
         arguments = f"({', '.join(needed)})" if needed else ""
         text = json.dumps(shop.graphql(f"{{ {name}{arguments} {selection(field.type)} }}", headers=ACTORS[actor]))

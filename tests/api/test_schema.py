@@ -131,6 +131,7 @@ def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
     for name, field in schema.query_type.fields.items():
         values = {
             "id": ids.get(name),
+            "orderId": order,
             "aggregateId": order,
             "userId": "ann",
             "searchTerm": "tea",
@@ -139,7 +140,8 @@ def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
         needed = [f'{key}: "{values[key]}"' for key, argument in field.args.items() if is_required_argument(argument)]
         arguments = f"({', '.join(needed)})" if needed else ""
         shop.graphql(f"{{ {name}{arguments} {selection(field.type)} }}")
-    for call in (f'cancelOrder(id: "{failed}")', f'deleteCategory(id: "{category}")', "retryDeadLetters"):
+    discard = 'discardDeadLetters(reason: "test")'
+    for call in (f'cancelOrder(id: "{failed}")', f'deleteCategory(id: "{category}")', "retryDeadLetters", discard):
         shop.graphql(f"mutation {{ {call} {selection(schema.mutation_type.fields[call.partition('(')[0]].type)} }}")
 
 

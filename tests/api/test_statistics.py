@@ -31,10 +31,10 @@ from tests.stand_ins import with_methods
 from tests.streams import Stream, concurrent, going_on, in_thread, opened, with_settings
 
 STATISTICS = """{ systemStatistics {
-    eventStore { totalRecords lastUpdated records { name count } }
-    commandDb { totalRecords lastUpdated records { name count } }
-    queryDb { categories products orders lastUpdated }
-    sagas { active completed failed compensated total } } }"""
+    eventStore { totalRecords lastUpdated records { name count } error }
+    commandDb { totalRecords lastUpdated records { name count } error }
+    queryDb { categories products orders lastUpdated error }
+    sagas { active completed failed compensated total error } } }"""
 PROJECTIONS = """{ projectionStatus { name readModel status position lagEvents lagSeconds aheadEvents processedCount
     lastProcessedAt deliveries failedDeliveries deadLetters lastError lastErrorAt } }"""
 _DASHBOARD = """totalEvents eventsPerMinute activeSagas totalCommands totalQueries systemHealth errorRate
@@ -77,12 +77,12 @@ def order(shop: ShopInMemory, product: str, headers: Mapping[str, str] | None = 
 
 
 def test_a_new_shop_holds_nothing(shop: ShopInMemory) -> None:
-    nothing: Json = {"totalRecords": 0, "lastUpdated": None, "records": []}
+    nothing: Json = {"totalRecords": 0, "lastUpdated": None, "records": [], "error": None}
     assert system(shop) == {
         "eventStore": nothing,
         "commandDb": nothing,
-        "queryDb": {"categories": 0, "products": 0, "orders": 0, "lastUpdated": None},
-        "sagas": {"active": 0, "completed": 0, "failed": 0, "compensated": 0, "total": 0},
+        "queryDb": {"categories": 0, "products": 0, "orders": 0, "lastUpdated": None, "error": None},
+        "sagas": {"active": 0, "completed": 0, "failed": 0, "compensated": 0, "total": 0, "error": None},
     }
 
 
@@ -116,7 +116,8 @@ def test_sagas_are_counted_by_status(shop: ShopInMemory) -> None:
     shop.settle()
     for status in (SagaStatus.STARTED, SagaStatus.COMPENSATING, SagaStatus.STUCK):
         shop.engines.sagas.save(StoredSaga("OrderSaga", Progress(uuid7(), status), 0, "c"), [], [])
-    assert system(shop)["sagas"] == {"active": 3, "completed": 1, "failed": 3, "compensated": 2, "total": 7}
+    numbers = {"active": 3, "completed": 1, "failed": 3, "compensated": 2, "total": 7}
+    assert system(shop)["sagas"] == {**numbers, "error": None}
 
 
 @pytest.mark.parametrize("query", [STATISTICS, PROJECTIONS, DASHBOARD])
@@ -124,7 +125,42 @@ def test_anonymous_callers_may_read_the_statistics(shop: ShopInMemory, query: st
     assert "errors" not in as_nobody(shop, query).json()
 
 
-@pytest.mark.parametrize("query", [STATISTICS, PROJECTIONS, DASHBOARD])
+@pytest.mark.parametrize(
+    ("store", "parts"),
+    [
+        ("event_log.counts", {"eventStore"}),
+        ("counts.records", {"commandDb", "sagas"}),
+        ("queries.extent", {"queryDb"}),
+        ("counts.executions", set()),
+    ],
+)
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_store_that_does_not_answer_leaves_the_other_statistics_as_they_are(
+    shop: ShopInMemory, hang: Callable[..., Any], store: str, parts: set[str], hangs: bool
+) -> None:
+    shop.new_product()
+    shop.settle()
+    shop.engines.recorder.flush()
+    known = system(shop)
+    assert known["eventStore"]["totalRecords"] == 2 and known["queryDb"]["products"] == 1
+    shop.new_product()
+    shop.settle()
+
+    async def hang_too(*_: object) -> None:
+        await asyncio.sleep(60)
+
+    of_queries = store.startswith("queries.")
+    broken = (hang_too if of_queries else hang) if hangs else (down_too if of_queries else down)
+    with method_replaced(shop, store, broken):
+        found = system(shop)
+    assert {name for name, part in found.items() if part["error"]} == parts
+    for name in parts:
+        assert found[name] == known[name] | {"error": "no answer in time" if hangs else "down"}
+    if "eventStore" not in parts:
+        assert found["eventStore"]["totalRecords"] == 4
+
+
+@pytest.mark.parametrize("query", [PROJECTIONS, DASHBOARD])
 @pytest.mark.parametrize("store", ["event_log.counts", "counts.executions", "counts.records", "queries.extent"])
 def test_a_store_that_is_down_is_an_error_and_not_a_number(shop: ShopInMemory, query: str, store: str) -> None:
     with method_replaced(shop, store, down_too if store.startswith("queries.") else down):
@@ -134,7 +170,7 @@ def test_a_store_that_is_down_is_an_error_and_not_a_number(shop: ShopInMemory, q
         assert answer["data"] in (None, {"projectionStatus": None})
     else:  # it needs nothing of that
         assert (query, store) in {
-            (STATISTICS, "counts.executions"), (PROJECTIONS, "counts.records"), (DASHBOARD, "queries.extent")
+            (PROJECTIONS, "counts.records"), (DASHBOARD, "queries.extent")
         }  # fmt: skip
     shop.ask(query)
 

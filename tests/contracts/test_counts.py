@@ -19,19 +19,9 @@ from shared.event_store.log import PostgresEventLog
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord
 from shared.messaging.envelope import Push, PushedMessage
-from shared.monitoring.counts import (
-    EVER,
-    LATELY,
-    RECORDS,
-    Batch,
-    Counts,
-    MemoryCounts,
-    PostgresCounts,
-    RecordTotals,
-    Tallies,
-    Tally,
-)
-from shared.monitoring.executions import Execution, Executions, Kind, MemoryExecutions, PostgresExecutions
+from shared.monitoring.counts import EVER, LATELY, RECORDS, Batch, Counts, PostgresCounts, RecordTotals, Tallies, Tally
+from shared.monitoring.executions import Execution, Executions, Kind, PostgresExecutions
+from shared.monitoring.memory import MemoryCounts, MemoryExecutions
 from shared.monitoring.recorder import Recorder
 from shared.observability.context import fresh
 from shared.postgres.migrations import migrate

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
+from shared.dead_letters.failures import Failure, Trouble
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.dead_letters.postgres import TROUBLES, PostgresDeadLetters
 from shared.dead_letters.protocol import (
@@ -20,10 +21,10 @@ from shared.dead_letters.protocol import (
     DeadLetters,
     LetterDelivery,
     LetterFilter,
-    Trouble,
     decode_dead_letter,
     describe_error,
     fingerprint,
+    fingerprint_of,
     original_attributes,
 )
 from shared.messaging.envelope import ONLY_FOR, ForSubscription, Push, PushedMessage, decode_push
@@ -367,3 +368,70 @@ def looked_at(plan: dict[str, Any]) -> float:
     own = plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0))
     inner = sum(looked_at(child) for child in plan.get("Plans", ()))
     return float(inner + (own if plan.get("Relation Name") in ("delivery_failures", "dead_letters") else 0))
+
+
+def test_the_first_error_is_kept_beside_the_last(letters: DeadLetters) -> None:
+    delivery = decode_dead_letter(pushed(ours(**{"ce-id": "m1"})), "order-events")
+    for error in ("no route", "no price", "no stock"):
+        letters.note_failure(SOURCE, delivery.fingerprint, error)
+    letters.record(delivery)
+    letter = letters.load(delivery.letter.id)
+    assert letter and (letter.first_error, letter.error) == ("no route", "no stock")
+
+
+def test_waiting_for_a_breaker_is_no_attempt_and_keeps_the_error(letters: DeadLetters) -> None:
+    def noted() -> Failure:
+        return letters.failures([(SOURCE, "m1")])[SOURCE, "m1"]
+
+    letters.note_failure(SOURCE, fingerprint_of("m1"), "the provider keeps failing", waits_for="the provider")
+    assert (noted().attempts, noted().waits_for) == (0, "the provider")
+    letters.note_failure(SOURCE, fingerprint_of("m1"), "no answer")
+    assert (noted().attempts, noted().error, noted().first_error, noted().waits_for) == (
+        1,
+        "no answer",
+        "no answer",
+        None,
+    )
+    letters.note_failure(SOURCE, fingerprint_of("m1"), "the provider keeps failing", waits_for="the provider")
+    assert (noted().attempts, noted().error, noted().waits_for) == (1, "no answer", "the provider")
+    (waiting,) = letters.open_breakers(NOW)
+    assert (waiting.dependency, waiting.subscription, waiting.messages, waiting.error) == (
+        "the provider",
+        SOURCE,
+        1,
+        "no answer",
+    )
+    assert letters.open_breakers(ALWAYS) == []
+
+
+def test_the_failure_of_a_dead_letter_names_the_letter_while_it_is_pending(letters: DeadLetters) -> None:
+    delivery = decode_dead_letter(pushed(ours(**{"ce-id": "m1"})), "order-events")
+    letters.note_failure(SOURCE, delivery.fingerprint, "no route")
+    letters.record(delivery)
+    message_id = delivery.letter.attributes.get("ce-id", "m1")
+    (failure,) = letters.failures([(SOURCE, message_id), (SOURCE, "unknown")]).values()
+    assert (failure.letter, failure.error, failure.attempts) == (
+        delivery.letter.id,
+        "no route",
+        delivery.letter.attempts,
+    )
+    letters.discard(delivery.letter.id, "not needed", "ann")
+    assert letters.failures([(SOURCE, message_id)]) == {}
+
+
+def test_pending_letters_are_counted_by_their_source(letters: DeadLetters) -> None:
+    for name, source in (("m1", SOURCE), ("m2", SOURCE), ("m3", "a.b")):
+        letters.record(decode_dead_letter(pushed(ours(**{"ce-id": name}), source=source), "order-events"))
+    first, second = letters.pending_by_source()
+    assert (first.source, first.number, second.source, second.number) == ("a.b", 1, SOURCE, 2)
+    assert second.since <= datetime.now(UTC)
+
+
+def test_the_oldest_letters_are_discarded_up_to_a_limit_with_the_reason(letters: DeadLetters) -> None:
+    for name in ("m1", "m2", "m3"):
+        letters.record(decode_dead_letter(pushed(ours(**{"ce-id": name})), "order-events"))
+    assert letters.discard_oldest(2, SOURCE, "rebuilt", "ann") == 2
+    assert letters.discard_oldest(9, "another", "rebuilt", "ann") == 0
+    assert letters.pending(SOURCE) == 1
+    discarded = letters.latest(9, 0, "DISCARDED")
+    assert {(one.history[-1].by, one.history[-1].reason) for one in discarded} == {("ann", "rebuilt")}

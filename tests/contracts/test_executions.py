@@ -13,8 +13,9 @@ import pytest
 from shared.config.settings import Settings
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.domain.errors import TimedOut, Unavailable
-from shared.monitoring.counts import MemoryCounts, PostgresCounts
-from shared.monitoring.executions import Execution, ExecutionFilter, Executions, MemoryExecutions, PostgresExecutions
+from shared.monitoring.counts import PostgresCounts
+from shared.monitoring.executions import Execution, ExecutionFilter, Executions, PostgresExecutions
+from shared.monitoring.memory import MemoryCounts, MemoryExecutions
 from shared.monitoring.metrics import exposition
 from shared.monitoring.recorder import Recorder
 from shared.postgres.pool import Pool

@@ -27,7 +27,7 @@ from shared.config.settings import Settings, service_name
 from shared.domain.errors import Unavailable
 from shared.event_store.log import PostgresEventLog
 from shared.messaging.envelope import Publishable
-from shared.monitoring.health import dependencies
+from shared.monitoring.dependencies import dependencies
 from shared.postgres.pool import connect
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
@@ -318,7 +318,7 @@ def questions(shop: Shop, servers: Servers) -> None:
 def given(name: str, field: GraphQLField, ids: dict[str, Any]) -> str:
     """Return the required arguments with values."""
     values = {"id": ids.get(name, uuid7()), "userId": "ann", "searchTerm": "tea", "serviceName": "graphql"}
-    values["aggregateId"] = ids["order"]
+    values["aggregateId"] = values["orderId"] = ids["order"]
     needed = [name for name, argument in field.args.items() if str(argument.type).endswith("!")]
     arguments = ", ".join(f'{name}: "{values[name]}"' for name in needed)
     return f"({arguments})" if needed else ""
@@ -360,12 +360,13 @@ MAY_WRITE: dict[str, dict[str, set[str]]] = {
     "create_order": {
         "event_store": {*APPENDS, *ANSWERS, "placements INSERT", "placements UPDATE", "placements DELETE"}
     },
-    "project_orders": {"event_store": set(), "command_database": EVERYWHERE},
-    "process_payment": {"event_store": APPENDS, "command_database": EVERYWHERE},
+    "project_orders": {"event_store": set(), "command_database": {*EVERYWHERE, "saga_outbox INSERT"}},
+    "process_payment": {"event_store": APPENDS, "command_database": {*EVERYWHERE, "saga_outbox INSERT"}},
     "order_saga": {
         "event_store": set(),
         "command_database": {
             *EVERYWHERE, "sagas INSERT", "sagas UPDATE", "saga_history INSERT",
+            "dead_letters UPDATE", "dead_letter_history INSERT",
             "saga_outbox INSERT", "saga_outbox DELETE", "outbox INSERT", "outbox DELETE",
         },
     },
@@ -382,15 +383,17 @@ MAY_WRITE: dict[str, dict[str, set[str]]] = {
         "event_store": {"idempotency DELETE"},
         "command_database": {
             "dead_letters DELETE", "delivery_failures DELETE", "saga_history DELETE", "executions DELETE",
-            "execution_counts DELETE", "execution_counters DELETE",
+            "execution_counts DELETE", "execution_counters DELETE", "executions INSERT",
         },
     },
     "relay_outbox": {
         "event_store": {"event_outbox UPDATE", "event_outbox DELETE", "outbox UPDATE", "outbox DELETE"},
-        "command_database": {"saga_outbox UPDATE", "saga_outbox DELETE", "outbox UPDATE", "outbox DELETE"},
+        "command_database": {
+            "saga_outbox UPDATE", "saga_outbox DELETE", "outbox UPDATE", "outbox DELETE", "executions INSERT",
+        },
     },
-    "report_metrics": {"event_store": set(), "command_database": set()},
-    "continue_rebuilds": {"event_store": set()},
+    "report_metrics": {"event_store": set(), "command_database": {"executions INSERT"}},
+    "continue_rebuilds": {"event_store": set(), "command_database": {"executions INSERT"}},
 }  # fmt: skip
 
 

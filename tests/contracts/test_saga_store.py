@@ -17,7 +17,8 @@ from shared.observability.context import Context
 from shared.postgres.pool import Pool
 from shared.sagas.definition import SagaStatus
 from shared.sagas.memory import MemorySagaStore
-from shared.sagas.postgres import COUNTS, SAGA_OUTBOX, PostgresSagaStore
+from shared.sagas.outbox import SAGA_OUTBOX
+from shared.sagas.postgres import COUNTS, PostgresSagaStore
 from shared.sagas.store import HistoryEntry, SagaBacklog, SagaCount, Sagas, SagaStore, StoredSaga
 from tests.new_saga import NOW, new_saga
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import psutil
 
+from scripts.local.processes import WITH_PARENT
 from scripts.local.token import emulator_token
 from shared.config.manifest import ROOT
 from tests.conftest import free_port
@@ -111,7 +112,16 @@ class RunningShop(Client):
 
     def __init__(self, data: Path, *options: str, port: int | None = None, **environment: str) -> None:
         self.port = port or free_port(8)
-        command = [sys.executable, "-m", "scripts.local.dev", f"--port={self.port}", f"--data={data}", *options]
+        # The shop stops with the test run, also when a test fails before it closes the shop.
+        command = [
+            *WITH_PARENT,
+            sys.executable,
+            "-m",
+            "scripts.local.dev",
+            f"--port={self.port}",
+            f"--data={data}",
+            *options,
+        ]
         self._output = data.with_suffix(".out")
         self._output.parent.mkdir(parents=True, exist_ok=True)
         with self._output.open("wb") as output:

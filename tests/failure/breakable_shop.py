@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -20,7 +21,7 @@ from scripts.local.emulators import Emulators, start_postgres
 from scripts.local.ports import Ports
 from scripts.local.processes import CannotStart, Processes
 from scripts.local.token import ADMIN_EMAIL, PROJECT
-from scripts.local.topology import create_topology, patient
+from scripts.local.topology import create_topology
 from shared.config.manifest import SQL_FOLDERS, manifest
 from shared.postgres.migrations import migrate
 from tests.conftest import free_port
@@ -120,7 +121,10 @@ class BreakableShop(Client):
         patch.setenv("PUBSUB_EMULATOR_HOST", self.pubsub)
         patch.setenv("FIRESTORE_EMULATOR_HOST", self.firestore)
         create_topology(
-            PROJECT, patient(manifest().all_subscriptions), lambda one: f"{self.ports.url(one.service)}/{one.endpoint}"
+            PROJECT,
+            # The emulator has no backoff: an outage of half a minute would use up the attempts of nine.
+            [replace(one, max_attempts=60) for one in manifest().all_subscriptions],
+            lambda one: f"{self.ports.url(one.service)}/{one.endpoint}",
         )
         self._break("Pub/Sub", self.pubsub)
         self._break("Firestore", self.firestore)

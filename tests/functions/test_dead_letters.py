@@ -16,7 +16,7 @@ from scripts.local.token import emulator_token
 from shared.config.manifest import Subscription
 from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
-from shared.gateways.providers import PaymentGateway
+from shared.gateways.protocol import PaymentGateway
 from shared.messaging.envelope import ONLY_FOR
 from shared.messaging.outbox import Publisher
 from shared.read_models.protocol import ReadModels

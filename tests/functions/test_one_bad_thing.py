@@ -77,6 +77,9 @@ class LeasedOutbox:
     def backlog(self) -> Backlog:
         return Backlog(len(self._left), min((message.time for message in self._left), default=None))
 
+    def about(self, subject: str) -> list[Message]:
+        return [message for message in self._left if message.subject == subject]
+
 
 @pytest.mark.parametrize("error", [Unavailable("down"), RuntimeError("a bug"), ValueError("too large")])
 def test_committed_events_stay_when_publishing_fails(error: Exception) -> None:

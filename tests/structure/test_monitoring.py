@@ -8,6 +8,7 @@ import yaml
 from graphql import build_schema, parse, validate
 
 from scripts.local.bench_soak import Reading, growth
+from scripts.local.readme import MONITORING_PAGE
 from shared.config.manifest import ROOT, manifest
 from shared.monitoring.metrics import Metric, metrics
 
@@ -69,6 +70,16 @@ def test_queries_in_alerts_are_valid(file: Path) -> None:
     assert asked
     for query in asked:
         assert validate(schema, parse(query)) == [], query
+
+
+def test_each_symptom_of_the_page_has_a_valid_graphql_query() -> None:
+    schema, page = build_schema((ROOT / "schema.graphql").read_text()), MONITORING_PAGE.read_text()
+    section = page.partition("\n## What to look at")[2].partition("\n## ")[0]
+    rows = [row.split(" | ")[2] for row in section.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) >= 13
+    for cell in rows:
+        (query,) = re.findall("`([^`]+)`", cell)
+        assert validate(schema, parse(query.replace("{ … }", "{ whatToDo }"))) == [], query
 
 
 @pytest.mark.parametrize("file", ALERTS, ids=lambda file: file.name)

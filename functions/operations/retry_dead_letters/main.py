@@ -3,7 +3,8 @@
 from uuid import UUID
 
 from shared.config.manifest import manifest
-from shared.dead_letters.protocol import LetterFilter, RetryDeadLetters, refuse
+from shared.dead_letters.commands import RetryDeadLetters, refuse
+from shared.dead_letters.protocol import LetterFilter
 from shared.domain.errors import ConcurrencyError, Rejected
 from shared.resilience import clock
 from shared.runtime.command import admin_command

@@ -6,7 +6,7 @@ from shared.domain import fulfilment
 from shared.domain.commands import ProcessPayment
 from shared.domain.order import ORDER
 from shared.event_store.aggregates import load
-from shared.gateways.providers import Accepted, Declined, Unreadable
+from shared.gateways.protocol import Accepted, Declined, Unreadable
 from shared.runtime.engines import Engines
 from shared.runtime.execute import execute_step
 from shared.runtime.push_functions import saga_step

@@ -6,7 +6,8 @@ from typing import Any
 
 from shared.api.command_client import CommandMutation
 from shared.api.context import Info, Number, Resolvers, Text
-from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, existing, limit_of, search, state_at, uuid
+from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, limit_of, search, state_at, uuid
+from shared.api.resolvers.visible import visible
 from shared.auth.permissions import Permission
 from shared.domain.category import CATEGORY
 from shared.read_models.protocol import Fields
@@ -17,7 +18,8 @@ SORT_FIELDS = {"name": "name", "createdAt": "created_at", "updatedAt": "updated_
 async def category(_: Any, info: Info, id: str, asOf: datetime | None = None) -> Fields:
     if asOf is not None:
         return await state_at(info, CATEGORY, id, asOf)
-    return existing(await info.context.loaders.categories.load(uuid(id, "id")), "category", id)
+    key = uuid(id, "id")
+    return await visible(info, await info.context.loaders.categories.load(key), CATEGORY, key)
 
 
 async def categories(_: Any, info: Info, sortBy: Text, sortOrder: Text, **page: Number) -> Sequence[Fields]:

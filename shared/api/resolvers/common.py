@@ -96,10 +96,10 @@ def printable(text: Text, argument: str) -> str | None:
     return text
 
 
-def existing(found: T | None, noun: str, id: str) -> T:
+def existing(found: T | None, noun: str, id: str, argument: str = "id") -> T:
     """Return what was found. Raise NotFound when that is nothing."""
     if found is None:
-        raise NotFound(f"{noun} {id} does not exist", ("id",))
+        raise NotFound(f"{noun} {id} does not exist", (argument,))
     return found
 
 

@@ -8,6 +8,7 @@ from shared.api.context import Info, Number, Resolvers, Text
 from shared.api.limits import from_stores
 from shared.api.resolvers.common import admin_command, existing, page_of, printable, require_admin, uuid
 from shared.dead_letters.protocol import DeadLetter, LetterStatus
+from shared.domain.order import ORDER
 from shared.read_models.protocol import Fields
 
 
@@ -41,11 +42,23 @@ async def discard_dead_letter(_: Any, info: Info, id: str, reason: str) -> DeadL
     return await dead_letter(_, info, id)
 
 
+def _order_id(letter: DeadLetter, _info: Info) -> str | None:
+    aggregate, _, aggregate_id = (letter.subject or "").partition("-")
+    return aggregate_id if aggregate == ORDER.name else None
+
+
+async def discard_dead_letters(_: Any, info: Info, reason: str, **arguments: Any) -> Fields:
+    command = {name: value for name, value in arguments.items() if value is not None}
+    return await admin_command(info, "discard_dead_letter", command | {"reason": reason})
+
+
 RESOLVERS: Resolvers = {
     "Query": {"deadLetters": dead_letters, "deadLetter": dead_letter},
     "Mutation": {
         "retryDeadLetter": retry_dead_letter,
         "retryDeadLetters": retry_dead_letters,
         "discardDeadLetter": discard_dead_letter,
+        "discardDeadLetters": discard_dead_letters,
     },
+    "DeadLetter": {"orderId": _order_id},
 }

@@ -5,29 +5,24 @@ No request waits for a function that has to start first; it is UNKNOWN until it 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
 
 from shared.api.context import Info, Resolvers
-from shared.api.limits import from_stores
+from shared.api.resolvers.backlogs import backlogs
 from shared.api.resolvers.common import is_admin
 from shared.api.resolvers.projections import queue_sizes
 from shared.auth.identity import authorization
 from shared.config.manifest import Function, manifest
 from shared.domain.errors import NotFound, Unavailable
-from shared.messaging.outbox import Outbox
-from shared.monitoring.health import Check, Finding, HealthStatus, Report, Result, dependencies
-from shared.monitoring.lag import ahead, applied_events, at_most
-from shared.monitoring.reports import age, read_saga_backlog
+from shared.monitoring.dependencies import dependencies
+from shared.monitoring.health import Check, Finding, HealthStatus, Report, Result
 from shared.read_models.protocol import Fields
 from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
 
-_OUTBOX_LATE, _OUTBOX_LOST, _LOG_LATE = 60, 600, 60  # seconds
-_AHEAD_SECONDS = 10.0  # for which the comparison, which reads all documents' versions, is reused
 _UNKNOWN = "UNKNOWN"
 
 _Answers = Mapping[str, Result]
@@ -40,7 +35,7 @@ async def health(_: Any, info: Info) -> Fields:
 
 async def shop_report(engines: Engines) -> Report:
     loop = asyncio.get_running_loop()
-    return Report(await engines.checkup.run_async([*dependencies(engines, "graphql"), *_backlogs(engines, loop)]))
+    return Report(await engines.checkup.run_async([*dependencies(engines, "graphql"), *backlogs(engines, loop)]))
 
 
 async def service_health(_: Any, info: Info, serviceName: str) -> Fields:
@@ -91,75 +86,6 @@ def _summary(report: Fields) -> Finding:
     failing = [check["name"] for check in report["checks"] if check["status"] != HealthStatus.HEALTHY.name]
     message = f"not healthy: {', '.join(failing)}" if failing else "ready"
     return Finding(HealthStatus[report["status"]], message, report)
-
-
-def _backlogs(engines: Engines, loop: asyncio.AbstractEventLoop) -> list[Check]:
-    checks: Mapping[str, Callable[[], Finding]] = {
-        "event_outbox": lambda: _outbox(engines.outboxes[0]),
-        "saga_outbox": lambda: _outbox(engines.outboxes[1]),
-        "sagas": lambda: _sagas(engines),
-        "dead_letters": lambda: _dead_letters(engines),
-        "event_log": lambda: _event_log(engines),
-        "read_models": lambda: _read_models(engines, loop),
-    }
-    return [Check(name, check, engines.settings.health_check_seconds) for name, check in checks.items()]
-
-
-def _outbox(outbox: Outbox) -> Finding:
-    backlog = outbox.backlog()
-    oldest_seconds = age(backlog.oldest)
-    details = {"waiting": backlog.waiting, "oldestSeconds": round(oldest_seconds)}
-    if oldest_seconds >= _OUTBOX_LOST:
-        return Finding(HealthStatus.UNHEALTHY, "messages have not been published for 10 minutes or more", details)
-    if oldest_seconds >= _OUTBOX_LATE:
-        return Finding(HealthStatus.DEGRADED, "messages have not been published for a minute or more", details)
-    return Finding(HealthStatus.HEALTHY, "messages are published in time", details)
-
-
-def _sagas(engines: Engines) -> Finding:
-    backlog = read_saga_backlog(engines.sagas)
-    details = {"overdue": backlog.overdue, "stuck": backlog.stuck}
-    if backlog.stuck:
-        return Finding(HealthStatus.DEGRADED, "some sagas are stuck: a step could not be undone", details)
-    if backlog.overdue:
-        message = "deadlines of sagas passed two minutes ago and have not been fired"
-        return Finding(HealthStatus.DEGRADED, message, details)
-    return Finding(HealthStatus.HEALTHY, "no saga is stuck or overdue", details)
-
-
-def _dead_letters(engines: Engines) -> Finding:
-    pending = engines.dead_letters.pending()
-    if pending:
-        return Finding(HealthStatus.DEGRADED, "dead letters wait for an admin", {"pending": pending})
-    return Finding(HealthStatus.HEALTHY, "no dead letters wait", {"pending": 0})
-
-
-def _event_log(engines: Engines) -> Finding:
-    seconds, events = engines.event_log.held_back()
-    details = {"oldestTransactionSeconds": round(seconds), "eventsHeldBack": events}
-    if seconds < _LOG_LATE:
-        return Finding(HealthStatus.HEALTHY, "readers of the log see what is committed", details)
-    message = (
-        f"a transaction that began {seconds:.0f} seconds ago holds back {events} events: live updates and counts wait "
-        "for it; end it, as shared/monitoring/README.md says"
-    )
-    return Finding(HealthStatus.DEGRADED, message, details)
-
-
-def _read_models(engines: Engines, loop: asyncio.AbstractEventLoop) -> Finding:
-    """Compare in the event loop, to which the client of the query database belongs."""
-    asking = engines.cache.get("which read models are ahead", _AHEAD_SECONDS, partial(_ahead, engines))
-    lost = asyncio.run_coroutine_threadsafe(asking, loop).result(time_left(60))
-    if not any(lost.values()):
-        return Finding(HealthStatus.HEALTHY, "none is ahead of the event store", {"ahead": lost})
-    named = ", ".join(f"read model {name} is ahead of the event store by {n} events" for name, n in lost.items() if n)
-    message = f"{named}: restore them or rebuild; see shared/monitoring/README.md"
-    return Finding(HealthStatus.UNHEALTHY, message, {"ahead": lost})
-
-
-async def _ahead(engines: Engines) -> Mapping[str, int]:
-    applied = await applied_events(engines.queries)
-    return ahead(applied, await from_stores(at_most, engines.event_log))
 
 
 async def system_topology(_: Any, info: Info) -> Sequence[Fields]:

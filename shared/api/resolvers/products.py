@@ -12,7 +12,8 @@ from graphql import OperationType
 from shared.api.command_client import CommandMutation
 from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, existing, follow, search, state_at, uuid
+from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, follow, search, state_at, uuid
+from shared.api.resolvers.visible import visible
 from shared.auth.permissions import Permission
 from shared.domain.category import CATEGORY
 from shared.domain.product import PRODUCT
@@ -35,7 +36,8 @@ SORT_FIELDS = {
 async def product(_: Any, info: Info, id: str, asOf: datetime | None = None) -> Fields:
     if asOf is not None:
         return await state_at(info, PRODUCT, id, asOf)
-    return existing(await info.context.loaders.products.load(uuid(id, "id")), "product", id)
+    key = uuid(id, "id")
+    return await visible(info, await info.context.loaders.products.load(key), PRODUCT, key)
 
 
 async def products(

@@ -14,13 +14,13 @@ from shared.api.resolvers.common import admin_command, is_admin
 from shared.auth.identity import in_the_cloud
 from shared.config.manifest import Function, manifest
 from shared.config.settings import Settings
-from shared.dead_letters.protocol import Trouble
+from shared.dead_letters.failures import Trouble
 from shared.domain.errors import ShopError, TimedOut
 from shared.event_store.protocol import EventCounts, PositionedEvent
 from shared.monitoring.counts import ExecutionTotals, Tally
 from shared.monitoring.lag import LOOKED_AT, Lag, at_most, lag
 from shared.monitoring.reports import EVENT_TYPES, monitoring_client, monitoring_errors
-from shared.read_models.documents import sources_of
+from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.generations import Generations
 from shared.read_models.protocol import Fields, Queries
 from shared.resilience import clock
@@ -52,6 +52,11 @@ async def projections(engines: Engines) -> Sequence[Fields]:
     return await engines.cache.get("the projections", _CACHE_SECONDS, partial(_read, engines, engines.queries))
 
 
+async def lags(engines: Engines, seconds: float) -> Mapping[str, Lag]:
+    """Return how far each read model is behind or ahead, as it was at most `seconds` ago."""
+    return await engines.cache.get("the lags", seconds, partial(_read_lags, engines, engines.queries))
+
+
 def _change(action: str) -> Resolver:
     """Return the resolver of a mutation that answers with the projection after the action."""
 
@@ -66,7 +71,6 @@ def _change(action: str) -> Resolver:
 
 
 async def _read(engines: Engines, queries: Queries) -> Sequence[Fields]:
-    """Count the events first: what is recorded and applied meanwhile is no backlog."""
     functions = [function for function in manifest().functions.values() if function.group == "projections"]
     subscriptions = [name for function in functions for name in _subscriptions(function)]
     events, executions, troubles, generations = await asyncio.gather(
@@ -75,17 +79,27 @@ async def _read(engines: Engines, queries: Queries) -> Sequence[Fields]:
         from_stores(engines.dead_letters.troubles, subscriptions),
         engines.queries.generations(),
     )
+    behind = await _lags_behind(engines, queries, events)
+    return [
+        _projection(function, behind[function.read_model], executions, troubles)
+        | {"generations": _generations(function.read_model, generations, events)}
+        for function in functions
+    ]
+
+
+async def _read_lags(engines: Engines, queries: Queries) -> Mapping[str, Lag]:
+    return await _lags_behind(engines, queries, await from_stores(engines.event_log.counts))
+
+
+async def _lags_behind(engines: Engines, queries: Queries, events: EventCounts) -> Mapping[str, Lag]:
+    """`events`: counted before this call, so that what is recorded and applied meanwhile is no backlog."""
 
     def newest(source: str) -> Coroutine[Any, Any, Sequence[PositionedEvent]]:
         return from_stores(engines.event_log.recent, LOOKED_AT, EVENT_TYPES[source])
 
     most = partial(from_stores, at_most, engines.event_log)
-    lags = await asyncio.gather(*(lag(queries, function.read_model, events, newest, most) for function in functions))
-    return [
-        _projection(function, behind, executions, troubles)
-        | {"generations": _generations(function.read_model, generations, events)}
-        for function, behind in zip(functions, lags, strict=True)
-    ]
+    found = await asyncio.gather(*(lag(queries, name, events, newest, most) for name in READ_MODELS))
+    return dict(zip(READ_MODELS, found, strict=True))
 
 
 def _subscriptions(function: Function) -> list[str]:

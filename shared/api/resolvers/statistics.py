@@ -1,14 +1,11 @@
-"""Statistics of the whole shop, the dashboard, executed commands and queries, and this process's memory."""
+"""Statistics of the whole shop, the dashboard, and executed commands and queries."""
 
 import asyncio
-import gc
-import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from shared.api.context import Info, LiveField, Resolvers, SourceEvent, Text
@@ -22,12 +19,13 @@ from shared.monitoring.executions import Execution, ExecutionFilter, Kind
 from shared.postgres.pool import storable
 from shared.read_models.documents import READ_MODELS
 from shared.read_models.protocol import Extent, Fields, Queries
-from shared.resilience import clock
 from shared.runtime.engines import Engines
 
+T = TypeVar("T")
+
+_PART_SECONDS = 5.0  # for each store
 _CACHE_SECONDS = 1.0  # one reading serves all clients of this process meanwhile
 _ID, _LAST_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", UUID(int=2**128 - 1)
-_MEGABYTE = 1_000_000
 _MAX_EVENTS = 5  # that one command can record on one stream
 
 
@@ -39,18 +37,51 @@ async def system_statistics(_: Any, info: Info) -> Fields:
 
 
 async def _statistics(engines: Engines, queries: Queries) -> Fields:
-    events, records, extents = await asyncio.gather(
-        from_stores(engines.event_log.counts),
-        from_stores(engines.counts.records),
-        asyncio.gather(*(queries.extent(name) for name in READ_MODELS)),
+    """Ask each store for itself: one that does not answer leaves the others' numbers as they are."""
+
+    async def read_models() -> Fields:
+        extents = await asyncio.gather(*(queries.extent(name) for name in READ_MODELS))
+        return _read_models(dict(zip(READ_MODELS, extents, strict=True)))
+
+    async def event_store() -> Fields:
+        events = await from_stores(engines.event_log.counts)
+        return _database({"events": sum(events.events.values())}, events.last_recorded_at)
+
+    async def records() -> RecordTotals:
+        return await from_stores(engines.counts.records)
+
+    wait = _PART_SECONDS + (0 if queries is engines.queries else engines.settings.consistency_wait_seconds)
+    (events, events_error), (totals, totals_error), (models, models_error) = await asyncio.gather(
+        _part(engines, "events", event_store, _database({}, None), wait),
+        _part(engines, "records", records, RecordTotals({}, {}, None), wait),
+        _part(engines, "read models", read_models, _read_models(dict.fromkeys(READ_MODELS, Extent(0, 0, None))), wait),
     )
-    command_records = {"sagas": sum(records.sagas.values()), **records.others}
+    command_records = {"sagas": sum(totals.sagas.values()), **totals.others}
     return {
-        "event_store": _database({"events": sum(events.events.values())}, events.last_recorded_at),
-        "command_db": _database(command_records, records.updated_at),
-        "query_db": _read_models(dict(zip(READ_MODELS, extents, strict=True))),
-        "sagas": _sagas(records),
+        "event_store": events | {"error": events_error},
+        "command_db": _database(command_records, totals.updated_at) | {"error": totals_error},
+        "query_db": models | {"error": models_error},
+        "sagas": _sagas(totals) | {"error": totals_error},
     }
+
+
+async def _part(
+    engines: Engines, name: str, read: Callable[[], Awaitable[T]], nothing: T, seconds: float
+) -> tuple[T, str | None]:
+    """Return what `read` does, or the last known answer, by default `nothing`, and why there is no new one."""
+    known = _known(engines)
+    try:
+        async with asyncio.timeout(seconds):
+            known[name] = answer = await read()
+        return answer, None
+    except (ShopError, TimeoutError) as error:
+        return known.get(name, nothing), error.message if isinstance(error, ShopError) else "no answer in time"
+
+
+@lru_cache(maxsize=1)
+def _known(_engines: Engines) -> dict[str, Any]:
+    """The last answer of each store."""
+    return {}
 
 
 def _database(counts: Mapping[str, int], updated_at: datetime | None) -> Fields:
@@ -200,41 +231,6 @@ def _generated(engines: Engines, executions: Sequence[Execution]) -> dict[str, l
     return types
 
 
-async def memory_info(_: Any, info: Info) -> Fields:
-    return await asyncio.to_thread(_measured, info.context.engines, int(clock.monotonic()))
-
-
-@lru_cache(maxsize=1)
-def _measured(engines: Engines, _second: int) -> Fields:
-    """Measure at most once a second: it walks the page tables and all objects of the stores."""
-    import psutil  # here, because it reads /proc when it is imported
-
-    process = psutil.Process()
-    memory = process.memory_full_info()
-    return {
-        "total_mb": memory.rss / _MEGABYTE,
-        "process_mb": memory.uss / _MEGABYTE,
-        "binary_mb": max(0, memory.rss - memory.uss) / _MEGABYTE,
-        "ets_mb": size_of(engines.in_memory) / _MEGABYTE,
-        "process_count": process.num_threads(),
-        "port_count": process.num_fds(),
-    }
-
-
-def size_of(roots: Sequence[object]) -> int:
-    """Return the bytes of every object that the roots refer to, directly or not, without code."""
-    seen: set[int] = set()
-    pending: list[Any] = list(roots)
-    size = 0
-    while pending:
-        item = pending.pop()
-        if id(item) not in seen and not isinstance(item, type | FunctionType | ModuleType):
-            seen.add(id(item))
-            size += sys.getsizeof(item)
-            pending += gc.get_referents(item)
-    return size
-
-
 RESOLVERS: Resolvers = {
     "Query": {
         "systemStatistics": system_statistics,
@@ -242,7 +238,6 @@ RESOLVERS: Resolvers = {
         "dashboardStats": dashboard_stats,
         "queryExecutions": query_executions,
         "commandExecutions": command_executions,
-        "memoryInfo": memory_info,
     },
     "Subscription": {"dashboardStatsStream": LiveField(dashboard_stats_stream)},
 }

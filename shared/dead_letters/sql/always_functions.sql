@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION record_dead_letter(letter json, attributes json, data
 LANGUAGE plpgsql AS $$
 DECLARE
     new record;
-    why text;
+    failure record;
 BEGIN
     SELECT * INTO new FROM json_to_record(letter) AS l (
         id uuid, source text, topic text, type text, subject text, attempts integer, traceparent text,
@@ -19,10 +19,12 @@ BEGIN
     IF EXISTS (SELECT FROM dead_letter_history WHERE letter_id = new.id AND delivery = new.delivery) THEN
         RETURN;
     END IF;
-    DELETE FROM delivery_failures WHERE subscription = new.source AND message = new.message RETURNING error INTO why;
+    DELETE FROM delivery_failures WHERE subscription = new.source AND message = new.message
+    RETURNING error, first_error INTO failure;
     INSERT INTO dead_letter_history (letter_id, kind, attempts, reason, delivery)
-    VALUES (new.id, 'FAILED', new.attempts, why, new.delivery);
-    UPDATE dead_letters SET status = 'PENDING', version = version + 1, leased_until = '-infinity', error = why,
+    VALUES (new.id, 'FAILED', new.attempts, failure.error, new.delivery);
+    UPDATE dead_letters SET status = 'PENDING', version = version + 1, leased_until = '-infinity', error = failure.error,
+        first_error = coalesce(dead_letters.first_error, failure.first_error, failure.error),
         attempts = dead_letters.attempts + coalesce(new.attempts, 0), updated_at = clock_timestamp()
     WHERE id = new.id;
 END

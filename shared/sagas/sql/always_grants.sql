@@ -1,7 +1,7 @@
 -- The rights of each kind of access on sagas.
 DO $$
 BEGIN
-    IF NOT admit_roles('{graphql,coordination,relay,expiry,reporting}') THEN
+    IF NOT admit_roles('{graphql,projections,sagas,coordination,relay,recording,expiry,reporting}') THEN
         RETURN;
     END IF;
     GRANT SELECT ON ALL TABLES IN SCHEMA public TO shop_graphql;  -- people see everything through it
@@ -9,6 +9,8 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE ON sagas TO shop_coordination;
     GRANT INSERT ON saga_history TO shop_coordination;
     GRANT SELECT, INSERT, DELETE ON saga_outbox, outbox TO shop_coordination;
+    GRANT INSERT ON saga_outbox TO shop_projections, shop_sagas;  -- messages that wait for a dependency
+    GRANT SELECT ON sagas TO shop_recording;  -- whose dead letters may be overtaken
     GRANT SELECT, UPDATE, DELETE ON saga_outbox, outbox TO shop_relay;
 
     GRANT SELECT, DELETE ON saga_history TO shop_expiry;

@@ -1,0 +1,230 @@
+"""Find what stands still, why, what it waits for and what a person can do about it.
+
+Each function reads one store with indexed statements, and finds nothing when all is well.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, get_args
+
+from shared.dead_letters.failures import Failure, OpenBreaker
+from shared.dead_letters.protocol import DeadLetters
+from shared.event_store.protocol import EventLog
+from shared.messaging.outbox import Outbox
+from shared.monitoring.counts import ExecutionTotals, Tally
+from shared.monitoring.lag import Lag
+from shared.monitoring.reports import SWEEPS_MISSED, age
+from shared.monitoring.schedules import Run
+from shared.read_models.generations import Generations
+from shared.resilience import clock
+from shared.sagas.definition import Saga, SagaStatus
+from shared.sagas.outlook import Outlook, outlook
+from shared.sagas.overtaken import step_subscriptions
+from shared.sagas.store import ListedSaga, SagaStore
+
+Kind = Literal[
+    "DEPENDENCY", "SCHEDULE", "OUTBOX", "SAGA_OVERDUE", "SAGA_STUCK", "DEAD_LETTER", "STEP_REPEATED", "EVENT_LOG",
+    "READ_MODEL", "REBUILD",
+]  # fmt: skip
+"""Causes before their consequences."""
+
+LATE_SECONDS = 60.0
+"""The age from which a message, a read model or a transaction is reported."""
+MOST = 50
+"""The most entries of one kind."""
+_BREAKER_SEEN = timedelta(seconds=150)  # in the cloud a waiting message is tried again every minute
+_PASSES = 4  # after as many vain passes a rebuild becomes less frequent
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """One thing that does not go on. `since`: UTC, None if unknown. `next_try`: when it is tried again
+    by itself, None if never or unknown."""
+
+    kind: Kind
+    subject: str
+    waiting_for: str
+    what_to_do: str
+    since: datetime | None = None
+    last_error: str | None = None
+    attempts: int | None = None
+    next_try: datetime | None = None
+
+
+def causes_first(found: Iterable[Stuck]) -> list[Stuck]:
+    return sorted(found, key=lambda one: (get_args(Kind).index(one.kind), one.subject))
+
+
+def sent(saga: ListedSaga, command: str) -> list[tuple[datetime, str]]:
+    """Return when the saga sent this command in its present step, and the messages' ids, the oldest first."""
+    found: list[tuple[datetime, str]] = []
+    for at, entry in reversed(saga.history):
+        if entry.kind == "command" and entry.name != command:
+            break
+        if entry.kind == "command":
+            found.append((at, str(entry.message)))
+    return found[::-1]
+
+
+def sagas(store: SagaStore, letters: DeadLetters, saga: Saga) -> list[Stuck]:
+    """Return the sagas that are stuck, overdue, or have sent a step's command again."""
+    held_up = [one for one in store.held_up(clock.now() - SWEEPS_MISSED, MOST) if one.saga.type == saga.name]
+    found = [(one, now) for one in held_up if (now := outlook(saga, one.saga.progress))]
+    places = step_subscriptions()
+    messages = [
+        (places[now.command], message)
+        for one, now in found
+        for _, message in sent(one, now.command)
+        if now.command in places
+    ]
+    failures = letters.failures(messages) if messages else {}
+    return [of_saga(one, now, failures) for one, now in found]
+
+
+def of_saga(listed: ListedSaga, now: Outlook, failures: Mapping[tuple[str, str], Failure]) -> Stuck:
+    progress, messages = listed.saga.progress, sent(listed, now.command)
+    source = step_subscriptions().get(now.command, "")
+    known = [failures[source, message] for _, message in messages if (source, message) in failures]
+    last = max(known, key=lambda failure: failure.at, default=None)
+    since = min((at for at, _ in messages), default=listed.updated_at)
+    kind, waiting_for, what_to_do = _state_of_saga(str(progress.saga_id), progress.status, now, last)
+    error = last.error if last else None
+    return Stuck(kind, f"order-{progress.saga_id}", waiting_for, what_to_do, since, error, now.attempt, now.next_at)
+
+
+def _state_of_saga(saga_id: str, status: SagaStatus, now: Outlook, last: Failure | None) -> tuple[Kind, str, str]:
+    waits_for = f"{now} (the circuit breaker of {last.waits_for} is open)" if last and last.waits_for else str(now)
+    if status is SagaStatus.STUCK:
+        fix = f'remove the cause of the last error, then mutation {{ retrySaga(id: "{saga_id}") {{ status }} }}'
+        return "SAGA_STUCK", waits_for, fix
+    if now.next_at and now.next_at <= clock.now() - SWEEPS_MISSED:
+        return (
+            "SAGA_OVERDUE",
+            waits_for,
+            "its deadline was not fired: see { schedules { name status lastError } } for sweep_sagas",
+        )
+    if last and last.waits_for:
+        return "STEP_REPEATED", waits_for, f"restore {last.waits_for}; the saga goes on by itself"
+    return "STEP_REPEATED", waits_for, "nothing yet: the saga goes on by itself; remove the cause of the last error"
+
+
+def dead_letters(letters: DeadLetters) -> list[Stuck]:
+    """Return the subscriptions that have pending letters."""
+    return [
+        Stuck(
+            "DEAD_LETTER",
+            one.source,
+            f"an admin: {one.number} message(s) that no attempt could deliver, the newest of {one.subject or 'no stream'}",
+            f'remove the cause, then mutation {{ retryDeadLetters(source: "{one.source}") {{ retried left }} }}; '
+            "or discardDeadLetters with a reason",
+            one.since,
+            one.error,
+            one.attempts,
+        )
+        for one in letters.pending_by_source()[:MOST]
+    ]
+
+
+def open_breakers(letters: DeadLetters, executed: ExecutionTotals) -> list[OpenBreaker]:
+    """Return the dependencies that messages wait for, without those that have answered since."""
+
+    def answered(one: OpenBreaker) -> bool:
+        succeeded_at = executed.ever.get(("delivery", one.subscription), Tally()).succeeded_at
+        return succeeded_at is not None and succeeded_at > one.at
+
+    return [one for one in letters.open_breakers(clock.now() - _BREAKER_SEEN) if not answered(one)]
+
+
+def dependencies(letters: DeadLetters, executed: ExecutionTotals, states: Mapping[str, str]) -> list[Stuck]:
+    """Return the dependencies whose breakers are open. `states`: of this process's own breakers."""
+    found = [
+        Stuck(
+            "DEPENDENCY",
+            one.dependency,
+            f"an answer; {one.messages} message(s) of {one.subscription} wait for it",
+            "restore it; what waits goes on by itself within a minute",
+            last_error=one.error,
+        )
+        for one in open_breakers(letters, executed)
+    ]
+    known = {one.subject for one in found}
+    return found + [
+        Stuck(
+            "DEPENDENCY", name, f"an answer; its circuit breaker is {state}", "restore it; the breaker closes by itself"
+        )
+        for name, state in states.items()
+        if state == "open" and name not in known
+    ]
+
+
+def outboxes(named: Mapping[str, Outbox]) -> list[Stuck]:
+    found = {name: outbox.backlog() for name, outbox in named.items()}
+    what_to_do = (
+        "see { health { checks { name message } } } for pubsub and { schedules { name lastError } } for relay_outbox"
+    )
+    return [
+        Stuck("OUTBOX", name, f"relay_outbox to publish {backlog.waiting} message(s)", what_to_do, backlog.oldest)
+        for name, backlog in found.items()
+        if age(backlog.oldest) >= LATE_SECONDS
+    ]
+
+
+def event_log(log: EventLog) -> list[Stuck]:
+    seconds, events = log.held_back()
+    if seconds < LATE_SECONDS:
+        return []
+    waiting_for = f"a transaction that began {seconds:.0f} seconds ago; it hides {events} event(s) from live updates"
+    since = clock.now() - timedelta(seconds=seconds)
+    return [Stuck("EVENT_LOG", "events", waiting_for, "end it, as shared/monitoring/README.md says", since)]
+
+
+def is_late(lag: Lag) -> bool:
+    """Return whether a read model is behind by a minute, or by an unknown time."""
+    return lag.events > 0 and (lag.seconds is None or lag.seconds >= LATE_SECONDS)
+
+
+def read_models(lags: Mapping[str, Lag], errors: Mapping[str, str | None]) -> list[Stuck]:
+    """`lags`, `errors`: by read model; an error is that of the last failed delivery to its projection."""
+    found = []
+    for name, lag in lags.items():
+        if lag.ahead:
+            waiting_for = f"a rebuild: it has {lag.ahead} event(s) that the event store lacks"
+            fix = f'mutation {{ rebuildProjection(name: "project_{name}") {{ status }} }}'
+            found.append(Stuck("READ_MODEL", name, waiting_for, fix))
+        elif is_late(lag):
+            waiting_for = f"project_{name} to apply {lag.events} event(s)"
+            fix = f'is the query service up? {{ serviceHealth(serviceName: "project_{name}") {{ checks {{ message }} }} }}'
+            found.append(Stuck("READ_MODEL", name, waiting_for, fix, lag.since, errors.get(name)))
+    return found
+
+
+def rebuilds(generations: Mapping[str, Generations]) -> list[Stuck]:
+    return [
+        Stuck(
+            "REBUILD",
+            name,
+            f"{one.behind} stream(s) that the new generation lacks after {one.passes} passes",
+            "{ projectionStatus { name generations { incomplete { stream error } } } }, or switchProjection with force",
+            one.since,
+            next((stream.error for stream in one.incomplete if stream.error), None),
+            one.passes,
+        )
+        for name, one in generations.items()
+        if one.state == "BUILDING" and one.passes > _PASSES
+    ]
+
+
+def schedules(all_runs: Sequence[Run], watching_since: datetime) -> list[Stuck]:
+    return [
+        Stuck(
+            "SCHEDULE",
+            run.function.name,
+            "a successful run" if status == "FAILING" else f"its next run, due every {run.seconds:g} seconds",
+            "its log has the error" if status == "FAILING" else "is the schedule paused, is its service up?",
+            run.succeeded_at,
+            run.last_error,
+        )
+        for run in all_runs
+        if (status := run.status(watching_since)) in ("FAILING", "LATE")
+    ]

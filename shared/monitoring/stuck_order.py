@@ -1,0 +1,143 @@
+"""Find why one order does not go on, from its events, its saga, its messages and its dead letters."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from shared.dead_letters.failures import Failure
+from shared.dead_letters.protocol import DeadLetters
+from shared.domain.order import ORDER
+from shared.event_store.protocol import EventRecord, EventStore
+from shared.messaging.envelope import Message
+from shared.messaging.outbox import Outbox
+from shared.monitoring.reports import SWEEPS_MISSED
+from shared.monitoring.stuck import Stuck, causes_first, of_saga, sent
+from shared.resilience import clock
+from shared.sagas.coordinate import Coordinator
+from shared.sagas.outlook import outlook
+from shared.sagas.overtaken import step_subscriptions
+from shared.sagas.store import ListedSaga, SagaStore
+
+SAGA, PROJECTION = "order-saga.order-events", "project-orders.order-events"
+"""The subscriptions that must get every event of an order."""
+
+OF_SAGAS = frozenset({"SAGA_STUCK", "SAGA_OVERDUE", "STEP_REPEATED"})
+"""The kinds that the sentence about the saga says already."""
+
+
+class OrderEngines(Protocol):
+    """`outboxes`: of the event store and of the saga store."""
+
+    @property
+    def event_store(self) -> EventStore: ...
+    @property
+    def sagas(self) -> SagaStore: ...
+    @property
+    def dead_letters(self) -> DeadLetters: ...
+    @property
+    def outboxes(self) -> Sequence[Outbox]: ...
+    @property
+    def order_saga(self) -> Coordinator: ...
+
+
+class Outcome(NamedTuple):
+    """`now`: a sentence that says what happens now. `facts`: what prevents it, the first cause first."""
+
+    now: str
+    facts: list[Stuck]
+
+    @property
+    def sentence(self) -> str:
+        first = next((fact for fact in self.facts if fact.kind not in OF_SAGAS), None)
+        return f"{self.now}; it waits for {first.waiting_for}" if first else self.now
+
+
+def outcome(engines: OrderEngines, order_id: UUID, applied: int | None) -> Outcome | None:
+    """Return what happens to an order; None when it does not exist. Raise Unavailable and TimedOut.
+
+    `applied`: the version of its document in the read models, None when that is unknown.
+    """
+    stream = ORDER.stream(order_id)
+    events = engines.event_store.read([stream])[stream]
+    if not events:
+        return None
+    saga = engines.sagas.listed(order_id)
+    messages = _messages(saga, engines.order_saga, events, applied)
+    failures = engines.dead_letters.failures(list(messages)) if messages else {}
+    facts = [*_waiting(engines, stream), *(_undelivered(*one, messages[one], failures[one]) for one in failures)]
+    facts += _late(saga, engines.order_saga, failures)
+    return Outcome(_sentence(saga, engines.order_saga, events), causes_first(facts))
+
+
+def _messages(
+    saga: ListedSaga | None, coordinator: Coordinator, events: Sequence[EventRecord], applied: int | None
+) -> Mapping[tuple[str, str], str]:
+    """Return what each subscription has yet to handle for the order: the message's id and its type."""
+    seen = saga.saga.progress.seen if saga else 0
+    unread = {(SAGA, str(event.id)): event.type for event in events if event.version > seen}
+    shown = len(events) if applied is None else applied
+    unread |= {(PROJECTION, str(event.id)): event.type for event in events if event.version > shown}
+    now = outlook(coordinator.saga, saga.saga.progress) if saga else None
+    source = step_subscriptions().get(now.command) if now else None
+    if saga and now and source:
+        unread |= {(source, message): now.command for _, message in sent(saga, now.command)}
+    return unread
+
+
+def _waiting(engines: OrderEngines, stream: str) -> list[Stuck]:
+    """Return the order's messages that wait in an outbox."""
+    names = ("event_outbox", "saga_outbox")
+    return [
+        Stuck(
+            "OUTBOX",
+            name,
+            *_why_unpublished(message),
+            message.time,
+        )
+        for name, outbox in zip(names, engines.outboxes, strict=True)
+        for message in outbox.about(stream)
+    ]
+
+
+def _why_unpublished(message: Message) -> tuple[str, str]:
+    """Return what the message waits for, and what to do."""
+    if message.postponed:
+        dependency = message.postponed.dependency
+        return f"{dependency} to answer again, then for relay_outbox to publish {message.type}", f"restore {dependency}"
+    look = "is Pub/Sub up, does relay_outbox run: { schedules { name status } }"
+    return f"relay_outbox to publish {message.type}", look
+
+
+def _undelivered(source: str, _message: str, kind: str, failure: Failure) -> Stuck:
+    if failure.letter:
+        retry = f'remove the cause, then mutation {{ retryDeadLetter(id: "{failure.letter}") {{ status }} }}'
+        waiting_for = f"an admin: no attempt could deliver {kind}"
+        return Stuck("DEAD_LETTER", source, waiting_for, retry, failure.at, failure.error, failure.attempts)
+    if failure.waits_for:
+        waiting_for = f"{failure.waits_for}, whose circuit breaker is open"
+        fix = f"restore {failure.waits_for}; {kind} is delivered again by itself"
+        return Stuck("DEPENDENCY", failure.waits_for, waiting_for, fix, failure.at, failure.error, failure.attempts)
+    waiting_for = f"Pub/Sub to deliver {kind} again"
+    fix = "remove the cause of the last error; it is delivered again by itself"
+    return Stuck("STEP_REPEATED", source, waiting_for, fix, failure.at, failure.error, failure.attempts)
+
+
+def _late(
+    saga: ListedSaga | None, coordinator: Coordinator, failures: Mapping[tuple[str, str], Failure]
+) -> list[Stuck]:
+    """Return the saga if it is stuck, overdue, or has sent its command again."""
+    now = outlook(coordinator.saga, saga.saga.progress) if saga else None
+    if saga is None or now is None:
+        return []
+    overdue = now.next_at is not None and now.next_at <= clock.now() - SWEEPS_MISSED
+    return [of_saga(saga, now, failures)] if now.next_at is None or overdue or now.attempt > 1 else []
+
+
+def _sentence(saga: ListedSaga | None, coordinator: Coordinator, events: Sequence[EventRecord]) -> str:
+    if saga is None:
+        return "its saga has not begun: order_saga has not handled its first event yet"
+    now = outlook(coordinator.saga, saga.saga.progress)
+    if now:
+        return str(now)
+    unread = len(events) - saga.saga.progress.seen
+    return "nothing: it has ended" if unread <= 0 else f"its saga has {unread} event(s) to read"

@@ -1,0 +1,42 @@
+"""The stores of events and sagas of one process, in memory."""
+
+from dataclasses import dataclass
+
+from shared.dead_letters.memory import MemoryDeadLetters
+from shared.event_store.memory import MemoryEventLog, MemoryEventStore
+from shared.messaging.memory import MemoryOutbox
+from shared.messaging.outbox import Outbox, Publisher, publish_after_commit
+from shared.monitoring.memory import MemoryCounts, MemoryExecutions
+from shared.sagas.memory import MemorySagaLog, MemorySagaStore
+
+
+@dataclass
+class MemoryStores:
+    """The fields have the names that they have in Engines."""
+
+    event_store: MemoryEventStore
+    event_log: MemoryEventLog
+    outboxes: list[Outbox]
+    sagas: MemorySagaStore
+    saga_log: MemorySagaLog
+    dead_letters: MemoryDeadLetters
+    executions: MemoryExecutions
+    counts: MemoryCounts
+
+
+def stores_in_memory(publisher: Publisher, lease_seconds: float) -> MemoryStores:
+    """Return new stores, which publish their messages through `publisher`."""
+    of_events, of_sagas = MemoryOutbox(lease_seconds), MemoryOutbox(lease_seconds)
+    events = MemoryEventStore(of_events, publish_after_commit(of_events, publisher))
+    sagas = MemorySagaStore(of_sagas, publish_after_commit(of_sagas, publisher))
+    letters, executions = MemoryDeadLetters(), MemoryExecutions()
+    return MemoryStores(
+        event_store=events,
+        event_log=MemoryEventLog(events),
+        outboxes=[of_events, of_sagas],
+        sagas=sagas,
+        saga_log=MemorySagaLog(sagas),
+        dead_letters=letters,
+        executions=executions,
+        counts=MemoryCounts(sagas, letters, executions),
+    )
