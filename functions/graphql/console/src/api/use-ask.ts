@@ -62,7 +62,12 @@ export const useAsk = <Data, Variables extends AnyVariables>(
     return () => clearInterval(timer);
   }, [again, every, pause]);
 
-  useEffect(() => () => void latest.current++, []);
+  useEffect(
+    () => () => {
+      latest.current++; // an answer that comes after the page was left is of no interest
+    },
+    [],
+  );
 
   return state.key === key ? { ...state, again } : { loading: !pause, again };
 };
