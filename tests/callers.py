@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
-from graphql import GraphQLOutputType, get_named_type, is_object_type
+from graphql import GraphQLOutputType, get_named_type, is_interface_type, is_object_type
 
 from scripts.local.token import emulator_token
 from shared.event_store.protocol import EventRecord
@@ -34,6 +34,8 @@ def personal(event: EventRecord) -> Json:
 def selection(kind: GraphQLOutputType, path: Sequence[str] = ()) -> str:
     """Select all fields of a type, but no type within itself."""
     named = get_named_type(kind)
+    if is_interface_type(named):
+        return "{ id }"
     if not is_object_type(named):
         return ""
     parts = [

@@ -15,7 +15,8 @@ from starlette.responses import PlainTextResponse, Response
 
 from shared.api import console
 from shared.api.command_client import CommandClient
-from shared.api.context import ConsistentQueries, Loaders, RequestContext, decode_token
+from shared.api.consistency import ConsistentQueries, decode_token
+from shared.api.context import Loaders, RequestContext
 from shared.api.http import HttpRefusal, RetryLater, execute_request, refuse, require_acceptable
 from shared.api.limits import in_thread, working_for
 from shared.auth.identity import identify, in_the_cloud, without_sign_in

@@ -1,13 +1,7 @@
-"""What the resolvers of a request share: stores, loaders, and queries that see the client's writes.
-
-Every mutation answers with a consistency token: the stream it wrote and its version. The client's
-next query sends it and waits until the read models have that version. A position in the whole log
-could not do this: that the read models have one event says nothing about the events before it.
-"""
+"""What the resolvers of a request share: stores, and loaders that read each thing once."""
 
 import asyncio
-import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -19,19 +13,14 @@ from graphql import GraphQLResolveInfo
 from shared.api.limits import COST_OF_EVENT, Budget, cost_of, from_stores
 from shared.auth.permissions import Actor
 from shared.domain.aggregate import Ref
-from shared.domain.errors import Invalid, TimedOut, Unavailable
-from shared.domain.order import AGGREGATES
 from shared.event_store.aggregates import Loaded, states_at
-from shared.event_store.protocol import Checkpoint, EventLog
+from shared.event_store.protocol import Checkpoint
 from shared.observability.context import Context
-from shared.read_models.documents import sources_of
-from shared.read_models.protocol import Extent, Fields, Find, Queries, Where
-from shared.resilience import clock
+from shared.read_models.protocol import Fields, Find, Queries, Where
 from shared.runtime.engines import Engines
 
 _MAX_IN_VALUES = 30  # values that Firestore accepts in one `in`
-_LOOKUP_SECONDS = 0.5  # for the versions of a token in the event store
-_BATCH = 1000  # products in one read for several categories
+_BATCH = 1000  # documents in one read for several owners
 
 
 class Loaders:
@@ -45,23 +34,15 @@ class Loaders:
         self.products = self._by_id("products")
         self.orders = self._by_id("orders")
         self.past: DataLoader[tuple[Ref[Any], datetime], Loaded[Any] | None] = DataLoader(self._load_past)
-        self._products_of: dict[int, DataLoader[str, list[Fields]]] = {}
+        self._members: dict[tuple[str, int], DataLoader[str, list[Fields]]] = {}
 
     async def find(self, find: Find) -> Sequence[Fields]:
         return await self.budget.records(lambda: self._queries.find(find))
 
-    def products_of_category(self, limit: int) -> DataLoader[str, list[Fields]]:
-        """Return the loader of a category's first `limit` active products, by name."""
-        if limit not in self._products_of:
-
-            async def load(ids: Sequence[str]) -> list[list[Fields]]:
-                grouped: dict[str, list[Fields]] = {}
-                for start in range(0, len(ids), _MAX_IN_VALUES):
-                    grouped |= await self._products_in(ids[start : start + _MAX_IN_VALUES], limit)
-                return [grouped[category_id] for category_id in ids]
-
-            self._products_of[limit] = DataLoader(load)
-        return self._products_of[limit]
+    def members(self, collection: str, owner: str, limit: int) -> DataLoader[str, list[Fields]]:
+        """Return the loader of the first `limit` active documents, by name, whose field `owner` is a key."""
+        members = _Members(self.find, collection, owner, limit)
+        return self._members.setdefault((collection, limit), DataLoader(members.load))
 
     def _by_id(self, collection: str) -> DataLoader[str, Fields | None]:
         async def load(keys: Sequence[str]) -> list[Fields | None]:
@@ -82,17 +63,31 @@ class Loaders:
         states = (folded[ref] for ref, _ in keys)
         return [s if isinstance(s, BaseException) else s[at] for s, (_, at) in zip(states, keys, strict=True)]
 
-    async def _products_in(self, ids: Sequence[str], limit: int) -> dict[str, list[Fields]]:
-        """Read the products of all categories at once, or by category when they are too many."""
 
-        async def find(where: Where, limit: int) -> Sequence[Fields]:
-            active = Where("active", "==", True)
-            return await self.find(Find("products", "name", (where, active), limit=limit))
+class _Members(NamedTuple):
+    find: Callable[[Find], Awaitable[Sequence[Fields]]]
+    collection: str
+    owner: str
+    limit: int
 
-        products = await find(Where("category_id", "in", list(ids)), _BATCH)
-        if len(products) < _BATCH:
-            return {i: [fields for fields in products if fields["category_id"] == i][:limit] for i in ids}
-        return {i: list(await find(Where("category_id", "==", i), limit)) if limit else [] for i in ids}
+    async def load(self, keys: Sequence[str]) -> list[list[Fields]]:
+        grouped: dict[str, list[Fields]] = {}
+        for start in range(0, len(keys), _MAX_IN_VALUES):
+            grouped |= await self._of_owners(keys[start : start + _MAX_IN_VALUES])
+        return [grouped[key] for key in keys]
+
+    async def _of_owners(self, keys: Sequence[str]) -> dict[str, list[Fields]]:
+        """Read the members of all owners at once, or by owner when they are too many."""
+        found = await self._active(Where(self.owner, "in", list(keys)), _BATCH)
+        if len(found) < _BATCH:
+            return {key: [fields for fields in found if fields[self.owner] == key][: self.limit] for key in keys}
+        return {
+            key: list(await self._active(Where(self.owner, "==", key), self.limit)) if self.limit else []
+            for key in keys
+        }
+
+    async def _active(self, where: Where, limit: int) -> Sequence[Fields]:
+        return await self.find(Find(self.collection, "name", (where, Where("active", "==", True)), limit=limit))
 
 
 @dataclass(frozen=True)
@@ -143,108 +138,3 @@ class LiveField:
 Resolvers = Mapping[str, Mapping[str, Resolver | LiveField]]
 """Resolvers by type and field of schema.graphql; those of type Subscription are a `LiveField`.
 A field without one is read from the parent's dict or dataclass under its name in snake_case."""
-
-ConsistencyToken = Mapping[str, int]
-"""The lowest version that each stream must have in the read models."""
-
-_STREAM = re.compile(rf"({'|'.join(AGGREGATES)})-([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}):([0-9]{{1,9}})")
-MAX_STREAMS = 100
-"""In a token; more than one request can write, so the token of every answer is accepted."""
-
-
-def encode_token(token: ConsistencyToken) -> str:
-    """Return `product-<id>:3,order-<id>:1`."""
-    return ",".join(f"{stream}:{version}" for stream, version in token.items())
-
-
-def decode_token(text: str) -> ConsistencyToken:
-    """Read a token; of a stream that it names twice the higher version counts. Raises Invalid."""
-    parts = [part.strip() for part in text.split(",")]
-    matches = [_STREAM.fullmatch(part) for part in parts]
-    if not all(matches) or len(parts) > MAX_STREAMS:
-        form = f"up to {MAX_STREAMS} of product-0190b1b6-7c5e-7000-8000-000000000000:3, separated by commas"
-        raise Invalid(f"the header Consistency must be {form}", ("Consistency",))
-    token: dict[str, int] = {}
-    for match in filter(None, matches):
-        stream, version = f"{match[1]}-{match[2]}", int(match[3])
-        token[stream] = max(version, token.get(stream, 0))
-    return token
-
-
-class ConsistentQueries:
-    """Queries that wait until the collections they read have the versions of the token.
-
-    `max_wait`: seconds, for all collections together. `waited`: seconds so far. `consistent`: False
-    when a collection did not get there in time and was read as it was, or when the event store lacks
-    a version of the token: after a restore, the read models may hold versions that were lost.
-    """
-
-    def __init__(self, queries: Queries, token: ConsistencyToken, max_wait: float, log: EventLog) -> None:
-        self._queries, self._token, self._max_wait, self._log = queries, token, max_wait, log
-        self._arrivals: dict[str, asyncio.Task[bool]] = {}
-        self.waited, self.consistent = 0.0, True
-
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
-        await self._wait_for(collection)
-        return await self._queries.get_many(collection, keys)
-
-    async def find(self, find: Find) -> Sequence[Fields]:
-        await self._wait_for(find.collection)
-        return await self._queries.find(find)
-
-    async def extent(self, collection: str) -> Extent:
-        await self._wait_for(collection)
-        return await self._queries.extent(collection)
-
-    async def _wait_for(self, collection: str) -> None:
-        """Wait for the collection; concurrent reads of one collection share one wait."""
-        if collection not in self._arrivals:
-            self._arrivals[collection] = asyncio.ensure_future(self._has_arrived(collection))
-        self.consistent &= await self._arrivals[collection]
-
-    async def _has_arrived(self, collection: str) -> bool:
-        """Wait until the collection has the token's versions; return False when time is up."""
-        wanted = missing = {
-            (source.name, stream): version
-            for source in sources_of(collection)
-            for stream, version in self._token.items()
-            if stream.startswith(f"{source.aggregate.name}-")
-        }
-        started, pause = clock.monotonic(), 0.01
-        while missing and (missing := await self._still_missing(missing)):
-            left = self._max_wait - (clock.monotonic() - started)
-            if left <= 0:
-                break
-            await asyncio.sleep(min(pause, left))
-            pause = min(pause * 1.5, 0.25)
-        self.waited = max(self.waited, clock.monotonic() - started)
-        places = {(stream, version) for (_, stream), version in wanted.items() if version}
-        return not missing and await self._are_recorded(places)
-
-    async def _are_recorded(self, places: Set[tuple[str, int]]) -> bool:
-        """Return whether the event store has these streams' versions; True when it does not answer at
-        once, because queries go on while it is down."""
-        try:
-            async with asyncio.timeout(_LOOKUP_SECONDS):
-                return not places or len(await from_stores(self._log.of_places, [*places])) == len(places)
-        except (Unavailable, TimedOut, TimeoutError):
-            return True
-
-    async def _still_missing(self, versions: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
-        """Return the versions, by collection and stream, that documents have not reached."""
-        reached: dict[tuple[str, str], int] = {}
-        for source in {source for source, _ in versions}:
-            streams = {stream.partition("-")[2]: stream for of, stream in versions if of == source}
-            documents = await self._queries.get_many(source, list(streams))
-            reached |= {(source, streams[key]): fields.get("version", 0) for key, fields in documents.items()}
-        return {place: version for place, version in versions.items() if reached.get(place, 0) < version}
-
-
-def consistency_extensions(queries: Queries, written: ConsistencyToken) -> dict[str, Any]:
-    """Return what an answer's extensions say about consistency; empty without a token."""
-    extensions: dict[str, Any] = {}
-    if isinstance(queries, ConsistentQueries):
-        extensions = {"consistent": queries.consistent, "waitedMs": round(queries.waited * 1000)}
-    for stream, version in [*written.items()][-1:]:
-        extensions |= {"stream": stream, "version": version, "token": encode_token(written)}
-    return extensions

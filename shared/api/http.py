@@ -10,7 +10,8 @@ from graphql import DocumentNode, ExecutionResult, OperationDefinitionNode, Oper
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.api.context import RequestContext, consistency_extensions
+from shared.api.consistency import consistency_extensions
+from shared.api.context import RequestContext
 from shared.api.operation import GraphQLRequest, Results, execute, format_error, parse_document, subscribe
 from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, Frame, encode_event, to_json
 from shared.auth.permissions import DEVELOPER, Actor

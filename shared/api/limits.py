@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 COST_OF_RECORD = 10  # of a document or a row, in fields of an answer, which take about as long as one
 COST_OF_EVENT = 2  # of an event that is only folded
+DEFAULT_PAGE = 20  # edges of a connection that is asked for without `first` and `last`
 _MAX_CALL_SECONDS = 15.0
 _LISTS_AT_ONCE = 2
 _THREADS = {"stores": 16, "tokens": 8}
@@ -107,46 +108,48 @@ class Meter:
         self._settings = settings
         self._variables = variables
         self._fragments = {n.name.value: n for n in document.definitions if isinstance(n, ast.FragmentDefinitionNode)}
-        self._measured: dict[str, Measure] = {}
+        self._measured: dict[tuple[str, int], Measure] = {}
 
     def operation(self, operation: ast.OperationDefinitionNode) -> Measure:
         return self._selections(operation.selection_set, self._schema.get_root_type(operation.operation))
 
-    def _selections(self, selections: ast.SelectionSetNode | None, parent: object) -> Measure:
-        parts = [self._selection(node, parent) for node in (selections.selections if selections else ())]
+    def _selections(self, selections: ast.SelectionSetNode | None, parent: object, page: int = 0) -> Measure:
+        """`page`: the number of edges if the parent is a connection."""
+        parts = [self._selection(node, parent, page) for node in (selections.selections if selections else ())]
         depth = max((part.depth for part in parts), default=0)
         return Measure(depth, sum(part.aliases for part in parts), sum(part.cost for part in parts))
 
-    def _selection(self, node: ast.SelectionNode, parent: object) -> Measure:
+    def _selection(self, node: ast.SelectionNode, parent: object, page: int) -> Measure:
         match node:
             case ast.FieldNode():
-                return self._field(node, parent)
+                return self._field(node, parent, page)
             case ast.FragmentSpreadNode():
-                return self._fragment(node.name.value)
+                return self._fragment(node.name.value, page)
             case ast.InlineFragmentNode():
                 condition = node.type_condition
                 return self._selections(
-                    node.selection_set, self._schema.get_type(condition.name.value) if condition else parent
+                    node.selection_set, self._schema.get_type(condition.name.value) if condition else parent, page
                 )
             case _:
                 return Measure()
 
-    def _fragment(self, name: str) -> Measure:
-        if name not in self._measured:
+    def _fragment(self, name: str, page: int) -> Measure:
+        if (name, page) not in self._measured:
             fragment = self._fragments[name]
             condition = self._schema.get_type(fragment.type_condition.name.value)
-            self._measured[name] = self._selections(fragment.selection_set, condition)
-        return self._measured[name]
+            self._measured[name, page] = self._selections(fragment.selection_set, condition, page)
+        return self._measured[name, page]
 
-    def _field(self, node: ast.FieldNode, parent: object) -> Measure:
+    def _field(self, node: ast.FieldNode, parent: object, page: int) -> Measure:
         """Introspection has no depth, which the schema decides, but a cost: it can be repeated."""
         name = node.name.value
         if name == "__typename" or not isinstance(parent, graphql.GraphQLObjectType | graphql.GraphQLInterfaceType):
             return Measure()
         field = _META_FIELDS.get(name) or parent.fields[name]
-        inner = self._selections(node.selection_set, graphql.get_named_type(field.type))
+        inner = self._selections(node.selection_set, graphql.get_named_type(field.type), self._edges(node, field))
         aliases = inner.aliases + (1 if node.alias else 0)
-        cost = 1 + self._length(node, field) * inner.cost + self._skipped(node, field)
+        length = page if name == "edges" else self._length(node, field)
+        cost = 1 + length * inner.cost + self._skipped(node, field)
         return Measure(0 if name in _META_FIELDS else inner.depth + 1, aliases, cost)
 
     def _length(self, node: ast.FieldNode, field: graphql.GraphQLField) -> int:
@@ -157,6 +160,14 @@ class Meter:
             return _INTROSPECTED_LIST
         limit = self._number(node, field, "limit")
         return _UNBOUNDED_LIST if limit is None else min(limit, self._settings.max_list_limit)
+
+    def _edges(self, node: ast.FieldNode, field: graphql.GraphQLField) -> int:
+        """Return how many edges a connection has at most; 0 for another field."""
+        if "first" not in field.args:
+            return 0
+        lengths = (self._number(node, field, "first"), self._number(node, field, "last"))
+        asked = next((length for length in lengths if length is not None), DEFAULT_PAGE)
+        return min(asked, self._settings.max_list_limit)
 
     def _skipped(self, node: ast.FieldNode, field: graphql.GraphQLField) -> int:
         """Return the cost of the documents that the field's offset skips."""

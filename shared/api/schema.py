@@ -8,17 +8,27 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from graphql import GraphQLError, GraphQLObjectType, GraphQLScalarType, GraphQLSchema, build_schema
+from graphql import (
+    GraphQLError,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    build_schema,
+)
 from graphql.error import located_error
 from graphql.language import ast
 from pydantic.alias_generators import to_snake
 
+from shared.api import connections
 from shared.api.context import Info, LiveField, Resolver, Resolvers, SourceEvent
 from shared.api.nulls import take_nulls_as_defaults
 from shared.api.resolvers import (
     categories,
     dead_letters,
+    event_history,
     events,
+    executions,
     health,
     memory,
     messages,
@@ -28,6 +38,7 @@ from shared.api.resolvers import (
     sagas,
     statistics,
     stuck,
+    viewer,
 )
 from shared.config.manifest import ROOT
 from shared.monitoring.recorder import watched
@@ -36,17 +47,21 @@ MODULES = (
     categories,
     products,
     orders,
+    viewer,
     events,
+    event_history,
     sagas,
     messages,
     dead_letters,
+    executions,
     projections,
     health,
     statistics,
     memory,
     stuck,
+    connections,
 )
-"""Every module of resolvers/. Each has a table RESOLVERS."""
+"""Every module of resolvers/, and the connections. Each has a table RESOLVERS."""
 
 _ROOT_TYPES = ("Query", "Mutation", "Subscription")
 
@@ -87,6 +102,8 @@ def bound(sdl: str, resolvers: Resolvers) -> GraphQLSchema:
     for name, kind in schema.type_map.items():
         if isinstance(kind, GraphQLObjectType) and not name.startswith("__"):
             _bind(kind, resolvers.get(name, {}), name in _ROOT_TYPES)
+        elif isinstance(kind, GraphQLInterfaceType):
+            kind.resolve_type = viewer.kind_of
     take_nulls_as_defaults(schema)
     return schema
 
@@ -122,7 +139,8 @@ def _recorded(name: str, resolve: Resolver) -> Resolver:
         request = info.context
         with watched(request.engines.recorder, "query", name, request.context, arguments) as watch:
             result = await resolve(root, info, **arguments)
-            watch.results = len(result) if isinstance(result, list) else int(result is not None)
+            found = result.edges if isinstance(result, connections.Connection) else result
+            watch.results = len(found) if isinstance(found, list) else int(found is not None)
             return result
 
     return recorded

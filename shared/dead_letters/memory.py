@@ -13,11 +13,13 @@ from shared.dead_letters.protocol import (
     LetterDelivery,
     LetterEntry,
     LetterFilter,
+    Letters,
     LetterStatus,
     fingerprint_of,
     letter_id,
 )
 from shared.messaging.outbox import LEASE_SECONDS, Traffic, added_up
+from shared.postgres.slices import Slice
 from shared.resilience import clock
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
@@ -117,6 +119,24 @@ class MemoryDeadLetters:
     ) -> list[DeadLetter]:
         newest = [letter for letter in self._letters(source) if status in (None, letter.status)][::-1]
         return [letter.shortened() for letter in newest[offset : offset + limit]]
+
+    def page(self, which: Letters, part: Slice) -> list[DeadLetter]:
+        found = part.of(self._matching(which), lambda letter: (letter.recorded_at, letter.id))
+        return [letter.shortened() for letter in found]
+
+    def count(self, which: Letters) -> int:
+        return len(self._matching(which))
+
+    def _matching(self, which: Letters) -> list[DeadLetter]:
+        names = ("status", "source", "topic", "type", "subject", "correlation_id")
+        same = {name: value for name in names if (value := getattr(which, name)) is not None}
+        return [
+            letter
+            for letter in self._letters()
+            if all(getattr(letter, name) == value for name, value in same.items())
+            and (which.recorded_after is None or which.recorded_after <= letter.recorded_at)
+            and (which.recorded_before is None or letter.recorded_at < which.recorded_before)
+        ]
 
     def pending(self, source: str | None = None) -> int:
         return sum(letter.status == "PENDING" for letter in self._letters(source))

@@ -9,11 +9,13 @@ from uuid import UUID
 from psycopg.rows import TupleRow, dict_row
 
 from shared.dead_letters.failures import Failure, OpenBreaker, PendingLetters, Trouble
+from shared.dead_letters.postgres_lists import SELECT, counted, listed
 from shared.dead_letters.protocol import (
     DeadLetter,
     LetterDelivery,
     LetterEntry,
     LetterFilter,
+    Letters,
     LetterStatus,
     fingerprint_of,
     letter_id,
@@ -21,19 +23,11 @@ from shared.dead_letters.protocol import (
 from shared.domain.values import adapter
 from shared.messaging.outbox import LEASE_SECONDS, Traffic
 from shared.postgres.pool import Pool, storable
+from shared.postgres.slices import Slice
 
-_SELECT: LiteralString = """
-SELECT id, source, topic, type, subject, attributes, substring(data FROM 1 FOR %(shown)s) AS data, attempts, error,
-    first_error, traceparent, correlation_id, status, version, recorded_at, updated_at, (
-        SELECT json_agg(json_build_object(
-            'kind', kind, 'at', at, 'by', by, 'attempts', h.attempts, 'reason', reason
-        ) ORDER BY at, number) FROM dead_letter_history h WHERE letter_id = l.id
-    ) AS history
-FROM dead_letters l
-"""
 _OF_SOURCE: LiteralString = "(%(source)s::text IS NULL OR source = %(source)s)"
 _PENDING = f"SELECT count(*) FROM dead_letters WHERE status = 'PENDING' AND {_OF_SOURCE}"  # noqa: S608 - constants only
-_LATEST = f"""{_SELECT}
+_LATEST = f"""{SELECT}
 WHERE (%(status)s::text IS NULL OR status = %(status)s) AND {_OF_SOURCE}
 ORDER BY recorded_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
 """
@@ -58,7 +52,7 @@ WHERE id IN (
 )
 RETURNING id
 """  # noqa: S608
-_OF_IDS = f"{_SELECT} WHERE id = ANY (%(ids)s) ORDER BY recorded_at, id"
+_OF_IDS = f"{SELECT} WHERE id = ANY (%(ids)s) ORDER BY recorded_at, id"
 _DISCARD = """
 WITH discarded AS (
     UPDATE dead_letters SET status = 'DISCARDED', updated_at = clock_timestamp()
@@ -173,6 +167,13 @@ class PostgresDeadLetters:
             "shown": DeadLetter.shown_characters,
         }
         return self._letters(_LATEST, page)
+
+    def page(self, which: Letters, part: Slice) -> list[DeadLetter]:
+        query, values = listed(which, part)
+        return self._letters(query, values)
+
+    def count(self, which: Letters) -> int:
+        return int(self._rows(*counted(which))[0][0])
 
     def pending(self, source: str | None = None) -> int:
         ((pending,),) = self._rows(_PENDING, {"source": source})

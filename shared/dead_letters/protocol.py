@@ -15,6 +15,7 @@ from shared.messaging.envelope import ONLY_FOR, ForSubscription, Push, PushedMes
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context, fresh
 from shared.postgres.pool import storable
+from shared.postgres.slices import Slice
 from shared.resilience import clock
 
 LetterStatus = Literal["PENDING", "RETRIED", "DISCARDED"]
@@ -169,6 +170,20 @@ class LetterFilter(NamedTuple):
     without: Sequence[UUID] = ()
 
 
+@dataclass(frozen=True)
+class Letters:
+    """The letters to list; None matches everything. `recorded_before`: exclusive."""
+
+    status: LetterStatus | None = None
+    source: str | None = None
+    topic: str | None = None
+    type: str | None = None
+    subject: str | None = None
+    correlation_id: str | None = None
+    recorded_after: datetime | None = None
+    recorded_before: datetime | None = None
+
+
 class DeadLetters(Protocol):
     """A store of letters. Its methods raise Unavailable or TimedOut if the engine is silent."""
 
@@ -197,6 +212,11 @@ class DeadLetters(Protocol):
         self, limit: int, offset: int = 0, status: LetterStatus | None = None, source: str | None = None
     ) -> list[DeadLetter]:
         """Return letters, the newest first, each with the beginning of its data."""
+
+    def page(self, which: Letters, part: Slice) -> list[DeadLetter]:
+        """Return a slice of the letters by time and id, each with the beginning of its data."""
+
+    def count(self, which: Letters) -> int: ...
 
     def pending(self, source: str | None = None) -> int: ...
 

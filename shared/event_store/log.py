@@ -5,16 +5,25 @@ The shop runs without it. Indexes answer everything, so it stays quick with mill
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg.rows import TupleRow
 
 from shared.domain.errors import Unavailable
 from shared.event_store.postgres import COLUMNS, SETTLED, event_from
-from shared.event_store.protocol import Checkpoint, EventCounts, HeldBack, Moment, PositionedEvent
+from shared.event_store.protocol import (
+    Checkpoint,
+    EventCounts,
+    Events,
+    HeldBack,
+    LogEntry,
+    Moment,
+    PositionedEvent,
+)
 from shared.messaging.outbox import Traffic, added_up
 from shared.postgres.pool import Pool
+from shared.postgres.slices import Slice, where
 from shared.resilience import clock
 
 # "After an event" means after its place in the log's order, which its position alone does not tell. A position that no
@@ -92,6 +101,43 @@ SELECT (SELECT position FROM events_counted), coalesce(sum(count), 0)::bigint FR
 WHERE second > now() - interval '1 minute' AND second <= now()
 """
 
+_CONDITIONS: Mapping[str, LiteralString] = {
+    "stream": "stream = %(stream)s",
+    "types": "type = ANY (%(types)s)",
+    "correlation_id": "metadata ->> 'correlation_id' = %(correlation_id)s",
+    "recorded_after": "recorded_at >= %(recorded_after)s",
+    "recorded_before": "recorded_at < %(recorded_before)s",
+}
+_KEYS: Mapping[str, Mapping[LiteralString, LiteralString]] = {
+    "version": {"version": ""},
+    "time": {"recorded_at": "", "position": ""},
+    "log": {"epoch": "", "transaction_id": "::text::xid8", "position": ""},
+}
+
+
+def listed(which: Events, part: Slice) -> tuple[LiteralString, dict[str, Any]]:
+    """Return the statement that lists events, and its parameters.
+
+    Of several types each is read by its own index. The events of one request are few, and read before they are
+    sorted: walking the log until enough of them have come would read all of it."""
+    conditions, values = _wanted(which)
+    bounds, order = part.sql(_KEYS[which.order])
+    conditions += [*bounds, *([SETTLED] if which.order == "log" else [])]
+    found: LiteralString = f"SELECT * FROM events {where(conditions)}"  # noqa: S608 - constants only, as below
+    if which.correlation_id is not None and which.stream is None:
+        found = f"WITH found AS MATERIALIZED ({found}) SELECT * FROM found"  # noqa: S608
+    elif which.types is not None and which.stream is None:
+        each = [condition for condition in conditions if condition != _CONDITIONS["types"]]
+        one: LiteralString = f"SELECT * FROM events {where([*each, 'type = wanted.name'])} {order}"  # noqa: S608
+        found = f"{_EACH_TYPE} ({one}) AS chosen"
+    query: LiteralString = f"SELECT epoch, transaction_id::text::bigint AS transaction, position, {COLUMNS} FROM"
+    return f"{query} ({found} {order}) AS found {order}", {**values, **part.values}
+
+
+def _wanted(which: Events) -> tuple[list[LiteralString], dict[str, Any]]:
+    values = {name: value for name, value in vars(which).items() if value is not None}
+    return [_CONDITIONS[name] for name in values], values
+
 
 class PostgresEventLog:
     """`counting_seconds`: the time in which one request counts uncounted events; the next request continues from there.
@@ -136,6 +182,15 @@ class PostgresEventLog:
         wanted = {"types": [kind for kind, _ in counts], "since": since, "until": until}
         lately = {kind: (number, last) for kind, number, last in self._rows(LATELY, wanted)}
         return added_up((name, Traffic(count, *lately[kind])) for (kind, name), count in counts.items())
+
+    def page(self, which: Events, part: Slice) -> list[LogEntry]:
+        rows = self._rows(*listed(which, part))
+        return [LogEntry(Checkpoint(*row[:3]), event_from(row[3:])) for row in rows]
+
+    def count(self, which: Events) -> int:
+        conditions, values = _wanted(which)
+        ((number,),) = self._rows(f"SELECT count(*) FROM events {where(conditions)}", values)  # noqa: S608
+        return int(number)
 
     def counts(self) -> EventCounts:
         until = clock.monotonic() + self._counting_seconds

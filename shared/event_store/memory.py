@@ -11,6 +11,7 @@ from shared.event_store import protocol as p
 from shared.event_store.aggregates import announcement
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import AfterCommit, Traffic, added_up
+from shared.postgres.slices import Slice
 from shared.resilience import clock
 
 
@@ -167,6 +168,23 @@ class MemoryEventLog:
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
         events = [(seen.event.stream.partition("-")[0], seen.event.recorded_at) for seen in self._after(0)]
         return added_up((name, Traffic(1, int(since < at <= until), at)) for name, at in events)
+
+    def page(self, which: p.Events, part: Slice) -> list[p.LogEntry]:
+        return part.of(self._matching(which), which.key)
+
+    def count(self, which: p.Events) -> int:
+        return len(self._matching(which))
+
+    def _matching(self, which: p.Events) -> list[p.LogEntry]:
+        return [
+            entry
+            for entry in self._store.read_all(p.Checkpoint(), 10**9)
+            if which.stream in (None, entry.event.stream)
+            and (which.types is None or entry.event.type in which.types)
+            and which.correlation_id in (None, entry.event.metadata.correlation_id)
+            and (which.recorded_after is None or which.recorded_after <= entry.event.recorded_at)
+            and (which.recorded_before is None or entry.event.recorded_at < which.recorded_before)
+        ]
 
     def counts(self) -> p.EventCounts:
         log = list(self._after(0))

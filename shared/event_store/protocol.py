@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from shared.domain.aggregate import Placement
 from shared.domain.errors import CircularParent, ConcurrencyError, NameTaken, ParentMissing, ShopError, StillInUse
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context
+from shared.postgres.slices import Key, Slice
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,29 @@ class EventCounts:
         return sum(number for (_, name), number in self.events.items() if name == aggregate)
 
 
+@dataclass(frozen=True)
+class Events:
+    """The events to list; None matches everything. `recorded_before`: exclusive."""
+
+    stream: str | None = None
+    types: Sequence[str] | None = None
+    correlation_id: str | None = None
+    recorded_after: datetime | None = None
+    recorded_before: datetime | None = None
+
+    @property
+    def order(self) -> Literal["version", "time", "log"]:
+        """Return what they are sorted by, so that an index finds each page."""
+        if self.stream is not None:
+            return "version"
+        timed = self.recorded_after is not None or self.recorded_before is not None
+        return "time" if timed and self.correlation_id is None else "log"
+
+    def key(self, entry: LogEntry) -> Key:
+        event, place = entry.event, entry.checkpoint
+        return {"version": (event.version,), "time": (event.recorded_at, place.position), "log": place}[self.order]
+
+
 class HeldBack(NamedTuple):
     """What readers of the log wait for: it ends below the oldest transaction that is still running.
 
@@ -192,6 +216,11 @@ class EventLog(Protocol):
 
     def by_time(self, types: Sequence[str], after: Moment | None, limit: int) -> list[PositionedEvent]:
         """Return events by their recording time: the newest first, or the oldest first after a moment."""
+
+    def page(self, which: Events, part: Slice) -> list[LogEntry]:
+        """Return a slice of the events, sorted by `which.key`. `types` must be given where they are sorted by time."""
+
+    def count(self, which: Events) -> int: ...
 
     def counts(self) -> EventCounts:
         """Return the counts of the whole log. Raise Unavailable while it takes too long to count what is uncounted."""

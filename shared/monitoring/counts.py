@@ -13,6 +13,8 @@ from uuid import UUID
 
 from shared.monitoring.executions import Kind
 from shared.postgres.pool import Pool, storable_json
+from shared.sagas.definition import SagaStatus
+from shared.sagas.store import SagaGroup
 
 WINDOW = timedelta(minutes=5)  # what `lately` means: this minute and the four before
 
@@ -66,6 +68,14 @@ class RecordTotals:
     sagas: Mapping[str, int]
     others: Mapping[str, int]
     updated_at: datetime | None
+
+    def sagas_of(self, status: SagaStatus | SagaGroup | None) -> int:
+        """Return the number of sagas with this status."""
+        if status == "ACTIVE":
+            return self.unfinished
+        names = [status.value] if isinstance(status, SagaStatus) else [status] if status else list(self.sagas)
+        names += ["COMPENSATED"] if status is SagaStatus.FAILED else []
+        return sum(self.sagas.get(name, 0) for name in names)
 
     @property
     def unfinished(self) -> int:

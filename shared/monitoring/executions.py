@@ -7,6 +7,7 @@ from typing import Any, Literal, LiteralString, Protocol
 from uuid import UUID
 
 from shared.postgres.pool import Pool, storable_json
+from shared.postgres.slices import Slice, where
 from shared.resilience import clock
 
 Kind = Literal["command", "query", "delivery", "run"]
@@ -41,6 +42,20 @@ class ExecutionFilter:
     limit: int = 100
 
 
+SortedBy = Literal["recorded_at", "milliseconds"]
+
+
+@dataclass(frozen=True)
+class ListedExecutions:
+    """The executions to list, sorted by time or duration, and id; None matches everything. `recorded_before`: exclusive."""
+
+    kind: Kind
+    name: str | None = None
+    status: str | None = None
+    recorded_after: datetime | None = None
+    recorded_before: datetime | None = None
+
+
 class Executions(Protocol):
     def write(self, executions: Sequence[Execution]) -> None:
         """Add executions, each once however often it is written. Raise Unavailable, TimedOut and, when the database
@@ -49,6 +64,11 @@ class Executions(Protocol):
     def find(self, wanted: ExecutionFilter) -> list[Execution]:
         """Return the newest first; with `after`, the oldest first, so that the caller can continue
         after the last."""
+
+    def page(self, which: ListedExecutions, by: SortedBy, part: Slice) -> list[Execution]:
+        """Return a slice of the executions."""
+
+    def count(self, which: ListedExecutions) -> int: ...
 
     def of_correlation(self, correlation_id: str, limit: int) -> list[Execution]:
         """Return executions of all kinds, the oldest first."""
@@ -73,6 +93,32 @@ DELETE FROM executions WHERE id IN (
 """
 
 
+_CONDITIONS: Mapping[str, LiteralString] = {
+    "kind": "kind = %(kind)s",
+    "name": "name = %(name)s",
+    "status": "status = %(status)s",
+    "recorded_after": "recorded_at >= %(recorded_after)s",
+    "recorded_before": "recorded_at < %(recorded_before)s",
+}
+_KEYS: Mapping[SortedBy, Mapping[LiteralString, LiteralString]] = {
+    "recorded_at": {"recorded_at": "", "id": ""},
+    "milliseconds": {"milliseconds": "", "id": ""},
+}
+
+
+def listed(which: ListedExecutions, by: SortedBy, part: Slice) -> tuple[LiteralString, dict[str, Any]]:
+    """Return the statement that lists executions, and its parameters."""
+    conditions, values = _conditions(which)
+    bounds, order = part.sql(_KEYS[by])
+    query: LiteralString = f"SELECT {_COLUMNS} FROM executions {where([*conditions, *bounds])} {order}"  # noqa: S608
+    return query, {**values, **part.values}
+
+
+def _conditions(which: ListedExecutions) -> tuple[list[LiteralString], dict[str, Any]]:
+    values = {name: value for name, value in vars(which).items() if value is not None}
+    return [_CONDITIONS[name] for name in values], values
+
+
 class PostgresExecutions:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -89,6 +135,15 @@ class PostgresExecutions:
         order: LiteralString = "recorded_at, id" if wanted.after else "recorded_at DESC, id DESC"
         place = dict(zip(("at", "id"), wanted.after or (None, None), strict=True))
         return self._rows(" AND ".join(conditions), order, vars(wanted) | place)
+
+    def page(self, which: ListedExecutions, by: SortedBy, part: Slice) -> list[Execution]:
+        query, values = listed(which, by, part)
+        return [Execution(*row) for row in self._pool.rows("the history of executions", query, values)]
+
+    def count(self, which: ListedExecutions) -> int:
+        conditions, values = _conditions(which)
+        query: LiteralString = f"SELECT count(*) FROM executions {where(conditions)}"  # noqa: S608
+        return int(self._pool.rows("the history of executions", query, values)[0][0])
 
     def of_correlation(self, correlation_id: str, limit: int) -> list[Execution]:
         values = {"correlation_id": correlation_id, "limit": limit}

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.monitoring.counts import WINDOW, Batch, ExecutionTotals, RecordTotals, Tally
-from shared.monitoring.executions import Execution, ExecutionFilter, Kind
+from shared.monitoring.executions import Execution, ExecutionFilter, Kind, ListedExecutions, SortedBy
+from shared.postgres.slices import Slice
 from shared.resilience import clock
 from shared.sagas.memory import MemorySagaStore
 
@@ -30,6 +31,23 @@ class MemoryExecutions:
         alike = [one for one in self._sorted() if all(getattr(one, name) == value for name, value in same.items())]
         found = [one for one in alike if wanted.after is None or (one.recorded_at, one.id) > wanted.after]
         return (found if wanted.after else found[::-1])[: wanted.limit]
+
+    def page(self, which: ListedExecutions, by: SortedBy, part: Slice) -> list[Execution]:
+        return part.of(self._matching(which), lambda one: (getattr(one, by), one.id))
+
+    def count(self, which: ListedExecutions) -> int:
+        return len(self._matching(which))
+
+    def _matching(self, which: ListedExecutions) -> list[Execution]:
+        return [
+            one
+            for one in self._sorted()
+            if one.kind == which.kind
+            and which.name in (None, one.name)
+            and which.status in (None, one.status)
+            and (which.recorded_after is None or which.recorded_after <= one.recorded_at)
+            and (which.recorded_before is None or one.recorded_at < which.recorded_before)
+        ]
 
     def of_correlation(self, correlation_id: str, limit: int) -> list[Execution]:
         return [one for one in self._sorted() if one.correlation_id == correlation_id][:limit]

@@ -14,7 +14,7 @@ from google.cloud.firestore_v1.base_query import FieldFilter
 
 from shared.domain.errors import TimedOut, Unavailable
 from shared.observability.context import SpanKind, span
-from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange
+from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange, Where
 from shared.resilience import clock
 from shared.resilience.calls import RECONNECT, Breaker, OutOfTime, time_left
 
@@ -138,19 +138,27 @@ class FirestoreQueries:
         return {snapshot.id: fields for snapshot in snapshots if (fields := snapshot.to_dict())}
 
     async def find(self, find: Find) -> Sequence[Fields]:
-        query = self._client.collection(find.collection).limit(find.limit).offset(find.offset)
-        for where in find.where:
-            query = query.where(filter=FieldFilter(where.field, where.operator, where.value))
+        query = _filtered(self._client.collection(find.collection), find.where).limit(find.limit).offset(find.offset)
         direction = firestore.Query.DESCENDING if find.descending else firestore.Query.ASCENDING
         query = query.order_by(find.order_by, direction=direction)
+        if find.after or find.before:
+            query = query.order_by("__name__", direction=direction)
         if find.after:
-            last = {
-                find.order_by: find.after[find.order_by],
-                "__name__": self._client.collection(find.collection).document(find.after["id"]),
-            }
-            query = query.order_by("__name__", direction=direction).start_after(last)
+            query = (query.start_at if find.closed else query.start_after)(self._place(find, find.after))
+        if find.before:
+            query = (query.end_at if find.closed else query.end_before)(self._place(find, find.before))
         async with _one_async_call(self._breaker, scans=True) as bounds:
             return [snapshot.to_dict() or {} async for snapshot in query.stream(**bounds)]
+
+    def _place(self, find: Find, document: Fields) -> Fields:
+        key = self._client.collection(find.collection).document(document["id"])
+        return {find.order_by: document[find.order_by], "__name__": key}
+
+    async def count(self, collection: str, where: Sequence[Where]) -> int:
+        query = _filtered(self._client.collection(collection), where)
+        async with _one_async_call(self._breaker, scans=True) as bounds:
+            ((result,),) = await query.count(alias="documents").get(**bounds)
+        return int(result.value)
 
     async def extent(self, collection: str) -> Extent:
         applied = self._client.collection(collection).where(filter=FieldFilter("version", ">=", 1))
@@ -162,3 +170,9 @@ class FirestoreQueries:
         totals = {result.alias: int(result.value) for result in results}
         newest = await self.find(Find(collection, "updated_at", descending=True, limit=1))
         return Extent(totals["documents"], totals["events"], newest[0]["updated_at"] if newest else None)
+
+
+def _filtered(query: Any, wheres: Sequence[Where]) -> Any:
+    for where in wheres:
+        query = query.where(filter=FieldFilter(where.field, where.operator, where.value))
+    return query

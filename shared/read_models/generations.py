@@ -14,7 +14,7 @@ from shared.domain.errors import Rejected
 from shared.domain.values import adapter
 from shared.event_store.protocol import Checkpoint
 from shared.read_models.documents import COLLECTIONS, READ_MODELS
-from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange, Queries, ReadModels
+from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange, Queries, ReadModels, Where
 from shared.resilience import clock
 
 GENERATIONS = "generations"
@@ -214,6 +214,9 @@ class LiveGeneration:
 
     async def find(self, find: Find) -> Sequence[Fields]:
         return await self.queries.find(replace(find, collection=await self._live(find.collection)))
+
+    async def count(self, collection: str, where: Sequence[Where]) -> int:
+        return await self.queries.count(await self._live(collection), where)
 
     async def extent(self, collection: str) -> Extent:
         return await self.queries.extent(await self._live(collection))

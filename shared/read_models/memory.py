@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
 from typing import Any
 
+from shared.postgres.slices import Slice
 from shared.read_models.protocol import Extent, Fields, Find, MakeChange, Where
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     ">=": operator.ge,
     "<=": operator.le,
+    "<": operator.lt,
     "in": lambda value, among: value in among,
     "array_contains": lambda values, value: value in values,
 }
@@ -60,14 +62,15 @@ class MemoryReadModels:
             found = [
                 (key, fields) for key, fields in documents if find.order_by in fields and _fits(fields, find.where)
             ]
-            found.sort(key=lambda item: (item[1][find.order_by], item[0]), reverse=find.descending)
-            if find.after:
-                last, beyond = (
-                    (find.after[find.order_by], find.after["id"]),
-                    operator.lt if find.descending else operator.gt,
-                )
-                found = [item for item in found if beyond((item[1][find.order_by], item[0]), last)]
-            return [copy.deepcopy(fields) for _, fields in found[find.offset : find.offset + find.limit]]
+            after, before = [(end[find.order_by], end["id"]) if end else None for end in (find.after, find.before)]
+            wanted = Slice(find.offset + find.limit, find.descending, after, before, find.closed)
+            chosen = wanted.of(found, lambda item: (item[1][find.order_by], item[0]))
+            return [copy.deepcopy(fields) for _, fields in chosen[find.offset :]]
+
+    async def count(self, collection: str, where: Sequence[Where]) -> int:
+        with self._lock:
+            self.reads[collection] += 1
+            return sum(_fits(fields, where) for fields in self._collections.get(collection, {}).values())
 
     async def extent(self, collection: str) -> Extent:
         with self._lock:

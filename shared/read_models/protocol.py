@@ -43,7 +43,7 @@ class ReadModels(Protocol):
         """Delete at most `limit` documents, in any order; return how many were deleted."""
 
 
-Operator = Literal["==", ">=", "<=", "in", "array_contains"]
+Operator = Literal["==", ">=", "<=", "<", "in", "array_contains"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Where:
 class Find:
     """A query. Documents with equal `order_by` fields are ordered by key, in the same direction.
 
-    `after`: the last document of the page before, whose `id` is its key; then no document is read twice.
+    `after`, `before`: documents, whose `id` is their key, between which to read; then no document is read twice.
+    `closed`: they belong to what is read. They need not exist any more.
     """
 
     collection: str
@@ -67,6 +68,8 @@ class Find:
     limit: int = 20
     offset: int = 0
     after: Fields | None = None
+    before: Fields | None = None
+    closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,9 @@ class Queries(Protocol):
         """Return the documents that exist, by key, in one round trip."""
 
     async def find(self, find: Find) -> Sequence[Fields]: ...
+
+    async def count(self, collection: str, where: Sequence[Where]) -> int:
+        """Count documents in the database."""
 
     async def extent(self, collection: str) -> Extent:
         """Compute the size in the database; documents that have applied no event do not count."""

@@ -13,6 +13,7 @@ from shared.event_store.protocol import Checkpoint, Moment
 from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import AfterCommit, Traffic
+from shared.postgres.slices import Slice
 from shared.resilience import clock
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import (
@@ -23,6 +24,7 @@ from shared.sagas.store import (
     SagaCount,
     SagaEntry,
     SagaExtent,
+    SagaGroup,
     Sagas,
     StoredSaga,
 )
@@ -90,12 +92,17 @@ class MemorySagaStore:
         return [entry for _, entry in found.history] if found else []
 
     def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]:
-        matching = [
-            one
-            for one in self._sagas.copy().values()
-            if which.status in (None, one.saga.progress.status) and which.type in (None, one.saga.type)
-        ]
-        return [_without_personal_data(one) for one in matching[::-1][offset : offset + limit]]
+        return [_without_personal_data(one) for one in self._matching(which)[::-1][offset : offset + limit]]
+
+    def page(self, which: Sagas, part: Slice) -> list[ListedSaga]:
+        found = part.of(self._matching(which), lambda one: (one.created_at, one.saga.progress.saga_id))
+        return [_without_personal_data(one) for one in found]
+
+    def count(self, which: Sagas) -> int:
+        return len(self._matching(which))
+
+    def _matching(self, which: Sagas) -> list[ListedSaga]:
+        return [one for one in self._sagas.copy().values() if _matches(one, which)]
 
     def listed(self, saga_id: UUID) -> ListedSaga | None:
         found = self._sagas.get(saga_id)
@@ -131,6 +138,26 @@ class MemorySagaStore:
 
 def _extent_status(progress: Progress) -> str:
     return "COMPENSATED" if progress.status is SagaStatus.FAILED and progress.compensated else progress.status.value
+
+
+def _is(progress: Progress, status: SagaStatus | SagaGroup | None) -> bool:
+    if status == "ACTIVE":
+        return not progress.ended
+    if status == "COMPENSATED":
+        return progress.status is SagaStatus.FAILED and progress.compensated
+    return status in (None, progress.status)
+
+
+def _matches(one: ListedSaga, which: Sagas) -> bool:
+    progress = one.saga.progress
+    return (
+        _is(progress, which.status)
+        and which.type in (None, one.saga.type)
+        and which.id in (None, progress.saga_id)
+        and which.correlation_id in (None, one.saga.correlation_id)
+        and (which.started_after is None or which.started_after <= one.created_at)
+        and (which.started_before is None or one.created_at < which.started_before)
+    )
 
 
 def _without_personal_data(listed: ListedSaga) -> ListedSaga:

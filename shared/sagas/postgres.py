@@ -19,26 +19,19 @@ from shared.event_store.protocol import Checkpoint, Moment
 from shared.messaging.envelope import Message, encode_stored
 from shared.messaging.outbox import LEASE_SECONDS, AfterCommit, Traffic
 from shared.postgres.pool import Pool
+from shared.postgres.slices import Slice
 from shared.resilience import clock
 from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.postgres_lists import LISTED, SHOWN, counted, listed_saga, newest, stored_saga
 from shared.sagas.store import ALL, HistoryEntry, ListedSaga, SagaBacklog, SagaCount, SagaEntry, Sagas, StoredSaga
 
 _BATCH = 20_000
 _COUNTING_SECONDS = 3.0
 
 COUNTS: LiteralString = "SELECT status, count(*), min(created_at) FROM sagas GROUP BY status"
-# The data of an event is left out of lists and of the log: it may be personal.
-_SHOWN: LiteralString = """json_agg(json_build_array(p.recorded_at, json_build_object(
-        'kind', p.kind, 'name', p.name, 'data', CASE p.kind WHEN 'event' THEN '{}' ELSE p.data END, 'message', p.message
-    )) ORDER BY p.version, p.entry)"""
-_LISTED: LiteralString = f"""
-SELECT type, progress, version, correlation_id, created_at, updated_at, (
-    SELECT {_SHOWN} FROM saga_history p WHERE p.saga_id = s.id
-)
-"""  # noqa: S608 - built of constants only
 # Three selections by an index each: OR would read all sagas that have not ended.
 HELD_UP: LiteralString = f"""
-{_LISTED} FROM sagas s WHERE id IN (
+{LISTED} FROM sagas s WHERE id IN (
     (SELECT id FROM sagas WHERE status = 'STUCK' LIMIT %(limit)s)
     UNION ALL (SELECT id FROM sagas WHERE deadline_at <= %(since)s ORDER BY deadline_at LIMIT %(limit)s)
     UNION ALL (
@@ -70,7 +63,7 @@ class PostgresSagaStore:
 
     def load(self, saga_id: UUID) -> StoredSaga | None:
         query: LiteralString = "SELECT type, progress, version, correlation_id FROM sagas WHERE id = %(id)s"
-        return next(map(_stored_saga, _rows(self._pool, query, id=saga_id)), None)
+        return next(map(stored_saga, _rows(self._pool, query, id=saga_id)), None)
 
     def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
         progress = adapter(Progress).dump_python(saga.progress, mode="json")
@@ -109,16 +102,23 @@ class PostgresSagaStore:
         return [HistoryEntry(*row) for row in _rows(self._pool, query, id=saga_id)]
 
     def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]:
-        status = which.status.value if which.status else None
-        rows = _rows(self._pool, newest(which), status=status, type=which.type, limit=limit, offset=offset)
-        return list(map(_listed_saga, rows))
+        query, values = newest(which, Slice(limit, descending=True), offset)
+        return list(map(listed_saga, _rows(self._pool, query, **values)))
+
+    def page(self, which: Sagas, part: Slice) -> list[ListedSaga]:
+        query, values = newest(which, part)
+        return list(map(listed_saga, _rows(self._pool, query, **values)))
+
+    def count(self, which: Sagas) -> int:
+        query, values = counted(which)
+        return int(_rows(self._pool, query, **values)[0][0])
 
     def listed(self, saga_id: UUID) -> ListedSaga | None:
-        query: LiteralString = f"{_LISTED} FROM sagas s WHERE id = %(id)s"
-        return next(map(_listed_saga, _rows(self._pool, query, id=saga_id)), None)
+        query: LiteralString = f"{LISTED} FROM sagas s WHERE id = %(id)s"
+        return next(map(listed_saga, _rows(self._pool, query, id=saga_id)), None)
 
     def held_up(self, since: datetime, limit: int) -> list[ListedSaga]:
-        return list(map(_listed_saga, _rows(self._pool, HELD_UP, since=since, limit=limit)))
+        return list(map(listed_saga, _rows(self._pool, HELD_UP, since=since, limit=limit)))
 
     def forget_histories(self, before: datetime, limit: int) -> int:
         """Keep entries whose commands are not yet counted."""
@@ -130,27 +130,6 @@ class PostgresSagaStore:
 def _rows(pool: Pool, query: LiteralString, **values: object) -> list[TupleRow]:
     with pool.use("the saga store") as connection:
         return connection.execute(query, values).fetchall()
-
-
-def _stored_saga(row: TupleRow) -> StoredSaga:
-    kind, progress, version, correlation_id = row
-    return StoredSaga(kind, adapter(Progress).validate_python(progress), version, correlation_id)
-
-
-def _listed_saga(row: TupleRow) -> ListedSaga:
-    history = adapter(list[tuple[datetime, HistoryEntry]]).validate_python(row[6] or [])
-    return ListedSaga(_stored_saga(row[:4]), row[4], row[5], history)
-
-
-def newest(which: Sagas) -> LiteralString:
-    """Include only the wanted conditions: no single plan suits a rare and a frequent status."""
-    conditions: list[LiteralString] = ["status = %(status)s"] if which.status else []
-    conditions += ["type = %(type)s"] if which.type else []
-    where: LiteralString = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"""{_LISTED}
-FROM (SELECT * FROM sagas {where} ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s) AS s
-ORDER BY created_at DESC, id DESC
-"""  # noqa: S608 - built of constants only
 
 
 def count_commands(connection: Connection[TupleRow]) -> None:
@@ -172,7 +151,7 @@ SELECT h.epoch, h.transaction_id::text::bigint AS transaction, h.position, h.sag
 READ_ALL: LiteralString = f"""
 {_ENTRY}, s.type, h.progress, h.version, s.correlation_id, s.created_at, h.recorded_at,
 CASE WHEN h.progress IS NOT NULL THEN (
-    SELECT {_SHOWN} FROM saga_history p WHERE p.saga_id = h.saga_id AND p.version <= h.version
+    SELECT {SHOWN} FROM saga_history p WHERE p.saga_id = h.saga_id AND p.version <= h.version
 ) END
 FROM (
     SELECT * FROM saga_history h
@@ -239,5 +218,5 @@ class PostgresSagaLog:
 
 def _entry(row: TupleRow) -> SagaEntry:
     """Read a row of _ENTRY, and on the last entry of a version the columns of the saga after it."""
-    saga = _listed_saga(row[9:]) if len(row) > 9 and row[10] is not None else None
+    saga = listed_saga(row[9:]) if len(row) > 9 and row[10] is not None else None
     return SagaEntry(Checkpoint(*row[:3]), row[3], row[4], HistoryEntry(*row[5:9]), saga)

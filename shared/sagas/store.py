@@ -6,13 +6,14 @@ A save stores progress, history and outgoing commands together, guarded by the s
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from shared.domain.commands import wire_command
 from shared.event_store.protocol import Checkpoint, Moment
 from shared.messaging.envelope import Message
 from shared.messaging.outbox import Traffic
+from shared.postgres.slices import Slice
 from shared.sagas.definition import Progress, SagaStatus
 
 
@@ -61,11 +62,20 @@ class SagaExtent:
     updated_at: datetime | None
 
 
-class Sagas(NamedTuple):
-    """The sagas to list; None matches every status or type."""
+SagaGroup = Literal["ACTIVE", "COMPENSATED"]
+"""ACTIVE: all that have not ended. COMPENSATED: those that FAILED with steps undone."""
 
-    status: SagaStatus | None = None
+
+@dataclass(frozen=True)
+class Sagas:
+    """The sagas to list; None matches everything. `started_before`: exclusive."""
+
+    status: SagaStatus | SagaGroup | None = None
     type: str | None = None
+    id: UUID | None = None
+    correlation_id: str | None = None
+    started_after: datetime | None = None
+    started_before: datetime | None = None
 
 
 ALL = Sagas()
@@ -118,6 +128,11 @@ class SagaStore(Protocol):
     def history(self, saga_id: UUID) -> list[HistoryEntry]: ...
 
     def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]: ...
+
+    def page(self, which: Sagas, part: Slice) -> list[ListedSaga]:
+        """Return a slice of the sagas by the time of their start and id."""
+
+    def count(self, which: Sagas) -> int: ...
 
     def listed(self, saga_id: UUID) -> ListedSaga | None: ...
 

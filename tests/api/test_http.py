@@ -18,7 +18,7 @@ from shared.config.manifest import ROOT
 from shared.config.settings import Settings
 from shared.domain.errors import ConcurrencyError, Unavailable
 from shared.read_models.generations import LiveGeneration
-from shared.read_models.protocol import Extent, Fields, Find, Queries
+from shared.read_models.protocol import Extent, Fields, Find, Queries, Where
 from tests.shop_in_memory import Json, ShopInMemory, served
 from tests.stand_ins import with_methods
 
@@ -670,6 +670,9 @@ class Broken:
         raise self._error
 
     async def find(self, find: Find) -> Sequence[Fields]:
+        raise self._error
+
+    async def count(self, collection: str, where: Sequence[Where]) -> int:
         raise self._error
 
     async def extent(self, collection: str) -> Extent:

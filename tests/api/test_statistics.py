@@ -346,7 +346,7 @@ def test_the_dashboard_counts_events_sagas_commands_queries_and_errors(shop: Sho
         "activeSagas": 1,
         "totalCommands": 2,
         "totalQueries": 2,
-        "systemHealth": "HEALTHY",
+        "systemHealth": "healthy",
         "errorRate": 0.25,
     }
 
@@ -375,9 +375,9 @@ def test_the_dashboard_counts_executions_that_the_history_does_not_keep(shop: Sh
 
 def test_the_dashboard_shows_the_health_of_the_shop(shop: ShopInMemory) -> None:
     shop.engines.dead_letters = with_methods(shop.engines.dead_letters, pending=lambda: 3)
-    assert dashboard(shop)["systemHealth"] == "DEGRADED"
+    assert dashboard(shop)["systemHealth"] == "degraded"
     shop.engines.read_models = with_methods(shop.engines.read_models, update=failing)
-    assert dashboard(shop)["systemHealth"] == "UNHEALTHY"
+    assert dashboard(shop)["systemHealth"] == "unhealthy"
 
 
 @pytest.fixture
@@ -442,7 +442,7 @@ async def test_a_dashboard_is_sent_at_once_and_when_it_changes(brisk: ShopInMemo
     async with opened(STREAM) as stream:
         assert stream.status == 200
         first = await shown(stream)
-        assert (first["totalEvents"], first["systemHealth"]) == (0, "HEALTHY")
+        assert (first["totalEvents"], first["systemHealth"]) == (0, "healthy")
         await asyncio.sleep(0.4)
         assert stream.nothing_waits()
         assert stream.parser.comments > 0  # heartbeats

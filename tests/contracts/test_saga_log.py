@@ -22,9 +22,11 @@ from shared.event_store.protocol import Checkpoint, Moment
 from shared.messaging.outbox import Traffic
 from shared.postgres.migrations import migrate
 from shared.postgres.pool import Pool, connect
+from shared.postgres.slices import Slice
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
-from shared.sagas.postgres import LAST_SENT, LATELY, READ_ALL, SENT_AFTER, PostgresSagaLog, PostgresSagaStore, newest
+from shared.sagas.postgres import LAST_SENT, LATELY, READ_ALL, SENT_AFTER, PostgresSagaLog, PostgresSagaStore
+from shared.sagas.postgres_lists import newest
 from shared.sagas.store import HistoryEntry, SagaEntry, SagaLog, Sagas, SagaStore, StoredSaga
 from tests.databases import COMMAND_DATABASE, migrate_as_previously, nodes
 
@@ -341,8 +343,9 @@ def large(postgres: str) -> Iterator[psycopg.Connection[TupleRow]]:
         connection.execute(f'CREATE DATABASE {name} TEMPLATE "command"'.encode())
     connection = psycopg.connect(make_conninfo(postgres, dbname=name), autocommit=True)
     connection.execute(
-        """INSERT INTO sagas (id, type, version, status, progress, correlation_id)
-           SELECT md5(n::text)::uuid, 'OrderSaga', 5, 'COMPLETED', jsonb_build_object('x', repeat('x', 500)), 'c'
+        """INSERT INTO sagas (id, type, version, status, progress, correlation_id, created_at)
+           SELECT md5(n::text)::uuid, 'OrderSaga', 5, 'COMPLETED', jsonb_build_object('x', repeat('x', 500)), n::text,
+               now() - interval '1 second' * (20000 - n)
            FROM generate_series(1, 20000) AS n"""
     )
     connection.execute(
@@ -359,6 +362,7 @@ def large(postgres: str) -> Iterator[psycopg.Connection[TupleRow]]:
 
 
 NOW = datetime.now(UTC)
+MIDDAY, LAST_ID = NOW - timedelta(hours=2), UUID(int=2**128 - 1)
 MIDDLE = "(SELECT transaction_id::text FROM saga_history LIMIT 1)"
 
 
@@ -373,12 +377,15 @@ MIDDLE = "(SELECT transaction_id::text FROM saga_history LIMIT 1)"
             {"commands": ["Type6", "Nothing"], "after": NOW - timedelta(hours=2), "position": 1, "limit": 100},
         ),
         (LATELY, {"since": NOW - timedelta(minutes=5), "until": NOW}),
-        (newest(Sagas()), {"limit": 50, "offset": 100}),
-        (
-            newest(Sagas(SagaStatus.COMPLETED, "OrderSaga")),
-            {"status": "COMPLETED", "type": "OrderSaga", "limit": 50, "offset": 0},
-        ),
-        (newest(Sagas(SagaStatus.STUCK)), {"status": "STUCK", "limit": 50, "offset": 0}),
+        newest(Sagas(), Slice(50, descending=True), 100),
+        newest(Sagas(SagaStatus.COMPLETED, "OrderSaga"), Slice(50, descending=True)),
+        newest(Sagas(SagaStatus.STUCK), Slice(50, descending=True)),
+        newest(Sagas(), Slice(50, after=(MIDDAY, LAST_ID), before=(NOW, LAST_ID))),
+        newest(Sagas(SagaStatus.COMPLETED), Slice(50, descending=True, after=(MIDDAY, LAST_ID))),
+        newest(Sagas("ACTIVE"), Slice(50, descending=True)),
+        newest(Sagas("COMPENSATED"), Slice(50)),
+        newest(Sagas(correlation_id="none"), Slice(50)),
+        newest(Sagas(started_before=MIDDAY), Slice(50, descending=True)),
     ],
 )
 def test_no_query_reads_the_whole_log(large: psycopg.Connection[TupleRow], query: str, values: dict[str, Any]) -> None:

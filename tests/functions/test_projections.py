@@ -15,7 +15,7 @@ from google.cloud.firestore import AsyncClient, Client
 from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
-from shared.api.context import ConsistentQueries
+from shared.api.consistency import ConsistentQueries
 from shared.config.manifest import manifest
 from shared.domain.aggregate import Aggregate, Lifecycle, Ref
 from shared.domain.order import AGGREGATE_OF

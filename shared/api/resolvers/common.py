@@ -1,6 +1,6 @@
 """What several nouns share: arguments, lists, searches, past and live states, admins only."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -39,8 +39,8 @@ _FINAL = {OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED}
 def page_of(info: Info, page: Page, default: int = 20) -> tuple[int, int]:
     """Return limit and offset, with defaults for nulls. Raise Invalid."""
     settings = info.context.engines.settings
-    limit = _bounded("limit", page.get("limit"), default, settings.max_list_limit)
-    return limit, _bounded("offset", page.get("offset"), 0, settings.max_list_offset)
+    limit = bounded("limit", page.get("limit"), default, settings.max_list_limit)
+    return limit, bounded("offset", page.get("offset"), 0, settings.max_list_offset)
 
 
 def limit_of(info: Info, limit: Number, default: int) -> int:
@@ -48,7 +48,7 @@ def limit_of(info: Info, limit: Number, default: int) -> int:
     return page_of(info, {"limit": limit}, default)[0]
 
 
-def _bounded(argument: str, value: int | None, default: int, maximum: int) -> int:
+def bounded(argument: str, value: int | None, default: int, maximum: int) -> int:
     if value is None:
         return default
     if not 0 <= value <= maximum:
@@ -56,13 +56,13 @@ def _bounded(argument: str, value: int | None, default: int, maximum: int) -> in
     return value
 
 
-def uuid(text: str, argument: str) -> str:
-    """Return the id in its canonical form. Raise Invalid."""
+def uuid(text: str, *argument: str) -> str:
+    """Return the id in its canonical form. `argument`: its path. Raise Invalid."""
     try:
         return str(UUID(text))
     except ValueError:
         example = "0190b1b6-7c5e-7000-8000-000000000000"
-        raise Invalid(f"{argument} must be a UUID such as {example}; got {text!r:.60}", (argument,)) from None
+        raise Invalid(f"{argument[-1]} must be a UUID such as {example}; got {text!r:.60}", argument) from None
 
 
 def is_admin(info: Info) -> bool:
@@ -89,11 +89,12 @@ def deleted(entity: Fields) -> Fields:
     return {"success": True, "message": f"{entity['name']} has been deleted"}
 
 
-def printable(text: Text, argument: str) -> str | None:
-    """Return a name to filter by. Raise Invalid."""
-    if text is not None and not (text.isprintable() and len(text) <= 300):
-        raise Invalid(f"{argument} must be at most 300 printable characters", (argument,))
-    return text
+def one_of(known: Iterable[str], text: Text, *argument: str) -> str | None:
+    """Return the known name that the text is, in any case; None for none. Raise Invalid, which lists the names."""
+    names = {name.lower(): name for name in known}
+    if text is not None and text.lower() not in names:
+        raise Invalid(f"{argument[-1]} must be one of {', '.join(names.values())}; got {text!r:.60}", argument)
+    return None if text is None else names[text.lower()]
 
 
 def existing(found: T | None, noun: str, id: str, argument: str = "id") -> T:

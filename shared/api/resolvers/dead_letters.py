@@ -4,11 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from shared.api.connections import AT, Connection, Listing, connect
 from shared.api.context import Info, Number, Resolvers, Text
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import admin_command, existing, page_of, printable, require_admin, uuid
-from shared.dead_letters.protocol import DeadLetter, LetterStatus
+from shared.api.resolvers.common import admin_command, existing, one_of, page_of, require_admin, uuid
+from shared.api.resolvers.listings import is_descending
+from shared.api.resolvers.messages import MESSAGE_TYPES
+from shared.config.manifest import manifest
+from shared.dead_letters.protocol import DeadLetter, Letters, LetterStatus
+from shared.domain.errors import Invalid
 from shared.domain.order import ORDER
+from shared.postgres.pool import storable
+from shared.postgres.slices import Key, Slice
 from shared.read_models.protocol import Fields
 
 
@@ -18,7 +25,59 @@ async def dead_letters(
     require_admin(info)
     limit, offset = page_of(info, page, default=50)
     latest = info.context.engines.dead_letters.latest
-    return await info.context.loaders.budget.rows(latest, limit, offset, status, printable(source, "source"))
+    known = one_of(_sources(), source, "source")
+    return await info.context.loaders.budget.rows(latest, limit, offset, status, known)
+
+
+def _sources() -> list[str]:
+    return [subscription.name for subscription in manifest().all_subscriptions]
+
+
+async def dead_letters_connection(
+    _: Any, info: Info, filter: Fields | None = None, **page: Any
+) -> Connection[DeadLetter]:
+    require_admin(info)
+    which = _wanted(filter or {})
+    store, rows = info.context.engines.dead_letters, info.context.loaders.budget.rows
+
+    async def read(part: Slice) -> Sequence[DeadLetter]:
+        return await rows(store.page, which, part)
+
+    async def count() -> tuple[int, int]:
+        if which == Letters():
+            kept = await from_stores(info.context.engines.counts.records)
+            return kept.others.get("dead_letters", 0), 0
+        number = await from_stores(store.count, which)
+        return number, number
+
+    return await connect(
+        info, Listing("RECORDED_AT", tuple[AT, UUID], _key, read, count, None, is_descending(page)), page
+    )
+
+
+def _wanted(filter: Fields) -> Letters:
+    """Return what a filter selects. Raise Invalid."""
+    order_id, subject = filter.get("orderId"), filter.get("subject")
+    if order_id is not None and subject is not None:
+        raise Invalid("pass subject or orderId, not both", ("filter", "orderId"))
+    if order_id is not None:
+        subject = ORDER.stream(UUID(uuid(order_id, "filter", "orderId")))
+    topics = {subscription.topic for subscription in manifest().all_subscriptions}
+    correlation_id = filter.get("correlationId")
+    return Letters(
+        filter.get("status"),
+        one_of(_sources(), filter.get("source"), "filter", "source"),
+        one_of(sorted(topics), filter.get("topic"), "filter", "topic"),
+        one_of(MESSAGE_TYPES, filter.get("type"), "filter", "type"),
+        subject and storable(subject),
+        correlation_id and storable(correlation_id),
+        filter.get("recordedAfter"),
+        filter.get("recordedBefore"),
+    )
+
+
+def _key(letter: DeadLetter) -> Key:
+    return letter.recorded_at, letter.id
 
 
 async def dead_letter(_: Any, info: Info, id: str) -> DeadLetter:
@@ -34,6 +93,8 @@ async def retry_dead_letter(_: Any, info: Info, id: str) -> DeadLetter:
 
 async def retry_dead_letters(_: Any, info: Info, **arguments: Any) -> Fields:
     command = {name: value for name, value in arguments.items() if value is not None}
+    if "source" in command:
+        command["source"] = one_of(_sources(), command["source"], "source")
     return await admin_command(info, "retry_dead_letters", command)
 
 
@@ -53,7 +114,11 @@ async def discard_dead_letters(_: Any, info: Info, reason: str, **arguments: Any
 
 
 RESOLVERS: Resolvers = {
-    "Query": {"deadLetters": dead_letters, "deadLetter": dead_letter},
+    "Query": {
+        "deadLetters": dead_letters,
+        "deadLettersConnection": dead_letters_connection,
+        "deadLetter": dead_letter,
+    },
     "Mutation": {
         "retryDeadLetter": retry_dead_letter,
         "retryDeadLetters": retry_dead_letters,

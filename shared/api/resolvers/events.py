@@ -1,30 +1,28 @@
 """Events: the log, the history of an aggregate, the live stream, masking of personal data."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence, Set
-from functools import lru_cache, partial
-from itertools import chain, islice
-from typing import Any, NamedTuple
-from uuid import UUID
+from collections.abc import AsyncGenerator, Mapping, Sequence, Set
+from functools import lru_cache
+from typing import Any
 
 from pydantic.alias_generators import to_camel
 
+from shared.api.connections import AT, NUMBER, Connection, Listing, connect
 from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
-from shared.api.limits import COST_OF_EVENT, from_stores
-from shared.api.resolvers.common import follow_log, is_admin, limit_of, uuid
-from shared.domain.errors import Invalid, NotFound
+from shared.api.limits import from_stores
+from shared.api.resolvers.common import follow_log, is_admin, limit_of, one_of, require_admin, uuid
+from shared.api.resolvers.listings import is_descending
 from shared.domain.events import OrderCreated
 from shared.domain.order import AGGREGATES, ORDER
-from shared.event_store.aggregates import CODEC, Loaded, history, initial, snapshot_of
-from shared.event_store.protocol import EventLog, EventStore, LogEntry, PositionedEvent
+from shared.event_store.aggregates import CODEC
+from shared.event_store.protocol import EventLog, Events, LogEntry, PositionedEvent
+from shared.postgres.pool import storable
+from shared.postgres.slices import Slice
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
-from shared.runtime.execute import entity
 
-_PERSONAL = frozenset({"user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason"})
+PERSONAL = frozenset({"user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason"})
 """Fields that identify a person or hold a person's own words."""
-_MASKED = _PERSONAL | {to_camel(name) for name in _PERSONAL}  # commands have them in camel case
-_TIMES = {"created_at", "updated_at"}
-"""Fields of an entity that are times of its events, not parts of its state."""
+_MASKED = PERSONAL | {to_camel(name) for name in PERSONAL}  # commands have them in camel case
 _MAX_OWNERS = 10_000
 
 
@@ -41,7 +39,7 @@ async def events(
     length, types = limit_of(info, limit, default=100), _types(aggregateType, eventType)
     log, after = info.context.engines.event_log, max(0, afterId or 0)
     rows = info.context.loaders.budget.rows
-    if length == 0 or types == []:
+    if length == 0:
         return []
     if aggregateId is not None:
         streams = [f"{name}-{uuid(aggregateId, 'aggregateId')}" for name in _names(aggregateType)]
@@ -50,36 +48,68 @@ async def events(
         found = await rows(log.of_types, types, after, length)
     else:
         found = await rows(log.everything, after, length)
-    return await _events_for_actor(info, found)
+    return await events_for_actor(info, found)
 
 
 async def recent_events(_: Any, info: Info, limit: Number = 50) -> Sequence[Fields]:
     length = limit_of(info, limit, default=50)
     found = await info.context.loaders.budget.rows(info.context.engines.event_log.recent, length)
-    return await _events_for_actor(info, found)
+    return await events_for_actor(info, found)
 
 
-def _names(aggregate_type: Text) -> Sequence[str]:
-    if aggregate_type is None:
-        return list(AGGREGATES)
-    if aggregate_type.lower() not in AGGREGATES:
-        known = ", ".join(AGGREGATES)
-        raise Invalid(f"aggregateType must be one of {known}; got {aggregate_type!r:.60}", ("aggregateType",))
-    return [aggregate_type.lower()]
+async def events_connection(_: Any, info: Info, filter: Fields | None = None, **page: Any) -> Connection[LogEntry]:
+    which, engines = await _wanted(info, filter or {}), info.context.engines
+
+    async def read(part: Slice) -> Sequence[LogEntry]:
+        return await info.context.loaders.budget.rows(engines.event_log.page, which, part)
+
+    async def count() -> tuple[int, int]:
+        if which == Events(types=which.types):
+            kept = (await from_stores(engines.event_log.counts)).events
+            return sum(number for (kind, _), number in kept.items() if kind in (which.types or [kind])), 0
+        number = await from_stores(engines.event_log.count, which)
+        return number, number
+
+    async def show(found: Sequence[LogEntry]) -> Sequence[Fields]:
+        return await events_for_actor(info, [PositionedEvent(one.checkpoint.position, one.event) for one in found])
+
+    kind = {"version": tuple[NUMBER], "time": tuple[AT, NUMBER], "log": tuple[NUMBER, NUMBER, NUMBER]}[which.order]
+    listing = Listing(which.order.upper(), kind, which.key, read, count, show, is_descending(page))
+    return await connect(info, listing, page)
 
 
-def _types(aggregate_type: Text, event_type: Text) -> list[str] | None:
-    """Return the wanted event types: None for all, [] when no type satisfies both arguments."""
-    known = [kind.__name__ for name in _names(aggregate_type) for kind in AGGREGATES[name].event_types]
-    if event_type is not None:
-        return [event_type] if event_type in known else []
-    return known if aggregate_type is not None else None
+async def _wanted(info: Info, filter: Fields) -> Events:
+    """Return what a filter selects. Raise Invalid; Unauthenticated or Forbidden for a correlation id, which is masked."""
+    correlation_id, aggregate_id = filter.get("correlationId"), filter.get("aggregateId")
+    if correlation_id is not None:
+        require_admin(info)
+    types = _types(filter.get("aggregateType"), filter.get("eventType"), "filter")
+    period = filter.get("recordedAfter"), filter.get("recordedBefore")
+    if aggregate_id is None:
+        every = [kind.__name__ for aggregate in AGGREGATES.values() for kind in aggregate.event_types]
+        timed = any(period) and correlation_id is None
+        return Events(None, types or (every if timed else None), correlation_id and storable(correlation_id), *period)
+    aggregate_id = uuid(aggregate_id, "filter", "aggregateId")
+    streams = [f"{name}-{aggregate_id}" for name in _names(filter.get("aggregateType"), "filter")]
+    first = await from_stores(info.context.engines.event_log.of_places, [(stream, 1) for stream in streams])
+    stream = next((one.event.stream for one in first), streams[0])
+    return Events(stream, types, correlation_id and storable(correlation_id), *period)
+
+
+def _names(aggregate_type: Text, *within: str) -> Sequence[str]:
+    name = one_of(AGGREGATES, aggregate_type, *within, "aggregateType")
+    return [name] if name else list(AGGREGATES)
+
+
+def _types(aggregate_type: Text, event_type: Text, *within: str) -> list[str] | None:
+    """Return the wanted event types, None for all. Raise Invalid for one that the aggregate does not have."""
+    known = [kind.__name__ for name in _names(aggregate_type, *within) for kind in AGGREGATES[name].event_types]
+    kind = one_of(known, event_type, *within, "eventType")
+    return [kind] if kind else known if aggregate_type is not None else None
 
 
 async def event_stream(info: Info, aggregateType: Text = None, eventType: Text = None) -> AsyncGenerator[SourceEvent]:
     types = _types(aggregateType, eventType)
-    if types == []:
-        raise Invalid(f"eventType {eventType!r:.60} is no event of {aggregateType or 'this shop'}", ("eventType",))
     engines, wanted_types = info.context.engines, frozenset(types or ())
 
     def wanted(entry: LogEntry) -> bool:
@@ -89,11 +119,11 @@ async def event_stream(info: Info, aggregateType: Text = None, eventType: Text =
 
 
 async def _event_for_actor(entry: LogEntry, info: Info, **_: Any) -> Fields:
-    (event,) = await _events_for_actor(info, [PositionedEvent(entry.checkpoint.position, entry.event)])
+    (event,) = await events_for_actor(info, [PositionedEvent(entry.checkpoint.position, entry.event)])
     return event
 
 
-async def _events_for_actor(info: Info, found: Sequence[PositionedEvent]) -> Sequence[Fields]:
+async def events_for_actor(info: Info, found: Sequence[PositionedEvent]) -> Sequence[Fields]:
     visible = await visible_streams(info, {positioned.event.stream for positioned in found})
     return [_fields(positioned, positioned.event.stream in visible) for positioned in found]
 
@@ -156,83 +186,7 @@ def _owners(engines: Engines) -> _Owners:
     return _Owners(engines.event_log)
 
 
-class _Step(NamedTuple):
-    event: PositionedEvent
-    before: Loaded[Any]
-    after: Loaded[Any]
-
-
-async def event_history(
-    _: Any, info: Info, aggregateId: str, limit: Number = 100, afterVersion: Number = None
-) -> Sequence[Fields]:
-    """Return each event of an aggregate with the states before and after it and their differences."""
-    aggregate_id, after = UUID(uuid(aggregateId, "aggregateId")), afterVersion or 0
-    length = limit_of(info, limit, default=100)
-    if after < 0:
-        raise Invalid(f"afterVersion must be 0 or the version of an event; got {after}", ("afterVersion",))
-    budget = info.context.loaders.budget
-    spend = partial(budget.spend, COST_OF_EVENT)
-    steps = await budget.rows(_steps, info.context.engines.event_store, aggregate_id, (after, length), spend)
-    events = await _events_for_actor(info, [step.event for step in steps])
-    return [_history_entry(info, step, event) for step, event in zip(steps, events, strict=True)]
-
-
-def _steps(store: EventStore, aggregate_id: UUID, page: tuple[int, int], spend: Callable[[], None]) -> Sequence[_Step]:
-    """Return a page of steps, folded from the snapshot unless it is newer. Raise NotFound for an unknown id."""
-    after, length = page
-    for aggregate in AGGREGATES.values():
-        ref = aggregate.ref(aggregate_id)
-        snapshot = snapshot_of(store, ref)
-        steps = _steps_since(store, snapshot if snapshot and snapshot.version <= after else initial(ref), spend)
-        first = next(steps, None)
-        if first or snapshot:
-            return list(islice((step for step in chain([first], steps) if step and step.after.version > after), length))
-    raise NotFound(f"no aggregate has the id {aggregate_id}", ("aggregateId",))
-
-
-def _steps_since(store: EventStore, before: Loaded[Any], spend: Callable[[], None]) -> Iterator[_Step]:
-    for entry, loaded in history(store, before):
-        spend()
-        yield _Step(PositionedEvent(entry.checkpoint.position, entry.event), before, loaded)
-        before = loaded
-
-
-def _state(loaded: Loaded[Any]) -> Fields:
-    return {} if loaded.version == 0 else {name: value for name, value in entity(loaded).items() if name not in _TIMES}
-
-
-def _history_entry(info: Info, step: _Step, event: Fields) -> Fields:
-    was, became = _state(step.before), _state(step.after)
-    visible = info.context.actor.may_see(became.get("user_id", ""))
-    before, after = (state if visible else _masked_state(state) for state in (was, became))
-    changed = [name for name, value in became.items() if name not in was or was[name] != value]
-    return {
-        "event": event,
-        "before": _in_camel_case(before) if before else None,
-        "after": _in_camel_case(after),
-        "changes": [
-            {
-                "field": to_camel(name),
-                "before": _in_camel_case(before.get(name)),
-                "after": _in_camel_case(after[name]),
-            }
-            for name in changed
-        ],
-    }
-
-
-def _masked_state(state: Fields) -> Fields:
-    return {name: "***" if name in _PERSONAL and value is not None else value for name, value in state.items()}
-
-
-def _in_camel_case(value: Any) -> Any:
-    """Rename the keys of a state, at every depth, to the names that the API uses."""
-    if isinstance(value, Mapping):
-        return {to_camel(name): _in_camel_case(inner) for name, inner in value.items()}
-    return [_in_camel_case(inner) for inner in value] if isinstance(value, list) else value
-
-
 RESOLVERS: Resolvers = {
-    "Query": {"events": events, "recentEvents": recent_events, "eventHistory": event_history},
+    "Query": {"events": events, "eventsConnection": events_connection, "recentEvents": recent_events},
     "Subscription": {"eventStream": LiveField(event_stream, _event_for_actor)},
 }

@@ -165,5 +165,5 @@ def _called_by_graphql() -> list[str]:
 
 RESOLVERS: Resolvers = {
     "Query": {"health": health, "serviceHealth": service_health, "systemTopology": system_topology},
-    "HealthCheckResult": {"durationMs": lambda check, _: check["durationMs"]},
+    "HealthCheckResult": dict.fromkeys(("durationMs", "duration_ms"), lambda check, _: check["durationMs"]),
 }

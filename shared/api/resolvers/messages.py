@@ -36,6 +36,8 @@ _COMMAND_TOPICS: Mapping[str, str] = {
     command.__name__: topic_of_command(command) for command in ORDER_FULFILMENT.commands if isinstance(command, type)
 }
 """The topic of each command."""
+MESSAGE_TYPES = (*(kind for kinds in _EVENT_TYPES.values() for kind in kinds), *_COMMAND_TOPICS)
+"""The types of all messages."""
 _RATE_WINDOW = timedelta(minutes=5)
 
 
@@ -117,7 +119,8 @@ async def pubsub_stats(_: Any, info: Info) -> Sequence[Fields]:
         for subscription in manifest().all_subscriptions
         if subscription.dead_letter_topic
     }
-    return [_stats(topic, by_topic.get(topic, Traffic())) for topic in manifest().topics]
+    stats = [_stats(topic, by_topic.get(topic, Traffic())) for topic in manifest().topics]
+    return sorted(stats, key=lambda one: one["message_count"], reverse=True)
 
 
 def _stats(topic: str, traffic: Traffic) -> Fields:

@@ -6,8 +6,11 @@ from typing import Any
 from unicodedata import category as character_category
 
 from shared.api.command_client import CommandMutation
+from shared.api.connections import AT, DOCUMENT_ID, Connection, connect
 from shared.api.context import Info, LiveField, Number, Resolver, Resolvers, SourceEvent, Text
+from shared.api.resolvers import listings
 from shared.api.resolvers.common import Sort, documents, follow, state_at, uuid
+from shared.api.resolvers.listings import Order
 from shared.api.resolvers.timeline import timeline, what_happens_now
 from shared.api.resolvers.visible import visible
 from shared.auth.permissions import Permission
@@ -16,6 +19,7 @@ from shared.domain.order import ORDER
 from shared.observability.context import annotate
 from shared.read_models.protocol import Fields, Where
 
+_NEWEST = Order("CREATED_AT", "created_at", tuple[AT, DOCUMENT_ID])
 _STEPS = {
     "PENDING": "reserve_inventory",
     "INVENTORY_RESERVED": "process_payment",
@@ -37,19 +41,50 @@ async def orders(_: Any, info: Info, userId: Text = None, status: Text = None, *
     """Return orders, the newest first. The filter by user is for that user and admins.
 
     Raise Unauthenticated or Forbidden: who ordered what is masked for others."""
-    if userId is not None and not (len(userId) <= 128 and "Cs" not in map(character_category, userId)):
-        raise Invalid("userId must have at most 128 characters and no half of a surrogate pair", ("userId",))
-    actor = info.context.actor
-    if userId is not None and not actor.may_see(userId):
-        refused = "orders of one user are for that user and admins only: sign in as one of them"
-        raise (Forbidden if actor.uid else Unauthenticated)(actor.problem or refused, ("userId",))
-    wanted = {"user_id": userId, "status": status}
-    where = [Where(field, "==", value) for field, value in wanted.items() if value is not None]
+    where = _where(status, _user(info, userId, "userId"))
     return await documents(info, "orders", where, Sort({"createdAt": "created_at"}, "createdAt", "DESC"), page)
+
+
+def _user(info: Info, user_id: Text, *argument: str) -> Text:
+    """Return the id of the user whose orders are wanted. Raise Invalid, Unauthenticated and Forbidden."""
+    if user_id is None:
+        return None
+    if not (len(user_id) <= 128 and "Cs" not in map(character_category, user_id)):
+        raise Invalid("userId must have at most 128 characters and no half of a surrogate pair", argument)
+    actor = info.context.actor
+    if not actor.may_see(user_id):
+        refused = "orders of one user are for that user and admins only: sign in as one of them"
+        raise (Forbidden if actor.uid else Unauthenticated)(actor.problem or refused, argument)
+    return user_id
+
+
+def _where(status: Text, user_id: Text) -> list[Where]:
+    wanted = {"user_id": user_id, "status": status}
+    return [Where(field, "==", value) for field, value in wanted.items() if value is not None]
 
 
 async def user_orders(_: Any, info: Info, userId: str, **page: Number) -> Sequence[Fields]:
     return await orders(_, info, userId, None, **page)
+
+
+async def orders_connection(_: Any, info: Info, filter: Fields | None = None, **page: Any) -> Connection[Fields]:
+    """Return a page of orders. The filter by user is for that user and admins, as in `orders`."""
+    wanted = filter or {}
+    where = _where(wanted.get("status"), _user(info, wanted.get("userId"), "filter", "userId"))
+    after, before = wanted.get("createdAfter"), wanted.get("createdBefore")
+    where += [Where("created_at", ">=", after)] if after is not None else []
+    where += [Where("created_at", "<", before)] if before is not None else []
+    return await connect(info, listings.documents(info, "orders", where, _NEWEST, page), page)
+
+
+async def user_orders_connection(
+    _: Any, info: Info, userId: str, filter: Fields | None = None, **page: Any
+) -> Connection[Fields]:
+    wanted = filter or {}
+    _user(info, userId, "userId")
+    if wanted.get("userId") not in (None, userId):
+        raise Invalid("filter.userId must be omitted here, or the same as userId", ("filter", "userId"))
+    return await orders_connection(_, info, wanted | {"userId": userId}, **page)
 
 
 async def order_updates(info: Info, id: str) -> AsyncGenerator[SourceEvent]:
@@ -59,6 +94,10 @@ async def order_updates(info: Info, id: str) -> AsyncGenerator[SourceEvent]:
 def _personal(key: str, masked: Text = None) -> Resolver:
     """Resolve a field that only the order's owner and admins may see."""
     return lambda order, info: order[key] if info.context.actor.may_see(order["user_id"]) else masked
+
+
+async def product(item: Fields, info: Info) -> Fields | None:
+    return await info.context.loaders.products.load(item["product_id"])
 
 
 def saga_status(order: Fields, _: Info) -> str:
@@ -77,7 +116,13 @@ def _with(message: str) -> Callable[[Fields], Fields]:
 
 
 RESOLVERS: Resolvers = {
-    "Query": {"order": order, "orders": orders, "userOrders": user_orders},
+    "Query": {
+        "order": order,
+        "orders": orders,
+        "ordersConnection": orders_connection,
+        "userOrders": user_orders,
+        "userOrdersConnection": user_orders_connection,
+    },
     "Mutation": {
         "createOrder": CommandMutation("create_order", Permission.WRITE, "orderId", _with("the order is {status}")),
         "cancelOrder": CommandMutation(
@@ -96,4 +141,5 @@ RESOLVERS: Resolvers = {
         "timeline": timeline,
         "whatHappensNow": what_happens_now,
     },
+    "OrderItem": {"product": product},
 }

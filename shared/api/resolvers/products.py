@@ -5,24 +5,21 @@ from datetime import datetime
 from decimal import Decimal
 from math import ceil, floor
 from typing import Any
-from uuid import UUID
-
-from graphql import OperationType
 
 from shared.api.command_client import CommandMutation
+from shared.api.connections import DOCUMENT_ID, NUMBER, Connection, connect
 from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
-from shared.api.limits import from_stores
+from shared.api.resolvers import listings
+from shared.api.resolvers.categories import ORDERS as CATEGORY_ORDERS
+from shared.api.resolvers.categories import category_of
 from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, follow, search, state_at, uuid
+from shared.api.resolvers.listings import Order
 from shared.api.resolvers.visible import visible
 from shared.auth.permissions import Permission
-from shared.domain.category import CATEGORY
 from shared.domain.product import PRODUCT
 from shared.domain.values import MAX_AMOUNT
-from shared.event_store.aggregates import load
-from shared.event_store.protocol import EventStore
 from shared.read_models.documents import RANKS_PER_UNIT
 from shared.read_models.protocol import Fields, Where
-from shared.runtime.execute import entity
 
 SORT_FIELDS = {
     "name": "name",
@@ -30,6 +27,10 @@ SORT_FIELDS = {
     "updatedAt": "updated_at",
     "price": "price_rank",
     "stockQuantity": "stock_quantity",
+}
+ORDERS = CATEGORY_ORDERS | {
+    "PRICE": Order("PRICE", "price_rank", tuple[NUMBER, DOCUMENT_ID]),
+    "STOCK_QUANTITY": Order("STOCK_QUANTITY", "stock_quantity", tuple[NUMBER, DOCUMENT_ID]),
 }
 
 
@@ -50,22 +51,40 @@ async def products(
     maxPrice: Decimal | None = None,
     **page: Number,
 ) -> Sequence[Fields]:
-    where = [ACTIVE, *_in_category(categoryId)]
-    if minPrice is not None:
-        where.append(Where("price_rank", ">=", ceil(_storable(minPrice) * RANKS_PER_UNIT)))
-    if maxPrice is not None:
-        where.append(Where("price_rank", "<=", floor(_storable(maxPrice) * RANKS_PER_UNIT)))
+    where = [ACTIVE, *_in_category(categoryId, "categoryId"), *_priced(minPrice, maxPrice)]
     return await documents(info, "products", where, Sort(SORT_FIELDS, sortBy, sortOrder), page)
+
+
+async def products_connection(
+    _: Any, info: Info, sortBy: Text, filter: Fields | None = None, **page: Any
+) -> Connection[Fields]:
+    wanted = filter or {}
+    where = [
+        ACTIVE,
+        *_in_category(wanted.get("categoryId"), "filter", "categoryId"),
+        *_priced(wanted.get("minPrice"), wanted.get("maxPrice")),
+    ]
+    order = ORDERS[sortBy or "CREATED_AT"]
+    return await connect(info, listings.documents(info, "products", where, order, page), page)
 
 
 async def search_products(
     _: Any, info: Info, searchTerm: str, categoryId: Text = None, **page: Number
 ) -> Sequence[Fields]:
-    return await search(info, "products", searchTerm, _in_category(categoryId), page)
+    return await search(info, "products", searchTerm, _in_category(categoryId, "categoryId"), page)
 
 
-def _in_category(category_id: Text) -> list[Where]:
-    return [] if category_id is None else [Where("category_id", "==", uuid(category_id, "categoryId"))]
+def _in_category(category_id: Text, *argument: str) -> list[Where]:
+    return [] if category_id is None else [Where("category_id", "==", uuid(category_id, *argument))]
+
+
+def _priced(lowest: Decimal | None, highest: Decimal | None) -> list[Where]:
+    where = []
+    if lowest is not None:
+        where.append(Where("price_rank", ">=", ceil(_storable(lowest) * RANKS_PER_UNIT)))
+    if highest is not None:
+        where.append(Where("price_rank", "<=", floor(_storable(highest) * RANKS_PER_UNIT)))
+    return where
 
 
 def _storable(price: Decimal) -> Decimal:
@@ -74,15 +93,7 @@ def _storable(price: Decimal) -> Decimal:
 
 
 async def category(product: Fields, info: Info) -> Fields | None:
-    """After a mutation, ask the write side: the category may be too new for the read model."""
-    if info.operation.operation is OperationType.MUTATION:
-        return await from_stores(_written_category, info.context.engines.event_store, UUID(product["category_id"]))
-    return await info.context.loaders.categories.load(product["category_id"])
-
-
-def _written_category(store: EventStore, category_id: UUID) -> Fields | None:
-    (loaded,) = load(store, [CATEGORY.ref(category_id)])
-    return entity(loaded) if loaded.version else None
+    return await category_of(product["category_id"], info)
 
 
 async def stock_updates(info: Info, productId: str) -> AsyncGenerator[SourceEvent]:
@@ -90,7 +101,12 @@ async def stock_updates(info: Info, productId: str) -> AsyncGenerator[SourceEven
 
 
 RESOLVERS: Resolvers = {
-    "Query": {"product": product, "products": products, "searchProducts": search_products},
+    "Query": {
+        "product": product,
+        "products": products,
+        "productsConnection": products_connection,
+        "searchProducts": search_products,
+    },
     "Mutation": {
         "createProduct": CommandMutation("create_product", Permission.ADMIN, "productId"),
         "updateProduct": CommandMutation("update_product", Permission.ADMIN, "productId"),

@@ -1,19 +1,33 @@
 """Sagas: queries, live updates, and the retry of a stuck saga."""
 
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from typing import Any, cast, get_args
 from uuid import UUID
 
 from pydantic import TypeAdapter
 
+from shared.api.connections import AT, Connection, Listing, connect
 from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import admin_command, existing, follow_log, is_admin, page_of, printable, uuid
-from shared.domain.errors import Invalid
+from shared.api.resolvers.common import (
+    admin_command,
+    existing,
+    follow_log,
+    is_admin,
+    one_of,
+    page_of,
+    require_admin,
+    uuid,
+)
+from shared.api.resolvers.listings import is_descending
+from shared.postgres.pool import storable
+from shared.postgres.slices import Key, Slice
 from shared.read_models.protocol import Fields
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.store import ListedSaga, SagaEntry, Sagas
+from shared.sagas.steps import steps_of
+from shared.sagas.store import ListedSaga, SagaEntry, SagaGroup, Sagas
 
 _PROGRESS = TypeAdapter(Progress)
 _TYPES = (ORDER_FULFILMENT.name,)
@@ -21,9 +35,46 @@ _TYPES = (ORDER_FULFILMENT.name,)
 
 async def sagas(_: Any, info: Info, status: Text = None, sagaType: Text = None, **page: Number) -> list[Fields]:
     limit, offset = page_of(info, page, default=50)
-    which = Sagas(_status(status), printable(sagaType, "sagaType"))
+    which = Sagas(_status(status, "status"), one_of(_TYPES, sagaType, "sagaType"))
     listed = await info.context.loaders.budget.rows(info.context.engines.sagas.newest, limit, offset, which)
     return [_detail(saga, info) for saga in listed]
+
+
+async def sagas_connection(_: Any, info: Info, filter: Fields | None = None, **page: Any) -> Connection[ListedSaga]:
+    wanted = filter or {}
+    correlation_id = wanted.get("correlationId")
+    if correlation_id is not None:
+        require_admin(info)
+    which = Sagas(
+        _status(wanted.get("status"), "filter", "status"),
+        one_of(_TYPES, wanted.get("sagaType"), "filter", "sagaType"),
+        UUID(uuid(wanted["orderId"], "filter", "orderId")) if wanted.get("orderId") is not None else None,
+        correlation_id and storable(correlation_id),
+        wanted.get("startedAfter"),
+        wanted.get("startedBefore"),
+    )
+    store, rows = info.context.engines.sagas, info.context.loaders.budget.rows
+
+    async def read(part: Slice) -> Sequence[ListedSaga]:
+        return await rows(store.page, which, part)
+
+    async def count() -> tuple[int, int]:
+        if which == Sagas(which.status):
+            kept = await from_stores(info.context.engines.counts.records)
+            return kept.sagas_of(which.status), 0
+        number = await from_stores(store.count, which)
+        return number, number
+
+    async def show(found: Sequence[ListedSaga]) -> Sequence[Fields]:
+        return [_detail(one, info) for one in found]
+
+    return await connect(
+        info, Listing("STARTED_AT", tuple[AT, UUID], _key, read, count, show, is_descending(page)), page
+    )
+
+
+def _key(listed: ListedSaga) -> Key:
+    return listed.created_at, listed.saga.progress.saga_id
 
 
 async def saga(_: Any, info: Info, id: str) -> Fields:
@@ -32,11 +83,10 @@ async def saga(_: Any, info: Info, id: str) -> Fields:
 
 
 async def saga_updates(info: Info, sagaType: Text = None) -> AsyncGenerator[SourceEvent]:
-    if sagaType not in (None, *_TYPES):
-        raise Invalid(f"sagaType must be one of {', '.join(_TYPES)}; got {sagaType!r:.60}", ("sagaType",))
+    kind = one_of(_TYPES, sagaType, "sagaType")
 
     def wanted(entry: SagaEntry) -> bool:
-        return entry.saga is not None and sagaType in (None, entry.saga.saga.type)
+        return entry.saga is not None and kind in (None, entry.saga.saga.type)
 
     engines = info.context.engines
     return await follow_log(info, engines.saga_log.end, engines.saga_tail, wanted)
@@ -51,14 +101,16 @@ async def retry_saga(_: Any, info: Info, id: str) -> Fields:
     return await saga(_, info, id)
 
 
-def _status(status: Text) -> SagaStatus | None:
-    if status is not None and status not in SagaStatus.__members__:
-        raise Invalid(f"status must be one of {', '.join(SagaStatus.__members__)}; got {status!r:.60}", ("status",))
-    return SagaStatus[status] if status else None
+def _status(status: Text, *argument: str) -> SagaStatus | SagaGroup | None:
+    name = one_of([*SagaStatus.__members__, *get_args(SagaGroup)], status, *argument)
+    return SagaStatus(name) if name in SagaStatus.__members__ else cast(SagaGroup | None, name)
 
 
 def _detail(listed: ListedSaga, info: Info) -> Fields:
     stored, history = listed.saga, listed.history
+    progress = stored.progress
+    steps = steps_of(ORDER_FULFILMENT, listed)
+    current = steps[progress.step].name if not progress.ended and progress.step >= 0 else None
     return {
         "id": str(stored.progress.saga_id),
         "saga_type": stored.type,
@@ -72,6 +124,11 @@ def _detail(listed: ListedSaga, info: Info) -> Fields:
         "events_handled": [entry.name for _, entry in history if entry.kind == "event"],
         "created_at": listed.created_at,
         "updated_at": listed.updated_at,
+        "steps": [step if is_admin(info) else replace(step, last_error=None) for step in steps],
+        "current_step": current,
+        "attempts": 0 if progress.ended else progress.attempts,
+        "deadline_at": progress.deadline_at,
+        "reason": progress.reason if is_admin(info) else None,
         "correlation_id": stored.correlation_id if is_admin(info) else None,
     }
 
@@ -82,7 +139,7 @@ def _visible(data: Fields, info: Info) -> Fields:
 
 
 RESOLVERS: Resolvers = {
-    "Query": {"sagas": sagas, "saga": saga},
+    "Query": {"sagas": sagas, "sagasConnection": sagas_connection, "saga": saga},
     "Mutation": {"retrySaga": retry_saga},
     "Subscription": {"sagaUpdates": LiveField(saga_updates, _updated)},
 }

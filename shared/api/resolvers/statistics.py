@@ -1,22 +1,17 @@
-"""Statistics of the whole shop, the dashboard, and executed commands and queries."""
+"""Statistics of the whole shop, and the dashboard."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, TypeVar
-from uuid import UUID
 
-from shared.api.context import Info, LiveField, Resolvers, SourceEvent, Text
+from shared.api.context import Info, LiveField, Resolvers, SourceEvent
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import after_a_moment, is_admin, limit_of
 from shared.api.resolvers.health import shop_report
-from shared.api.sse import cursor_of, read_cursor
 from shared.domain.errors import ShopError
 from shared.monitoring.counts import RecordTotals, Tally
-from shared.monitoring.executions import Execution, ExecutionFilter, Kind
-from shared.postgres.pool import storable
 from shared.read_models.documents import READ_MODELS
 from shared.read_models.protocol import Extent, Fields, Queries
 from shared.runtime.engines import Engines
@@ -25,8 +20,6 @@ T = TypeVar("T")
 
 _PART_SECONDS = 5.0  # for each store
 _CACHE_SECONDS = 1.0  # one reading serves all clients of this process meanwhile
-_ID, _LAST_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", UUID(int=2**128 - 1)
-_MAX_EVENTS = 5  # that one command can record on one stream
 
 
 async def system_statistics(_: Any, info: Info) -> Fields:
@@ -165,70 +158,10 @@ async def _read_dashboard(engines: Engines) -> Fields:
         "active_sagas": records.unfinished,
         "total_commands": executions.ever_of("command").count,
         "total_queries": executions.ever_of("query").count,
-        "system_health": health.status.name,
+        "system_health": health.status.name.lower(),
         "error_rate": recent.errors / max(1, recent.count),
         "average_latency_ms": round(recent.milliseconds / max(1, recent.count)),
     }
-
-
-async def query_executions(_: Any, info: Info, queryType: Text = None, **page: Any) -> list[Fields]:
-    return [_execution(one, info) for one in await _executions(info, "query", queryType, page)]
-
-
-async def command_executions(_: Any, info: Info, commandType: Text = None, **page: Any) -> list[Fields]:
-    executions = await _executions(info, "command", commandType, page)
-    generated = await from_stores(_generated, info.context.engines, executions)
-    events = (generated.get(one.data.get("causationId", ""), []) for one in executions)
-    return [_execution(one, info) | {"events_generated": of} for one, of in zip(executions, events, strict=True)]
-
-
-async def _executions(info: Info, kind: Kind, name: Text, page: Mapping[str, Any]) -> Sequence[Execution]:
-    """`page`: the arguments `status`, `limit`, `after` and `afterTimestamp`."""
-    limit, since = limit_of(info, page.get("limit"), default=100), page.get("afterTimestamp")
-    name, status = (storable(text) if text else None for text in (name, page.get("status")))
-    found = read_cursor(page.get("after"), since, _ID)
-    after = found and (found[0], UUID(found[1][0]) if found[1] else _LAST_ID)
-
-    async def read(length: int) -> Sequence[Execution]:
-        wanted = ExecutionFilter(kind, name, status, after, length)
-        return await info.context.loaders.budget.rows(info.context.engines.executions.find, wanted)
-
-    if limit == 0:
-        return []
-    return await (after_a_moment(info, read, limit, lambda one: one.recorded_at) if since else read(limit))
-
-
-def _execution(execution: Execution, info: Info) -> Fields:
-    """Return the fields of a query and of a command. What was asked may be personal."""
-    aggregate, _, aggregate_id = (execution.subject or "").partition("-")
-    asked = execution.data.get("asked") if is_admin(info) else None
-    return {
-        "id": str(execution.id),
-        "query_type": execution.name,
-        "command_type": execution.name,
-        "query_params": asked,
-        "command_data": asked,
-        "aggregate_type": aggregate or None,
-        "aggregate_id": aggregate_id or None,
-        "execution_time_ms": execution.milliseconds,
-        "result_count": execution.data.get("results"),
-        "status": execution.status,
-        "error_message": execution.error if is_admin(info) else None,
-        "timestamp": execution.recorded_at,
-        "cursor": cursor_of(execution.recorded_at, execution.id),
-    }
-
-
-def _generated(engines: Engines, executions: Sequence[Execution]) -> dict[str, list[str]]:
-    """Return the types of the events that each command recorded, by its causation id, in one read.
-
-    They are the last ones up to the version that the command left its stream at."""
-    left = {(one.subject, one.data["version"]) for one in executions if one.subject and one.data.get("version")}
-    places = {(stream, version - back) for stream, version in left for back in range(min(version, _MAX_EVENTS))}
-    types: dict[str, list[str]] = {}
-    for positioned in engines.event_log.of_places(sorted(places)) if places else ():
-        types.setdefault(positioned.event.metadata.causation_id, []).append(positioned.event.type)
-    return types
 
 
 RESOLVERS: Resolvers = {
@@ -236,8 +169,6 @@ RESOLVERS: Resolvers = {
         "systemStatistics": system_statistics,
         "eventStoreStats": event_store_stats,
         "dashboardStats": dashboard_stats,
-        "queryExecutions": query_executions,
-        "commandExecutions": command_executions,
     },
     "Subscription": {"dashboardStatsStream": LiveField(dashboard_stats_stream)},
 }

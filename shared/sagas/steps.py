@@ -1,0 +1,83 @@
+"""What has become of each step of one saga, for people who look at it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic.alias_generators import to_snake
+
+from shared.sagas.definition import Saga, SagaStatus, Step
+from shared.sagas.store import ListedSaga
+
+StepStatus = Literal["PENDING", "RUNNING", "DONE", "FAILED", "UNDOING", "UNDONE", "STUCK"]
+
+
+@dataclass(frozen=True)
+class SagaStep:
+    """`attempts`, `started_at`, `ended_at`, `undo_attempts`, `undone_at`: from the saga's history; None once that is
+    forgotten, like the `status` of a step that was not undone. `deadline_at`: of the answer that is awaited."""
+
+    name: str
+    command: str
+    compensation: str | None
+    status: StepStatus | None
+    attempts: int | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    deadline_at: datetime | None
+    last_error: str | None
+    undone: bool
+    undo_attempts: int | None
+    undone_at: datetime | None
+
+
+def steps_of(saga: Saga, listed: ListedSaga) -> Sequence[SagaStep]:
+    """Return the steps of the saga's definition, in order."""
+    return [_step(step, index, listed) for index, step in enumerate(saga.steps)]
+
+
+def _step(step: Step, index: int, listed: ListedSaga) -> SagaStep:
+    progress, forgotten = listed.saga.progress, not listed.history
+    sent, undoing = _times(listed, step.send), _times(listed, step.undo)
+    completed, refused = _times(listed, step.until), _times(listed, step.unless)
+    is_late = progress.reason == f"no {step.until.__name__} in time" and not completed
+    undone = index in progress.undone
+    return SagaStep(
+        name=to_snake(_name(step.send)),
+        command=_name(step.send),
+        compensation=_name(step.undo) if step.undo else None,
+        status=_status(listed, index, began=bool(sent), completed=bool(completed)),
+        attempts=None if forgotten else len(sent),
+        started_at=next(iter(sent), None),
+        ended_at=next(iter([*completed, *refused]), None),
+        deadline_at=progress.deadline_at if index == progress.step else None,
+        last_error=progress.reason if refused or is_late else None,
+        undone=undone,
+        undo_attempts=None if forgotten else len(undoing),
+        undone_at=next(iter(_times(listed, step.undone)), None),
+    )
+
+
+def _status(listed: ListedSaga, index: int, began: bool, completed: bool) -> StepStatus | None:
+    progress = listed.saga.progress
+    if progress.status is SagaStatus.COMPLETED:
+        return "DONE"
+    if index in progress.undone:
+        return "UNDONE"
+    if index == progress.step and not progress.ended:
+        now: dict[SagaStatus, StepStatus] = {SagaStatus.COMPENSATING: "UNDOING", SagaStatus.STUCK: "STUCK"}
+        return now.get(progress.status, "RUNNING")
+    if progress.ended and not listed.history:
+        return None
+    return "DONE" if completed else "FAILED" if began else "PENDING"
+
+
+def _times(listed: ListedSaga, message: Any) -> list[datetime]:
+    """Return when the saga sent or received messages of this type."""
+    return [at for at, entry in listed.history if message is not None and entry.name == _name(message)]
+
+
+def _name(message: Any) -> str:
+    name: str = message.__name__
+    return name
