@@ -181,7 +181,17 @@ async def total_count(connection: Connection[Any], info: Info) -> int:
     return total
 
 
-_NODES = ("Category", "Product", "Order", "Saga", "Event", "DeadLetter", "QueryExecution", "CommandExecution")
+_NODES = (
+    "Category",
+    "Product",
+    "Order",
+    "Saga",
+    "Event",
+    "DeadLetter",
+    "QueryExecution",
+    "CommandExecution",
+    "OperatorAction",
+)
 
 RESOLVERS: Resolvers = {
     "PageInfo": {

@@ -83,6 +83,7 @@ def _timeline(engines: Engines, order_id: UUID) -> list[TimelineEntry]:
         _of_execution(execution)
         for correlation_id in correlation_ids
         for execution in engines.executions.of_correlation(correlation_id, _MAX_EXECUTIONS)
+        if execution.kind != "operation"  # its command is there too
     ]
     own += _of_other_streams(engines, own, executed)
     belonging = [entry for entry in executed if _belongs(entry, own, stream)]
