@@ -2,6 +2,7 @@
 one without an entry fails."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -69,6 +70,9 @@ ADMINISTRATION = {
 QUERIES = {
     "deadLetters": "deadLetters { id }",
     "deadLetter": f'deadLetter(id: "{uuid7()}") {{ id }}',
+    "deadLettersConnection": "deadLettersConnection { edges { cursor } }",
+    "deadLetterCauses": "deadLetterCauses { count }",
+    "operatorActionsConnection": "operatorActionsConnection { edges { cursor } }",
 }
 """Queries for admins only."""
 
@@ -83,10 +87,10 @@ def test_every_mutation_has_a_row() -> None:
     assert mutations() == sorted(EXPECTED)
 
 
-def test_every_query_of_dead_letters_has_a_row() -> None:
-    root = schema().query_type
+def test_every_query_of_dead_letters_and_operators_has_a_row() -> None:
+    root, of_admins = schema().query_type, re.compile("DeadLetter|OperatorAction")
     assert root is not None
-    assert {name for name, field in root.fields.items() if "DeadLetter" in str(field.type)} == set(QUERIES)
+    assert {name for name, field in root.fields.items() if of_admins.search(str(field.type))} == set(QUERIES)
 
 
 @pytest.mark.parametrize("actor", ACTORS)
@@ -94,7 +98,7 @@ def test_every_query_of_dead_letters_has_a_row() -> None:
 def test_only_admins_may_read_dead_letters(shop: ShopInMemory, query: str, actor: str) -> None:
     answer = shop.graphql(f"{{ {QUERIES[query]} }}", headers=ACTORS[actor])
     codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
-    found = {"deadLetters": [], "deadLetter": ["NOT_FOUND"]}[query]
+    found = {"deadLetter": ["NOT_FOUND"]}.get(query, [])
     refused = ADMINS_ONLY[actor]
     assert codes == ([refused] if refused else found)
 

@@ -9,6 +9,7 @@ const entry = (kind: string, name: string, more: Partial<Happening> = {}): Happe
   kind,
   name,
   durationMs: null,
+  subject: null,
   id: null,
   causationId: null,
   ...more,

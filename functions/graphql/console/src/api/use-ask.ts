@@ -27,8 +27,9 @@ export const useAsk = <Data, Variables extends AnyVariables>(
   options: { every?: number; pause?: boolean } = {},
 ): Asked<Data> => {
   const { every, pause = false } = options;
-  const { user } = useSession();
-  const key = `${user?.id ?? ""} ${JSON.stringify(variables)}`;
+  const { user, signOuts } = useSession();
+  // What was seen stays while somebody signs in, and is gone when they sign out.
+  const key = `${signOuts} ${JSON.stringify(variables)}`;
   const [state, setState] = useState<State<Data>>({ key, loading: !pause });
   const latest = useRef(0);
   const asked = useRef({ document, variables });
@@ -60,7 +61,7 @@ export const useAsk = <Data, Variables extends AnyVariables>(
       if (!globalThis.document.hidden) again();
     }, every);
     return () => clearInterval(timer);
-  }, [again, every, pause]);
+  }, [again, every, pause, user?.id]);
 
   useEffect(
     () => () => {

@@ -29,9 +29,11 @@ const AUDIT = graphql(`
           at
           by
           action
+          detail
           target
           reason
           status
+          error
         }
       }
     }
@@ -89,7 +91,7 @@ const Actions = () => {
                 columns={[
                   { name: t("time"), cell: ({ at }) => <Time at={at} /> },
                   { name: t("audit.who"), cell: ({ by }) => by },
-                  { name: t("audit.action"), cell: ({ action }) => action },
+                  { name: t("audit.action"), cell: ({ action, detail }) => [action, detail].filter(Boolean).join(": ") },
                   {
                     name: t("letters.subject"),
                     cell: ({ action, target }) => {
@@ -99,6 +101,7 @@ const Actions = () => {
                   },
                   { name: t("order.reason"), cell: ({ reason }) => <span className="break">{reason}</span> },
                   { name: t("status"), cell: ({ status }) => <Status of={status} /> },
+                  { name: t("error"), cell: ({ error }) => <span className="break">{error}</span> },
                 ]}
               />
               <Pager info={found.pageInfo} />

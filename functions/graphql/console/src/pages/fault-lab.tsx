@@ -4,9 +4,8 @@ import { graphql } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import type { Key } from "../i18n/catalogue.ts";
 import { useT } from "../i18n/index.tsx";
-import { ActButton, send } from "../ui/act.tsx";
+import { ActButton } from "../ui/act.tsx";
 import { Answer } from "../ui/answer.tsx";
-import { Badge } from "../ui/badge.tsx";
 import { useUrl } from "../ui/use-url.ts";
 import { order } from "./order-once.ts";
 
@@ -27,23 +26,6 @@ const SHELF = graphql(`
   }
 `);
 
-const FAULTS = graphql(`
-  query Faults {
-    faults {
-      provider
-      fault
-    }
-  }
-`);
-
-const SET_FAULT = graphql(`
-  mutation SetFault($provider: Provider!, $fault: Fault!) {
-    setFault(provider: $provider, fault: $fault) {
-      provider
-    }
-  }
-`);
-
 type Trial = { name: Key; what: Key; quantity?: number; paymentMethod?: string; shippingMethod?: string };
 
 const TRIALS: readonly Trial[] = [
@@ -55,9 +37,7 @@ const TRIALS: readonly Trial[] = [
   { name: "lab.timeOut", what: "lab.timeOut.what", paymentMethod: "time-out" },
 ];
 
-const FAULT_NAMES = ["NONE", "SLOW", "REFUSES", "DOWN"] as const;
-
-/** Order with a chosen ending, or break a provider, and see the consequence below, live. */
+/** Order with a chosen ending, and see the consequence below, live. */
 const FaultLab = () => {
   const t = useT();
   const [url, change] = useUrl();
@@ -68,7 +48,6 @@ const FaultLab = () => {
     <>
       <h1>{t("nav.lab")}</h1>
       <p className="note">{t("lab.note")}</p>
-      <Faults />
       <section className="panel">
         <h2>{t("lab.orders")}</h2>
         <Answer
@@ -124,48 +103,6 @@ const FaultLab = () => {
         </section>
       )}
     </>
-  );
-};
-
-const Faults = () => {
-  const t = useT();
-  const asked = useAsk(FAULTS, {}, { every: 5_000 });
-  return (
-    <section className="panel">
-      <h2>{t("lab.providers")}</h2>
-      <Answer
-        asked={asked}
-        isEmpty={({ faults }) => faults?.length === 0}
-        empty={<p className="note">{t("lab.noSandbox")}</p>}
-      >
-        {({ faults }) => (
-          <ul className="steps">
-            {faults?.map(({ provider, fault }) => (
-              <li key={provider} className="row center">
-                <strong>{t(`lab.provider.${provider}`)}</strong>
-                <Badge tone={fault === "NONE" ? "good" : "bad"}>{t(`lab.fault.${fault}`)}</Badge>
-                {FAULT_NAMES.filter((name) => name !== fault).map((name) => (
-                  <ActButton
-                    key={name}
-                    permission="admin"
-                    kind={name === "NONE" ? "main" : "danger"}
-                    run={() => send(SET_FAULT, { provider, fault: name })}
-                    done={asked.again}
-                    confirm={
-                      name === "NONE"
-                        ? undefined
-                        : { title: t(`lab.make.${name}`), text: t(`lab.make.${name}.what`) }
-                    }
-                  >
-                    {t(`lab.make.${name}`)}
-                  </ActButton>
-                ))}
-              </li>
-            ))}
-          </ul>
-        )}
-      </Answer>
-    </section>
   );
 };
 

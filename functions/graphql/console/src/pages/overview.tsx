@@ -57,6 +57,21 @@ const OVERVIEW = graphql(`
         total
       }
     }
+    schedules {
+      name
+      everySeconds
+      status
+      lastRunAt
+      failures
+    }
+    dashboardHistory(minutes: 60) {
+      at
+      commands
+      queries
+      deliveries
+      errors
+      averageLatencyMs
+    }
     pubsubStats {
       topic
       messageCount
@@ -89,8 +104,9 @@ const Overview = () => {
       <h2>{t("overview.numbers")}</h2>
       {now ? <Numbers now={now} readings={readings} /> : <p className="loading">{t("answer.loading")}</p>}
       <Answer asked={asked}>
-        {({ health, projectionStatus, systemStatistics, pubsubStats }) => (
+        {({ health, projectionStatus, systemStatistics, pubsubStats, schedules, dashboardHistory }) => (
           <>
+            {dashboardHistory && <History minutes={dashboardHistory} />}
             <div className="columns">
               {systemStatistics && (
                 <section className="panel">
@@ -145,6 +161,33 @@ const Overview = () => {
                 />
               </section>
             )}
+            {schedules && (
+              <section className="panel">
+                <h2>{t("overview.schedules")}</h2>
+                <Table
+                  caption={t("overview.schedules")}
+                  rows={schedules}
+                  keyOf={({ name }) => name}
+                  columns={[
+                    {
+                      name: t("schedule.name"),
+                      cell: ({ name }) => <Link href={`/topology?function=${name}`}>{name}</Link>,
+                    },
+                    { name: t("status"), cell: ({ status }) => <Status of={status} /> },
+                    {
+                      name: t("schedule.every"),
+                      number: true,
+                      cell: ({ everySeconds }) => durationOf(everySeconds * 1000, t.language),
+                    },
+                    {
+                      name: t("schedule.last"),
+                      cell: ({ lastRunAt }) => (lastRunAt ? <Ago at={lastRunAt} /> : "–"),
+                    },
+                    { name: t("schedule.failures"), number: true, cell: (one) => numberOf(one.failures, t.language) },
+                  ]}
+                />
+              </section>
+            )}
             {pubsubStats && (
               <section className="panel">
                 <h2>
@@ -177,6 +220,32 @@ const Overview = () => {
         )}
       </Answer>
     </>
+  );
+};
+
+type Minutes = NonNullable<ResultOf<typeof OVERVIEW>["dashboardHistory"]>;
+
+const History = ({ minutes }: { minutes: Minutes }) => {
+  const t = useT();
+  const charts = [
+    { name: t("overview.commands"), values: minutes.map(({ commands }) => commands) },
+    { name: t("overview.queries"), values: minutes.map(({ queries }) => queries) },
+    { name: t("overview.deliveries"), values: minutes.map(({ deliveries }) => deliveries) },
+    { name: t("overview.errors"), values: minutes.map(({ errors }) => errors) },
+    { name: t("overview.latency"), values: minutes.map(({ averageLatencyMs }) => averageLatencyMs ?? 0) },
+  ];
+  return (
+    <section className="panel">
+      <h2>{t("overview.history")}</h2>
+      <div className="tiles">
+        {charts.map(({ name, values }) => (
+          <figure key={name}>
+            <figcaption className="name">{name}</figcaption>
+            <Spark values={values} label={`${name}: ${values.join(", ")}`} />
+          </figure>
+        ))}
+      </div>
+    </section>
   );
 };
 

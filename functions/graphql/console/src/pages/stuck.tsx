@@ -48,12 +48,12 @@ export const StuckNow = () => {
       <h2 id="stuck">{t("stuck.title")}</h2>
       <Answer
         asked={asked}
-        isEmpty={({ stuck }) => stuck.length === 0}
+        isEmpty={({ stuck }) => stuck?.length === 0}
         empty={<p className="fine">{t("stuck.none")}</p>}
       >
         {({ stuck }) => (
           <ul className="stuck">
-            {stuck.map((one) => {
+            {stuck?.map((one) => {
               const { href, label } = placeOf(one.kind, one.subject);
               return (
                 <li key={`${one.kind} ${one.subject}`}>

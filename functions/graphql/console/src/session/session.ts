@@ -5,8 +5,8 @@ export type Role = "READER" | "WRITER" | "ADMIN";
 
 export type User = { id: string; name: string };
 
-/** `asking`: the sign-in dialog is open. */
-export type SessionState = { user?: User; asking: boolean };
+/** `asking`: the sign-in dialog is open. `signOuts`: how often somebody has signed out here. */
+export type SessionState = { user?: User; asking: boolean; signOuts: number };
 
 const STORED = "console.person";
 const RENEW_BEFORE_MS = 60_000;
@@ -16,7 +16,7 @@ type Firebase = typeof import("./firebase.ts");
 /** Who uses the console. It knows no role: the server says which one a token has. */
 class Session {
   private config: Config = { environment: "LOCAL", signIn: null, signInRequired: true };
-  private state: SessionState = { asking: false };
+  private state: SessionState = { asking: false, signOuts: 0 };
   private listeners = new Set<() => void>();
   private person?: Person;
   private made?: { token: string; until: number };
@@ -95,7 +95,7 @@ class Session {
     this.person = undefined;
     this.made = undefined;
     await this.firebase?.out();
-    this.change({ user: undefined });
+    this.change({ user: undefined, signOuts: this.state.signOuts + 1 });
   }
 
   private signedIn(user: User): void {

@@ -4,7 +4,6 @@ import { graphql } from "../api/graphql.ts";
 export type Found = { href: string; what: "order" | "product" | "category" | "deadLetter" | "events" | "saga"; label: string };
 
 const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/i;
-const TRACE = /^[0-9a-f]{32}$/i;
 
 const BY_ID = graphql(`
   query FindById($id: ID!, $correlationId: String!) {
@@ -49,7 +48,6 @@ export const find = async (text: string): Promise<Found[]> => {
   const id = UUID.exec(typed)?.[0].toLowerCase();
   if (id) return await byId(id);
   if (/^\d+$/.test(typed)) return [{ href: `/events?after=${Number(typed) - 1}`, what: "events", label: `#${typed}` }];
-  if (TRACE.test(typed)) return [{ href: `/events?trace=${typed}`, what: "events", label: typed }];
   return typed ? await byName(typed) : [];
 };
 
@@ -59,7 +57,7 @@ const byId = async (id: string): Promise<Found[]> => {
   const found: (Found | false | null | undefined)[] = [
     data?.order && { href: `/orders/${id}`, what: "order", label: data.order.status },
     data?.product && { href: `/products/${id}`, what: "product", label: data.product.name },
-    data?.category && { href: `/categories?parent=${id}`, what: "category", label: data.category.name },
+    data?.category && { href: `/products?category=${id}`, what: "category", label: data.category.name },
     data?.deadLetter && { href: `/dead-letters?id=${id}`, what: "deadLetter", label: data.deadLetter.type ?? id },
     (data?.eventsConnection?.edges.length ?? 0) > 0 && {
       href: `/events?correlation=${id}`,

@@ -64,6 +64,7 @@ export const Layout = ({ children }: { children: ReactNode }) => {
         <button
           type="button"
           className="menu button plain"
+          aria-label={t("app.menu")}
           aria-expanded={menu}
           aria-controls="navigation"
           onClick={() => setMenu(!menu)}

@@ -8,6 +8,7 @@ export type Happening = {
   kind: string;
   name: string;
   durationMs: number | null;
+  subject: string | null;
   id: string | null;
   causationId: string | null;
 };
@@ -25,7 +26,8 @@ export const laneOf = ({ kind, name }: Pick<Happening, "kind" | "name">): Lane =
 };
 
 /** Name an entry so that the name stays the same when others are added. */
-export const keyOf = ({ at, kind, name }: Pick<Happening, "at" | "kind" | "name">): string => `${at} ${kind} ${name}`;
+export const keyOf = ({ at, kind, name, subject }: Pick<Happening, "at" | "kind" | "name" | "subject">): string =>
+  [at, kind, name, subject].filter(Boolean).join(" ");
 
 export type Wait = { from: number; to: number; milliseconds: number };
 export type Axis = { place: (at: number) => number; waits: Wait[]; end: number };

@@ -21,6 +21,7 @@ type Props = {
 };
 
 const toneOf = ({ status, kind, name }: Entry): string => {
+  if (status === "WAITING") return "warn";
   if (status && status !== "success") return "bad";
   if (/Fail|Refus/.test(name)) return "bad";
   if (/Releas|Refund|Cancel/.test(name)) return "warn";

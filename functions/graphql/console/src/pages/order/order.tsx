@@ -21,6 +21,8 @@ import { TimelineList } from "./timeline-list.tsx";
 import { WhyStuck } from "./why-stuck.tsx";
 
 const EVERY_MS = 3_000;
+/** What the server shows in place of a user's id to all but that user and admins. */
+const MASKED = "***";
 /** After its end the read models and the last deliveries still follow. */
 const SETTLED_MS = 15_000;
 
@@ -50,7 +52,7 @@ const OrderPage = ({ id }: { id: string }) => {
         {() => (
           <>
             {order && <Facts order={order} again={asked.again} stuck={saga?.status === "STUCK"} />}
-            {order && !ENDED.includes(order.status) && <WhyStuck id={id} />}
+            {order && !ENDED.includes(order.status) && <WhyStuck id={id} hidden={order.userId === MASKED} />}
             {order && (
               <section className="panel">
                 <h2>{t("lanes.title")}</h2>

@@ -26,6 +26,7 @@ export const ORDER = graphql(`
         name
         status
         durationMs
+        times
         subject
         id
         causationId

@@ -31,6 +31,7 @@ export const TimelineList = ({ entries, chosen, choose }: Props) => {
                 onClick={() => choose(keyOf(entry) === chosen ? undefined : keyOf(entry))}
               >
                 {entry.name}
+                {entry.times > 1 && ` · ${t("timeline.times", { n: entry.times })}`}
               </Button>
             ),
           },

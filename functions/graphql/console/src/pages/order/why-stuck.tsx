@@ -32,10 +32,9 @@ const WHY = graphql(`
 const EVERY_MS = 4_000;
 
 /** One answer to "why is it stuck?", from facts, with the place to put it right beside each. For its owner and admins. */
-export const WhyStuck = ({ id }: { id: string }) => {
+export const WhyStuck = ({ id, hidden }: { id: string; hidden: boolean }) => {
   const t = useT();
-  const asked = useAsk(WHY, { id }, { every: EVERY_MS });
-  const hidden = asked.failure?.code === "FORBIDDEN" || asked.failure?.code === "UNAUTHENTICATED";
+  const asked = useAsk(WHY, { id }, { every: EVERY_MS, pause: hidden });
   return (
     <section className="panel">
       <h2>{t("why.title")}</h2>
