@@ -5,7 +5,7 @@ import json
 import flask
 
 from shared.domain.errors import NotFound
-from shared.gateways.sandbox import ProviderRequest
+from shared.gateways.sandbox import ProviderRequest, SetFault
 from shared.runtime.decode import decode, parse_json
 from shared.runtime.engines import engines
 from shared.runtime.http import body_of, http_function, json_response
@@ -25,5 +25,12 @@ def _answer(request: flask.Request) -> object:
             return sandbox.undo(kind, key)
         case "GET", [("payments" | "shipments") as kind]:
             return sandbox.ledger(kind)
+        case "POST", ["faults"]:
+            sandbox.set_fault(decode(SetFault, parse_json(body_of(request, 10_000))))
+            return sandbox.faults()
+        case "GET", ["faults"]:
+            return sandbox.faults()
         case _:
-            raise NotFound("use PUT or DELETE on /payments/KEY or /shipments/KEY, or GET on /payments or /shipments")
+            raise NotFound(
+                "use PUT or DELETE on /payments/KEY or /shipments/KEY, or GET on /payments, /shipments or /faults"
+            )

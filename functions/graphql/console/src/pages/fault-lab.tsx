@@ -7,6 +7,7 @@ import { useT } from "../i18n/index.tsx";
 import { ActButton } from "../ui/act.tsx";
 import { Answer } from "../ui/answer.tsx";
 import { useUrl } from "../ui/use-url.ts";
+import { Faults } from "./faults.tsx";
 import { order } from "./order-once.ts";
 
 const Order = lazy(() => import("./order/order.tsx"));
@@ -37,7 +38,7 @@ const TRIALS: readonly Trial[] = [
   { name: "lab.timeOut", what: "lab.timeOut.what", paymentMethod: "time-out" },
 ];
 
-/** Order with a chosen ending, and see the consequence below, live. */
+/** Order with a chosen ending, or break a provider, and see the consequence below, live. */
 const FaultLab = () => {
   const t = useT();
   const [url, change] = useUrl();
@@ -48,6 +49,7 @@ const FaultLab = () => {
     <>
       <h1>{t("nav.lab")}</h1>
       <p className="note">{t("lab.note")}</p>
+      <Faults />
       <section className="panel">
         <h2>{t("lab.orders")}</h2>
         <Answer
