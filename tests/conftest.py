@@ -22,8 +22,21 @@ from tests.databases import COMMAND_DATABASE, EVENT_STORE
 _numbers = itertools.count(os.getpid() % 700)  # so that two test runs on one machine choose different ports
 
 
+WITHOUT_ENGINES = "--without-engines"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(WITHOUT_ENGINES, action="store_true", help="skip the tests that need PostgreSQL or an emulator")
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def engines_wanted(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption(WITHOUT_ENGINES):
+        pytest.skip(f"needs an engine, and {WITHOUT_ENGINES} was given")
+
+
+@pytest.fixture(scope="session")
+def postgres(engines_wanted: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start a server with migrated templates of both databases; return its URL."""
     home = tmp_path_factory.mktemp("postgres")
     for folder in (home, *home.parents[:2]):
@@ -73,7 +86,7 @@ def command_pool(command_url: str) -> Iterator[Pool]:
 
 
 @pytest.fixture(scope="session")
-def emulators() -> Emulators:
+def emulators(engines_wanted: None) -> Emulators:
     """Return the emulators' programs. Where they are missing, skip the test with the reason."""
     found, missing = find_emulators()
     if found is None:

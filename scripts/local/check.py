@@ -21,26 +21,38 @@ CHECKS: dict[str, list[str | Path]] = {
 ALL_TESTS = ["-n", "2", "--dist", "loadfile"]
 """Two test files run at a time: the tests of outages mostly wait."""
 
+QUICK_TESTS = [
+    *[*ALL_TESTS, "-rfE", "--without-engines"],
+    *[f"tests/{folder}" for folder in ("domain", "sagas", "contracts", "functions", "auth")],
+]
+"""Everything that runs in memory, except the slower tests of the API."""
 
-def arguments() -> list[str]:
-    """Return the arguments for pytest. Exit after printing the help when it is asked for."""
+
+def arguments() -> tuple[argparse.Namespace, list[str]]:
+    """Return our options and the arguments for pytest. Exit after printing the help when it is asked for."""
     parser = argparse.ArgumentParser(
         prog="scripts/test",
-        usage="scripts/test [-h] [PYTEST ARGUMENTS]",
+        usage="scripts/test [-h] [--quick] [PYTEST ARGUMENTS]",
         description=__doc__,
         epilog="All other arguments go to pytest, for example: scripts/test tests/domain -k cancel. A test that needs"
         " something that this machine lacks is skipped with the reason.",
     )
-    return parser.parse_known_args()[1]
+    parser.add_argument(
+        "--quick", action="store_true", help="check in a minute what runs in memory; not enough before a merge"
+    )
+    return parser.parse_known_args()
 
 
-def main(pytest_arguments: list[str]) -> int:
+def main(chosen: argparse.Namespace, pytest_arguments: list[str]) -> int:
+    checks = CHECKS | {"tests": [*CHECKS["tests"], *(pytest_arguments or ALL_TESTS)]}
+    if chosen.quick:
+        del checks["console"]
+        checks["tests"] = [*CHECKS["tests"], *QUICK_TESTS, *pytest_arguments]
     failed = []
-    for name, command in CHECKS.items():
+    for name, command in checks.items():
         print(f"\n== {name}", flush=True)
         started = time.monotonic()
-        options = (pytest_arguments or ALL_TESTS) if name == "tests" else []
-        if subprocess.run([*command, *options], check=False).returncode:
+        if subprocess.run(command, check=False).returncode:
             failed.append(name)
         print(
             f"== {name}: {'failed' if name in failed else 'passed'} in {time.monotonic() - started:.0f} s", flush=True
@@ -50,4 +62,4 @@ def main(pytest_arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(arguments()))
+    sys.exit(main(*arguments()))

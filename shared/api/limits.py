@@ -3,9 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
-from functools import cache
 from typing import Any, Literal, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
@@ -226,13 +224,8 @@ async def in_thread(kind: Literal["stores", "tokens"], call: Callable[..., T], *
     try:
         async with asyncio.timeout(time_left(_MAX_CALL_SECONDS)):
             await share.acquire()
-            future = _executor(kind).submit(contextvars.copy_context().run, call, *args)
+            future = clock.shared_executor(_THREADS[kind], kind).submit(contextvars.copy_context().run, call, *args)
             future.add_done_callback(leave)
             return await asyncio.wrap_future(future)
     except TimeoutError as error:
         raise TimedOut("no answer in time") from error
-
-
-@cache
-def _executor(kind: str) -> Executor:
-    return clock.executor(_THREADS[kind], kind)

@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
-from functools import cached_property, lru_cache
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -68,11 +69,20 @@ _caller: ContextVar[object] = ContextVar("caller", default=None)
 
 
 class _FailedCallers(pybreaker.CircuitMemoryStorage):
-    """Counts the callers whose calls failed, not the calls."""
+    """Counts callers whose calls failed. `opened_at`, which pybreaker compares with the wall clock,
+    moves with that clock's jumps."""
 
     def __init__(self) -> None:
         super().__init__(pybreaker.STATE_CLOSED)
-        self._callers: set[object] = set()
+        self._callers, self._opened = set[object](), 0.0
+
+    @property
+    def opened_at(self) -> datetime:
+        return datetime.now(UTC) - timedelta(seconds=clock.monotonic() - self._opened)
+
+    @opened_at.setter
+    def opened_at(self, _: datetime) -> None:
+        self._opened = clock.monotonic()
 
     @property
     def counter(self) -> int:
@@ -150,7 +160,7 @@ class Breaker(pybreaker.CircuitBreakerListener):
                 self._trial.release()
 
     def _open(self) -> BreakerOpen:
-        waited = (clock.now() - (self._storage.opened_at or clock.now())).total_seconds()
+        waited = (datetime.now(UTC) - self._storage.opened_at).total_seconds()
         wait = max(1.0, self._breaker.reset_timeout - waited)
         return BreakerOpen(self.name, wait)
 
@@ -235,16 +245,5 @@ class once(cached_property[T_co]):  # noqa: N801
 
 
 def awaited(coroutine: Coroutine[Any, Any, T], at_most: float) -> T:
-    """Return the coroutine's result to a thread without an event loop. Raise TimeoutError and OutOfTime.
-    All coroutines run in one loop, because an asynchronous client is bound to the loop of its first
-    use. Not anyio's BlockingPortal: its thread would not come from the clock, and it is no shorter."""
-    with _making:
-        loop = _loop()
-    return asyncio.run_coroutine_threadsafe(coroutine, loop).result(time_left(at_most))
-
-
-@lru_cache
-def _loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    clock.thread(loop.run_forever, "coroutines of threads")
-    return loop
+    """Return the coroutine's result to a thread without an event loop. Raise TimeoutError and OutOfTime."""
+    return clock.result_of(coroutine, time_left(at_most))

@@ -4,17 +4,22 @@ Nothing else in shared/ or functions/ asks the operating system for the time, sl
 makes an id or starts a thread. A simulation replaces all of it at once with `use`.
 """
 
+import asyncio
 import random as _random
 import time as _time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from threading import Thread
-from typing import Protocol
+from functools import cache, cached_property
+from threading import Lock, Thread
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
+
+T = TypeVar("T")
+_making = Lock()
 
 
 class Joinable(Protocol):
@@ -55,6 +60,34 @@ class World:
     def executor(self, workers: int, name: str) -> Executor:
         """Return a pool of at most `workers` threads."""
         return ThreadPoolExecutor(workers, thread_name_prefix=name)
+
+    def shared_executor(self, workers: int, name: str) -> Executor:
+        """Return the pool of this name, which the first call makes for all."""
+        with _making:
+            if name not in self._shared_executors:
+                self._shared_executors[name] = self.executor(workers, name)
+            return self._shared_executors[name]
+
+    @cached_property
+    def _shared_executors(self) -> dict[str, Executor]:
+        return {}
+
+    def result_of(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
+        """Return the coroutine's result to a thread without an event loop. Raise TimeoutError.
+
+        All coroutines run in one loop, because an asynchronous client is bound to the loop of its first
+        use. Not anyio's BlockingPortal: it is no shorter.
+        """
+        with _making:
+            loop = _loop()
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(seconds)
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, name="coroutines of threads", daemon=True).start()
+    return loop
 
 
 _world = World()
@@ -102,3 +135,11 @@ def thread(target: Callable[[], object], name: str) -> Joinable:
 
 def executor(workers: int, name: str) -> Executor:
     return _world.executor(workers, name)
+
+
+def shared_executor(workers: int, name: str) -> Executor:
+    return _world.shared_executor(workers, name)
+
+
+def result_of(coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
+    return _world.result_of(coroutine, seconds)

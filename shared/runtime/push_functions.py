@@ -5,7 +5,6 @@ last attempt it moves the message to the dead-letter topic.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import cache, wraps
 from http import HTTPStatus
@@ -108,7 +107,8 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        noting = _noting_threads().submit(_note, engines, push, error)  # without this thread's deadline
+        # Without this thread's deadline.
+        noting = clock.shared_executor(2, "noting").submit(_note, engines, push, error)
         try:
             waits = noting.result(_NOTING_SECONDS)
         except Exception as reason:
@@ -130,11 +130,6 @@ def _note(engines: Engines, push: Push, error: Exception) -> bool:
         waiting = postponed(decode_message(push), push.subscription_id, error.dependency)
         engines.sagas.postpone(waiting, error.retry_after)
         return True
-
-
-@cache
-def _noting_threads() -> Executor:
-    return clock.executor(2, "noting")
 
 
 def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], object]], http.HttpFunction]:

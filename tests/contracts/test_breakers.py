@@ -3,12 +3,14 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from threading import Barrier, Event
 
 import pytest
 from structlog.testing import capture_logs
 
 from shared.domain.errors import Rejected, TimedOut, Unavailable
+from shared.resilience import clock
 from shared.resilience.calls import Breaker, BreakerOpen, Breakers, OutOfTime, deadline, time_left
 
 FAIL_MAX, RESET = 5, 0.2
@@ -230,3 +232,27 @@ def test_a_caller_without_time_makes_no_call_and_counts_as_no_failure(breaker: B
             with pytest.raises(TimedOut), breaker.guard():
                 pytest.fail("was called although there is no time left")
     assert breaker.state == "closed"
+
+
+class Stopwatch(clock.World):
+    """A machine whose monotonic clock the test moves, and whose wall clock is of no use."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_a_breaker_stays_open_by_the_clock_that_never_jumps(breaker: Breaker) -> None:
+    world = Stopwatch()
+    with clock.use(world):
+        opened(breaker)
+        world.seconds = RESET - 0.01
+        with pytest.raises(BreakerOpen), breaker.guard():
+            pytest.fail("was called although the breaker is open")
+        world.seconds = RESET + 0.01
+        with breaker.guard():
+            assert breaker.state == "half-open"

@@ -78,7 +78,7 @@ def user(function: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(engines_wanted: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     home = tmp_path_factory.mktemp("cloud")
     for folder in (home, *home.parents[:2]):
         folder.chmod(0o755)  # as root, the server runs as another user

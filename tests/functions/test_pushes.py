@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from threading import Event
+from time import sleep
 from typing import Any
 from uuid import UUID
 
@@ -377,11 +378,14 @@ class PartlyUnreachable:
         return self._broker.has_topic(topic)
 
 
+LEASE_SECONDS = 0.2
+
+
 @pytest.fixture
 def unreachable(shop: ShopInMemory) -> set[str]:
-    """The topics that can't be published to. The outboxes' leases expire at once."""
+    """The topics that can't be published to. The outboxes' leases are short."""
     publisher = shop.engines.publisher = PartlyUnreachable(shop.engines.broker)
-    shop.engines.keep_in_memory(lease_seconds=-1.0)
+    shop.engines.keep_in_memory(lease_seconds=LEASE_SECONDS)
     return publisher.unreachable
 
 
@@ -392,9 +396,11 @@ def test_unpublished_messages_are_relayed_later(shop: ShopInMemory, unreachable:
     order_id = shop.new_order(product_id)
     shop.settle()
     assert status(shop, order_id) == "PENDING"
+    sleep(LEASE_SECONDS)
     refused = shop.call("relay_outbox")
     assert (refused.status_code, refused.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
     unreachable.clear()
+    sleep(LEASE_SECONDS)
     assert shop.call("relay_outbox").json() == {"done": 1}
     shop.settle()
     assert status(shop, order_id) == "CONFIRMED"

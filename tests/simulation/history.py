@@ -1,0 +1,222 @@
+"""One history of the shop: people use it while it fails, then it is left in peace and must keep its promises."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from shared.event_store.protocol import EventRecord
+from shared.read_models.documents import COLLECTIONS
+from shared.read_models.generations import stored_in
+from tests.simulation.invariants import Books, Watch, broken
+from tests.simulation.linearizable import ONE_ANSWER, linearizable, register
+from tests.simulation.people import People
+from tests.simulation.shop import Shop, simulated
+from tests.simulation.stores import Databases
+from tests.simulation.tape import Choices, Tape
+from tests.simulation.world import SimulatedWorld
+
+LOOKS = 45.0
+"""Seconds between two looks of the reader."""
+CALM = 5 * 24 * 3600.0
+"""Seconds after which everything must be at rest."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`broken`: the promises that were broken, as sentences. `hits`, `marks`: see Faults. `digest`: of all that happened."""
+
+    broken: list[str]
+    choices: Choices
+    hits: Counter[tuple[str, str]]
+    marks: Counter[str]
+    story: list[tuple[float, str, str]]
+    digest: str
+    seconds: float
+
+
+def play(seed: int | None = None, choices: Choices | None = None) -> Outcome:
+    """Play the history of a seed, or of the choices of an earlier history."""
+    tape, world = Tape(seed, choices), SimulatedWorld()
+    with simulated(world):
+        history = _History(world, tape)
+        history.play()
+        faults = history.shop.faults
+        faults.marks["switch during delivery"] += history.shop.models.switches
+        events = "\n".join(f"{at:.3f} {who} {what}" for at, who, what in [*world.story, *world.steps])
+        digest = hashlib.sha256(events.encode()).hexdigest()
+        return Outcome(history.broken(), tape.chosen, faults.hits, faults.marks, world.story, digest, world.time)
+
+
+class _History:
+    def __init__(self, world: SimulatedWorld, tape: Tape) -> None:
+        self.world, self.tape = world, tape
+        self.shop = Shop(world, tape)
+        self.people = People(self.shop)
+        self.backup: Databases | None = None
+
+    def play(self) -> None:
+        shop, people, choose = self.shop, self.people, self.tape.choose
+        shop.faults.on, people.calm = False, True
+        long = 600 if self.tape.chance("a long history", 0.004) else 0
+        people.start("admin", lambda: people.stock_up(1 + choose("products", 2), (20, 1, 3)[choose("stock", 3)], long))
+        self.world.run(20 + long)
+        shop.faults.on, people.calm = True, False
+        for number in range(1 + choose("orders", 5)):
+            name = f"customer {number}"
+            people.start(name, partial(people.order, name))
+        people.start("admin", lambda: people.keep_the_catalogue(choose("deeds of the admin", 4)))
+        people.start("operator", lambda: people.operate(choose("deeds of the operator", 5)))
+        self._look()
+        for _ in range(1 + choose("restarts", 3)):
+            self.world.run((150.0, 20.0, 400.0, 1500.0)[choose("time goes by", 4)])
+            self._disturb()
+        self._come_to_rest()
+
+    def _look(self) -> None:
+        if self.shop.faults.on:
+            self.shop.run_in("graphql", self.people.look)
+            self.world.at(LOOKS, self._look)
+
+    def _disturb(self) -> None:
+        """Do to the whole deployment what happens to it once a year."""
+        match self.tape.pick("a disturbance", (0.15, 0.15, 0.1, 0.25, 0.1)):
+            case 1:
+                self.world.tell("every process is killed", "the platform")
+                self.shop.restart()
+            case 2:
+                self.world.tell("a backup is made", "the operator")
+                self.backup = self.shop.databases.backup()
+            case 3:
+                self.world.tell("all instances of order_saga are replaced", "the platform")
+                self.shop.kill("order_saga")
+            case 4 if self.backup:
+                self._restore(self.backup)
+            case 5:
+                self.world.tell("the providers are silent for half an hour", "the platform")
+                self.shop.provider.silent_until = self.world.time + 1800
+            case _:
+                pass
+
+    def _restore(self, backup: Databases) -> None:
+        """Follow the procedure of scripts/restore."""
+        self.world.tell("the backup is restored", "the operator")
+        shop, people = self.shop, self.people
+        shop.faults.marks["restore of a backup"] += 1
+        shop.restart()
+        shop.databases = backup.restored()
+        shop.broker.discard()
+        shop.watch = Watch(shop.watch.faults)
+        shop.watch.see(entry.event for entry in shop.databases.events.entries)
+        people.forget()
+        people.lost |= self._unsettled()
+        people.start("operator", people.rebuild_everything)
+
+    def _unsettled(self) -> set[str]:
+        """Return the orders that the procedure tells the operator to settle: a provider knows more of them than we do."""
+        ended = {str(one.saga.progress.saga_id) for one in self._sagas() if one.saga.progress.ended}
+        return {key for ledger in self.shop.provider.ledgers.values() for key in ledger if key not in ended}
+
+    def _come_to_rest(self) -> None:
+        shop, people = self.shop, self.people
+        shop.faults.on, people.calm = False, True
+        self.world.tell("all faults end", "the platform")
+        until = self.world.time + CALM
+        while self.world.time < until:
+            self.world.run(600)
+            if shop.at_rest() and self._all_ended() and not people.discarded:
+                break
+            people.start("operator", people.heal)
+        shop.run_in("graphql", people.look)
+        self.world.run(10)
+        while people.place < shop.databases.events.end():
+            place = people.place
+            shop.run_in("graphql", people.look)
+            self.world.run(10)
+            if people.place == place:
+                break
+
+    def _all_ended(self) -> bool:
+        sagas = self._sagas()
+        return all(one.saga.progress.ended for one in sagas) and len(sagas) == len(self.people.orders())
+
+    def _sagas(self) -> list[Any]:
+        return self.shop.databases.sagas.newest(10**6)
+
+    def broken(self) -> list[str]:
+        return [*self.shop.watch.faults, *self.people.broken, *self.people.requests.surprises, *self._at_rest()]
+
+    def _at_rest(self) -> Iterator[str]:
+        shop = self.shop
+        if not shop.at_rest():
+            waiting = [f"{one.subscription.name} (attempt {one.attempt})" for one in shop.broker.pending]
+            generations = [
+                f"{name} {shop.generations(name)}" for name in sorted({one.read_model for one in COLLECTIONS})
+            ]
+            yield f"the shop does not come to rest: {waiting}, {shop.databases.letters.pending()} letters, {generations}"
+        yield from broken(self._books())
+        yield from self._answers()
+        yield from self._reader()
+        letters = {
+            (letter.source, letter.attributes.get("ce-id", "")) for letter in shop.databases.letters.latest(10**6)
+        }
+        for dead in [] if self.people.lost or shop.faults.marks["restore of a backup"] else shop.broker.dead:
+            if dead not in letters:
+                yield f"the message {dead} became a dead letter without an entry"
+
+    def _answers(self) -> Iterator[str]:
+        """Equal keys have equal bytes and one effect, and what was answered is in the log."""
+        requests, streams = self.people.requests, self._streams()
+        for key, operations in requests.by_key.items():
+            if not linearizable(ONE_ANSWER, operations):
+                yield f"the key {key} has different answers: {[one.what.read for one in operations]}"
+        for product_id, operations in requests.prices.items():
+            if len(operations) < 13 and not linearizable(register("500"), operations):
+                yield f"the price of {product_id} is not linearizable: {operations}"
+        for stream, version in requests.accepted.values():
+            if len(streams.get(stream, ())) < version:
+                yield f"{stream} was answered at version {version}, and is at {len(streams.get(stream, ()))}"
+        effects = Counter(
+            (event.metadata.causation_id, event.type, event.stream) for events in streams.values() for event in events
+        )
+        for (key, kind, stream), times in effects.items():
+            if times > 1 and key in requests.by_key:
+                yield f"the key {key} has {times} {kind} of {stream}"
+
+    def _reader(self) -> Iterator[str]:
+        """The reader of the log has seen every event once, and each stream's in order."""
+        entries, read = self.shop.databases.events.entries, self.people.read
+        if twice := [str(one) for one, times in Counter(event.id for event in read).items() if times > 1]:
+            yield f"the log's reader has seen {twice} more than once"
+        if missed := {str(one.event.id) for one in entries} - {str(event.id) for event in read}:
+            yield f"the log's reader has never seen {sorted(missed)}"
+        versions: dict[str, int] = defaultdict(int)
+        for event in read if not self.shop.faults.marks["restore of a backup"] else ():
+            if event.version != versions[event.stream] + 1:
+                yield f"the log's reader saw version {event.version} of {event.stream} after {versions[event.stream]}"
+            versions[event.stream] = event.version
+
+    def _documents(self, place: str) -> Mapping[str, Any]:
+        """Return the documents that have applied an event; others only hold counters until it comes."""
+        return {key: fields for key, fields in self.shop.models.documents[place].items() if "version" in fields}
+
+    def _streams(self) -> Mapping[str, list[EventRecord]]:
+        streams: dict[str, list[EventRecord]] = defaultdict(list)
+        for entry in self.shop.databases.events.entries:
+            streams[entry.event.stream].append(entry.event)
+        return streams
+
+    def _books(self) -> Books:
+        shop, lost = self.shop, frozenset(self.people.lost)
+        generations = {one: shop.generations(one.read_model).written for one in COLLECTIONS}
+        places = [stored_in(one.name, number) for one, numbers in generations.items() for number in numbers]
+        return Books(
+            self._streams(),
+            shop.provider.ledgers["payments"],
+            shop.provider.ledgers["shipments"],
+            {str(one.saga.progress.saga_id): one.saga.progress.status.value for one in self._sagas()},
+            [(place, self._documents(place)) for place in places],
+            lost,
+        )

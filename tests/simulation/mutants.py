@@ -1,0 +1,329 @@
+"""Planted faults: small changes of the shop's source, each of which the simulation must find.
+
+A mutant runs in a process of its own, whose imports see the changed text. Files stay as they are.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import CodeType
+from typing import Any
+
+from shared.config.manifest import ROOT
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old` stands once in the file. `within`: the histories in which it must be found."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    within: int = 300
+
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant(
+        "no relay",
+        "functions/operations/relay_outbox/main.py",
+        "    outboxes = zip",
+        "    return 0\n    outboxes = zip",
+    ),
+    Mutant("version rule off by one", "shared/read_models/project.py", "if at >= version:", "if at >= version - 1:"),
+    Mutant("version rule missing", "shared/read_models/project.py", "if at >= version:", "if False:"),
+    Mutant(
+        "a gap is not filled",
+        "shared/read_models/project.py",
+        "[event] if at == version - 1 else [one.event for one in store.read_stream(stream, at, _PAGE)]",
+        "[event]",
+    ),
+    Mutant(
+        "the mark of a release is missing",
+        "shared/domain/fulfilment.py",
+        "    return [events.InventoryReleased(command.order_id), *released]",
+        "    return [events.InventoryReleased(command.order_id), *released] if released else []",
+    ),
+    Mutant(
+        "a late reservation is allowed",
+        "shared/domain/order.py",
+        "return replace(order, inventory=Outcome.UNDONE, closing=True)",
+        "return replace(order, inventory=Outcome.OPEN)",
+    ),
+    Mutant(
+        "a late payment is allowed",
+        "shared/domain/order.py",
+        "return replace(order, payment=Outcome.UNDONE, closing=True)",
+        "return replace(order, payment=Outcome.OPEN)",
+    ),
+    Mutant(
+        "a closing order goes on",
+        "shared/domain/fulfilment.py",
+        "return step is Outcome.OPEN and not order.closing and",
+        "return step is Outcome.OPEN and",
+    ),
+    Mutant(
+        "a closing order is confirmed",
+        "shared/domain/fulfilment.py",
+        "if order.status is not OrderStatus.SHIPPED or order.closing:",
+        "if order.status is not OrderStatus.SHIPPED:",
+    ),
+    Mutant(
+        "a refund does not stop the order first",
+        "functions/sagas/refund_payment/main.py",
+        "order = execute_step(store, fulfilment.stop, command, ref).state",
+        "order = execute_step(store, lambda command, order: [], command, ref).state",
+        within=600,
+    ),
+    Mutant(
+        "the idempotency record is not in the append",
+        "shared/runtime/execute.py",
+        "self.store.append(Append(written, placements=places, record=record))",
+        "self.store.append(Append(written, placements=places)); record and self.store.append(Append((), record=record))",
+    ),
+    Mutant(
+        "no idempotency record",
+        "shared/runtime/execute.py",
+        "placements=places, record=record))",
+        "placements=places))",
+    ),
+    Mutant(
+        "a repeated command gets another answer",
+        "shared/runtime/execute.py",
+        "return Answer(record.result)",
+        'return Answer(record.result + " ")',
+    ),
+    Mutant(
+        "an append without the expected version",
+        "shared/event_store/memory.py",
+        "            self._require_expected_versions(events)\n",
+        "",
+    ),
+    Mutant(
+        "a payment that was declined counts as made",
+        "functions/sagas/process_payment/main.py",
+        "partial(fulfilment.record_payment_failure, reason)",
+        'partial(fulfilment.record_payment, "none")',
+    ),
+    Mutant(
+        "an unreadable answer counts as declined",
+        "functions/sagas/process_payment/main.py",
+        "        case Unreadable():",
+        '        case Unreadable():\n            execute_step(store, partial(fulfilment.record_payment_failure, "?"), command, ref)',
+    ),
+    Mutant(
+        "a provider that does not answer has declined",
+        "shared/gateways/providers.py",
+        '                raise TimedOut(f"{name} did not answer in time; it may have happened") from error',
+        '                return _Answer("refused", "", str(error))',
+    ),
+    Mutant(
+        "a refund is recorded before it is made",
+        "functions/sagas/refund_payment/main.py",
+        "        engines.payments.refund(str(command.order_id))\n        execute_step(store, fulfilment.record_refund, command, ref)",
+        "        execute_step(store, fulfilment.record_refund, command, ref)\n        engines.payments.refund(str(command.order_id))",
+    ),
+    Mutant(
+        "an order is charged under a new key each time",
+        "functions/sagas/process_payment/main.py",
+        "engines.payments.charge(str(command.order_id),",
+        "engines.payments.charge(str(__import__('shared.resilience.clock').resilience.clock.new_id()),",
+    ),
+    Mutant(
+        "reserving does not look at what others have reserved",
+        "shared/domain/product.py",
+        "    if product.available < quantity:",
+        "    if product.on_hand < quantity:",
+    ),
+    Mutant(
+        "a confirmed order does not take its units",
+        "shared/domain/fulfilment.py",
+        "return [events.OrderConfirmed(command.order_id), *shipped]",
+        "return [events.OrderConfirmed(command.order_id)]",
+    ),
+    Mutant(
+        "a failed step is not undone",
+        "shared/sagas/definition.py",
+        "return _backward(saga, _because(progress, event), progress.step - 1, now)",
+        "return _backward(saga, _because(progress, event), -1, now)",
+    ),
+    Mutant(
+        "the step in flight is not undone",
+        "shared/sagas/definition.py",
+        "return _backward(saga, _because(progress, event), progress.step, now)",
+        "return _backward(saga, _because(progress, event), progress.step - 1, now)",
+    ),
+    Mutant(
+        "a step that was late is not undone",
+        "shared/sagas/definition.py",
+        "return _backward(saga, late, progress.step, now)",
+        "return _backward(saga, late, progress.step - 1, now)",
+        within=600,
+    ),
+    Mutant(
+        "a saga reads only the event that was announced",
+        "shared/sagas/coordinate.py",
+        "            if again or self._progress is None or record.version > self._progress.seen:\n",
+        "            if record is records[-1] or self._progress is None:\n",
+    ),
+    Mutant(
+        "a sweep fires deadlines that have not passed",
+        "shared/sagas/definition.py",
+        "        if progress.attempts <= step.retries.times:\n            return _send(saga, progress, now)\n        late",
+        "        late",
+        within=600,
+    ),
+    Mutant(
+        "no sweep",
+        "functions/operations/sweep_sagas/main.py",
+        "return engines.order_saga.sweep(clock.now())",
+        "return 0",
+    ),
+    Mutant(
+        "the saga's version is not compared",
+        "shared/sagas/memory.py",
+        "if before.saga.version != saga.version:",
+        "if False:",
+        within=600,
+    ),
+    Mutant(
+        "a rebuild switches although streams are incomplete",
+        "shared/read_models/rebuild.py",
+        "        if not now.behind and not missing:",
+        "        if True:",
+        within=600,
+    ),
+    Mutant(
+        "a new generation does not get deliveries",
+        "shared/read_models/generations.py",
+        'if self.other is None or self.state == "DROPPED" else [self.live, self.other]',
+        'if self.other is None or self.state != "KEPT" else [self.live, self.other]',
+        within=600,
+    ),
+    Mutant(
+        "a dropped generation is still read",
+        "shared/read_models/generations.py",
+        '    return Generations(now.live, now.other, "DROPPED", now.newest, clock.now())',
+        '    return Generations(now.other, now.live, "DROPPED", now.newest, clock.now())',
+        within=600,
+    ),
+    Mutant(
+        "a retried dead letter is not published",
+        "functions/operations/retry_dead_letters/main.py",
+        "engines.publisher.publish([message for message in messages if message])",
+        "[message.id for message in messages if message]",
+        within=600,
+    ),
+    Mutant(
+        "a dead letter of a message that failed before is not stored",
+        "shared/dead_letters/memory.py",
+        "            if delivery.id in stored.deliveries:",
+        "            if True:",
+        within=600,
+    ),
+    Mutant(
+        "an error of a handler is acknowledged",
+        "shared/runtime/push_functions.py",
+        'noting.cancel()\n            _log.warning("could not note why a delivery failed", failure=failure, reason=repr(reason))\n        raise',
+        'noting.cancel()\n            _log.warning("could not note why a delivery failed", failure=failure, reason=repr(reason))',
+    ),
+    Mutant(
+        "an append publishes before it commits",
+        "shared/messaging/outbox.py",
+        "        outbox.delete(accepted)\n",
+        "        outbox.delete([message.id for message in messages])\n",
+        within=600,
+    ),
+    Mutant(
+        "a moved product is still counted in its old category",
+        "shared/read_models/project.py",
+        "    moves = [(left, -1), (joined, 1)]",
+        "    moves = [(joined, 1)]",
+    ),
+    Mutant(
+        "a snapshot of a wrong version",
+        "shared/event_store/aggregates.py",
+        "store.save_snapshot(Snapshot(stream, after.version,",
+        "store.save_snapshot(Snapshot(stream, after.version - 1,",
+        within=600,
+    ),
+)
+
+
+class _Loader(SourceFileLoader):
+    """Compiles the mutant's text of one module."""
+
+    def __init__(self, name: str, path: str, mutant: Mutant) -> None:
+        super().__init__(name, path)
+        self._mutant = mutant
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        text = mutated(self._mutant, (ROOT / self._mutant.file).read_text())
+        return compile(text, self.path, "exec")
+
+
+class _Finder(MetaPathFinder):
+    def __init__(self, mutant: Mutant) -> None:
+        self._mutant = mutant
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target)
+        if spec and spec.origin == str(ROOT / self._mutant.file):
+            spec.loader = _Loader(name, spec.origin, self._mutant)
+        return spec
+
+
+def mutated(mutant: Mutant, text: str) -> str:
+    """Return the file's text with the fault. Raise LookupError unless it fits exactly once."""
+    if text.count(mutant.old) != 1:
+        raise LookupError(f"{mutant.name}: its old text stands {text.count(mutant.old)} times in {mutant.file}")
+    return text.replace(mutant.old, mutant.new)
+
+
+def found_after(mutant: Mutant) -> int | None:
+    """Return the number of histories until this process's mutant is found, None if it is not."""
+    sys.meta_path.insert(0, _Finder(mutant))
+    from tests.simulation.history import play
+
+    return next((number for number in range(mutant.within) if play(number).broken), None)
+
+
+def prove_all(processes: int, chosen: Sequence[Mutant] = MUTANTS) -> int:
+    """Print how soon each mutant is found; return 1 if one is not."""
+    with ThreadPoolExecutor(processes) as pool:
+        lines = list(pool.map(partial(_prove, time.monotonic()), chosen))
+    missed = [mutant.name for mutant, found in zip(chosen, lines, strict=True) if not found]
+    print(f"{len(chosen) - len(missed)} of {len(chosen)} planted faults found")
+    return 1 if missed else 0
+
+
+def _prove(began: float, mutant: Mutant) -> bool:
+    command = [sys.executable, "-m", "tests.simulation.mutants", mutant.name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    number = done.stdout.strip() if done.returncode == 0 else "NOT FOUND"
+    print(
+        f"{time.monotonic() - began:6.0f} s  {mutant.name}: {number} (of {mutant.within}) {_last(done.stderr)}",
+        flush=True,
+    )
+    return done.returncode == 0
+
+
+def _last(text: str) -> str:
+    return next(iter(text.strip().splitlines()[-1:]), "")
+
+
+def names() -> Iterator[str]:
+    return (mutant.name for mutant in MUTANTS)
+
+
+if __name__ == "__main__":
+    mutant = next(one for one in MUTANTS if one.name == sys.argv[1])
+    found = found_after(mutant)
+    print("history", found)
+    sys.exit(found is None)

@@ -1,0 +1,119 @@
+"""Ports that fail: each call of an engine yields before and after, and may be late, fail, or be its process's last."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from shared.domain.errors import Unavailable
+from shared.resilience.calls import time_left
+from tests.simulation.tape import Tape
+from tests.simulation.world import Crashed, SimulatedWorld, driven, this_task
+
+T = TypeVar("T")
+
+RATES = (0.0, 0.0, 0.002, 0.01, 0.05, 0.2)
+"""How often a fault may happen in one history: rare faults find what frequent ones drown, and the reverse."""
+MOMENTS = (0.001, 0.05, 0.4, 2.0, 8.0, 35.0)
+"""Seconds that a late call takes."""
+
+
+def rate(tape: Tape, fault: str, most: float = 1.0) -> float:
+    """Return how often the fault happens in this history."""
+    return RATES[tape.choose(f"rate of {fault}", len(RATES))] * most
+
+
+@dataclass
+class Faults:
+    """What may happen at a call of a port, and how often it did.
+
+    `hits`: by port and what happened. `marks`: rare things that a long run must have seen.
+    """
+
+    world: SimulatedWorld
+    tape: Tape
+    rates: Sequence[float]
+    on: bool = True
+    hits: Counter[tuple[str, str]] = field(default_factory=Counter)
+    marks: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def drawn(cls, world: SimulatedWorld, tape: Tape) -> "Faults":
+        kinds = {"lateness": 1.0, "failure": 1.0, "unknown outcome": 1.0, "crash before": 0.2, "crash after": 0.2}
+        return cls(world, tape, [rate(tape, kind, most) for kind, most in kinds.items()])
+
+    def call(self, port: str, method: str, run: Callable[[], T]) -> T:
+        """Make one call. Raise Unavailable where the engine would, TimedOut when the request's time is up, or Crashed."""
+        task, what = this_task(), f"{port}.{method}"
+        if not task.process.alive:
+            raise Crashed
+        label = f"{task.process.name} {what}"
+        fault = self.tape.pick(label, self.rates) if self.on else 0
+        seconds = MOMENTS[self.tape.choose(f"{label} takes", len(MOMENTS))] if fault == 1 else 0.001
+        self.hits[port, "before"] += 1
+        self.world.steps.append((self.world.time, task.process.name, what))
+        self.world.sleep(seconds)
+        if fault == 4:
+            self._crash(f"is killed before {what}")
+        time_left(1)
+        if fault == 2:
+            self._raise(port, f"{what} fails")
+        try:
+            answer = run()
+        except Exception as error:
+            self.hits[port, "raised"] += 1
+            self.marks[type(error).__name__] += 1
+            raise
+        self.hits[port, "after"] += 1
+        if fault == 5:
+            self._crash(f"is killed after {what}")
+        if fault == 3:
+            self.hits[port, "unknown outcome"] += 1
+            self._raise(port, f"{what} happens, and its answer is lost")
+        return answer
+
+    def _crash(self, text: str) -> None:
+        self.world.tell(text)
+        this_task().process.alive = False
+        raise Crashed
+
+    def _raise(self, port: str, text: str) -> None:
+        self.world.tell(text)
+        self.hits[port, "raised"] += 1
+        raise Unavailable(f"{port} does not answer")
+
+
+class Port:
+    """Stands for an engine in all processes. `engine`: returns the present one, because a restore replaces it."""
+
+    def __init__(self, faults: Faults, name: str, engine: Callable[[], Any]) -> None:
+        self._faults, self._name, self._engine = faults, name, engine
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        return partial(self.call, method)
+
+    def call(self, method: str, *arguments: Any, **named: Any) -> Any:
+        run = partial(in_engine, partial(getattr(self._engine(), method), *arguments, **named))
+        return self._faults.call(self._name, method, run)
+
+
+class AsyncPort(Port):
+    """A port whose methods are awaited."""
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        async def call(*arguments: Any, **named: Any) -> Any:
+            ask = getattr(self._engine(), method)
+            return self._faults.call(self._name, method, lambda: driven(ask(*arguments, **named)))
+
+        return call
+
+
+def in_engine(run: Callable[[], T]) -> T:
+    """Run code of a database, by the database's clock."""
+    task = this_task()
+    task.in_engine = True
+    try:
+        return run()
+    finally:
+        task.in_engine = False

@@ -1,0 +1,402 @@
+"""The whole deployment in one process: every function in several instances, over shared engines that fail."""
+
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cache, partial
+from importlib import import_module
+from io import BytesIO
+from logging import CRITICAL
+from typing import Any, cast
+
+import flask
+import httpx
+import structlog
+
+from shared.config.manifest import Subscription, manifest
+from shared.config.settings import Settings
+from shared.domain.errors import ConcurrencyError, TimedOut, Unavailable
+from shared.domain.order import ORDER
+from shared.event_store.aggregates import announcement
+from shared.event_store.protocol import Append, Checkpoint, LogEntry
+from shared.messaging.outbox import publish_after_commit
+from shared.monitoring.memory import MemoryCounts, MemoryExecutions
+from shared.read_models.documents import READ_MODELS
+from shared.read_models.generations import (
+    GENERATIONS,
+    EveryGeneration,
+    Generations,
+    LiveGeneration,
+    Pace,
+    generations_of,
+)
+from shared.resilience import clock
+from shared.runtime.engines import Engines, using
+from shared.sagas.coordinate import Coordinator
+from shared.sagas.definition import Retries, Saga
+from shared.sagas.memory import MemorySagaLog
+from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from shared.sagas.store import HistoryEntry, StoredSaga
+from tests.shop_in_memory import app as framework_app
+from tests.simulation.broker import Broker
+from tests.simulation.graphql import ToCommands
+from tests.simulation.invariants import Watch
+from tests.simulation.ports import MOMENTS, AsyncPort, Faults, Port, rate
+from tests.simulation.provider import Provider
+from tests.simulation.stores import Databases, Log, ReadModels
+from tests.simulation.tape import Tape
+from tests.simulation.world import Crashed, Process, Promise, SimulatedWorld, this_task
+
+CLIENT_PATIENCE = 12.0
+"""Seconds that a caller of a command function waits."""
+OFFSETS = (0.0, 0.2, -0.2, 3.0, -3.0, 90.0, -90.0)
+"""Seconds by which a process's clock is wrong."""
+SAGAS: Sequence[Saga] = (
+    ORDER_FULFILMENT,
+    ORDER_FULFILMENT.at_pace(0.5),
+    replace(ORDER_FULFILMENT.at_pace(2), undo_retries=Retries(2)),
+)
+"""The table of the order's saga in this release, and what another release could have in its place."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`status`: 0 without a response."""
+
+    status: int
+    text: str = ""
+
+    @property
+    def fields(self) -> Any:
+        return json.loads(self.text)
+
+
+class EventStorePort(Port):
+    def __init__(self, faults: Faults, shop: "Shop") -> None:
+        super().__init__(faults, "event store", lambda: shop.databases.events)
+        self._shop = shop
+
+    def append(self, append: Append) -> None:
+        self.call("append", append)
+        self._shop.publish_events([announcement(event) for event in append.events])
+
+    def read_all(self, after: Checkpoint, limit: int) -> list[LogEntry]:
+        self._shop.faults.marks["log held back"] += self._shop.databases.events.held_back > 0
+        entries: list[LogEntry] = self.call("read_all", after, limit)
+        return entries
+
+    def read_stream(self, stream: str, after: int, limit: int) -> list[LogEntry]:
+        entries: list[LogEntry] = self.call("read_stream", stream, after, limit)
+        self._shop.faults.marks["page boundary of a long history"] += len(entries) == limit > 1
+        return entries
+
+
+class SagaStorePort(Port):
+    def __init__(self, faults: Faults, shop: "Shop") -> None:
+        super().__init__(faults, "saga store", lambda: shop.databases.sagas)
+        self._shop = shop
+
+    def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Any]) -> None:
+        try:
+            self.call("save", saga, history, messages)
+        except ConcurrencyError:
+            self._shop.faults.marks["deadline against answer"] += this_task().process.name == "sweep_sagas"
+            raise
+        self._shop.publish_commands(messages)
+
+
+class _NoRecorder:
+    """The history of executions is lossy by design, so the simulation has none."""
+
+    def record(self, _: object) -> None: ...
+
+
+class _EnginesOfTheTask(Engines):
+    """Stands for the engines of whichever process runs now."""
+
+    def __init__(self) -> None: ...
+
+    def __getattribute__(self, name: str) -> Any:
+        return getattr(this_task().process.engines, name)
+
+
+class Shop:
+    """`watch`: sees each append to the event store. `fleet`: the processes of each function."""
+
+    def __init__(self, world: SimulatedWorld, tape: Tape) -> None:
+        self.world, self.tape, self.faults, self.watch = world, tape, Faults.drawn(world, tape), Watch()
+        attempts = (10, 5)[tape.choose("attempts of a delivery", 2)]
+        subscriptions = [replace(one, max_attempts=attempts) for one in _subscriptions()]
+        self.broker = Broker(world, tape, self.faults, subscriptions, self._push)
+        self.provider = Provider(world, tape, self.faults)
+        self._longer, self._again = rate(tape, "long transaction"), rate(tape, "change called twice")
+        self._missed, self._doubled = rate(tape, "missed schedule", 3), rate(tape, "doubled schedule", 3)
+        self._jumps, self._wrong = rate(tape, "clock that jumps"), tape.choose("how wrong clocks are", len(OFFSETS)) + 1
+        self._instances = 1 + tape.choose("instances of a function", 3)
+        self._by_flask = tape.chance("through the functions framework", 0.01)
+        self.faults.marks["functions framework"] += self._by_flask
+        self.by_graphql = tape.chance("by GraphQL", 0.06)
+        self._new_saga = tape.choose("a new release changes the saga", 8)
+        fail_max = (10, 1, 2)[tape.choose("failures that open a breaker", 3)]
+        self.settings = Settings(
+            profile="engines",
+            sign_in_required=True,
+            breaker_fail_max=fail_max,
+            breaker_reset_seconds=5,
+            command_url="http://command/{function}",
+            payment_url="http://provider/payments",
+            shipping_url="http://provider/shipments",
+            rate_limit_signed_in=0,
+            rate_limit_anonymous=0,
+        )
+        self.pace = Pace(page=(500, 2)[tape.choose("page of a rebuild", 2)])
+        self.databases = Databases.new(self._transaction, self._committed)
+        self.models = ReadModels(self._contention)
+        self.fleet: dict[str, list[Process]] = defaultdict(list)
+        self.started = Counter[str]()
+        self._open_ports()
+        self._schedule()
+
+    def _open_ports(self) -> None:
+        port = partial(Port, self.faults)
+        self.publisher = port("publisher", lambda: self.broker)
+        outboxes = [
+            port("outbox", lambda: self.databases.outboxes[0]),
+            port("outbox", lambda: self.databases.outboxes[1]),
+        ]
+        self.publish_events = publish_after_commit(cast(Any, outboxes[0]), cast(Any, self.publisher))
+        self.publish_commands = publish_after_commit(cast(Any, outboxes[1]), cast(Any, self.publisher))
+        executions = MemoryExecutions()
+        self.event_store = EventStorePort(self.faults, self)
+        self._shared: dict[str, Any] = {
+            "event_store": self.event_store,
+            "event_log": port("event log", lambda: Log(self.databases.events)),
+            "sagas": SagaStorePort(self.faults, self),
+            "saga_log": MemorySagaLog(self.databases.sagas),
+            "outboxes": outboxes,
+            "dead_letters": port("dead letters", lambda: self.databases.letters),
+            "publisher": self.publisher,
+            "executions": executions,
+            "counts": MemoryCounts(self.databases.sagas, self.databases.letters, executions),
+            "http": httpx.Client(transport=self.provider),
+            "recorder": _NoRecorder(),
+            "command_http": httpx.AsyncClient(transport=ToCommands(self.call)),
+            "pace": self.pace,
+        }
+        self._models = port("read models", lambda: self.models)
+        self._queries = AsyncPort(self.faults, "queries", lambda: self.models)
+
+    def call(self, function: str, body: bytes, headers: Mapping[str, str] | None = None) -> Promise[Answer]:
+        """Send a POST request to one of the function's instances."""
+        promise: Promise[Answer] = Promise(self.world)
+        process = self._instance(function)
+        handler = _by_framework(function) if self._by_flask else _directly(function)
+
+        def run() -> None:
+            try:
+                answer = handler(body, headers or {})
+            except Crashed:
+                answer = Answer(0)
+            promise.set_result(answer)
+
+        self.world.start(process, run)
+        return promise
+
+    def ask(self, function: str, body: object, headers: Mapping[str, str]) -> Answer:
+        """Send a request and wait for the answer, as long as a caller would."""
+        try:
+            return self.call(function, json.dumps(body).encode(), headers).result(CLIENT_PATIENCE)
+        except TimeoutError:
+            return Answer(0)
+
+    def run_in(self, function: str, act: Callable[[], object]) -> None:
+        """Run code in one of the function's instances, where it may crash or find its engines silent."""
+
+        def run() -> None:
+            with suppress(Crashed, Unavailable, TimedOut):
+                act()
+
+        self.world.start(self._instance(function), run)
+
+    def restart(self) -> None:
+        """Kill every process."""
+        for processes in self.fleet.values():
+            for process in processes:
+                process.alive = False
+        self.fleet.clear()
+
+    def kill(self, function: str) -> None:
+        for process in self.fleet.pop(function, []):
+            process.alive = False
+
+    def generations(self, read_model: str) -> Generations:
+        return generations_of(cast(Any, _Stored(self.models)), read_model)
+
+    def at_rest(self) -> bool:
+        """Return whether nothing is under way: no message, no outbox row, no deadline, no rebuild."""
+        letters = self.databases.letters.pending()
+        return not (self.broker.pending or letters or self._backlog() or self._deadlines() or self._rebuilds())
+
+    def _instance(self, function: str) -> Process:
+        alive = self.fleet[function] = [one for one in self.fleet[function] if one.alive]
+        chosen = self.tape.choose(f"instance of {function}", self._instances) if self._instances > 1 else 0
+        if chosen >= len(alive):
+            alive.append(self._cold_start(function))
+            chosen = len(alive) - 1
+        process = alive[chosen]
+        if self.faults.on and self.tape.chance(f"the clock of {function} jumps", self._jumps):
+            process.offset = OFFSETS[self.tape.choose(f"the clock of {function}", len(OFFSETS))]
+            self.faults.marks["clock that jumps"] += 1
+        return process
+
+    def _cold_start(self, function: str) -> Process:
+        self.started[function] += 1
+        engines, process = Engines(self.settings), Process(function)
+        process.engines = engines
+        process.offset = OFFSETS[self.tape.choose(f"the clock of {function}", self._wrong)]
+        vars(engines).update(self._shared)
+        engines.read_models = EveryGeneration(cast(Any, self._models), self.pace.known_seconds)
+        engines.queries = LiveGeneration(cast(Any, self._queries), self.pace.known_seconds)
+        saga = SAGAS[self._new_saga] if 0 < self._new_saga < len(SAGAS) and self.started[function] > 1 else SAGAS[0]
+        engines.order_saga = Coordinator(saga, ORDER, engines.event_store, engines.sagas)
+        if saga is not SAGAS[0] and function == "order_saga":
+            self.faults.marks["a saga under way meets a new definition"] += 1
+        return process
+
+    def _committed(self, append: Append) -> None:
+        self.watch.see(append.events)
+        for event in append.events:
+            self.world.tell(f"{event.type} is version {event.version} of {event.stream[:-32]}…{event.stream[-4:]}")
+
+    def _push(self, subscription: Subscription, body: dict[str, Any], answered: Callable[[int], None]) -> None:
+        if self.watch.is_undone(subscription.endpoint, body["message"]["attributes"].get("ce-subject", "")):
+            self.faults.marks["late step after compensation"] += 1
+        promise = self.call(subscription.endpoint, json.dumps(body).encode())
+        promise.add_done_callback(lambda done: answered(done.result().status))
+
+    def _schedule(self) -> None:
+        """Call the scheduled functions every minute. A call with nothing to do is left out: it would change nothing."""
+        needed: Mapping[str, Callable[[], object]] = {
+            "relay_outbox": self._backlog,
+            "sweep_sagas": lambda: self._deadlines() or self.databases.letters.pending(),
+            "continue_rebuilds": self._rebuilds,
+        }
+        for function, is_needed in needed.items():
+            if is_needed():
+                times = 1
+                if self.faults.on:
+                    times = (1, 0, 2)[self.tape.pick(f"schedule of {function}", (self._missed, self._doubled))]
+                for _ in range(times):
+                    self.call(function, b"")
+        if round(self.world.time) % 3600 == 1020:
+            self.call("expire_records", b"")
+        self.world.at(60, self._schedule)
+
+    def _backlog(self) -> int:
+        return sum(outbox.backlog().waiting for outbox in self.databases.outboxes)
+
+    def _deadlines(self) -> int:
+        return len(self.databases.sagas.due(clock.now() + timedelta(days=1), 1000))
+
+    def _rebuilds(self) -> bool:
+        if not self.models.documents[GENERATIONS]:
+            return False
+        return any(self.generations(name).state in ("BUILDING", "DROPPED") for name in READ_MODELS)
+
+    def _transaction(self) -> None:
+        if self.faults.on and self.tape.chance("long transaction", self._longer):
+            self.world.sleep(MOMENTS[self.tape.choose("transaction takes", len(MOMENTS))])
+
+    def _contention(self) -> bool:
+        if self.faults.on and self.tape.chance("change called twice", self._again):
+            self.faults.marks["change called twice"] += 1
+            return True
+        return False
+
+
+@dataclass
+class _Stored:
+    """Reads documents without being a call that could fail."""
+
+    models: ReadModels
+
+    def update(self, collection: str, key: str, change: Callable[[Any], Any]) -> None:
+        change(self.models.documents[collection].get(key))
+
+
+@cache
+def _subscriptions() -> list[Subscription]:
+    return manifest().all_subscriptions
+
+
+@cache
+def _flask() -> flask.Flask:
+    return flask.Flask("simulated")
+
+
+@cache
+def _directly(function: str) -> Callable[[bytes, Mapping[str, str]], Answer]:
+    """Return the function's own handler, called with the request that the framework would make."""
+    source = manifest().functions[function]
+    handle = getattr(import_module(f"functions.{source.group}.{function}.main"), function)
+
+    def call(body: bytes, headers: Mapping[str, str]) -> Answer:
+        environment: dict[str, Any] = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": "/",
+            "SERVER_NAME": "simulated",
+            "SERVER_PORT": "80",
+            "wsgi.url_scheme": "http",
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": BytesIO(body),
+        }
+        environment |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+        with _flask().app_context():
+            response = handle(flask.Request(environment))
+            return Answer(response.status_code, response.get_data(as_text=True))
+
+    return call
+
+
+@cache
+def _by_framework(function: str) -> Callable[[bytes, Mapping[str, str]], Answer]:
+    """Return a client of the function as the functions framework serves it."""
+    served = cast(flask.Flask, framework_app(function))
+
+    def call(body: bytes, headers: Mapping[str, str]) -> Answer:
+        sent = served.test_client().post("/", data=body, headers=dict(headers), content_type="application/json")
+        return Answer(sent.status_code, sent.get_data(as_text=True))
+
+    return call
+
+
+@contextmanager
+def _emulated_sign_in() -> Iterator[None]:
+    """Let the shop accept the unsigned tokens of Firebase's emulator."""
+    name = "FIREBASE_AUTH_EMULATOR_HOST"
+    before = os.environ.get(name)
+    os.environ[name] = "127.0.0.1:9099"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+@contextmanager
+def simulated(world: SimulatedWorld) -> Iterator[None]:
+    """Let the shop's code run in the world, without its log lines."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(CRITICAL))
+    try:
+        with clock.use(world), using(_EnginesOfTheTask()), _emulated_sign_in():
+            yield
+    finally:
+        structlog.configure(**before)

@@ -1,0 +1,230 @@
+"""Databases as unkind as the real ones, on top of the shop's engines in memory."""
+
+import copy
+import io
+import itertools
+import pickle
+from bisect import bisect_right, insort
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import RLock
+from types import FunctionType, MethodType
+from typing import Any
+from uuid import UUID
+
+from shared.dead_letters.memory import MemoryDeadLetters
+from shared.event_store.memory import MemoryEventStore
+from shared.event_store.protocol import Append, Checkpoint, EventCounts, LogEntry, PositionedEvent
+from shared.messaging.memory import MemoryOutbox
+from shared.read_models.generations import GENERATIONS
+from shared.read_models.memory import MemoryReadModels
+from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange
+from shared.sagas.memory import MemorySagaStore
+from tests.simulation.world import this_task
+
+Pause = Callable[[], None]
+_SHARED = (type(RLock()), FunctionType, MethodType)
+
+
+class EventDatabase(MemoryEventStore):
+    """Events whose transactions take time: a later one may commit first, and the log's readers wait for the oldest.
+
+    `pause`: called between a transaction's begin and its commit. `committed`: told of each append's events.
+    """
+
+    def __init__(self, outbox: MemoryOutbox, pause: Pause, committed: Callable[[Append], None]) -> None:
+        super().__init__(outbox)
+        self.outbox, self.pause, self.committed = outbox, pause, committed
+        self.epoch, self._transactions, self._positions = 1, itertools.count(1), itertools.count(1)
+        self._running: set[int] = set()
+        self.entries: list[LogEntry] = []  # in the log's order
+
+    def append(self, append: Append) -> None:
+        transaction = next(self._transactions)
+        self._running.add(transaction)
+        try:
+            self.pause()
+            super().append(append)
+            for event in sorted(append.events, key=lambda event: (event.stream, event.version)):
+                place = Checkpoint(self.epoch, transaction, next(self._positions))
+                insort(self.entries, LogEntry(place, event), key=lambda entry: entry.checkpoint)
+            self.committed(append)
+        finally:
+            self._running.discard(transaction)
+
+    def restored(self) -> "EventDatabase":
+        """Return a copy of this backup as a running database, with the next epoch open."""
+        twin: EventDatabase = duplicate(self)
+        twin.epoch += 1
+        twin._running = set()
+        return twin
+
+    @property
+    def held_back(self) -> int:
+        """Return how many committed events the log's readers do not see yet."""
+        return len(self.entries) - len(self._settled())
+
+    def read_all(self, after: Checkpoint, limit: int) -> list[LogEntry]:
+        settled = self._settled()
+        start = bisect_right(settled, after, key=lambda entry: entry.checkpoint)
+        return settled[start : start + limit]
+
+    def end(self) -> Checkpoint:
+        settled = self._settled()
+        return settled[-1].checkpoint if settled else Checkpoint()
+
+    def read_stream(self, stream: str, after: int, limit: int) -> list[LogEntry]:
+        own = sorted((one for one in self.entries if one.event.stream == stream), key=lambda one: one.event.version)
+        return own[after : after + limit]
+
+    def _settled(self) -> list[LogEntry]:
+        """Return what readers of the log may see: below the oldest running transaction, or of an earlier epoch."""
+        if not self._running:
+            return self.entries
+        return self.entries[
+            : bisect_right(self.entries, Checkpoint(self.epoch, min(self._running)), key=lambda one: one.checkpoint)
+        ]
+
+
+@dataclass
+class Log:
+    """What the shop asks the log for, in the simulation."""
+
+    store: EventDatabase
+
+    def recent(self, limit: int, types: Sequence[str] = ()) -> list[PositionedEvent]:
+        return [_positioned(one) for one in self.store.entries[::-1] if not types or one.event.type in types][:limit]
+
+    def of_types(self, types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
+        last = max((one for one in self.store.entries if one.checkpoint.position <= after), key=_position, default=None)
+        settled = self.store.read_all(last.checkpoint if last else Checkpoint(), 10**9)
+        return [_positioned(one) for one in settled if one.event.type in types][:limit]
+
+    def last_of(self, streams: Sequence[str], until: Checkpoint) -> list[PositionedEvent]:
+        seen = [one for one in self.store.entries if one.event.stream in streams and one.checkpoint <= until]
+        return list({one.event.stream: _positioned(one) for one in seen}.values())
+
+    def of_places(self, places: Sequence[tuple[str, int]]) -> list[PositionedEvent]:
+        return [_positioned(one) for one in self.store.entries if (one.event.stream, one.event.version) in places]
+
+    def of_ids(self, ids: Sequence[UUID]) -> list[PositionedEvent]:
+        return [_positioned(one) for one in self.store.entries if one.event.id in ids]
+
+    def counts(self) -> EventCounts:
+        settled = self.store.read_all(Checkpoint(), 10**9)
+        counts = Counter((one.event.type, one.event.stream.partition("-")[0]) for one in settled)
+        return EventCounts(counts, len(settled), settled[-1].event.recorded_at if settled else None)
+
+
+def _position(entry: LogEntry) -> int:
+    return entry.checkpoint.position
+
+
+def _positioned(entry: LogEntry) -> PositionedEvent:
+    return PositionedEvent(entry.checkpoint.position, entry.event)
+
+
+class ReadModels:
+    """Documents that are changed as Firestore does it: read, call the change function, and commit if nothing has changed
+    meanwhile; else, and now and then without a reason, call it again.
+
+    `pause`: called before the commit; True makes this attempt fail. `documents`: by collection and key; a change makes a
+    new one. `under_way`: updates that have begun, by collection. `switches`: of a live generation while others were
+    under way.
+    """
+
+    def __init__(self, pause: Callable[[], bool]) -> None:
+        self.pause, self.under_way, self.switches = pause, Counter[str](), 0
+        self.documents: dict[str, dict[str, Fields]] = defaultdict(dict)
+
+    def update(self, collection: str, key: str, change: MakeChange) -> None:
+        self.under_way[collection] += 1
+        try:
+            while not self._attempt(collection, key, change):
+                pass
+        finally:
+            self.under_way[collection] -= 1
+
+    def _attempt(self, collection: str, key: str, change: MakeChange) -> bool:
+        documents, task = self.documents[collection], this_task()
+        found = documents.get(key)
+        task.in_engine = False  # the change function is the shop's code
+        made = change(copy.copy(found))
+        if self.pause() or documents.get(key) is not found:
+            return False
+        if made:
+            if collection == GENERATIONS and made.fields["live"] != (found or made.fields)["live"]:
+                self.switches += any(times for name, times in self.under_way.items() if name != GENERATIONS)
+            documents[key] = {**(found or {}), **made.fields}
+            for one in made.increments:
+                owner = self.documents[one.collection].get(one.key, {})
+                self.documents[one.collection][one.key] = {**owner, one.field: owner.get(one.field, 0) + one.amount}
+        return True
+
+    def delete(self, collection: str, limit: int) -> int:
+        deleted = list(self.documents[collection])[:limit]
+        for key in deleted:
+            del self.documents[collection][key]
+        return len(deleted)
+
+    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
+        documents = self.documents[collection]
+        return {key: dict(documents[key]) for key in keys if key in documents}
+
+    async def find(self, find: Find) -> Sequence[Fields]:
+        return await self._in_memory(find.collection).find(find)
+
+    async def extent(self, collection: str) -> Extent:
+        return await self._in_memory(collection).extent(collection)
+
+    def _in_memory(self, collection: str) -> MemoryReadModels:
+        """Return the shop's own engine with this collection, for queries."""
+        models = MemoryReadModels()
+        for key, fields in self.documents[collection].items():
+            models.update(collection, key, lambda _, fields=fields: Change(fields))  # type: ignore[misc]
+        return models
+
+
+@dataclass
+class Databases:
+    """Both PostgreSQL databases, which a backup copies at one moment."""
+
+    events: EventDatabase
+    sagas: MemorySagaStore
+    outboxes: list[MemoryOutbox]
+    letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
+
+    @classmethod
+    def new(cls, pause: Pause, committed: Callable[[Append], None]) -> "Databases":
+        outboxes = [MemoryOutbox(), MemoryOutbox()]
+        return cls(EventDatabase(outboxes[0], pause, committed), MemorySagaStore(outboxes[1]), outboxes)
+
+    def backup(self) -> "Databases":
+        twin: Databases = duplicate(self)
+        return twin
+
+    def restored(self) -> "Databases":
+        twin: Databases = duplicate(self)
+        twin.events = twin.events.restored()
+        return twin
+
+
+def duplicate(store: Any) -> Any:
+    """Return a deep copy that shares locks and functions with the original."""
+    shared: list[object] = []
+
+    class Writer(pickle.Pickler):
+        def persistent_id(self, value: object) -> int | None:
+            if not isinstance(value, _SHARED):
+                return None
+            shared.append(value)
+            return len(shared) - 1
+
+    class Reader(pickle.Unpickler):
+        def persistent_load(self, number: int) -> object:
+            return shared[number]
+
+    file = io.BytesIO()
+    Writer(file).dump(store)
+    return Reader(io.BytesIO(file.getvalue())).load()
