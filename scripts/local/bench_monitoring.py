@@ -50,6 +50,9 @@ QUERIES = {
     "projectionStatus": "{ projectionStatus { name position lagEvents } }",
     "dashboardStats": "{ dashboardStats { totalEvents eventsPerMinute totalCommands } }",
     "health": "{ health { status } }",
+    "stuck": "{ stuck { kind subject waitingFor } }",
+    "whyStuck": '{ whyStuck(orderId: "ORDER") { stuck answer } }',
+    "schedules": "{ schedules { name status lastRunAt } }",
 }
 """The queries of an operator, with the default limits."""
 

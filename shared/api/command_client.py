@@ -10,14 +10,17 @@ from urllib.parse import quote
 from uuid import UUID, uuid5
 
 import httpx
+import structlog
 from google.auth.exceptions import GoogleAuthError
 
 from shared.api.context import Info
+from shared.api.inputs import uuid
 from shared.auth.identity import authorization
 from shared.auth.permissions import Actor, Permission, require
 from shared.config.manifest import manifest
 from shared.config.settings import Settings
 from shared.domain.errors import Invalid, Path, ShopError, TimedOut, Unavailable
+from shared.domain.faults import at
 from shared.domain.order import ORDER
 from shared.monitoring.recorder import watched
 from shared.observability.context import Context, SpanKind, annotate, caused_by, current, span, traceparent
@@ -29,6 +32,8 @@ from shared.resilience.calls import BreakerOpen, Breakers, OutOfTime, time_left
 _ERRORS: dict[str, type[ShopError]] = {
     code: kind for kind, (_, code) in ERROR_CODES.items() if issubclass(kind, ShopError)
 }
+
+_log = structlog.get_logger()
 
 _KEYS = UUID("5f0c2f6e-52f5-4c2e-9a2e-0d9c2a5b7d11")
 """The namespace of the idempotency keys that are derived from a client's key."""
@@ -91,9 +96,10 @@ class CommandClient:
                 signed = bounded | await authorization(url)
                 return _answer(function, await self._http.post(url, content=body, headers=signed))
         except (httpx.TimeoutException, TimeoutError):
-            return TimedOut(f"{function} did not answer in time")
+            return TimedOut(f"no answer from {function} in time")
         except (httpx.TransportError, httpx.DecodingError, GoogleAuthError) as error:
-            return Unavailable(f"{function} does not answer: {type(error).__name__}")
+            _log.warning("a command function does not answer", called=function, reason=repr(error))
+            return Unavailable(f"no answer from {function}; try again in a moment")
 
 
 def _answer(function: str, response: httpx.Response) -> dict[str, Any] | Exception:
@@ -133,11 +139,16 @@ class CommandMutation:
     async def __call__(self, _: Any, info: Info, **arguments: Any) -> Fields:
         request = info.context
         require(self.permission, request.actor)
+        if "id" in arguments:
+            arguments["id"] = uuid(arguments["id"], "id")
         context = keyed(info)
         try:
             answer = await send(info, self.function, self._command(arguments), context)
         except ShopError as error:
-            error.field = tuple(self._argument(arguments, error.field))
+            there, here = at(error.field, ""), tuple(self._argument(arguments, error.field))
+            if there and error.message.startswith(there):
+                error.message = at(here, error.message.removeprefix(there))
+            error.field = here
             raise
         request.written[answer["stream"]] = answer["version"]
         return self.result(answer["entity"])

@@ -18,6 +18,7 @@ from shared.api.context import Info, Resolvers
 from shared.api.limits import DEFAULT_PAGE
 from shared.api.resolvers.common import bounded
 from shared.domain.errors import Invalid
+from shared.domain.faults import at, must_be
 from shared.domain.values import adapter
 from shared.postgres.slices import Key, Slice
 
@@ -169,9 +170,8 @@ def decode_cursor(argument: str, cursor: str, name: str, key_type: Any) -> Key:
     if of == name:
         return key
     field, order = name.split(" ")
-    raise Invalid(
-        f"{argument} must be the cursor of an edge of {field}, sorted by {order}; got {cursor!r:.60}", (argument,)
-    )
+    expected = f"the cursor of an edge of {field}, sorted by {order}"
+    raise Invalid(at((argument,), must_be(expected, cursor)), (argument,))
 
 
 async def total_count(connection: Connection[Any], info: Info) -> int:

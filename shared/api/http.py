@@ -164,7 +164,7 @@ async def _decode(request: Request, max_body: int) -> GraphQLRequest:
     match request.method:
         case "GET":
             fields = dict(request.query_params)
-            parsed = {name: parse_json(fields[name]) for name in ("variables", "extensions") if fields.get(name)}
+            parsed = {name: parse_json(fields[name], name) for name in ("variables", "extensions") if fields.get(name)}
             return _graphql_request(fields | parsed)
         case "POST":
             content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -1,6 +1,5 @@
 """Parse, validate and execute one GraphQL operation, and format its errors without internals."""
 
-import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -14,6 +13,7 @@ import structlog
 from graphql import DocumentNode, ExecutionResult, GraphQLError, execution
 
 from shared.api.context import Loaders, RequestContext, ResumePoint, SourceEvent
+from shared.api.inputs import Inputs, faults_of_variables
 from shared.api.limits import Meter, require_affordable
 from shared.api.older_clients import with_current_types
 from shared.api.schema import schema
@@ -46,17 +46,28 @@ def parse_document(query: str, settings: Settings) -> Parsed:
 
 
 def _validated(query: str, settings: Settings) -> Parsed:
-    rules = [*graphql.specified_rules, *([] if settings.introspection else [graphql.NoSchemaIntrospectionCustomRule])]
+    standard = [rule for rule in graphql.specified_rules if rule not in Inputs.REPLACED]
+    rules = [*standard, Inputs, *([] if settings.introspection else [graphql.NoSchemaIntrospectionCustomRule])]
     try:
         document = graphql.parse(query, max_tokens=settings.max_query_tokens)
         require_validatable(document, settings)
         document = with_current_types(document)
         errors = graphql.validate(schema(), document, rules, max_errors=20, hide_suggestions=not settings.introspection)
+    except graphql.GraphQLSyntaxError as error:
+        return None, (_syntax_error(error),)
     except GraphQLError as error:
         return None, (error,)
     except RecursionError:
         return None, (GraphQLError("the query is nested too deeply"),)
     return (None, tuple(errors)) if errors else (document, ())
+
+
+def _syntax_error(error: graphql.GraphQLSyntaxError) -> GraphQLError:
+    """Return the error with its place in the message, which some clients show alone."""
+    fault, (place, *_) = error.message.removeprefix("Syntax Error: ").rstrip("."), error.locations or (None,)
+    where = f" at line {place.line}, column {place.column}" if place else ""
+    message = f"the query can't be parsed{where}: {fault[:1].lower()}{fault[1:]}"
+    return GraphQLError(message, error.nodes, error.source, error.positions)
 
 
 _cached = lru_cache(maxsize=100)(_validated)
@@ -79,10 +90,12 @@ def _prepare(document: DocumentNode, request: GraphQLRequest, context: RequestCo
         require_readable(request.variables, settings)
         if operation := graphql.get_operation_ast(document, request.operation_name):
             variables = graphql.get_variable_values(schema(), operation.variable_definitions or (), request.variables)
-            if not isinstance(variables, list):  # a list of errors, which the executor reports, too
-                measured = Meter(schema(), document, variables.coerced, settings).operation(operation)
-                require_affordable(measured, settings)
-                context.loaders.budget.spend(measured.cost)
+            if isinstance(variables, list):
+                ours = faults_of_variables(schema(), operation, request.variables, settings.introspection)
+                return ExecutionResult(None, ours or variables)
+            measured = Meter(schema(), document, variables.coerced, settings).operation(operation)
+            require_affordable(measured, settings)
+            context.loaders.budget.spend(measured.cost)
     except GraphQLError as error:
         return ExecutionResult(None, [error])
     executor = execution.Executor.build(
@@ -133,8 +146,7 @@ def format_error(error: GraphQLError) -> dict[str, Any]:
     formatted = dict(error.formatted)
     original = error.original_error
     if original is None or isinstance(original, GraphQLError):
-        code_and_field = {"code": "INVALID_INPUT"} | _variable_path(error.message)
-        return formatted | {"extensions": code_and_field | dict(error.extensions or {})}
+        return formatted | {"extensions": {"code": "INVALID_INPUT"} | dict(error.extensions or {})}
     if error.path is None:  # in the request itself, for example an integer of thousands of digits
         message = "the query contains a value that can't be read"
         return formatted | {"message": message, "extensions": {"code": "INVALID_INPUT"}}
@@ -145,19 +157,6 @@ def format_error(error: GraphQLError) -> dict[str, Any]:
     field = {"field": list(original.field)} if original.field else {}
     wait = {"retryAfter": original.retry_after} if isinstance(original, Unavailable) else {}
     return formatted | {"message": original.message, "extensions": {"code": code} | field | wait}
-
-
-_VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ((?:\.\w+|\[\d+\])+))?: ")
-_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
-
-
-def _variable_path(message: str) -> dict[str, Any]:
-    """Return the invalid variable's path as `field`; graphql-core has it in the message only."""
-    match = _VARIABLE.match(message)
-    if match is None:
-        return {}
-    steps = (name or int(index) for name, index in _STEP.findall(match[2] or ""))
-    return {"field": [match[1], *steps]}
 
 
 def require_validatable(document: DocumentNode, settings: Settings) -> None:

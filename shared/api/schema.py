@@ -1,23 +1,17 @@
-"""Bind schema.graphql to its resolvers and its scalars: exact decimals and times in UTC."""
+"""Bind schema.graphql to its resolvers and its scalars."""
 
-import re
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 from graphql import (
-    GraphQLError,
     GraphQLInterfaceType,
     GraphQLObjectType,
-    GraphQLScalarType,
     GraphQLSchema,
     build_schema,
 )
 from graphql.error import located_error
-from graphql.language import ast
 from pydantic.alias_generators import to_snake
 
 from shared.api import connections
@@ -42,6 +36,7 @@ from shared.api.resolvers import (
     stuck,
     viewer,
 )
+from shared.api.scalars import bind_scalars
 from shared.config.manifest import ROOT
 from shared.monitoring.recorder import watched
 
@@ -165,82 +160,3 @@ def _located(subscription: LiveField) -> Resolver:
             raise located_error(error, info.field_nodes, info.path.as_list()) from error
 
     return subscribe
-
-
-_NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
-
-
-def decimal_out(value: Any) -> str:
-    return format(Decimal(value), "f")
-
-
-def decimal_in(value: Any) -> Decimal:
-    """From a string, an integer, or a JSON number that was parsed as a Decimal."""
-    text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
-    if not _NUMBER.fullmatch(text):
-        raise GraphQLError(f'Decimal must be a number such as "12.50", not {value!r:.50}')
-    return Decimal(text)
-
-
-def decimal_literal(node: ast.ValueNode) -> Decimal:
-    if not isinstance(node, ast.StringValueNode | ast.IntValueNode | ast.FloatValueNode):
-        raise GraphQLError("Decimal must be a number or a string", node)
-    return decimal_in(node.value)
-
-
-def datetime_out(value: Any) -> str:
-    """From a datetime or its ISO 8601 form."""
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def datetime_in(value: Any) -> datetime:
-    """From RFC 3339 with a time zone."""
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise GraphQLError(f"DateTime must be RFC 3339 such as 2026-04-01T09:00:00Z, not {value!r:.50}")
-    return moment.astimezone(UTC)
-
-
-MAX_EXACT = 2**53 - 1  # the largest integer that every JSON reader keeps exact
-
-
-def long_out(value: int) -> int | str:
-    return value if abs(value) <= MAX_EXACT else str(value)
-
-
-def int_in(value: Any) -> int:
-    """From a whole number of up to 53 bits: GraphQL's 32 bits are too few for a position in the log.
-
-    JSON has one kind of number, so 2.0 and 2e0 are 2, as the specification of GraphQL says."""
-    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-    if not number or abs(value) > MAX_EXACT or value != int(value):
-        raise GraphQLError(f"Int must be a whole number of at most 53 bits, not {value!r:.50}")
-    return int(value)
-
-
-def int_literal(node: ast.ValueNode, _variables: Any = None) -> int:
-    if not isinstance(node, ast.IntValueNode):
-        raise GraphQLError("Int must be a whole number", node)
-    return int_in(int(node.value))
-
-
-_SCALARS: Mapping[str, tuple[Any, Any, Any]] = {
-    "Decimal": (decimal_out, decimal_in, decimal_literal),
-    "DateTime": (datetime_out, datetime_in, None),
-    "Int": (long_out, int_in, int_literal),
-    "Long": (long_out, int_in, int_literal),
-}
-"""How each scalar is written, read from a variable, and from a literal. `Int` belongs to graphql-core
-and so to every schema of the process, of which the shop has one."""
-
-
-def bind_scalars(schema: GraphQLSchema) -> None:
-    for name, (out, variable, literal) in _SCALARS.items():
-        scalar = schema.type_map[name]
-        assert isinstance(scalar, GraphQLScalarType)
-        scalar.coerce_output_value, scalar.coerce_input_value = out, variable
-        scalar.coerce_input_literal = literal

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from shared.api.context import Info, ResumePoint
 from shared.config.settings import Settings
 from shared.domain.errors import Invalid
+from shared.domain.faults import at, must_be
 from shared.event_store.protocol import Checkpoint
 from shared.monitoring.metrics import count
 from shared.observability.context import UNTRACED, span
@@ -50,7 +51,7 @@ def resume_point(info: Info, logs: int = 1) -> ResumePoint | None:
     storable = all(n <= most for checkpoint in point for n, most in zip(checkpoint, _MAX_CHECKPOINT, strict=True))
     if len(point) != logs or len(matches) != logs or not storable:
         raise Invalid(
-            f"Last-Event-ID must be the id of an event of this subscription, not {header!r:.60}", ("Last-Event-ID",)
+            at(("Last-Event-ID",), must_be("the id of an event of this subscription", header)), ("Last-Event-ID",)
         )
     return point
 
@@ -72,12 +73,12 @@ def read_cursor(cursor: str | None, since: datetime | None, place: str) -> tuple
     None stands for the newest entries. Raise Invalid."""
     if cursor is None:
         return (since, None) if since else None
-    at, _, rest = cursor.partition("-")
+    moment, _, rest = cursor.partition("-")
     match = re.fullmatch(place, rest, re.ASCII)
-    if since or not match or not re.fullmatch(r"\d{1,16}", at, re.ASCII):
+    if since or not match or not re.fullmatch(r"\d{1,16}", moment, re.ASCII):
         expected = "the cursor of an entry of this list, without afterTimestamp"
-        raise Invalid(f"after must be {expected}; got {cursor!r:.60}", ("after",))
-    return _EPOCH + timedelta(microseconds=int(at)), match
+        raise Invalid(at(("after",), must_be(expected, cursor)), ("after",))
+    return _EPOCH + timedelta(microseconds=int(moment)), match
 
 
 def to_json(body: object) -> bytes:

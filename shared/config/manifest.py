@@ -11,6 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 
 from shared.config.settings import Settings, url_of
 from shared.domain.errors import NotFound
+from shared.domain.faults import shown
 
 ROOT = Path(__file__).resolve().parents[2]
 Database = Literal["event_store", "command_database"]
@@ -166,7 +167,7 @@ def projection(name: str) -> Function:
     """Return a projection by its name. Raise NotFound, which lists the projections."""
     known = {one.name: one for one in manifest().functions.values() if one.group == "projections"}
     if name not in known:
-        raise NotFound(f"no projection is called {name!r:.60}; the projections are {', '.join(known)}", ("name",))
+        raise NotFound(f"no projection is called {shown(name)}; the projections are {', '.join(known)}", ("name",))
     return known[name]
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
+
+from shared.domain.faults import first_fault
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -101,15 +103,23 @@ class Settings:
     trusted_proxies: NotNegative | None = None
 
 
+class MalformedSetting(Exception):
+    """An environment variable holds what its setting does not take."""
+
+
 @lru_cache
 def settings() -> Settings:
     """Return the process's settings.
 
-    Raise pydantic's ValidationError, which names the variable, when one is malformed.
+    Raise MalformedSetting, which names the variable, when one is malformed.
     """
     variables = {field.name: field.name.upper() for field in fields(Settings)}
     given = {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
-    return TypeAdapter(Settings).validate_python(given)
+    try:
+        return TypeAdapter(Settings).validate_python(given)
+    except ValidationError as error:
+        path, fault = first_fault(error)
+        raise MalformedSetting(f"the environment variable {str(path[0]).upper()} {fault}") from None
 
 
 def url_of(template: str, function: str) -> str:

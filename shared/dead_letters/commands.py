@@ -3,12 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, Strict
+from pydantic import Strict
 
 from shared.dead_letters.protocol import DeadLetter, LetterStatus
 from shared.domain.commands import wire_command
 from shared.domain.errors import ConcurrencyError, NotFound, Rejected
-from shared.domain.values import Reason, Token
+from shared.domain.values import Reason, Token, in_range
 
 
 @wire_command
@@ -17,7 +17,7 @@ class RetryDeadLetters:
 
     id: UUID | None = None
     source: Token | None = None
-    limit: Annotated[int, Strict(), Field(ge=1, le=1000)] = 100
+    limit: Annotated[int, Strict(), in_range(1, 1000)] = 100
 
 
 @wire_command
@@ -27,7 +27,7 @@ class DiscardDeadLetters:
     reason: Reason
     id: UUID | None = None
     source: Token | None = None
-    limit: Annotated[int, Strict(), Field(ge=1, le=1000)] = 100
+    limit: Annotated[int, Strict(), in_range(1, 1000)] = 100
 
 
 def refuse(letter: DeadLetter | None, wanted: LetterStatus) -> int:

@@ -79,8 +79,7 @@ class MemoryDeadLetters:
             for (subscription, _), failure in self._failures.items():
                 if failure.waits_for and failure.at > since:
                     waiting.setdefault((failure.waits_for, subscription), []).append(failure)
-        newest = {key: max(failures, key=lambda one: one.at) for key, failures in waiting.items()}
-        return [OpenBreaker(*key, len(waiting[key]), newest[key].at, newest[key].error) for key in sorted(waiting)]
+        return [_open_breaker(key, failures) for key, failures in sorted(waiting.items())]
 
     def pending_by_source(self) -> list[PendingLetters]:
         waiting: dict[str, list[DeadLetter]] = {}
@@ -222,6 +221,12 @@ class MemoryDeadLetters:
         """Return the letters, the oldest first."""
         with self._lock:
             return [stored.letter for stored in self._stored.values() if source in (None, stored.letter.source)]
+
+
+def _open_breaker(key: tuple[str, str], failures: Sequence[Failure]) -> OpenBreaker:
+    """Prefer the error of a failed attempt to that of a message that was never attempted."""
+    telling = max(failures, key=lambda one: (one.attempts > 0, one.at))
+    return OpenBreaker(*key, len(failures), max(one.at for one in failures), telling.error)
 
 
 def _together(letters: Sequence[DeadLetter]) -> PendingLetters:

@@ -92,7 +92,7 @@ CROSS JOIN LATERAL (
 ) AS found
 """
 OPEN_BREAKERS: LiteralString = """
-SELECT waits_for, subscription, count(*), max(last_at), (array_agg(error ORDER BY last_at DESC))[1]
+SELECT waits_for, subscription, count(*), max(last_at), (array_agg(error ORDER BY count > 0 DESC, last_at DESC))[1]
 FROM delivery_failures WHERE waits_for IS NOT NULL AND last_at > %(since)s GROUP BY 1, 2 ORDER BY 1, 2
 """
 PENDING_BY_SOURCE: LiteralString = """

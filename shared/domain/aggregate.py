@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar, get_args
 from uuid import UUID
 
 from shared.domain.errors import Invalid, Path
+from shared.domain.faults import shown
 
 State = TypeVar("State")
 
@@ -62,7 +63,7 @@ class Aggregate(Generic[State]):
         except ValueError:
             aggregate_id = None
         if aggregate_id is None or self.stream(aggregate_id) != stream:
-            raise Invalid(f"{stream!r:.100} is no stream of a {self.name}", field)
+            raise Invalid(f"{shown(stream)} is no stream of a {self.name}", field)
         return aggregate_id
 
     def stream_of(self, event: object) -> str:

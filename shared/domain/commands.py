@@ -4,10 +4,23 @@ from dataclasses import dataclass
 from typing import Annotated, TypeVar, dataclass_transform
 from uuid import UUID
 
-from pydantic import BeforeValidator, ConfigDict, Field, with_config
+from pydantic import BeforeValidator, ConfigDict, with_config
 from pydantic.alias_generators import to_camel
 
-from shared.domain.values import MAX_LINES, Amount, Currency, Name, Quantity, Stock, StockDelta, Text, To, Token
+from shared.domain.values import (
+    MAX_LINES,
+    Amount,
+    Currency,
+    KnownName,
+    Name,
+    Quantity,
+    Stock,
+    StockDelta,
+    Text,
+    To,
+    Token,
+    of_length,
+)
 
 CLEARABLE = BeforeValidator(lambda value: To(None) if value is None else value)
 """Let None clear the field. In the other fields of an update, None leaves the value as it is."""
@@ -93,7 +106,7 @@ class OrderLine:
     """A line as the client saw it; name and price are compared with the product, never trusted."""
 
     product_id: UUID
-    product_name: Name
+    product_name: KnownName
     quantity: Quantity
     unit_price: Amount
 
@@ -102,7 +115,7 @@ class OrderLine:
 class CreateOrder:
     order_id: UUID
     user_id: Token
-    items: Annotated[tuple[OrderLine, ...], Field(min_length=1, max_length=MAX_LINES)]
+    items: Annotated[tuple[OrderLine, ...], of_length(1, MAX_LINES)]
     payment_method: Token = "approve"
     shipping_method: Token = "standard"
 

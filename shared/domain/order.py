@@ -12,6 +12,7 @@ from shared.domain.category import CATEGORY
 from shared.domain.commands import CancelOrder, CreateOrder, OrderLine
 from shared.domain.errors import Invalid, NotFound, Path, Rejected
 from shared.domain.events import Event, OrderEvent, OrderItem
+from shared.domain.faults import shown
 from shared.domain.product import PRODUCT, Product, require_on_sale
 from shared.domain.values import NIL, ZERO, Money
 
@@ -140,7 +141,9 @@ def _require_distinct(lines: Sequence[OrderLine]) -> None:
 def _item(line: OrderLine, product: Product, at: Path) -> OrderItem:
     require_on_sale(line.product_id, product, (*at, "product_id"))
     if line.product_name != product.name:
-        raise Rejected(f"the product is called {product.name!r}, not {line.product_name!r}", (*at, "product_name"))
+        raise Rejected(
+            f"the product is called {shown(product.name)}, not {shown(line.product_name)}", (*at, "product_name")
+        )
     if line.unit_price != product.price.amount:
         raise Rejected(f"the price is {product.price.amount}, not {line.unit_price}", (*at, "unit_price"))
     return OrderItem(line.product_id, product.name, line.quantity, product.price.amount)

@@ -12,10 +12,11 @@ from pydantic import AwareDatetime, Field, Strict, ValidationError
 from shared.domain.aggregate import Ref, topic_of
 from shared.domain.errors import Invalid
 from shared.domain.events import Event
+from shared.domain.faults import at, first_fault
 from shared.domain.order import AGGREGATE_OF
 from shared.domain.values import adapter
 from shared.event_store.protocol import EventRecord, EventStore, LogEntry, Snapshot
-from shared.messaging.envelope import Message
+from shared.messaging.envelope import DATA, Message
 from shared.observability.context import Context
 from shared.resilience import clock
 
@@ -206,7 +207,7 @@ def announced(message: Message) -> EventRecord:
     try:
         body = adapter(_Announced).validate_python(message.data)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise Invalid(f"the message announces no event: {first['msg']}", ("message", "data", *first["loc"])) from error
+        path, fault = first_fault(error)
+        raise Invalid(f"the message announces no event: {at(path or ('the data',), fault)}", (*DATA, *path)) from error
     head = message.id, message.subject, body.version, message.type, body.schema_version
     return EventRecord(*head, body.data, message.context, body.recorded_at)

@@ -88,9 +88,9 @@ class HttpProvider:
                 _log.error("a provider's answer is malformed", provider=name, key=key, reason=str(error))
                 return None
             except (httpx.TimeoutException, TimedOut) as error:
-                raise TimedOut(f"{name} did not answer in time; it may have happened") from error
+                raise TimedOut(f"no answer from {name} in time; it may have happened") from error
             except (httpx.HTTPError, GoogleAuthError) as error:
-                raise Unavailable(f"{name} does not answer: {type(error).__name__}") from error
+                raise Unavailable(f"no answer from {name}; try again in a moment") from error
 
     def _content(self, method: str, key: str, body: dict[str, str] | None) -> bytes:
         url, content = f"{self.url}/{key}", bytearray()

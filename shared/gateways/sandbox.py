@@ -121,7 +121,7 @@ class Sandbox:
         if method in ("approve", "standard", "time-out") or failing:
             return self._entry(kind, key, "accepted", reference=f"sandbox-{clock.new_id()}", amount=str(request.amount))
         requested = method in ("decline", "refuse")
-        reason = f"the sandbox was told to {method}" if requested else f"unknown method {method!r}"
+        reason = f"the sandbox was told to {method}" if requested else f"unknown method {method}"
         return self._entry(kind, key, "refused", reason=reason)
 
     def _entry(self, kind: str, key: str, status: str, **fields: Any) -> LedgerEntry:

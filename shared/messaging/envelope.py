@@ -13,6 +13,7 @@ from pydantic import ConfigDict, ValidationError, with_config
 from pydantic.alias_generators import to_camel
 
 from shared.domain.errors import Invalid
+from shared.domain.faults import at, first_fault, one_of
 from shared.domain.values import adapter
 from shared.observability.context import Context
 from shared.resilience import clock
@@ -88,6 +89,7 @@ Publishable = Message | ForSubscription
 
 SUBJECT = ("message", "attributes", "ce-subject")
 TYPE = ("message", "attributes", "ce-type")
+DATA = ("message", "data")
 """The paths of both attributes in a push request, for errors."""
 
 
@@ -127,8 +129,8 @@ def decode_push(body: bytes) -> Push:
         push: Push = adapter(Push).validate_json(_without_lone_surrogates(body))
         return push
     except ValidationError as error:
-        first = error.errors()[0]
-        raise Invalid(f"not a Pub/Sub push: {first['msg']}", first["loc"]) from error
+        path, fault = first_fault(error)
+        raise Invalid(f"not a Pub/Sub push: {at(path or ('the body',), fault)}", path) from error
 
 
 def _without_lone_surrogates(body: bytes) -> bytes:
@@ -146,6 +148,9 @@ def decode_message(push: Push) -> Message:
     attributes = push.message.attributes
     try:
         data = json.loads(base64.b64decode(push.message.data, validate=True))
+    except (ValueError, RecursionError) as error:
+        raise Invalid("not a message of this shop: its data is not JSON in base64", DATA) from error
+    try:
         message: Message = adapter(Message).validate_python(
             {
                 "id": attributes["ce-id"],
@@ -159,8 +164,11 @@ def decode_message(push: Push) -> Message:
             }
         )
         return message
-    except (KeyError, ValueError, RecursionError) as error:
-        raise Invalid(f"not a message of this shop: {type(error).__name__}: {error}", ("message",)) from error
+    except KeyError as error:
+        raise Invalid(f"not a message of this shop: it has no attribute {error.args[0]}", ("message",)) from error
+    except ValidationError as error:
+        path, fault = first_fault(error)
+        raise Invalid(f"not a message of this shop: {at(path, fault)}", ("message",)) from error
 
 
 def postponed(message: Message, subscription: str, dependency: str) -> Message:
@@ -192,9 +200,9 @@ def command_message(command: Any, subject: str, context: Context) -> Message:
 def command_from(message: Message, command_type: type[Any]) -> Any:
     """Return the saga command in a message. Raise Invalid when it holds something else."""
     if message.type != command_type.__name__:
-        raise Invalid(f"the message must be a {command_type.__name__}; got {message.type!r:.100}", TYPE)
+        raise Invalid(at(("type",), one_of([command_type.__name__], message.type)), TYPE)
     try:
         return adapter(command_type).validate_python(message.data)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise Invalid(f"not a {command_type.__name__}: {first['msg']}", ("message", "data", *first["loc"])) from error
+        path, fault = first_fault(error)
+        raise Invalid(f"not a {command_type.__name__}: {at(path or ('the data',), fault)}", (*DATA, *path)) from error

@@ -83,7 +83,7 @@ class PubSubPublisher:
             except exceptions.PermissionDenied:
                 return True
             except exceptions.GoogleAPIError as error:
-                raise Unavailable("Pub/Sub does not answer; try again in a moment") from error
+                raise Unavailable("no answer from Pub/Sub; try again in a moment") from error
         return True
 
     def _accepted(self, messages: Sequence[Publishable]) -> tuple[list[UUID], Exception | None]:

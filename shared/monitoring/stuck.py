@@ -89,7 +89,8 @@ def of_saga(listed: ListedSaga, now: Outlook, failures: Mapping[tuple[str, str],
     last = max(known, key=lambda failure: failure.at, default=None)
     since = min((at for at, _ in messages), default=listed.updated_at)
     kind, waiting_for, what_to_do = _state_of_saga(str(progress.saga_id), progress.status, now, last)
-    error = last.error if last else None
+    telling = max(known, key=lambda failure: (failure.attempts > 0, failure.at), default=None)  # not the breaker's own
+    error = telling.error if telling else None
     return Stuck(kind, f"order-{progress.saga_id}", waiting_for, what_to_do, since, error, now.attempt, now.next_at)
 
 

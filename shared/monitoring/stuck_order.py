@@ -66,7 +66,8 @@ def outcome(engines: OrderEngines, order_id: UUID, applied: int | None) -> Outco
     failures = engines.dead_letters.failures(list(messages)) if messages else {}
     facts = [*_waiting(engines, stream), *(_undelivered(*one, messages[one], failures[one]) for one in failures)]
     facts += _late(saga, engines.order_saga, failures)
-    return Outcome(_sentence(saga, engines.order_saga, events), causes_first(facts))
+    telling = {(fact.kind, fact.subject): fact for fact in sorted(facts, key=lambda fact: fact.attempts or 0)}
+    return Outcome(_sentence(saga, engines.order_saga, events), causes_first(telling.values()))
 
 
 def _messages(
@@ -140,4 +141,4 @@ def _sentence(saga: ListedSaga | None, coordinator: Coordinator, events: Sequenc
     if now:
         return str(now)
     unread = len(events) - saga.saga.progress.seen
-    return "nothing: it has ended" if unread <= 0 else f"its saga has {unread} event(s) to read"
+    return "it has ended" if unread <= 0 else f"its saga has {unread} event(s) to read"

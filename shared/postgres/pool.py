@@ -114,11 +114,11 @@ class Pool(ConnectionPool[Session]):
         except (errors.DeadlockDetected, errors.SerializationFailure):
             raise
         except (TooSlow, errors.QueryCanceled) as error:
-            raise TimedOut(f"{what} did not answer in time; the change may have happened") from error
+            raise TimedOut(f"no answer from {what} in time; the change may have happened") from error
         except PoolTimeout as error:
-            raise Unavailable(f"{what} does not answer; try again in a moment") from error
+            raise Unavailable(f"no answer from {what}; try again in a moment") from error
         except (OperationalError, InterfaceError) as error:
-            raise ConnectionLost(f"{what} does not answer; try again in a moment") from error
+            raise ConnectionLost(f"no answer from {what}; try again in a moment") from error
 
     def rows(self, what: str, query: QueryNoTemplate, values: Params = ()) -> list[TupleRow]:
         """Return the rows of a statement that only reads, or that may take effect twice. Raise as `use` does.

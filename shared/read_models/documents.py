@@ -14,7 +14,7 @@ from shared.domain.category import CATEGORY, Category
 from shared.domain.events import OrderItem
 from shared.domain.order import ORDER, Order
 from shared.domain.product import PRODUCT, Product
-from shared.domain.values import Money, comparable
+from shared.domain.values import Money, searchable
 from shared.read_models.protocol import Fields
 
 Document = TypeVar("Document")
@@ -91,7 +91,7 @@ def search_grams(*texts: str | None) -> list[str]:
     """Return all characters and pairs of neighbours, to find parts of words in any script."""
     grams: set[str] = set()
     for text in filter(None, texts):
-        plain = comparable(text)
+        plain = searchable(text)
         grams.update(plain)
         grams.update(plain[i : i + 2] for i in range(len(plain) - 1))
     return sorted(grams)
@@ -159,7 +159,8 @@ def sources_of(name: str) -> list[Collection[Any]]:
 
 
 def matches(term: str, *texts: str | None) -> bool:
-    return any(comparable(term) in comparable(text) for text in texts if text)
+    """Return whether a text contains the term, which is searchable already."""
+    return any(term in searchable(text) for text in texts if text)
 
 
 def order_items(items: Sequence[OrderItem], currency: str) -> tuple[ItemDocument, ...]:

@@ -58,9 +58,9 @@ def _one_call(breaker: Breaker, scans: bool = False) -> Iterator[dict[str, Any]]
             blame = OutOfTime if scans or left < _CALL_SECONDS else TimedOut
             yield {"timeout": left, "retry": Retry(if_transient_error, timeout=min(left, _RETRY_SECONDS))}
         except (errors.DeadlineExceeded, TimeoutError) as error:
-            raise blame("the read models did not answer in time") from error
+            raise blame("no answer from the read models in time") from error
         except _DOWN as error:
-            raise Unavailable("the read models do not answer; try again in a moment") from error
+            raise Unavailable("no answer from the read models; try again in a moment") from error
 
 
 @asynccontextmanager

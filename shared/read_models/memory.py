@@ -16,7 +16,7 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
     "<": operator.lt,
     "in": lambda value, among: value in among,
-    "array_contains": lambda values, value: value in values,
+    "array_contains_any": lambda values, wanted: any(value in values for value in wanted),
 }
 
 

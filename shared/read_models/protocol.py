@@ -43,7 +43,7 @@ class ReadModels(Protocol):
         """Delete at most `limit` documents, in any order; return how many were deleted."""
 
 
-Operator = Literal["==", ">=", "<=", "<", "in", "array_contains"]
+Operator = Literal["==", ">=", "<=", "<", "in", "array_contains_any"]
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _command_function(
             return http.error_response(415, "INVALID_INPUT", message, ("Content-Type",))
         with http.measured(http.COMMANDS, name), _time_limit(request):
             actor = _actor(request)
-            context = _context(request, actor)
+            context = context_of(request, actor)
             annotate(context=context)  # the lines about a refusal carry it, too
             require(permission, actor)
             body = http.body_of(request, engines().settings.max_body_bytes)
@@ -165,7 +165,8 @@ def _actor(request: flask.Request) -> Actor:
     return Actor(None if name == ANONYMOUS.name else name, Role(role))
 
 
-def _context(request: flask.Request, actor: Actor) -> Context:
+def context_of(request: flask.Request, actor: Actor) -> Context:
+    """Return the context that the headers name. Raise Invalid for an id that cannot be stored."""
     new, trace = fresh(), request.headers.get("traceparent", "")
     return Context(
         correlation_id=http.header(request, "X-Correlation-Id", new.correlation_id),

@@ -16,6 +16,7 @@ import structlog
 from shared.config.manifest import manifest
 from shared.dead_letters.protocol import describe_error, fingerprint
 from shared.domain.errors import Forbidden, Invalid
+from shared.domain.faults import shown
 from shared.event_store.aggregates import announced
 from shared.messaging.envelope import SUBJECT, Message, Push, command_from, decode_message, decode_push, postponed
 from shared.monitoring.recorder import watched
@@ -48,7 +49,7 @@ def push_subscriber(handle: Callable[[Push, Engines], None]) -> http.HttpFunctio
         ):
             push = decode_push(http.body_of(request, _MAX_PUSH))
             if push.subscription_id not in _subscriptions_of(handle.__name__):
-                raise Forbidden(f"the subscription {push.subscription_id!r:.100} does not push to {handle.__name__}")
+                raise Forbidden(f"the subscription {shown(push.subscription_id)} does not push to {handle.__name__}")
             delivery.label = push.subscription_id
             annotate(subscription=push.subscription_id)
             handle(push, engines())
@@ -117,6 +118,7 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
             _log.warning("could not note why a delivery failed", failure=describe_error(error), reason=repr(reason))
         if not waits:
             raise
+        _log.info("the message waits and is published again", reason=describe_error(error))
 
 
 def _note(engines: Engines, push: Push, error: Exception) -> bool:
@@ -172,7 +174,7 @@ def projection(
             event = announced(message)
             chosen = by_aggregate.get(event.stream.partition("-")[0])
             if chosen is None:
-                raise Invalid(f"{event.stream!r:.100} is no stream of {', '.join(by_aggregate)}", SUBJECT)
+                raise Invalid(f"{shown(event.stream)} is no stream of {', '.join(by_aggregate)}", SUBJECT)
             project(engines.read_models, chosen, event, engines.event_store)
 
         return message_subscriber(update)

@@ -5,6 +5,7 @@ from functools import cache
 
 from shared.config.manifest import manifest
 from shared.dead_letters.protocol import DeadLetter, DeadLetters
+from shared.domain.errors import Invalid
 from shared.domain.order import ORDER
 from shared.messaging.envelope import SUBJECT, topic
 from shared.sagas.definition import Saga
@@ -41,7 +42,10 @@ def _overtaken(sagas: SagaStore, saga: Saga, letter: DeadLetter) -> str | None:
     """Return why the letter's saga no longer awaits its command; None when it does, or is unknown."""
     if letter.subject is None or step_subscriptions().get(letter.type or "") != letter.source:
         return None
-    stored = sagas.load(ORDER.id_of(letter.subject, SUBJECT))
+    try:
+        stored = sagas.load(ORDER.id_of(letter.subject, SUBJECT))
+    except Invalid:  # not a message of this shop
+        return None
     if stored is None:
         return None
     if stored.progress.ended:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from shared.api.resolvers.timeline import TimelineEntry, in_causal_order
+from shared.domain.errors import Unavailable
 from shared.monitoring.executions import Execution, ExecutionFilter
 from tests.callers import NOBODY, personal, signed_in
 from tests.shop_in_memory import Json, ShopInMemory
+from tests.stand_ins import raising, with_methods
 
 EVENT = "id aggregateId aggregateType eventType eventData eventVersion globalSequence metadata insertedAt"
 
@@ -404,3 +406,24 @@ def test_timelines_of_a_list_of_orders_are_refused(shop: ShopInMemory, order: st
     (error,) = answer["errors"]
     assert error["extensions"]["code"] == "INVALID_INPUT"
     assert "one order at a time" in error["message"]
+
+
+def test_repeats_of_a_timeline_are_one_entry_and_a_sentence_says_what_happens_now(shop: ShopInMemory) -> None:
+    working = shop.engines.payments
+    shop.engines.payments = with_methods(working, charge=raising(Unavailable("the payment provider is away")))
+    order_id = shop.new_order(shop.new_product(), userId="hanako")
+    shop.settle()
+    shop.engines.recorder.flush()
+    query = f"""{{ order(id: "{order_id}") {{
+        whatHappensNow timeline {{ kind name status times at lastAt durationMs error }} }} }}"""
+    shown = shop.ask(query)["order"]
+    (failed,) = [one for one in shown["timeline"] if one["status"] == "SERVICE_UNAVAILABLE"]
+    assert (failed["kind"], failed["name"], failed["times"]) == ("DELIVERY", "process-payment.process-payment", 10)
+    assert failed["lastAt"] > failed["at"] and failed["error"] == "the payment provider is away"
+    assert all((one["times"], one["lastAt"]) == (1, None) for one in shown["timeline"] if one != failed)
+    assert len(shown["timeline"]) < 20
+    assert shown["whatHappensNow"].startswith("ProcessPayment: attempt 1 of 4, next at ")
+    assert " UTC, then RefundPayment, ReleaseInventory, FailOrder; it waits for an admin" in shown["whatHappensNow"]
+    assert "it waits for" in shop.graphql(query, headers=NOBODY)["data"]["order"]["whatHappensNow"]
+    listed = shop.graphql("{ orders { whatHappensNow } }")["errors"][0]
+    assert listed["extensions"]["code"] == "INVALID_INPUT"

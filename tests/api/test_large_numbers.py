@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from graphql import GraphQLError
 
-from shared.api.schema import int_in, long_out, schema
+from shared.api.scalars import int_in, long_out
+from shared.api.schema import schema
 from shared.config.settings import Settings
 from shared.runtime.engines import using
 from tests.shop_in_memory import Json, ShopInMemory

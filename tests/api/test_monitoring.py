@@ -32,7 +32,7 @@ from shared.runtime.engines import Engines
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import as_nobody
-from tests.fakes import functions_answer
+from tests.fakes import MovableClock, Uncached, functions_answer
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.stand_ins import with_methods
 
@@ -367,3 +367,51 @@ def test_stores_in_memory_grow_with_what_they_hold(shop: ShopInMemory) -> None:
 def test_with_databases_the_stores_take_no_memory() -> None:
     assert Engines(Settings()).in_memory == []
     assert size_of([]) == 0
+
+
+def test_the_health_of_the_shop_names_the_provider_that_messages_wait_for(shop: ShopInMemory) -> None:
+    """It is known to the stores: the process that answers calls no provider itself."""
+    shop.engines.dead_letters.note_failure("process-payment.process-payment", "m1", "ConnectError")
+    assert health(shop)["status"] == "HEALTHY"
+    waits_for = "the payment provider"
+    shop.engines.dead_letters.note_failure("process-payment.process-payment", "m1", "keeps failing", waits_for)
+    found = check(shop, "providers")
+    assert (found["status"], found["message"]) == (
+        "DEGRADED",
+        "the payment provider does not answer: 1 message(s) wait",
+    )
+    assert found["details"] == {"waiting": {"the payment provider": "ConnectError"}}
+
+
+def test_a_read_model_that_is_a_minute_behind_degrades_the_health(
+    shop: ShopInMemory, movable_clock: MovableClock
+) -> None:
+    deliver = shop.deliver
+    shop.deliver = lambda to, body: 204 if to.service == "query" else deliver(to, body)  # the query service is stopped
+    product = shop.new_product()
+    shop.settle()
+    shop.engines.cache = Uncached()
+    assert health(shop)["status"] == "HEALTHY"
+    movable_clock.move(61)
+    found = check(shop, "read_models")
+    assert found["status"] == "DEGRADED"
+    for name in ("categories", "products"):
+        assert f"read model {name} has been behind for " in found["message"]
+    assert "is the query service up?" in found["message"]
+    assert found["details"]["behind"]["products"]["events"] == 1
+    (error,) = shop.graphql(f'{{ product(id: "{product}") {{ id }} }}')["errors"]
+    assert error["extensions"] == {"code": "SERVICE_UNAVAILABLE", "field": ["id"], "retryAfter": 1.0}
+    assert error["message"] == f"product {product} was accepted and is not visible yet; try again in a moment"
+    for query in (f'{{ order(id: "{uuid7()}") {{ id }} }}', f'{{ category(id: "{uuid7()}") {{ id }} }}'):
+        assert shop.refusal(query)["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("noun", ["category", "product", "order"])
+def test_what_was_accepted_and_is_not_visible_yet_says_so(shop: ShopInMemory, noun: str) -> None:
+    deliver = shop.deliver
+    shop.deliver = lambda to, body: 204 if to.service == "query" else deliver(to, body)
+    made = {"category": shop.new_category(), "product": shop.new_product()}
+    made["order"] = shop.new_order(made["product"])
+    shop.settle()
+    query = f'{{ {noun}(id: "{made[noun].upper()}") {{ id }} }}'
+    assert shop.refusal(query)["code"] == "SERVICE_UNAVAILABLE"

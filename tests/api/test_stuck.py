@@ -76,7 +76,7 @@ def test_nothing_is_stuck_when_all_is_well(shop: ShopInMemory) -> None:
         False,
         None,
     )
-    assert (answer["answer"], answer["whatToDo"], answer["facts"]) == ("nothing: it has ended", "nothing", [])
+    assert (answer["answer"], answer["whatToDo"], answer["facts"]) == ("it has ended", "nothing", [])
 
 
 def test_a_step_that_is_tried_again_says_so_with_its_error_and_its_next_attempt(

@@ -28,7 +28,7 @@ BEYOND = 2**31 + 5
 def test_a_statement_takes_no_longer_than_the_request_has(event_store_pool: Pool) -> None:
     started = time.monotonic()
     with (
-        pytest.raises(TimedOut, match="the store did not answer in time"),
+        pytest.raises(TimedOut, match="no answer from the store in time"),
         deadline(0.3),
         event_store_pool.use("the store") as connection,
     ):

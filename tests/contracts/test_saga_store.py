@@ -10,7 +10,7 @@ from psycopg import Connection
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import ConcurrencyError
-from shared.messaging.envelope import Message
+from shared.messaging.envelope import ONLY_FOR, Message, postponed
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
 from shared.observability.context import Context
@@ -211,3 +211,38 @@ def test_listing_sagas_takes_one_statement(command_pool: Pool, monkeypatch: pyte
     monkeypatch.setattr(Connection, "execute", counting)
     assert [len(one.history) for one in sagas.newest(10)] == [2] * 5
     assert len([one for one in statements if "saga_history" in str(one)]) == len(statements) == 1
+
+
+def test_sagas_are_held_up_when_stuck_overdue_or_sending_again(sagas: SagaStore) -> None:
+    def saved(**progress: Any) -> StoredSaga:
+        saga = new_saga()
+        saga = replace(saga, progress=replace(saga.progress, **progress))
+        sagas.save(saga, [HistoryEntry("command", "ReserveInventory", {}, uuid7())], [])
+        return replace(saga, version=1)
+
+    soon, passed = NOW + timedelta(minutes=1), NOW - timedelta(minutes=3)
+    saved(attempts=1, deadline_at=soon)
+    saved(attempts=4, deadline_at=None, status=SagaStatus.COMPLETED)
+    again = saved(attempts=2, deadline_at=soon)
+    overdue = saved(attempts=1, deadline_at=passed)
+    stuck = saved(attempts=9, deadline_at=None, status=SagaStatus.STUCK)
+    found = sagas.held_up(NOW - timedelta(minutes=2), 10)
+    assert [one.saga for one in found] == [again, overdue, stuck]
+    assert [entry.name for _, entry in found[0].history] == ["ReserveInventory"]
+    assert [one.saga for one in sagas.held_up(NOW - timedelta(minutes=2), 2)] == [again, overdue]
+
+
+def test_a_postponed_message_waits_for_its_time_and_is_found_by_its_subject(stores: tuple[SagaStore, Outbox]) -> None:
+    sagas, outbox = stores
+    message = Message("process-payment", "ProcessPayment", "order-1", {"orderId": "1"}, Context("c", "k"))
+    later = postponed(message, "process-payment.process-payment", "the payment provider")
+    sagas.postpone(later, 60)
+    assert outbox.claim(10) == []
+    assert (outbox.about("order-1"), outbox.about("order-2")) == ([later], [])
+    sooner = postponed(message, "process-payment.process-payment", "the payment provider")
+    sagas.postpone(sooner, -1)
+    assert outbox.claim(10) == [sooner]
+    outbox.delete([sooner.id])
+    assert outbox.about("order-1") == [later]  # the same message, put back meanwhile, is not lost
+    attributes = later.attributes()
+    assert (attributes["ce-id"], attributes[ONLY_FOR]) == (str(message.id), "process-payment.process-payment")

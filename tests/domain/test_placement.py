@@ -89,6 +89,14 @@ def test_names_that_differ_in_case_or_width_are_equal(first: str, second: str) -
     assert comparable(first) == comparable(second)
 
 
+@pytest.mark.parametrize(
+    "invisible", ["\u200b", "\u200d", "\ufeff", "\u00ad", "\u2060", "\u202e", "\ufe0f", "\u3164", "\U000e0020"]
+)
+def test_names_that_differ_in_invisible_characters_are_equal(invisible: str) -> None:
+    for name in (f"{invisible}Tea", f"Te{invisible}a", f"Tea{invisible}", f"Tea {invisible}", f"T{invisible * 3}ea"):
+        assert comparable(name) == comparable("tea")
+
+
 @pytest.mark.parametrize(("first", "second"), [("か", "が"), ("お茶", "茶"), ("e", "é"), ("か", "カ")])
 def test_names_that_differ_in_letters_are_different(first: str, second: str) -> None:
     assert comparable(first) != comparable(second)

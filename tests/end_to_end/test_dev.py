@@ -1,9 +1,12 @@
 """`scripts/dev` starts the shop, keeps its data, explains what it lacks and leaves no process behind."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,9 @@ from scripts.local import observe
 from scripts.local.emulators import Emulators
 from scripts.local.ports import busy
 from scripts.local.readme import MONITORING_PAGE
+from shared.config.manifest import ROOT
 from shared.monitoring.metrics import metrics
+from tests.conftest import free_port
 from tests.end_to_end.running_shop import RunningShop, wait_until
 
 
@@ -62,6 +67,45 @@ def test_ctrl_c_stops_every_process_of_the_shop(data: Path) -> None:
     _, alive = psutil.wait_procs(family, 10)
     assert alive == []
     assert busy([shop.port + n for n in range(8)]) == []
+
+
+def test_a_killed_service_is_started_again_with_its_signal_named(data: Path, emulators: Emulators) -> None:
+    shop = RunningShop(data, "--no-seed").open()
+    product = shop.product(stock=3)
+    (service,) = [one for one in shop.family() if one.cmdline()[-2:] == ["command", str(shop.port + 1)]]
+    service.kill()
+    wait_until(lambda: "command was killed by SIGKILL; starting it again" in shop.screen, 20)
+    wait_until(lambda: answers(f"http://127.0.0.1:{shop.port + 1}"), 60)
+    assert shop.until_ended(shop.order(product))[0]["status"] == "CONFIRMED"
+    assert shop.close() == 0
+
+
+def answers(url: str) -> bool:
+    try:
+        return bool(httpx.get(url, timeout=2).status_code)
+    except httpx.TransportError:
+        return False
+
+
+def test_a_shop_that_a_shell_starts_in_the_background_stops_at_ctrl_c(data: Path) -> None:
+    """A non-interactive shell ignores SIGINT for what it starts with `&`."""
+    port, screen = free_port(8), data.with_suffix(".out")
+    command = (
+        f"{sys.executable} -m scripts.local.dev --memory --no-seed --port={port} --data={data} > {screen} & echo $!"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    started = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    )
+    shop = psutil.Process(int(started.stdout))
+    try:
+        wait_until(lambda: "Ctrl-C stops it all" in screen.read_text(), 90)
+        shop.send_signal(signal.SIGINT)
+        shop.wait(30)
+    finally:
+        if shop.is_running():
+            shop.kill()
+    assert "Stopping" in screen.read_text()
 
 
 def test_a_killed_shop_leaves_no_process_behind(data: Path, emulators: Emulators) -> None:

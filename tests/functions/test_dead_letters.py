@@ -13,17 +13,22 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
-from shared.config.manifest import Subscription
+from shared.config.manifest import Subscription, manifest
+from shared.domain.commands import ProcessPayment
 from shared.domain.errors import Unavailable
 from shared.domain.order import ORDER
 from shared.gateways.protocol import PaymentGateway
-from shared.messaging.envelope import ONLY_FOR
+from shared.gateways.providers import HttpProvider
+from shared.messaging.envelope import ONLY_FOR, command_message
 from shared.messaging.outbox import Publisher
+from shared.observability.context import fresh
 from shared.read_models.protocol import ReadModels
+from shared.resilience.calls import Breakers
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.definition import Retries
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.shop_in_memory import Json, ShopInMemory
+from tests.stand_ins import raising, with_methods
 
 FIELDS = """id source topic type subject status attempts error attributes data correlationId recordedAt updatedAt
     history { kind by attempts reason at }"""
@@ -471,3 +476,134 @@ def test_a_consumer_that_was_never_reached_reports_no_error(shop: ShopInMemory) 
     shop.settle()
     (letter,) = letters(shop)
     assert (letter["source"], letter["error"], letter["attempts"]) == (PRODUCTS, None, 10)
+
+
+def order_of(shop: ShopInMemory, order_id: str) -> Json:
+    found: Json = shop.ask(
+        "query ($id: ID!) { order(id: $id) { status whatHappensNow timeline { kind name status error } } }", id=order_id
+    )["order"]
+    return found
+
+
+def test_waiting_for_an_open_breaker_uses_up_no_attempt(shop: ShopInMemory) -> None:
+    """However often the message comes back while the provider is away, no dead letter is left behind."""
+    breaker = shop.engines.breakers["the payment provider"]
+    for _ in range(shop.engines.settings.breaker_fail_max):
+        with pytest.raises(Unavailable), breaker.guard():
+            raise Unavailable("down")
+    order_id = shop.new_order(shop.new_product())
+    shop.settle()
+    for _ in range(15):  # more than a message has attempts
+        (waiting,) = shop.engines.outboxes[1].about(f"order-{order_id}")
+        shop.engines.outboxes[1].delete([waiting.id])
+        shop.engines.broker.publish([waiting])
+        shop.settle()
+    assert breaker.state == "open"
+    assert letters(shop) == []
+    shown = order_of(shop, order_id)
+    assert "it waits for the payment provider" in shown["whatHappensNow"]
+    (entry,) = [one for one in shown["timeline"] if one["kind"] == "OUTBOX"]
+    assert (entry["name"], entry["status"], entry["error"]) == (
+        "ProcessPayment",
+        "WAITING",
+        "waits for the payment provider",
+    )
+    assert {one["function"] for one in retries_by_function(shop)} == {"process_payment"}
+    shop.engines.breakers = Breakers(10, 5)
+    shop.engines.payments = HttpProvider(
+        shop.engines.settings.payment_url, shop.engines.http, shop.engines.breakers["the payment provider"]
+    )
+    (waiting,) = shop.engines.outboxes[1].about(f"order-{order_id}")
+    shop.engines.broker.publish([waiting])
+    shop.engines.outboxes[1].delete([waiting.id])
+    shop.settle()
+    assert order_of(shop, order_id)["status"] == "CONFIRMED"
+    assert (letters(shop), shop.engines.outboxes[1].about(f"order-{order_id}")) == ([], [])
+
+
+def retries_by_function(shop: ShopInMemory) -> list[Json]:
+    """Return the pushes that are for one subscription, each with the function that they reached."""
+    names = {one.endpoint for one in manifest().all_subscriptions}
+    return [
+        {"function": name}
+        for name in names
+        for one in shop.pushed(name)
+        if ONLY_FOR in one.body["message"]["attributes"]
+    ]
+
+
+def test_a_message_that_cannot_be_put_back_is_delivered_again(shop: ShopInMemory) -> None:
+    breaker = shop.engines.breakers["the payment provider"]
+    for _ in range(shop.engines.settings.breaker_fail_max):
+        with pytest.raises(Unavailable), breaker.guard():
+            raise Unavailable("down")
+    shop.engines.sagas = with_methods(shop.engines.sagas, postpone=raising(Unavailable("the saga store is away")))
+    shop.new_order(shop.new_product())
+    shop.settle()
+    (letter,) = letters(shop)
+    assert (letter["source"], letter["attempts"]) == ("process-payment.process-payment", 10)
+
+
+def test_the_letter_of_a_step_settles_itself_when_its_saga_has_moved_on(shop: ShopInMemory) -> None:
+    working, shop.engines.payments = shop.engines.payments, cast(PaymentGateway, Broken(RuntimeError("a bug")))
+    order_id = shop.new_order(shop.new_product())
+    shop.settle()
+    (letter,) = letters(shop, status="PENDING")
+    shop.call("sweep_sagas")
+    assert [one["id"] for one in letters(shop, status="PENDING")] == [letter["id"]]  # the saga still waits for it
+    shop.command("cancel_order", {"orderId": order_id})
+    shop.settle()
+    assert {one["type"] for one in letters(shop, status="PENDING")} == {"ProcessPayment", "RefundPayment"}
+    shop.call("sweep_sagas")
+    assert {one["type"] for one in letters(shop, status="PENDING")} == {"RefundPayment"}
+    (settled,) = letters(shop, status="DISCARDED")
+    last = settled["history"][-1]
+    assert (last["kind"], last["by"]) == ("DISCARDED", "system")
+    assert last["reason"] == "the saga has moved on: it awaits the outcome of RefundPayment"
+    shop.engines.payments = working
+    refund = letters(shop, status="PENDING")[0]
+    shop.ask(RETRY, id=refund["id"])
+    shop.settle()
+    assert shop.ask(SAGA, id=order_id)["saga"]["status"] == "FAILED"
+    assert letters(shop, status="PENDING") == []
+
+
+def test_a_letter_that_arrives_after_its_saga_has_ended_is_discarded_at_once(shop: ShopInMemory) -> None:
+    order_id = shop.new_order(shop.new_product())
+    shop.settle()
+    message = command_message(ProcessPayment(UUID(order_id)), f"order-{order_id}", fresh())
+    working = shop.engines.event_store
+    shop.engines.event_store = with_methods(working, read=raising(RuntimeError("a bug")))
+    shop.engines.broker.publish([message])
+    shop.settle()
+    shop.engines.event_store = working
+    (letter,) = letters(shop)
+    assert (letter["status"], letter["source"]) == ("DISCARDED", "process-payment.process-payment")
+    assert letter["history"][-1]["reason"] == "the saga has ended COMPLETED without it"
+
+
+def test_many_letters_are_discarded_together_and_a_list_names_their_orders(shop: ShopInMemory) -> None:
+    discard_all = """mutation ($source: String, $limit: Int) {
+        discardDeadLetters(reason: "moved", source: $source, limit: $limit) { discarded left } }"""
+    for _ in range(3):
+        shop.engines.broker.publish_raw("order-events", b"poison", {"ce-subject": f"order-{uuid7()}"})
+    shop.settle()
+    listed = shop.ask("{ deadLetters { source subject orderId firstError error } }")["deadLetters"]
+    assert len(listed) == 6
+    assert {f"order-{one['orderId']}" for one in listed} == {one["subject"] for one in listed}
+    assert all(one["firstError"] == one["error"] for one in listed)
+    source = "order-saga.order-events"
+    assert shop.ask(discard_all, source=source, limit=2)["discardDeadLetters"] == {"discarded": 2, "left": 1}
+    assert shop.ask(discard_all, source=source)["discardDeadLetters"] == {"discarded": 1, "left": 0}
+    assert shop.ask(discard_all)["discardDeadLetters"] == {"discarded": 3, "left": 0}
+    assert {one["history"][-1]["reason"] for one in letters(shop)} == {"moved"}
+    assert shop.refusal(discard_all, limit=0)["code"] == "INVALID_INPUT"
+
+
+@pytest.mark.parametrize("subject", ["order-1", "order-", "tea", f"product-{uuid7()}", f"order-{uuid7()}"])
+def test_a_letter_of_no_known_saga_stays_for_an_admin(shop: ShopInMemory, subject: str) -> None:
+    attributes = {"ce-type": "ProcessPayment", "ce-subject": subject}
+    shop.engines.broker.publish_raw("process-payment", b"poison", attributes)
+    shop.settle()
+    assert shop.call("sweep_sagas").status_code == 200
+    assert [one["status"] for one in letters(shop)] == ["PENDING"]

@@ -376,3 +376,26 @@ def test_when_every_engine_is_down_each_is_named_in_time(monkeypatch: pytest.Mon
             assert {check["status"] for check in report["checks"] if check["name"] != "breakers"} == {"UNHEALTHY"}
             assert "hunter2" not in str(report) and "127.0.0.1" not in str(report)
     assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize(
+    ("dependency", "functions"),
+    [
+        ("the payment provider", {"process_payment", "refund_payment"}),
+        ("the shipping provider", {"arrange_shipping", "cancel_shipping"}),
+        ("Firestore", {function.name for function in FUNCTIONS if "firestore" in function.uses}),
+        ("Pub/Sub", {function.name for function in FUNCTIONS if "pubsub" in function.uses}),
+        ("create_order", {"graphql"}),
+    ],
+)
+def test_a_function_shows_the_breakers_of_its_own_dependencies_only(
+    shop: ShopInMemory, dependency: str, functions: set[str]
+) -> None:
+    """Although one process runs all functions here, as on a developer's machine."""
+    for _ in range(shop.engines.settings.breaker_fail_max):
+        with pytest.raises(Unavailable), shop.engines.breakers[dependency].guard():
+            raise Unavailable("down")
+    reports = {function.name: by_name(got(shop, function.name, "/health/ready").json()) for function in FUNCTIONS}
+    degraded = {name for name, checks in reports.items() if checks["breakers"]["status"] == "DEGRADED"}
+    assert degraded == functions
+    assert all(f"{dependency} is open" in reports[name]["breakers"]["message"] for name in functions)

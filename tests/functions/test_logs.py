@@ -3,14 +3,17 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from shared.config.manifest import ROOT
-from shared.observability.logs import without_secrets
+from shared.observability.logs import with_ids, without_secrets
 from tests.shop_in_memory import Json, ShopInMemory
+from tests.stand_ins import raising, with_methods
 
 PROGRAM = """
 import logging, structlog
@@ -136,3 +139,55 @@ def test_access_lines_name_the_subscription_and_the_message(shop: ShopInMemory) 
 
 def test_probes_and_scrapes_are_not_logged(shop: ShopInMemory) -> None:
     assert requests(lambda: [shop.http("GET", "/health/live"), shop.http("GET", "/metrics")]) == []
+
+
+@contextmanager
+def written() -> Iterator[list[Json]]:
+    """Yield the lines that the shop writes inside the block, with the ids that it adds to each."""
+    before, capture = structlog.get_config(), structlog.testing.LogCapture()
+    structlog.configure([with_ids, structlog.processors.format_exc_info, capture])
+    try:
+        yield capture.entries  # type: ignore[misc]
+    finally:
+        structlog.configure(**before)
+
+
+def test_searching_for_an_order_finds_its_whole_story(shop: ShopInMemory) -> None:
+    """From the client's request to the dead letter: nothing about the order is without its id."""
+    product, working = shop.new_product(), shop.engines.payments
+    shop.settle()
+    down = raising(RuntimeError("a bug"))
+    shop.engines.payments = with_methods(working, charge=down)
+    line = {"productId": product, "productName": "Tea", "quantity": 1, "unitPrice": "500"}
+    create = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { order { id } } }"
+    with written() as lines:
+        order_id = shop.ask(create, input={"userId": "ann", "items": [line]})["createOrder"]["order"]["id"]
+        shop.settle()
+        stranger = {"X-Actor": "bob", "X-Role": "writer", "X-Correlation-Id": "refused-1"}
+        assert shop.command("cancel_order", {"orderId": order_id}, stranger).status_code == 403
+    story = [one for one in lines if one.get("order") == order_id]
+    assert story == lines
+    assert {"graphql", "create_order", "order_saga", "reserve_inventory", "process_payment", "project_orders"} <= {
+        one.get("function") for one in story
+    }
+    said = {one["event"] for one in story}
+    assert {"request", "the request failed", "a message could not be delivered", "the request was refused"} <= said
+    (event,) = [one for one in shop.log() if one.type == "OrderCreated"]
+    refusal = next(one for one in story if one["event"] == "the request was refused")
+    assert (refusal["correlation_id"], refusal["actor"]) == ("refused-1", "bob")
+    ours = {one["correlation_id"] for one in story if one["correlation_id"] != "refused-1"}
+    assert ours == {event.metadata.correlation_id}
+    assert all("Traceback" in one["exception"] for one in story if one["event"] == "the request failed")
+
+
+def test_a_refused_command_carries_its_caller_even_when_it_cannot_be_read(shop: ShopInMemory) -> None:
+    headers = {"X-Actor": "bob", "X-Role": "writer", "X-Correlation-Id": "c-9"}
+    with written() as lines:
+        shop.call("create_order", b"no JSON", headers=headers)
+        shop.command("create_category", {"name": "Tea"}, headers)
+    assert {(one["correlation_id"], one["actor"]) for one in lines} == {("c-9", "bob")}
+    assert [one["event"] for one in lines] == 2 * ["the request was refused", "request"]
+
+
+def test_outside_the_cloud_a_line_names_its_trace() -> None:
+    assert any("trace=0af7651916cd43dd8448eb211c80319c" in line for line in lines())

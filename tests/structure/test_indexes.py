@@ -70,7 +70,7 @@ def needed(find: Find) -> str | None:
 
     Firestore sorts a field with a range that is not the sort field in the last direction."""
     equal = sorted({where.field for where in find.where if where.operator in ("==", "in")})
-    contained = [f"{where.field} contains" for where in find.where if where.operator == "array_contains"]
+    contained = [f"{where.field} contains" for where in find.where if where.operator == "array_contains_any"]
     ranges = {where.field for where in find.where if where.operator in (">=", "<=", "<")} - {find.order_by}
     direction = " descending" if find.descending else ""
     fields = [*equal, *contained, *[f"{field}{direction}" for field in [find.order_by, *sorted(ranges)]]]

@@ -4,8 +4,12 @@ import json
 
 import flask
 
+from shared.auth.permissions import SYSTEM
 from shared.domain.errors import NotFound
+from shared.domain.order import ORDER
 from shared.gateways.sandbox import ProviderRequest, SetFault
+from shared.observability.context import annotate
+from shared.runtime.command import context_of
 from shared.runtime.decode import decode, parse_json
 from shared.runtime.engines import engines
 from shared.runtime.http import body_of, http_function, json_response
@@ -17,8 +21,10 @@ def sandbox_provider(request: flask.Request) -> flask.Response:
 
 
 def _answer(request: flask.Request) -> object:
-    sandbox = engines().sandbox
-    match request.method, request.path.strip("/").split("/"):
+    sandbox, path = engines().sandbox, request.path.strip("/").split("/")
+    subject = f"{ORDER.name}-{path[1]}" if len(path) == 2 else None  # the key is the order's id
+    annotate(context=context_of(request, SYSTEM), subject=subject)
+    match request.method, path:
         case "PUT", [("payments" | "shipments") as kind, key]:
             return sandbox.make(kind, key, decode(ProviderRequest, parse_json(body_of(request, 10_000))))
         case "DELETE", [("payments" | "shipments") as kind, key]:

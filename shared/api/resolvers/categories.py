@@ -10,9 +10,10 @@ from graphql import OperationType
 from shared.api.command_client import CommandMutation
 from shared.api.connections import AT, DOCUMENT_ID, TEXT, Connection, connect
 from shared.api.context import Info, Number, Resolvers, Text
+from shared.api.inputs import uuid
 from shared.api.limits import from_stores
 from shared.api.resolvers import listings
-from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, limit_of, search, state_at, uuid
+from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, limit_of, search, state_at
 from shared.api.resolvers.listings import Order
 from shared.api.resolvers.visible import visible
 from shared.auth.permissions import Permission

@@ -8,13 +8,16 @@ from unicodedata import category as character_category
 from uuid import UUID
 
 from shared.api.context import Info, Number, ResumePoint, SourceEvent, Text
+from shared.api.inputs import uuid
 from shared.api.limits import from_stores
 from shared.api.sse import require_in_log, resume_point
 from shared.auth.permissions import Permission, require
+from shared.domain import faults
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import Invalid, NotFound
+from shared.domain.faults import at, between, length
 from shared.domain.order import Order, OrderStatus
-from shared.domain.values import comparable
+from shared.domain.values import comparable, searchable
 from shared.event_store.aggregates import Loaded, initial, load
 from shared.event_store.protocol import Checkpoint
 from shared.event_store.tail import PAGE, Placed, Tail
@@ -51,17 +54,8 @@ def bounded(argument: str, value: int | None, default: int, maximum: int) -> int
     if value is None:
         return default
     if not 0 <= value <= maximum:
-        raise Invalid(f"{argument} must be between 0 and {maximum}; got {value}", (argument,))
+        raise Invalid(at((argument,), between(0, maximum, value)), (argument,))
     return value
-
-
-def uuid(text: str, *argument: str) -> str:
-    """Return the id in its canonical form. `argument`: its path. Raise Invalid."""
-    try:
-        return str(UUID(text))
-    except ValueError:
-        example = "0190b1b6-7c5e-7000-8000-000000000000"
-        raise Invalid(f"{argument[-1]} must be a UUID such as {example}; got {text!r:.60}", argument) from None
 
 
 def is_admin(info: Info) -> bool:
@@ -82,7 +76,7 @@ def one_of(known: Iterable[str], text: Text, *argument: str) -> str | None:
     """Return the known name that the text is, in any case; None for none. Raise Invalid, which lists the names."""
     names = {name.lower(): name for name in known}
     if text is not None and text.lower() not in names:
-        raise Invalid(f"{argument[-1]} must be one of {', '.join(names.values())}; got {text!r:.60}", argument)
+        raise Invalid(at(argument, faults.one_of(names.values(), text)), argument)
     return None if text is None else names[text.lower()]
 
 
@@ -115,7 +109,7 @@ async def documents(info: Info, collection: str, where: Sequence[Where], sort: S
     limit, offset = page_of(info, page)
     by = next(iter(sort.fields)) if sort.by is None else sort.by
     if by not in sort.fields:
-        raise Invalid(f"sortBy must be one of {', '.join(sort.fields)}; got {by!r:.60}", ("sortBy",))
+        raise Invalid(at(("sortBy",), faults.one_of(sort.fields, by)), ("sortBy",))
     if limit == 0:
         return []
     descending = sort.order == "DESC"
@@ -128,29 +122,35 @@ async def search(info: Info, collection: str, term: str, where: Sequence[Where],
     The database finds documents with the term's first two characters; they are read in batches
     until enough of them contain the whole term. Raise Invalid."""
     limit, offset = page_of(info, page)
-    comparable_term, most = _search_term(info, term), info.context.engines.settings.max_search_documents
+    plain, as_before = _search_term(info, term)
+    most = info.context.engines.settings.max_search_documents
     if limit == 0:
         return []
-    candidates = (ACTIVE, *where, Where("grams", "array_contains", comparable_term[:2]))
+    grams = sorted({plain[:2], as_before[:2]})
+    candidates = (ACTIVE, *where, Where("grams", "array_contains_any", grams))
     found: list[Fields] = []
     last: Fields | None = None
     for start in range(0, most, _SEARCH_BATCH):
         size = min(_SEARCH_BATCH, most - start)
         batch = await info.context.loaders.find(Find(collection, "name", candidates, limit=size, after=last))
-        found += [fields for fields in batch if matches(comparable_term, fields["name"], fields["description"])]
+        found += [fields for fields in batch if matches(plain, fields["name"], fields["description"])]
         if len(batch) < size or len(found) >= offset + limit:
             break
         last = batch[-1]
     return found[offset : offset + limit]
 
 
-def _search_term(info: Info, term: str) -> str:
-    """Return the term as `matches` takes it. A much too long term is not normalised: that takes long."""
+def _search_term(info: Info, term: str) -> tuple[str, str]:
+    """Return the term as `matches` takes it, and with its accents: documents that were indexed by an earlier release,
+    and not rebuilt since, are found by these. A much too long term is not normalised: that takes long."""
     longest = info.context.engines.settings.max_search_characters
-    plain = comparable(term).strip() if len(term) <= _RAW_PER_CHARACTER * longest else ""
-    if not 1 <= len(plain) <= longest or any(character_category(c) in ("Cc", "Cs") for c in plain):
-        raise Invalid(f"searchTerm must have 1 to {longest} characters and no control characters", ("searchTerm",))
-    return plain
+    short = len(term) <= _RAW_PER_CHARACTER * longest
+    plain = searchable(term) if short else term
+    if not 1 <= len(plain) <= longest:
+        raise Invalid(at(("searchTerm",), length(1, longest, len(plain))), ("searchTerm",))
+    if any(character_category(c) in ("Cc", "Cs") for c in plain):
+        raise Invalid("searchTerm must not contain control characters", ("searchTerm",))
+    return plain, comparable(term)
 
 
 async def after_a_moment(

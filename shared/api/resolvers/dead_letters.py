@@ -6,8 +6,9 @@ from uuid import UUID
 
 from shared.api.connections import AT, Connection, Listing, connect
 from shared.api.context import Info, Number, Resolvers, Text
+from shared.api.inputs import uuid
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import existing, limit_of, one_of, page_of, require_admin, uuid
+from shared.api.resolvers.common import existing, limit_of, one_of, page_of, require_admin
 from shared.api.resolvers.listings import is_descending
 from shared.api.resolvers.messages import MESSAGE_TYPES
 from shared.api.resolvers.operators import admin_command

@@ -9,8 +9,9 @@ from uuid import UUID
 from pydantic.alias_generators import to_camel
 
 from shared.api.context import Info, Number, Resolvers
+from shared.api.inputs import uuid
 from shared.api.limits import COST_OF_EVENT
-from shared.api.resolvers.common import limit_of, uuid
+from shared.api.resolvers.common import limit_of
 from shared.api.resolvers.events import PERSONAL, events_for_actor
 from shared.domain.errors import Invalid, NotFound
 from shared.domain.order import AGGREGATES

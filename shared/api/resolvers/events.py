@@ -8,8 +8,9 @@ from pydantic.alias_generators import to_camel
 
 from shared.api.connections import AT, NUMBER, Connection, Listing, connect
 from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
+from shared.api.inputs import uuid
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import follow_log, is_admin, limit_of, one_of, require_admin, uuid
+from shared.api.resolvers.common import follow_log, is_admin, limit_of, one_of, require_admin
 from shared.api.resolvers.listings import is_descending
 from shared.domain.events import OrderCreated
 from shared.domain.order import AGGREGATES, ORDER

@@ -17,6 +17,7 @@ from shared.api.resolvers.projections import queue_sizes
 from shared.auth.identity import authorization
 from shared.config.manifest import Function, manifest
 from shared.domain.errors import NotFound, Unavailable
+from shared.domain.faults import shown
 from shared.monitoring.dependencies import dependencies
 from shared.monitoring.health import Check, Finding, HealthStatus, Report, Result
 from shared.read_models.protocol import Fields
@@ -45,7 +46,7 @@ async def service_health(_: Any, info: Info, serviceName: str) -> Fields:
     members = manifest().of_service(serviceName)
     if not members:
         names = ", ".join(["client", "command", "query", *functions])
-        raise NotFound(f"no service is called {serviceName!r:.60}; the services are {names}", ("serviceName",))
+        raise NotFound(f"no service is called {shown(serviceName)}; the services are {names}", ("serviceName",))
     engines = info.context.engines
     return _for_actor(Report(await engines.checkup.run_async([_function_check(engines, one) for one in members])), info)
 

@@ -15,6 +15,7 @@ from shared.api.sse import cursor_of, read_cursor, require_in_log, resume_point
 from shared.config.manifest import manifest
 from shared.domain.aggregate import topic_of
 from shared.domain.errors import Invalid
+from shared.domain.faults import at, one_of
 from shared.domain.order import AGGREGATES, ORDER
 from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import Checkpoint, EventRecord, Moment
@@ -223,7 +224,7 @@ def _require_topic(topic: Text) -> None:
         return
     if topic in manifest().topics:
         raise Invalid(f"{topic} is a dead-letter topic; query deadLetters for its messages", ("topic",))
-    raise Invalid(f"topic must be one of {', '.join(known)}; got {topic!r:.60}", ("topic",))
+    raise Invalid(at(("topic",), one_of(known, topic)), ("topic",))
 
 
 RESOLVERS: Resolvers = {

@@ -7,8 +7,9 @@ from uuid import UUID
 from shared.api.command_client import keyed, send
 from shared.api.connections import AT, Connection, Listing, connect
 from shared.api.context import Info, Resolvers, Text
+from shared.api.inputs import uuid
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import require_admin, uuid
+from shared.api.resolvers.common import require_admin
 from shared.monitoring.executions import Execution, ListedExecutions
 from shared.monitoring.recorder import watched
 from shared.postgres.pool import storable

@@ -8,8 +8,9 @@ from unicodedata import category as character_category
 from shared.api.command_client import CommandMutation
 from shared.api.connections import AT, DOCUMENT_ID, Connection, connect
 from shared.api.context import Info, LiveField, Number, Resolver, Resolvers, SourceEvent, Text
+from shared.api.inputs import uuid
 from shared.api.resolvers import listings
-from shared.api.resolvers.common import Sort, documents, follow, state_at, uuid
+from shared.api.resolvers.common import Sort, documents, follow, state_at
 from shared.api.resolvers.listings import Order
 from shared.api.resolvers.timeline import timeline, what_happens_now
 from shared.api.resolvers.visible import visible

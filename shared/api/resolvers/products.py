@@ -9,10 +9,11 @@ from typing import Any
 from shared.api.command_client import CommandMutation
 from shared.api.connections import DOCUMENT_ID, NUMBER, Connection, connect
 from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
+from shared.api.inputs import uuid
 from shared.api.resolvers import listings
 from shared.api.resolvers.categories import ORDERS as CATEGORY_ORDERS
 from shared.api.resolvers.categories import category_of
-from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, follow, search, state_at, uuid
+from shared.api.resolvers.common import ACTIVE, Sort, deleted, documents, follow, search, state_at
 from shared.api.resolvers.listings import Order
 from shared.api.resolvers.visible import visible
 from shared.auth.permissions import Permission

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from shared.api.connections import AT, Connection, Listing, connect
 from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
+from shared.api.inputs import uuid
 from shared.api.limits import from_stores
 from shared.api.resolvers.common import (
     existing,
@@ -17,7 +18,6 @@ from shared.api.resolvers.common import (
     one_of,
     page_of,
     require_admin,
-    uuid,
 )
 from shared.api.resolvers.listings import is_descending
 from shared.api.resolvers.operators import admin_command

@@ -9,9 +9,10 @@ from typing import Any
 from uuid import UUID
 
 from shared.api.context import Info, Resolvers
+from shared.api.inputs import uuid
 from shared.api.limits import from_stores
 from shared.api.resolvers.backlogs import LAG_SECONDS
-from shared.api.resolvers.common import existing, is_admin, require_admin, uuid
+from shared.api.resolvers.common import existing, is_admin, require_admin
 from shared.api.resolvers.projections import lags
 from shared.auth.permissions import require_self
 from shared.domain.errors import ShopError

@@ -6,8 +6,9 @@ from uuid import UUID
 
 from shared.api.connections import Connection
 from shared.api.context import Info, Resolvers
+from shared.api.inputs import uuid
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import is_admin, uuid
+from shared.api.resolvers.common import is_admin
 from shared.api.resolvers.orders import orders_connection
 from shared.auth.permissions import Actor, Permission
 from shared.dead_letters.protocol import DeadLetter
