@@ -80,7 +80,7 @@ def _browser(profile: Path) -> Chrome:
 def _choose(browser: Chrome, address: str, **settings: str) -> None:
     browser.get(f"{address}/console/config.json")
     for name, value in {"person": "admin", "language": "en", **settings}.items():
-        browser.execute_script(f"localStorage.setItem('console.{name}', '{value}')")  # type: ignore[no-untyped-call]
+        browser.execute_script(f"localStorage.setItem('console.{name}', '{value}')")
 
 
 def _take(browser: Chrome, address: str, file: Path, width: int) -> None:

@@ -58,7 +58,7 @@ class Page:
         chosen = {"console.person": person, "console.language": language, "console.theme": theme}
         for name, value in chosen.items():
             given = f"setItem({name!r}, {value!r})" if value else f"removeItem({name!r})"
-            self.browser.execute_script(f"localStorage.{given}")  # type: ignore[no-untyped-call]
+            self.browser.execute_script(f"localStorage.{given}")
 
     def resize(self, width: int, height: int = 900) -> None:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
@@ -87,7 +87,7 @@ class Page:
             for element in self.browser.find_elements(By.XPATH, path):
                 try:
                     if element.is_displayed() and element.get_attribute("aria-disabled") != "true":
-                        self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)  # type: ignore[no-untyped-call]
+                        self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
                         element.click()
                         return True
                 except WebDriverException:
@@ -111,13 +111,13 @@ class Page:
 
     def width(self) -> int:
         """Return how wide the page is, beyond the screen too."""
-        return int(self.browser.execute_script("return document.documentElement.scrollWidth"))  # type: ignore[no-untyped-call]
+        return int(self.browser.execute_script("return document.documentElement.scrollWidth"))
 
     def violations(self) -> list[str]:
         """Return what axe finds serious or critical."""
-        self.browser.execute_script(AXE.read_text())  # type: ignore[no-untyped-call]
+        self.browser.execute_script(AXE.read_text())
         run = "const done = arguments[0]; axe.run().then(({violations}) => done(JSON.stringify(violations)))"
-        found: list[dict[str, Any]] = json.loads(self.browser.execute_async_script(run))  # type: ignore[no-untyped-call]
+        found: list[dict[str, Any]] = json.loads(self.browser.execute_async_script(run))
         return [
             f"{one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0].get('failureSummary', '')[:300]}"
             for one in found
