@@ -71,31 +71,13 @@ resource "google_pubsub_topic_iam_member" "publishes" {
   member = "serviceAccount:${google_service_account.function[each.value.function].email}"
 }
 
-locals {
-  reaches_postgres = merge(
+# Signs in to PostgreSQL. Google grants this only on projects. It opens no instance without a user for the account, and
+# PostgreSQL's roles decide what the user may do.
+resource "google_project_iam_member" "signs_in_to_postgres" {
+  for_each = merge(
     { for name in keys(local.on_postgres) : name => google_service_account.function[name].email },
     { migrate = google_service_account.migrate.email },
   )
-}
-
-# Connects to PostgreSQL through its volume. Google grants this only on projects; the condition names the one instance.
-resource "google_project_iam_member" "reaches_postgres" {
-  for_each = local.reaches_postgres
-
-  project = var.project_id
-  role    = "roles/cloudsql.client"
-  member  = "serviceAccount:${each.value}"
-
-  condition {
-    title      = "only the shop's instance"
-    expression = "resource.name == 'projects/${var.project_id}/instances/${google_sql_database_instance.postgres.name}' && resource.type == 'sqladmin.googleapis.com/Instance'"
-  }
-}
-
-# Signs in to PostgreSQL. Google grants this only on projects, too. It opens no instance without a user for the account, and
-# PostgreSQL's roles decide what the user may do.
-resource "google_project_iam_member" "signs_in_to_postgres" {
-  for_each = local.reaches_postgres
 
   project = var.project_id
   role    = "roles/cloudsql.instanceUser"

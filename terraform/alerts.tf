@@ -1,6 +1,9 @@
 # The alerts, and what to do first about each. Each text names an existing command or query (a test checks it).
 
 locals {
+  # GraphQL errors that are the shop's fault; all others are the client's.
+  faults_at_the_door = replace(local.of_log["shop_errors_total"], "}", ",function=\"graphql\",code=~\"INTERNAL_ERROR|SERVICE_UNAVAILABLE|TIMEOUT\"}")
+
   ask = "as an admin, at ${google_cloud_run_v2_service.function["graphql"].uri}/graphql"
 
   # The log of one function, newest first.
@@ -12,16 +15,14 @@ locals {
   }
   dead_letters = "scripts/dead-letters list --status pending --url ${google_cloud_run_v2_service.function["graphql"].uri}/graphql"
 
-  # Alert when the value is greater than `above` for as long as `lasting`. Series are combined by `reducer`, except by `by`.
+  # Alert when the query (PromQL) has a value for as long as `lasting`. Measurements come every minute and may be late, so
+  # the greatest of two minutes counts.
   thresholds = {
     dead_letters = {
       title    = "Messages that nobody could deliver wait for a person"
       severity = "WARNING"
-      filter   = local.of_shop["dead_letters_pending"]
-      above    = 0
+      query    = "max (max_over_time(${local.of_shop["dead_letters_pending"]}[2m])) > 0"
       lasting  = "0s"
-      reducer  = "REDUCE_MAX"
-      by       = []
       first    = <<-EOT
         `${local.dead_letters}` shows which consumers failed, and why (SHOP_TOKEN: an admin's ID token). No other message waits
         for them, but their work is not done. Fix the cause, then `scripts/dead-letters retry-all --source SOURCE`.
@@ -30,11 +31,8 @@ locals {
     unacked = {
       title    = "A message waits for ten minutes"
       severity = "ERROR"
-      filter   = local.of_subscriptions["oldest_unacked_message_age"]
-      above    = 600
+      query    = "max by (subscription_id) (max_over_time(${local.of_subscriptions["oldest_unacked_message_age"]}[2m])) > 600"
       lasting  = "60s"
-      reducer  = "REDUCE_MAX"
-      by       = ["resource.label.subscription_id"]
       first    = <<-EOT
         A failing message becomes a dead letter after about nine minutes, so this one has not even been attempted often enough.
         The subscription's name is its consumer and its topic: does that function exist, and does it answer? Its log, for example:
@@ -48,11 +46,8 @@ locals {
     outbox_age = {
       title    = "Messages are not published"
       severity = "CRITICAL"
-      filter   = local.of_shop["outbox_oldest_age_seconds"]
-      above    = 180
+      query    = "max by (outbox) (max_over_time(${local.of_shop["outbox_oldest_age_seconds"]}[2m])) > 180"
       lasting  = "60s"
-      reducer  = "REDUCE_MAX"
-      by       = ["metric.label.outbox"]
       first    = <<-EOT
         Orders are accepted but not processed. relay_outbox publishes the remaining messages every minute; see why it does not:
 
@@ -65,11 +60,8 @@ locals {
     stuck_saga = {
       title    = "A saga is stuck"
       severity = "ERROR"
-      filter   = "${local.of_shop["sagas"]} AND metric.labels.status=\"STUCK\""
-      above    = 0
+      query    = "max (max_over_time(${replace(local.of_shop["sagas"], "}", ",status=\"STUCK\"}")}[2m])) > 0"
       lasting  = "0s"
-      reducer  = "REDUCE_MAX"
-      by       = []
       first    = <<-EOT
         A compensation was never answered, and the order keeps what it has, perhaps the customer's money. Query, ${local.ask}:
         `{ sagas(status: "STUCK") { id state } }`. Fix the cause (`${local.dead_letters}` shows the messages that
@@ -79,11 +71,8 @@ locals {
     overdue_sagas = {
       title    = "Deadlines of sagas are not fired"
       severity = "ERROR"
-      filter   = local.of_shop["sagas_overdue"]
-      above    = 0
+      query    = "max (max_over_time(${local.of_shop["sagas_overdue"]}[2m])) > 0"
       lasting  = "180s"
-      reducer  = "REDUCE_MAX"
-      by       = []
       first    = <<-EOT
         sweep_sagas fires them every minute; see why it does not:
 
@@ -94,11 +83,8 @@ locals {
     projection_lag = {
       title    = "What was written is not seen"
       severity = "ERROR"
-      filter   = local.of_shop["projection_lag_seconds"]
-      above    = 300
+      query    = "max by (read_model) (max_over_time(${local.of_shop["projection_lag_seconds"]}[2m])) > 300"
       lasting  = "120s"
-      reducer  = "REDUCE_MAX"
-      by       = ["metric.label.read_model"]
       first    = <<-EOT
         The projection of that read model (project_categories, project_products or project_orders) fails or is too slow. Its log
         says which, for example:
@@ -112,11 +98,8 @@ locals {
     projection_ahead = {
       title    = "A read model is ahead of the event store"
       severity = "CRITICAL"
-      filter   = local.of_shop["projection_ahead_events"]
-      above    = 0
+      query    = "max by (read_model) (max_over_time(${local.of_shop["projection_ahead_events"]}[15m])) > 0" # counted every ten minutes
       lasting  = "60s"
-      reducer  = "REDUCE_MAX"
-      by       = ["metric.label.read_model"]
       first    = <<-EOT
         The event store has lost events that this read model has applied: it was restored to an earlier moment. Queries show what is
         no longer there, and new events of those streams are not applied. Rebuild every read model that is ahead; query, ${local.ask}:
@@ -126,11 +109,8 @@ locals {
     log_held_back = {
       title    = "A long transaction holds back the log"
       severity = "ERROR"
-      filter   = local.of_shop["log_transaction_age_seconds"]
-      above    = 120
+      query    = "max (max_over_time(${local.of_shop["log_transaction_age_seconds"]}[2m])) > 120"
       lasting  = "60s"
-      reducer  = "REDUCE_MAX"
-      by       = []
       first    = <<-EOT
         Readers of the log stop below the oldest running transaction of the server, in whichever of its databases. Live updates, rebuilds
         and counts wait for it; commands, sagas and queries do not. No function's transaction lasts longer than 15 seconds, so it is
@@ -144,14 +124,78 @@ locals {
         A prepared transaction ends with `ROLLBACK PREPARED 'GID'`, in its own database.
       EOT
     }
+    client_errors = {
+      title    = "Clients get errors that are the shop's fault"
+      severity = "ERROR"
+      query    = <<-EOT
+        sum (increase(${local.faults_at_the_door}[5m])) > 5
+        and
+        sum (increase(${local.faults_at_the_door}[5m])) / sum (increase(${local.of_log["shop_graphql_requests_total"]}[5m])) > 0.05
+      EOT
+      lasting  = "120s"
+      first    = <<-EOT
+        More than 5 of 100 GraphQL requests were answered with INTERNAL_ERROR, SERVICE_UNAVAILABLE or TIMEOUT, which Cloud Run
+        counts as answered. graphql's log says which function or store did not answer:
+
+            ${local.log_of["graphql"]}
+
+        The alerts "A function is full" and "A function fails" come at the same time if it is a function. Otherwise query,
+        ${local.ask}: `{ health { status checks { name status message } } }`.
+      EOT
+    }
+    full = {
+      title    = "A function is full"
+      severity = "ERROR"
+      query    = <<-EOT
+        sum by (service_name) (increase(${replace(local.of_run["request_count"], "}", ",response_code=\"429\",service_name!=\"${local.functions["graphql"].service_name}\"}")}[5m])) > 10
+      EOT
+      lasting  = "120s"
+      first    = <<-EOT
+        Cloud Run refused requests with 429, because the function has all its instances and they are busy. Messages are retried
+        and finally become dead letters; commands are answered with SERVICE_UNAVAILABLE. See how long its requests take on the
+        dashboard "Shop". If each got slower, see what it waits for, its log, for example:
+
+            ${local.log_of["order_saga"]}
+
+        Otherwise there is more work than before: raise its `max_instances` in functions/manifest.yaml and run scripts/deploy.
+      EOT
+    }
+    door_full = {
+      title    = "GraphQL has all its instances"
+      severity = "ERROR"
+      query    = <<-EOT
+        sum (max_over_time(${replace(local.of_run["container_instance_count"], "}", ",state=\"active\",service_name=\"${local.functions["graphql"].service_name}\"}")}[2m])) >= ${local.functions["graphql"].max_instances}
+      EOT
+      lasting  = "300s"
+      first    = <<-EOT
+        Clients get 429 soon, or already do. Streams of subscriptions hold an instance too. If one client causes it, its requests
+        are limited to a rate; otherwise raise `max_instances` of graphql in functions/manifest.yaml and run scripts/deploy.
+        See who asks, and for what:
+
+            gcloud logging read 'resource.type="cloud_run_revision" resource.labels.service_name="${local.functions["graphql"].service_name}" jsonPayload.message="request"' --project ${var.project_id} --freshness 10m --limit 50
+      EOT
+    }
+    dead_door = {
+      title    = "No request is answered"
+      severity = "CRITICAL"
+      query    = <<-EOT
+        absent(sum (increase(${replace(local.of_run["request_count"], "}", ",response_code_class=\"2xx\",service_name=\"${local.functions["graphql"].service_name}\"}")}[15m])) > 0)
+      EOT
+      lasting  = "120s"
+      first    = <<-EOT
+        Not even the uptime check, which asks all the time, got an answer for 15 minutes. Either it is gone or graphql is: was its
+        ingress closed, was it deleted, or does no instance start?
+
+            curl -i ${google_cloud_run_v2_service.function["graphql"].uri}/health/ready
+            gcloud run services describe ${local.functions["graphql"].service_name} --region ${var.region} --project ${var.project_id}
+            gcloud monitoring uptime list-configs --project ${var.project_id}
+      EOT
+    }
     connections = {
       title    = "Database connections run out"
       severity = "ERROR"
-      filter   = local.of_database["postgresql/num_backends"]
-      above    = floor(0.8 * var.database_max_connections)
+      query    = "sum (max_over_time(${local.of_database["postgresql_num_backends"]}[2m])) > ${floor(0.8 * var.database_max_connections)}"
       lasting  = "120s"
-      reducer  = "REDUCE_SUM"
-      by       = []
       first    = <<-EOT
         More than 80 % of ${var.database_max_connections} are in use; past the limit functions answer SERVICE_UNAVAILABLE. See which users hold them:
 
@@ -165,11 +209,8 @@ locals {
     disk = {
       title    = "The database's disk fills up"
       severity = "WARNING"
-      filter   = local.of_database["disk/utilization"]
-      above    = 0.9
+      query    = "max (max_over_time(${local.of_database["disk_utilization"]}[2m])) > 0.9"
       lasting  = "600s"
-      reducer  = "REDUCE_MAX"
-      by       = []
       first    = <<-EOT
         The disk grows by itself, so it has reached its limit or cannot grow. See its size and its limit:
 
@@ -190,18 +231,11 @@ resource "google_monitoring_alert_policy" "threshold" {
 
   conditions {
     display_name = each.value.title
-    condition_threshold {
-      filter          = each.value.filter
-      comparison      = "COMPARISON_GT"
-      threshold_value = each.value.above
-      duration        = each.value.lasting
-
-      aggregations {
-        alignment_period     = "120s" # values written every minute may be a few seconds late
-        per_series_aligner   = "ALIGN_MAX"
-        cross_series_reducer = each.value.reducer
-        group_by_fields      = each.value.by
-      }
+    condition_prometheus_query_language {
+      query                     = each.value.query
+      duration                  = each.value.lasting
+      evaluation_interval       = "60s"
+      disable_metric_validation = true # a new metric is unknown for some minutes, and one that was never written for ever
     }
   }
 
@@ -226,15 +260,14 @@ resource "google_monitoring_alert_policy" "errors" {
   conditions {
     display_name = "More than 5 of 100 requests of one function fail, and more than 5 in five minutes"
     condition_prometheus_query_language {
-      query = replace(<<-EOT
-        sum by (service_name) (increase(run_googleapis_com:request_count{SHOP,response_code_class="5xx"}[5m])) > 5
+      query                     = <<-EOT
+        sum by (service_name) (increase(${local.failed_requests}[5m])) > 5
         and
-        sum by (service_name) (increase(run_googleapis_com:request_count{SHOP,response_code_class="5xx"}[5m]))
-          / sum by (service_name) (increase(run_googleapis_com:request_count{SHOP}[5m])) > 0.05
+        sum by (service_name) (increase(${local.failed_requests}[5m])) / sum by (service_name) (increase(${local.of_run["request_count"]}[5m])) > 0.05
       EOT
-      , "SHOP", "monitored_resource=\"cloud_run_revision\",service_name=~\"shop-.+\"")
-      duration            = "120s"
-      evaluation_interval = "60s"
+      duration                  = "120s"
+      evaluation_interval       = "60s"
+      disable_metric_validation = true
     }
   }
 
@@ -246,7 +279,7 @@ resource "google_monitoring_alert_policy" "errors" {
           ${local.log_of["create_order"]}
 
       Messages are retried and finally become dead letters, so none is lost. If it began with a deployment:
-      `gcloud run services update-traffic SERVICE --to-revisions REVISION=100 --region ${var.region} --project ${var.project_id}`.
+      `scripts/deploy ${var.project_id} --rollback`.
     EOT
   }
 
@@ -265,14 +298,11 @@ resource "google_monitoring_alert_policy" "silence" {
 
   conditions {
     display_name = "report_metrics has written nothing for ten minutes"
-    condition_absent {
-      filter   = local.of_shop["sagas_overdue"]
-      duration = "600s"
-
-      aggregations {
-        alignment_period   = "60s"
-        per_series_aligner = "ALIGN_MAX"
-      }
+    condition_prometheus_query_language {
+      query                     = "absent_over_time(${local.of_shop["sagas_overdue"]}[10m])"
+      duration                  = "60s"
+      evaluation_interval       = "60s"
+      disable_metric_validation = true
     }
   }
 

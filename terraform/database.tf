@@ -34,6 +34,7 @@ resource "google_sql_database_instance" "postgres" {
       ipv4_enabled    = false
       private_network = google_compute_network.shop.id
       ssl_mode        = "ENCRYPTED_ONLY"
+      server_ca_mode  = "GOOGLE_MANAGED_INTERNAL_CA" # one CA for each instance, so its certificates identify the instance
     }
 
     backup_configuration {
@@ -84,6 +85,10 @@ resource "google_sql_database_instance" "postgres" {
   depends_on = [google_service_networking_connection.databases]
 }
 
+data "google_sql_ca_certs" "postgres" {
+  instance = google_sql_database_instance.postgres.name
+}
+
 resource "google_sql_database" "database" {
   for_each = local.databases
 
@@ -117,10 +122,10 @@ locals {
   on_postgres  = { for name, function in local.functions : name => function if length(function.databases) > 0 }
   on_firestore = { for name, function in local.functions : name => function if contains(function.uses, "firestore") }
 
-  # The socket of the volume that functions mount: the connector behind it authenticates both ends and encrypts all traffic
-  # to the private address, the only one there is.
-  socket = "/cloudsql/${google_sql_database_instance.postgres.connection_name}"
+  # Functions connect to the private address, the only one there is. Each checks that the server's certificate is from the
+  # instance's own CA (shared/postgres/pool.py). While Google rotates the CA, both its certificates are accepted.
   database_url = {
-    for use, database in local.databases : use => "postgresql://{user}@/${database}?host=${urlencode(local.socket)}"
+    for use, database in local.databases : use => "postgresql://{user}@${google_sql_database_instance.postgres.private_ip_address}/${database}"
   }
+  database_ca = join("\n", data.google_sql_ca_certs.postgres.certs[*].cert)
 }

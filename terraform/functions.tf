@@ -36,16 +36,16 @@ locals {
         FUNCTION_TARGET = name
         PYTHONPATH      = "/workspace" # where buildpacks put the repository
         # One thread for each concurrent request. graphql is asynchronous and ignores it.
-        THREADS                   = tostring(function.concurrency)
-        CLOUD_RUN_TIMEOUT_SECONDS = tostring(function.timeout_seconds)
-        PROJECT_ID                = var.project_id
-        SIGN_IN_REQUIRED          = "true"
-        TRACE_SAMPLE_RATIO        = tostring(var.trace_sample_ratio)
+        THREADS            = tostring(function.concurrency)
+        PROJECT_ID         = var.project_id
+        SIGN_IN_REQUIRED   = "true"
+        TRACE_SAMPLE_RATIO = tostring(var.trace_sample_ratio)
         # The code times out first and cleans up; then the platform; then Pub/Sub, which retries.
         HANDLER_TIMEOUT_SECONDS = tostring(function.timeout_seconds - 10)
       },
       length(function.databases) == 0 ? {} : {
         DATABASE_IAM = "true"
+        DATABASE_CA  = local.database_ca
         POOL_SIZE    = tostring(function.pool_size)
       },
       {
@@ -132,16 +132,6 @@ resource "google_cloud_run_v2_service" "function" {
       }
     }
 
-    dynamic "volumes" {
-      for_each = length(each.value.databases) > 0 ? [true] : []
-      content {
-        name = "cloudsql"
-        cloud_sql_instance {
-          instances = [google_sql_database_instance.postgres.connection_name]
-        }
-      }
-    }
-
     containers {
       image = var.image
 
@@ -152,14 +142,6 @@ resource "google_cloud_run_v2_service" "function" {
         }
         cpu_idle          = true # billed while a request is open, including a subscription's stream
         startup_cpu_boost = true
-      }
-
-      dynamic "volume_mounts" {
-        for_each = length(each.value.databases) > 0 ? [true] : []
-        content {
-          name       = "cloudsql"
-          mount_path = "/cloudsql"
-        }
       }
 
       dynamic "env" {

@@ -48,6 +48,8 @@ locals {
     "roles/iam.serviceAccountAdmin",        # an account for each function
     "roles/iam.serviceAccountUser",         # lets functions run as them
     "roles/identityplatform.admin",         # sign-in
+    "roles/logging.configWriter",           # metrics that are counted from the log
+    "roles/logging.viewer",                 # the log of a job that failed
     "roles/monitoring.admin",               # metrics, alerts, the dashboard
     "roles/pubsub.admin",                   # topics, subscriptions, and who may use them
     "roles/run.admin",                      # functions, jobs, and who may call them
@@ -60,7 +62,7 @@ locals {
   # All roles that Terraform grants to functions on the project. The deployer can grant no other role, so it can make no
   # account, including itself, an owner.
   roles_it_may_grant = [
-    "roles/cloudsql.client", "roles/cloudsql.instanceUser", "roles/cloudtrace.agent", "roles/datastore.user", "roles/datastore.viewer", "roles/monitoring.metricWriter", "roles/monitoring.viewer",
+    "roles/cloudsql.instanceUser", "roles/cloudtrace.agent", "roles/datastore.user", "roles/datastore.viewer", "roles/monitoring.metricWriter", "roles/monitoring.viewer",
   ]
 }
 

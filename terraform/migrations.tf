@@ -3,7 +3,7 @@
 
 locals {
   # This role owns everything that the job creates, so that users can be replaced.
-  as_owner = "&options=-c%20role%3Dcloudsqlsuperuser"
+  as_owner = "?options=-c%20role%3Dcloudsqlsuperuser"
 }
 
 resource "google_service_account" "migrate" {
@@ -35,13 +35,6 @@ resource "google_cloud_run_v2_job" "migrate" {
         }
       }
 
-      volumes {
-        name = "cloudsql"
-        cloud_sql_instance {
-          instances = [google_sql_database_instance.postgres.connection_name]
-        }
-      }
-
       containers {
         image   = var.image
         command = ["/cnb/lifecycle/launcher"] # the buildpacks' launcher, which finds Python
@@ -51,16 +44,12 @@ resource "google_cloud_run_v2_job" "migrate" {
           limits = { cpu = "1", memory = "512Mi" }
         }
 
-        volume_mounts {
-          name       = "cloudsql"
-          mount_path = "/cloudsql"
-        }
-
         dynamic "env" {
           for_each = {
             PYTHONPATH           = "/workspace"
             PROJECT_ID           = var.project_id
             DATABASE_IAM         = "true"
+            DATABASE_CA          = local.database_ca
             DATABASE_USER        = "shop-{service}@${var.project_id}.iam"
             EVENT_STORE_URL      = "${replace(local.database_url["event_store"], "{user}", urlencode(google_sql_user.migrate.name))}${local.as_owner}"
             COMMAND_DATABASE_URL = "${replace(local.database_url["command_database"], "{user}", urlencode(google_sql_user.migrate.name))}${local.as_owner}"
@@ -84,5 +73,5 @@ resource "google_cloud_run_v2_job" "migrate" {
   }
 
   # It cannot grant roles to users that do not exist.
-  depends_on = [google_sql_database.database, google_sql_user.function, google_project_iam_member.signs_in_to_postgres, google_project_iam_member.reaches_postgres, google_dns_record_set.run]
+  depends_on = [google_sql_database.database, google_sql_user.function, google_project_iam_member.signs_in_to_postgres, google_dns_record_set.run]
 }

@@ -33,22 +33,25 @@ resource "google_monitoring_uptime_check_config" "graphql" {
 }
 
 locals {
-  charts = [
-    { title = "Requests per second, by function", filter = local.of_run["request_count"], aligner = "ALIGN_RATE", reducer = "REDUCE_SUM", by = ["resource.label.service_name"] },
-    { title = "Failed requests per second, by function", filter = "${local.of_run["request_count"]} AND metric.labels.response_code_class=\"5xx\"", aligner = "ALIGN_RATE", reducer = "REDUCE_SUM", by = ["resource.label.service_name"] },
-    { title = "95 of 100 requests took less than (ms), by function", filter = local.of_run["request_latencies"], aligner = "ALIGN_PERCENTILE_95", reducer = "REDUCE_MAX", by = ["resource.label.service_name"] },
-    { title = "Instances, by function", filter = local.of_run["container/instance_count"], aligner = "ALIGN_MAX", reducer = "REDUCE_SUM", by = ["resource.label.service_name"] },
-    { title = "Projection lag (s), by read model", filter = local.of_shop["projection_lag_seconds"], aligner = "ALIGN_MAX", reducer = "REDUCE_MAX", by = ["metric.label.read_model"] },
-    { title = "Outbox: age of the oldest message (s)", filter = local.of_shop["outbox_oldest_age_seconds"], aligner = "ALIGN_MAX", reducer = "REDUCE_MAX", by = ["metric.label.outbox"] },
-    { title = "Sagas, by status", filter = local.of_shop["sagas"], aligner = "ALIGN_MAX", reducer = "REDUCE_MAX", by = ["metric.label.status"] },
-    { title = "Sagas whose deadline nobody fired", filter = local.of_shop["sagas_overdue"], aligner = "ALIGN_MAX", reducer = "REDUCE_MAX", by = [] },
-    { title = "Dead letters that wait for a person", filter = local.of_shop["dead_letters_pending"], aligner = "ALIGN_MAX", reducer = "REDUCE_MAX", by = [] },
-    { title = "Pub/Sub: age of the oldest message (s), by subscription", filter = local.of_subscriptions["oldest_unacked_message_age"], aligner = "ALIGN_MAX", reducer = "REDUCE_MAX", by = ["resource.label.subscription_id"] },
-    { title = "Pub/Sub: messages not yet delivered, by subscription", filter = local.of_subscriptions["num_undelivered_messages"], aligner = "ALIGN_MAX", reducer = "REDUCE_MAX", by = ["resource.label.subscription_id"] },
-    { title = "Events per second, by type", filter = local.of_shop["events_total"], aligner = "ALIGN_RATE", reducer = "REDUCE_SUM", by = ["metric.label.type"] },
-    { title = "Database connections, by database", filter = local.of_database["postgresql/num_backends"], aligner = "ALIGN_MAX", reducer = "REDUCE_SUM", by = ["metric.label.database"] },
-    { title = "Database: share of the processor in use", filter = local.of_database["cpu/utilization"], aligner = "ALIGN_MAX", reducer = "REDUCE_MAX", by = [] },
-  ]
+  charts = {
+    "Requests per second, by function"                        = "sum by (service_name) (rate(${local.of_run["request_count"]}[1m]))"
+    "Failed requests per second, by function"                 = "sum by (service_name) (rate(${local.failed_requests}[1m]))"
+    "95 of 100 requests took less than (ms), by function"     = "histogram_quantile(0.95, sum by (le, service_name) (rate(${local.of_run["request_latencies_bucket"]}[5m])))"
+    "Instances, by function"                                  = "sum by (service_name) (${local.of_run["container_instance_count"]})"
+    "GraphQL requests per second, by outcome"                 = "sum by (outcome) (rate(${local.of_log["shop_graphql_requests_total"]}[5m]))"
+    "Errors per second, by function and code"                 = "sum by (function, code) (rate(${local.of_log["shop_errors_total"]}[5m]))"
+    "Failed deliveries per second, by consumer and code"      = "sum by (subscription, code) (rate(${replace(local.of_log["shop_deliveries_total"], "}", ",code!=\"OK\"}")}[5m]))"
+    "Projection lag (s), by read model"                       = "max by (read_model) (${local.of_shop["projection_lag_seconds"]})"
+    "Outbox: age of the oldest message (s)"                   = "max by (outbox) (${local.of_shop["outbox_oldest_age_seconds"]})"
+    "Sagas, by status"                                        = "max by (status) (${local.of_shop["sagas"]})"
+    "Sagas whose deadline was not fired"                      = "max (${local.of_shop["sagas_overdue"]})"
+    "Dead letters that wait for a person"                     = "max (${local.of_shop["dead_letters_pending"]})"
+    "Pub/Sub: age of the oldest message (s), by subscription" = "max by (subscription_id) (${local.of_subscriptions["oldest_unacked_message_age"]})"
+    "Pub/Sub: messages not yet delivered, by subscription"    = "max by (subscription_id) (${local.of_subscriptions["num_undelivered_messages"]})"
+    "Events per second, by type"                              = "sum by (type) (rate(${local.of_shop["events_total"]}[5m]))"
+    "Database connections, by database"                       = "sum by (database) (${local.of_database["postgresql_num_backends"]})"
+    "Database: share of the processor in use"                 = "max (${local.of_database["cpu_utilization"]})"
+  }
 }
 
 # A grid without positions: Cloud Monitoring drops a position of 0, and every plan would add it again.
@@ -58,22 +61,10 @@ resource "google_monitoring_dashboard" "shop" {
     labels      = { for name, value in local.labels : name => value }
     gridLayout = {
       columns = "2"
-      widgets = [for chart in local.charts : {
-        title = chart.title
+      widgets = [for title, query in local.charts : {
+        title = title
         xyChart = {
-          dataSets = [{
-            plotType   = "LINE"
-            targetAxis = "Y1"
-            timeSeriesQuery = {
-              timeSeriesFilter = {
-                filter = chart.filter
-                aggregation = merge(
-                  { alignmentPeriod = "60s", perSeriesAligner = chart.aligner, crossSeriesReducer = chart.reducer },
-                  length(chart.by) == 0 ? {} : { groupByFields = chart.by },
-                )
-              }
-            }
-          }]
+          dataSets = [{ plotType = "LINE", targetAxis = "Y1", timeSeriesQuery = { prometheusQuery = query } }]
         }
       }]
     }

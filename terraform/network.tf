@@ -32,8 +32,9 @@ resource "google_service_networking_connection" "databases" {
   service                 = "servicenetworking.googleapis.com"
   reserved_peering_ranges = [google_compute_global_address.databases.name]
 
-  # Google releases the connection days after the last database is deleted; deleting it earlier fails. If the shop is deployed
-  # again before that, Terraform takes over the existing connection.
+  # Google releases the connection days after the last database is deleted; deleting it earlier fails. So Terraform forgets
+  # it, and scripts/deploy --destroy --with-data removes the peering from our side; otherwise the network could not be deleted.
+  # If the shop is deployed again before that, Terraform takes over the existing connection.
   deletion_policy         = "ABANDON"
   update_on_creation_fail = true
 }

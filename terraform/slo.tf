@@ -1,5 +1,7 @@
 # The service level objective of mutations, and the alerts when its error budget burns too fast.
-# A mutation is a request to one of the command functions. It failed if the answer was a 5xx: refusals are the client's fault.
+# A mutation is a request to one of the command functions. It failed if the answer was a 5xx, or 429: Cloud Run's answer when
+# all instances are busy. Other refusals are the client's fault. Mutations that never reach a function show at the door: the
+# alerts `client_errors`, `door_full`, `dead_door` and `unreachable` (alerts.tf).
 
 resource "google_monitoring_custom_service" "mutations" {
   service_id   = "shop-mutations"
@@ -36,7 +38,7 @@ resource "google_monitoring_slo" "mutations" {
   request_based_sli {
     good_total_ratio {
       total_service_filter = local.mutations
-      bad_service_filter   = "${local.mutations} AND metric.labels.response_code_class=\"5xx\""
+      bad_service_filter   = "${local.mutations} AND metric.labels.response_code=monitoring.regex.full_match(\"5..|429\")"
     }
   }
 }
@@ -73,8 +75,8 @@ resource "google_monitoring_alert_policy" "burn_rate" {
           gcloud logging read 'resource.type="cloud_run_revision" severity>=ERROR' --project ${var.project_id} --freshness 30m --limit 30
 
       and as an admin query `{ health { status checks { name status message } } }`. All of them at once: the event store (connections,
-      processor: dashboard "Shop"). One of them, since the last deployment: go back to the previous revision with
-      `gcloud run services update-traffic SERVICE --to-revisions REVISION=100 --region ${var.region} --project ${var.project_id}`.
+      processor: dashboard "Shop"). One of them, since the last deployment: go back to the code before with
+      `scripts/deploy ${var.project_id} --rollback`.
     EOT
   }
 

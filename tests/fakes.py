@@ -56,3 +56,13 @@ class MovableClock(clock.World):
 
     def now(self) -> datetime:
         return super().now() + timedelta(seconds=self._moved)
+
+
+class AtMinute(clock.World):
+    """A wall clock that shows a minute of this hour."""
+
+    def __init__(self, minute: int) -> None:
+        self._minute = minute
+
+    def now(self) -> datetime:
+        return super().now().replace(minute=self._minute)

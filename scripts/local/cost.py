@@ -67,11 +67,14 @@ def idle(system: System) -> Usage:
     """Return the usage of a shop without orders: by existing resources and scheduled functions."""
     assumed, functions = data()["assumed"], manifest().functions
     checks = assumed["uptime_places"] * _MINUTES / system.uptime_minutes
+    reports = _runs(functions["report_metrics"])
     series = sum(metric.most_series for metric in metrics().values() if metric.known_to == "stores")
     fixed = {
         "scheduler_jobs": sum(function.schedule is not None for function in functions.values()),
         "uptime_checks": checks,
-        "metric_mib": series * _runs(functions["report_metrics"]) * 8 / _MIB,
+        "metric_mib": (series * reports + assumed["log_series"] * _MINUTES) * 8 / _MIB,
+        "firestore_reads": data()["reports"]["documents"] * reports,
+        "egress_gib": checks * assumed["bytes_per_answer"] / _GIB,
         "alert_conditions": _conditions(),
         "registry_gib": assumed["image_gib"],
         "build_minutes": assumed["builds_per_month"] * assumed["minutes_per_build"],
@@ -83,14 +86,17 @@ def idle(system: System) -> Usage:
 
 
 def of_orders(orders: float, system: System) -> Usage:
-    """Return the usage that orders add, including the queries of visitors who order nothing."""
+    """Return the usage that orders add, including the queries, users and live updates of visitors who order nothing."""
     assumed, each, functions = data()["assumed"], data()["per_order"], manifest().functions
     queries, kept = assumed["queries_per_order"], orders * assumed["months_kept"]
     pushed = sum(calls for name, calls in each["calls"].items() if functions[name].topics)
     disk = each["events"] * assumed["sql_bytes_per_event"] * kept / _GIB
     used = {
         "pubsub_gib": (each["messages"] + pushed) * assumed["bytes_per_message"] * orders / _GIB,
-        "firestore_reads": (each["firestore_reads"] + queries * assumed["reads_per_query"]) * orders,
+        "firestore_reads": (each["firestore_reads"] + queries * assumed["reads_per_query"]) * orders
+        + data()["reports"]["aggregations"] * _runs(functions["report_metrics"]) * kept / 1000,
+        "monthly_users": assumed["users_per_order"] * orders,
+        "egress_gib": (queries * assumed["bytes_per_answer"] + assumed["streamed_bytes_per_order"]) * orders / _GIB,
         "firestore_writes": each["firestore_writes"] * orders,
         "firestore_gib": assumed["firestore_bytes_per_order"] * kept / _GIB,
         "sql_disk_gib": disk * system.copies,
@@ -98,7 +104,7 @@ def of_orders(orders: float, system: System) -> Usage:
         "spans": (each["spans"] + queries * assumed["spans_per_query"]) * orders * system.traced,
     }
     called = [_calls(functions[name], calls * orders) for name, calls in each["calls"].items()]
-    return added(used, _calls(functions["graphql"], queries * orders), *called)
+    return added(used, _streams(functions["graphql"], orders), _calls(functions["graphql"], queries * orders), *called)
 
 
 def added(*usages: Usage) -> Usage:
@@ -138,6 +144,17 @@ def _calls(function: Function, calls: float) -> Usage:
         "run_cpu_seconds": seconds * function.cpu,
         "run_memory_seconds": seconds * _gib(function),
         "log_gib": calls * assumed["log_bytes_per_call"] / _GIB,
+    }
+
+
+def _streams(graphql: Function, orders: float) -> Usage:
+    """Return the usage of subscriptions: an instance is billed for as long as any of its streams is open."""
+    assumed = data()["assumed"]
+    seconds = orders * assumed["stream_seconds_per_order"] / assumed["streams_per_instance"]
+    return {
+        "run_cpu_seconds": seconds * graphql.cpu,
+        "run_memory_seconds": seconds * _gib(graphql),
+        "run_requests": orders,
     }
 
 

@@ -10,9 +10,10 @@ from scripts.local.deploy_admin import create_admin
 from scripts.local.deploy_adopt import adopt_sign_in
 from scripts.local.deploy_checks import check
 from scripts.local.deploy_destroy import erase, take_down
-from scripts.local.deploy_health import require_newest, wait_until_ready
+from scripts.local.deploy_health import require_all_ready, require_newest, wait_until_ready
 from scripts.local.deploy_image import built
 from scripts.local.deploy_options import bucket, options, region, variables
+from scripts.local.deploy_rollback import Deployments, roll_back
 from scripts.local.deploy_shell import Shell, Stop
 from scripts.local.deploy_terraform import Change, Terraform, targets
 
@@ -27,7 +28,6 @@ FOR_THE_BUILD = [
 FOR_THE_MIGRATION = [
     "google_cloud_run_v2_job.migrate",
     "google_apikeys_key.web",
-    "google_monitoring_metric_descriptor.shop",
     "google_service_account_iam_member.smoke_signs",
 ]
 
@@ -39,6 +39,8 @@ def main(arguments: list[str]) -> int:
         account = check(shell, chosen.project)
         if chosen.destroy:
             (erase if chosen.with_data else take_down)(shell, _terraform(shell, chosen, account))
+        elif chosen.rollback:
+            _roll_back(shell, chosen, _terraform(shell, chosen, account))
         else:
             _prepare(shell, chosen)
             deploy(shell, chosen, _terraform(shell, chosen, account), account)
@@ -58,14 +60,14 @@ def main(arguments: list[str]) -> int:
 def deploy(shell: Shell, chosen: argparse.Namespace, terraform: Terraform, account: str) -> None:
     """Carry out every step as `account`. Raise Stop at the first that fails."""
     shell.step("What the build needs")
-    terraform.apply(terraform.plan("build", *targets(FOR_THE_BUILD)))
+    shell.until_known(lambda: terraform.apply(terraform.plan("build", *targets(FOR_THE_BUILD))))
     shell.step("The image")
     where = terraform.outputs(_example_outputs(terraform.variables))
     image = built(shell, where)
     terraform = replace(terraform, variables={**terraform.variables, "image": image})
     adopt_sign_in(shell, terraform)
     shell.step("What will change")
-    agreed = terraform.changes(terraform.plan("everything"))
+    agreed = shell.until_known(lambda: terraform.changes(terraform.plan("everything")))
     _agree(shell, chosen, bool(agreed) or shell.dry)
     shell.step("The databases, before any new code serves")
     _apply(chosen, terraform, agreed, FOR_THE_MIGRATION)
@@ -132,12 +134,16 @@ def _example_outputs(variables: Mapping[str, str]) -> dict[str, str]:
 
 def _apply(chosen: argparse.Namespace, terraform: Terraform, agreed: Set[Change], only: list[str]) -> None:
     """Plan again and apply a part of the agreed changes: an earlier part may have changed the rest."""
-    plan = terraform.plan("part", *targets(only))
-    if more := terraform.changes(plan) - agreed:
-        terraform.shell.tell("More would change now than you have agreed to:")
-        terraform.shell.tell("\n".join(f"  {address}: {did}" for address, did in sorted(more)))
-        _agree(terraform.shell, chosen, True)
-    terraform.apply(plan)
+
+    def plan_and_apply() -> None:
+        plan = terraform.plan("part", *targets(only))
+        if more := terraform.changes(plan) - agreed:
+            terraform.shell.tell("More would change now than you have agreed to:")
+            terraform.shell.tell("\n".join(f"  {address}: {did}" for address, did in sorted(more)))
+            _agree(terraform.shell, chosen, True)
+        terraform.apply(plan)
+
+    terraform.shell.until_known(plan_and_apply)
 
 
 def _agree(shell: Shell, chosen: argparse.Namespace, needed: bool) -> None:
@@ -152,11 +158,21 @@ def _agree(shell: Shell, chosen: argparse.Namespace, needed: bool) -> None:
 def _run_job(terraform: Terraform, job: str, failed: str) -> None:
     where = [f"--region={terraform.variables['region']}", f"--project={terraform.project}"]
     log = f'resource.type="cloud_run_job" resource.labels.job_name="{job}"'
-    terraform.shell.do(
-        ["gcloud", "run", "jobs", "execute", job, "--wait", *where, "--quiet"],
-        f"{failed} Its log: gcloud logging read '{log}' --project={terraform.project} --limit=30\n"
-        "Fix the cause and run this again.",
-    )
+    otherwise = f"{failed} Its log: gcloud logging read '{log}' --project={terraform.project} --limit=30"
+    command = ["gcloud", "run", "jobs", "execute", job, "--wait", *where, "--quiet"]
+    terraform.shell.until_known(lambda: terraform.shell.do(command, f"{otherwise}\nFix the cause and run this again."))
+
+
+def _deployments(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> Deployments:
+    return Deployments(shell, terraform.project, terraform.variables["region"], bucket(chosen))
+
+
+def _roll_back(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> None:
+    """Send the traffic back to the revisions of the deployment before, and ask whether they are ready. Raise Stop."""
+    roll_back(_deployments(shell, chosen, terraform), lambda: _agree(shell, chosen, True))
+    wait_until_ready(shell, terraform.outputs(_example_outputs(terraform.variables))["graphql_url"])
+    require_all_ready(shell, terraform.project, terraform.variables["region"])
+    shell.tell("Rolled back. The next deployment sends the traffic to its own code.")
 
 
 def _finish(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> None:
@@ -164,10 +180,12 @@ def _finish(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> N
     found = terraform.outputs(_example_outputs(terraform.variables))
     require_newest(shell, terraform.project, terraform.variables["region"])
     wait_until_ready(shell, found["graphql_url"])
+    require_all_ready(shell, terraform.project, terraform.variables["region"])
     if chosen.smoke or (chosen.smoke is None and terraform.variables["environment"] != "prod"):
         _run_job(terraform, "shop-smoke", "Everything is deployed, but an order is not confirmed.")
     else:
         shell.tell("  No order was placed; --smoke places one, which stays in the shop's history.")
+    _deployments(shell, chosen, terraform).remember()
     shell.step("Done")
     shell.tell(f"GraphQL:   {found['graphql_url']}/graphql")
     shell.tell(f"Admin:     {terraform.variables['admin_email']}")

@@ -36,6 +36,8 @@ RIGHTS = {
     "cloudscheduler.jobs.create": "roles/cloudscheduler.admin",
     "secretmanager.secrets.create": "roles/secretmanager.admin",
     "monitoring.alertPolicies.create": "roles/monitoring.admin",
+    "logging.logMetrics.create": "roles/logging.configWriter",
+    "logging.logEntries.list": "roles/logging.viewer",
     "firebaseauth.configs.create": "roles/identityplatform.admin",
     "firebaseauth.users.create": "roles/identityplatform.admin",
     "serviceusage.apiKeys.create": "roles/serviceusage.apiKeysAdmin",

@@ -24,7 +24,9 @@ _KEPT = (
     "google_apikeys_key.",
     "google_iam_workload_identity_pool",
 )
-_PROTECTED = ["google_sql_database_instance.postgres", "google_firestore_database.read_models"]
+POSTGRES, NETWORK = "google_sql_database_instance.postgres", "google_compute_network.shop"
+_PROTECTED = [POSTGRES, "google_firestore_database.read_models"]
+_PEERING = "servicenetworking-googleapis-com"
 
 
 def take_down(shell: Shell, terraform: Terraform) -> None:
@@ -64,11 +66,30 @@ def erase(shell: Shell, terraform: Terraform) -> None:
     with _last_lock_off(shell):
         if protected:
             terraform.apply(terraform.plan("unlock", *targets(protected)))
+        if POSTGRES in existing or shell.dry:  # first, because the peering serves it
+            terraform.apply(terraform.plan("destroy", "-destroy", *targets([POSTGRES])))
+        if NETWORK in existing or shell.dry:
+            _remove_peering(shell, terraform.project)
         terraform.apply(terraform.plan("destroy", "-destroy"))
     shell.tell(
         f"\nDeleted. {terraform.project} still has the bucket with Terraform's state. Google reserves some names for"
     )
     shell.tell(f'a while: to deploy here again soon, set `suffix = "2"` in terraform/{terraform.project}.tfvars.')
+
+
+def _remove_peering(shell: Shell, project: str) -> None:
+    """Remove the peering with PostgreSQL's network from our side. Google's own side keeps it for days after the last
+    database was deleted, so Terraform cannot delete it, and a network with a peering cannot be deleted. Raise Stop."""
+    peerings = ["gcloud", "compute", "networks", "peerings"]
+    where = ["--network=shop", f"--project={project}"]
+    listed = shell.ask([*peerings, "list", *where, "--flatten=peerings", "--format=value(peerings.name)"], _PEERING)
+    if not listed.ok:
+        raise Stop(f"The peerings of the network cannot be listed: {listed.error}\nRun this again.")
+    if _PEERING in listed.text.split():
+        shell.do(
+            [*peerings, "delete", _PEERING, *where, "--quiet"],
+            "The peering could not be removed; gcloud's message above says why. Run this again.",
+        )
 
 
 @contextmanager

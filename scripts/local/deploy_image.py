@@ -69,16 +69,13 @@ def _build(shell: Shell, tagged: str, where: Mapping[str, str]) -> None:
     with TemporaryDirectory(prefix="shop-image-") as copy:
         copy_sources(Path(copy))
         _build_console(shell, Path(copy) / CONSOLE)
-        shell.do(
-            [
-                *["gcloud", "builds", "submit", copy, f"--pack=image={tagged},builder={BUILDER}"],
-                *[f"--gcs-source-staging-dir={bucket}/source", f"--gcs-log-dir={bucket}/log"],
-                # No region: in most regions new projects may not build.
-                *[f"--service-account={account}", f"--project={account.split('/')[1]}", "--quiet"],
-            ],
-            "The build failed; its output above says why. If a permission is missing, it may be too new to be known:"
-            " run this again in a minute.",
-        )
+        command = [
+            *["gcloud", "builds", "submit", copy, f"--pack=image={tagged},builder={BUILDER}"],
+            *[f"--gcs-source-staging-dir={bucket}/source", f"--gcs-log-dir={bucket}/log"],
+            # No region: in most regions new projects may not build.
+            *[f"--service-account={account}", f"--project={account.split('/')[1]}", "--quiet"],
+        ]
+        shell.until_known(lambda: shell.do(command, "The build failed; its output above says why."))
 
 
 def _build_console(shell: Shell, console: Path) -> None:

@@ -51,11 +51,18 @@ def options(arguments: list[str]) -> argparse.Namespace:
         help="place an order at the end (default: yes, except in prod)",
     )
     parser.add_argument("--dry-run", action="store_true", help="only print the commands, in order; needs nothing")
+    parser.add_argument(
+        "--rollback",
+        action="store_true",
+        help="send the traffic back to the code of the deployment before, in a minute",
+    )
     parser.add_argument("--destroy", action="store_true", help="delete everything that runs; the data stays")
     parser.add_argument("--with-data", action="store_true", help="with --destroy: also delete the data and its backups")
     chosen = parser.parse_args(arguments)
     if chosen.with_data and not chosen.destroy:
         parser.error("--with-data needs --destroy")
+    if chosen.rollback and chosen.destroy:
+        parser.error("--rollback and --destroy exclude each other")
     return chosen
 
 

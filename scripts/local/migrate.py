@@ -1,7 +1,8 @@
 """Migrate both PostgreSQL databases and, where each function has its own user, grant these users their roles."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import psycopg
 from psycopg import Connection
@@ -11,7 +12,8 @@ from psycopg.sql import SQL, Identifier
 from shared.config.manifest import SQL_FOLDERS, Function, manifest
 from shared.config.settings import Settings, service_name, settings
 from shared.postgres.migrations import migrate
-from shared.postgres.pool import Password, login_token
+from shared.postgres.pool import Password, login_token, verified
+from shared.resilience import clock
 
 _ROLES = """
 SELECT role.rolname FROM pg_auth_members JOIN pg_roles role ON role.oid = roleid
@@ -30,6 +32,24 @@ class NoSuchUser(Exception):
     """A function's user does not exist; Terraform creates it before the migration runs."""
 
 
+_SIGN_IN_SECONDS = 600.0
+
+
+def until_signed_in(migration: Callable[[], list[str]], patience: float = _SIGN_IN_SECONDS) -> list[str]:
+    """Repeat the migration for `patience` seconds while PostgreSQL refuses the sign-in: after the first deployment Google
+    knows the right to sign in only after some minutes. Raise psycopg's OperationalError."""
+    until = clock.monotonic() + patience
+    while True:
+        try:
+            return migration()
+        except psycopg.OperationalError as error:
+            refused = error.sqlstate is None or error.sqlstate.startswith("28")
+            if not refused or clock.monotonic() > until:
+                raise
+            print(f"the sign-in does not work yet: {error}", flush=True)
+        clock.sleep(min(10.0, patience / 40))
+
+
 def migrate_all(settings: Settings, new_epoch: bool = False) -> list[str]:
     """Return the names of the files applied now and the changes of roles.
 
@@ -38,24 +58,29 @@ def migrate_all(settings: Settings, new_epoch: bool = False) -> list[str]:
     may keep both.
     """
     password = login_token if settings.database_iam else None
+    event_store, command = _urls(settings)
     applied = [
-        *migrate(settings.event_store_url, SQL_FOLDERS["event_store"], password),
-        *migrate(settings.command_database_url, SQL_FOLDERS["command_database"], password),
+        *migrate(event_store, SQL_FOLDERS["event_store"], password),
+        *migrate(command, SQL_FOLDERS["command_database"], password),
     ]
     if new_epoch:
-        with psycopg.connect(settings.event_store_url, password=password() if password else None) as connection:
+        with psycopg.connect(event_store, password=password() if password else None) as connection:
             connection.execute("SELECT open_epoch('events', anew => true)")
             again = connection.execute(_ANNOUNCE_AGAIN).rowcount
-        with psycopg.connect(settings.command_database_url, password=password() if password else None) as connection:
+        with psycopg.connect(command, password=password() if password else None) as connection:
             connection.execute("SELECT open_epoch('saga_history', anew => true)")
         applied.append(f"new epochs; {again} events of the last hour are announced again")
     return applied + (give_roles(settings, password) if settings.database_user else [])
 
 
+def _urls(settings: Settings) -> list[str]:
+    return [verified(url, settings.database_ca) for url in (settings.event_store_url, settings.command_database_url)]
+
+
 def give_roles(settings: Settings, password: Password | None = None) -> list[str]:
     """Make every function's user a member of exactly those shop roles that the manifest lists; return the changes."""
     functions = [function for function in manifest().functions.values() if function.database_roles]
-    with psycopg.connect(settings.event_store_url, password=password() if password else None) as connection:
+    with psycopg.connect(_urls(settings)[0], password=password() if password else None) as connection:
         # Users and roles belong to the whole server, so one process changes them at a time.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('give_roles'))")
         return [
@@ -80,4 +105,6 @@ def _change_roles(connection: Connection[TupleRow], template: str, function: Fun
 if __name__ == "__main__":
     parser = argparse.ArgumentParser("scripts/migrate", description=__doc__)
     parser.add_argument("--new-epoch", action="store_true", help="after a backup was restored in place")
-    print("\n".join(migrate_all(settings(), parser.parse_args().new_epoch)) or "up to date")
+    chosen, new_epoch = settings(), parser.parse_args().new_epoch
+    done = until_signed_in(partial(migrate_all, chosen, new_epoch), _SIGN_IN_SECONDS if chosen.database_iam else 0)
+    print("\n".join(done) or "up to date")

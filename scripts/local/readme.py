@@ -1,7 +1,8 @@
-"""Write the generated tables of the README pages: the functions, the metrics and the monthly cost."""
+"""Write the generated tables of the README pages: functions, metrics and their queries, monthly cost, connections."""
 
 import argparse
 import ast
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -59,27 +60,78 @@ def _metric_row(metric: Metric) -> str:
     return f"| {name} | {metric.kind} | {unit} | {labels} | {metric.most_series} | {metric.help} |"
 
 
+_METRIC = re.compile(r"\b(shop_[a-z_]+?)(_bucket|_sum|_count)?(?:\{([^}]*)\})?(?![a-z_{])")
+
+
+def in_the_cloud(query: str) -> str:
+    """Return a PromQL query with the names that the shop's metrics have in Cloud Monitoring. Raise LookupError for a metric
+    that is not there."""
+
+    def selector(found: re.Match[str]) -> str:
+        name, part, labels = found[1], found[2] or "", f",{found[3]}" if found[3] else ""
+        metric = metrics()[name]
+        if metric.known_to == "stores":
+            return f'custom_googleapis_com:{name}{part}{{monitored_resource="global"{labels}}}'
+        if metric.logged:
+            return f'logging_googleapis_com:user_{name}{part}{{monitored_resource="cloud_run_revision"{labels}}}'
+        raise LookupError(f"{name} is not exported to Cloud Monitoring: give it `logged` in metrics.yaml")
+
+    return _METRIC.sub(selector, query)
+
+
+def queries_to_look_at(page: str) -> list[str]:
+    """Return the PromQL queries of the page's table of symptoms."""
+    _, _, section = page.partition("\n## What to look at\n")
+    rows = [line for line in section.partition("\n## ")[0].partition("<!--")[0].splitlines() if line.startswith("|")]
+    return list(dict.fromkeys(re.findall(r"`([^`]*\bshop_[^`]*)`", "\n".join(rows))))
+
+
+def cloud_queries_table() -> str:
+    rows = [f"| `{query}` | `{in_the_cloud(query)}` |" for query in queries_to_look_at(MONITORING_PAGE.read_text())]
+    return "\n".join(["| with `scripts/dev --observe` | in the cloud |", "|---|---|", *rows]) + "\n"
+
+
+def connections_table() -> str:
+    """Return how many connections to PostgreSQL there may be, from the manifest and Terraform's files."""
+    stores, folder = {"event_store", "command_database"}, TERRAFORM_PAGE.parent
+    most = sum(one.max_instances * one.pool_size * len(stores & {*one.uses}) for one in manifest().functions.values())
+    (reserved,) = re.findall(r"connections_reserved = (\d+)", (folder / "database.tf").read_text())
+    variable = r'variable "database_max_connections" {.*?default +=\s*(\d+)'
+    (limit,) = re.findall(variable, (folder / "variables.tf").read_text(), re.DOTALL)
+    rows = {
+        "the functions of the manifest, all at their `max_instances`": most,
+        "reserved for people and migrations": reserved,
+    }
+    rows["`database_max_connections`, unless it is set"] = limit
+    return (
+        "\n".join(["| | connections |", "|---|---|", *(f"| {what} | {number} |" for what, number in rows.items())])
+        + "\n"
+    )
+
+
 def cost_table() -> str:
     return f"{report('prod', 1e6)}\n"
 
 
-TABLES: dict[Path, tuple[str, Callable[[], str]]] = {
-    FUNCTIONS_PAGE: ("functions", table),
-    MONITORING_PAGE: ("metrics", metrics_table),
-    TERRAFORM_PAGE: ("cost", cost_table),
+TABLES: dict[Path, dict[str, Callable[[], str]]] = {
+    FUNCTIONS_PAGE: {"functions": table},
+    MONITORING_PAGE: {"metrics": metrics_table, "queries in the cloud": cloud_queries_table},
+    TERRAFORM_PAGE: {"cost": cost_table, "connections": connections_table},
 }
-"""Each page with a generated table: the name in the table's markers, and the function that makes the table."""
+"""Each page with generated tables: by the name in the table's markers, the function that makes the table."""
 
 
 def up_to_date(page: Path) -> str:
-    """Return the page's text with its table generated again. Raise ValueError when the page lacks the table's markers."""
-    name, rows = TABLES[page]
-    begin, end = f"<!-- {name}: written by scripts/readme -->\n", f"<!-- end of {name} -->\n"
-    before, found, rest = page.read_text().partition(begin)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"{page} must contain the lines {begin.strip()!r} and {end.strip()!r}")
-    return before + begin + rows() + end + after
+    """Return the page's text with its tables generated again. Raise ValueError when the page lacks a table's markers."""
+    text = page.read_text()
+    for name, rows in TABLES[page].items():
+        begin, end = f"<!-- {name}: written by scripts/readme -->\n", f"<!-- end of {name} -->\n"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise ValueError(f"{page} must contain the lines {begin.strip()!r} and {end.strip()!r}")
+        text = before + begin + rows() + end + after
+    return text
 
 
 if __name__ == "__main__":

@@ -88,7 +88,9 @@ async def _graphql(request: Request, engines: Engines) -> Response:
         except Invalid as error:
             response = refuse(HttpRefusal(400, error.message), request)
     response.headers.update(_challenge(actor))
-    observe("shop_graphql_duration_seconds", clock.monotonic() - began)
+    seconds = clock.monotonic() - began
+    annotate(seconds=round(seconds, 4))
+    observe("shop_graphql_duration_seconds", seconds)
     await to_thread(flush)
     return response
 

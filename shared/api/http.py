@@ -18,6 +18,7 @@ from shared.auth.permissions import DEVELOPER, Actor
 from shared.event_store.tail import TooSlow
 from shared.monitoring.metrics import count
 from shared.observability.context import annotate, describe
+from shared.observability.error_codes import gravity
 from shared.resilience.calls import OutOfTime, time_left
 from shared.runtime.decode import parse_json
 
@@ -230,12 +231,14 @@ def _body(result: ExecutionResult, extensions: Mapping[str, Any]) -> dict[str, A
 
 def _count(body: Mapping[str, Any]) -> None:
     """Count the answer by its outcome and its errors by their codes."""
-    count("shop_graphql_requests_total", "REFUSED" if "data" not in body else "ERRORS" if "errors" in body else "OK")
+    outcome = "REFUSED" if "data" not in body else "ERRORS" if "errors" in body else "OK"
+    count("shop_graphql_requests_total", outcome)
+    annotate(outcome=outcome)
     codes = [error["extensions"]["code"] for error in body.get("errors", ())]
     for code in codes:
         count("shop_errors_total", "graphql", code)
     if codes:
-        annotate(errors=sorted(set(codes)))
+        annotate(errors=sorted(set(codes)), code=min(codes, key=gravity))
 
 
 def _json(body: Any, status: int, media_type: str, headers: Mapping[str, str] | None = None) -> Response:

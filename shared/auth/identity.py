@@ -110,10 +110,11 @@ async def authorization(url: str) -> dict[str, str]:
 
 def signed(url: str) -> dict[str, str]:
     """Return what `authorization` returns, but block the calling thread. Raises GoogleAuthError."""
-    return {"Authorization": f"Bearer {_token(url)}"} if in_the_cloud() else {}
+    return {"Authorization": f"Bearer {service_token(url)}"} if in_the_cloud() else {}
 
 
-def _token(url: str) -> str:
+def service_token(url: str) -> str:
+    """Return the process's ID token for calling `url`, from Google's metadata server. Raises GoogleAuthError."""
     from google.auth.transport.requests import Request
 
     parts = urlsplit(url)

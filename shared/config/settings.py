@@ -27,6 +27,7 @@ class Settings:
     command_database_url: str = "postgresql://localhost/command"  # that of sagas, dead letters and executions
     pool_size: Positive = 4  # connections per database
     database_iam: bool = False  # sign in to PostgreSQL with a token of the service account, not with a password
+    database_ca: str = ""  # PEM certificates of the CA that the server must have one of; empty: as the URL says
     database_user: str = ""  # of a function, with {service}: migrating gives it the manifest's roles; empty: none
     command_url: str = "http://127.0.0.1:8081/{function}"  # of the functions of the service `command`
     query_url: str = "http://127.0.0.1:8082/{function}"  # of those of the service `query`

@@ -7,7 +7,7 @@ true of the whole shop; report_metrics shows that too, and sends it to Cloud Mon
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from math import prod
 from threading import Lock
 from typing import Any, Literal, NamedTuple
@@ -16,9 +16,11 @@ import yaml
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from shared.config.manifest import ROOT, manifest
+from shared.config.settings import Settings
 from shared.domain.order import AGGREGATE_OF
 from shared.observability.error_codes import ERROR_CODES
 from shared.read_models.documents import READ_MODELS
+from shared.resilience.calls import Breakers
 from shared.sagas.definition import SagaStatus
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -61,6 +63,7 @@ class Metric:
     known_to: Literal["process", "stores"]
     labels: tuple[str, ...]
     help: str
+    logged: str = ""
 
     @property
     def most_series(self) -> int:
@@ -120,6 +123,12 @@ def bounded(metric: str, labels: Iterable[str]) -> tuple[str, ...]:
 def count(metric: str, *labels: str, by: int = 1) -> None:
     counter = _process_metrics().counters[metric]
     (counter.labels(*bounded(metric, labels)) if labels else counter).inc(by)
+
+
+def counting_breakers(settings: Settings) -> Breakers:
+    """Return circuit breakers whose openings are counted."""
+    opened = partial(count, "shop_breaker_openings_total")
+    return Breakers(settings.breaker_fail_max, settings.breaker_reset_seconds, opened)
 
 
 def observe(metric: str, seconds: float, *labels: str) -> None:

@@ -86,6 +86,7 @@ class Recorder:
         self._unwritten: list[list[Execution]] = []
         self._tallies: dict[tuple[Kind, str], Tally] = {}
         self._tallying = Lock()
+        self._refused = 0
         self._counter, self._batches = clock.new_id(), itertools.count(1)
         self._unsent: list[Batch] = []
         self._closing = Event()
@@ -106,7 +107,8 @@ class Recorder:
         if len(self._queue) < self._queue_size:
             self._queue.append(execution)
         else:
-            count("shop_executions_dropped_total", "history", "FULL")
+            with self._tallying:
+                self._refused += 1
 
     def _leaves_out(self, execution: Execution) -> bool:
         """Return whether the sample leaves a success out; an admin's operation is always recorded."""
@@ -121,8 +123,16 @@ class Recorder:
     def flush(self) -> None:
         """Write what is queued and counted."""
         with self._writing:
+            self._report_refused()
             self._write_executions()
             self._write_counts()
+
+    def _report_refused(self) -> None:
+        """Count and log the executions that the full queue refused, in one line: there may be thousands in a second."""
+        with self._tallying:
+            refused, self._refused = self._refused, 0
+        if refused:
+            _count_lost("history", "FULL", refused)
 
     def _write_executions(self) -> None:
         while batches := self._unwritten or self._next_executions():
@@ -188,5 +198,9 @@ def _drop(part: Literal["history", "counts"], number: int, error: Exception) -> 
     reason = (
         "MALFORMED" if isinstance(error, DataError) else "UNAVAILABLE" if isinstance(error, ShopError) else "FAILED"
     )
+    _count_lost(part, reason, number, error=repr(error))
+
+
+def _count_lost(part: Literal["history", "counts"], reason: str, number: int, **more: str) -> None:
     count("shop_executions_dropped_total", part, reason, by=number)
-    _log.warning("executions are lost", part=part, count=number, reason=repr(error))
+    _log.warning("executions are lost", part=part, reason=reason, count=number, **more)

@@ -27,3 +27,11 @@ def status_and_code(error: BaseException) -> tuple[int, str]:
         return status_and_code(error.exceptions[0])
     known = (ERROR_CODES[kind] for kind in type(error).__mro__ if kind in ERROR_CODES)
     return next(known, (500, "INTERNAL_ERROR"))
+
+
+_FAULTS = ("INTERNAL_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT")  # of the shop, not of the caller
+
+
+def gravity(code: str) -> tuple[int, str]:
+    """Order codes so that a log line, which has room for one, names a fault of the shop if there is one."""
+    return (_FAULTS.index(code) if code in _FAULTS else len(_FAULTS), code)

@@ -97,7 +97,7 @@ def _for_cloud_logging(project_id: str, _logger: Any, _method: str, line: EventD
     """Rename the fields as https://cloud.google.com/logging/docs/structured-logging says."""
     line["severity"] = str(line.pop("level", "default")).upper()
     line["message"] = line.pop("event", "")
-    line["function"] = os.environ["K_SERVICE"]
+    line["function"] = os.environ.get("FUNCTION_TARGET", os.environ["K_SERVICE"])
     if exception := line.pop("exception", None):
         line["stack_trace"] = without_secrets(exception)
     context = handled()

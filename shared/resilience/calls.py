@@ -21,6 +21,7 @@ from shared.resilience import clock
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+Opened = Callable[[str], None]
 _log = structlog.get_logger()
 
 _CACHE_WAIT = 15.0  # seconds that a caller without an earlier deadline waits for a cached answer
@@ -103,22 +104,18 @@ class _FailedCallers(pybreaker.CircuitMemoryStorage):
 class Breaker(pybreaker.CircuitBreakerListener):
     """A circuit breaker around one remote dependency.
 
-    It opens when the calls of `fail_max` different callers have failed with no success between them:
-    a caller that fails again and again says nothing new about the dependency. After `reset_seconds`
-    it is half-open and lets one trial call through at a time. A success closes it. Only Unavailable
-    and TimedOut are failures: a refusal shows that the dependency works, and one client's input may
-    have caused a fault in our code.
+    It opens when the calls of `fail_max` different callers have failed with no success between them: a caller that
+    fails again and again says nothing new about the dependency. After `reset_seconds` it is half-open and lets one trial
+    call through at a time. A success closes it. Only Unavailable and TimedOut are failures: a refusal shows that the
+    dependency works, and one client's input may have caused a fault in our code. `opened` is told the name.
     """
 
-    def __init__(self, name: str, fail_max: int, reset_seconds: float) -> None:
-        self.name, self._trial, self._storage = name, Lock(), _FailedCallers()
+    def __init__(self, name: str, fail_max: int, reset_seconds: float, opened: Opened | None = None) -> None:
+        self.name, self._trial, self._storage, self._opened = name, Lock(), _FailedCallers(), opened
+        no_failure = [lambda error: not isinstance(error, Unavailable | TimedOut) or isinstance(error, OutOfTime)]
+        storage, listeners, limits = self._storage, [self], (fail_max, reset_seconds)
         self._breaker = pybreaker.CircuitBreaker(
-            fail_max,
-            reset_seconds,
-            exclude=[lambda error: not isinstance(error, Unavailable | TimedOut) or isinstance(error, OutOfTime)],
-            listeners=[self],
-            state_storage=self._storage,
-            throw_new_error_on_trip=False,
+            *limits, exclude=no_failure, listeners=listeners, state_storage=storage, throw_new_error_on_trip=False
         )
 
     @property
@@ -129,6 +126,8 @@ class Breaker(pybreaker.CircuitBreakerListener):
     def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
         if old_state and old_state.name != new_state.name:  # calls under way when it opened open it once more
             _log.warning("circuit breaker", dependency=self.name, before=old_state.name, now=new_state.name)
+            if self._opened and new_state.name == pybreaker.STATE_OPEN:
+                self._opened(self.name)
 
     @contextmanager
     def guard(self, caller: object = None) -> Iterator[None]:
@@ -166,10 +165,10 @@ class Breaker(pybreaker.CircuitBreakerListener):
 
 
 class Breakers:
-    """The circuit breakers of one process, by dependency; each is made at its first use."""
+    """The circuit breakers of one process, by dependency; each is made at its first use. `opened` is told when one opens."""
 
-    def __init__(self, fail_max: int, reset_seconds: float) -> None:
-        self._limits = fail_max, reset_seconds
+    def __init__(self, fail_max: int, reset_seconds: float, opened: Opened | None = None) -> None:
+        self._limits = fail_max, reset_seconds, opened
         self._breakers: dict[str, Breaker] = {}
 
     def __getitem__(self, name: str) -> Breaker:

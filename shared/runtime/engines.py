@@ -24,6 +24,7 @@ from shared.messaging.outbox import LEASE_SECONDS, Outbox, PostgresOutbox, Publi
 from shared.monitoring.counts import Counts, PostgresCounts
 from shared.monitoring.executions import Executions, PostgresExecutions
 from shared.monitoring.health import Checkup
+from shared.monitoring.metrics import counting_breakers
 from shared.monitoring.recorder import Recorder
 from shared.observability import logs
 from shared.observability.context import configure, exporter_of_the_environment
@@ -32,7 +33,7 @@ from shared.postgres.pool import Pool, connect, login_token
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import ReadModels
-from shared.resilience.calls import Breakers, SingleFlightCache, once
+from shared.resilience.calls import SingleFlightCache, once
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.outbox import SAGA_OUTBOX
@@ -53,7 +54,7 @@ class Engines:
     ) -> None:
         configure(exporter_of_the_environment(settings.project_id), settings.trace_sample_ratio)
         self.settings, self._deliver, self._subscriptions, self._made = settings, deliver, subscriptions, ExitStack()
-        self.breakers, self.pace = Breakers(settings.breaker_fail_max, settings.breaker_reset_seconds), Pace()
+        self.breakers, self.pace = counting_breakers(settings), Pace()
         self.checkup, self.cache, self.memory_models = Checkup(), SingleFlightCache(), MemoryReadModels()
         self.in_memory: list[object] = [] if settings.profile == "engines" else [self.memory_models]  # to be measured
         if settings.profile == "memory":
@@ -64,8 +65,7 @@ class Engines:
         from shared.runtime.memory import stores_in_memory
 
         vars(self).update(vars(stores_in_memory(self.publisher, lease_seconds)))
-        stores = self.event_store, self.sagas, self.dead_letters, self.executions
-        self.in_memory = [self.memory_models, *self.outboxes, *stores]
+        self.in_memory[1:] = [*self.outboxes, self.event_store, self.sagas, self.dead_letters, self.executions]
 
     def close(self) -> None:
         """Close what was made, the last first, except asynchronous clients: they end with the loop that used them."""
@@ -195,8 +195,8 @@ class Engines:
     def command_http(self) -> "httpx.AsyncClient":
         import httpx
 
-        limits, seconds = httpx.Limits(max_connections=100), self.settings.command_timeout_seconds
-        return httpx.AsyncClient(timeout=seconds, limits=limits)
+        limits = httpx.Limits(max_connections=100)
+        return httpx.AsyncClient(timeout=self.settings.command_timeout_seconds, limits=limits)
 
     @once
     def health_http(self) -> "httpx.Client":
@@ -215,7 +215,7 @@ class Engines:
 
     def _pool(self, url: str) -> Pool:
         password = login_token if self.settings.database_iam else None
-        return self._made.enter_context(connect(url, self.settings.pool_size, password))
+        return self._made.enter_context(connect(url, self.settings.pool_size, password, self.settings.database_ca))
 
 
 def _of_the_settings() -> Engines:

@@ -18,7 +18,7 @@ from shared.auth.identity import refuse_emulator_in_the_cloud, require_caller
 from shared.domain.errors import Forbidden, Invalid, ShopError, Unavailable
 from shared.monitoring.dependencies import dependencies
 from shared.monitoring.health import Check, Checkup, Finding, HealthStatus, Report
-from shared.monitoring.metrics import TEXT, Sample, count, exposition, label_values, observe
+from shared.monitoring.metrics import TEXT, Sample, bounded, count, exposition, label_values, observe
 from shared.observability.context import annotate, flush
 from shared.observability.error_codes import status_and_code
 from shared.observability.logs import access_line
@@ -172,15 +172,17 @@ def header(request: flask.Request, name: str, default: str, longest: int = 200) 
 
 
 class Work(NamedTuple):
-    """A kind of work: the metric that counts it by label and code, and the one of its duration by label."""
+    """A kind of work: its label in the request's log line, the metric that counts it by label and code, and the one of
+    its duration by label."""
 
+    field: str
     total: str
     seconds: str | None = None
 
 
-COMMANDS = Work("shop_commands_total", "shop_command_duration_seconds")
-DELIVERIES = Work("shop_deliveries_total", "shop_delivery_duration_seconds")
-RUNS = Work("shop_scheduled_runs_total")
+COMMANDS = Work("command", "shop_commands_total", "shop_command_duration_seconds")
+DELIVERIES = Work("subscription", "shop_deliveries_total", "shop_delivery_duration_seconds")
+RUNS = Work("schedule", "shop_scheduled_runs_total")
 
 
 @dataclass
@@ -192,7 +194,8 @@ class Measurement:
 
 @contextmanager
 def measured(work: Work, function: str) -> Iterator[Measurement]:
-    """Count and time the block, and count an error of the function for what the block raises."""
+    """Count and time the block, and count an error of the function for what the block raises. The request's log line says
+    the same: in the cloud it is counted from there."""
     measurement, began, code = Measurement(function), clock.monotonic(), "OK"
     try:
         yield measurement
@@ -201,6 +204,9 @@ def measured(work: Work, function: str) -> Iterator[Measurement]:
         count("shop_errors_total", function, code)
         raise
     finally:
-        count(work.total, measurement.label, code)
+        seconds = clock.monotonic() - began
+        (label, _) = bounded(work.total, (measurement.label, code))
+        annotate(**{work.field: label}, code=code, seconds=round(seconds, 4))
+        count(work.total, label, code)
         if work.seconds:
-            observe(work.seconds, clock.monotonic() - began, measurement.label)
+            observe(work.seconds, seconds, label)

@@ -124,19 +124,10 @@ run "one_repository_its_main_branch_and_one_environment" {
   }
 }
 
-run "an_address_instead_of_a_repository" {
-  command = plan
-
-  variables {
-    image                = "asia-northeast1-docker.pkg.dev/shop-test-1/shop/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-    github_repository    = "https://github.com/octocat/shop"
-    github_repository_id = "1296269"
-  }
-
-  expect_failures = [var.github_repository]
-}
-
 run "a_repository_without_its_number" {
+  plan_options {
+    target = [google_iam_workload_identity_pool_provider.github] # what uses the variables, since a whole plan takes seconds
+  }
   command = plan
 
   variables {
@@ -147,11 +138,27 @@ run "a_repository_without_its_number" {
   expect_failures = [var.github_repository_id]
 }
 
-run "a_name_instead_of_a_number" {
+run "an_address_instead_of_a_repository" {
+  plan_options {
+    target = [google_iam_workload_identity_pool_provider.github] # what uses the variables, since a whole plan takes seconds
+  }
   command = plan
 
   variables {
-    image                = "asia-northeast1-docker.pkg.dev/shop-test-1/shop/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    github_repository    = "https://github.com/octocat/shop"
+    github_repository_id = "1296269"
+  }
+
+  expect_failures = [var.github_repository]
+}
+
+run "a_name_instead_of_a_number" {
+  plan_options {
+    target = [google_iam_workload_identity_pool_provider.github] # what uses the variables, since a whole plan takes seconds
+  }
+  command = plan
+
+  variables {
     github_repository    = "octocat/shop"
     github_repository_id = "octocat/shop"
   }

@@ -69,9 +69,43 @@ run "everything_is_watched_and_every_alert_says_what_to_do" {
   assert {
     condition = toset(keys(google_monitoring_alert_policy.threshold)) == toset([
       "dead_letters", "unacked", "outbox_age", "stuck_saga", "overdue_sagas", "projection_lag", "projection_ahead",
-      "log_held_back", "connections", "disk",
+      "log_held_back", "connections", "disk", "client_errors", "full", "door_full", "dead_door",
     ])
     error_message = "An alert is missing."
+  }
+
+  assert {
+    condition = alltrue([
+      for query in concat(
+        [for one in values(google_monitoring_alert_policy.threshold) : one.conditions[0].condition_prometheus_query_language[0]],
+        [for one in [google_monitoring_alert_policy.errors, google_monitoring_alert_policy.silence] : one.conditions[0].condition_prometheus_query_language[0]],
+      ) :
+      query.disable_metric_validation
+      && length(regexall("_googleapis_com:\\w+{monitored_resource=", query.query)) == length(regexall("_googleapis_com:", query.query))
+      && length(regexall("_googleapis_com:", query.query)) > 0
+    ])
+    error_message = "An alert waits for its metric, or asks for it without the kind of resource."
+  }
+
+  assert {
+    condition = (
+      length(regexall("response_code=\"429\"", google_monitoring_alert_policy.threshold["full"].conditions[0].condition_prometheus_query_language[0].query)) == 1
+      && can(regex("full_match\\(\"5..\\|429\"\\)", google_monitoring_slo.mutations.request_based_sli[0].good_total_ratio[0].bad_service_filter))
+      && can(regex("service_name=\"shop-graphql\"}.*>= 10", google_monitoring_alert_policy.threshold["door_full"].conditions[0].condition_prometheus_query_language[0].query))
+      && startswith(google_monitoring_alert_policy.threshold["dead_door"].conditions[0].condition_prometheus_query_language[0].query, "absent(")
+    )
+    error_message = "Full functions or a dead door are not noticed."
+  }
+
+  assert {
+    condition = alltrue([
+      for name, one in google_logging_metric.shop :
+      jsonencode(keys(one.label_extractors == null ? {} : one.label_extractors)) == jsonencode(sort(local.metric_table[name].labels))
+      && jsonencode(sort([for label in one.metric_descriptor[0].labels : label.key])) == jsonencode(sort(local.metric_table[name].labels))
+      && one.metric_descriptor[0].value_type == (local.metric_table[name].kind == "histogram" ? "DISTRIBUTION" : "INT64")
+      && length(one.bucket_options) == (local.metric_table[name].kind == "histogram" ? 1 : 0)
+    ]) && length(google_logging_metric.shop) > 5
+    error_message = "A metric is counted from the log with other labels than at /metrics."
   }
 
   assert {
@@ -81,8 +115,8 @@ run "everything_is_watched_and_every_alert_says_what_to_do" {
 
   assert {
     condition = (
-      google_monitoring_alert_policy.threshold["connections"].conditions[0].condition_threshold[0].threshold_value < var.database_max_connections
-      && google_monitoring_alert_policy.threshold["connections"].conditions[0].condition_threshold[0].threshold_value > 0
+      endswith(google_monitoring_alert_policy.threshold["connections"].conditions[0].condition_prometheus_query_language[0].query, "[2m])) > 400")
+      && var.database_max_connections == 500
     )
     error_message = "The alert comes when there are no connections left."
   }
@@ -106,10 +140,10 @@ run "everything_is_watched_and_every_alert_says_what_to_do" {
   assert {
     condition = alltrue([
       for metric in [
-        "run.googleapis.com/request_count", "run.googleapis.com/request_latencies", "custom.googleapis.com/shop/projection_lag_seconds",
-        "custom.googleapis.com/shop/outbox_oldest_age_seconds", "custom.googleapis.com/shop/sagas", "custom.googleapis.com/shop/dead_letters_pending",
-        "cloudsql.googleapis.com/database/postgresql/num_backends", "pubsub.googleapis.com/subscription/oldest_unacked_message_age",
-      ] : length(regexall("\"${metric}\\\\\"|\"${metric}\"", replace(google_monitoring_dashboard.shop.dashboard_json, "\\\"", "\""))) > 0
+        "run_googleapis_com:request_count", "run_googleapis_com:request_latencies_bucket", "custom_googleapis_com:shop_projection_lag_seconds",
+        "custom_googleapis_com:shop_outbox_oldest_age_seconds", "custom_googleapis_com:shop_sagas", "custom_googleapis_com:shop_dead_letters_pending",
+        "cloudsql_googleapis_com:database_postgresql_num_backends", "pubsub_googleapis_com:subscription_oldest_unacked_message_age",
+      ] : length(regexall("\\(${metric}{", google_monitoring_dashboard.shop.dashboard_json)) > 0
     ])
     error_message = "Something is missing on the dashboard."
   }

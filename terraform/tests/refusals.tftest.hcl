@@ -14,107 +14,30 @@ variables {
   image       = "asia-northeast1-docker.pkg.dev/shop-test-1/shop/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 }
 
-run "a_zone_is_no_region" {
-  command         = plan
-  expect_failures = [var.region]
+# All wrong values of a kind at once: Terraform names each of them, and a run takes seconds.
+run "wrong_values_are_refused_before_anything_is_planned" {
+  command = plan
+  expect_failures = [
+    var.region, var.image, var.project_id, var.environment, var.admin_email, var.functions, var.monthly_budget, var.payment_url,
+  ]
   variables {
-    region = "asia-northeast1-a"
+    region         = "asia-northeast1-a" # a zone
+    image          = "asia-northeast1-docker.pkg.dev/shop-test-1/shop/functions:latest"
+    project_id     = "My Shop" # a name
+    environment    = "production"
+    admin_email    = "admin"
+    functions      = { creat_order = { max_instances = 1 } }
+    monthly_budget = 100 # without a billing account
+    payment_url    = "http://payments.example.com"
   }
 }
 
-run "a_multi_region_is_no_region" {
+run "further_wrong_values" {
   command         = plan
-  expect_failures = [var.region]
+  expect_failures = [var.region, var.payment_secret]
   variables {
-    region = "eu"
-  }
-}
-
-run "functions_that_may_open_too_many_connections" {
-  command         = plan
-  expect_failures = [google_sql_database_instance.postgres]
-  variables {
-    database_max_connections = 100
-  }
-}
-
-run "one_function_that_opens_too_many" {
-  command         = plan
-  expect_failures = [google_sql_database_instance.postgres]
-  variables {
-    functions = { create_order = { max_instances = 200 } }
-  }
-}
-
-run "an_image_by_tag" {
-  command         = plan
-  expect_failures = [var.image]
-  variables {
-    image = "asia-northeast1-docker.pkg.dev/shop-test-1/shop/functions:latest"
-  }
-}
-
-run "no_image" {
-  command         = plan
-  expect_failures = [google_cloud_run_v2_service.function, google_cloud_run_v2_job.migrate]
-  variables {
-    image = null
-  }
-}
-
-run "a_projects_name_instead_of_its_id" {
-  command         = plan
-  expect_failures = [var.project_id]
-  variables {
-    project_id = "My Shop"
-  }
-}
-
-run "an_unknown_environment" {
-  command         = plan
-  expect_failures = [var.environment]
-  variables {
-    environment = "production"
-  }
-}
-
-run "no_address_for_the_admin" {
-  command         = plan
-  expect_failures = [var.admin_email]
-  variables {
-    admin_email = "admin"
-  }
-}
-
-run "a_function_that_is_not_there" {
-  command         = plan
-  expect_failures = [var.functions]
-  variables {
-    functions = { creat_order = { max_instances = 1 } }
-  }
-}
-
-run "several_requests_at_once_on_half_a_cpu" {
-  command         = plan
-  expect_failures = [google_cloud_run_v2_service.function]
-  variables {
-    functions = { create_order = { cpu = 0.5 } }
-  }
-}
-
-run "a_budget_without_a_billing_account" {
-  command         = plan
-  expect_failures = [var.monthly_budget]
-  variables {
-    monthly_budget = 100
-  }
-}
-
-run "a_providers_key_without_the_provider" {
-  command         = plan
-  expect_failures = [var.payment_secret]
-  variables {
-    payment_secret = "payment-authorization"
+    region         = "eu"                    # a multi-region
+    payment_secret = "payment-authorization" # without the provider
   }
 }
 
@@ -127,11 +50,27 @@ run "a_key_in_place_of_its_name" {
   }
 }
 
-run "a_provider_without_encryption" {
+run "one_function_that_opens_too_many" {
   command         = plan
-  expect_failures = [var.payment_url]
+  expect_failures = [google_sql_database_instance.postgres]
   variables {
-    payment_url = "http://payments.example.com"
+    functions = { create_order = { max_instances = 200 } }
+  }
+}
+
+run "no_image" {
+  command         = plan
+  expect_failures = [google_cloud_run_v2_service.function, google_cloud_run_v2_job.migrate]
+  variables {
+    image = null
+  }
+}
+
+run "several_requests_at_once_on_half_a_cpu" {
+  command         = plan
+  expect_failures = [google_cloud_run_v2_service.function]
+  variables {
+    functions = { create_order = { cpu = 0.5 } }
   }
 }
 

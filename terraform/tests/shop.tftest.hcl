@@ -10,7 +10,7 @@ mock_provider "google" {
     defaults = { email = "somebody@shop-test-1.iam.gserviceaccount.com" }
   }
   mock_resource "google_sql_database_instance" {
-    defaults = { connection_name = "shop-test-1:asia-northeast1:shop" }
+    defaults = { private_ip_address = "10.20.0.3" }
   }
 }
 
@@ -29,9 +29,22 @@ variables {
   image       = "asia-northeast1-docker.pkg.dev/shop-test-1/shop/functions@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 }
 
-run "the_services_are_the_manifests" {
+override_resource {
+  target          = google_service_account.push
+  override_during = plan
+  values          = { email = "push@shop-test-1.iam.gserviceaccount.com" }
+}
+override_resource {
+  target          = google_service_account.scheduler
+  override_during = plan
+  values          = { email = "scheduler@shop-test-1.iam.gserviceaccount.com" }
+}
+
+# One plan for all of it: a plan takes seconds.
+run "the_plan_follows_the_manifest" {
   command = plan
 
+  # The services are the manifests.
   assert {
     condition     = keys(google_cloud_run_v2_service.function) == keys(local.manifest.functions)
     error_message = "a service for each entry and no other"
@@ -88,11 +101,16 @@ run "the_services_are_the_manifests" {
     condition     = alltrue([for account in google_service_account.function : can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", account.account_id))])
     error_message = "an account's name has 6 to 30 characters"
   }
-}
 
-run "only_graphql_can_be_reached_from_outside_and_by_everybody" {
-  command = plan
-
+  # Only graphql can be reached from outside and by everybody.
+  assert {
+    condition = (
+      keys(google_cloud_run_v2_service_iam_member.asked_for_readiness) == [for name in keys(local.manifest.functions) : name if name != "graphql"]
+      && toset(keys(jsondecode({ for env in google_cloud_run_v2_job.readiness.template[0].template[0].containers[0].env : env.name => env.value }["FUNCTION_URLS"]))) == toset(keys(local.manifest.functions))
+      && length(google_cloud_run_v2_job.readiness.template[0].template[0].vpc_access) == 1
+    )
+    error_message = "after a roll-out every function is asked from inside the network whether it is ready"
+  }
   assert {
     condition     = [for name, service in google_cloud_run_v2_service.function : name if service.ingress != "INGRESS_TRAFFIC_INTERNAL_ONLY"] == ["graphql"]
     error_message = "only graphql takes requests from outside"
@@ -114,16 +132,8 @@ run "only_graphql_can_be_reached_from_outside_and_by_everybody" {
     condition     = keys(google_cloud_run_v2_service_iam_member.called_by_graphql) == [for name in keys(local.manifest.functions) : name if name != "graphql"]
     error_message = "graphql may ask every other function"
   }
-}
 
-run "every_function_knows_who_may_call_it_and_for_which_audience" {
-  command = plan
-
-  override_resource {
-    target          = google_service_account.push
-    override_during = plan
-    values          = { email = "push@shop-test-1.iam.gserviceaccount.com" }
-  }
+  # Every function knows who may call it and for which audience.
   override_resource {
     target          = google_service_account.scheduler
     override_during = plan
@@ -159,11 +169,8 @@ run "every_function_knows_who_may_call_it_and_for_which_audience" {
     condition     = alltrue([for name, job in google_cloud_scheduler_job.schedule : job.http_target[0].oidc_token[0].service_account_email == join(" ", local.callers[name])])
     error_message = "every schedule calls as the account that its function takes"
   }
-}
 
-run "whoever_uses_postgresql_is_in_the_network_and_signs_in_as_itself" {
-  command = plan
-
+  # Whoever uses postgresql is in the network and signs in as itself.
   assert {
     condition     = [for name, service in google_cloud_run_v2_service.function : name if length(service.template[0].vpc_access) > 0] == keys(google_sql_user.function)
     error_message = "in the network are those that use a PostgreSQL database"
@@ -183,21 +190,25 @@ run "whoever_uses_postgresql_is_in_the_network_and_signs_in_as_itself" {
     error_message = "each knows the databases that it uses and no other"
   }
   assert {
-    condition     = { for env in google_cloud_run_v2_service.function["create_order"].template[0].containers[0].env : env.name => env.value }["EVENT_STORE_URL"] == "postgresql://somebody%40shop-test-1.iam@/event_store?host=%2Fcloudsql%2Fshop-test-1%3Aasia-northeast1%3Ashop"
-    error_message = "a service account's name without its end, percent-encoded, no password, by the volume's socket"
+    condition     = { for env in google_cloud_run_v2_service.function["create_order"].template[0].containers[0].env : env.name => env.value }["EVENT_STORE_URL"] == "postgresql://somebody%40shop-test-1.iam@10.20.0.3/event_store"
+    error_message = "a service account's name without its end, percent-encoded, no password, at the private address"
   }
   assert {
     condition = alltrue([
-      for name, service in google_cloud_run_v2_service.function :
-      length(service.template[0].volumes) == (length(setintersection(local.manifest.functions[name].uses, ["event_store", "command_database"])) > 0 ? 1 : 0)
-      && length(service.template[0].volumes) == length(service.template[0].containers[0].volume_mounts)
-      && alltrue([for one in service.template[0].volumes : contains(one.cloud_sql_instance[0].instances, "shop-test-1:asia-northeast1:shop")])
+      for name, service in google_cloud_run_v2_service.function : length(service.template[0].volumes) == 0
+      && contains([for env in service.template[0].containers[0].env : env.name], "DATABASE_CA")
+      == (length(setintersection(local.manifest.functions[name].uses, ["event_store", "command_database"])) > 0)
     ])
-    error_message = "the Cloud SQL volume where the function needs PostgreSQL, and nowhere else"
+    error_message = "each function that uses PostgreSQL verifies the server, and no socket is mounted"
   }
   assert {
-    condition     = toset(keys(google_project_iam_member.reaches_postgres)) == setunion(["migrate"], keys(google_sql_user.function))
-    error_message = "exactly the functions with a user may connect to the instance"
+    condition = (
+      { for env in google_cloud_run_v2_job.migrate.template[0].template[0].containers[0].env : env.name => env.value }["EVENT_STORE_URL"] == "postgresql://somebody%40shop-test-1.iam@10.20.0.3/event_store?options=-c%20role%3Dcloudsqlsuperuser"
+      && contains([for env in google_cloud_run_v2_job.migrate.template[0].template[0].containers[0].env : env.name], "DATABASE_CA")
+      && google_sql_database_instance.postgres.settings[0].ip_configuration[0].server_ca_mode == "GOOGLE_MANAGED_INTERNAL_CA"
+      && google_sql_database_instance.postgres.settings[0].ip_configuration[0].ssl_mode == "ENCRYPTED_ONLY"
+    )
+    error_message = "the migration connects in the same way, and the CA is the instance's own"
   }
   assert {
     condition     = alltrue([for user in values(google_sql_user.function) : user.type == "CLOUD_IAM_SERVICE_ACCOUNT" && user.password == null && user.database_roles == null])
@@ -229,11 +240,8 @@ run "whoever_uses_postgresql_is_in_the_network_and_signs_in_as_itself" {
     condition     = toset(values(google_sql_database.database)[*].name) == toset(["event_store", "command"])
     error_message = "two databases"
   }
-}
 
-run "every_consumer_has_its_subscription_dead_letters_recorder_and_grants" {
-  command = plan
-
+  # Every consumer has its subscription dead letters recorder and grants.
   assert {
     condition = toset(keys(local.consumers)) == toset(flatten([
       for name, function in local.manifest.functions : [for topic in try(function.topics, []) : "${replace(name, "_", "-")}.${topic}"]
@@ -300,11 +308,8 @@ run "every_consumer_has_its_subscription_dead_letters_recorder_and_grants" {
     ])
     error_message = "every function that is pushed to lets the push account in"
   }
-}
 
-run "functions_publish_only_what_they_have_to_tell" {
-  command = plan
-
+  # Functions publish only what they have to tell.
   assert {
     condition     = [for grant in values(local.publishers) : grant.topic if grant.function == "create_order"] == ["category-events", "order-events", "product-events"]
     error_message = "a command publishes events"
@@ -329,11 +334,8 @@ run "functions_publish_only_what_they_have_to_tell" {
     condition     = { for name, grant in google_project_iam_member.uses_read_models : name => grant.role if grant.role == "roles/datastore.user" } == { for name, function in local.manifest.functions : name => "roles/datastore.user" if function.group == "projections" || contains(["rebuild_projection", "continue_rebuilds"], name) }
     error_message = "only projections and rebuilding functions write read models"
   }
-}
 
-run "schedules_call_their_functions_as_the_scheduler" {
-  command = plan
-
+  # Schedules call their functions as the scheduler.
   assert {
     condition     = { for name, job in google_cloud_scheduler_job.schedule : name => job.schedule } == { for name, function in local.manifest.functions : name => function.schedule.cron if try(function.schedule, null) != null }
     error_message = "a job for each schedule of the manifest"
@@ -346,11 +348,8 @@ run "schedules_call_their_functions_as_the_scheduler" {
     ])
     error_message = "each carries a token for its function, which lets it in"
   }
-}
 
-run "firestore_has_the_indexes_and_lets_no_client_in" {
-  command = plan
-
+  # Firestore has the indexes and lets no client in.
   assert {
     condition     = length(google_firestore_index.index) == sum([for indexes in values(yamldecode(file("${path.module}/indexes.yaml"))) : length(indexes)])
     error_message = "every index of indexes.yaml, which tests/structure/test_indexes.py compares with the queries"
@@ -369,11 +368,8 @@ run "firestore_has_the_indexes_and_lets_no_client_in" {
     condition     = can(regex("allow read, write: if false;", google_firebaserules_ruleset.nobody.source[0].files[0].content)) && google_firebaserules_release.firestore.name == "cloud.firestore"
     error_message = "no client may use Firestore directly"
   }
-}
 
-run "labels_are_on_everything_that_takes_them" {
-  command = plan
-
+  # Labels are on everything that takes them.
   assert {
     condition = alltrue([
       for labels in concat(
@@ -385,11 +381,8 @@ run "labels_are_on_everything_that_takes_them" {
     ])
     error_message = "labels are missing"
   }
-}
 
-run "the_sandbox_is_called_by_those_alone_who_pay_and_ship" {
-  command = plan
-
+  # The sandbox is called by those alone who pay and ship.
   assert {
     condition     = keys(google_cloud_run_v2_service_iam_member.calls_the_sandbox) == ["arrange_shipping", "cancel_shipping", "process_payment", "refund_payment"]
     error_message = "four functions call it"

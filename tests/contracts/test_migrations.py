@@ -1,6 +1,7 @@
 """Migrations can be run at any time, by several processes at once, and an existing installation goes on working."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.messaging.envelope import Message
 from shared.monitoring.counts import PostgresCounts
 from shared.observability.context import Context
-from shared.postgres.migrations import ChangedMigration, migrate, missing, numbered
+from shared.postgres.migrations import Blocked, ChangedMigration, NotRepeatable, migrate, missing, numbered
 from shared.postgres.pool import Pool, connect
 from shared.sagas.postgres import PostgresSagaStore
 from shared.sagas.store import HistoryEntry
@@ -97,6 +98,128 @@ def test_a_failing_migration_leaves_nothing_behind(empty_database: str, tmp_path
         migrate(empty_database, [folder])
     with psycopg.connect(empty_database) as connection:
         assert connection.execute("SELECT to_regclass('events'), to_regclass('half_done')").fetchone() == (None, None)
+
+
+@pytest.fixture
+def things(empty_database: str, tmp_path: Path) -> tuple[str, Path]:
+    """Return a database with the table `things` and the folder of its files."""
+    (tmp_path / "0001_things.sql").write_text(
+        "CREATE TABLE things (number int); INSERT INTO things VALUES (1), (2), (2)"
+    )
+    migrate(empty_database, [_with_functions(tmp_path)])
+    return empty_database, tmp_path
+
+
+def _with_functions(folder: Path) -> Path:
+    (folder / "always_functions.sql").write_text("CREATE OR REPLACE FUNCTION one() RETURNS int RETURN 1")
+    return folder
+
+
+def _indexes(url: str) -> list[tuple[str, bool]]:
+    """Return the indexes of `things`, and whether each is complete."""
+    query = """SELECT indexrelid::regclass::text, indisvalid FROM pg_index WHERE indrelid = 'things'::regclass"""
+    with psycopg.connect(url) as connection:
+        return [(str(name), bool(valid)) for name, valid in connection.execute(query)]
+
+
+def test_an_index_on_a_large_table_is_made_while_others_write(things: tuple[str, Path]) -> None:
+    url, folder = things
+    (folder / "0002_index.concurrently.sql").write_text(
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS by_number ON things (number);"
+    )
+    (folder / "0003_column.sql").write_text("ALTER TABLE things ADD COLUMN name text")
+    assert migrate(url, [folder]) == ["0003_column.sql", "0002_index.concurrently.sql"]
+    assert _indexes(url) == [("by_number", True)]
+    assert migrate(url, [folder]) == []
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM migrations").fetchone() == (3,)
+
+
+def test_migrations_at_once_do_not_wait_for_each_others_snapshots(things: tuple[str, Path]) -> None:
+    url, folder = things
+    (folder / "0002_index.concurrently.sql").write_text(
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS by_number ON things (number)"
+    )
+    with ThreadPoolExecutor(4) as pool:
+        applied = list(pool.map(lambda _: migrate(url, [folder]), range(4)))
+    assert sorted(map(len, applied)) == [0, 0, 0, 1]
+
+
+def test_a_concurrent_file_that_fails_leaves_no_invalid_index_and_can_be_run_again(things: tuple[str, Path]) -> None:
+    url, folder = things
+    (folder / "0002_index.concurrently.sql").write_text(
+        "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS by_number ON things (number)"
+    )
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        migrate(url, [folder])
+    assert _indexes(url) == []
+    with psycopg.connect(url, autocommit=True) as connection:
+        assert missing(connection, [folder]) == ["0002_index.concurrently.sql"]
+        connection.execute("DELETE FROM things")
+    assert migrate(url, [folder]) == ["0002_index.concurrently.sql"]
+    assert _indexes(url) == [("by_number", True)]
+
+
+def test_the_invalid_index_of_a_killed_migration_is_made_again_and_others_are_left(things: tuple[str, Path]) -> None:
+    url, folder = things
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in ("by_number", "of_a_person"):
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                connection.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON things (number)".encode())
+    assert _indexes(url) == [("by_number", False), ("of_a_person", False)]
+    (folder / "0002_index.concurrently.sql").write_text(
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS by_number ON things (number)"
+    )
+    assert migrate(url, [folder]) == ["0002_index.concurrently.sql"]
+    assert sorted(_indexes(url)) == [("by_number", True), ("of_a_person", False)]
+
+
+def test_a_migration_killed_before_it_recorded_its_index_finds_the_index_done(things: tuple[str, Path]) -> None:
+    url, folder = things
+    (folder / "0002_index.concurrently.sql").write_text(
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS by_number ON things (number)"
+    )
+    migrate(url, [folder])
+    with psycopg.connect(url) as connection:
+        connection.execute("DELETE FROM migrations WHERE name LIKE '0002%'")
+    assert migrate(url, [folder]) == ["0002_index.concurrently.sql"]
+    assert _indexes(url) == [("by_number", True)]
+
+
+def test_a_concurrent_file_that_cannot_be_repeated_is_refused_before_anything_is_applied(
+    things: tuple[str, Path],
+) -> None:
+    url, folder = things
+    (folder / "0002_column.sql").write_text("ALTER TABLE things ADD COLUMN name text")
+    (folder / "0003_index.concurrently.sql").write_text("CREATE INDEX CONCURRENTLY by_number ON things (number)")
+    with pytest.raises(NotRepeatable, match="0003_index"):
+        migrate(url, [folder])
+    with psycopg.connect(url) as connection:
+        assert missing(connection, [folder]) == ["0002_column.sql", "0003_index.concurrently.sql"]
+
+
+def test_a_migration_that_waits_for_a_lock_lets_others_pass_and_is_tried_again(things: tuple[str, Path]) -> None:
+    url, folder = things
+    (folder / "0002_column.sql").write_text("ALTER TABLE things ADD COLUMN name text")
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(url) as reader, psycopg.connect(url, autocommit=True) as client:
+        reader.execute("SELECT * FROM things")  # a transaction that stays open
+        migrating = pool.submit(migrate, url, [folder])
+        time.sleep(1)
+        client.execute("SET statement_timeout = '8s'")
+        client.execute("SELECT * FROM things")  # queues behind the migration until that gives up
+        assert not migrating.done()
+        reader.rollback()
+        assert migrating.result(20) == ["0002_column.sql"]
+
+
+def test_a_lock_that_is_never_free_ends_the_migration_with_what_to_do(things: tuple[str, Path]) -> None:
+    url, folder = things
+    (folder / "0002_column.sql").write_text("ALTER TABLE things ADD COLUMN name text")
+    with psycopg.connect(url) as reader:
+        reader.execute("SELECT * FROM things")
+        with pytest.raises(Blocked, match=r"nothing was applied.*pg_stat_activity"):
+            migrate(url, [folder], retry_seconds=0)
+    assert migrate(url, [folder]) == ["0002_column.sql"]
 
 
 def test_the_log_goes_on_in_a_new_epoch_after_a_restore_to_another_cluster(

@@ -1,7 +1,8 @@
 """gcloud, terraform and npm as scripts/deploy sees them, with a small cloud behind them: what has been made, in one file.
 
 Run under either name. In the file, `fail`: the beginning of a command, such as "gcloud builds submit", which fails once;
-`slow`: of one that goes on until it is interrupted, and then takes a second to end well.
+`slow`: of one that goes on until it is interrupted, and then takes a second to end well; `new`: how often each of some
+commands is refused because Google does not know yet what was made just before.
 """
 
 import json
@@ -21,14 +22,15 @@ BUILD = [
 ]
 EARLY = [
     "google_apikeys_key.web",
-    "google_monitoring_metric_descriptor.shop",
     "google_service_account_iam_member.smoke_signs",
 ]
+NETWORK = "google_compute_network.shop"
 SIGN_IN = "google_identity_platform_config.sign_in"
 DATA = [
     "google_sql_database_instance.postgres",
     "google_firestore_database.read_models",
     "google_service_account.function",
+    NETWORK,
 ]
 MIGRATION = "google_cloud_run_v2_job.migrate"
 SERVICE = "google_cloud_run_v2_service.function"
@@ -48,6 +50,10 @@ def run(cloud: Json, name: str, arguments: list[str]) -> str:
     if cloud["fail"] and said.startswith(cloud["fail"]):
         cloud["fail"] = ""
         raise Refused(f"{said} failed, as it was told to")
+    for beginning, times in cloud["new"].items():
+        if times and said.startswith(beginning):
+            cloud["new"][beginning] = times - 1
+            raise Refused("ERROR: (gcloud) PERMISSION_DENIED: The caller does not have permission")
     if cloud["slow"] and said.startswith(cloud["slow"]):
         cloud["slow"] = ""
         end_well_when_interrupted(cloud)
@@ -100,15 +106,51 @@ def gcloud(cloud: Json, said: str, arguments: list[str]) -> str:
             return require(image in cloud["images"], cloud["images"].get(image, ""), "Image not found")
         case ["builds", "submit", copy]:
             build(cloud, Path(copy), option(arguments, "--pack"))
-        case ["run", "services", "list"]:
-            return "\n".join(
-                f"{name},{name}-2,{name}-{1 if name in cloud['stale'] else 2}" for name in cloud["services"]
-            )
         case ["run", "jobs", "execute", job]:
             return execute(cloud, job)
+        case ["services", "enable", *_]:
+            pass
         case _:
-            require("services enable" in said, "", f"what is {said}?")
+            return of_what_runs(cloud, said, arguments)
     return ""
+
+
+def of_what_runs(cloud: Json, said: str, arguments: list[str]) -> str:
+    match said.split()[1:]:
+        case ["storage", "ls", _]:
+            return "\n".join(cloud["objects"])
+        case ["storage", "cat", url]:
+            return require(url in cloud["objects"], cloud["objects"].get(url, ""), "404")
+        case ["storage", "cp", file, url]:
+            cloud["objects"][url] = Path(file).read_text()
+        case ["run", "services", "list"] if "--format=json" in arguments:
+            return json.dumps([service(cloud, name) for name in cloud["services"]])
+        case ["run", "services", "list"]:
+            shown = [service(cloud, name)["status"] for name in cloud["services"]]
+            return "\n".join(
+                f"{name},{status['latestCreatedRevisionName']},{status['latestReadyRevisionName']}"
+                for name, status in zip(cloud["services"], shown, strict=True)
+            )
+        case ["run", "services", "update-traffic", name]:
+            cloud["traffic"][name] = option(arguments, "--to-revisions").removesuffix("=100")
+        case ["logging", "read", *_]:
+            return "\n".join(f"{name} is not ready: {reason}" for name, reason in cloud["unready"].items())
+        case ["compute", "networks", "peerings", "list"]:
+            return "servicenetworking-googleapis-com" if cloud["peering"] else ""
+        case ["compute", "networks", "peerings", "delete", _]:
+            require("google_sql_database_instance.postgres" not in cloud["applied"], "", "the database uses it")
+            cloud["peering"] = False
+        case _:
+            require(False, "", f"what is {said}?")
+    return ""
+
+
+def service(cloud: Json, name: str) -> Json:
+    newest = f"{name}-{cloud['revision']}"
+    ready = f"{name}-{cloud['revision'] - 1}" if name in cloud["stale"] else newest
+    traffic = [{"percent": 100, "revisionName": cloud["traffic"].get(name, ready)}]
+    status = {"latestCreatedRevisionName": newest, "latestReadyRevisionName": ready, "traffic": traffic}
+    return {"metadata": {"name": name}, "status": status}
 
 
 def build(cloud: Json, copy: Path, pack: str) -> None:
@@ -127,7 +169,9 @@ def build(cloud: Json, copy: Path, pack: str) -> None:
 def execute(cloud: Json, job: str) -> str:
     applied = cloud["applied"]
     cloud["executed"].append({"job": job, "image": applied[MIGRATION], "serving": applied.get(SERVICE)})
-    return require(job in ("shop-migrate", "shop-smoke"), "", "no such job")
+    serves_old = [*cloud["traffic"].values()]  # after a rollback
+    require(job != "shop-readiness" or serves_old or not cloud["unready"], "", "The execution failed.")
+    return require(job in ("shop-migrate", "shop-smoke", "shop-readiness"), "", "no such job")
 
 
 def terraform(cloud: Json, said: str, arguments: list[str]) -> str:
@@ -147,6 +191,12 @@ def terraform(cloud: Json, said: str, arguments: list[str]) -> str:
             require(
                 not (anew and cloud["sign_in"]), "", "INVALID_PROJECT_ID : Identity Platform has already been enabled"
             )
+            network_goes = wanted.get(NETWORK) == "" and cloud["peering"]
+            require(not network_goes, "", "The network resource 'shop' is already being used by a peering")
+            if wanted.get(SERVICE) and wanted[SERVICE] != cloud["applied"].get(SERVICE):
+                cloud["revision"] += 1
+                cloud["traffic"] = {}
+            cloud["peering"] = cloud["peering"] or bool(wanted.get(DATA[0]))
             cloud["applied"] = {name: at for name, at in ({**cloud["applied"], **wanted}).items() if at}
         case ["import", address, _]:
             require(address not in cloud["applied"], "", "Resource already managed by Terraform")

@@ -20,6 +20,7 @@ import pytest
 from scripts.local.deploy import FOR_THE_BUILD, FOR_THE_MIGRATION
 from scripts.local.deploy_adopt import SIGN_IN
 from scripts.local.deploy_checks import RIGHTS
+from scripts.local.deploy_health import READINESS_JOB
 from scripts.local.deploy_image import copy_sources, tag
 from scripts.local.deploy_options import DEFAULTS
 from scripts.local.deploy_terraform import OVERRIDE
@@ -48,6 +49,12 @@ NEW: dict[str, Any] = {
     "sign_in": False,
     "services": ["shop-graphql", "shop-create-order"],
     "stale": [],
+    "new": {},
+    "objects": {},
+    "revision": 0,
+    "traffic": {},
+    "unready": {},
+    "peering": False,
 }
 
 
@@ -133,6 +140,7 @@ class Cloud:
         return os.environ | {
             "PATH": path or f"{self.bin}:{os.environ['PATH']}",
             "FAKE_CLOUD": str(self.file),
+            "DEPLOY_PATIENCE_SECONDS": os.environ.get("DEPLOY_PATIENCE_SECONDS", "20"),
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{self.address}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_IDENTITYTOOLKIT": f"{self.address}/",
         }
@@ -193,7 +201,8 @@ def test_an_empty_project_gets_the_whole_system_in_order(cloud: Cloud) -> None:
     done = cloud.deploy("--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     enable, bucket, init, build, apply, job = STEPS
-    assert cloud.called(*STEPS) == [enable, bucket, init, apply, build, apply, job, apply, job]
+    assert cloud.called(*STEPS) == [enable, bucket, init, apply, build, apply, job, apply, job, job]
+    assert [one["job"] for one in cloud["executed"]] == ["shop-migrate", "shop-readiness", "shop-smoke"]
     assert cloud["bucket"] == {"name": f"{PROJECT}-terraform-state", "versioned": True}
     assert cloud["variables"]["admin_email"] == "ann@example.com"
     assert re.fullmatch(r".*/functions@sha256:[0-9a-f]{64}", cloud["applied"][SERVICE])
@@ -208,7 +217,7 @@ def test_the_databases_are_migrated_with_the_new_code_while_the_old_one_serves(
     cloud.set(images={"another": ""}, executed=[])  # as after a change of the code
     done = cloud.deploy("--yes")
     assert done.returncode == 0, done.stdout + done.stderr
-    migrated, smoked = cloud["executed"]
+    migrated, _, smoked = cloud["executed"]
     assert (migrated["job"], migrated["serving"]) == ("shop-migrate", old)
     assert migrated["image"] != old
     assert (smoked["job"], smoked["serving"]) == ("shop-smoke", migrated["image"])
@@ -241,7 +250,11 @@ def test_a_second_run_builds_nothing_and_changes_nothing(cloud: Cloud) -> None:
         "npm run build",
         "gcloud builds submit",
         "gcloud run jobs execute shop-migrate",
+        "gcloud run jobs execute shop-readiness",
         "gcloud run jobs execute shop-smoke",
+        "gcloud run services list",
+        "gcloud storage ls",
+        "gcloud storage cp",
     ],
 )
 def test_after_a_failure_at_any_step_it_says_what_to_do_and_the_next_run_finishes(cloud: Cloud, failing: str) -> None:
@@ -254,6 +267,116 @@ def test_after_a_failure_at_any_step_it_says_what_to_do_and_the_next_run_finishe
     assert again.returncode == 0, again.stdout + again.stderr
     assert cloud["applied"][SERVICE] == cloud["applied"][MIGRATION]
     assert cloud["bucket"]["versioned"]
+
+
+@pytest.mark.parametrize(
+    "new", ["gcloud builds submit", "terraform apply", "gcloud run jobs execute shop-migrate", "terraform plan"]
+)
+def test_what_google_does_not_know_yet_is_tried_again_for_minutes(cloud: Cloud, new: str) -> None:
+    cloud.set(new={new: 3})
+    done = cloud.deploy("--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("Google may not know yet what was made just before") == 3
+    assert cloud["new"] == {new: 0}
+
+
+def test_a_right_that_is_really_missing_ends_the_deployment_in_the_end(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEPLOY_PATIENCE_SECONDS", "2")
+    cloud.set(new={"gcloud builds submit": 1000})
+    done = cloud.deploy("--yes")
+    assert done.returncode == 1
+    assert "PERMISSION_DENIED" in done.stderr and "The build failed" in done.stderr
+    assert cloud["new"]["gcloud builds submit"] < 999
+
+
+def test_another_failure_is_not_repeated(cloud: Cloud) -> None:
+    cloud.set(fail="gcloud builds submit")
+    assert cloud.deploy("--yes").returncode == 1
+    assert cloud.called("gcloud builds submit") == ["gcloud builds submit"]
+
+
+def test_a_deployment_fails_with_the_functions_that_are_not_ready_and_can_be_rolled_back(cloud: Cloud) -> None:
+    assert cloud.deploy("--yes").returncode == 0
+    cloud.set(
+        images={"another": ""}, unready={"create_order": "503 event_store is not up to date", "fail_order": "403 no"}
+    )
+    done = cloud.deploy("--yes")
+    assert done.returncode == 1
+    assert (
+        "  create_order is not ready: 503 event_store is not up to date\n  fail_order is not ready: 403 no"
+        in done.stderr
+    )
+    assert f"scripts/deploy {PROJECT} --rollback" in done.stderr
+    assert "shop-smoke" not in [one["job"] for one in cloud["executed"][3:]]
+    back = cloud.deploy("--rollback", "--yes")
+    assert back.returncode == 0, back.stdout + back.stderr
+    assert cloud["traffic"] == {name: f"{name}-1" for name in cloud["services"]}
+
+
+def deployed(cloud: Cloud, times: int) -> None:
+    """Deploy other code each time."""
+    for number in range(times):
+        cloud.set(images={f"image {n}": "" for n in range(number)})
+        done = cloud.deploy("--yes")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_rollback_sends_the_traffic_to_the_deployment_before_and_a_second_one_to_the_one_before_that(
+    cloud: Cloud,
+) -> None:
+    deployed(cloud, 3)
+    assert cloud["traffic"] == {}
+    for revision in (2, 1):
+        done = cloud.deploy("--rollback", "--yes")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert cloud["traffic"] == {name: f"{name}-{revision}" for name in cloud["services"]}
+        assert cloud["executed"][-1]["job"] == "shop-readiness"
+        assert not cloud.called(
+            "gcloud builds", "terraform plan", "terraform apply", "gcloud run jobs execute shop-migrate"
+        )
+    last = cloud.deploy("--rollback", "--yes")
+    assert last.returncode == 1
+    assert "No earlier deployment" in last.stderr and "Deploy the old commit" in last.stderr
+
+
+def test_a_rollback_asks_first(cloud: Cloud) -> None:
+    deployed(cloud, 2)
+    assert cloud.deploy("--rollback", typed="no\n").returncode == 1
+    assert cloud["traffic"] == {}
+    asked = cloud.deploy("--rollback", typed="yes\n")
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+    assert "shop-create-order: shop-create-order-2 -> shop-create-order-1" in asked.stdout
+    assert cloud["traffic"] == {name: f"{name}-1" for name in cloud["services"]}
+
+
+def test_after_a_rollback_the_next_deployment_serves_its_own_code_and_goes_back_to_the_last_good_one(
+    cloud: Cloud,
+) -> None:
+    deployed(cloud, 2)
+    assert cloud.deploy("--rollback", "--yes").returncode == 0
+    cloud.set(images={f"image {n}": "" for n in range(2)})
+    assert cloud.deploy("--yes").returncode == 0
+    assert cloud["traffic"] == {}
+    assert cloud.deploy("--rollback", "--yes").returncode == 0
+    assert cloud["traffic"] == {name: f"{name}-1" for name in cloud["services"]}
+
+
+def test_a_rollback_that_fails_half_way_is_continued_by_the_next(cloud: Cloud) -> None:
+    deployed(cloud, 2)
+    cloud.set(fail="gcloud run services update-traffic shop-create-order")
+    failed = cloud.deploy("--rollback", "--yes")
+    assert failed.returncode == 1 and "Run this again to continue" in failed.stderr
+    assert cloud["traffic"] == {"shop-graphql": "shop-graphql-1"}
+    assert cloud.deploy("--rollback", "--yes").returncode == 0
+    assert cloud["traffic"] == {name: f"{name}-1" for name in cloud["services"]}
+
+
+def test_where_nothing_was_deployed_there_is_nothing_to_roll_back_to(cloud: Cloud) -> None:
+    assert "There is no shop" in cloud.deploy("--rollback", "--yes").stderr
+    deployed(cloud, 1)
+    assert "No earlier deployment" in cloud.deploy("--rollback", "--yes").stderr
 
 
 def test_a_failed_migration_leaves_the_old_code_serving(cloud: Cloud) -> None:
@@ -332,7 +455,7 @@ def test_it_asks_before_it_changes_anything_and_takes_only_yes(cloud: Cloud) -> 
 
 def test_in_prod_no_order_is_placed_unless_asked_for(cloud: Cloud) -> None:
     assert cloud.deploy("--yes", "--environment", "prod").returncode == 0
-    assert [one["job"] for one in cloud["executed"]] == ["shop-migrate"]
+    assert [one["job"] for one in cloud["executed"]] == ["shop-migrate", "shop-readiness"]
     assert cloud.deploy("--yes", "--smoke").returncode == 0  # what is deployed is prod, still
     assert cloud["variables"]["environment"] == "prod"
     assert [one["job"] for one in cloud["executed"]][-1] == "shop-smoke"
@@ -365,14 +488,20 @@ def test_a_dry_run_prints_every_command_and_calls_none(cloud: Cloud, tmp_path: P
     printed = [plainly(line.removeprefix("$ ")) for line in done.stdout.splitlines() if line.startswith("$ ")]
     found = [step for line in printed for step in STEPS if line.startswith(step)]
     enable, bucket, init, build, apply, job = STEPS
-    assert found == [enable, bucket, init, apply, build, apply, job, apply, job]
+    assert found == [enable, bucket, init, apply, build, apply, job, apply, job, job]
     assert "nothing was done" in done.stdout
     assert "missing here: gcloud is not installed" in done.stdout
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--region", "asia-northeast1-a"), ("--admin-email", "ann"), ("--environment", "test"), ("--with-data",)],
+    [
+        ("--region", "asia-northeast1-a"),
+        ("--admin-email", "ann"),
+        ("--environment", "test"),
+        ("--with-data",),
+        ("--rollback", "--destroy"),
+    ],
 )
 def test_invalid_options_are_refused_before_any_change(cloud: Cloud, arguments: tuple[str, ...]) -> None:
     done = cloud.deploy("--dry-run", *arguments)
@@ -540,6 +669,7 @@ def test_data_goes_only_for_the_right_words(cloud: Cloud) -> None:
     done = cloud.deploy("--destroy", "--with-data", typed=f"delete all data of {PROJECT}\n")
     assert done.returncode == 0, done.stdout + done.stderr
     assert cloud["applied"] == {}
+    assert not cloud["peering"]
     assert not (cloud.root / OVERRIDE.relative_to(ROOT)).exists()
 
 
@@ -573,7 +703,7 @@ def test_the_targets_of_the_first_apply_exist() -> None:
         assert f'resource "{kind}" "{name}"' in declared
     for output in ("artifact_registry", "builds_bucket", "build_service_account", "graphql_url", "dashboard_url"):
         assert f'output "{output}"' in declared
-    for job in ("shop-migrate", "shop-smoke"):
+    for job in ("shop-migrate", "shop-smoke", READINESS_JOB):
         assert re.search(rf'name += "{job}"', declared)
 
 

@@ -1,7 +1,7 @@
 """report_metrics writes to Cloud Monitoring: a server with its API, and with the refusals of Google's."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,10 +15,14 @@ from google.auth.exceptions import DefaultCredentialsError
 from google.cloud.monitoring_v3 import CreateTimeSeriesRequest, TimeSeries
 from google.protobuf.empty_pb2 import Empty
 
+from scripts.local.cost import data
 from shared.monitoring import reports
 from shared.monitoring.health import Checkup
 from shared.monitoring.metrics import Metric, Sample, metrics
 from shared.monitoring.reports import read_samples
+from shared.read_models.documents import COLLECTIONS
+from shared.resilience import clock
+from tests.fakes import AtMinute, MovableClock
 from tests.shop_in_memory import ShopInMemory
 from tests.stand_ins import raising, with_methods
 
@@ -133,7 +137,8 @@ def test_the_metrics_of_the_stores_are_written_to_cloud_monitoring(shop: ShopInM
     for _ in range(2):
         shop.new_order(shop.new_product())
     shop.settle()
-    answer = shop.call("report_metrics")
+    with clock.use(AtMinute(20)):
+        answer = shop.call("report_metrics")
     assert (answer.status_code, answer.json()) == (200, {"done": len(cloud.points)}), answer.text
     assert cloud.values("sagas")["COMPLETED",] == 2
     assert cloud.values("events_total")["OrderCreated",] == 2
@@ -143,6 +148,56 @@ def test_the_metrics_of_the_stores_are_written_to_cloud_monitoring(shop: ShopInM
     known_to_stores = {metric.name for metric in metrics().values() if metric.known_to == "stores"}
     assert {name.rpartition("/")[2] for name in written} == {name.removeprefix("shop_") for name in known_to_stores}
     assert len(written) == len(cloud.descriptors)
+
+
+class Reads:
+    """Count the documents that queries read, as Firestore bills them: an aggregation costs one for each 1,000."""
+
+    def __init__(self, shop: ShopInMemory) -> None:
+        self.documents = self.aggregations = 0
+        queries = self._queries = shop.engines.queries
+        shop.engines.queries = with_methods(queries, get_many=self.get_many, extent=self.extent)
+
+    async def get_many(self, collection: str, keys: Sequence[str]) -> Any:
+        self.documents += len(keys)
+        return await self._queries.get_many(collection, keys)
+
+    async def extent(self, collection: str) -> Any:
+        self.aggregations += 1
+        return await self._queries.extent(collection)
+
+
+def test_a_report_reads_few_documents_while_nothing_lags(shop: ShopInMemory, cloud: CloudMonitoring) -> None:
+    for _ in range(60):
+        shop.new_order(shop.new_product())
+    shop.settle()
+    reads = Reads(shop)
+    for minute in range(10):
+        with clock.use(AtMinute(minute)):
+            assert shop.call("report_metrics").status_code == 200
+    assert data()["reports"]["documents"] == len(COLLECTIONS) * len(reports.LOOKED_AT)
+    assert 0.5 < reads.documents / 10 / data()["reports"]["documents"] <= 1
+    assert reads.aggregations / 10 == data()["reports"]["aggregations"]
+
+
+def test_a_report_reads_all_of_the_newest_documents_when_one_is_late(
+    shop: ShopInMemory, cloud: CloudMonitoring
+) -> None:
+    for _ in range(60):
+        shop.new_product()
+    shop.settle()
+    shop.deliver = lambda subscription, body: (
+        200 if subscription.endpoint == "project_products" else shop.hand_over(subscription, body)
+    )
+    for _ in range(5):
+        shop.new_product()
+    shop.settle()
+    later = MovableClock()
+    later.move(60)
+    with clock.use(later):
+        assert shop.call("report_metrics").status_code == 200
+    assert cloud.values("projection_lag_streams")["products",] == 5
+    assert cloud.values("projection_lag_seconds")["products",] >= 59
 
 
 def test_counters_are_cumulative_from_one_beginning_and_all_else_is_a_gauge(
@@ -164,7 +219,7 @@ def test_counters_are_cumulative_from_one_beginning_and_all_else_is_a_gauge(
 @pytest.fixture
 def reporting(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Sample]], None]:
     """Let report_metrics find these samples in place of the stores'."""
-    return lambda samples: monkeypatch.setattr(reports, "read_samples", lambda _: samples)
+    return lambda samples: monkeypatch.setattr(reports, "read_samples", lambda *_, **__: samples)
 
 
 def test_no_request_has_more_than_two_hundred_series(

@@ -93,6 +93,7 @@ def requests(act: Callable[[], object]) -> list[Json]:
 def test_a_graphql_request_has_one_access_line(shop: ShopInMemory) -> None:
     (line,) = requests(lambda: shop.ask("query Look { products { id } }"))
     assert line.pop("milliseconds") > 0
+    assert line.pop("seconds") > 0
     assert line == {
         "event": "request",
         "log_level": "info",
@@ -102,6 +103,7 @@ def test_a_graphql_request_has_one_access_line(shop: ShopInMemory) -> None:
         "status": 200,
         "operation": "query",
         "name": "Look",
+        "outcome": "OK",
     }
 
 

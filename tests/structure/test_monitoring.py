@@ -8,9 +8,9 @@ import yaml
 from graphql import build_schema, parse, validate
 
 from scripts.local.bench_soak import Reading, growth
-from scripts.local.readme import MONITORING_PAGE
+from scripts.local.readme import MONITORING_PAGE, in_the_cloud, queries_to_look_at
 from shared.config.manifest import ROOT, manifest
-from shared.monitoring.metrics import Metric, metrics
+from shared.monitoring.metrics import Metric, exposition, label_values, metrics, observe
 
 TERRAFORM = ROOT / "terraform"
 ALERTS = [TERRAFORM / "alerts.tf", TERRAFORM / "slo.tf"]
@@ -55,12 +55,55 @@ def test_terraform_describes_a_metric_as_the_code_counts_it(metric: Metric) -> N
     assert kind in ("counter", "gauge") and unit in ("1", "s")
 
 
-def test_alerts_use_labels_that_the_metric_has() -> None:
+def test_alerts_and_charts_use_metrics_that_are_exported_and_labels_that_they_have() -> None:
     text = "".join(file.read_text() for file in TERRAFORM.glob("*.tf"))
-    named = re.findall(r'local\.of_shop\["(\w+)"\].*?metric\.labels?\.(\w+)(?:=\\"(\w+))?', text)
-    assert {name for name, _, _ in named} >= {"sagas", "outbox_oldest_age_seconds", "projection_lag_seconds"}
-    for name, label, _ in named:
-        assert label in metrics()[f"shop_{name}"].labels
+    logged = {metric.name for metric in metrics().values() if metric.logged}
+    of_stores = re.findall(r'local\.of_shop\["(\w+)"\]', text)
+    assert {"sagas", "outbox_oldest_age_seconds", "projection_lag_seconds"} <= set(of_stores) <= set(table())
+    assert {"shop_errors_total"} <= set(re.findall(r'local\.of_log\["(\w+)"\]', text)) <= logged
+    for line in text.splitlines():
+        for prefix, name in re.findall(r'local\.of_(shop|log)\["(\w+)"\]', line):
+            labels = metrics()[name if prefix == "log" else f"shop_{name}"].labels
+            by = re.findall(r"\bby \(([\w, ]+)\)", line)
+            asked = re.findall(r'(\w+)(?:=~|!=|=)\\"', line)
+            assert {*", ".join(by).split(", "), *asked} - {""} <= set(labels), line
+
+
+PAGE = MONITORING_PAGE.read_text()
+
+
+@pytest.mark.parametrize("query", queries_to_look_at(PAGE))
+def test_every_query_of_the_page_asks_for_exported_metrics_by_labels_and_values_that_they_have(query: str) -> None:
+    assert "googleapis_com:" in in_the_cloud(query)
+    named = re.findall(r"\bshop_[a-z_]+", query)
+    known = [metrics()[re.sub("_(bucket|sum|count)$", "", name)] for name in named]
+    asked = re.findall(r'(\w+)(?:=~|!=|=)"(\w+)"', query)
+    by = {label for group in re.findall(r"\bby \(([\w, ]+)\)", query) for label in group.split(", ")}
+    labels = {label for metric in known for label in metric.labels}
+    assert known and by | {label for label, _ in asked} <= labels | {"le"}
+    assert all(value in label_values()[label] for label, value in asked)
+
+
+def test_the_page_has_every_query_in_the_form_of_the_cloud() -> None:
+    queries = queries_to_look_at(PAGE)
+    assert len(queries) > 12
+    assert (
+        'logging_googleapis_com:user_shop_deliveries_total{monitored_resource="cloud_run_revision",code!="OK"}' in PAGE
+    )
+    assert 'custom_googleapis_com:shop_sagas{monitored_resource="global",status="STUCK"}' in PAGE
+    assert all(f"| `{in_the_cloud(query)}` |" in PAGE for query in queries)
+
+
+def test_a_metric_that_is_not_exported_is_no_query_for_the_cloud() -> None:
+    with pytest.raises(LookupError, match="shop_breaker_state is not exported"):
+        in_the_cloud('shop_breaker_state{state="open"} == 1')
+
+
+def test_terraform_has_the_buckets_of_the_code() -> None:
+    (bounds,) = re.findall(r"\n  buckets = \[(.*?)\]", (TERRAFORM / "metrics.tf").read_text())
+    observe("shop_graphql_duration_seconds", 1)
+    found = re.findall(r'shop_graphql_duration_seconds_bucket\{le="([^"+]*)"\}', exposition([]))
+    assert [float(bound) for bound in bounds.split(",")] == [float(bound) for bound in found]
 
 
 @pytest.mark.parametrize("file", ALERTS, ids=lambda file: file.name)

@@ -10,7 +10,7 @@ from shared.config.settings import Settings
 
 FOLDER = ROOT / "terraform"
 FILES = {file.name: file.read_text() for file in FOLDER.glob("*.tf")}
-FRAMEWORKS = {"FUNCTION_SOURCE", "FUNCTION_TARGET", "PYTHONPATH", "THREADS", "CLOUD_RUN_TIMEOUT_SECONDS"}
+FRAMEWORKS = {"FUNCTION_SOURCE", "FUNCTION_TARGET", "PYTHONPATH", "THREADS"}
 FUNCTIONS = list(manifest().functions.values())
 
 
@@ -57,6 +57,14 @@ def test_every_validated_variable_names_the_valid_values() -> None:
 def test_the_manifest_names_each_functions_provider(function: Function) -> None:
     called = re.findall(r"engines\.(payments|shipping)\b", function.source.read_text())
     assert called == ([function.calls] if function.calls else [])
+
+
+def test_the_readme_says_how_many_connections_the_functions_may_open() -> None:
+    stores = {"event_store", "command_database"}
+    most = sum(one.max_instances * one.pool_size * len(stores & {*one.uses}) for one in FUNCTIONS)
+    text = (FOLDER / "README.md").read_text()
+    assert re.findall(r"at their `max_instances` \| (\d+) \|", text) == [str(most)]
+    assert re.findall(r"\| reserved for people and migrations \| (\d+) \|", text) == ["30"]
 
 
 def test_a_users_name_in_postgresql_fits() -> None:
