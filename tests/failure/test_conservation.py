@@ -10,9 +10,10 @@ from threading import Event
 import structlog
 
 from shared.domain.order import OrderStatus
-from tests.failure.books import Books, comes_to_rest, faults, open_books
+from tests.failure.books import comes_to_rest, faults, open_books
 from tests.failure.breakable_shop import BreakableShop
 from tests.failure.crowd import Client, Postman
+from tests.simulation.invariants import Books
 
 _log = structlog.get_logger()
 

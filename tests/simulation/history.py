@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from shared.event_store.protocol import EventRecord
-from shared.read_models.documents import COLLECTIONS
+from shared.read_models.documents import COLLECTIONS, READ_MODELS
 from shared.read_models.generations import stored_in
 from tests.simulation.invariants import Books, Watch, broken
 from tests.simulation.linearizable import ONE_ANSWER, linearizable, register
@@ -41,7 +41,7 @@ def play(seed: int | None = None, choices: Choices | None = None) -> Outcome:
     """Play the history of a seed, or of the choices of an earlier history."""
     tape, world = Tape(seed, choices), SimulatedWorld()
     with simulated(world):
-        history = _History(world, tape)
+        history = History(world, tape)
         history.play()
         faults = history.shop.faults
         faults.marks["switch during delivery"] += history.shop.models.switches
@@ -50,7 +50,9 @@ def play(seed: int | None = None, choices: Choices | None = None) -> Outcome:
         return Outcome(history.broken(), tape.chosen, faults.hits, faults.marks, world.story, digest, world.time)
 
 
-class _History:
+class History:
+    """`backup`: the last one that the operator has made."""
+
     def __init__(self, world: SimulatedWorld, tape: Tape) -> None:
         self.world, self.tape = world, tape
         self.shop = Shop(world, tape)
@@ -112,6 +114,7 @@ class _History:
         shop.watch.see(entry.event for entry in shop.databases.events.entries)
         people.forget()
         people.lost |= self._unsettled()
+        people.discarded |= set(READ_MODELS)
         people.start("operator", people.rebuild_everything)
 
     def _unsettled(self) -> set[str]:
@@ -126,9 +129,10 @@ class _History:
         until = self.world.time + CALM
         while self.world.time < until:
             self.world.run(600)
-            if shop.at_rest() and self._all_ended() and not people.discarded:
+            if shop.at_rest() and self._all_ended() and not people.discarded and not people.busy:
                 break
-            people.start("operator", people.heal)
+            if not people.busy:
+                people.start("operator", people.heal)
         shop.run_in("graphql", people.look)
         self.world.run(10)
         while people.place < shop.databases.events.end():
@@ -168,7 +172,7 @@ class _History:
 
     def _answers(self) -> Iterator[str]:
         """Equal keys have equal bytes and one effect, and what was answered is in the log."""
-        requests, streams = self.people.requests, self._streams()
+        requests, streams = self.people.requests, self.streams()
         for key, operations in requests.by_key.items():
             if not linearizable(ONE_ANSWER, operations):
                 yield f"the key {key} has different answers: {[one.what.read for one in operations]}"
@@ -202,7 +206,7 @@ class _History:
         """Return the documents that have applied an event; others only hold counters until it comes."""
         return {key: fields for key, fields in self.shop.models.documents[place].items() if "version" in fields}
 
-    def _streams(self) -> Mapping[str, list[EventRecord]]:
+    def streams(self) -> Mapping[str, list[EventRecord]]:
         streams: dict[str, list[EventRecord]] = defaultdict(list)
         for entry in self.shop.databases.events.entries:
             streams[entry.event.stream].append(entry.event)
@@ -213,7 +217,7 @@ class _History:
         generations = {one: shop.generations(one.read_model).written for one in COLLECTIONS}
         places = [stored_in(one.name, number) for one, numbers in generations.items() for number in numbers]
         return Books(
-            self._streams(),
+            self.streams(),
             shop.provider.ledgers["payments"],
             shop.provider.ledgers["shipments"],
             {str(one.saga.progress.saga_id): one.saga.progress.status.value for one in self._sagas()},

@@ -94,7 +94,15 @@ class Books:
 
 def broken(books: Books) -> Iterator[str]:
     """Yield every promise that the shop has broken, as a sentence."""
-    checks: Sequence[Callable[[Books], Iterable[str]]] = (_versions, _orders, _stock, _money, _parcels, _documents)
+    checks: Sequence[Callable[[Books], Iterable[str]]] = (
+        _versions,
+        _effects,
+        _orders,
+        _stock,
+        _money,
+        _parcels,
+        _documents,
+    )
     for check in checks:
         yield from check(books)
 
@@ -103,6 +111,14 @@ def _versions(books: Books) -> Iterator[str]:
     for stream, events in books.streams.items():
         if [event.version for event in events] != list(range(1, len(events) + 1)):
             yield f"{stream} has the versions {[event.version for event in events]} in the log"
+
+
+def _effects(books: Books) -> Iterator[str]:
+    """What is true at every moment of a stream is true of all its events."""
+    watch = Watch()
+    for events in books.streams.values():
+        watch.see(events)
+    yield from watch.faults
 
 
 def _orders(books: Books) -> Iterator[str]:

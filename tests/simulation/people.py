@@ -48,7 +48,8 @@ class Requests:
 
 class People:
     """`tokens`: the version that each stream is known to have. `met`: which of these a read model has shown.
-    `read`: the events that the log's reader has seen. `broken`: what a reader saw that must never be."""
+    `read`: the events that the log's reader has seen. `broken`: what a reader saw that must never be. `discarded`: the
+    read models that must be rebuilt, because a message for them was discarded or they are ahead of a restored log."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop, self.world, self.tape = shop, shop.world, shop.tape
@@ -62,10 +63,17 @@ class People:
         self.discarded = set[str]()
         self.products: list[dict[str, Any]] = []
         self.category = ""
-        self.calm = False
+        self.calm, self.busy = False, 0
 
     def start(self, name: str, act: Callable[[], object]) -> None:
-        self.world.start(Process(name), act)
+        """Let a person act; `busy` tells how many still do."""
+        self.busy += 1
+
+        def run() -> None:
+            act()
+            self.busy -= 1
+
+        self.world.start(Process(name), run)
 
     def wait(self) -> None:
         self.world.sleep(WAITS[self.tape.choose(f"{this_task().process.name} waits", len(WAITS))])

@@ -1,6 +1,7 @@
 """The whole deployment in one process: every function in several instances, over shared engines that fail."""
 
 import json
+import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +11,6 @@ from datetime import timedelta
 from functools import cache, partial
 from importlib import import_module
 from io import BytesIO
-from logging import CRITICAL
 from typing import Any, cast
 
 import flask
@@ -201,7 +201,8 @@ class Shop:
                 answer = handler(body, headers or {})
             except Crashed:
                 answer = Answer(0)
-            promise.set_result(answer)
+            if not promise.cancelled():  # the caller has given up
+                promise.set_result(answer)
 
         self.world.start(process, run)
         return promise
@@ -394,9 +395,11 @@ def _emulated_sign_in() -> Iterator[None]:
 def simulated(world: SimulatedWorld) -> Iterator[None]:
     """Let the shop's code run in the world, without its log lines."""
     before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(CRITICAL))
+    logging.disable()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         with clock.use(world), using(_EnginesOfTheTask()), _emulated_sign_in():
             yield
     finally:
         structlog.configure(**before)
+        logging.disable(logging.NOTSET)
