@@ -56,6 +56,7 @@ locals {
       function.public ? {} : { CALLERS = join(" ", local.callers[name]), AUDIENCE = local.urls[name] },
       name == "graphql" ? {
         ADMIN_EMAIL              = var.admin_email
+        ALLOWED_ORIGINS          = join(" ", formatlist("https://%s", var.web_domains))
         CONSOLE_DIRECTORY        = "/workspace/functions/graphql/console/dist"
         ENVIRONMENT              = { staging = "STAGING", prod = "PRODUCTION" }[var.environment]
         FIREBASE_API_KEY         = nonsensitive(google_apikeys_key.web.key_string) # every browser gets it

@@ -133,7 +133,7 @@ variable "shipping_secret" {
 }
 
 variable "web_domains" {
-  description = "Domains of web pages, besides the shop's own, from which users may sign in."
+  description = "Domains of web pages, besides the shop's own, from which users may sign in and which may call GraphQL (as https://DOMAIN)."
   type        = list(string)
   default     = []
 

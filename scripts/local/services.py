@@ -46,7 +46,8 @@ def server(service: str, port: int) -> uvicorn.Server:
         service_app(service),
         host="127.0.0.1",
         port=port,
-        log_level="warning",
+        log_level="error",  # as in the cloud; a client's mistakes are no warnings
+        ws="none",  # as in the cloud, where no package for WebSockets is installed
         lifespan="off",
         proxy_headers=False,  # a client's claims about its own address are not trusted
         timeout_graceful_shutdown=5,

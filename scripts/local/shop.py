@@ -24,7 +24,7 @@ from scripts.local.replay import replay
 from scripts.local.services import serve_in_threads
 from scripts.local.token import ADMIN_EMAIL, PROJECT
 from shared.config.manifest import ROOT, manifest
-from shared.config.settings import settings
+from shared.config.settings import MalformedSetting, settings
 from shared.event_store.protocol import Checkpoint
 from shared.postgres.migrations import ChangedMigration
 from shared.runtime.engines import engines
@@ -142,6 +142,11 @@ class Shop:
             "CONSOLE_DIRECTORY": str(CONSOLE),
         }
         self.home.mkdir(parents=True, exist_ok=True)
+        settings.cache_clear()
+        try:
+            settings()
+        except MalformedSetting as error:
+            raise CannotStart(f"The shop does not start: {error}.") from error
 
     def _log_to_a_file(self) -> None:
         """Send this process's log to a file beside the others: an order writes twenty lines, too many for the screen."""

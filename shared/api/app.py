@@ -2,23 +2,24 @@
 
 from asyncio import to_thread
 from dataclasses import replace
-from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 from typing import Literal
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
-from starlette.requests import Request
+import structlog
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp
 
 from shared.api import console
 from shared.api.command_client import CommandClient
 from shared.api.consistency import ConsistentQueries, decode_token
 from shared.api.context import Loaders, RequestContext
-from shared.api.http import HttpRefusal, RetryLater, execute_request, refuse, require_acceptable
+from shared.api.edge import revalidated, served, tag
+from shared.api.http import execute_request, refuse, require_acceptable
 from shared.api.limits import in_thread, working_for
+from shared.api.rates import rates
+from shared.api.refusals import HttpRefusal, RetryLater
 from shared.auth.identity import identify, in_the_cloud, without_sign_in
 from shared.auth.permissions import Actor, Permission, require
 from shared.config.settings import Settings
@@ -34,6 +35,18 @@ from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines, engines
 from shared.runtime.http import METHOD_NOT_ALLOWED, examination, health_reply, metrics_reply
 
+_SSE = "POST the subscription with the header Accept: text/event-stream, for example with the npm package graphql-sse"
+
+_log = structlog.get_logger()
+
+
+_FOR_MACHINES = ("/health/live", "/health/ready", "/metrics")
+
+
+def application(path: str) -> ASGIApp:
+    """Return the application that answers requests for the path. Health and metrics are not for web pages."""
+    return served(respond, () if path in _FOR_MACHINES else engines().settings.allowed_origins)
+
 
 async def respond(request: Request) -> Response:
     """Answer one request to the graphql function. Health and metrics requests are not logged."""
@@ -47,14 +60,34 @@ async def respond(request: Request) -> Response:
             return await _metrics(request)
         case "/health/live" | "/health/ready" | "/metrics", _:
             return Response(*METHOD_NOT_ALLOWED)
-        case path, method:
-            with access_line("graphql", method, path):
-                response = await _graphql_or_console(request, path)
-                annotate(status=response.status_code)
-                return response
+        case _:
+            return await _logged(request)
+
+
+async def _logged(request: Request) -> Response:
+    path = request.url.path
+    with access_line("graphql", request.method, path):
+        try:
+            response = revalidated(await _graphql_or_console(request, path), request)
+        except Exception as error:
+            response = _failed(request, error)
+        annotate(status=response.status_code)
+        return response
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    """Return the answer to an error that no operation has: the client left while it sent its request, or a bug."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=499)  # nginx's code
+    _log.error("the request failed", exc_info=error)
+    return refuse(HttpRefusal(500, "something went wrong on our side", code="INTERNAL_ERROR"), request)
 
 
 async def _graphql_or_console(request: Request, path: str) -> Response:
+    if request.headers.get("upgrade", "").lower() == "websocket":
+        return refuse(
+            HttpRefusal(400, f"this endpoint has no WebSockets: subscriptions are server-sent events; {_SSE}")
+        )
     if path.startswith(console.FILES):
         return console.file(engines().settings, request)
     if console.is_browser(request):
@@ -72,27 +105,36 @@ async def _graphql(request: Request, engines: Engines) -> Response:
         wait = ceil(error.retry_after) if isinstance(error, Unavailable) else 1
         return refuse(RetryLater(503, error.message, wait, status_and_code(error)[1]))
     kind, client = _client(actor, request, engines.settings)
-    wait = _rates(engines).seconds_until_allowed(kind, client)
+    wait = rates(engines).seconds_until_allowed(kind, client)
     trace = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
     attributes = {"http.request.method": request.method, "url.path": request.url.path}
     began = clock.monotonic()
     with handling(trace, "graphql", SpanKind.SERVER, attributes) as context:
         try:
             require_acceptable(request)
-            if wait:
-                raise RetryLater(429, f"too many requests; try again in {wait} seconds", wait)
+            _require_no_wait(wait)
             with working_for(client):
                 response = await execute_request(request, _context(request, engines, actor, context))
         except HttpRefusal as refusal:
             response = refuse(refusal, request)
         except Invalid as error:
             response = refuse(HttpRefusal(400, error.message), request)
+        except Exception as error:
+            response = _failed(request, error)
     response.headers.update(_challenge(actor))
+    if request.method == "GET":
+        tag(response)
     seconds = clock.monotonic() - began
     annotate(seconds=round(seconds, 4))
     observe("shop_graphql_duration_seconds", seconds)
     await to_thread(flush)
     return response
+
+
+def _require_no_wait(wait: int) -> None:
+    """Raise RetryLater unless `wait` is 0 seconds."""
+    if wait:
+        raise RetryLater(429, f"too many requests; try again in {wait} seconds", wait)
 
 
 def _context(request: Request, engines: Engines, actor: Actor, context: Context) -> RequestContext:
@@ -113,41 +155,6 @@ def _context(request: Request, engines: Engines, actor: Actor, context: Context)
         last_event_id=request.headers.get("last-event-id"),
         client=" ".join(_client(actor, request, settings)),
     )
-
-
-class Rates:
-    """Counts each client's requests in this process against a limit per minute.
-
-    The previous minute counts by the share of it that is less than a minute ago, so 60 seconds never
-    see more than twice the limit. More than `max_clients` counters of a kind are all dropped, so that
-    memory stays bounded. After a jump of the wall clock no client is refused for over two minutes.
-    """
-
-    def __init__(self, settings: Settings, max_clients: int = 10_000) -> None:
-        self._limits = {"user": settings.rate_limit_signed_in, "address": settings.rate_limit_anonymous}
-        self._max_clients = max_clients
-        self._counters = {kind: MemoryStorage() for kind in self._limits}
-
-    def seconds_until_allowed(self, kind: Literal["user", "address"], client: str) -> int:
-        """Count a request. Return 0 if it is allowed, else the seconds until one will be."""
-        limit = self._limits[kind]
-        if len(self._counters[kind].expirations) > self._max_clients:
-            self._counters[kind] = MemoryStorage()
-        counters, rate = self._counters[kind], RateLimitItemPerMinute(limit)
-        if limit == 0 or SlidingWindowCounterRateLimiter(counters).hit(rate, client):
-            return 0
-        return self._until_free(counters, rate.key_for(client), limit)
-
-    def _until_free(self, counters: MemoryStorage, key: str, limit: int) -> int:
-        """Return when the previous minute counts less; a full present minute must pass first."""
-        before, before_left, now, now_left = counters.get_sliding_window(key, 60)
-        seconds = before_left - (limit - now) * 60 / before if now < limit and before else now_left - 60
-        return max(1, ceil(seconds + 0.001))
-
-
-@lru_cache(maxsize=1)
-def _rates(engines: Engines) -> Rates:
-    return Rates(engines.settings)
 
 
 async def _metrics(request: Request) -> Response:

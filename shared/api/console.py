@@ -20,6 +20,7 @@ _TYPES = {
     ".ttf": "font/ttf",
 }
 _ENCODINGS = {"br": ".br", "gzip": ".gz"}  # the first that the browser accepts
+_QUALITY, _REFUSED = re.compile(r"\s*;.*"), re.compile(r";\s*q=0(\.0*)?$")
 _FOREVER = "public, max-age=31536000, immutable"  # a file's name has a hash of its content
 
 
@@ -36,10 +37,8 @@ def page(settings: Settings, request: Request) -> Response:
     if file is None:
         return PlainTextResponse("The console is not installed here; POST GraphQL to this address.\n", 404)
     content = file.read_bytes()
-    tag = f'"{sha256(content).hexdigest()[:20]}"'
+    tag = f'W/"{sha256(content).hexdigest()[:20]}"'
     headers = _headers(settings, at_graphql) | {"Cache-Control": "no-cache", "ETag": tag}
-    if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
     return Response(content, headers=headers, media_type="text/html; charset=utf-8")
 
 
@@ -55,7 +54,8 @@ def file(settings: Settings, request: Request) -> Response:
     if found is None or kind is None:
         return PlainTextResponse("The console has no such file.\n", 404)
     headers = {"Cache-Control": _FOREVER, "Vary": "Accept-Encoding", "X-Content-Type-Options": "nosniff"}
-    accepted = {part.partition(";")[0].strip() for part in request.headers.get("accept-encoding", "").split(",")}
+    accepted = {one.strip().lower() for one in request.headers.get("accept-encoding", "").split(",")}
+    accepted = {_QUALITY.sub("", one) for one in accepted if not _REFUSED.search(one)}
     for encoding, suffix in _ENCODINGS.items():
         if encoding in accepted and (compressed := found.with_name(found.name + suffix)).is_file():
             return Response(compressed.read_bytes(), headers={**headers, "Content-Encoding": encoding}, media_type=kind)

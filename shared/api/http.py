@@ -6,13 +6,22 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import ExitStack, aclosing
 from typing import Any
 
-from graphql import DocumentNode, ExecutionResult, OperationDefinitionNode, OperationType, get_operation_ast
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    GraphQLError,
+    OperationDefinitionNode,
+    OperationType,
+    get_operation_ast,
+)
 from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.api.consistency import consistency_extensions
 from shared.api.context import RequestContext
 from shared.api.operation import GraphQLRequest, Results, execute, format_error, parse_document, subscribe
+from shared.api.persisted import persisted_queries, with_text
+from shared.api.refusals import HttpRefusal, RetryLater
 from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, Frame, encode_event, to_json
 from shared.auth.permissions import DEVELOPER, Actor
 from shared.event_store.tail import TooSlow
@@ -21,33 +30,13 @@ from shared.observability.context import annotate, describe
 from shared.observability.error_codes import gravity
 from shared.resilience.calls import OutOfTime, time_left
 from shared.runtime.decode import parse_json
+from shared.runtime.engines import Engines
 
 RESPONSE_JSON = "application/graphql-response+json"
 PLAIN_JSON = "application/json"
 
 _BODY_SECONDS = 10.0
 _MAX_BYTES_READ = 32_000_000  # of one request, which is Cloud Run's own limit
-
-
-class HttpRefusal(Exception):
-    """The request is answered with `status`, and no operation runs."""
-
-    def __init__(
-        self, status: int, message: str, headers: Mapping[str, str] | None = None, code: str = "INVALID_INPUT"
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.headers = headers or {}
-        self.extensions: Mapping[str, Any] = {"code": code}
-
-
-class RetryLater(HttpRefusal):
-    """The client may send the same request again after `wait` seconds."""
-
-    def __init__(self, status: int, message: str, wait: int, code: str = "SERVICE_UNAVAILABLE") -> None:
-        super().__init__(status, message, {"Retry-After": str(wait)})
-        self.extensions = {"code": code, "retryAfter": wait}
 
 
 def refuse(refusal: HttpRefusal, request: Request | None = None) -> Response:
@@ -84,7 +73,10 @@ async def execute_request(request: Request, context: RequestContext) -> Response
     client accepts RESPONSE_JSON.
     """
     settings = context.engines.settings
-    graphql_request = await _decode(request, settings.max_body_bytes)
+    try:
+        graphql_request = await _decode(request, context.engines)
+    except GraphQLError as error:
+        return _response(_body(ExecutionResult(None, [error]), {}), _media_type(request) or PLAIN_JSON, {})
     document, errors = parse_document(graphql_request.query, settings)
     if document is None:
         result = ExecutionResult(None, list(errors))
@@ -161,17 +153,19 @@ def _is_too_slow(result: ExecutionResult | None) -> bool:
     return any(isinstance(error.original_error, TooSlow) for error in (result and result.errors) or ())
 
 
-async def _decode(request: Request, max_body: int) -> GraphQLRequest:
+async def _decode(request: Request, engines: Engines) -> GraphQLRequest:
+    """Raise HttpRefusal or Invalid for a malformed request, GraphQLError for a persisted query that is not known."""
     match request.method:
         case "GET":
             fields = dict(request.query_params)
             parsed = {name: parse_json(fields[name], name) for name in ("variables", "extensions") if fields.get(name)}
-            return _graphql_request(fields | parsed)
+            return _graphql_request(fields | parsed, engines)
         case "POST":
             content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if content_type != PLAIN_JSON:
                 raise HttpRefusal(415, f"send the query as {PLAIN_JSON}")
-            return _graphql_request(parse_json(await _read_body(request, max_body)))
+            body = await _read_body(request, engines.settings.max_body_bytes)
+            return _graphql_request(parse_json(body), engines)
         case _:
             raise HttpRefusal(405, "use POST, or GET for queries", {"Allow": "GET, POST"})
 
@@ -194,11 +188,12 @@ async def _read_body(request: Request, max_body: int) -> bytes:
     return bytes(body)
 
 
-def _graphql_request(fields: Any) -> GraphQLRequest:
+def _graphql_request(fields: Any, engines: Engines) -> GraphQLRequest:
     if isinstance(fields, list):
         raise HttpRefusal(400, "a list of requests (a batch) is not supported; send one JSON object for each request")
     if not isinstance(fields, dict):
         raise HttpRefusal(400, "send one JSON object with `query`, and `variables` and `operationName` as needed")
+    fields = with_text(fields, persisted_queries(engines))
     query, variables, name = fields.get("query"), fields.get("variables"), fields.get("operationName")
     if not isinstance(query, str) or not query:
         raise HttpRefusal(400, "`query` must be a string")

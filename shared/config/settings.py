@@ -1,11 +1,12 @@
 """All settings, read once from the environment. A variable has its field's name in capitals."""
 
 import os
+import re
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from shared.domain.faults import first_fault
 
@@ -13,6 +14,22 @@ Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
+
+_ORIGIN = re.compile(r"https?://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII)
+_DEFAULT_PORTS = re.compile(r"http:.*:80|https:.*:443")
+
+
+def _origins(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the origins in a text, separated by spaces or commas. Raise ValueError for what no browser sends as Origin."""
+    named = tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+    for origin in named:
+        if not _ORIGIN.fullmatch(origin) or _DEFAULT_PORTS.fullmatch(origin):
+            raise ValueError(
+                "must be origins as browsers send them: http:// or https://, the host in lower case, a port only if it"
+                " is not the usual one, no slash at the end, for example https://shop.example.com or"
+                f" http://localhost:3000; name each one, without * and null; got {origin!r:.100}"
+            )
+    return named
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,8 @@ class Settings:
     sign_in_required: bool = False  # always in the cloud; elsewhere, when false, an anonymous client may do everything
     firebase_api_key: str = ""  # with which the console signs in; not a secret; empty: it offers no sign-in by Firebase
     admin_email: str = ""  # the user of the Google account with this verified address is an admin
+    # The origins, separated by spaces, of web pages that may call the graphql function, besides its own pages
+    allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_origins)] = ()
     callers: str = ""  # the service accounts, separated by spaces, that may call the function in the cloud
     audience: str = ""  # the function's own URL, which its callers' tokens must be for
 
@@ -78,6 +97,7 @@ class Settings:
 
     # Limits of a GraphQL document as it is written; the API's README says what happens beyond each limit
     max_body_bytes: Positive = 1_000_000  # of one request
+    max_persisted_characters: NotNegative = 1_000_000  # of all documents that are kept for clients that send their hash
     max_query_characters: Positive = 50_000  # of one document, as the next three
     max_query_tokens: Positive = 4_000
     max_query_fields: Positive = 500

@@ -59,8 +59,9 @@ def handled() -> Context | None:
 
 def handled_order() -> str | None:
     """Return the id of the order that the request being handled is about."""
-    aggregate, _, order_id = str(_annotations.get({}).get("subject") or "").partition("-")
-    return order_id if aggregate == "order" else None
+    annotated = _annotations.get({})
+    aggregate, _, order_id = str(annotated.get("subject") or "").partition("-")
+    return annotated.get("order") or (order_id if aggregate == "order" else None)
 
 
 def fresh(actor: str = "system") -> Context:

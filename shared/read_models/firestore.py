@@ -1,8 +1,10 @@
 """The query database on Firestore, or on its emulator with FIRESTORE_EMULATOR_HOST set."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import copy_context
 from typing import Any
 
 from google.api_core import exceptions as errors
@@ -21,6 +23,8 @@ from shared.resilience.calls import RECONNECT, Breaker, OutOfTime, time_left
 _CALL_SECONDS = 10.0
 _RETRY_SECONDS = 2.0  # how long the client library repeats a call that fails with a transient error
 _ATTEMPTS = 9
+_WRITERS, _BATCH = 4, 25  # commits at a time, and documents created in each
+_COUNTING_BATCH = 100  # documents created in one commit, each with up to two counters; Firestore takes 500 writes
 _DOWN = (errors.ServiceUnavailable, errors.RetryError, errors.ResourceExhausted, errors.InternalServerError)
 _CONFLICT = (errors.AlreadyExists, errors.FailedPrecondition, errors.NotFound, errors.Aborted)
 
@@ -93,6 +97,35 @@ class FirestoreReadModels:
                 return
             clock.sleep(clock.uniform(0, 0.01 * 2**attempt))
         raise Unavailable(f"too many processes write {collection}/{key} at the same moment; try again")
+
+    def create(self, collection: str, changes: Mapping[str, Change]) -> int:
+        """Commit several batches at a time, unless they add to the same counters: Firestore would abort some."""
+        items, counting = list(changes.items()), any(made.increments for made in changes.values())
+        size = _COUNTING_BATCH if counting else _BATCH
+        batches = [dict(items[begin : begin + size]) for begin in range(0, len(items), size)]
+        with clock.executor(1 if counting else _WRITERS, "creating") as threads:
+            made = [threads.submit(copy_context().run, self._create, collection, batch) for batch in batches]
+            return sum(one.result() for one in made)
+
+    def _create(self, collection: str, changes: Mapping[str, Change]) -> int:
+        """Create all in one commit, so that counters stay right. When a document exists, try with half of them."""
+        batch, counters = self._client.batch(), Counter[tuple[str, str, str]]()
+        for key, made in changes.items():
+            batch.create(self._client.collection(collection).document(key), made.fields)
+            counters.update({(one.collection, one.key, one.field): one.amount for one in made.increments})
+        for (owners, key, field), amount in counters.items():
+            owner = self._client.collection(owners).document(key)
+            batch.set(owner, {field: firestore.Increment(amount)}, merge=True)
+        with _one_call(self._breaker) as bounds:
+            try:
+                batch.commit(**bounds)
+            except _CONFLICT:
+                pass
+            else:
+                return len(changes)
+        keys, half = list(changes), len(changes) // 2
+        parts = (keys[:half], keys[half:]) if half else ()
+        return sum(self._create(collection, {key: changes[key] for key in part}) for part in parts)
 
     def delete(self, collection: str, limit: int) -> int:
         with _one_call(self._breaker) as bounds:

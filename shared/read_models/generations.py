@@ -176,6 +176,9 @@ class EveryGeneration:
         if errors:
             raise next(iter(errors.values()))
 
+    def create(self, collection: str, changes: Mapping[str, Change]) -> int:
+        return self.models.create(collection, changes)
+
     def delete(self, collection: str, limit: int) -> int:
         return self.models.delete(collection, limit)
 
@@ -193,12 +196,16 @@ def _within(generation: int, change: MakeChange) -> MakeChange:
     """Return the same change with its increments in the same generation."""
 
     def changed(stored: Fields | None) -> Change | None:
-        if (made := change(stored)) is None:
-            return None
-        increments = [replace(one, collection=stored_in(one.collection, generation)) for one in made.increments]
-        return replace(made, increments=increments)
+        made = change(stored)
+        return None if made is None else in_generation(made, generation)
 
     return changed
+
+
+def in_generation(made: Change, generation: int) -> Change:
+    """Return the change with its increments in this generation."""
+    increments = [replace(one, collection=stored_in(one.collection, generation)) for one in made.increments]
+    return replace(made, increments=increments)
 
 
 class LiveGeneration:

@@ -8,7 +8,7 @@ from threading import RLock
 from typing import Any
 
 from shared.postgres.slices import Slice
-from shared.read_models.protocol import Extent, Fields, Find, MakeChange, Where
+from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange, Where
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -37,6 +37,13 @@ class MemoryReadModels:
             for increment in made.increments:
                 owner = self._document(increment.collection, increment.key)
                 owner[increment.field] = owner.get(increment.field, 0) + increment.amount
+
+    def create(self, collection: str, changes: Mapping[str, Change]) -> int:
+        with self._lock:
+            new = changes.keys() - self._collections.get(collection, {}).keys()
+            for key in new:
+                self.update(collection, key, lambda _, key=key: changes[key])  # type: ignore[misc]
+            return len(new)
 
     def delete(self, collection: str, limit: int) -> int:
         with self._lock:

@@ -52,14 +52,15 @@ def project(models: ReadModels, projection: Projection[Any], announced: EventRec
             return None
         events = [event] if at == version - 1 else [one.event for one in store.read_stream(stream, at, _PAGE)]
         is_behind |= events[-1].version < version
-        return _change(projection, stored or {}, events)
+        return change_of(projection, stored or {}, events)
 
     while is_behind:  # page by page, so that a long history need not fit into memory
         is_behind = False
         models.update(projection.collection.name, key, change)
 
 
-def _change(projection: Projection[Any], stored: Fields, events: Sequence[EventRecord]) -> Change:
+def change_of(projection: Projection[Any], stored: Fields, events: Sequence[EventRecord]) -> Change:
+    """Return the change that these next events make of the stored document, {} for none."""
     collection = projection.collection
     documents = adapter(collection.document)
     exists = "version" in stored  # otherwise it holds only counters

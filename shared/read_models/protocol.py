@@ -39,6 +39,12 @@ class ReadModels(Protocol):
         `change` is called again when another process has written the document meanwhile.
         """
 
+    def create(self, collection: str, changes: Mapping[str, Change]) -> int:
+        """Create documents, by key, each with its increments; return how many did not exist before.
+
+        A document that exists stays as it is, and its increments are left out.
+        """
+
     def delete(self, collection: str, limit: int) -> int:
         """Delete at most `limit` documents, in any order; return how many were deleted."""
 

@@ -2,29 +2,33 @@
 
 The rebuild is bounded by a place in the log, taken when every process writes both generations: later
 events reach the new generation by delivery. A pass checks all streams up to there, page by page, and
-goes on from its last page after an interruption. Where the new generation's document lacks events, the
+goes on from its last page after an interruption. In the first pass, the projection gets messages to fill
+the new generation with many streams at a time. In later passes, where a document lacks events, the
 stream's last event is announced again, to this projection only; the version rule then reads all missing
 events. A complete document stays complete, so once few streams are incomplete, the next pass checks only
 these. A pass that finds no incomplete document, and all the events that had been counted, switches the
 generations. Time only sets the pace: the clocks of two processes may differ.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Strict
 
 from shared.config.manifest import subscription_of
+from shared.domain.aggregate import topic_of
 from shared.domain.commands import wire_command
 from shared.domain.errors import Invalid, Unavailable
 from shared.domain.values import Token
 from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import Checkpoint, EventLog, EventRecord, EventStore
-from shared.messaging.envelope import ForSubscription
+from shared.messaging.envelope import ForSubscription, Message
 from shared.messaging.outbox import Publisher
+from shared.observability.context import current
 from shared.read_models import generations
 from shared.read_models.documents import sources_of
+from shared.read_models.fill import EVENTS, FILL, STREAMS
 from shared.read_models.generations import FAILURES, Generations, IncompleteStream, Pace, stored_in
 from shared.read_models.project import not_yet_in
 from shared.read_models.protocol import Queries, ReadModels
@@ -51,6 +55,19 @@ class RebuildProjection:
     def __post_init__(self) -> None:
         if (self.action == "SWITCH") != (self.to is not None) or (self.force and self.action != "SWITCH"):
             raise Invalid("SWITCH needs the field to and can have force; no other action takes them", ("to",))
+
+
+def _pages(last: Sequence[EventRecord]) -> Iterator[Sequence[EventRecord]]:
+    """Divide streams, given by their last events, into messages for one topic each, of bounded size."""
+    page: list[EventRecord] = []
+    for event in sorted(last, key=lambda event: topic_of(event.stream)):
+        events = sum(one.version for one in page) + event.version
+        if page and (len(page) == STREAMS or events > EVENTS or topic_of(page[0].stream) != topic_of(event.stream)):
+            yield page
+            page = []
+        page.append(event)
+    if page:
+        yield page
 
 
 @dataclass(frozen=True)
@@ -104,7 +121,7 @@ class Rebuild:
         streams, places = self._next_page(now)
         last = [seen.event for seen in self.log.last_of(streams, until)]
         missing = awaited(self._missing(begun, last), _QUERY_SECONDS)
-        messages = [self._announcement(event) for event, _ in missing]
+        messages = self._messages(now, [event for event, _ in missing])
         if messages and len(self.publisher.publish(messages)) < len(messages):
             raise Unavailable("some announcements were not accepted; the page is repeated at the next run")
         behind = begun.behind + len(missing)
@@ -143,8 +160,21 @@ class Rebuild:
             missing += [(event, failures.get(event.stream.partition("-")[2], {}).get("error")) for event in late]
         return missing
 
-    def _announcement(self, event: EventRecord) -> ForSubscription:
-        message = announcement(event)
+    def _messages(self, now: Generations, last: Sequence[EventRecord]) -> list[ForSubscription]:
+        """Return the messages that complete the documents of these last events.
+
+        In the first pass most documents are missing: one message is for many streams. Later each stream
+        has its own, so that a failure is noted with it.
+        """
+        short = [event for event in last if event.version <= EVENTS] if not now.passes else []
+        messages = [self._filling(now, page) for page in _pages(short)]
+        return messages + [self._to_projection(announcement(event)) for event in last if event not in short]
+
+    def _filling(self, now: Generations, page: Sequence[EventRecord]) -> ForSubscription:
+        data = {"generation": now.other, "streams": [event.stream for event in page]}
+        return self._to_projection(Message(topic_of(page[0].stream), FILL, self.read_model, data, current()))
+
+    def _to_projection(self, message: Message) -> ForSubscription:
         subscription = subscription_of(f"project_{self.read_model}", message.topic)
         return ForSubscription(subscription, message.id, message.topic, message.body(), message.attributes())
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from io import BytesIO
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import flask
 import functions_framework
 import structlog
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from shared.auth.identity import refuse_emulator_in_the_cloud, require_caller
 from shared.domain.errors import Forbidden, Invalid, ShopError, Unavailable
@@ -79,6 +80,8 @@ def http_function(handle: HttpFunction, metrics: Callable[[], ResponseReturnValu
             case _:
                 with access_line(handle.__name__, request.method, request.path):
                     response = _answered(_for_callers, handle, request)
+                    if _has_left(request):
+                        response = flask.Response(status=499)  # nginx's code
                     annotate(status=response.status_code)
                     return response
 
@@ -94,6 +97,16 @@ def _for_callers(handle: HttpFunction, request: flask.Request) -> ResponseReturn
     settings = engines().settings
     require_caller(request.headers.get("Authorization", ""), settings.callers, settings.audience)
     return handle(request)
+
+
+def _has_left(request: flask.Request) -> bool:
+    """Return whether the caller closed the connection while sending the body, of which the framework reads the rest."""
+    try:
+        request.get_data()
+    except ClientDisconnected:
+        request.stream = BytesIO()
+        return True
+    return False
 
 
 def _answered(handle: Callable[..., ResponseReturnValue], *arguments: Any) -> flask.Response:
@@ -153,13 +166,15 @@ def health_reply(report: Report) -> Reply:
 
 
 def body_of(request: flask.Request, limit: int) -> bytes:
-    """Return the request's body. Raises Invalid when it is larger than `limit` bytes."""
+    """Return the request's body. Raises Invalid when it is larger than `limit` bytes, or when it ends too early."""
     request.max_content_length = limit
     try:
         return request.get_data()
     except RequestEntityTooLarge:
         request.max_content_length = None  # so that the rest is read before the answer, or the client sees a reset
         raise Invalid(f"the body is too large; send at most {limit} bytes") from None
+    except ClientDisconnected:
+        raise Invalid("the caller closed the connection before it had sent the whole body") from None
 
 
 def header(request: flask.Request, name: str, default: str, longest: int = 200) -> str:

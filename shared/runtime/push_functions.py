@@ -22,6 +22,7 @@ from shared.messaging.envelope import SUBJECT, Message, Push, command_from, deco
 from shared.monitoring.recorder import watched
 from shared.observability.context import SpanKind, annotate, caused_by, fresh, handling
 from shared.read_models.documents import Collection, sources_of
+from shared.read_models.fill import FILL, fill
 from shared.read_models.project import Projection, project
 from shared.resilience import clock
 from shared.resilience.calls import BreakerOpen, deadline
@@ -75,6 +76,8 @@ def message_subscriber(handle: Callable[[Message, Engines], None]) -> http.HttpF
             message = decode_message(push)
             context = caused_by(message.context, str(message.id))
             annotate(message=message.type, subject=message.subject, context=context)
+            if isinstance(event := message.data.get("data"), dict) and "order_id" in event:
+                annotate(order=event["order_id"])  # of a product whose stock changed for it
             data = {"messageId": push.message.message_id, "type": message.type}
             with (
                 watched(engines.recorder, "delivery", push.subscription_id, context, data) as watch,
@@ -171,6 +174,9 @@ def projection(
 
         @wraps(apply)
         def update(message: Message, engines: Engines) -> None:
+            if message.type == FILL:
+                fill(engines.read_models, by_aggregate, message, engines.event_store)
+                return
             event = announced(message)
             chosen = by_aggregate.get(event.stream.partition("-")[0])
             if chosen is None:

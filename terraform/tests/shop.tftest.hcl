@@ -169,6 +169,10 @@ run "the_plan_follows_the_manifest" {
     condition     = alltrue([for name, job in google_cloud_scheduler_job.schedule : job.http_target[0].oidc_token[0].service_account_email == join(" ", local.callers[name])])
     error_message = "every schedule calls as the account that its function takes"
   }
+  assert {
+    condition     = { for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name => env.value }["ALLOWED_ORIGINS"] == ""
+    error_message = "no page of another origin may call graphql by default"
+  }
 
   # Whoever uses postgresql is in the network and signs in as itself.
   assert {
@@ -449,5 +453,22 @@ run "a_small_system_fits_a_small_database" {
   assert {
     condition     = { for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name => env.value }["POOL_SIZE"] == "4" && google_cloud_run_v2_service.function["graphql"].scaling[0].min_instance_count == 1
     error_message = "what is said of one function wins"
+  }
+}
+
+run "pages_of_the_web_domains_may_call_graphql" {
+  command = plan
+
+  variables {
+    web_domains = ["shop.example.com", "example.com"]
+  }
+
+  assert {
+    condition     = { for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name => env.value }["ALLOWED_ORIGINS"] == "https://shop.example.com https://example.com"
+    error_message = "each domain is an origin, by HTTPS only"
+  }
+  assert {
+    condition     = [for name, service in google_cloud_run_v2_service.function : name if contains([for env in service.template[0].containers[0].env : env.name], "ALLOWED_ORIGINS")] == ["graphql"]
+    error_message = "only graphql is called by pages"
   }
 }

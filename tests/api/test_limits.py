@@ -13,8 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
 
 from scripts.local.token import emulator_token
-from shared.api.app import Rates
 from shared.api.operation import parse_document
+from shared.api.rates import Rates
 from shared.config import settings as configured
 from shared.config.manifest import ROOT
 from shared.config.settings import Settings
@@ -126,7 +126,7 @@ def test_the_number_of_values_in_variables_is_a_setting(shop: ShopInMemory) -> N
 
 
 def test_every_limit_of_a_query_has_a_test() -> None:
-    others = {"max_body_bytes", "max_search_documents", "max_variable_values"}
+    others = {"max_body_bytes", "max_persisted_characters", "max_search_documents", "max_variable_values"}
     others |= {"max_subscribers", "max_subscribers_anonymous", "max_subscriptions_per_client"}
     assert {one.name for one in fields(Settings) if one.name.startswith("max_")} == others | set(AT_THE_BOUND)
 

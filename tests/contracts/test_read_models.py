@@ -180,3 +180,39 @@ def test_a_collection_may_lie_below_a_document_that_does_not_exist(engine: Engin
 def test_a_document_without_the_sort_field_is_not_found(catalogue: Engine) -> None:
     catalogue.put("e", key="e")
     assert "e" not in catalogue.find()
+
+
+def counting(owner: str, collection: str) -> Change:
+    return Change({"name": "new"}, [Increment(collection, owner, "members", 1)])
+
+
+def test_documents_are_created_together_with_their_counters(engine: Engine) -> None:
+    keys = [f"k{n}" for n in range(250)]
+    engine.put("k7", name="old")
+    engine.put("k200", name="old")
+    owners = f"{engine.collection}-owners"
+    changes = {key: counting(f"o{n % 3}", owners) for n, key in enumerate(keys)}
+    assert engine.models.create(engine.collection, changes) == 248
+    found = engine.get(*keys)
+    assert (len(found), found["k7"], found["k200"], found["k8"]) == (250, *[{"name": "old"}] * 2, {"name": "new"})
+    engine.collection = owners
+    assert sum(fields["members"] for fields in engine.get("o0", "o1", "o2").values()) == 248
+
+
+def test_creating_again_or_nothing_changes_nothing(engine: Engine) -> None:
+    owners = f"{engine.collection}-owners"
+    changes = {key: counting("o", owners) for key in "abc"}
+    assert [engine.models.create(engine.collection, changes) for _ in range(2)] == [3, 0]
+    assert engine.models.create(engine.collection, {}) == 0
+    engine.collection = owners
+    assert engine.get("o") == {"o": {"members": 3}}
+
+
+def test_of_several_that_create_the_same_documents_each_is_created_by_one(engine: Engine) -> None:
+    owners = f"{engine.collection}-owners"
+    changes = {f"k{n}": counting("o", owners) for n in range(40)}
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(lambda _: engine.models.create(engine.collection, changes), range(4)))
+    assert sum(made) == 40
+    engine.collection = owners
+    assert engine.get("o") == {"o": {"members": 40}}

@@ -1,5 +1,6 @@
-"""The environment is made once, even when the first two starts happen at the same time."""
+"""The environment is made once, even when the first two starts happen at the same time; settings are checked first."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -22,3 +23,21 @@ def test_of_two_first_starts_one_makes_the_environment(tmp_path: Path) -> None:
     assert [start.returncode for start in starts] == [0, 0], outputs
     assert [out.strip() for out, _ in outputs] == [str(tmp_path / ".venv" / "bin" / "python")] * 2
     assert sum("Making a virtual environment" in errors for _, errors in outputs) == 1
+
+
+START = """
+import sys
+from pathlib import Path
+from scripts.local.ports import Ports
+from scripts.local.shop import Shop
+Shop(Ports(), Path(sys.argv[1]), print, memory=True).start()
+"""
+
+
+def test_a_malformed_setting_stops_the_start_and_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", START, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ALLOWED_ORIGINS": "https://shop.example.com/"}
+    start = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert start.returncode == 1
+    assert "CannotStart: The shop does not start: the environment variable ALLOWED_ORIGINS must be" in start.stderr
+    assert "got 'https://shop.example.com/'" in start.stderr

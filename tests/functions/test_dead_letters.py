@@ -23,7 +23,7 @@ from shared.messaging.envelope import ONLY_FOR, command_message
 from shared.messaging.outbox import Publisher
 from shared.observability.context import fresh
 from shared.read_models.protocol import ReadModels
-from shared.resilience.calls import Breakers
+from shared.resilience.calls import Breaker, Breakers
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.definition import Retries
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
@@ -485,12 +485,17 @@ def order_of(shop: ShopInMemory, order_id: str) -> Json:
     return found
 
 
+def opened(shop: ShopInMemory, dependency: str) -> Breaker:
+    """Open a dependency's circuit breaker for an hour and return it."""
+    shop.engines.breakers = Breakers(1, 3600)
+    with pytest.raises(Unavailable), shop.engines.breakers[dependency].guard():
+        raise Unavailable("down")
+    return shop.engines.breakers[dependency]
+
+
 def test_waiting_for_an_open_breaker_uses_up_no_attempt(shop: ShopInMemory) -> None:
     """However often the message comes back while the provider is away, no dead letter is left behind."""
-    breaker = shop.engines.breakers["the payment provider"]
-    for _ in range(shop.engines.settings.breaker_fail_max):
-        with pytest.raises(Unavailable), breaker.guard():
-            raise Unavailable("down")
+    breaker = opened(shop, "the payment provider")
     order_id = shop.new_order(shop.new_product())
     shop.settle()
     for _ in range(15):  # more than a message has attempts
@@ -533,10 +538,7 @@ def retries_by_function(shop: ShopInMemory) -> list[Json]:
 
 
 def test_a_message_that_cannot_be_put_back_is_delivered_again(shop: ShopInMemory) -> None:
-    breaker = shop.engines.breakers["the payment provider"]
-    for _ in range(shop.engines.settings.breaker_fail_max):
-        with pytest.raises(Unavailable), breaker.guard():
-            raise Unavailable("down")
+    opened(shop, "the payment provider")
     shop.engines.sagas = with_methods(shop.engines.sagas, postpone=raising(Unavailable("the saga store is away")))
     shop.new_order(shop.new_product())
     shop.settle()

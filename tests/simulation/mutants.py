@@ -120,7 +120,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a provider that does not answer has declined",
         "shared/gateways/providers.py",
-        '                raise TimedOut(f"{name} did not answer in time; it may have happened") from error',
+        '                raise TimedOut(f"no answer from {name} in time; it may have happened") from error',
         '                return _Answer("refused", "", str(error))',
     ),
     Mutant(
@@ -182,8 +182,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "no sweep",
         "functions/operations/sweep_sagas/main.py",
-        "return engines.order_saga.sweep(clock.now())",
-        "return 0",
+        "    fired = engines.order_saga.sweep(clock.now())",
+        "    fired = 0",
     ),
     Mutant(
         "the saga's version is not compared",
@@ -230,8 +230,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "an error of a handler is acknowledged",
         "shared/runtime/push_functions.py",
-        'noting.cancel()\n            _log.warning("could not note why a delivery failed", failure=failure, reason=repr(reason))\n        raise',
-        'noting.cancel()\n            _log.warning("could not note why a delivery failed", failure=failure, reason=repr(reason))',
+        "        if not waits:\n            raise\n",
+        "",
     ),
     Mutant(
         "an append publishes before it commits",
