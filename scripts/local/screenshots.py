@@ -39,7 +39,7 @@ def main(address: str) -> int:
         "read-models": "/read-models",
         "topology": "/topology",
         "commands-and-queries": "/executions",
-        "fault-lab": "/lab",
+        "fault-lab": f"/lab?order={order_id}",
         "audit": "/audit",
     }
     FOLDER.mkdir(exist_ok=True)

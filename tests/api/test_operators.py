@@ -79,4 +79,4 @@ def test_the_history_has_an_entry_for_each_minute(shop: ShopInMemory) -> None:
 @pytest.mark.parametrize("minutes", [-1, 1441])
 def test_the_history_has_an_end(shop: ShopInMemory, minutes: int) -> None:
     answer = shop.graphql(f"{{ dashboardHistory(minutes: {minutes}) {{ at }} }}")
-    assert answer["errors"][0]["message"] == f"minutes must be between 0 and 1440; got {minutes}"
+    assert answer["errors"][0]["message"] == f"minutes must be between 0 and 1,440; got {minutes}"

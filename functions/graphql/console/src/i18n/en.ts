@@ -182,7 +182,7 @@ export const en = {
   "category.delete": "Delete",
   "category.delete.what": "Deletes {name}. It must contain neither products nor categories.",
   "categories.none": "There are no categories.",
-  "shop.note": "Order as a customer would. Whoever is signed in as a writer sees the own orders here.",
+  "shop.note": "Order as a customer would. Sign in as a writer to see your own orders here.",
   "shop.mine": "My orders",
   "shop.available": "{n} available",
   "shop.soldOut": "sold out",
@@ -353,4 +353,5 @@ export const en = {
   "lab.make.DOWN": "Take it down",
   "lab.make.DOWN.what":
     "Until it is repaired, every call ends with an error: orders wait, and the circuit breaker opens.",
+  "shop.noneYet": "You have not ordered yet.",
 } as const;

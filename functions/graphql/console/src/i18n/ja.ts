@@ -350,4 +350,5 @@ export const ja: Record<keyof typeof en, string> = {
   "lab.make.REFUSES.what": "修理するまで、新しい注文をすべて拒否します。",
   "lab.make.DOWN": "停止させる",
   "lab.make.DOWN.what": "修理するまで、すべての呼び出しがエラーになります。注文は待ち、遮断器が開きます。",
+  "shop.noneYet": "まだ注文がありません。",
 };

@@ -68,7 +68,7 @@ const Messages = () => {
   const [url, change] = useUrl();
   const topic = url.get("topic");
   const topics = useAsk(TOPICS, {}, { every: 5_000 });
-  const isDead = topic?.endsWith("dead-letter") ?? false;
+  const isDead = topic?.endsWith(".dead") ?? false;
   const asked = useAsk(MESSAGES, { topic }, { pause: isDead });
   const [news, setNews] = useState<{ topic: string | null; messages: Message[] }>({ topic, messages: [] });
   const live = useLive(

@@ -141,7 +141,7 @@ const Mine = () => {
       <Answer
         asked={asked}
         isEmpty={({ viewer }) => viewer?.orders?.edges.length === 0}
-        empty={<p>{t("orders.none")}</p>}
+        empty={<p>{t("shop.noneYet")}</p>}
       >
         {({ viewer }) => (
           <Table
