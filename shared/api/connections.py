@@ -8,7 +8,7 @@ import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -27,8 +27,8 @@ T = TypeVar("T")
 _COUNTED_PER_FIELD = 100  # entries that a count passes over, in the database alone, cost as much as a field
 _MAX_CURSOR = 4_000  # characters
 
-AT = AwareDatetime
-NUMBER = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+AT = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
+NUMBER = Annotated[int, Field(ge=0, lt=2**63)]
 TEXT = Annotated[str, AfterValidator(lambda text: text.encode().decode())]  # refuses half a surrogate pair
 DOCUMENT_ID = Annotated[UUID, AfterValidator(str)]
 """The types of the parts of keys, besides UUID."""

@@ -37,6 +37,11 @@ def steps_of(saga: Saga, listed: ListedSaga) -> Sequence[SagaStep]:
     return [_step(step, index, listed) for index, step in enumerate(saga.steps)]
 
 
+def name_of(saga: Saga, index: int) -> str | None:
+    """Return the name of a step; None for END."""
+    return to_snake(_name(saga.steps[index].send)) if index >= 0 else None
+
+
 def _step(step: Step, index: int, listed: ListedSaga) -> SagaStep:
     progress, forgotten = listed.saga.progress, not listed.history
     sent, undoing = _times(listed, step.send), _times(listed, step.undo)

@@ -76,6 +76,14 @@ QUERIES = {
     "searches": fifty('searchProducts(searchTerm: "Te{n}") { id }'),
     "searches that find": fifty('searchProducts(searchTerm: "leaves", limit: 1000) { id }'),
     "lists": fifty("products(limit: 900) { id }"),
+    "pages": fifty("productsConnection(first: 90{n}) { edges { node { id } } }"),
+    "pages by name": fifty(
+        "productsConnection(last: 90{n}, sortBy: NAME) { edges { cursor } pageInfo { hasNextPage } }"
+    ),
+    "counts": fifty("productsConnection(first: {n}) { totalCount }"),
+    "counts of events": fifty('eventsConnection(first: {n}, filter: { aggregateId: "{id}" }) { totalCount }'),
+    "pages of events": fifty('eventsConnection(last: 90{n}, filter: { recordedAfter: "{at}" }) { edges { cursor } }'),
+    "links of pages": "{ productsConnection(first: 1000) { edges { node { category { parent { children { id } } } } } } }",
     "far offsets": fifty("products(limit: 1, offset: 9{n}) { id }"),
     "events": fifty("events(limit: 900, afterId: {n}) { id }"),
     "recent events": fifty("recentEvents(limit: 900) { eventData }"),

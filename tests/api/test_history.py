@@ -68,8 +68,8 @@ def test_the_log_is_read_page_by_page(shop: ShopInMemory, order: str) -> None:
         ('aggregateType: "Product"', lambda e: e.stream.startswith("product-")),
         ('eventType: "StockReserved"', lambda e: e.type == "StockReserved"),
         ('eventType: "PaymentFailed", aggregateType: "order"', lambda e: e.type == "PaymentFailed"),
-        ('eventType: "PaymentFailed", aggregateType: "product"', lambda _: False),
-        ('eventType: "Nothing"', lambda _: False),
+        ('eventType: "paymentfailed"', lambda e: e.type == "PaymentFailed"),
+        ('eventType: "CategoryDeleted"', lambda _: False),
     ],
 )
 def test_events_are_found_by_kind(shop: ShopInMemory, order: str, arguments: str, wanted: Any) -> None:
@@ -98,6 +98,8 @@ def test_recent_events_come_newest_first(shop: ShopInMemory, order: str) -> None
         ("limit: 1001", ["limit"]),
         ("limit: -1", ["limit"]),
         ('aggregateType: "user"', ["aggregateType"]),
+        ('eventType: "Nothing"', ["eventType"]),
+        ('eventType: "PaymentFailed", aggregateType: "product"', ["eventType"]),
         ('aggregateId: "1"', ["aggregateId"]),
     ],
 )

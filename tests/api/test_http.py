@@ -617,7 +617,7 @@ UNREADABLE: list[tuple[str, Json, list[str | int]]] = [
     (ORDER, order_of({}, {"quantity": 2**31}), ["input", "items", 1, "quantity"]),
     (ORDER, order_of({"quantity": 1.5}), ["input", "items", 0, "quantity"]),
     (ORDER, order_of({"unitPrice": "NaN"}), ["input", "items", 0, "unitPrice"]),
-    (ORDER, order_of({"surprise": "has invalid value at .else: "}), ["input", "items", 0]),
+    (ORDER, order_of({"surprise": "has invalid value at .else: "}), ["input", "items", 0, "surprise"]),
     (CATEGORY, {"input": {"name": 5}}, ["input", "name"]),
     (CHANGE_PRICE, {"id": NOBODY, "price": "Infinity"}, ["price"]),
 ]

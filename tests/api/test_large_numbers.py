@@ -92,7 +92,7 @@ def test_larger_numbers_are_strings() -> None:
     assert schema().type_map["Long"].description
 
 
-@pytest.mark.parametrize("value", [True, 1.0, "1", "", None, 2**53, -(2**53), 10**100])
+@pytest.mark.parametrize("value", [True, 1.5, "1", "", 2**53, -(2**53), 10**100])
 def test_what_is_no_whole_number_of_53_bits_is_refused(value: Any) -> None:
     with pytest.raises(GraphQLError, match="whole number"):
         int_in(value)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import httpx
 import pytest
 from graphql import get_introspection_query
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from starlette.applications import Starlette
 
 from scripts.local.token import emulator_token
@@ -17,7 +17,7 @@ from shared.api.operation import parse_document
 from shared.api.rates import Rates
 from shared.config import settings as configured
 from shared.config.manifest import ROOT
-from shared.config.settings import Settings
+from shared.config.settings import MalformedSetting, Settings
 from tests.shop_in_memory import Json, ShopInMemory, app
 
 QUERY = "{ categories { id } }"
@@ -99,6 +99,44 @@ def test_a_limit_costs_the_same_as_literal_variable_and_default(shop: ShopInMemo
     last = "$m" if "$m" in declared else "$n"
     query = f"query ({declared}) {{ categories(limit: $n) {{ products(limit: {last}) {{ id }} }} }}"
     assert "cost is 1001001" in problem(shop.graphql(query, given))
+
+
+@pytest.mark.parametrize(
+    ("query", "cost"),
+    [
+        ("{ categoriesConnection(first: 7) { edges { cursor node { id } } } }", 1 + 1 + 7 * 3),
+        ("{ categoriesConnection(last: 7) { edges { cursor } } }", 1 + 1 + 7),
+        ("{ categoriesConnection { edges { cursor } } }", 1 + 1 + 20),
+        (
+            "{ categoriesConnection(first: 7) { totalCount pageInfo { endCursor } edges { cursor } } }",
+            1 + 1 + 2 + 1 + 7,
+        ),
+        (
+            "{ categoriesConnection(first: 7) { ...f } } fragment f on CategoryConnection { edges { cursor } }",
+            1 + 1 + 7,
+        ),
+        ("{ viewer { orders(first: 7) { edges { cursor } } } }", 1 + 1 + 1 + 7),
+        ("query ($n: Int = 7) { categoriesConnection(first: $n) { edges { cursor } } }", 1 + 1 + 7),
+        (
+            "{ categoriesConnection(first: 2) { edges { node { children(limit: 3) { id } } } } }",
+            1 + 1 + 2 * (1 + 1 + 3),
+        ),
+    ],
+)
+def test_a_connection_costs_its_edges(shop: ShopInMemory, query: str, cost: int) -> None:
+    limited(shop, max_query_cost=cost - 1)
+    assert f"cost is {cost}; at most {cost - 1}" in problem(shop.graphql(query))
+    assert "data" in limited(shop, max_query_cost=cost).graphql(query)
+
+
+def test_a_count_costs_what_the_database_counts(shop: ShopInMemory) -> None:
+    for _ in range(3):
+        shop.new_category()
+    shop.settle()
+    query = "{ categoriesConnection(first: 0) { totalCount } }"
+    read = 2 + 10  # one category more than asked for is read, to know whether there is another page
+    assert limited(shop, max_query_cost=read).ask(query)["categoriesConnection"]["totalCount"] == 3
+    assert "cost has reached" in problem(limited(shop, max_query_cost=read - 1).graphql(query))
 
 
 def test_documents_that_are_read_but_not_returned_cost_too(shop: ShopInMemory) -> None:
@@ -210,7 +248,7 @@ def test_a_query_is_cached_for_the_settings_it_was_validated_with() -> None:
 )
 def test_an_invalid_setting_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name.upper(), value)
-    with pytest.raises(ValidationError, match=name):
+    with pytest.raises(MalformedSetting, match=name.upper()):
         configured.settings.__wrapped__()
 
 

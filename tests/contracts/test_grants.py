@@ -14,7 +14,7 @@ import flask
 import psycopg
 import pytest
 import structlog
-from graphql import GraphQLField, get_named_type, get_nullable_type, is_leaf_type, is_object_type
+from graphql import GraphQLField, get_named_type, get_nullable_type, is_interface_type, is_leaf_type, is_object_type
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 from uuid_utils.compat import uuid7
@@ -328,6 +328,8 @@ def selection(kind: Any, depth: int = 2) -> str:
     named = get_named_type(kind)
     if is_leaf_type(named):
         return ""
+    if is_interface_type(named):
+        return "{ id }"
     assert is_object_type(named)
     parts = [
         f"{name} {selection(field.type, depth - 1)}"

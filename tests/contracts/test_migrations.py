@@ -410,3 +410,23 @@ CATALOGUE: dict[str, Any] = {
 def _event(stream: str, version: int = 1) -> EventRecord:
     context = Context("correlation", "causation")
     return EventRecord(uuid7(), stream, version, "Happened", 1, {}, context, datetime.now(UTC))
+
+
+def test_names_of_siblings_lose_what_shows_nothing_unless_they_would_be_equal(empty_database: str) -> None:
+    """The keys by which siblings are compared, as the release before 0012 made them."""
+    migrate(empty_database, EVENT_STORE)
+    old = {
+        "a": "te\u200ba",
+        "b": "\ufeffcoffee ",
+        "c": "ju\u00adice",
+        "d": "juice",
+        "e": "\U000e0020milk",
+        "f": "がらす",
+    }
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.cursor().executemany("INSERT INTO placements (stream, name) VALUES (%s, %s)", list(old.items()))
+        connection.execute("INSERT INTO placements (stream, parent, name) VALUES ('g', 'a', 'juice')")
+        connection.execute("DELETE FROM migrations WHERE name LIKE '0012_names%'")
+        assert migrate(empty_database, EVENT_STORE) == ["0012_names_without_invisible_characters.sql"]
+        found: dict[str, str] = dict(connection.execute("SELECT stream, name FROM placements").fetchall())
+    assert found == old | {"a": "tea", "b": "coffee", "e": "milk", "g": "juice"}

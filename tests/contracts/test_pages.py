@@ -140,7 +140,7 @@ def events_of(store: EventStore, log: Any, wanted: Events) -> Store:
         replace(wanted, types=TYPES),
         replace(wanted, types=["Nothing"]),
         *([replace(wanted, types=["Sold"], **period)] if wanted.order != "log" else []),
-        replace(wanted, correlation_id="c1", types=["Made"]),
+        *([replace(wanted, correlation_id="c1", types=["Made"])] if wanted.correlation_id is None else []),
         *([replace(wanted, stream="order-1", **period)] if wanted.stream else []),
     ]
     return Store(add, log.page, log.count, wanted.key, wanted, filters)
@@ -192,9 +192,10 @@ def whole(store: Store, which: Any, descending: bool = False) -> list[Any]:
 
 def paged(store: Store, which: Any, descending: bool, size: int = 2) -> Iterator[Any]:
     after: Key | None = None
+    key = which.key if isinstance(which, Events) else store.key
     while page := store.page(which, Slice(size, descending, after=after)):
         yield from page
-        after = store.key(page[-1])
+        after = key(page[-1])
 
 
 @pytest.mark.parametrize("descending", [False, True])
@@ -360,4 +361,4 @@ def test_a_deep_page_costs_what_the_first_one_costs(
         if node.get("Relation Name") in ("events", "dead_letters", "executions")
     ]
     touched = sum(n["Actual Loops"] * (n["Actual Rows"] + n.get("Rows Removed by Filter", 0)) for n in scanned)
-    assert scanned and touched < 1000, row[0]
+    assert scanned and touched < ROWS / 10, row[0]

@@ -35,6 +35,9 @@ class Engine:
         find = Find(self.collection, order_by, where, **page)
         return [fields["key"] for fields in asyncio.run(self._ask().find(find))]
 
+    def count(self, *where: Where) -> int:
+        return asyncio.run(self._ask().count(self.collection, where))
+
     def extent(self) -> Extent:
         return asyncio.run(self._ask().extent(self.collection))
 
@@ -74,6 +77,66 @@ def test_a_list_goes_on_after_its_last_document(engine: Engine, descending: bool
         assert rest == everything[number : number + 2]
     gone = {"id": "bb", "name": "x"}
     assert engine.find(descending=descending, after=gone) == everything[everything.index("b" if descending else "c") :]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_list_is_read_between_two_documents(engine: Engine, descending: bool) -> None:
+    """The two may be of the same name, and need not exist any more."""
+    for key, name in (("b", "x"), ("a", "x"), ("c", "x"), ("d", "w"), ("e", "y"), ("f", "x")):
+        engine.put(key, id=key, key=key, name=name)
+    first, last = {"id": "a", "name": "x"}, {"id": "f", "name": "x"}
+    ends: dict[str, Any] = {"after": last, "before": first} if descending else {"after": first, "before": last}
+    between = [*"cb"] if descending else [*"bc"]
+    assert engine.find(descending=descending, **ends) == between
+    assert engine.find(descending=descending, **ends, closed=True) == [
+        ends["after"]["id"],
+        *between,
+        ends["before"]["id"],
+    ]
+    assert engine.find(descending=descending, **ends, limit=1) == between[:1]
+    assert engine.find(descending=descending, after=ends["before"], before=ends["after"]) == []
+    gone = {"id": "bb", "name": "x"}
+    assert engine.find(descending=descending, before=gone) == ([*"efc"] if descending else [*"dab"])
+    assert engine.find(descending=descending, before=gone, closed=True) == ([*"efc"] if descending else [*"dab"])
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_pages_are_complete_whatever_changes_meanwhile(engine: Engine, descending: bool) -> None:
+    """Documents that are there all the time come once, in order; their key in the order never changes."""
+    at = datetime(2026, 4, 1, tzinfo=UTC)
+    keys = [f"{number:02}" for number in range(12)]
+    for key in keys:
+        engine.put(key, id=key, key=key, name="x", at=at)
+    read: list[str] = []
+    after: Fields | None = None
+    while page := engine.find("at", after=after, descending=descending, limit=3):
+        read += page
+        after = {"id": page[-1], "at": at}
+        if len(read) < 9:
+            beyond = f"{page[-1]}x"
+            engine.put(beyond, id=beyond, key=beyond, name="new", at=at)
+            engine.put("05", name="changed")
+        if len(read) == 3:
+            engine.models.delete(engine.collection, 1)  # whichever
+    stayed = set(engine.find("at", limit=100)) & set(keys)
+    assert [key for key in read if key in stayed] == sorted(stayed, reverse=descending)
+
+
+def test_pages_by_time_are_exact_to_the_microsecond(engine: Engine) -> None:
+    times = [datetime(2026, 4, 1, 9, 0, 0, microsecond, tzinfo=UTC) for microsecond in (1, 1, 2, 999_999)]
+    for key, at in zip("abcd", times, strict=True):
+        engine.put(key, id=key, key=key, at=at)
+    for number, (key, at) in enumerate(zip("abcd", times, strict=True), 1):
+        assert engine.find("at", after={"id": key, "at": at}) == [*"abcd"][number:]
+        assert engine.find("at", before={"id": key, "at": at}) == [*"abcd"][: number - 1]
+    assert engine.find("at", [Where("at", ">=", times[2]), Where("at", "<", times[3])]) == ["c"]
+
+
+def test_documents_are_counted_in_the_database(catalogue: Engine) -> None:
+    assert catalogue.count() == 4
+    assert catalogue.count(Where("active", "==", True)) == 3
+    assert catalogue.count(Where("active", "==", True), Where("rank", ">=", 2), Where("rank", "<", 3)) == 1
+    assert catalogue.count(Where("name", "==", "nothing")) == catalogue.count(Where("missing", "==", None)) == 0
 
 
 def test_changing_nothing_writes_nothing(engine: Engine) -> None:

@@ -90,9 +90,8 @@ def answers(url: str) -> bool:
 def test_a_shop_that_a_shell_starts_in_the_background_stops_at_ctrl_c(data: Path) -> None:
     """A non-interactive shell ignores SIGINT for what it starts with `&`."""
     port, screen = free_port(8), data.with_suffix(".out")
-    command = (
-        f"{sys.executable} -m scripts.local.dev --memory --no-seed --port={port} --data={data} > {screen} & echo $!"
-    )
+    dev = f"{sys.executable} -m scripts.local.dev --memory --no-seed --port={port} --data={data}"
+    command = f"{dev} > {screen} 2>&1 & echo $!"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     started = subprocess.run(
         ["sh", "-c", command], capture_output=True, text=True, check=True, cwd=ROOT, env=environment

@@ -1,7 +1,10 @@
 """Folders, targets and manifest entries agree."""
 
+import ast
 import importlib.util
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from types import FunctionType
 
 import functions_framework
@@ -99,3 +102,34 @@ def test_the_code_stays_small_enough_to_be_read() -> None:
     assert len(functions) == len(FUNCTIONS)
     assert all(len(file.read_text().splitlines()) <= 50 for file in functions)
     assert [file.name for file in shared if len(file.read_text().splitlines()) > 250] == []
+
+
+def written_twice(files: Iterable[Path]) -> list[str]:
+    """Return the first of six lines of code in a row that are in two places, with both places. Imports do not count.
+
+    pylint's duplicate-code does the same, but would bring seven packages for this one check."""
+    places: dict[str, str] = {}
+    found = []
+    for file in files:
+        text = file.read_text()
+        imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+        skipped = {line for node in imports for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+        lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if n not in skipped]
+        code = [(n, line) for n, line in lines if len(line) > 5 and not line.startswith("#")]
+        for start in range(len(code) - 5):
+            here = f"{file.name}:{code[start][0]}"
+            first = places.setdefault("\n".join(line for _, line in code[start : start + 6]), here)
+            found += [f"{first} and {here}: {code[start][1]}"] if first != here else []
+    return found
+
+
+def test_nothing_is_written_twice() -> None:
+    folders = ("functions", "scripts", "shared")
+    assert written_twice(file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))) == []
+
+
+def test_what_is_written_twice_is_found(tmp_path: Path) -> None:
+    code = "".join(f"value_{n} = compute({n})\n" for n in range(6))
+    for name, text in (("one.py", code), ("two.py", f"import os\n\n{code}")):
+        (tmp_path / name).write_text(text)
+    assert written_twice(sorted(tmp_path.iterdir())) == ["one.py:1 and two.py:3: value_0 = compute(0)"]

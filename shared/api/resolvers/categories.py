@@ -47,7 +47,7 @@ async def categories(
 
 
 async def categories_connection(
-    _: Any, info: Info, sortBy: str | None, filter: Fields | None = None, **page: Any
+    _: Any, info: Info, sortBy: str, filter: Fields | None = None, **page: Any
 ) -> Connection[Fields]:
     wanted = filter or {}
     where = [ACTIVE, *_below(wanted.get("parentId"), "filter", "parentId")]
@@ -55,7 +55,7 @@ async def categories_connection(
         if len(where) > 1:
             raise Invalid("pass parentId or isTopLevel: true, not both", ("filter", "isTopLevel"))
         where.append(Where("parent_id", "==", None))
-    order = ORDERS[sortBy or "CREATED_AT"]
+    order = ORDERS[sortBy]
     return await connect(info, listings.documents(info, "categories", where, order, page), page)
 
 

@@ -57,7 +57,7 @@ async def products(
 
 
 async def products_connection(
-    _: Any, info: Info, sortBy: Text, filter: Fields | None = None, **page: Any
+    _: Any, info: Info, sortBy: str, filter: Fields | None = None, **page: Any
 ) -> Connection[Fields]:
     wanted = filter or {}
     where = [
@@ -65,7 +65,7 @@ async def products_connection(
         *_in_category(wanted.get("categoryId"), "filter", "categoryId"),
         *_priced(wanted.get("minPrice"), wanted.get("maxPrice")),
     ]
-    order = ORDERS[sortBy or "CREATED_AT"]
+    order = ORDERS[sortBy]
     return await connect(info, listings.documents(info, "products", where, order, page), page)
 
 

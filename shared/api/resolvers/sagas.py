@@ -26,7 +26,7 @@ from shared.postgres.slices import Key, Slice
 from shared.read_models.protocol import Fields
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.steps import steps_of
+from shared.sagas.steps import SagaStep, name_of, steps_of
 from shared.sagas.store import ListedSaga, SagaEntry, SagaGroup, Sagas
 
 _PROGRESS = TypeAdapter(Progress)
@@ -109,8 +109,6 @@ def _status(status: Text, *argument: str) -> SagaStatus | SagaGroup | None:
 def _detail(listed: ListedSaga, info: Info) -> Fields:
     stored, history = listed.saga, listed.history
     progress = stored.progress
-    steps = steps_of(ORDER_FULFILMENT, listed)
-    current = steps[progress.step].name if not progress.ended and progress.step >= 0 else None
     return {
         "id": str(stored.progress.saga_id),
         "saga_type": stored.type,
@@ -124,8 +122,8 @@ def _detail(listed: ListedSaga, info: Info) -> Fields:
         "events_handled": [entry.name for _, entry in history if entry.kind == "event"],
         "created_at": listed.created_at,
         "updated_at": listed.updated_at,
-        "steps": [step if is_admin(info) else replace(step, last_error=None) for step in steps],
-        "current_step": current,
+        "listed": listed,
+        "current_step": None if progress.ended else name_of(ORDER_FULFILMENT, progress.step),
         "attempts": 0 if progress.ended else progress.attempts,
         "deadline_at": progress.deadline_at,
         "reason": progress.reason if is_admin(info) else None,
@@ -138,8 +136,14 @@ def _visible(data: Fields, info: Info) -> Fields:
     return data | {"reason": None} if "reason" in data and not is_admin(info) else data
 
 
+def _steps(saga: Fields, info: Info) -> Sequence[SagaStep]:
+    steps = steps_of(ORDER_FULFILMENT, saga["listed"])
+    return steps if is_admin(info) else [replace(step, last_error=None) for step in steps]
+
+
 RESOLVERS: Resolvers = {
     "Query": {"sagas": sagas, "sagasConnection": sagas_connection, "saga": saga},
     "Mutation": {"retrySaga": retry_saga},
     "Subscription": {"sagaUpdates": LiveField(saga_updates, _updated)},
+    "SagaDetail": {"steps": _steps},
 }

@@ -9,7 +9,7 @@ from shared.api.context import Info, Resolvers
 from shared.api.inputs import uuid
 from shared.api.limits import from_stores
 from shared.api.resolvers.common import is_admin
-from shared.api.resolvers.orders import orders_connection
+from shared.api.resolvers.orders import user_orders_connection
 from shared.auth.permissions import Actor, Permission
 from shared.dead_letters.protocol import DeadLetter
 from shared.read_models.protocol import Fields
@@ -24,7 +24,7 @@ async def viewers_orders(
 ) -> Connection[Fields] | None:
     if actor.uid is None:
         return None
-    return await orders_connection(None, info, {"userId": actor.uid, **(filter or {})}, **page)
+    return await user_orders_connection(None, info, actor.uid, filter, **page)
 
 
 async def node(_: Any, info: Info, id: str) -> Fields | DeadLetter | None:

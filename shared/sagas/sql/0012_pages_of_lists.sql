@@ -1,8 +1,5 @@
 -- Lists of sagas, dead letters and executions are read page by page, each page by an index.
 
--- (status, created_at) without the id would sort all sagas of one time; the metrics' count uses this index as well.
-CREATE INDEX sagas_of_status ON sagas (status, created_at, id);
-DROP INDEX sagas_by_status;
 CREATE INDEX sagas_active ON sagas (created_at, id) WHERE status IN ('STARTED', 'COMPENSATING', 'STUCK');
 CREATE INDEX sagas_compensated ON sagas (created_at, id)
     WHERE status = 'FAILED' AND (progress ->> 'compensated')::boolean;

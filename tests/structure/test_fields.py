@@ -1,0 +1,173 @@
+"""A field reaches everything behind it: from command to event, state, document and schema. None is dropped silently.
+
+Each value is replaced by another one of its type. When what follows from it stays the same, the field is dropped: either
+code is missing, or the field belongs in the table below with the reason.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from decimal import Decimal
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+import pytest
+from graphql import GraphQLInputObjectType, GraphQLObjectType
+from pydantic.alias_generators import to_camel, to_snake
+
+from shared.api.schema import resolvers, schema
+from shared.domain import category, commands, order, product
+from shared.domain.aggregate import Lifecycle
+from shared.domain.category import Category
+from shared.domain.order import AGGREGATES, Order, OrderStatus
+from shared.domain.product import Product
+from shared.domain.values import Money, To
+from shared.read_models.documents import ItemDocument, OrderDocument, ProductDocument, document
+
+NOT_IN_STATE = {
+    "StockAdjusted.reason": "only the history shows it",
+    "StockReleased.quantity": "the state knows how many units the order has reserved",
+    "PaymentProcessed.amount": "it is the order's total, which the state has",
+}
+NOT_IN_DOCUMENTS = {
+    "Order.payment_method": "only the payment's step reads it",
+    "Order.shipping_method": "only the shipping's step reads it",
+    "Order.inventory": "steps read it; the status shows it",
+    "Order.payment": "steps read it; the status shows it",
+    "Order.shipping": "steps read it; the status shows it",
+    "Order.cancelled_by_customer": "decides between CANCELLED and FAILED",
+}
+NOT_IN_THE_SCHEMA = {"Order.closing": "shown as sagaCurrentStep"}
+
+
+def sample(kind: Any, n: int, name: str = "") -> Any:
+    """Return a value of a type; another `n` gives another value."""
+    arguments = get_args(kind)
+    match get_origin(kind) or kind:
+        case origin if origin is Annotated:
+            return sample(arguments[0], n, name)
+        case origin if origin in (Union, UnionType):
+            return sample(next(one for one in arguments if one is not NoneType), n, name)
+        case origin if origin is To:
+            return To(sample(arguments[0], n, name))
+        case origin if origin is tuple:
+            return (sample(arguments[0], n, name),)
+        case origin if isinstance(origin, type) and issubclass(origin, Mapping):
+            return {UUID(int=n): n}
+        case origin if origin is UUID:
+            return UUID(int=n)
+        case origin if origin is Money:
+            return Money(Decimal(n))
+        case origin if isinstance(origin, type) and issubclass(origin, Enum):
+            return list(origin)[n]
+        case origin if is_dataclass(origin):
+            return made(origin, n)
+        case origin if origin is str:
+            return ["", "JPY", "USD"][n] if name == "currency" else f"text {n}"
+        case _:
+            return kind(n - 1) if kind is bool else kind(n)
+
+
+def made(kind: Any, n: int = 1) -> Any:
+    hints = get_type_hints(kind, include_extras=True)
+    return kind(**{field.name: sample(hints[field.name], n, field.name) for field in fields(kind)})
+
+
+def variants(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the name of each field, also of the lines of an order, and the value with another one in its place."""
+    hints = get_type_hints(type(value), include_extras=True)
+    for field in fields(value):
+        yield field.name, replace(value, **{field.name: sample(hints[field.name], 2, field.name)})
+        content = getattr(value, field.name)
+        if isinstance(content, tuple):
+            for inner, changed in variants(content[0]):
+                yield f"{field.name}.{inner}", replace(value, **{field.name: (changed,)})
+
+
+def dropped(value: Any, follows: Callable[[Any], Any]) -> set[str]:
+    """Return the fields that change nothing."""
+    expected = follows(value)
+    return {f"{type(value).__name__}.{name}" for name, changed in variants(value) if follows(changed) == expected}
+
+
+def active(kind: Any) -> Any:
+    return replace(made(kind, 1), lifecycle=Lifecycle.ACTIVE)
+
+
+def on_sale(line: commands.OrderLine) -> Product:
+    found: Product = active(Product)
+    return replace(found, product_id=line.product_id, name=line.product_name, price=Money(line.unit_price))
+
+
+STOCKED = replace(active(Product), on_hand=1_000, reserved={}, price=Money(Decimal(500)), name="before")
+DECISIONS: Mapping[type[Any], Callable[[Any], Any]] = {
+    commands.CreateCategory: lambda c: category.create(c, Category(), [active(Category)]),
+    commands.UpdateCategory: lambda c: category.update(  # a category is not its own parent
+        replace(c, category_id=UUID(int=9)), replace(active(Category), category_id=UUID(int=9)), [active(Category)]
+    ),
+    commands.CreateProduct: lambda c: product.create(c, Product(), [active(Category)]),
+    commands.UpdateProduct: lambda c: product.update(c, STOCKED, [active(Category)]),
+    commands.ChangeProductPrice: lambda c: product.change_price(c, STOCKED),
+    commands.AdjustStock: lambda c: product.adjust_stock(c, STOCKED),
+    commands.CreateOrder: lambda c: order.create(c, Order(), [on_sale(line) for line in c.items]),
+    commands.CancelOrder: lambda c: order.cancel(c, replace(made(Order), status=OrderStatus.PENDING, closing=False)),
+}
+
+
+@pytest.mark.parametrize("kind", DECISIONS, ids=lambda kind: kind.__name__)
+def test_every_field_of_a_command_reaches_an_event(kind: type[Any]) -> None:
+    assert dropped(made(kind), DECISIONS[kind]) - {f"{kind.__name__}.category_id"} == set()
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for one in AGGREGATES.values() for kind in one.event_types], ids=lambda kind: kind.__name__
+)
+def test_every_field_of_an_event_reaches_the_state(kind: Any) -> None:
+    aggregate = next(one for one in AGGREGATES.values() if kind in one.event_types)
+    before = replace(made(type(aggregate.initial)), **({"closing": False} if aggregate.name == "order" else {}))
+    lost = dropped(made(kind), lambda event: aggregate.evolve(before, event))
+    own_id = f"{kind.__name__}.{aggregate.name}_id"
+    assert lost - {own_id} == {name for name in NOT_IN_STATE if name.startswith(f"{kind.__name__}.")}
+
+
+@pytest.mark.parametrize("kind", [Category, Product, Order], ids=lambda kind: kind.__name__)
+def test_every_field_of_a_state_reaches_its_document(kind: Any) -> None:
+    assert dropped(made(kind), document) == {name for name in NOT_IN_DOCUMENTS if name.startswith(f"{kind.__name__}.")}
+
+
+DOCUMENTS = {"Product": ProductDocument, "Order": OrderDocument, "OrderItem": ItemDocument}
+
+
+@pytest.mark.parametrize("name", ["Category", "Product", "Order", "OrderItem"])
+def test_every_field_of_a_document_is_in_the_schema(name: str) -> None:
+    shown = schema().type_map[name]
+    assert isinstance(shown, GraphQLObjectType)
+    kind = DOCUMENTS.get(name) or type(document(made(Category)))
+    known = {to_snake(field) for field in shown.fields}
+    missing = {f"{name}.{field.name}" for field in fields(kind) if field.name not in known}
+    assert missing == {field for field in NOT_IN_THE_SCHEMA if field.startswith(f"{name}.")}
+    # And the other way round: what is neither in the document nor resolved would fail in every query.
+    resolved = resolvers().get(name, {})
+    kept = {field.name for field in fields(kind)} | {"created_at", "updated_at"}
+    assert [field for field in shown.fields if to_snake(field) not in kept and field not in resolved] == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        commands.CreateCategory,
+        commands.UpdateCategory,
+        commands.CreateProduct,
+        commands.UpdateProduct,
+        commands.CreateOrder,
+        commands.OrderLine,
+    ],
+    ids=lambda kind: kind.__name__,
+)
+def test_the_fields_of_an_input_are_those_of_its_command(kind: type[Any]) -> None:
+    name = "OrderItemInput" if kind is commands.OrderLine else f"{kind.__name__}Input"
+    given = schema().type_map[name]
+    assert isinstance(given, GraphQLInputObjectType)
+    own_id = to_camel(f"{kind.__name__.removeprefix('Create').removeprefix('Update').lower()}_id")
+    assert set(given.fields) == {to_camel(field.name) for field in fields(kind)} - {own_id}
