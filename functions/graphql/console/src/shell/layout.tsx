@@ -77,7 +77,7 @@ export const Layout = ({ children }: { children: ReactNode }) => {
         <span className={`environment ${session.where.environment.toLowerCase()}`} title={t("app.environment")}>
           {session.where.environment}
         </span>
-        <button type="button" className="find" aria-label={t("palette.title")} onClick={() => setFinding(true)}>
+        <button type="button" className="find" onClick={() => setFinding(true)}>
           <span className="find-word">{t("palette.find")}</span> <kbd>Ctrl K</kbd>
         </button>
         <Person />

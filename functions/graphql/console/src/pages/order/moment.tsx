@@ -29,7 +29,7 @@ export const Moment = ({ order, history, moment }: Props) => {
       <div className="slider">
         <label htmlFor="moment">{t("moment.label")}</label>
         <Button label={t("moment.back")} onClick={() => go(index - 1)}>
-          ◀
+          <span aria-hidden="true">◀</span>
         </Button>
         <input
           id="moment"
@@ -41,7 +41,7 @@ export const Moment = ({ order, history, moment }: Props) => {
           onChange={(event) => go(Number(event.target.value))}
         />
         <Button label={t("moment.forward")} onClick={() => go(index + 1)}>
-          ▶
+          <span aria-hidden="true">▶</span>
         </Button>
         {at ? <Time at={at} precise /> : <strong>{t("moment.now")}</strong>}
         {at && <Button onClick={() => change({ at: undefined })}>{t("moment.toNow")}</Button>}
