@@ -61,7 +61,7 @@ export const SagaGraph = () => {
                   const label = t.n("sagas.here", step.now);
                   return (
                     <g key={step.name}>
-                      <Link href="/sagas?status=ACTIVE" aria-label={`${step.name}: ${label}`}>
+                      <Link href="/sagas?status=ACTIVE">
                         <g className={`node ${step.now > 0 ? "warn" : ""}`}>
                           <rect x={x} y={6} width={STEP.width} height={STEP.height} rx={8} />
                           <text x={x + 12} y={28}>

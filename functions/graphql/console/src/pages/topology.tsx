@@ -159,7 +159,7 @@ const Picture = ({ services, databases, rates }: PictureProps) => {
             </g>
           );
           return href ? (
-            <Link key={id} href={href} aria-label={`${id} ${second}`}>
+            <Link key={id} href={href}>
               {box}
             </Link>
           ) : (
