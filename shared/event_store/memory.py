@@ -119,6 +119,8 @@ def _places_after(places: dict[str, Place], placements: Sequence[Placement]) -> 
 
 
 def _require_free(places: dict[str, Place], new: Place) -> None:
+    if new.parent == new.stream:
+        raise p.violation("placements_no_circle")
     if new.parent is not None and new.parent not in places:
         raise p.violation("placements_parent")
     siblings = (place for place in places.values() if place.parent == new.parent and place.stream != new.stream)

@@ -236,6 +236,12 @@ def test_a_place_cannot_be_moved_below_itself(store: EventStore) -> None:
     assert len(store.read(["a"])["a"]) == 1
 
 
+def test_a_new_category_is_not_placed_below_itself(store: EventStore) -> None:
+    with pytest.raises(CircularParent):
+        store.append(Append([event("a", 1)], [Place("a", "a", "tea")]))
+    assert store.read(["a"]) == {"a": []}
+
+
 def race(*actions: Callable[[], None]) -> list[Exception | None]:
     def attempt(action: Callable[[], None]) -> Exception | None:
         try:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from shared.event_store.protocol import EventRecord
-from shared.read_models.documents import COLLECTIONS, READ_MODELS
+from shared.read_models.documents import COLLECTIONS, READ_MODELS, Collection
 from shared.read_models.generations import stored_in
 from tests.simulation.invariants import Books, Watch, broken
 from tests.simulation.linearizable import ONE_ANSWER, linearizable, register
@@ -202,6 +202,12 @@ class History:
                 yield f"the log's reader saw version {event.version} of {event.stream} after {versions[event.stream]}"
             versions[event.stream] = event.version
 
+    def _places(self, collection: Collection[Any]) -> list[str]:
+        """Return where the live generation of a collection is, and a kept one."""
+        now = self.shop.generations(collection.read_model)
+        numbers = [now.live, now.other] if now.state == "KEPT" and now.other else [now.live]
+        return [stored_in(collection.name, number) for number in numbers]
+
     def _documents(self, place: str) -> Mapping[str, Any]:
         """Return the documents that have applied an event; others only hold counters until it comes."""
         return {key: fields for key, fields in self.shop.models.documents[place].items() if "version" in fields}
@@ -214,8 +220,7 @@ class History:
 
     def _books(self) -> Books:
         shop, lost = self.shop, frozenset(self.people.lost)
-        generations = {one: shop.generations(one.read_model).written for one in COLLECTIONS}
-        places = [stored_in(one.name, number) for one, numbers in generations.items() for number in numbers]
+        places = [place for one in COLLECTIONS for place in self._places(one)]
         return Books(
             self.streams(),
             shop.provider.ledgers["payments"],

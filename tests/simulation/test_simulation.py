@@ -81,7 +81,7 @@ def test_a_broken_history_is_made_small() -> None:
 
 def test_a_story_says_who_did_what_and_what_was_lost() -> None:
     told = list(story(outcome({("fault", 7): 1, ("crash", 2): 1})))
-    assert told == ["    0:01:01.500  reserve_inventory: is killed", "BROKEN: 2 units are lost"]
+    assert told == ["   0:01:01.500  reserve_inventory: is killed", "BROKEN: 2 units are lost"]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: str(mutant.name))

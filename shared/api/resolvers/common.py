@@ -18,7 +18,7 @@ from shared.domain.errors import Invalid, NotFound
 from shared.domain.faults import at, between, length
 from shared.domain.order import Order, OrderStatus
 from shared.domain.values import comparable, searchable
-from shared.event_store.aggregates import Loaded, initial, load
+from shared.event_store.aggregates import Loaded, load, state_by
 from shared.event_store.protocol import Checkpoint
 from shared.event_store.tail import PAGE, Placed, Tail
 from shared.read_models.documents import matches
@@ -173,12 +173,13 @@ async def follow_log(
     """Return a log's wanted entries after the resume point, or after its end. Raise Invalid."""
     seen, end = resume_point(info), (await from_stores(read_end),)
     require_in_log(seen, end)
-    return _entries(tail, seen or end, wanted)
+    start = seen or end
+    return _entries(start, tail.after(start[0], wanted, info.context.client))
 
 
-async def _entries(tail: Tail[E], start: ResumePoint, wanted: Callable[[E], bool]) -> AsyncGenerator[SourceEvent]:
-    yield SourceEvent(start, None)  # a client that is cut off before the first entry resumes from here
-    async with aclosing(tail.after(start[0], wanted)) as entries:
+async def _entries(start: ResumePoint, after: AsyncGenerator[E]) -> AsyncGenerator[SourceEvent]:
+    async with aclosing(after) as entries:
+        yield SourceEvent(start, None)  # a client that is cut off before the first entry resumes from here
         async for entry in entries:
             yield SourceEvent((entry.checkpoint,), entry)
 
@@ -224,9 +225,9 @@ async def _states_since(
     engines: Engines, present: Loaded[Any], seen: Checkpoint
 ) -> AsyncGenerator[tuple[Loaded[Any], Checkpoint]]:
     """Yield each state after `seen` up to the present one, folded page by page."""
-    loaded = initial(present.ref)
+    loaded = await engines.tail.retry(state_by, engines.event_store, present.ref, seen)
+    read = engines.event_store.read_stream
     while loaded.version < present.version:
-        read = engines.event_store.read_stream
         for entry in await engines.tail.retry(read, present.ref.stream, loaded.version, PAGE):
             loaded = loaded.then([entry.event])
             if entry.checkpoint > seen:

@@ -106,7 +106,7 @@ def _rfc3339(moment: datetime | None) -> str | None:
 
 
 async def event_store_stats(_: Any, info: Info) -> Fields:
-    counts = await from_stores(info.context.engines.event_log.counts)
+    counts = await info.context.loaders.once("counts", partial(from_stores, info.context.engines.event_log.counts))
     by_type, by_aggregate = Counter[str](), Counter[str]()
     for (kind, aggregate), count in counts.events.items():
         by_type[kind] += count

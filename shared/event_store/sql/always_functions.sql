@@ -3,6 +3,9 @@
 -- Put a category or product below its category, or move it there.
 CREATE OR REPLACE FUNCTION place(item_stream text, item_parent text, item_name text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    IF item_parent = item_stream THEN -- the foreign key is content with a new row that refers to itself
+        RAISE check_violation USING CONSTRAINT = 'placements_no_circle';
+    END IF;
     IF EXISTS (SELECT FROM placements WHERE stream = item_stream AND parent IS DISTINCT FROM item_parent) THEN
         -- Two moves that close a circle together change different rows: only one move at a time sees the whole tree.
         PERFORM pg_advisory_xact_lock(hashtext('placements'));

@@ -108,16 +108,14 @@ const Overview = () => {
           <>
             {dashboardHistory && <History minutes={dashboardHistory} />}
             <div className="columns">
-              {systemStatistics && (
-                <section className="panel">
-                  <h2>{t("overview.sagas")}</h2>
-                  <dl className="facts">
-                    {(["active", "completed", "failed", "compensated"] as const).map((state) => (
-                      <SagaCount key={state} state={state} count={systemStatistics.sagas?.[state] ?? 0} />
-                    ))}
-                  </dl>
-                </section>
-              )}
+              <section className="panel">
+                <h2>{t("overview.sagas")}</h2>
+                <dl className="facts">
+                  {(["active", "completed", "failed", "compensated"] as const).map((state) => (
+                    <SagaCount key={state} state={state} count={systemStatistics.sagas[state]} />
+                  ))}
+                </dl>
+              </section>
               {health && (
                 <section className="panel">
                   <h2>
