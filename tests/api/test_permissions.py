@@ -100,11 +100,7 @@ def test_every_query_of_dead_letters_and_operators_has_a_row() -> None:
 def test_only_admins_may_read_dead_letters(shop: ShopInMemory, query: str, actor: str) -> None:
     answer = shop.graphql(f"{{ {QUERIES[query]} }}", headers=ACTORS[actor])
     codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
-<<<<<<< HEAD
-    found = {"deadLetter": ["NOT_FOUND"]}.get(query, [])
-=======
     found = ["NOT_FOUND"] if query == "deadLetter" else []
->>>>>>> main
     refused = ADMINS_ONLY[actor]
     assert codes == ([refused] if refused else found)
 

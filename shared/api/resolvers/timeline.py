@@ -85,20 +85,12 @@ def _timeline(engines: Engines, order_id: UUID, spend: Callable[[], None]) -> li
     own = [_of_event(event) for event in events]
     own += _of_saga(saga, events) if saga else []
     correlation_ids = sorted({event.metadata.correlation_id for event in events})  # cancelling has one of its own
-<<<<<<< HEAD
-    executed = [
-        _of_execution(execution)
-        for correlation_id in correlation_ids
-        for execution in engines.executions.of_correlation(correlation_id, _MAX_EXECUTIONS)
-        if execution.kind != "operation"  # its command is there too
-    ]
-=======
     executed = []
     for correlation_id in correlation_ids:
         for execution in engines.executions.of_correlation(correlation_id, _MAX_EXECUTIONS):
             spend()
-            executed.append(_of_execution(execution))
->>>>>>> main
+            if execution.kind != "operation":  # its command is there too
+                executed.append(_of_execution(execution))
     own += _of_other_streams(engines, own, executed)
     belonging = [entry for entry in executed if _belongs(entry, own, stream)]
     return in_causal_order([*own, *grouped(belonging), *_unpublished(engines, stream)])
