@@ -72,7 +72,6 @@ QUERIES = {
     "deadLetters": "deadLetters { id }",
     "deadLettersConnection": "deadLettersConnection { totalCount edges { node { id } } }",
     "deadLetter": f'deadLetter(id: "{uuid7()}") {{ id }}',
-    "deadLettersConnection": "deadLettersConnection { edges { cursor } }",
     "deadLetterCauses": "deadLetterCauses { count }",
     "operatorActionsConnection": "operatorActionsConnection { edges { cursor } }",
 }
