@@ -24,7 +24,7 @@ from shared.runtime.engines import using
 from tests.shop_in_memory import Json, ShopInMemory
 
 EVENTS, PRODUCTS, ORDERS = 10_000, 2_000, 1_200
-ORDER = str(uuid7())
+ORDER = "0190b1b6-7c5e-7000-8000-000000000001"
 OTHERS = [str(uuid7()) for _ in range(ORDERS)]
 BEGAN = datetime.now(UTC) + timedelta(seconds=1)
 
