@@ -232,6 +232,8 @@ def test_only_admins_read_what_is_stuck_and_only_owner_and_admins_why(shop: Shop
     assert all(fact["lastError"] is None for fact in owners["facts"])
 
 
-@pytest.mark.parametrize(("order_id", "code"), [("0190b1b6-7c5e-7000-8000-000000000000", "NOT_FOUND"), ("tea", "INVALID_INPUT")])
+@pytest.mark.parametrize(
+    ("order_id", "code"), [("0190b1b6-7c5e-7000-8000-000000000000", "NOT_FOUND"), ("tea", "INVALID_INPUT")]
+)
 def test_why_refuses_an_order_that_does_not_exist(shop: ShopInMemory, order_id: str, code: str) -> None:
     assert shop.refusal(WHY, id=order_id) == {"code": code, "field": ["orderId"]}
