@@ -155,23 +155,10 @@ MUTANTS: Sequence[Mutant] = (
         within=600,
     ),
     Mutant(
-        "a saga reads only the event that was announced",
-        "shared/sagas/coordinate.py",
-        "            if again or self._progress is None or record.version > self._progress.seen:\n",
-        "            if record is records[-1] or self._progress is None:\n",
-    ),
-    Mutant(
         "no sweep",
         "functions/operations/sweep_sagas/main.py",
         "fired = engines.order_saga.sweep(clock.now())",
         "fired = 0",
-    ),
-    Mutant(
-        "the saga's version is not compared",
-        "shared/sagas/memory.py",
-        "if before.saga.version != saga.version:",
-        "if False:",
-        within=600,
     ),
     Mutant(
         "a rebuild switches although streams are incomplete",
