@@ -178,7 +178,8 @@ class History:
         for key, operations in requests.by_key.items():
             if not linearizable(ONE_ANSWER, operations):
                 yield f"the key {key} has different answers: {[one.what.read for one in operations]}"
-        for product_id, operations in requests.prices.items():
+        restored = self.shop.faults.marks["restore of a backup"]  # then prices begin anew at an unknown one
+        for product_id, operations in requests.prices.items() if not restored else ():
             if len(operations) < 13 and not linearizable(register("500"), operations):
                 yield f"the price of {product_id} is not linearizable: {operations}"
         for stream, version in requests.accepted.values():
