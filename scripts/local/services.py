@@ -41,7 +41,20 @@ def _app(function: Function) -> ASGIApp:
     return app if isinstance(app, Starlette) else cast(ASGIApp, WSGIMiddleware(app, workers=_THREADS))
 
 
-def server(service: str, port: int) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """A server that can run in a thread of this process."""
+
+    def start(self) -> None:
+        self._thread = Thread(target=lambda: asyncio.run(self.serve()), daemon=True)
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Answer the requests under way, for at most so long."""
+        self.should_exit = True
+        self._thread.join(seconds)
+
+
+def server(service: str, port: int) -> Server:
     config = uvicorn.Config(
         service_app(service),
         host="127.0.0.1",
@@ -52,14 +65,14 @@ def server(service: str, port: int) -> uvicorn.Server:
         proxy_headers=False,  # a client's claims about its own address are not trusted
         timeout_graceful_shutdown=5,
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
-def serve_in_threads(ports: dict[str, int]) -> list[uvicorn.Server]:
+def serve_in_threads(ports: dict[str, int]) -> list[Server]:
     """Start all services in this process, which the memory profile needs."""
     servers = [server(service, port) for service, port in ports.items()]
     for one in servers:
-        Thread(target=lambda one=one: asyncio.run(one.serve()), daemon=True).start()
+        one.start()
     return servers
 
 

@@ -31,6 +31,7 @@ from shared.runtime.engines import engines
 
 _log = structlog.get_logger()
 
+_STOP_SECONDS = 1.0  # for each server's requests under way; streams are cut off
 HOME = ROOT / ".dev" / "data"
 _RESTARTS, _UNSTABLE_SECONDS = 3, 60.0  # so many restarts of a service within so many seconds; then the shop stops
 CONSOLE = ROOT / ".dev" / "console"
@@ -205,7 +206,8 @@ class Shop:
         settings.cache_clear()
         self._log_to_a_file()
         for server in serve_in_threads(self.ports.services):
-            self._stack.callback(setattr, server, "should_exit", True)
+            self._stack.callback(server.stop, _STOP_SECONDS)
+        self._stack.callback(engines().close)  # before its functions, so that no message is pushed to a stopped one
         self._wait_for_services()
 
     def _wait_for_services(self) -> None:

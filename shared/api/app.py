@@ -14,10 +14,11 @@ from starlette.types import ASGIApp
 from shared.api import console
 from shared.api.command_client import CommandClient
 from shared.api.consistency import ConsistentQueries, decode_token
-from shared.api.context import Loaders, RequestContext
+from shared.api.context import RequestContext
 from shared.api.edge import revalidated, served, tag
 from shared.api.http import execute_request, refuse, require_acceptable
 from shared.api.limits import in_thread, working_for
+from shared.api.loaders import Loaders
 from shared.api.rates import rates
 from shared.api.refusals import HttpRefusal, RetryLater
 from shared.auth.identity import identify, in_the_cloud, without_sign_in

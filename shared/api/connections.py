@@ -176,12 +176,15 @@ def decode_cursor(argument: str, cursor: str, name: str, key_type: Any) -> Key:
 
 async def total_count(connection: Connection[Any], info: Info) -> int:
     """Return the number of entries on all pages. Charge for those that the database had to count."""
-    total, counted = await connection.listing.count()
-    info.context.loaders.budget.spend(counted // _COUNTED_PER_FIELD)
+    budget = info.context.loaders.budget
+    async with budget.turn():
+        total, counted = await connection.listing.count()
+        budget.spend(counted // _COUNTED_PER_FIELD)
     return total
 
 
-_NODES = ("Category", "Product", "Order", "Saga", "Event", "DeadLetter", "QueryExecution", "CommandExecution")
+_EXECUTED = ("QueryExecution", "CommandExecution", "OperatorAction")
+_NODES = ("Category", "Product", "Order", "Saga", "Event", "DeadLetter", *_EXECUTED)
 
 RESOLVERS: Resolvers = {
     "PageInfo": {

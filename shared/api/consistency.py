@@ -60,9 +60,9 @@ class ConsistentQueries:
         self._arrivals: dict[str, asyncio.Task[bool]] = {}
         self.waited, self.consistent = 0.0, True
 
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
+    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
         await self._wait_for(collection)
-        return await self._queries.get_many(collection, keys)
+        return await self._queries.get_many(collection, keys, only)
 
     async def find(self, find: Find) -> Sequence[Fields]:
         await self._wait_for(find.collection)
@@ -115,7 +115,7 @@ class ConsistentQueries:
         reached: dict[tuple[str, str], int] = {}
         for source in {source for source, _ in versions}:
             streams = {stream.partition("-")[2]: stream for of, stream in versions if of == source}
-            documents = await self._queries.get_many(source, list(streams))
+            documents = await self._queries.get_many(source, list(streams), ("version",))
             reached |= {(source, streams[key]): fields.get("version", 0) for key, fields in documents.items()}
         return {place: version for place, version in versions.items() if reached.get(place, 0) < version}
 

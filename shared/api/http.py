@@ -24,6 +24,7 @@ from shared.api.persisted import persisted_queries, with_text
 from shared.api.refusals import HttpRefusal, RetryLater
 from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, Frame, encode_event, to_json
 from shared.auth.permissions import DEVELOPER, Actor
+from shared.domain.errors import TimedOut
 from shared.event_store.tail import TooSlow
 from shared.monitoring.metrics import count
 from shared.observability.context import annotate, describe
@@ -75,9 +76,11 @@ async def execute_request(request: Request, context: RequestContext) -> Response
     settings = context.engines.settings
     try:
         graphql_request = await _decode(request, context.engines)
+        document, errors = await parse_document(graphql_request.query, settings)
     except GraphQLError as error:
         return _response(_body(ExecutionResult(None, [error]), {}), _media_type(request) or PLAIN_JSON, {})
-    document, errors = parse_document(graphql_request.query, settings)
+    except TimedOut:
+        raise RetryLater(503, "the query could not be checked in time; try again in a moment", 1, "TIMEOUT") from None
     if document is None:
         result = ExecutionResult(None, list(errors))
     else:

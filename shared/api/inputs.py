@@ -127,18 +127,15 @@ def error_of(fault: Fault, node: ast.Node) -> GraphQLError:
 
 def faults_of_variables(
     schema: GraphQLSchema, operation: ast.OperationDefinitionNode, given: Mapping[str, Any], names: bool
-) -> list[GraphQLError]:
-    """Return what is wrong with the values of the operation's variables; the path begins with the variable's name."""
-    errors: list[GraphQLError] = []
+) -> Iterator[GraphQLError]:
+    """Yield what is wrong with the values of the operation's variables; the path begins with the variable's name."""
     for node in operation.variable_definitions or ():
         name, kind = node.variable.name.value, graphql.type_from_ast(schema, node.type)
         assert _is_input(kind)  # the document is valid
         if name in given:
-            found = list(faults(given[name], kind, (name,), names))
-        else:
-            found = [((name,), REQUIRED)] if graphql.is_non_null_type(kind) and not node.default_value else []
-        errors += [error_of(fault, node) for fault in found]
-    return errors
+            yield from (error_of(fault, node) for fault in faults(given[name], kind, (name,), names))
+        elif graphql.is_non_null_type(kind) and not node.default_value:
+            yield error_of(((name,), REQUIRED), node)
 
 
 def _is_input(kind: Any) -> TypeGuard[GraphQLInputType]:

@@ -1,8 +1,8 @@
-"""Limit the cost of a request, and a client's share of the threads."""
+"""Measure a query before it runs, and limit a client's share of the threads."""
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
@@ -12,20 +12,17 @@ from graphql import GraphQLError
 from graphql.language import ast
 
 from shared.config.settings import Settings
-from shared.domain.errors import Invalid, TimedOut
+from shared.domain.errors import TimedOut
 from shared.resilience import clock
 from shared.resilience.calls import time_left
 
 T = TypeVar("T")
 
-COST_OF_RECORD = 10  # of a document or a row, in fields of an answer, which take about as long as one
-COST_OF_EVENT = 2  # of an event that is only folded
 DEFAULT_PAGE = 20  # edges of a connection that is asked for without `first` and `last`
 _MAX_CALL_SECONDS = 15.0
-_LISTS_AT_ONCE = 2
-_THREADS = {"stores": 16, "tokens": 8}
-_THREADS_PER_CLIENT = 3  # fewer than `pool_size`, so one client leaves a connection to the others
-_UNBOUNDED_LIST = 10  # assumed length of a list that has no argument `limit`
+_THREADS = {"stores": 16, "tokens": 8, "documents": 2}
+_THREADS_PER_CLIENT = {"stores": 3, "tokens": 3, "documents": 1}  # stores: fewer than `pool_size`, to leave others one
+UNBOUNDED_LIST = 10  # assumed length of a list that has no argument `limit`
 _INTROSPECTED_LIST = 5  # in introspection; a tool's usual query then costs a sixth of the limit
 _SKIPPED_PER_FIELD = 10  # documents that an offset skips, in the database alone, cost as much as a field
 _META_FIELDS = {"__schema": graphql.SchemaMetaFieldDef, "__type": graphql.TypeMetaFieldDef}
@@ -50,49 +47,12 @@ def require_affordable(measured: Measure, settings: Settings) -> None:
             raise GraphQLError(f"the query's {name} is {value}; at most {bound} is allowed")
 
 
-class Budget:
-    """The cost of one request: of its query as measured, and of what it reads, as it is read.
-
-    A request reads few lists at once, so that it can't read many beyond its budget.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._most = settings.max_query_cost
-        self._spent = 0
-        self._turns = asyncio.Semaphore(_LISTS_AT_ONCE)
-
-    async def rows(self, call: Callable[..., Sequence[T]], *args: Any) -> Sequence[T]:
-        """Return a list that a call reads from PostgreSQL, as `records` does."""
-        return await self.records(lambda: from_stores(call, *args))
-
-    async def records(self, read: Callable[[], Awaitable[Sequence[T]]]) -> Sequence[T]:
-        """Return a list and charge for its records. Raise Invalid when the budget is spent."""
-        async with self._turns:
-            self.spend(0)
-            found = await read()
-            self.spend(sum(map(cost_of, found)))
-            return found
-
-    def spend(self, cost: int) -> None:
-        """Raise Invalid when the request has spent more than it may."""
-        self._spent += cost
-        if self._spent > self._most:
-            raise Invalid(
-                f"the query reads too much: its cost has reached {self._spent}, at most {self._most} is allowed;"
-                " ask for fewer past states or searches, or for shorter lists"
-            )
-
-
-def cost_of(record: object) -> int:
-    """Return the cost of a record, which grows with an order's lines."""
-    return COST_OF_RECORD + (len(record.get("items", ())) if isinstance(record, dict) else 0)
-
-
 class Meter:
     """Measures one operation; each fragment once, so that fragments can't make this expensive.
 
     `variables`: the operation's, with their defaults. A limit or offset above the settings' maximum
-    counts as the maximum: the field's resolver refuses it with a better message.
+    counts as the maximum: the field's resolver refuses it with a better message. `per_entry`: the cost
+    of an entry of each list whose length was assumed, by the id of its field's node.
     """
 
     def __init__(
@@ -102,8 +62,9 @@ class Meter:
         variables: Mapping[str, Any],
         settings: Settings,
     ) -> None:
+        self.settings = settings
+        self.per_entry: dict[int, int] = {}
         self._schema = schema
-        self._settings = settings
         self._variables = variables
         self._fragments = {n.name.value: n for n in document.definitions if isinstance(n, ast.FragmentDefinitionNode)}
         self._measured: dict[tuple[str, int], Measure] = {}
@@ -147,6 +108,8 @@ class Meter:
         inner = self._selections(node.selection_set, graphql.get_named_type(field.type), self._edges(node, field))
         aliases = inner.aliases + (1 if node.alias else 0)
         length = page if name == "edges" else self._length(node, field)
+        if name != "edges" and "limit" not in field.args:
+            self.per_entry[id(node)] = inner.cost
         cost = 1 + length * inner.cost + self._skipped(node, field)
         return Measure(0 if name in _META_FIELDS else inner.depth + 1, aliases, cost)
 
@@ -157,7 +120,7 @@ class Meter:
         if graphql.get_named_type(field.type).name.startswith("__"):
             return _INTROSPECTED_LIST
         limit = self._number(node, field, "limit")
-        return _UNBOUNDED_LIST if limit is None else min(limit, self._settings.max_list_limit)
+        return UNBOUNDED_LIST if limit is None else min(limit, self.settings.max_list_limit)
 
     def _edges(self, node: ast.FieldNode, field: graphql.GraphQLField) -> int:
         """Return how many edges a connection has at most; 0 for another field."""
@@ -165,11 +128,11 @@ class Meter:
             return 0
         lengths = (self._number(node, field, "first"), self._number(node, field, "last"))
         asked = next((length for length in lengths if length is not None), DEFAULT_PAGE)
-        return min(asked, self._settings.max_list_limit)
+        return min(asked, self.settings.max_list_limit)
 
     def _skipped(self, node: ast.FieldNode, field: graphql.GraphQLField) -> int:
         """Return the cost of the documents that the field's offset skips."""
-        return min(self._number(node, field, "offset") or 0, self._settings.max_list_offset) // _SKIPPED_PER_FIELD
+        return min(self._number(node, field, "offset") or 0, self.settings.max_list_offset) // _SKIPPED_PER_FIELD
 
     def _number(self, node: ast.FieldNode, field: graphql.GraphQLField, name: str) -> int | None:
         """Return the argument's value, at least 0, or its default; None when it has neither."""
@@ -200,21 +163,21 @@ def working_for(client: str) -> Iterator[None]:
 async def from_stores(call: Callable[..., T], *args: Any) -> T:
     """Run a call that waits for PostgreSQL in a thread. Raise TimedOut.
 
-    Of each client at most `_THREADS_PER_CLIENT` calls run at the same time: one client's expensive
+    Of each client at most `_THREADS_PER_CLIENT` calls of a kind run at the same time: one client's expensive
     calls leave threads to the others. A call keeps its place until it ends, even when its request
     has not waited for it. What is computed for all clients has no limit.
     """
     return await in_thread("stores", call, *args)
 
 
-async def in_thread(kind: Literal["stores", "tokens"], call: Callable[..., T], *args: Any) -> T:
-    """Run a blocking call in a thread. Raise TimedOut when the request's time is up.
+async def in_thread(kind: Literal["stores", "tokens", "documents"], call: Callable[..., T], *args: Any) -> T:
+    """Run a call that blocks or computes for long in a thread. Raise TimedOut when the request's time is up.
 
     Each kind has its own threads, so hung calls leave the other kind its threads. Not anyio: its
     limiter counts a hung call as finished once its request is, so hung threads would pile up.
     """
     loop, client = asyncio.get_running_loop(), _client.get()
-    places = _THREADS_PER_CLIENT if client else _THREADS[kind]
+    places = (_THREADS_PER_CLIENT if client else _THREADS)[kind]
     share = _shares.setdefault((loop, kind, client), asyncio.Semaphore(places))
 
     def leave(_: object) -> None:

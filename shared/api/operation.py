@@ -6,15 +6,17 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from inspect import isawaitable
+from itertools import islice
 from typing import Any, cast
 
 import graphql
 import structlog
 from graphql import DocumentNode, ExecutionResult, GraphQLError, execution
 
-from shared.api.context import Loaders, RequestContext, ResumePoint, SourceEvent
+from shared.api.context import RequestContext, ResumePoint, SourceEvent
 from shared.api.inputs import Inputs, faults_of_variables
-from shared.api.limits import Meter, require_affordable
+from shared.api.limits import Meter, in_thread
+from shared.api.loaders import Loaders
 from shared.api.older_clients import with_current_types
 from shared.api.schema import schema
 from shared.config.settings import Settings
@@ -22,6 +24,7 @@ from shared.domain.errors import ShopError, Unavailable
 from shared.observability.error_codes import status_and_code
 
 _MAX_CACHED_CHARACTERS = 2_000  # a parsed document takes over 100 times the memory of its text
+_MAX_ERRORS = 20  # in one answer; each quotes the value around it, so the time for all of them grows quadratically
 
 _log = structlog.get_logger()
 
@@ -37,12 +40,14 @@ Parsed = tuple[DocumentNode | None, tuple[GraphQLError, ...]]
 """A valid document, or None and what is wrong with it."""
 
 
-def parse_document(query: str, settings: Settings) -> Parsed:
-    """Parse and validate a query. Short ones are cached."""
+async def parse_document(query: str, settings: Settings) -> Parsed:
+    """Parse and validate a query. Short ones are cached, long ones delay no other client. Raise TimedOut."""
     longest = settings.max_query_characters
     if len(query) > longest:
         return None, (GraphQLError(f"the query is longer than {longest} characters; use variables"),)
-    return _cached(query, settings) if len(query) <= _MAX_CACHED_CHARACTERS else _validated(query, settings)
+    if len(query) <= _MAX_CACHED_CHARACTERS:
+        return _cached(query, settings)
+    return await in_thread("documents", _validated, query, settings)
 
 
 def _validated(query: str, settings: Settings) -> Parsed:
@@ -52,7 +57,8 @@ def _validated(query: str, settings: Settings) -> Parsed:
         document = graphql.parse(query, max_tokens=settings.max_query_tokens)
         require_validatable(document, settings)
         document = with_current_types(document)
-        errors = graphql.validate(schema(), document, rules, max_errors=20, hide_suggestions=not settings.introspection)
+        hidden = not settings.introspection
+        errors = graphql.validate(schema(), document, rules, max_errors=_MAX_ERRORS, hide_suggestions=hidden)
     except graphql.GraphQLSyntaxError as error:
         return None, (_syntax_error(error),)
     except GraphQLError as error:
@@ -89,13 +95,12 @@ def _prepare(document: DocumentNode, request: GraphQLRequest, context: RequestCo
     try:
         require_readable(request.variables, settings)
         if operation := graphql.get_operation_ast(document, request.operation_name):
-            variables = graphql.get_variable_values(schema(), operation.variable_definitions or (), request.variables)
+            definitions = operation.variable_definitions or ()
+            variables = graphql.get_variable_values(schema(), definitions, request.variables, _MAX_ERRORS)
             if isinstance(variables, list):
                 ours = faults_of_variables(schema(), operation, request.variables, settings.introspection)
-                return ExecutionResult(None, ours or variables)
-            measured = Meter(schema(), document, variables.coerced, settings).operation(operation)
-            require_affordable(measured, settings)
-            context.loaders.budget.spend(measured.cost)
+                return ExecutionResult(None, [*islice(ours, _MAX_ERRORS)] or variables)
+            context.loaders.budget.measure(Meter(schema(), document, variables.coerced, settings), operation)
     except GraphQLError as error:
         return ExecutionResult(None, [error])
     executor = execution.Executor.build(

@@ -23,9 +23,11 @@ from shared.api.resolvers import (
     event_history,
     events,
     executions,
+    faults,
     health,
     memory,
     messages,
+    operators,
     orders,
     products,
     projections,
@@ -47,8 +49,10 @@ MODULES = (
     event_history,
     sagas,
     messages,
+    operators,
     dead_letters,
     executions,
+    faults,
     projections,
     health,
     statistics,
@@ -123,8 +127,15 @@ def _names(type_name: str, fields: Iterable[str]) -> str:
 
 
 def _attribute(key: str) -> Resolver:
-    """Read the field from its parent: a dict, or a dataclass."""
-    return lambda parent, _: parent.get(key) if isinstance(parent, Mapping) else getattr(parent, key)
+    """Read the field from its parent, a dict or a dataclass. Charge for a list that is longer than was assumed."""
+
+    def resolve(parent: Any, info: Info) -> Any:
+        found = parent.get(key) if isinstance(parent, Mapping) else getattr(parent, key)
+        if isinstance(found, list | tuple):
+            info.context.loaders.budget.charge_list(info.field_nodes, len(found))
+        return found
+
+    return resolve
 
 
 def _recorded(name: str, resolve: Resolver) -> Resolver:

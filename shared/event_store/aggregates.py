@@ -15,7 +15,7 @@ from shared.domain.events import Event
 from shared.domain.faults import at, first_fault
 from shared.domain.order import AGGREGATE_OF
 from shared.domain.values import adapter
-from shared.event_store.protocol import EventRecord, EventStore, LogEntry, Snapshot
+from shared.event_store.protocol import Checkpoint, EventRecord, EventStore, LogEntry, Snapshot
 from shared.messaging.envelope import DATA, Message
 from shared.observability.context import Context
 from shared.resilience import clock
@@ -75,6 +75,14 @@ def snapshot_of(store: EventStore, ref: Ref[State]) -> Loaded[State] | None:
     """Return the state of the stream's snapshot."""
     snapshot = store.snapshots([ref.stream], ref.aggregate.snapshot_schema).get(ref.stream)
     return _from_snapshot(ref, snapshot) if snapshot else None
+
+
+def state_by(store: EventStore, ref: Ref[State], seen: Checkpoint) -> Loaded[State]:
+    """Return a state from which all later events of a stream follow that a reader up to `seen` has not seen: the state
+    of its snapshot, or the initial one when the snapshot has more."""
+    snapshot = snapshot_of(store, ref)
+    last = store.read_stream(ref.stream, snapshot.version - 1, 1) if snapshot else []
+    return snapshot if snapshot and last and last[0].checkpoint <= seen else initial(ref)
 
 
 def states_at(

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -141,15 +142,16 @@ class Tail(Generic[E]):
         self._page = page
         self._place: Checkpoint | None = None
 
-    async def after(self, place: Checkpoint, wants: Callable[[E], bool]) -> AsyncGenerator[E]:
+    async def after(self, place: Checkpoint, wants: Callable[[E], bool], client: str = "") -> AsyncGenerator[E]:
         """Yield every wanted entry after a place once, in the log's order, without an end.
 
+        Of one client's subscribers only one reads at a time what it missed, so that the others have a turn, too.
         Raise TooSlow. While the log does not answer, wait for it.
         """
         async with self._running():
             far = self._place is None or place < self._place
             while far:  # at the subscriber's own pace; only close to the end does it need a queue
-                entries = await self._read(place)
+                entries = await self._read(place, client)
                 for entry in entries:
                     if wants(entry):
                         yield entry
@@ -160,7 +162,7 @@ class Tail(Generic[E]):
             self.queues.add(queue)
             try:
                 while place < joined:
-                    for entry in await self._read(place):
+                    for entry in await self._read(place, client):
                         if wants(entry):
                             yield entry
                         place = entry.checkpoint
@@ -175,6 +177,7 @@ class Tail(Generic[E]):
     async def _running(self) -> AsyncIterator[None]:
         if self.subscribers == 0:
             self._begun, self._readers = asyncio.Event(), asyncio.Semaphore(_READERS)
+            self._turns = WeakValueDictionary[str, asyncio.Semaphore]()
             # In a new context, so that it has neither the deadline nor the trace of the first subscriber's request.
             self._following = asyncio.create_task(self._follow(), context=Context())
         self.subscribers += 1
@@ -201,11 +204,12 @@ class Tail(Generic[E]):
             if len(entries) < self._page:
                 await asyncio.sleep(self.poll_seconds)
 
-    async def _read(self, place: Checkpoint) -> Sequence[E]:
+    async def _read(self, place: Checkpoint, client: str) -> Sequence[E]:
         """Read a page. Between two tries it lets another subscriber read."""
 
         async def read() -> Sequence[E]:
-            async with self._readers:
+            turn = self._turns.setdefault(client, asyncio.Semaphore(1 if client else _READERS))
+            async with turn, self._readers:
                 return await asyncio.to_thread(self._log.read_all, place, self._page)
 
         return await self._until_answered(read)

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import copy_context
 from typing import Any
 
@@ -164,10 +164,11 @@ class FirestoreQueries:
         self._client = client
         self._breaker = breaker
 
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
+    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
         references = [self._client.collection(collection).document(key) for key in keys]
+        paths = list(only) or None
         async with _one_async_call(self._breaker) as bounds:
-            snapshots = [snapshot async for snapshot in self._client.get_all(references, **bounds)]
+            snapshots = [snapshot async for snapshot in self._client.get_all(references, paths, **bounds)]
         return {snapshot.id: fields for snapshot in snapshots if (fields := snapshot.to_dict())}
 
     async def find(self, find: Find) -> Sequence[Fields]:
@@ -180,8 +181,12 @@ class FirestoreQueries:
             query = (query.start_at if find.closed else query.start_after)(self._place(find, find.after))
         if find.before:
             query = (query.end_at if find.closed else query.end_before)(self._place(find, find.before))
-        async with _one_async_call(self._breaker, scans=True) as bounds:
-            return [snapshot.to_dict() or {} async for snapshot in query.stream(**bounds)]
+        found: list[Fields] = []
+        async with _one_async_call(self._breaker, scans=True) as bounds, aclosing(query.stream(**bounds)) as snapshots:
+            async for snapshot in snapshots:
+                found.append(snapshot.to_dict() or {})
+                find.on_read(found[-1])
+        return found
 
     def _place(self, find: Find, document: Fields) -> Fields:
         key = self._client.collection(find.collection).document(document["id"])

@@ -216,8 +216,8 @@ class LiveGeneration:
         self._known_seconds = known_seconds
         self._known: tuple[float, Mapping[str, Generations]] | None = None
 
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
-        return await self.queries.get_many(await self._live(collection), keys)
+    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
+        return await self.queries.get_many(await self._live(collection), keys, only)
 
     async def find(self, find: Find) -> Sequence[Fields]:
         return await self.queries.find(replace(find, collection=await self._live(find.collection)))

@@ -56,11 +56,15 @@ class MemoryReadModels:
     def _document(self, collection: str, key: str) -> Fields:
         return self._collections.setdefault(collection, {}).setdefault(key, {})
 
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
+    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
         with self._lock:
             self.reads[collection] += 1
             documents = self._collections.get(collection, {})
-            return {key: copy.deepcopy(documents[key]) for key in keys if key in documents}
+            found = {key: documents[key] for key in keys if key in documents}
+            wanted = {
+                key: {name: fields[name] for name in only or fields if name in fields} for key, fields in found.items()
+            }
+            return copy.deepcopy(wanted)
 
     async def find(self, find: Find) -> Sequence[Fields]:
         with self._lock:
@@ -72,7 +76,10 @@ class MemoryReadModels:
             after, before = [(end[find.order_by], end["id"]) if end else None for end in (find.after, find.before)]
             wanted = Slice(find.offset + find.limit, find.descending, after, before, find.closed)
             chosen = wanted.of(found, lambda item: (item[1][find.order_by], item[0]))
-            return [copy.deepcopy(fields) for _, fields in chosen[find.offset :]]
+            page = [copy.deepcopy(fields) for _, fields in chosen[find.offset :]]
+        for fields in page:
+            find.on_read(fields)
+        return page
 
     async def count(self, collection: str, where: Sequence[Where]) -> int:
         with self._lock:

@@ -91,5 +91,5 @@ def _increments(count: Count[Any], before: Any, after: Any) -> list[Increment]:
 async def not_yet_in(queries: Queries, collection: str, events: Sequence[EventRecord]) -> list[EventRecord]:
     """Return the events, all of one aggregate, that the collection has not applied."""
     keys = {event.stream: event.stream.partition("-")[2] for event in events}
-    found = await queries.get_many(collection, list(keys.values())) if keys else {}
+    found = await queries.get_many(collection, list(keys.values()), ("version",)) if keys else {}
     return [event for event in events if found.get(keys[event.stream], {}).get("version", 0) < event.version]

@@ -49,6 +49,9 @@ class ReadModels(Protocol):
         """Delete at most `limit` documents, in any order; return how many were deleted."""
 
 
+def _accept(_: Fields) -> None: ...
+
+
 Operator = Literal["==", ">=", "<=", "<", "in", "array_contains_any"]
 
 
@@ -64,7 +67,8 @@ class Find:
     """A query. Documents with equal `order_by` fields are ordered by key, in the same direction.
 
     `after`, `before`: documents, whose `id` is their key, between which to read; then no document is read twice.
-    `closed`: they belong to what is read. They need not exist any more.
+    `closed`: they belong to what is read. They need not exist any more. `on_read`: called with each
+    document when it is read; what it raises ends the query.
     """
 
     collection: str
@@ -76,6 +80,7 @@ class Find:
     after: Fields | None = None
     before: Fields | None = None
     closed: bool = False
+    on_read: Callable[[Fields], None] = _accept
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,8 @@ class Extent:
 class Queries(Protocol):
     """The side of the clients. All methods raise Unavailable or TimedOut."""
 
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
-        """Return the documents that exist, by key, in one round trip."""
+    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
+        """Return the documents that exist, by key, in one round trip. `only`: read no other fields, which takes less."""
 
     async def find(self, find: Find) -> Sequence[Fields]: ...
 

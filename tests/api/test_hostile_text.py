@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import graphql
@@ -14,6 +14,7 @@ from graphql import GraphQLInputObjectType, GraphQLInputType, GraphQLList, Graph
 from starlette.applications import Starlette
 from uuid_utils.compat import uuid7
 
+from scripts.local.token import emulator_token
 from shared.api.schema import schema
 from tests.shop_in_memory import ADMIN, Json, ShopInMemory, app
 from tests.streams import concurrent
@@ -21,6 +22,7 @@ from tests.streams import concurrent
 MARKS = "a" + "\u0301\u0316" * 25_000
 """100 kB of combining marks, in the order that takes longest to normalise."""
 TEXTS = {"far too long": MARKS, "as long as allowed": MARKS[:10_000]}
+OTHER = {"Authorization": f"Bearer {emulator_token('other@example.com')}"}  # anonymous ones may ask less often
 STRINGS = ("String", "ID", "Decimal", "DateTime", "Long")
 VALUES: Json = {"Int": 1, "Long": 1, "Decimal": "1", "DateTime": "2026-01-01T00:00:00Z", "String": "x", "Boolean": True}
 
@@ -108,7 +110,7 @@ async def delay(body: Json) -> tuple[float, httpx.Response]:
         began = time.monotonic()
         slow = asyncio.create_task(client.post("/graphql", content=content, headers=headers))
         await asyncio.sleep(0.001)
-        other = await client.post("/graphql", json={"query": "{ __typename }"})
+        other = await client.post("/graphql", json={"query": "{ __typename }"}, headers=OTHER)
         assert other.json() == {"data": {"__typename": "Query"}}
         waited = time.monotonic() - began
         return waited, await slow
@@ -126,6 +128,7 @@ async def shortest_delay(body: Json) -> tuple[float, httpx.Response]:
 @pytest.mark.parametrize("text", TEXTS)
 @concurrent
 async def test_no_string_of_any_argument_delays_another_client(shop: ShopInMemory, text: str) -> None:
+    shop.engines.settings = replace(shop.engines.settings, rate_limit_anonymous=0)
     await delay(request(places()[0], "x"))  # builds the schema
     found = places()
     assert len(found) > 70
@@ -143,6 +146,34 @@ async def test_no_literal_delays_another_client(shop: ShopInMemory) -> None:
     waited, answer = await shortest_delay({"query": f'{{ searchProducts(searchTerm: "{MARKS[:49_000]}") {{ id }} }}'})
     assert waited < 0.5
     assert "a string must have at most 10000 characters; got 49000" in answer.text
+
+
+LINE = {"productId": "x", "productName": "x", "quantity": 1, "unitPrice": "1"}
+CREATE = "mutation ($i: CreateOrderInput!) { createOrder(input: $i) { success } }"
+SLOW: dict[str, Json] = {
+    "unknown keys": {"userId": "a", "items": [LINE], **{f"productI{number}": 1 for number in range(9_900)}},
+    "unknown keys in lines": {"userId": "a", "items": [{f"productI{n}": 1 for n in range(90)} for _ in range(100)]},
+    "missing keys": {"userId": "a", "items": [{}] * 9_900},
+}
+
+
+@pytest.mark.parametrize("what", SLOW)
+@concurrent
+async def test_variables_with_many_errors_delay_no_other_client(shop: ShopInMemory, what: str) -> None:
+    await delay({"query": CREATE})
+    waited, answer = await shortest_delay({"query": CREATE, "variables": {"i": SLOW[what]}})
+    assert waited < 0.5
+    assert 1 <= answer.text.count('"message"') <= 21
+
+
+@concurrent
+async def test_a_document_that_takes_long_to_check_delays_no_other_client(shop: ShopInMemory) -> None:
+    """Each of these takes half a second: their fields are compared with each other."""
+    await delay({"query": "{ categories { id } }"})
+    documents = [f"{{ {'categories { name } ' * 240} }} # {number}" for number in range(3)]
+    first, *others = await asyncio.gather(*(delay({"query": document}) for document in documents))
+    assert first[0] < 0.5
+    assert all('"data":{"categories":[]}' in answer.text for _, answer in [first, *others])
 
 
 def test_a_string_that_is_too_long_is_named(shop: ShopInMemory) -> None:

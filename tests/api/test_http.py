@@ -666,7 +666,7 @@ class Broken:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
+    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
         raise self._error
 
     async def find(self, find: Find) -> Sequence[Fields]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.api import context
+from shared.api import loaders
 from shared.api.resolvers import common
 from shared.read_models.generations import GENERATIONS
 from shared.read_models.protocol import Change
@@ -458,7 +458,7 @@ def test_the_products_of_a_category_are_active_and_sorted_by_name(
     shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     """Products beyond one batch are read category by category."""
-    monkeypatch.setattr(context, "_BATCH", batch)
+    monkeypatch.setattr(loaders, "_BATCH", batch)
     for category in ("x", "y"):
         category_id = shop.new_category(category)
         for name in "dbca":

@@ -14,7 +14,16 @@ from shared.domain.events import CategoryCreated, OrderCreated, OrderItem, Produ
 from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT, Product, adjust_stock
 from shared.domain.values import Money, adapter
-from shared.event_store.aggregates import CODEC, SNAPSHOT_EVERY, Codec, UnknownEvent, announcement, load, records
+from shared.event_store.aggregates import (
+    CODEC,
+    SNAPSHOT_EVERY,
+    Codec,
+    UnknownEvent,
+    announcement,
+    load,
+    records,
+    state_by,
+)
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord, EventStore
@@ -64,6 +73,18 @@ def test_a_state_with_snapshot_is_the_fold_of_all_events(store: EventStore) -> N
         events[0].recorded_at,
         events[-1].recorded_at,
     )
+
+
+def test_a_reader_goes_on_from_the_snapshot_when_it_has_seen_that(store: EventStore) -> None:
+    created = product_created()
+    ref = PRODUCT.ref(created.product_id)
+    record(store, created)
+    for _ in range(SNAPSHOT_EVERY + 10):
+        execute_step(store, adjust_stock, AdjustStock(created.product_id, 1), ref)
+    entries = store.read_stream(ref.stream, 0, SNAPSHOT_EVERY + 20)
+    starts = [state_by(store, ref, entry.checkpoint).version for entry in entries]
+    assert starts == [0] * (SNAPSHOT_EVERY - 1) + [SNAPSHOT_EVERY] * 12
+    assert state_by(store, PRODUCT.ref(uuid7()), entries[-1].checkpoint).version == 0
 
 
 def test_a_snapshot_of_another_schema_version_is_ignored(store: EventStore) -> None:

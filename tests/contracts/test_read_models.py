@@ -10,6 +10,7 @@ import pytest
 from google.cloud.firestore import AsyncClient, Client
 from uuid_utils.compat import uuid7
 
+from shared.domain.errors import Invalid
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Extent, Fields, Find, Increment, Queries, ReadModels, Where
@@ -28,8 +29,8 @@ class Engine:
     def put(self, document: str, **fields: Any) -> None:
         self.models.update(self.collection, document, lambda _: Change(fields))
 
-    def get(self, *keys: str) -> dict[str, Fields]:
-        return dict(asyncio.run(self._ask().get_many(self.collection, keys)))
+    def get(self, *keys: str, only: Sequence[str] = ()) -> dict[str, Fields]:
+        return dict(asyncio.run(self._ask().get_many(self.collection, keys, only)))
 
     def find(self, order_by: str = "name", where: Sequence[Where] = (), **page: Any) -> list[str]:
         find = Find(self.collection, order_by, where, **page)
@@ -192,6 +193,24 @@ def catalogue(engine: Engine) -> Engine:
 def test_documents_are_sorted_and_equal_ones_follow_by_key(catalogue: Engine) -> None:
     assert catalogue.find() == ["b", "d", "c", "a"]
     assert catalogue.find(descending=True) == ["a", "c", "d", "b"]
+
+
+def test_only_the_wanted_fields_of_documents_are_read(catalogue: Engine) -> None:
+    assert catalogue.get("a", "none", only=["rank", "active", "no"]) == {"a": {"rank": 3, "active": True}}
+
+
+def test_a_query_ends_with_the_error_about_a_document(catalogue: Engine) -> None:
+    read: list[str] = []
+
+    def refuse(fields: Fields) -> None:
+        read.append(fields["key"])
+        if len(read) == 2:
+            raise Invalid("enough")
+
+    with pytest.raises(Invalid, match="enough"):
+        catalogue.find(on_read=refuse)
+    assert read == ["b", "d"]
+    assert catalogue.find(on_read=lambda _: None) == ["b", "d", "c", "a"]
 
 
 def test_pages_do_not_overlap(catalogue: Engine) -> None:

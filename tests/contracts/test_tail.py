@@ -1,6 +1,7 @@
 """The tail gives every subscriber every event, also one that commits late, on either store."""
 
 import asyncio
+import time
 from contextlib import aclosing
 from datetime import UTC, datetime
 
@@ -117,6 +118,37 @@ def test_a_subscriber_that_reads_nothing_is_dropped_and_its_queue_emptied(store:
             with pytest.raises(TooSlow, match="too slow"):
                 await anext(slow)
         assert tail.subscribers == len(tail.queues) == 0
+
+    asyncio.run(follow())
+
+
+class CountingLog(MemoryEventStore):
+    """Takes a moment for each page, and counts them."""
+
+    pages = 0
+
+    def read_all(self, after: Checkpoint, limit: int) -> list[LogEntry]:
+        self.pages += 1
+        time.sleep(0.005)
+        return super().read_all(after, limit)
+
+
+def test_one_clients_many_subscribers_that_have_missed_much_leave_others_their_turn() -> None:
+    store = CountingLog()
+    store.append(Append([event("a", version) for version in range(1, 61)]))
+
+    async def follow() -> None:
+        tail = Tail(store, 100, page=3)
+        greedy = [asyncio.create_task(anext(tail.after(BEGINNING, lambda _: False, "greedy"))) for _ in range(30)]
+        await asyncio.sleep(0.05)
+        before = store.pages
+        async with aclosing(tail.after(BEGINNING, everything, "other")) as entries:
+            for _ in range(60):
+                await anext(entries)
+        assert store.pages - before < 100  # its own 20, as many of the other client's, and those of the tail
+        for task in greedy:
+            task.cancel()
+        await asyncio.gather(*greedy, return_exceptions=True)
 
     asyncio.run(follow())
 

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from random import Random
 from threading import Event
 
+import pytest
 import structlog
 
 from shared.domain.order import OrderStatus
@@ -33,6 +34,7 @@ def kill_again_and_again(shop: BreakableShop, random: Random, until: list[Future
     return kills
 
 
+@pytest.mark.timeout(900)  # every restart of a service takes half a minute on a busy machine
 def test_units_and_money_are_conserved_through_failures_duplicates_and_kills(shop: BreakableShop) -> None:
     seed = int(os.environ.get("SEED", time.time_ns() % 2**32))
     _log.info("SEED makes the same clients, duplicates and kills again", seed=seed)

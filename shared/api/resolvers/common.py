@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, TypeVar
 from unicodedata import category as character_category
 from uuid import UUID
 
-from shared.api.command_client import keyed, send
 from shared.api.context import Info, Number, ResumePoint, SourceEvent, Text
 from shared.api.inputs import uuid
 from shared.api.limits import from_stores
@@ -19,7 +18,7 @@ from shared.domain.errors import Invalid, NotFound
 from shared.domain.faults import at, between, length
 from shared.domain.order import Order, OrderStatus
 from shared.domain.values import comparable, searchable
-from shared.event_store.aggregates import Loaded, initial, load
+from shared.event_store.aggregates import Loaded, load, state_by
 from shared.event_store.protocol import Checkpoint
 from shared.event_store.tail import PAGE, Placed, Tail
 from shared.read_models.documents import matches
@@ -66,16 +65,6 @@ def is_admin(info: Info) -> bool:
 def require_admin(info: Info) -> None:
     """Raise Unauthenticated or Forbidden unless the actor is an admin."""
     require(Permission.ADMIN, info.context.actor)
-
-
-async def admin_command(info: Info, function: str, command: Fields) -> Fields:
-    """Send a command that is for admins, its `id` in canonical form, and return the answer.
-
-    Raise Unauthenticated, Forbidden and Invalid, and what the command function raises."""
-    require_admin(info)
-    if "id" in command:
-        command = command | {"id": uuid(command["id"], "id")}
-    return await send(info, function, command, keyed(info))
 
 
 def deleted(entity: Fields) -> Fields:
@@ -184,12 +173,13 @@ async def follow_log(
     """Return a log's wanted entries after the resume point, or after its end. Raise Invalid."""
     seen, end = resume_point(info), (await from_stores(read_end),)
     require_in_log(seen, end)
-    return _entries(tail, seen or end, wanted)
+    start = seen or end
+    return _entries(start, tail.after(start[0], wanted, info.context.client))
 
 
-async def _entries(tail: Tail[E], start: ResumePoint, wanted: Callable[[E], bool]) -> AsyncGenerator[SourceEvent]:
-    yield SourceEvent(start, None)  # a client that is cut off before the first entry resumes from here
-    async with aclosing(tail.after(start[0], wanted)) as entries:
+async def _entries(start: ResumePoint, after: AsyncGenerator[E]) -> AsyncGenerator[SourceEvent]:
+    async with aclosing(after) as entries:
+        yield SourceEvent(start, None)  # a client that is cut off before the first entry resumes from here
         async for entry in entries:
             yield SourceEvent((entry.checkpoint,), entry)
 
@@ -235,9 +225,9 @@ async def _states_since(
     engines: Engines, present: Loaded[Any], seen: Checkpoint
 ) -> AsyncGenerator[tuple[Loaded[Any], Checkpoint]]:
     """Yield each state after `seen` up to the present one, folded page by page."""
-    loaded = initial(present.ref)
+    loaded = await engines.tail.retry(state_by, engines.event_store, present.ref, seen)
+    read = engines.event_store.read_stream
     while loaded.version < present.version:
-        read = engines.event_store.read_stream
         for entry in await engines.tail.retry(read, present.ref.stream, loaded.version, PAGE):
             loaded = loaded.then([entry.event])
             if entry.checkpoint > seen:

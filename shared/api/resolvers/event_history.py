@@ -8,9 +8,9 @@ from uuid import UUID
 
 from pydantic.alias_generators import to_camel
 
+from shared.api.budget import COST_OF_EVENT, COST_OF_LINE
 from shared.api.context import Info, Number, Resolvers
 from shared.api.inputs import uuid
-from shared.api.limits import COST_OF_EVENT
 from shared.api.resolvers.common import limit_of
 from shared.api.resolvers.events import PERSONAL, events_for_actor
 from shared.domain.errors import Invalid, NotFound
@@ -41,8 +41,14 @@ async def event_history(
     budget = info.context.loaders.budget
     spend = partial(budget.spend, COST_OF_EVENT)
     steps = await budget.rows(_steps, info.context.engines.event_store, aggregate_id, (after, length), spend)
+    budget.spend(sum(map(_cost_of_states, steps)))
     events = await events_for_actor(info, [step.event for step in steps])
     return [_history_entry(info, step, event) for step, event in zip(steps, events, strict=True)]
+
+
+def _cost_of_states(step: _Step) -> int:
+    """Return the cost of an entry's states: the lines of an order are in the event, both states and their changes."""
+    return 4 * COST_OF_LINE * len(getattr(step.after.state, "items", ()))
 
 
 def _steps(store: EventStore, aggregate_id: UUID, page: tuple[int, int], spend: Callable[[], None]) -> Sequence[_Step]:

@@ -1,7 +1,7 @@
 """Events: the log, the history of an aggregate, the live stream, masking of personal data."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence, Set
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from pydantic.alias_generators import to_camel
@@ -66,7 +66,7 @@ async def events_connection(_: Any, info: Info, filter: Fields | None = None, **
 
     async def count() -> tuple[int, int]:
         if which == Events(types=which.types):
-            kept = (await from_stores(engines.event_log.counts)).events
+            kept = (await info.context.loaders.once("counts", partial(from_stores, engines.event_log.counts))).events
             return sum(number for (kind, _), number in kept.items() if kind in (which.types or [kind])), 0
         number = await from_stores(engines.event_log.count, which)
         return number, number

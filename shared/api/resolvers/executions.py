@@ -99,7 +99,7 @@ async def _shown(info: Info, kind: Kind, executions: Sequence[Execution]) -> lis
     if kind == "query":
         return [_execution(one, info) for one in executions]
     generated = await from_stores(_generated, info.context.engines, executions)
-    events = (generated.get(one.data.get("causationId", ""), []) for one in executions)
+    events = (generated.get((one.subject, one.data.get("causationId", "")), []) for one in executions)
     return [_execution(one, info) | {"events_generated": of} for one, of in zip(executions, events, strict=True)]
 
 
@@ -124,15 +124,17 @@ def _execution(execution: Execution, info: Info) -> Fields:
     }
 
 
-def _generated(engines: Engines, executions: Sequence[Execution]) -> dict[str, list[str]]:
-    """Return the types of the events that each command recorded, by its causation id, in one read.
+def _generated(engines: Engines, executions: Sequence[Execution]) -> dict[tuple[str | None, str], list[str]]:
+    """Return the types of the events that each command recorded, by its stream and causation id, in one read.
 
-    They are the last ones up to the version that the command left its stream at."""
+    Two users may use the same idempotency key, which makes the causation id. The events are the last ones up to
+    the version that the command left its stream at."""
     left = {(one.subject, one.data["version"]) for one in executions if one.subject and one.data.get("version")}
     places = {(stream, version - back) for stream, version in left for back in range(min(version, _MAX_EVENTS))}
-    types: dict[str, list[str]] = {}
+    types: dict[tuple[str | None, str], list[str]] = {}
     for positioned in engines.event_log.of_places(sorted(places)) if places else ():
-        types.setdefault(positioned.event.metadata.causation_id, []).append(positioned.event.type)
+        event = positioned.event
+        types.setdefault((event.stream, event.metadata.causation_id), []).append(event.type)
     return types
 
 

@@ -6,6 +6,7 @@ No request waits for a function that has to start first; it is UNKNOWN until it 
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import httpx
@@ -90,7 +91,10 @@ def _summary(report: Fields) -> Finding:
 
 
 async def system_topology(_: Any, info: Info) -> Sequence[Fields]:
-    engines = info.context.engines
+    return await info.context.loaders.once("topology", partial(_topology, info.context.engines))
+
+
+async def _topology(engines: Engines) -> Sequence[Fields]:
     answers, queues = await asyncio.gather(_answers(engines), queue_sizes(engines))
     return [_node(function, answers, queues) for function in manifest().functions.values()]
 

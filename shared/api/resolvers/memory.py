@@ -4,25 +4,25 @@ import asyncio
 import gc
 import sys
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
 from shared.api.context import Info, Resolvers
 from shared.read_models.protocol import Fields
-from shared.resilience import clock
 from shared.runtime.engines import Engines
 
+_CACHE_SECONDS = 1.0
 _MEGABYTE = 1_000_000
 
 
 async def memory_info(_: Any, info: Info) -> Fields:
-    return await asyncio.to_thread(_measured, info.context.engines, int(clock.monotonic()))
+    engines = info.context.engines
+    return await engines.cache.get("the memory", _CACHE_SECONDS, partial(asyncio.to_thread, _measured, engines))
 
 
-@lru_cache(maxsize=1)
-def _measured(engines: Engines, _second: int) -> Fields:
-    """Measure at most once a second: it walks the page tables and all objects of the stores."""
+def _measured(engines: Engines) -> Fields:
+    """Walk the page tables and all objects of the stores."""
     import psutil  # here, because it reads /proc when it is imported
 
     process = psutil.Process()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from shared.api.context import Info, LiveField, Number, Resolvers, ResumePoint, SourceEvent, Text
+from shared.api.context import Info, LiveField, Number, RequestContext, Resolvers, ResumePoint, SourceEvent, Text
 from shared.api.limits import from_stores
 from shared.api.resolvers.common import after_a_moment, limit_of
 from shared.api.resolvers.events import masked, visible_streams
@@ -70,7 +70,7 @@ async def pubsub_messages(
     after: Text = None,
 ) -> Sequence[Published]:
     """Return the newest messages first, or those after a cursor or a moment, the oldest first."""
-    _require_topic(topic)
+    topic = _known_topic(topic)
     length = limit_of(info, limit, default=100)
     read = partial(_messages, info, topic, _places(after, afterTimestamp))
     if length == 0:
@@ -108,11 +108,7 @@ async def _messages(
 
 async def pubsub_stats(_: Any, info: Info) -> Sequence[Fields]:
     """Return the traffic of every topic, dead-letter topics included."""
-    engines, until = info.context.engines, clock.now()
-    reads = (engines.event_log.traffic, engines.saga_log.traffic, engines.dead_letters.traffic)
-    events, commands, letters = await asyncio.gather(
-        *(from_stores(read, until - _RATE_WINDOW, until) for read in reads)
-    )
+    events, commands, letters = await info.context.loaders.once("traffic", partial(_traffic, info.context.engines))
     by_topic = {topic_of(aggregate): traffic for aggregate, traffic in events.items()}
     by_topic |= {_COMMAND_TOPICS[name]: traffic for name, traffic in commands.items() if name in _COMMAND_TOPICS}
     by_topic |= {
@@ -122,6 +118,13 @@ async def pubsub_stats(_: Any, info: Info) -> Sequence[Fields]:
     }
     stats = [_stats(topic, by_topic.get(topic, Traffic())) for topic in manifest().topics]
     return sorted(stats, key=lambda one: one["message_count"], reverse=True)
+
+
+async def _traffic(engines: Engines) -> Sequence[Mapping[str, Traffic]]:
+    """Return the traffic of events by aggregate, of commands by name, and of dead letters by subscription."""
+    until = clock.now()
+    reads = (engines.event_log.traffic, engines.saga_log.traffic, engines.dead_letters.traffic)
+    return await asyncio.gather(*(from_stores(read, until - _RATE_WINDOW, until) for read in reads))
 
 
 def _stats(topic: str, traffic: Traffic) -> Fields:
@@ -135,22 +138,23 @@ def _stats(topic: str, traffic: Traffic) -> Fields:
 
 async def pubsub_stream(info: Info, topic: Text = None) -> AsyncGenerator[SourceEvent]:
     engines = info.context.engines
-    _require_topic(topic)
+    topic = _known_topic(topic)
     seen = resume_point(info, logs=2)
     ends = (await from_stores(engines.event_store.end), await from_stores(engines.saga_log.end))
     require_in_log(seen, ends)
-    return _follow(engines, seen or ends, topic)
+    return _follow(info.context, seen or ends, topic)
 
 
-async def _follow(engines: Engines, point: ResumePoint, topic: Text) -> AsyncGenerator[SourceEvent]:
+async def _follow(request: RequestContext, point: ResumePoint, topic: Text) -> AsyncGenerator[SourceEvent]:
     """Follow the logs that hold the topic; the other log's part of the resume point stays."""
+    engines, client = request.engines, request.client
     yield SourceEvent(point, None)
     sources = []
     if topic is None or topic in _EVENT_TYPES:
-        entries = engines.tail.after(point[0], lambda entry: topic in (None, topic_of(entry.event.stream)))
+        entries = engines.tail.after(point[0], lambda entry: topic in (None, topic_of(entry.event.stream)), client)
         sources.append(_published(entries, lambda entry: _of_event(entry.event, entry.checkpoint)))
     if topic not in _EVENT_TYPES:
-        sources.append(_published(engines.saga_tail.after(point[1], partial(_is_command, topic)), _of_command))
+        sources.append(_published(engines.saga_tail.after(point[1], partial(_is_command, topic), client), _of_command))
     async with aclosing(_merged(sources)) as messages:
         async for message in messages:
             point = (*point[: message.log], message.checkpoint, *point[message.log + 1 :])
@@ -217,14 +221,14 @@ def _of_command(sent: SagaEntry) -> Published:
     return Published(sent.at, 1, sent.checkpoint, str(sent.entry.message), topic, name, stream, sent.entry.data)
 
 
-def _require_topic(topic: Text) -> None:
-    """Raise Invalid for a topic that carries neither events nor commands."""
-    known = [*_EVENT_TYPES, *_COMMAND_TOPICS.values()]
-    if topic is None or topic in known:
-        return
-    if topic in manifest().topics:
+def _known_topic(topic: Text) -> Text:
+    """Return the topic as it is spelt, in any case. Raise Invalid for one without events and commands."""
+    known = {name.lower(): name for name in (*_EVENT_TYPES, *_COMMAND_TOPICS.values())}
+    if topic is None or topic.lower() in known:
+        return topic and known[topic.lower()]
+    if topic.lower() in manifest().topics:
         raise Invalid(f"{topic} is a dead-letter topic; query deadLetters for its messages", ("topic",))
-    raise Invalid(at(("topic",), one_of(known, topic)), ("topic",))
+    raise Invalid(at(("topic",), one_of(known.values(), topic)), ("topic",))
 
 
 RESOLVERS: Resolvers = {

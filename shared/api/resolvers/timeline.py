@@ -1,11 +1,13 @@
 """The timeline of one order: everything that happened for it, and what happens now."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
+from shared.api.budget import COST_OF_RECORD
 from shared.api.context import Info
 from shared.api.limits import from_stores
 from shared.domain.errors import Invalid
@@ -46,12 +48,15 @@ class TimelineEntry:
     last_at: datetime | None = None
 
 
-async def timeline(order: Fields, info: Info) -> list[TimelineEntry]:
+async def timeline(order: Fields, info: Info) -> Sequence[TimelineEntry]:
     """Return everything that happened for the order, causes first. Only owner and admins see ids and errors.
 
     Raise Invalid inside a list: a timeline takes several reads."""
     _require_single(info, "timeline { ... }")
-    entries = await from_stores(_timeline, info.context.engines, UUID(order["id"]))
+    budget = info.context.loaders.budget
+    spend = partial(budget.spend, COST_OF_RECORD)
+    entries = await budget.rows(_timeline, info.context.engines, UUID(order["id"]), spend)
+    budget.charge_list(info.field_nodes, len(entries))
     if info.context.actor.may_see(order["user_id"]):
         return entries
     return [replace(entry, id=None, causation_id=None, error=None) for entry in entries]
@@ -70,7 +75,8 @@ def _require_single(info: Info, field: str) -> None:
         raise Invalid(message, (field.partition(" ")[0],))
 
 
-def _timeline(engines: Engines, order_id: UUID) -> list[TimelineEntry]:
+def _timeline(engines: Engines, order_id: UUID, spend: Callable[[], None]) -> list[TimelineEntry]:
+    """`spend`: called for each execution that is read, of which a request for many orders has many."""
     stream = ORDER.stream(order_id)
     events = engines.event_store.read([stream])[stream]
     if not events:
@@ -79,11 +85,12 @@ def _timeline(engines: Engines, order_id: UUID) -> list[TimelineEntry]:
     own = [_of_event(event) for event in events]
     own += _of_saga(saga, events) if saga else []
     correlation_ids = sorted({event.metadata.correlation_id for event in events})  # cancelling has one of its own
-    executed = [
-        _of_execution(execution)
-        for correlation_id in correlation_ids
-        for execution in engines.executions.of_correlation(correlation_id, _MAX_EXECUTIONS)
-    ]
+    executed = []
+    for correlation_id in correlation_ids:
+        for execution in engines.executions.of_correlation(correlation_id, _MAX_EXECUTIONS):
+            spend()
+            if execution.kind != "operation":  # its command is there too
+                executed.append(_of_execution(execution))
     own += _of_other_streams(engines, own, executed)
     belonging = [entry for entry in executed if _belongs(entry, own, stream)]
     return in_causal_order([*own, *grouped(belonging), *_unpublished(engines, stream)])
