@@ -32,7 +32,7 @@ class EventRecord:
 
 
 class Checkpoint(NamedTuple):
-    """A place in the log: everything up to it has been read. Checkpoints compare in the log's order."""
+    """A place in the log, up to which all has been read. Checkpoints compare in the log's order."""
 
     epoch: int = 0
     transaction_id: int = 0
@@ -55,7 +55,7 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A state at a version. `created_at`, `updated_at`: when the stream's first and this version's event were recorded."""
+    """A state at a version. `created_at`, `updated_at`: of the stream's first and last event."""
 
     stream: str
     version: int
@@ -97,7 +97,7 @@ class AlreadyRecorded(ConcurrencyError):
 
 class EventStore(Protocol):
     def append(self, append: Append) -> None:
-        """Write everything and the events' outbox rows in one transaction, then publish the events' announcements.
+        """Write everything and the outbox rows in one transaction, then publish the announcements.
 
         Raise ConcurrencyError when a stream isn't at the expected version, AlreadyRecorded for a used key, NameTaken,
         ParentMissing, StillInUse or CircularParent for a placement, Unavailable when the engine doesn't answer (the
@@ -105,17 +105,17 @@ class EventStore(Protocol):
         """
 
     def read(self, streams: Sequence[str], after: dict[str, int] | None = None) -> dict[str, list[EventRecord]]:
-        """Return the events of each stream in version order, only those above `after[stream]` where it is given."""
+        """Return each stream's events in version order, those above `after[stream]` if given."""
 
     def read_all(self, after: Checkpoint, limit: int) -> list[LogEntry]:
         """Return the log after a checkpoint, in an order that never changes: however many processes write at once, no
         event ever appears before an event that has been read."""
 
     def end(self) -> Checkpoint:
-        """Return the place of the last event that read_all returns at this moment, Checkpoint() for an empty log."""
+        """Return the place of the last event that read_all shows now; Checkpoint() if empty."""
 
     def read_stream(self, stream: str, after: int, limit: int) -> list[LogEntry]:
-        """Return a stream's events above the version `after`, in version order, each with its place in the log."""
+        """Return a stream's events above the version `after`, each with its place in the log."""
 
     def snapshots(self, streams: Sequence[str], schema_version: int) -> dict[str, Snapshot]:
         """Return the latest snapshot of each stream that has a snapshot of this schema version."""
@@ -132,7 +132,7 @@ class EventStore(Protocol):
 
 @dataclass(frozen=True)
 class PositionedEvent:
-    """`position`: the event's number in the whole log. Numbers go up within a stream; some numbers are not used."""
+    """`position`: the event's number in the log; rising within a stream, with gaps."""
 
     position: int
     event: EventRecord
@@ -191,7 +191,7 @@ class HeldBack(NamedTuple):
 
 
 class EventLog(Protocol):
-    """What people look up in the log. Events come in the log's order unless a method says otherwise.
+    """What people look up in the log. Events come in its order unless a method says otherwise.
 
     `after`: the position of the event after which to begin. Every method raises Unavailable and TimedOut.
     """
@@ -215,21 +215,21 @@ class EventLog(Protocol):
         """Return the newest events, newest first. No type stands for all types."""
 
     def by_time(self, types: Sequence[str], after: Moment | None, limit: int) -> list[PositionedEvent]:
-        """Return events by their recording time: the newest first, or the oldest first after a moment."""
+        """Return events by recording time: the newest first, or the oldest after a moment."""
 
     def page(self, which: Events, part: Slice) -> list[LogEntry]:
-        """Return a slice of the events, sorted by `which.key`. `types` must be given where they are sorted by time."""
+        """Return a slice of the events by `which.key`. Sorting by time needs `types`."""
 
     def count(self, which: Events) -> int: ...
 
     def counts(self) -> EventCounts:
-        """Return the counts of the whole log. Raise Unavailable while it takes too long to count what is uncounted."""
+        """Return the whole log's counts. Raise Unavailable while too much is uncounted."""
 
     def held_back(self) -> HeldBack:
-        """Return how far the log is behind what has been committed. Live updates and counts wait for it; queries do not."""
+        """Return how far the log is behind the commits. Live updates and counts wait for it."""
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        """Return the traffic of each aggregate; `lately` counts the time after `since` up to `until`."""
+        """Return each aggregate's traffic; `lately` counts the time after `since` up to `until`."""
 
 
 _VIOLATIONS: Mapping[str, Callable[[], ShopError]] = {
@@ -246,5 +246,5 @@ _VIOLATIONS: Mapping[str, Callable[[], ShopError]] = {
 
 
 def violation(constraint: str) -> ShopError:
-    """Return the error of the rule that a constraint of the PostgreSQL schema keeps. Raise KeyError for any other."""
+    """Return the error of the rule that a PostgreSQL constraint keeps. Raise KeyError for others."""
     return _VIOLATIONS[constraint]()

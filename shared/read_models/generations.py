@@ -21,7 +21,7 @@ GENERATIONS = "generations"
 """The collection of the Generations documents, by read model."""
 
 FAILURES = "_failures"
-"""The end of the name of a collection that says, by key, why deliveries to a new generation failed."""
+"""The end of the name of a collection that says why deliveries to a generation failed."""
 
 _MAX_ERROR = 1000  # characters
 
@@ -42,7 +42,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class IncompleteStream:
-    """A stream with events that the new generation lacks. `error`: why a delivery to it failed last."""
+    """A stream with events that the new generation lacks. `error`: why a delivery failed last."""
 
     stream: str
     error: str | None = None
@@ -105,7 +105,7 @@ def rebuilt(now: Generations) -> Generations:
 
 
 def switched(now: Generations, to: int, force: bool = False) -> Generations:
-    """Make another generation the live one: a complete one, unless `force`. Does nothing when it is live."""
+    """Make another generation live: a complete one, unless `force`. Does nothing when it is."""
     if to == now.live:
         return now
     if to != now.other or now.state == "DROPPED":

@@ -1,4 +1,4 @@
-"""Calls to other processes and stores: deadlines, circuit breakers, independent tasks, shared answers.
+"""Calls to other processes and stores: deadlines, circuit breakers, tasks, shared answers.
 
 A deadline covers everything that is done for one request: each call gets what is left of it, not a
 new limit. A breaker stops the calls to a dependency that keeps failing.
@@ -27,18 +27,18 @@ _log = structlog.get_logger()
 _CACHE_WAIT = 15.0  # seconds that a caller without an earlier deadline waits for a cached answer
 
 RECONNECT = ("grpc.max_reconnect_backoff_ms", 5_000)
-"""The option of a gRPC channel that bounds the pause between two attempts to connect; without it, two minutes."""
+"""The option of a gRPC channel that bounds the pause between attempts to connect (two minutes)."""
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 class OutOfTime(TimedOut):
-    """The request's own time is up, before or during a call. This says nothing about what was called."""
+    """The request's own time is up, before or during a call. It says nothing about the called."""
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Limit everything inside the block to `seconds`, or to an earlier deadline that is set already."""
+    """Limit everything inside the block to `seconds`, or to an earlier deadline."""
     ends, earlier = clock.monotonic() + seconds, _deadline.get()
     token = _deadline.set(ends if earlier is None else min(ends, earlier))
     try:
@@ -66,7 +66,7 @@ class BreakerOpen(Unavailable):
 
 _NEUTRAL = object()
 _caller: ContextVar[object] = ContextVar("caller", default=None)
-"""Whose call is guarded, because pybreaker does not tell its storage; _NEUTRAL once the caller's time is up."""
+"""Whose call is guarded: pybreaker tells no storage. _NEUTRAL once the caller's time is up."""
 
 
 class _FailedCallers(pybreaker.CircuitMemoryStorage):
@@ -165,7 +165,7 @@ class Breaker(pybreaker.CircuitBreakerListener):
 
 
 class Breakers:
-    """The circuit breakers of one process, by dependency; each is made at its first use. `opened` is told when one opens."""
+    """The circuit breakers of one process, by dependency. `opened` is told when one opens."""
 
     def __init__(self, fail_max: int, reset_seconds: float, opened: Opened | None = None) -> None:
         self._limits = fail_max, reset_seconds, opened
@@ -234,7 +234,7 @@ _making = RLock()
 
 
 class once(cached_property[T_co]):  # noqa: N801
-    """A cached property that is made only once, even when several threads first read it together."""
+    """A cached property that is made only once, even when several threads read it together."""
 
     if not TYPE_CHECKING:
 
@@ -244,5 +244,5 @@ class once(cached_property[T_co]):  # noqa: N801
 
 
 def awaited(coroutine: Coroutine[Any, Any, T], at_most: float) -> T:
-    """Return the coroutine's result to a thread without an event loop. Raise TimeoutError and OutOfTime."""
+    """Return the coroutine's result to a thread without a loop. Raise TimeoutError and OutOfTime."""
     return clock.result_of(coroutine, time_left(at_most))

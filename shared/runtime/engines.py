@@ -1,7 +1,7 @@
-"""Everything that a function may use: stores, broker, providers. Each is made when it is first asked for.
+"""Everything that a function may use: stores, broker, providers. Each is made at its first use.
 
-The setting PROFILE chooses: `memory` keeps all data in this process, `postgres` all but events and sagas, `engines`
-none. An engine's module is imported where the engine is made: a function must not wait for those that it never uses.
+PROFILE chooses: `memory` keeps all data in this process, `postgres` all but events and sagas,
+`engines` none. A module is imported where its engine is made: no function waits for the others'.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 class Engines:
-    """`deliver`: how the broker in this process calls a function; over HTTP if None. `subscriptions`: the manifest's."""
+    """`deliver`: how the broker in memory calls a function; None: over HTTP."""
 
     def __init__(
         self, settings: Settings, deliver: "Deliver | None" = None, subscriptions: Sequence[Subscription] | None = None
@@ -61,14 +61,14 @@ class Engines:
             self.keep_in_memory()
 
     def keep_in_memory(self, lease_seconds: float = LEASE_SECONDS) -> None:
-        """Replace the databases of events and sagas by stores in memory, which know each other, so all at once."""
+        """Replace the databases of events and sagas by stores in memory, which know each other."""
         from shared.runtime.memory import stores_in_memory
 
         vars(self).update(vars(stores_in_memory(self.publisher, lease_seconds)))
         self.in_memory[1:] = [*self.outboxes, self.event_store, self.sagas, self.dead_letters, self.executions]
 
     def close(self) -> None:
-        """Close what was made, the last first, except asynchronous clients: they end with the loop that used them."""
+        """Close what was made, the last first. Asynchronous clients end with the loop that used them."""
         self._made.close()
 
     @once
@@ -104,7 +104,7 @@ class Engines:
         return PostgresCounts(self._command_pool)
 
     def missing_migrations(self, database: Database) -> list[str]:
-        """Return the migration files that have not been applied to the database. Raises Unavailable."""
+        """Return the migration files that the database has not applied. Raises Unavailable."""
         if self.settings.profile == "memory":
             return []
         pool = self._event_store_pool if database == "event_store" else self._command_pool
@@ -200,7 +200,7 @@ class Engines:
 
     @once
     def health_http(self) -> "httpx.Client":
-        """The client that asks functions for their health. Such requests are rare, so it keeps no connection open."""
+        """The client that asks functions for their health: rarely, so it keeps no connection open."""
         import httpx
 
         return self._made.enter_context(httpx.Client(limits=httpx.Limits(max_keepalive_connections=0)))
@@ -241,7 +241,7 @@ def use(chosen: Engines) -> Engines:
 
 @contextmanager
 def using(chosen: Engines | Callable[[], Engines]) -> Iterator[None]:
-    """Replace the process's engines inside the block, by `chosen` or by what it makes for the first request."""
+    """Replace the process's engines inside the block, by `chosen` or by what it makes when asked."""
     global _engines
     before, _engines = _engines, chosen
     try:

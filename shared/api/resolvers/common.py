@@ -73,7 +73,7 @@ def deleted(entity: Fields) -> Fields:
 
 
 def one_of(known: Iterable[str], text: Text, *argument: str) -> str | None:
-    """Return the known name that the text is, in any case; None for none. Raise Invalid, which lists the names."""
+    """Return the known name that the text is, in any case; None for none. Raise Invalid."""
     names = {name.lower(): name for name in known}
     if text is not None and text.lower() not in names:
         raise Invalid(at(argument, faults.one_of(names.values(), text)), argument)
@@ -141,8 +141,8 @@ async def search(info: Info, collection: str, term: str, where: Sequence[Where],
 
 
 def _search_term(info: Info, term: str) -> tuple[str, str]:
-    """Return the term as `matches` takes it, and with its accents: documents that were indexed by an earlier release,
-    and not rebuilt since, are found by these. A much too long term is not normalised: that takes long."""
+    """Return the term as `matches` takes it, and with its accents, by which an earlier release
+    indexed documents. A much too long term is not normalised: that takes long."""
     longest = info.context.engines.settings.max_search_characters
     short = len(term) <= _RAW_PER_CHARACTER * longest
     plain = searchable(term) if short else term
@@ -156,7 +156,7 @@ def _search_term(info: Info, term: str) -> tuple[str, str]:
 async def after_a_moment(
     info: Info, read: Callable[[int], Awaitable[Sequence[T]]], length: int, at: Callable[[T], datetime]
 ) -> Sequence[T]:
-    """Return a page after whose last time a client can continue: no page splits what has the same time.
+    """Return a page after whose last time a client can continue: it splits no moment.
 
     `read` returns a number of entries by time. The page is longer than `length` if more share its first time."""
     found = await read(length + 1)
