@@ -183,7 +183,8 @@ async def total_count(connection: Connection[Any], info: Info) -> int:
     return total
 
 
-_NODES = ("Category", "Product", "Order", "Saga", "Event", "DeadLetter", "QueryExecution", "CommandExecution")
+_EXECUTED = ("QueryExecution", "CommandExecution", "OperatorAction")
+_NODES = ("Category", "Product", "Order", "Saga", "Event", "DeadLetter", *_EXECUTED)
 
 RESOLVERS: Resolvers = {
     "PageInfo": {

@@ -43,6 +43,19 @@ class PendingLetters:
 
 
 @dataclass(frozen=True)
+class LetterCause:
+    """Pending letters of one subscription, of one type of message and with one error. `first_recorded_at`,
+    `last_recorded_at`: of the oldest and the newest, UTC."""
+
+    source: str
+    type: str | None
+    error: str | None
+    count: int
+    first_recorded_at: datetime
+    last_recorded_at: datetime
+
+
+@dataclass(frozen=True)
 class OpenBreaker:
     """Messages of one subscription that wait for a dependency. `at`: when the last began to wait, UTC."""
 

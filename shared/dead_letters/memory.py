@@ -7,7 +7,7 @@ from threading import RLock
 from typing import Any
 from uuid import UUID
 
-from shared.dead_letters.failures import Failure, OpenBreaker, PendingLetters, Trouble
+from shared.dead_letters.failures import Failure, LetterCause, OpenBreaker, PendingLetters, Trouble
 from shared.dead_letters.protocol import (
     DeadLetter,
     LetterDelivery,
@@ -87,6 +87,14 @@ class MemoryDeadLetters:
             if letter.status == "PENDING":
                 waiting.setdefault(letter.source, []).append(letter)
         return [_together(letters) for _, letters in sorted(waiting.items())]
+
+    def pending_by_cause(self, limit: int) -> list[LetterCause]:
+        alike: dict[tuple[str, str | None, str | None], list[datetime]] = {}
+        for letter in self._letters():
+            if letter.status == "PENDING":
+                alike.setdefault((letter.source, letter.type, letter.error), []).append(letter.recorded_at)
+        causes = [LetterCause(*cause, len(ats), min(ats), max(ats)) for cause, ats in alike.items()]
+        return sorted(causes, key=lambda one: (-one.count, one.source, one.type or "", one.error or ""))[:limit]
 
     def record(self, delivery: LetterDelivery) -> None:
         new = delivery.letter

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from psycopg.rows import TupleRow, dict_row
 
-from shared.dead_letters.failures import Failure, OpenBreaker, PendingLetters, Trouble
+from shared.dead_letters.failures import Failure, LetterCause, OpenBreaker, PendingLetters, Trouble
 from shared.dead_letters.postgres_lists import SELECT, counted, listed
 from shared.dead_letters.protocol import (
     DeadLetter,
@@ -100,6 +100,10 @@ SELECT source, count(*), sum(attempts)::bigint, min(recorded_at), (array_agg(sub
     (array_agg(error ORDER BY updated_at DESC))[1]
 FROM dead_letters WHERE status = 'PENDING' GROUP BY source ORDER BY source
 """
+_PENDING_BY_CAUSE = """
+SELECT source, type, error, count(*), min(recorded_at), max(recorded_at)
+FROM dead_letters WHERE status = 'PENDING' GROUP BY source, type, error ORDER BY 4 DESC, 1, 2, 3 LIMIT %(limit)s
+"""
 _FORGET_SETTLED = """
 DELETE FROM dead_letters WHERE status <> 'PENDING' AND updated_at < %(before)s AND id IN (
     SELECT id FROM dead_letters WHERE status <> 'PENDING' AND updated_at < %(before)s ORDER BY updated_at LIMIT %(limit)s
@@ -144,6 +148,9 @@ class PostgresDeadLetters:
 
     def pending_by_source(self) -> list[PendingLetters]:
         return [PendingLetters(*row) for row in self._rows(PENDING_BY_SOURCE, {})]
+
+    def pending_by_cause(self, limit: int) -> list[LetterCause]:
+        return [LetterCause(*row) for row in self._rows(_PENDING_BY_CAUSE, {"limit": limit})]
 
     def record(self, delivery: LetterDelivery) -> None:
         letter = delivery.letter

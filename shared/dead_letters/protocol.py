@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import ClassVar, Literal, NamedTuple, Protocol
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from shared.dead_letters.failures import Failure, OpenBreaker, PendingLetters, Trouble
+from shared.dead_letters.failures import Failure, LetterCause, OpenBreaker, PendingLetters, Trouble
 from shared.domain.errors import ShopError
 from shared.messaging.envelope import ONLY_FOR, ForSubscription, Push, PushedMessage
 from shared.messaging.outbox import Traffic
@@ -202,6 +202,8 @@ class DeadLetters(Protocol):
 
     def pending_by_source(self) -> list[PendingLetters]:
         """Return the subscriptions that have pending letters, by name."""
+
+    def pending_by_cause(self, limit: int) -> list[LetterCause]: ...
 
     def record(self, delivery: LetterDelivery) -> None:
         """Store a pending letter with the noted error, or one more failure. Idempotent."""

@@ -5,10 +5,10 @@ that a query reads a few rows however much there is. Executions are counted whet
 keeps them or not. A process that is killed loses what it counted in the last second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import LiteralString, Protocol
+from typing import LiteralString, NamedTuple, Protocol
 from uuid import UUID
 
 from shared.monitoring.executions import Kind
@@ -59,6 +59,14 @@ class ExecutionTotals:
         return sum((tally for (of, _), tally in self.ever.items() if of == kind), Tally())
 
 
+class MinuteTally(NamedTuple):
+    """The executions of a kind in one minute, which begins at `minute`, UTC."""
+
+    minute: datetime
+    kind: Kind
+    tally: Tally
+
+
 @dataclass(frozen=True)
 class RecordTotals:
     """`sagas`: by status; a FAILED saga that had something to undo counts as COMPENSATED. `others`:
@@ -91,6 +99,10 @@ class Counts(Protocol):
 
     def executions(self) -> ExecutionTotals: ...
 
+    def minutes(self, since: datetime) -> Sequence[MinuteTally]:
+        """Return the minutes since a moment in which something was executed, the oldest first. They
+        are kept for a day."""
+
     def records(self) -> RecordTotals: ...
 
     def forget_minutes(self, before: datetime, limit: int) -> int:
@@ -105,6 +117,10 @@ FROM execution_counts WHERE minute = '-infinity' GROUP BY kind, name
 LATELY: LiteralString = """
 SELECT kind, sum(count)::bigint, sum(errors)::bigint, sum(milliseconds)::bigint, max(succeeded_at)
 FROM execution_counts WHERE minute > now() - %s AND minute <= now() GROUP BY kind
+"""
+MINUTES: LiteralString = """
+SELECT minute, kind, sum(count)::bigint, sum(errors)::bigint, sum(milliseconds)::bigint
+FROM execution_counts WHERE minute >= %s GROUP BY minute, kind ORDER BY minute, kind
 """
 RECORDS: LiteralString = """
 SELECT relation, status, sum(count)::bigint, max(updated_at) FROM record_counts GROUP BY relation, status
@@ -135,6 +151,10 @@ class PostgresCounts:
         ever = {(row[0], row[1]): Tally(*row[2:]) for row in self._pool.rows("the counts", EVER)}
         lately = {row[0]: Tally(*row[1:]) for row in self._pool.rows("the counts", LATELY, (WINDOW,))}
         return ExecutionTotals(ever, lately)
+
+    def minutes(self, since: datetime) -> list[MinuteTally]:
+        rows = self._pool.rows("the counts", MINUTES, (since,))
+        return [MinuteTally(minute, kind, Tally(*numbers)) for minute, kind, *numbers in rows]
 
     def records(self) -> RecordTotals:
         rows = self._pool.rows("the counts", RECORDS)

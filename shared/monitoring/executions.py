@@ -10,13 +10,13 @@ from shared.postgres.pool import Pool, storable_json
 from shared.postgres.slices import Slice, where
 from shared.resilience import clock
 
-Kind = Literal["command", "query", "delivery", "run"]
+Kind = Literal["command", "query", "delivery", "run", "operation"]
 
 
 @dataclass(frozen=True)
 class Execution:
-    """One command, query, delivery or run of a scheduled function. `status`: `success`, or the code of
-    the error. `subject`: the stream that it was about. `data`: JSON, as the caller sent it."""
+    """One command, query, delivery, run of a scheduled function, or operation of an admin. `status`:
+    `success`, or the code of the error. `subject`: the stream that it was about. `data`: JSON, as the caller sent it."""
 
     kind: Kind
     name: str
@@ -47,13 +47,15 @@ SortedBy = Literal["recorded_at", "milliseconds"]
 
 @dataclass(frozen=True)
 class ListedExecutions:
-    """The executions to list, sorted by time or duration, and id; None matches everything. `recorded_before`: exclusive."""
+    """The executions to list, sorted by time or duration, and id; None matches everything. `recorded_before`: exclusive.
+    `by`: the actor of operations."""
 
     kind: Kind
     name: str | None = None
     status: str | None = None
     recorded_after: datetime | None = None
     recorded_before: datetime | None = None
+    by: str | None = None
 
 
 class Executions(Protocol):
@@ -74,7 +76,7 @@ class Executions(Protocol):
         """Return executions of all kinds, the oldest first."""
 
     def expire(self, before: datetime, limit: int) -> int:
-        """Delete up to `limit` older executions; return how many were deleted."""
+        """Delete up to `limit` older executions, but no admin's operation; return how many were deleted."""
 
 
 _COLUMNS: LiteralString = "kind, name, status, milliseconds, correlation_id, error, subject, data, id, recorded_at"
@@ -87,7 +89,7 @@ INSERT INTO executions ({_COLUMNS}) SELECT {_COLUMNS} FROM json_to_recordset(%s)
 """  # noqa: S608 - built from constants only
 _EXPIRE = """
 DELETE FROM executions WHERE id IN (
-    SELECT id FROM executions WHERE recorded_at AT TIME ZONE 'UTC' < %s AT TIME ZONE 'UTC'
+    SELECT id FROM executions WHERE recorded_at AT TIME ZONE 'UTC' < %s AT TIME ZONE 'UTC' AND kind <> 'operation'
     ORDER BY recorded_at AT TIME ZONE 'UTC' LIMIT %s
 )
 """
@@ -99,6 +101,7 @@ _CONDITIONS: Mapping[str, LiteralString] = {
     "status": "status = %(status)s",
     "recorded_after": "recorded_at >= %(recorded_after)s",
     "recorded_before": "recorded_at < %(recorded_before)s",
+    "by": "data ->> 'by' = %(by)s",
 }
 _KEYS: Mapping[SortedBy, Mapping[LiteralString, LiteralString]] = {
     "recorded_at": {"recorded_at": "", "id": ""},

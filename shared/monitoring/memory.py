@@ -6,7 +6,7 @@ from threading import Lock
 from uuid import UUID
 
 from shared.dead_letters.memory import MemoryDeadLetters
-from shared.monitoring.counts import WINDOW, Batch, ExecutionTotals, RecordTotals, Tally
+from shared.monitoring.counts import WINDOW, Batch, ExecutionTotals, MinuteTally, RecordTotals, Tally
 from shared.monitoring.executions import Execution, ExecutionFilter, Kind, ListedExecutions, SortedBy
 from shared.postgres.slices import Slice
 from shared.resilience import clock
@@ -46,6 +46,7 @@ class MemoryExecutions:
             and which.name in (None, one.name)
             and which.status in (None, one.status)
             and (which.recorded_after is None or which.recorded_after <= one.recorded_at)
+            and which.by in (None, one.data.get("by"))
             and (which.recorded_before is None or one.recorded_at < which.recorded_before)
         ]
 
@@ -53,7 +54,7 @@ class MemoryExecutions:
         return [one for one in self._sorted() if one.correlation_id == correlation_id][:limit]
 
     def expire(self, before: datetime, limit: int) -> int:
-        old = [one for one in self._sorted() if one.recorded_at < before][:limit]
+        old = [one for one in self._sorted() if one.recorded_at < before and one.kind != "operation"][:limit]
         with self._lock:
             for one in old:
                 self._by_id.pop(one.id, None)
@@ -98,6 +99,11 @@ class MemoryCounts:
                 if minute > since:
                     lately[kind] = lately.get(kind, Tally()) + tally
             return ExecutionTotals(dict(self._ever), lately)
+
+    def minutes(self, since: datetime) -> list[MinuteTally]:
+        with self._lock:
+            found = [MinuteTally(minute, kind, tally) for (minute, kind), tally in self._minutes.items()]
+        return sorted((one for one in found if one.minute >= since), key=lambda one: one[:2])
 
     def records(self) -> RecordTotals:
         sagas = self._sagas.extent()

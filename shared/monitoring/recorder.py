@@ -51,6 +51,7 @@ def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data:
         took = round((clock.monotonic() - started) * 1000)
         about = {"asked": _short(data), "causationId": context.causation_id}
         about |= {"results": watch.results, "version": watch.version}
+        about |= {"by": context.actor} if kind == "operation" else {}
         recorder.record(Execution(kind, name, status, took, context.correlation_id, reason, watch.subject, about))
 
 
@@ -101,13 +102,17 @@ class Recorder:
             self._tallies[key] = self._tallies.get(key, Tally()) + tally
         if self._thread is None:
             self._start()
-        if execution.status == "success" and (execution.kind == "run" or clock.random() >= self._sample):
+        if execution.status == "success" and (execution.kind == "run" or self._leaves_out(execution)):
             return
         if len(self._queue) < self._queue_size:
             self._queue.append(execution)
         else:
             with self._tallying:
                 self._refused += 1
+
+    def _leaves_out(self, execution: Execution) -> bool:
+        """Return whether the sample leaves a success out; an admin's operation is always recorded."""
+        return execution.kind != "operation" and clock.random() >= self._sample
 
     def _start(self) -> None:
         with self._writing:

@@ -126,6 +126,7 @@ def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
     shop.settle()
     shop.ask(f'mutation {{ adjustStock(id: "{product}", delta: 1) {{ id }} }}')
     shop.ask("{ products { id } }")
+    shop.graphql(f'mutation {{ retrySaga(id: "{product}") {{ id }} }}')  # refused, and kept as an operator's action
     incomplete = (IncompleteStream(f"order-{order}"),)
     change_generations(shop.engines.read_models, "orders", lambda now: replace(now, incomplete=incomplete))
     shop.engines.recorder.flush()

@@ -242,9 +242,9 @@ def test_without_a_token_a_provider_is_unavailable(
 
     monkeypatch.delenv("FIREBASE_AUTH_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("K_SERVICE", "shop-refund-payment")
-    monkeypatch.setattr("shared.auth.identity._token", none)
+    monkeypatch.setattr("shared.auth.identity.service_token", none)
     url, seen = provider_headers
-    with pytest.raises(Unavailable, match="no answer from the payment provider"):
+    with pytest.raises(Unavailable, match="no answer from the provider"):
         refund(url, "id-token")
     assert seen == []
 

@@ -106,6 +106,19 @@ def test_a_batch_counts_once_however_often_it_is_sent(counts: Counts) -> None:
     assert plain(counts.executions().ever) == {("command", "CreateOrder"): Tally(6, 2, 60)}
 
 
+def test_the_minutes_say_what_was_executed_in_each(counts: Counts) -> None:
+    counts.add(batch(CreateOrder=Tally(3, 1, 30), CancelOrder=Tally(1, 0, 4)))
+    counts.add(Batch(uuid7(), 1, {("query", "orders"): Tally(7, 7, 70)}))
+    now = datetime.now(UTC)
+    found = counts.minutes(now - timedelta(minutes=2))
+    assert [(one.kind, plain({0: one.tally})[0]) for one in found] == [
+        ("command", Tally(4, 1, 34)),
+        ("query", Tally(7, 7, 70)),
+    ]
+    assert {now - one.minute < timedelta(minutes=2) and one.minute.second == 0 for one in found} == {True}
+    assert counts.minutes(now + timedelta(minutes=2)) == []
+
+
 def test_minutes_and_counters_are_forgotten_and_totals_stay(counts: Counts) -> None:
     counts.add(batch(CreateOrder=Tally(3, 1, 30)))
     assert counts.forget_minutes(datetime.now(UTC) - timedelta(days=1), 100) == 0

@@ -427,6 +427,21 @@ def test_pending_letters_are_counted_by_their_source(letters: DeadLetters) -> No
     assert second.since <= datetime.now(UTC)
 
 
+def test_pending_letters_are_counted_by_their_cause_the_most_frequent_first(letters: DeadLetters) -> None:
+    found = [("m1", SOURCE), ("m2", SOURCE), ("m3", "a.b"), ("m4", "a.b"), ("m5", "a.b")]
+    deliveries = [decode_dead_letter(pushed(ours(**{"ce-id": name}), source=of), "order-events") for name, of in found]
+    for delivery, error in zip(deliveries, ("no route", "no route", "late", "late", None), strict=True):
+        if error:
+            letters.note_failure(delivery.letter.source, delivery.fingerprint, error)
+        letters.record(delivery)
+    letters.discard(deliveries[3].letter.id, "not needed", "ann")
+    first, *others = letters.pending_by_cause(9)
+    assert (first.source, first.error, first.count) == (SOURCE, "no route", 2)
+    assert first.first_recorded_at <= first.last_recorded_at <= datetime.now(UTC)
+    assert {(one.source, one.error, one.count) for one in others} == {("a.b", "late", 1), ("a.b", None, 1)}
+    assert letters.pending_by_cause(1) == [first]
+
+
 def test_the_oldest_letters_are_discarded_up_to_a_limit_with_the_reason(letters: DeadLetters) -> None:
     for name in ("m1", "m2", "m3"):
         letters.record(decode_dead_letter(pushed(ours(**{"ce-id": name})), "order-events"))

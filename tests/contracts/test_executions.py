@@ -14,11 +14,18 @@ from shared.config.settings import Settings
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.domain.errors import TimedOut, Unavailable
 from shared.monitoring.counts import PostgresCounts
-from shared.monitoring.executions import Execution, ExecutionFilter, Executions, PostgresExecutions
+from shared.monitoring.executions import (
+    Execution,
+    ExecutionFilter,
+    Executions,
+    ListedExecutions,
+    PostgresExecutions,
+)
 from shared.monitoring.memory import MemoryCounts, MemoryExecutions
 from shared.monitoring.metrics import exposition
 from shared.monitoring.recorder import Recorder
 from shared.postgres.pool import Pool
+from shared.postgres.slices import Slice
 from shared.runtime.engines import using
 from shared.sagas.memory import MemorySagaStore
 from tests.scrapes import values
@@ -83,6 +90,15 @@ def test_old_executions_are_deleted_a_few_at_a_time(executions: Executions) -> N
     before = NOW + timedelta(0, 3)
     assert [executions.expire(before, 2) for _ in range(3)] == [2, 1, 0]
     assert [one.recorded_at for one in executions.find(ExecutionFilter("command"))] == [NOW + timedelta(0, 4), before]
+
+
+def test_what_admins_did_is_never_deleted_and_is_found_by_who_did_it(executions: Executions) -> None:
+    done = [replace(executed(n), kind="operation", data={"by": by}) for n, by in enumerate(("ann", "bob", "ann"))]
+    executions.write([*done, executed(1)])
+    assert executions.expire(NOW + timedelta(1), 10) == 1
+    assert executions.page(ListedExecutions("operation"), "recorded_at", Slice(9, descending=True)) == done[::-1]
+    assert executions.page(ListedExecutions("operation", by="ann"), "recorded_at", Slice(9)) == [done[0], done[2]]
+    assert executions.count(ListedExecutions("operation", by="bob")) == 1
 
 
 KEPT = ["\\u0000", "\\\\u0000", "\\\\\\u0000", "a\\ud800b", "\\x00", '"\\', "お茶 🍵", "\u2028", "\x01\x7f"]

@@ -1,14 +1,12 @@
-"""The console runs queries in a real browser, and shows the results of subscriptions as they arrive."""
+"""GraphiQL runs queries in a real browser, and shows the results of subscriptions as they arrive."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -18,10 +16,8 @@ from scripts.local.shop import CONSOLE
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append
 from shared.postgres.pool import Pool
+from tests.end_to_end.browser import chromium
 from tests.end_to_end.client_service import ClientService, event
-
-_FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-    --disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1400,900"""
 
 
 @pytest.fixture
@@ -38,20 +34,11 @@ def address(tmp_path: Path, event_store_url: str, command_url: str) -> Iterator[
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs a browser: apt-get install chromium chromium-driver")
-    options = ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in [*_FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}"]:
-        options.add_argument(flag)
-    browser = Chrome(options, Service(driver))
-    yield browser
-    browser.quit()
+    with chromium(tmp_path / "profile") as browser:
+        yield browser
 
 
-def until(happened: Callable[[], bool], seconds: float = 30) -> None:
+def until(happened: Callable[[], bool], seconds: float = 60) -> None:
     ends = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < ends

@@ -602,7 +602,10 @@ def test_many_letters_are_discarded_together_and_a_list_names_their_orders(shop:
     assert shop.refusal(discard_all, limit=0)["code"] == "INVALID_INPUT"
 
 
-@pytest.mark.parametrize("subject", ["order-1", "order-", "tea", f"product-{uuid7()}", f"order-{uuid7()}"])
+UNKNOWN = ["order-1", "order-", "tea", f"product-{uuid7()}", f"order-{uuid7()}"]
+
+
+@pytest.mark.parametrize("subject", UNKNOWN, ids=["short", "empty", "other", "product", "order"])
 def test_a_letter_of_no_known_saga_stays_for_an_admin(shop: ShopInMemory, subject: str) -> None:
     attributes = {"ce-type": "ProcessPayment", "ce-subject": subject}
     shop.engines.broker.publish_raw("process-payment", b"poison", attributes)

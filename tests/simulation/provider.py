@@ -41,7 +41,7 @@ class Provider(httpx.BaseTransport):
         return self.faults.call(f"provider of {kind}", request.method, lambda: self._answer(request, kind, key))
 
     def _answer(self, request: httpx.Request, kind: str, key: str) -> httpx.Response:
-        if self.world.time < self.silent_until and self.faults.on:
+        if self.world.time < self.silent_until:
             raise httpx.ConnectError("no route", request=request)
         fault = self.tape.pick(f"{kind} {request.method}", self._rates) if self.faults.on else 0
         if fault == 4:

@@ -313,6 +313,7 @@ class Shop:
             self.world.sleep(MOMENTS[self.tape.choose("transaction takes", len(MOMENTS))])
 
     def _contention(self) -> bool:
+        self.world.sleep(0.001)
         if self.faults.on and self.tape.chance("change called twice", self._again):
             self.faults.marks["change called twice"] += 1
             return True

@@ -11,7 +11,8 @@ export default tseslint.config(
     languageOptions: { parserOptions: { projectService: true } },
     plugins: { "react-hooks": hooks },
     rules: {
-      ...hooks.configs.recommended.rules,
+      "react-hooks/rules-of-hooks": "error",
+      "react-hooks/exhaustive-deps": "error",
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
       "@typescript-eslint/no-floating-promises": [

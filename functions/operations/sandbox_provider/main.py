@@ -7,7 +7,7 @@ import flask
 from shared.auth.permissions import SYSTEM
 from shared.domain.errors import NotFound
 from shared.domain.order import ORDER
-from shared.gateways.sandbox import ProviderRequest
+from shared.gateways.sandbox import ProviderRequest, SetFault
 from shared.observability.context import annotate
 from shared.runtime.command import context_of
 from shared.runtime.decode import decode, parse_json
@@ -31,5 +31,12 @@ def _answer(request: flask.Request) -> object:
             return sandbox.undo(kind, key)
         case "GET", [("payments" | "shipments") as kind]:
             return sandbox.ledger(kind)
+        case "POST", ["faults"]:
+            sandbox.set_fault(decode(SetFault, parse_json(body_of(request, 10_000))))
+            return sandbox.faults()
+        case "GET", ["faults"]:
+            return sandbox.faults()
         case _:
-            raise NotFound("use PUT or DELETE on /payments/KEY or /shipments/KEY, or GET on /payments or /shipments")
+            raise NotFound(
+                "use PUT or DELETE on /payments/KEY or /shipments/KEY, or GET on /payments, /shipments or /faults"
+            )

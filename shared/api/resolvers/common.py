@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, TypeVar
 from unicodedata import category as character_category
 from uuid import UUID
 
-from shared.api.command_client import keyed, send
 from shared.api.context import Info, Number, ResumePoint, SourceEvent, Text
 from shared.api.inputs import uuid
 from shared.api.limits import from_stores
@@ -66,16 +65,6 @@ def is_admin(info: Info) -> bool:
 def require_admin(info: Info) -> None:
     """Raise Unauthenticated or Forbidden unless the actor is an admin."""
     require(Permission.ADMIN, info.context.actor)
-
-
-async def admin_command(info: Info, function: str, command: Fields) -> Fields:
-    """Send a command that is for admins, its `id` in canonical form, and return the answer.
-
-    Raise Unauthenticated, Forbidden and Invalid, and what the command function raises."""
-    require_admin(info)
-    if "id" in command:
-        command = command | {"id": uuid(command["id"], "id")}
-    return await send(info, function, command, keyed(info))
 
 
 def deleted(entity: Fields) -> Fields:

@@ -8,10 +8,12 @@ from shared.api.connections import AT, Connection, Listing, connect
 from shared.api.context import Info, Number, Resolvers, Text
 from shared.api.inputs import uuid
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import admin_command, existing, one_of, page_of, require_admin
+from shared.api.resolvers.common import existing, limit_of, one_of, page_of, require_admin
 from shared.api.resolvers.listings import is_descending
 from shared.api.resolvers.messages import MESSAGE_TYPES
+from shared.api.resolvers.operators import admin_command
 from shared.config.manifest import manifest
+from shared.dead_letters.failures import LetterCause
 from shared.dead_letters.protocol import DeadLetter, Letters, LetterStatus
 from shared.domain.errors import Invalid
 from shared.domain.order import ORDER
@@ -81,6 +83,12 @@ def _key(letter: DeadLetter) -> Key:
     return letter.recorded_at, letter.id
 
 
+async def dead_letter_causes(_: Any, info: Info, limit: int | None = None) -> Sequence[LetterCause]:
+    require_admin(info)
+    most = limit_of(info, limit, default=20)
+    return await info.context.loaders.budget.rows(info.context.engines.dead_letters.pending_by_cause, most)
+
+
 async def dead_letter(_: Any, info: Info, id: str) -> DeadLetter:
     require_admin(info)
     letter = await from_stores(info.context.engines.dead_letters.load, UUID(uuid(id, "id")))
@@ -119,6 +127,7 @@ RESOLVERS: Resolvers = {
         "deadLetters": dead_letters,
         "deadLettersConnection": dead_letters_connection,
         "deadLetter": dead_letter,
+        "deadLetterCauses": dead_letter_causes,
     },
     "Mutation": {
         "retryDeadLetter": retry_dead_letter,

@@ -70,7 +70,7 @@ async def pubsub_messages(
     after: Text = None,
 ) -> Sequence[Published]:
     """Return the newest messages first, or those after a cursor or a moment, the oldest first."""
-    _require_topic(topic)
+    topic = _known_topic(topic)
     length = limit_of(info, limit, default=100)
     read = partial(_messages, info, topic, _places(after, afterTimestamp))
     if length == 0:
@@ -138,7 +138,7 @@ def _stats(topic: str, traffic: Traffic) -> Fields:
 
 async def pubsub_stream(info: Info, topic: Text = None) -> AsyncGenerator[SourceEvent]:
     engines = info.context.engines
-    _require_topic(topic)
+    topic = _known_topic(topic)
     seen = resume_point(info, logs=2)
     ends = (await from_stores(engines.event_store.end), await from_stores(engines.saga_log.end))
     require_in_log(seen, ends)
@@ -221,14 +221,14 @@ def _of_command(sent: SagaEntry) -> Published:
     return Published(sent.at, 1, sent.checkpoint, str(sent.entry.message), topic, name, stream, sent.entry.data)
 
 
-def _require_topic(topic: Text) -> None:
-    """Raise Invalid for a topic that carries neither events nor commands."""
-    known = [*_EVENT_TYPES, *_COMMAND_TOPICS.values()]
-    if topic is None or topic in known:
-        return
-    if topic in manifest().topics:
+def _known_topic(topic: Text) -> Text:
+    """Return the topic as it is spelt, in any case. Raise Invalid for one without events and commands."""
+    known = {name.lower(): name for name in (*_EVENT_TYPES, *_COMMAND_TOPICS.values())}
+    if topic is None or topic.lower() in known:
+        return topic and known[topic.lower()]
+    if topic.lower() in manifest().topics:
         raise Invalid(f"{topic} is a dead-letter topic; query deadLetters for its messages", ("topic",))
-    raise Invalid(at(("topic",), one_of(known, topic)), ("topic",))
+    raise Invalid(at(("topic",), one_of(known.values(), topic)), ("topic",))
 
 
 RESOLVERS: Resolvers = {

@@ -10,7 +10,8 @@ import structlog
 
 from shared.api.context import Info, Resolver, Resolvers
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import admin_command, is_admin
+from shared.api.resolvers.common import is_admin
+from shared.api.resolvers.operators import admin_command
 from shared.auth.identity import in_the_cloud
 from shared.config.manifest import Function, manifest
 from shared.config.settings import Settings

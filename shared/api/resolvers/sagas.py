@@ -12,7 +12,6 @@ from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, 
 from shared.api.inputs import uuid
 from shared.api.limits import from_stores
 from shared.api.resolvers.common import (
-    admin_command,
     existing,
     follow_log,
     is_admin,
@@ -21,6 +20,7 @@ from shared.api.resolvers.common import (
     require_admin,
 )
 from shared.api.resolvers.listings import is_descending
+from shared.api.resolvers.operators import admin_command
 from shared.postgres.pool import storable
 from shared.postgres.slices import Key, Slice
 from shared.read_models.protocol import Fields

@@ -3,21 +3,24 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from shared.api.context import Info, LiveField, Resolvers, SourceEvent
 from shared.api.limits import from_stores
+from shared.api.resolvers.common import bounded
 from shared.api.resolvers.health import shop_report
 from shared.domain.errors import ShopError
 from shared.monitoring.counts import RecordTotals, Tally
 from shared.read_models.documents import READ_MODELS
 from shared.read_models.protocol import Extent, Fields, Queries
+from shared.resilience import clock
 from shared.runtime.engines import Engines
 
 T = TypeVar("T")
 
+_MAX_MINUTES = 1440  # as long as the counts of minutes are kept
 _PART_SECONDS = 5.0  # for each store
 _CACHE_SECONDS = 1.0  # one reading serves all clients of this process meanwhile
 
@@ -164,11 +167,38 @@ async def _read_dashboard(engines: Engines) -> Fields:
     }
 
 
+async def dashboard_history(_: Any, info: Info, minutes: int | None = None) -> list[Fields]:
+    """Return an entry for each minute, also for those in which nothing was executed."""
+    length = bounded("minutes", minutes, 60, _MAX_MINUTES)
+    now = clock.now().replace(second=0, microsecond=0)
+    since = now - timedelta(minutes=length - 1)
+    tallies: dict[datetime, dict[str, Tally]] = {since + timedelta(minutes=n): {} for n in range(length)}
+    info.context.loaders.budget.spend(length)
+    for one in await from_stores(info.context.engines.counts.minutes, since):
+        tallies.setdefault(one.minute.astimezone(UTC), {})[one.kind] = one.tally
+    return [_minute(at, tally) for at, tally in sorted(tallies.items())]
+
+
+def _minute(at: datetime, tallies: Mapping[str, Tally]) -> Fields:
+    commands, queries, deliveries = (tallies.get(kind, Tally()) for kind in ("command", "query", "delivery"))
+    asked = commands + queries
+    return {
+        "at": at,
+        "commands": commands.count,
+        "queries": queries.count,
+        "deliveries": deliveries.count,
+        "errors": asked.errors,
+        "failed_deliveries": deliveries.errors,
+        "average_latency_ms": round(asked.milliseconds / asked.count) if asked.count else None,
+    }
+
+
 RESOLVERS: Resolvers = {
     "Query": {
         "systemStatistics": system_statistics,
         "eventStoreStats": event_store_stats,
         "dashboardStats": dashboard_stats,
+        "dashboardHistory": dashboard_history,
     },
     "Subscription": {"dashboardStatsStream": LiveField(dashboard_stats_stream)},
 }

@@ -89,7 +89,8 @@ def _timeline(engines: Engines, order_id: UUID, spend: Callable[[], None]) -> li
     for correlation_id in correlation_ids:
         for execution in engines.executions.of_correlation(correlation_id, _MAX_EXECUTIONS):
             spend()
-            executed.append(_of_execution(execution))
+            if execution.kind != "operation":  # its command is there too
+                executed.append(_of_execution(execution))
     own += _of_other_streams(engines, own, executed)
     belonging = [entry for entry in executed if _belongs(entry, own, stream)]
     return in_causal_order([*own, *grouped(belonging), *_unpublished(engines, stream)])

@@ -1,11 +1,20 @@
+import "./styles/base.css";
+import "./styles/shell.css";
+import "./styles/parts.css";
+import "./styles/pages.css";
+
 import { createRoot } from "react-dom/client";
+
+import { App } from "./app.tsx";
+import { loadConfig } from "./session/config.ts";
+import { session } from "./session/session.ts";
+import { applyTheme } from "./shell/theme.ts";
+
+applyTheme();
 
 const root = document.getElementById("console");
 if (root) {
-  createRoot(root).render(
-    <main>
-      <h1>Shop console</h1>
-      <a href="/graphql">GraphiQL</a>
-    </main>,
-  );
+  const config = await loadConfig();
+  await session.start(config);
+  createRoot(root).render(<App />);
 }

@@ -1,0 +1,40 @@
+import { Client, fetchExchange } from "urql";
+
+import { session } from "../session/session.ts";
+
+const KEPT_MS = 10_000;
+
+/** The consistency tokens of the last mutations: the queries after them wait for what they wrote. */
+let written: { token: string; at: number }[] = [];
+
+const headersOf = async (): Promise<Record<string, string>> => {
+  written = written.filter(({ at }) => Date.now() - at < KEPT_MS);
+  const token = await session.token();
+  return {
+    ...(token && { Authorization: `Bearer ${token}` }),
+    ...(written.length > 0 && { Consistency: written.map(({ token }) => token).join(",") }),
+  };
+};
+
+const send: typeof fetch = async (input, init) => {
+  const headers = new Headers(init?.headers);
+  for (const [name, value] of Object.entries(await headersOf())) headers.set(name, value);
+  const response = await fetch(input, { ...init, headers });
+  const token = response.headers.get("Consistency");
+  if (token) written = [...written, { token, at: Date.now() }].slice(-20);
+  return response;
+};
+
+/** Nothing is cached: a page shows what the server answers now, or says that it did not answer. */
+export const client = new Client({
+  url: "/graphql",
+  exchanges: [fetchExchange],
+  fetch: send,
+  preferGetMethod: false,
+});
+
+/** Return the headers of a subscription. */
+export const liveHeaders = async (): Promise<Record<string, string>> => {
+  const token = await session.token();
+  return token ? { Authorization: `Bearer ${token}` } : {};
+};

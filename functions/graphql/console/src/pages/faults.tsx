@@ -1,0 +1,69 @@
+import { graphql } from "../api/graphql.ts";
+import { useAsk } from "../api/use-ask.ts";
+import { useT } from "../i18n/index.tsx";
+import { ActButton, send } from "../ui/act.tsx";
+import { Answer } from "../ui/answer.tsx";
+import { Badge } from "../ui/badge.tsx";
+
+const FAULTS = graphql(`
+  query Faults {
+    faults {
+      provider
+      fault
+    }
+  }
+`);
+
+const SET_FAULT = graphql(`
+  mutation SetFault($provider: Provider!, $fault: Fault!) {
+    setFault(provider: $provider, fault: $fault) {
+      provider
+    }
+  }
+`);
+
+const NAMES = ["NONE", "SLOW", "REFUSES", "DOWN"] as const;
+const EVERY_MS = 5_000;
+
+/** The sandbox's providers, which can be broken for all orders, and repaired. */
+export const Faults = () => {
+  const t = useT();
+  const asked = useAsk(FAULTS, {}, { every: EVERY_MS });
+  return (
+    <section className="panel">
+      <h2>{t("lab.providers")}</h2>
+      <Answer
+        asked={asked}
+        isEmpty={({ faults }) => faults?.length === 0}
+        empty={<p className="note">{t("lab.noSandbox")}</p>}
+      >
+        {({ faults }) => (
+          <ul className="steps">
+            {faults?.map(({ provider, fault }) => (
+              <li key={provider} className="row center">
+                <strong>{t(`lab.provider.${provider}`)}</strong>
+                <Badge tone={fault === "NONE" ? "good" : "bad"}>{t(`lab.fault.${fault}`)}</Badge>
+                {NAMES.filter((name) => name !== fault).map((name) => (
+                  <ActButton
+                    key={name}
+                    permission="admin"
+                    kind={name === "NONE" ? "main" : "danger"}
+                    run={() => send(SET_FAULT, { provider, fault: name })}
+                    done={asked.again}
+                    confirm={
+                      name === "NONE"
+                        ? undefined
+                        : { title: t(`lab.make.${name}`), text: t(`lab.make.${name}.what`) }
+                    }
+                  >
+                    {t(`lab.make.${name}`)}
+                  </ActButton>
+                ))}
+              </li>
+            ))}
+          </ul>
+        )}
+      </Answer>
+    </section>
+  );
+};

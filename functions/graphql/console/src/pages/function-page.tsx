@@ -1,0 +1,101 @@
+import { Link } from "wouter";
+
+import { graphql } from "../api/graphql.ts";
+import { useAsk } from "../api/use-ask.ts";
+import { useT } from "../i18n/index.tsx";
+import { Answer } from "../ui/answer.tsx";
+import { Status } from "../ui/badge.tsx";
+import { Button } from "../ui/button.tsx";
+import { durationOf } from "../ui/format.ts";
+import { Table } from "../ui/table.tsx";
+import { Ago } from "../ui/time.tsx";
+
+const FUNCTION = graphql(`
+  query FunctionPage($name: String!, $command: String!) {
+    serviceHealth(serviceName: $name) {
+      status
+      version
+      node
+      checks {
+        name
+        status
+        message
+        durationMs
+      }
+    }
+    commandExecutionsConnection(first: 20, filter: { name: $command }) {
+      edges {
+        node {
+          id
+          status
+          executionTimeMs
+          aggregateId
+          aggregateType
+          errorMessage
+          timestamp
+        }
+      }
+    }
+  }
+`);
+
+/** `create_order` handles the command CreateOrder. */
+const commandOf = (name: string): string =>
+  name.replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
+/** One function: its health, its checks, and what it did lately. */
+export const FunctionPage = ({ name, close }: { name: string; close: () => void }) => {
+  const t = useT();
+  const asked = useAsk(FUNCTION, { name, command: commandOf(name) }, { every: 5_000 });
+  return (
+    <section className="panel" aria-labelledby="function">
+      <div className="row between">
+        <h2 id="function">{name}</h2>
+        <Button onClick={close}>{t("act.close")}</Button>
+      </div>
+      <Answer asked={asked}>
+        {({ serviceHealth: health, commandExecutionsConnection: executions }) => (
+          <>
+            {health && (
+              <>
+                <p>
+                  <Status of={health.status} /> <small>{health.node}</small> <small>{health.version}</small>
+                </p>
+                <ul className="steps">
+                  {health.checks.map((check) => (
+                    <li key={check.name}>
+                      <Status of={check.status} /> <strong>{check.name}</strong> {check.message}{" "}
+                      <small>{durationOf(check.durationMs, t.language)}</small>
+                    </li>
+                  ))}
+                </ul>
+              </>
+            )}
+            {executions && executions.edges.length > 0 && (
+              <Table
+                caption={t("topology.recent")}
+                rows={executions.edges.map(({ node }) => node)}
+                keyOf={({ id }) => id}
+                columns={[
+                  { name: t("time"), cell: ({ timestamp }) => <Ago at={timestamp} /> },
+                  { name: t("status"), cell: ({ status }) => <Status of={status} /> },
+                  {
+                    name: t("duration"),
+                    number: true,
+                    cell: ({ executionTimeMs }) => durationOf(executionTimeMs, t.language),
+                  },
+                  {
+                    name: t("letters.subject"),
+                    cell: ({ aggregateId, aggregateType }) =>
+                      aggregateId && <Link href={`/events/${aggregateId}`}>{aggregateType}</Link>,
+                  },
+                  { name: t("error"), cell: ({ errorMessage }) => errorMessage ?? "" },
+                ]}
+              />
+            )}
+          </>
+        )}
+      </Answer>
+    </section>
+  );
+};

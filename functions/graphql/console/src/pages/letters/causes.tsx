@@ -1,0 +1,65 @@
+import { graphql } from "../../api/graphql.ts";
+import { useAsk } from "../../api/use-ask.ts";
+import { useT } from "../../i18n/index.tsx";
+import { Answer } from "../../ui/answer.tsx";
+import { Button } from "../../ui/button.tsx";
+import { Table } from "../../ui/table.tsx";
+import { Ago } from "../../ui/time.tsx";
+import { useUrl } from "../../ui/use-url.ts";
+
+const CAUSES = graphql(`
+  query DeadLetterCauses {
+    deadLetterCauses {
+      source
+      type
+      error
+      count
+      firstRecordedAt
+      lastRecordedAt
+    }
+  }
+`);
+
+const EVERY_MS = 5_000;
+
+/** The pending letters by what they have in common, the most frequent cause first. */
+export const CauseGroups = () => {
+  const t = useT();
+  const [, change] = useUrl();
+  const asked = useAsk(CAUSES, {}, { every: EVERY_MS });
+  return (
+    <section className="panel">
+      <h2>{t("letters.causes")}</h2>
+      <Answer
+        asked={asked}
+        isEmpty={({ deadLetterCauses }) => deadLetterCauses?.length === 0}
+        empty={<p className="fine">{t("letters.nonePending")}</p>}
+      >
+        {({ deadLetterCauses }) => (
+          <Table
+            caption={t("letters.causes")}
+            rows={deadLetterCauses ?? []}
+            keyOf={({ source, type, error }) => `${source} ${type ?? ""} ${error ?? ""}`}
+            columns={[
+              { name: t("letters.count"), number: true, cell: ({ count }) => count },
+              { name: t("error"), cell: ({ error }) => <span className="break">{error ?? t("unknown")}</span> },
+              { name: t("messages.type"), cell: ({ type }) => type ?? "" },
+              { name: t("letters.source"), cell: ({ source }) => <code>{source}</code> },
+              { name: t("letters.first"), cell: ({ firstRecordedAt }) => <Ago at={firstRecordedAt} /> },
+              {
+                name: t("actions"),
+                cell: ({ source, type }) => (
+                  <Button
+                    onClick={() => change({ status: "PENDING", source, type: type ?? undefined, after: undefined }, false)}
+                  >
+                    {t("letters.show")}
+                  </Button>
+                ),
+              },
+            ]}
+          />
+        )}
+      </Answer>
+    </section>
+  );
+};

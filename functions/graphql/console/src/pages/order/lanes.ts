@@ -1,0 +1,100 @@
+/** Which lane each thing of an order's timeline is in, and where on the time axis. */
+
+export const LANES = ["client", "commands", "events", "saga", "messages", "providers", "readModels"] as const;
+export type Lane = (typeof LANES)[number];
+
+export type Happening = {
+  at: string;
+  kind: string;
+  name: string;
+  durationMs: number | null;
+  subject: string | null;
+  id: string | null;
+  causationId: string | null;
+};
+
+const OF_CLIENTS = new Set(["CreateOrder", "CancelOrder"]);
+const CALLS_PROVIDER = /(process|refund)[-_]payment|(arrange|cancel)[-_]shipping/;
+const READ_MODEL = /^project[-_]/;
+
+export const laneOf = ({ kind, name }: Pick<Happening, "kind" | "name">): Lane => {
+  if (kind === "EVENT") return "events";
+  if (kind === "SAGA") return "saga";
+  if (kind === "COMMAND") return OF_CLIENTS.has(name) ? "client" : "commands";
+  if (READ_MODEL.test(name)) return "readModels";
+  return CALLS_PROVIDER.test(name) ? "providers" : "messages";
+};
+
+/** Name an entry so that the name stays the same when others are added. */
+export const keyOf = ({ at, kind, name, subject }: Pick<Happening, "at" | "kind" | "name" | "subject">): string =>
+  [at, kind, name, subject].filter(Boolean).join(" ");
+
+export type Wait = { from: number; to: number; milliseconds: number };
+export type Axis = { place: (at: number) => number; waits: Wait[]; end: number };
+
+const SHORT_MS = 4;
+const WAIT_MS = 2_000;
+
+/**
+ * Return a time axis from 0 to 1 on which a gap is as wide as the logarithm of its length: a step of a millisecond
+ * stays visible beside a wait of minutes. `waits`: the gaps that are long enough to be marked.
+ */
+export const axisOf = (moments: readonly number[]): Axis => {
+  const sorted = [...new Set(moments)].sort((a, b) => a - b);
+  const widths = sorted.slice(1).map((at, index) => Math.log2(1 + (at - (sorted[index] ?? at)) / SHORT_MS));
+  const total = widths.reduce((sum, width) => sum + width, 0) || 1;
+  const places: number[] = [0];
+  for (const width of widths) places.push((places.at(-1) ?? 0) + width / total);
+  const place = (at: number): number => {
+    const after = sorted.findIndex((moment) => moment >= at);
+    if (after === -1) return 1;
+    if (after === 0) return 0;
+    const [left, right] = [sorted[after - 1] ?? at, sorted[after] ?? at];
+    const [from, to] = [places[after - 1] ?? 0, places[after] ?? 1];
+    const part = Math.log2(1 + (at - left) / SHORT_MS) / (Math.log2(1 + (right - left) / SHORT_MS) || 1);
+    return from + (to - from) * part;
+  };
+  const waits = sorted.slice(1).flatMap((at, index): Wait[] => {
+    const before = sorted[index] ?? at;
+    return at - before >= WAIT_MS ? [{ from: place(before), to: place(at), milliseconds: at - before }] : [];
+  });
+  return { place, waits, end: sorted.at(-1) ?? 0 };
+};
+
+export const endOf = ({ at, durationMs }: Pick<Happening, "at" | "durationMs">): number =>
+  Date.parse(at) + (durationMs ?? 0);
+
+export type Arrow = { from: number; to: number };
+
+/** Return the arrows from each entry's cause, by index. A command causes the events that name its own causation id. */
+export const arrowsOf = (entries: readonly Happening[]): Arrow[] => {
+  const messages = new Map<string, number>();
+  const executions = new Map<string, number>();
+  for (const [index, { id, kind, causationId }] of entries.entries()) {
+    if (id && (kind === "EVENT" || kind === "SAGA")) messages.set(id, index);
+    if (causationId && (kind === "COMMAND" || kind === "DELIVERY") && !executions.has(causationId)) {
+      executions.set(causationId, index);
+    }
+  }
+  return entries.flatMap(({ kind, causationId }, to): Arrow[] => {
+    if (!causationId || kind === "COMMAND") return [];
+    const from = (kind === "EVENT" ? executions : messages).get(causationId) ?? messages.get(causationId);
+    return from === undefined || from === to ? [] : [{ from, to }];
+  });
+};
+
+export type StepTimes = {
+  status: string;
+  startedAt: string | null;
+  endedAt: string | null;
+  undoneAt: string | null;
+};
+
+/** Return what had become of a saga's step at a moment. */
+export const statusAt = (step: StepTimes, moment: number): string => {
+  const had = (at: string | null) => at !== null && Date.parse(at) <= moment;
+  if (!had(step.startedAt)) return "PENDING";
+  if (had(step.undoneAt)) return "UNDONE";
+  if (!had(step.endedAt)) return step.endedAt === null ? step.status : "RUNNING";
+  return step.status === "FAILED" ? "FAILED" : step.undoneAt === null ? step.status : "DONE";
+};

@@ -1,0 +1,164 @@
+import { useState } from "react";
+import { Link } from "wouter";
+
+import { useAsk } from "../../api/use-ask.ts";
+import { useLive } from "../../api/use-live.ts";
+import { useT } from "../../i18n/index.tsx";
+import { ActButton, send } from "../../ui/act.tsx";
+import { Answer } from "../../ui/answer.tsx";
+import { Status } from "../../ui/badge.tsx";
+import { moneyOf } from "../../ui/format.ts";
+import { LiveSign } from "../../ui/live.tsx";
+import { Table } from "../../ui/table.tsx";
+import { Time } from "../../ui/time.tsx";
+import { useUrl } from "../../ui/use-url.ts";
+import { Detail } from "./detail.tsx";
+import { Lanes } from "./lanes.tsx";
+import { Moment } from "./moment.tsx";
+import { CANCEL, ENDED, ORDER, type OrderData, RETRY, UPDATES } from "./query.ts";
+import { SagaSteps } from "./steps.tsx";
+import { TimelineList } from "./timeline-list.tsx";
+import { WhyStuck } from "./why-stuck.tsx";
+
+const EVERY_MS = 3_000;
+/** What the server shows in place of a user's id to all but that user and admins. */
+const MASKED = "***";
+/** After its end the read models and the last deliveries still follow. */
+const SETTLED_MS = 15_000;
+
+const OrderPage = ({ id }: { id: string }) => {
+  const t = useT();
+  const [url, change] = useUrl();
+  const [settled, setSettled] = useState(false);
+  const asked = useAsk(ORDER, { id }, settled ? {} : { every: EVERY_MS });
+  const live = useLive(UPDATES, { id }, () => asked.again());
+  const order = asked.data?.order;
+  const ended = order ? ENDED.includes(order.status) && Date.now() - Date.parse(order.updatedAt) > SETTLED_MS : false;
+  if (ended !== settled) setSettled(ended);
+  const at = url.get("at");
+  const moment = at ? Date.parse(at) : null;
+  const chosen = url.get("step");
+  const saga = asked.data?.saga ?? null;
+  const history = asked.data?.eventHistory ?? [];
+  return (
+    <>
+      <div className="row between">
+        <h1>
+          {t("orders.order")} <code className="break">{id}</code>
+        </h1>
+        {!ended && <LiveSign live={live} />}
+      </div>
+      <Answer asked={asked}>
+        {() => (
+          <>
+            {order && <Facts order={order} again={asked.again} stuck={saga?.status === "STUCK"} />}
+            {order && !ENDED.includes(order.status) && <WhyStuck id={id} hidden={order.userId === MASKED} />}
+            {order && (
+              <section className="panel">
+                <h2>{t("lanes.title")}</h2>
+                <Moment order={order} saga={saga} history={history} moment={moment} />
+                <Lanes
+                  entries={order.timeline}
+                  saga={saga}
+                  chosen={chosen}
+                  moment={moment}
+                  choose={(step) => change({ step })}
+                />
+                <Detail entries={order.timeline} chosen={chosen} history={history} saga={saga} />
+              </section>
+            )}
+            <div className="columns">
+              {saga && <SagaSteps saga={saga} moment={moment} />}
+              {order && (
+                <TimelineList entries={order.timeline} chosen={chosen} choose={(step) => change({ step })} />
+              )}
+            </div>
+          </>
+        )}
+      </Answer>
+    </>
+  );
+};
+
+const Facts = ({ order, again, stuck }: { order: OrderData; again: () => void; stuck: boolean }) => {
+  const t = useT();
+  const { id, currency } = order;
+  const money = (amount: string) => moneyOf(amount, currency, t.language);
+  return (
+    <section className="panel">
+      <div className="row between">
+        <strong>
+          <Status of={order.status} /> {money(order.totalAmount)}
+        </strong>
+        <span className="row">
+          <Link href={`/events/${id}`} className="button">
+            {t("order.events")}
+          </Link>
+          {stuck && (
+            <ActButton
+              permission="admin"
+              run={() => send(RETRY, { id })}
+              done={again}
+              confirm={{ title: t("order.retry"), text: t("order.retry.what") }}
+            >
+              {t("order.retry")}
+            </ActButton>
+          )}
+          {!ENDED.includes(order.status) && (
+            <ActButton
+              permission="write"
+              kind="danger"
+              run={(reason) => send(CANCEL, { id, reason: reason || null })}
+              done={again}
+              confirm={{ title: t("order.cancel"), text: t("order.cancel.what"), reason: "optional" }}
+            >
+              {t("order.cancel")}
+            </ActButton>
+          )}
+        </span>
+      </div>
+      <dl className="facts">
+        <dt>{t("orders.user")}</dt>
+        <dd>{order.userId}</dd>
+        <dt>{t("orders.created")}</dt>
+        <dd>
+          <Time at={order.createdAt} />
+        </dd>
+        {order.reason && (
+          <>
+            <dt>{t("order.reason")}</dt>
+            <dd>{order.reason}</dd>
+          </>
+        )}
+        {order.paymentId && (
+          <>
+            <dt>{t("order.payment")}</dt>
+            <dd>{order.paymentId}</dd>
+          </>
+        )}
+        {order.shippingId && (
+          <>
+            <dt>{t("order.shipping")}</dt>
+            <dd>{order.shippingId}</dd>
+          </>
+        )}
+      </dl>
+      <Table
+        caption={t("orders.items")}
+        rows={order.items}
+        keyOf={({ productId }) => productId}
+        columns={[
+          {
+            name: t("product"),
+            cell: ({ productId, productName }) => <Link href={`/products/${productId}`}>{productName}</Link>,
+          },
+          { name: t("product.quantity"), number: true, cell: ({ quantity }) => quantity },
+          { name: t("product.price"), number: true, cell: ({ unitPrice }) => money(unitPrice) },
+          { name: t("order.subtotal"), number: true, cell: ({ subtotal }) => money(subtotal) },
+        ]}
+      />
+    </section>
+  );
+};
+
+export default OrderPage;

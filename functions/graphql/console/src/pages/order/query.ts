@@ -1,0 +1,126 @@
+import { graphql, type ResultOf } from "../../api/graphql.ts";
+
+export const ORDER = graphql(`
+  query OrderPage($id: ID!) {
+    order(id: $id) {
+      id
+      userId
+      status
+      totalAmount
+      currency
+      paymentId
+      shippingId
+      reason
+      createdAt
+      updatedAt
+      items {
+        productId
+        productName
+        quantity
+        unitPrice
+        subtotal
+      }
+      timeline {
+        at
+        kind
+        name
+        status
+        durationMs
+        times
+        subject
+        id
+        causationId
+        error
+      }
+    }
+    saga(id: $id) {
+      id
+      status
+      currentStep
+      attempts
+      deadlineAt
+      reason
+      correlationId
+      commandsDispatched {
+        commandType
+        commandData
+        timestamp
+      }
+      steps {
+        name
+        command
+        compensation
+        status
+        attempts
+        startedAt
+        endedAt
+        deadlineAt
+        lastError
+        undone
+        undoAttempts
+        undoneAt
+      }
+    }
+    eventHistory(aggregateId: $id) {
+      event {
+        id
+        eventType
+        eventVersion
+        eventData
+        metadata
+        insertedAt
+      }
+      before
+      after
+      changes {
+        field
+        before
+        after
+      }
+    }
+  }
+`);
+
+export const UPDATES = graphql(`
+  subscription OrderUpdates($id: ID!) {
+    orderUpdates(id: $id) {
+      status
+    }
+  }
+`);
+
+export const STOCK = graphql(`
+  query StockAt($id: ID!, $at: DateTime!) {
+    product(id: $id, asOf: $at) {
+      name
+      stockQuantity
+      reservedQuantity
+      availableQuantity
+    }
+  }
+`);
+
+export const CANCEL = graphql(`
+  mutation CancelOrder($id: ID!, $reason: String) {
+    cancelOrder(id: $id, reason: $reason) {
+      success
+    }
+  }
+`);
+
+export const RETRY = graphql(`
+  mutation RetrySaga($id: ID!) {
+    retrySaga(id: $id) {
+      id
+    }
+  }
+`);
+
+type Page = ResultOf<typeof ORDER>;
+export type OrderData = NonNullable<Page["order"]>;
+export type SagaData = NonNullable<Page["saga"]>;
+export type Step = SagaData["steps"][number];
+export type Entry = OrderData["timeline"][number];
+export type HistoryEntry = NonNullable<Page["eventHistory"]>[number];
+
+export const ENDED: readonly string[] = ["CONFIRMED", "CANCELLED", "FAILED"];

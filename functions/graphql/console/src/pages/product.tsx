@@ -1,0 +1,130 @@
+import { useState } from "react";
+import { Link } from "wouter";
+
+import { graphql } from "../api/graphql.ts";
+import { useAsk } from "../api/use-ask.ts";
+import { useLive } from "../api/use-live.ts";
+import { useT } from "../i18n/index.tsx";
+import { ActButton, send } from "../ui/act.tsx";
+import { Answer } from "../ui/answer.tsx";
+import { FormDialog } from "../ui/form.tsx";
+import { moneyOf, numberOf } from "../ui/format.ts";
+import { LiveSign } from "../ui/live.tsx";
+import { Time } from "../ui/time.tsx";
+import { ADJUST_STOCK, DELETE_PRODUCT, UPDATE_PRODUCT } from "./catalogue.ts";
+
+const PRODUCT = graphql(`
+  query Product($id: ID!) {
+    product(id: $id) {
+      id
+      name
+      description
+      price
+      currency
+      stockQuantity
+      reservedQuantity
+      availableQuantity
+      active
+      updatedAt
+      category {
+        id
+        name
+      }
+    }
+  }
+`);
+
+const STOCK = graphql(`
+  subscription StockUpdates($id: ID!) {
+    stockUpdates(productId: $id) {
+      stockQuantity
+      reservedQuantity
+      availableQuantity
+    }
+  }
+`);
+
+const Product = ({ id }: { id: string }) => {
+  const t = useT();
+  const asked = useAsk(PRODUCT, { id });
+  const [stock, setStock] = useState<{ stockQuantity: number | null; reservedQuantity: number | null }>();
+  const live = useLive(STOCK, { id }, (data) => setStock(data.stockUpdates));
+  return (
+    <>
+      <Answer asked={asked}>
+        {({ product }) =>
+          product && (
+            <>
+              <div className="row between">
+                <h1>{product.name}</h1>
+                <LiveSign live={live} />
+              </div>
+              <section className="panel">
+                <dl className="facts">
+                  <dt>{t("description")}</dt>
+                  <dd>{product.description ?? "–"}</dd>
+                  <dt>{t("product.category")}</dt>
+                  <dd>
+                    {product.category && (
+                      <Link href={`/products?category=${product.category.id}`}>{product.category.name}</Link>
+                    )}
+                  </dd>
+                  <dt>{t("product.price")}</dt>
+                  <dd>{moneyOf(product.price, product.currency, t.language)}</dd>
+                  <dt>{t("product.stock")}</dt>
+                  <dd>{numberOf(stock?.stockQuantity ?? product.stockQuantity ?? 0, t.language)}</dd>
+                  <dt>{t("product.reserved")}</dt>
+                  <dd>{numberOf(stock?.reservedQuantity ?? product.reservedQuantity ?? 0, t.language)}</dd>
+                  <dt>{t("updated")}</dt>
+                  <dd>
+                    <Time at={product.updatedAt} />
+                  </dd>
+                </dl>
+                <div className="row">
+                  <Link href={`/events/${id}`} className="button">
+                    {t("order.events")}
+                  </Link>
+                  <FormDialog
+                    key={product.updatedAt}
+                    permission="admin"
+                    title={t("product.change")}
+                    fields={[
+                      { name: "name", label: t("name"), required: true, value: product.name },
+                      { name: "description", label: t("description"), value: product.description ?? "" },
+                      { name: "price", label: t("product.price"), required: true, value: product.price },
+                    ]}
+                    run={({ name, description, price }) =>
+                      send(UPDATE_PRODUCT, { id, input: { name, description: description || null, price } })
+                    }
+                    done={asked.again}
+                  />
+                  <FormDialog
+                    permission="admin"
+                    title={t("product.adjust")}
+                    fields={[
+                      { name: "delta", label: t("product.delta"), required: true, type: "number" },
+                      { name: "reason", label: t("act.reason.optional") },
+                    ]}
+                    run={({ delta, reason }) => send(ADJUST_STOCK, { id, delta: Number(delta), reason: reason || null })}
+                    done={asked.again}
+                  />
+                  <ActButton
+                    permission="admin"
+                    kind="danger"
+                    run={() => send(DELETE_PRODUCT, { id })}
+                    done={asked.again}
+                    confirm={{ title: t("product.delete"), text: t("product.delete.what") }}
+                  >
+                    {t("product.delete")}
+                  </ActButton>
+                </div>
+              </section>
+            </>
+          )
+        }
+      </Answer>
+    </>
+  );
+};
+
+export default Product;

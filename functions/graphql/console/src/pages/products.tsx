@@ -1,0 +1,108 @@
+import { useState } from "react";
+import { useLocation } from "wouter";
+
+import { useAsk } from "../api/use-ask.ts";
+import { useT } from "../i18n/index.tsx";
+import { send } from "../ui/act.tsx";
+import { Answer } from "../ui/answer.tsx";
+import { Filters, TextFilter } from "../ui/filters.tsx";
+import { FormDialog } from "../ui/form.tsx";
+import { pageOf, Pager } from "../ui/pager.tsx";
+import { useUrl } from "../ui/use-url.ts";
+import { CATEGORIES, CREATE_PRODUCT, PRODUCTS, SEARCH } from "./catalogue.ts";
+import { ProductTable } from "./product-table.tsx";
+
+const Products = () => {
+  const t = useT();
+  const [url, change] = useUrl();
+  const [, navigate] = useLocation();
+  const [round, setRound] = useState(0);
+  const categories = useAsk(CATEGORIES, {});
+  const categoryId = url.get("category");
+  const term = url.get("search");
+  const listed = useAsk(PRODUCTS, { ...pageOf(url), filter: { categoryId } }, { pause: Boolean(term) });
+  const found = useAsk(SEARCH, { term: term ?? "", categoryId }, { pause: !term });
+  return (
+    <>
+      <div className="row between">
+        <h1>{t("nav.products")}</h1>
+        <FormDialog
+          key={round}
+          permission="admin"
+          title={t("product.create")}
+          fields={[
+            { name: "name", label: t("name"), required: true },
+            { name: "description", label: t("description") },
+            { name: "price", label: t("product.price"), required: true, pattern: "\\d+(\\.\\d+)?" },
+            { name: "stockQuantity", label: t("product.stock"), type: "number" },
+            {
+              name: "categoryId",
+              label: t("product.category"),
+              required: true,
+              options: (categories.data?.categories ?? []).map(({ id, name }) => ({ value: id, label: name })),
+            },
+          ]}
+          run={async ({ name, description, price, stockQuantity, categoryId }) => {
+            const stock = stockQuantity ? Number(stockQuantity) : null;
+            const input = {
+              name: name ?? "",
+              description: description || null,
+              price: price ?? "",
+              categoryId: categoryId ?? "",
+              stockQuantity: stock,
+            };
+            const outcome = await send(CREATE_PRODUCT, { input });
+            if ("data" in outcome) {
+              setRound(round + 1);
+              navigate(`/products/${outcome.data.createProduct?.id ?? ""}`);
+            }
+            return outcome;
+          }}
+        />
+      </div>
+      <Filters>
+        <TextFilter name="search" label={t("filter.search")} />
+        <label>
+          {t("product.category")}
+          <select
+            value={categoryId ?? ""}
+            onChange={(event) => change({ category: event.target.value, after: undefined, before: undefined }, false)}
+          >
+            <option value="">{t("filter.all")}</option>
+            {categories.data?.categories?.map(({ id, name }) => (
+              <option key={id} value={id}>
+                {name}
+              </option>
+            ))}
+          </select>
+        </label>
+      </Filters>
+      {term ? (
+        <Answer
+          asked={found}
+          isEmpty={({ searchProducts }) => searchProducts?.length === 0}
+          empty={<p>{t("products.none")}</p>}
+        >
+          {({ searchProducts }) => <ProductTable products={searchProducts ?? []} />}
+        </Answer>
+      ) : (
+        <Answer
+          asked={listed}
+          isEmpty={({ productsConnection }) => productsConnection?.edges.length === 0}
+          empty={<p>{t("products.none")}</p>}
+        >
+          {({ productsConnection }) =>
+            productsConnection && (
+              <>
+                <ProductTable products={productsConnection.edges.map(({ node }) => node)} />
+                <Pager info={productsConnection.pageInfo} total={productsConnection.totalCount} />
+              </>
+            )
+          }
+        </Answer>
+      )}
+    </>
+  );
+};
+
+export default Products;

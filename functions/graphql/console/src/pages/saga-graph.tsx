@@ -1,0 +1,100 @@
+import { Link } from "wouter";
+
+import { graphql } from "../api/graphql.ts";
+import { useAsk } from "../api/use-ask.ts";
+import { useT } from "../i18n/index.tsx";
+import { Answer } from "../ui/answer.tsx";
+import { durationOf } from "../ui/format.ts";
+import { stepsOf } from "./saga-steps.ts";
+
+const RECENT = graphql(`
+  query SagaDefinition {
+    recent: sagasConnection(first: 50) {
+      edges {
+        node {
+          id
+          currentStep
+          steps {
+            name
+            command
+            compensation
+            startedAt
+            endedAt
+          }
+        }
+      }
+    }
+    active: sagasConnection(first: 500, filter: { status: "ACTIVE" }) {
+      totalCount
+      edges {
+        node {
+          currentStep
+        }
+      }
+    }
+  }
+`);
+
+const STEP = { width: 190, height: 62, gap: 44 };
+
+/** The saga's definition as a graph: how many are at each step now, and how long a step takes. */
+export const SagaGraph = () => {
+  const t = useT();
+  const asked = useAsk(RECENT, {}, { every: 10_000 });
+  return (
+    <section className="panel">
+      <h2>{t("sagas.definition")}</h2>
+      <Answer
+        asked={asked}
+        isEmpty={({ recent }) => recent?.edges.length === 0}
+        empty={<p className="note">{t("sagas.none")}</p>}
+      >
+        {({ recent, active }) => {
+          const sagas = recent?.edges.map(({ node }) => node) ?? [];
+          const steps = stepsOf(sagas, active?.edges.map(({ node }) => node.currentStep) ?? []);
+          const width = steps.length * (STEP.width + STEP.gap);
+          return (
+            <div className="graph" role="region" aria-label={t("sagas.definition")} tabIndex={0}>
+              <svg viewBox={`0 0 ${width} 190`} width={width} height={190} role="group" aria-label={t("sagas.definition")}>
+                {steps.map((step, index) => {
+                  const x = index * (STEP.width + STEP.gap) + 4;
+                  const label = t.n("sagas.here", step.now);
+                  return (
+                    <g key={step.name}>
+                      <Link href="/sagas?status=ACTIVE">
+                        <g className={`node ${step.now > 0 ? "warn" : ""}`}>
+                          <rect x={x} y={6} width={STEP.width} height={STEP.height} rx={8} />
+                          <text x={x + 12} y={28}>
+                            {step.name}
+                          </text>
+                          <text x={x + 12} y={48} className="second">
+                            {label}
+                            {step.medianMs !== undefined && ` · ${durationOf(step.medianMs, t.language)}`}
+                          </text>
+                        </g>
+                      </Link>
+                      {index < steps.length - 1 && (
+                        <path d={`M${x + STEP.width} 37 h${STEP.gap - 8} m-6 -5 l6 5 l-6 5`} />
+                      )}
+                      {step.compensation && (
+                        <>
+                          <path d={`M${x + STEP.width / 2} 68 v38 m-5 -6 l5 6 l5 -6`} />
+                          <g className="node">
+                            <rect x={x} y={108} width={STEP.width} height={40} rx={8} />
+                            <text x={x + 12} y={132} className="second">
+                              ↩ {step.compensation}
+                            </text>
+                          </g>
+                        </>
+                      )}
+                    </g>
+                  );
+                })}
+              </svg>
+            </div>
+          );
+        }}
+      </Answer>
+    </section>
+  );
+};

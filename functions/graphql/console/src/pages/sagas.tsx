@@ -1,0 +1,211 @@
+import { useState } from "react";
+import { Link } from "wouter";
+
+import { graphql, type ResultOf } from "../api/graphql.ts";
+import { useAsk } from "../api/use-ask.ts";
+import { useLive } from "../api/use-live.ts";
+import { useT } from "../i18n/index.tsx";
+import { ActButton, type Outcome, send } from "../ui/act.tsx";
+import { Answer } from "../ui/answer.tsx";
+import { Status } from "../ui/badge.tsx";
+import { Choice, Filters, MomentFilter, TextFilter } from "../ui/filters.tsx";
+import { shortId } from "../ui/format.ts";
+import { LiveSign } from "../ui/live.tsx";
+import { pageOf, Pager } from "../ui/pager.tsx";
+import { Table } from "../ui/table.tsx";
+import { Ago, Time } from "../ui/time.tsx";
+import { useUrl } from "../ui/use-url.ts";
+import { RETRY } from "./order/query.ts";
+import { SagaGraph } from "./saga-graph.tsx";
+
+const SAGAS = graphql(`
+  query Sagas($first: Int, $after: String, $last: Int, $before: String, $filter: SagaFilterInput) {
+    sagasConnection(first: $first, after: $after, last: $last, before: $before, filter: $filter) {
+      totalCount
+      pageInfo {
+        hasNextPage
+        hasPreviousPage
+        startCursor
+        endCursor
+      }
+      edges {
+        node {
+          id
+          sagaType
+          status
+          currentStep
+          attempts
+          deadlineAt
+          createdAt
+          updatedAt
+          reason
+        }
+      }
+    }
+  }
+`);
+
+const STUCK_IDS = graphql(`
+  query StuckSagas($filter: SagaFilterInput) {
+    sagasConnection(first: 100, filter: $filter) {
+      edges {
+        node {
+          id
+        }
+      }
+    }
+  }
+`);
+
+const MOVES = graphql(`
+  subscription SagaMoves {
+    sagaUpdates {
+      id
+    }
+  }
+`);
+
+const STATUSES = ["ACTIVE", "STARTED", "COMPENSATING", "STUCK", "COMPLETED", "FAILED", "COMPENSATED"] as const;
+const REFRESH_MS = 1_000;
+
+type Saga = NonNullable<ResultOf<typeof SAGAS>["sagasConnection"]>["edges"][number]["node"];
+
+const Sagas = () => {
+  const t = useT();
+  const [url] = useUrl();
+  const filter = {
+    status: url.get("status"),
+    startedAfter: url.get("from"),
+    startedBefore: url.get("to"),
+    orderId: url.get("order"),
+  };
+  const asked = useAsk(SAGAS, { ...pageOf(url), filter }, { every: 10_000 });
+  const refresh = useThrottled(asked.again, REFRESH_MS);
+  const live = useLive(MOVES, {}, refresh);
+  return (
+    <>
+      <div className="row between">
+        <h1>{t("nav.sagas")}</h1>
+        <LiveSign live={live} />
+      </div>
+      <SagaGraph />
+      <Filters>
+        <Choice name="status" label={t("status")} options={STATUSES} />
+        <TextFilter name="order" label={t("orders.order")} hint={t("filter.id")} />
+        <MomentFilter name="from" label={t("filter.from")} />
+        <MomentFilter name="to" label={t("filter.to")} />
+        {filter.status === "STUCK" && <RetryAll filter={filter} done={asked.again} />}
+      </Filters>
+      <Answer
+        asked={asked}
+        isEmpty={({ sagasConnection }) => sagasConnection?.edges.length === 0}
+        empty={<p>{t("sagas.none")}</p>}
+      >
+        {({ sagasConnection }) =>
+          sagasConnection && (
+            <>
+              <SagaTable sagas={sagasConnection.edges.map(({ node }) => node)} done={asked.again} />
+              <Pager info={sagasConnection.pageInfo} total={sagasConnection.totalCount} />
+            </>
+          )
+        }
+      </Answer>
+    </>
+  );
+};
+
+const useThrottled = (run: () => void, milliseconds: number): (() => void) => {
+  const [until, setUntil] = useState(0);
+  return () => {
+    const now = Date.now();
+    if (now < until) return;
+    setUntil(now + milliseconds);
+    setTimeout(run, milliseconds);
+  };
+};
+
+const SagaTable = ({ sagas, done }: { sagas: readonly Saga[]; done: () => void }) => {
+  const t = useT();
+  return (
+    <Table
+      caption={t("nav.sagas")}
+      rows={sagas}
+      keyOf={({ id }) => id}
+      columns={[
+        {
+          name: t("orders.order"),
+          cell: ({ id }) => (
+            <Link href={`/orders/${id}`}>
+              <code>{shortId(id)}</code>
+            </Link>
+          ),
+        },
+        { name: t("status"), cell: ({ status }) => <Status of={status} /> },
+        { name: t("orders.step"), cell: ({ currentStep }) => currentStep ?? "" },
+        { name: t("sagas.attempts"), number: true, cell: ({ attempts }) => attempts },
+        {
+          name: t("steps.deadline"),
+          cell: ({ deadlineAt }) => (deadlineAt ? <Time at={deadlineAt} /> : "–"),
+        },
+        { name: t("sagas.started"), cell: ({ createdAt }) => <Ago at={createdAt} /> },
+        { name: t("updated"), cell: ({ updatedAt }) => <Ago at={updatedAt} /> },
+        { name: t("order.reason"), cell: ({ reason }) => <span className="break">{reason}</span> },
+        {
+          name: t("actions"),
+          cell: ({ id, status }) =>
+            status === "STUCK" && (
+              <ActButton
+                permission="admin"
+                run={() => send(RETRY, { id })}
+                done={done}
+                confirm={{ title: t("order.retry"), text: t("order.retry.what") }}
+              >
+                {t("order.retry")}
+              </ActButton>
+            ),
+        },
+      ]}
+    />
+  );
+};
+
+type Filter = {
+  status: string | null;
+  startedAfter: string | null;
+  startedBefore: string | null;
+  orderId: string | null;
+};
+
+const RetryAll = ({ filter, done }: { filter: Filter; done: () => void }) => {
+  const t = useT();
+  const [progress, setProgress] = useState<string>();
+  const asked = useAsk(STUCK_IDS, { filter });
+  const ids = asked.data?.sagasConnection?.edges.map(({ node }) => node.id) ?? [];
+  const run = async (): Promise<Outcome<unknown>> => {
+    for (const [index, id] of ids.entries()) {
+      setProgress(t("progress", { n: index + 1, of: ids.length }));
+      const outcome = await send(RETRY, { id });
+      if ("failure" in outcome) return outcome;
+    }
+    return { data: ids.length };
+  };
+  return (
+    <ActButton
+      permission="admin"
+      run={run}
+      done={done}
+      confirm={{
+        title: t("sagas.retryAll"),
+        text: (
+          <>
+            {t.n("sagas.retryAll.what", ids.length)} <span role="status">{progress}</span>
+          </>
+        ),
+      }}
+    >
+      {t("sagas.retryAll")}
+    </ActButton>
+  );
+};
+
+export default Sagas;

@@ -1,0 +1,26 @@
+import type { Key } from "../i18n/catalogue.ts";
+
+/** Return the page on which a problem of this kind is put right. */
+export const placeOf = (kind: string, subject: string): { href: string; label: Key } => {
+  const order = /^order-(.+)$/.exec(subject)?.[1];
+  switch (kind) {
+    case "SAGA_STUCK":
+    case "SAGA_OVERDUE":
+    case "STEP_REPEATED":
+      return order
+        ? { href: `/orders/${order}`, label: "stuck.open.order" }
+        : { href: "/sagas?status=ACTIVE", label: "stuck.open.sagas" };
+    case "DEAD_LETTER":
+      return {
+        href: `/dead-letters?status=PENDING&source=${encodeURIComponent(subject)}`,
+        label: "stuck.open.deadLetters",
+      };
+    case "READ_MODEL":
+    case "REBUILD":
+      return { href: "/read-models", label: "stuck.open.readModels" };
+    case "OUTBOX":
+      return { href: "/messages", label: "stuck.open.messages" };
+    default:
+      return { href: "/topology", label: "stuck.open.topology" };
+  }
+};

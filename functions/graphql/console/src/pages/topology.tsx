@@ -1,0 +1,174 @@
+import { useMemo } from "react";
+import { Link } from "wouter";
+
+import { graphql, type ResultOf } from "../api/graphql.ts";
+import { useAsk } from "../api/use-ask.ts";
+import { useT } from "../i18n/index.tsx";
+import { Answer } from "../ui/answer.tsx";
+import { Status, toneOf } from "../ui/badge.tsx";
+import { Button } from "../ui/button.tsx";
+import { durationOf, numberOf } from "../ui/format.ts";
+import { Choice, Filters } from "../ui/filters.tsx";
+import { Table } from "../ui/table.tsx";
+import { useUrl } from "../ui/use-url.ts";
+import { FunctionPage } from "./function-page.tsx";
+import { drawn } from "./topology-layout.ts";
+
+const TOPOLOGY = graphql(`
+  query Topology {
+    systemTopology {
+      serviceName
+      nodeName
+      group
+      status
+      uptimeSeconds
+      memoryUsageMb
+      cpuUsagePercent
+      messageQueueSize
+      connections {
+        targetService
+        connectionType
+        status
+        latencyMs
+      }
+    }
+    pubsubStats {
+      topic
+      messagesPerMinute
+    }
+  }
+`);
+
+type Answered = ResultOf<typeof TOPOLOGY>;
+type Services = NonNullable<Answered["systemTopology"]>;
+
+const EVERY_MS = 10_000;
+const GROUPS = ["client", "command", "query"];
+
+const Topology = () => {
+  const t = useT();
+  const [url, change] = useUrl();
+  const asked = useAsk(TOPOLOGY, {}, { every: EVERY_MS });
+  const group = url.get("group");
+  const chosen = url.get("function");
+  return (
+    <>
+      <h1>{t("nav.topology")}</h1>
+      <Filters>
+        <Choice name="group" label={t("topology.group")} options={GROUPS} />
+        <Button
+          pressed={url.has("databases")}
+          onClick={() => change({ databases: url.has("databases") ? undefined : "1" })}
+        >
+          {t("topology.databases")}
+        </Button>
+      </Filters>
+      {chosen && <FunctionPage name={chosen} close={() => change({ function: undefined })} />}
+      <Answer asked={asked}>
+        {({ systemTopology, pubsubStats }) => {
+          const services = (systemTopology ?? []).filter((one) => !group || one.group === group);
+          return (
+            <>
+              <Picture
+                services={services}
+                databases={url.has("databases")}
+                rates={new Map(pubsubStats?.map(({ topic, messagesPerMinute }) => [topic, messagesPerMinute]))}
+              />
+              <Table
+                caption={t("nav.topology")}
+                rows={services}
+                keyOf={({ serviceName }) => serviceName}
+                columns={[
+                  {
+                    name: t("topology.function"),
+                    cell: ({ serviceName }) => <Link href={`/topology?function=${serviceName}`}>{serviceName}</Link>,
+                  },
+                  { name: t("status"), cell: ({ status }) => <Status of={status} /> },
+                  { name: t("topology.group"), cell: (one) => one.group },
+                  {
+                    name: t("messages.backlog"),
+                    number: true,
+                    cell: ({ messageQueueSize: size }) => (size === null ? "" : numberOf(size, t.language)),
+                  },
+                  {
+                    name: t("topology.memory"),
+                    number: true,
+                    cell: ({ memoryUsageMb: size }) => (size === null ? "" : `${size} MB`),
+                  },
+                  {
+                    name: t("topology.uptime"),
+                    number: true,
+                    cell: ({ uptimeSeconds: up }) => (up === null ? "" : durationOf(up * 1000, t.language)),
+                  },
+                ]}
+              />
+            </>
+          );
+        }}
+      </Answer>
+    </>
+  );
+};
+
+type PictureProps = { services: Services; databases: boolean; rates: ReadonlyMap<string, number> };
+
+const Picture = ({ services, databases, rates }: PictureProps) => {
+  const t = useT();
+  const shape = useMemo(() => {
+    const kinds = databases ? ["DATABASE", "BROKER", "SUBSCRIPTION", "HTTP"] : ["SUBSCRIPTION", "HTTP"];
+    return drawn(
+      services.map((one) => ({
+        ...one,
+        connections: one.connections.filter(({ connectionType }) => kinds.includes(connectionType)),
+      })),
+    );
+  }, [services, databases]);
+  const byName = new Map(services.map((one) => [one.serviceName, one]));
+  return (
+    <div className="graph panel" role="region" aria-label={t("topology.picture")} tabIndex={0}>
+      <svg
+        viewBox={`0 0 ${shape.width} ${shape.height}`}
+        width={shape.width}
+        height={shape.height}
+        role="group"
+        aria-label={t("topology.picture")}
+      >
+        {shape.edges.map(({ from, to, path, status }) => (
+          <path key={`${from} ${to}`} d={path} className={toneOf(status) === "bad" ? "bad" : undefined} />
+        ))}
+        {shape.nodes.map(({ id, x, y, width, height }) => {
+          const service = byName.get(id);
+          const rate = rates.get(id);
+          const second = [
+            service?.status ?? "",
+            service?.messageQueueSize ? t("topology.waiting", { n: service.messageQueueSize }) : "",
+            rate === undefined ? "" : t("topology.rate", { n: numberOf(rate, t.language) }),
+          ]
+            .filter(Boolean)
+            .join(" · ");
+          const href = service ? `/topology?function=${id}` : rate === undefined ? undefined : `/messages?topic=${id}`;
+          const box = (
+            <g className={`node ${service ? toneOf(service.status) : ""}`}>
+              <rect x={x - width / 2} y={y - height / 2} width={width} height={height} rx={service ? 8 : 22} />
+              <text x={x} y={y - 2} textAnchor="middle">
+                {id}
+              </text>
+              <text x={x} y={y + 14} textAnchor="middle" className="second">
+                {second}
+              </text>
+            </g>
+          );
+          return href ? (
+            <Link key={id} href={href}>
+              {box}
+            </Link>
+          ) : (
+            <g key={id}>{box}</g>
+          );
+        })}
+      </svg>
+    </div>
+  );
+};
+
+export default Topology;

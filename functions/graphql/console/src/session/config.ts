@@ -1,0 +1,15 @@
+export type Environment = "LOCAL" | "STAGING" | "PRODUCTION";
+
+export type SignIn =
+  | { kind: "local"; project: string }
+  | { kind: "firebase"; apiKey: string; authDomain: string }
+  | null;
+
+/** What the server tells before the console starts. `signInRequired`: false where everybody may do everything. */
+export type Config = { environment: Environment; signIn: SignIn; signInRequired: boolean };
+
+export const loadConfig = async (): Promise<Config> => {
+  const response = await fetch("/console/config.json");
+  if (!response.ok) throw new Error(`/console/config.json: HTTP ${response.status}`);
+  return (await response.json()) as Config;
+};

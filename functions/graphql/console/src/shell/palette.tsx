@@ -1,0 +1,102 @@
+import { type KeyboardEvent, type SyntheticEvent, useEffect, useRef, useState } from "react";
+import { useLocation } from "wouter";
+
+import { useT } from "../i18n/index.tsx";
+import { Dialog } from "../ui/dialog.tsx";
+import { find, type Found } from "./find.ts";
+import { PAGES } from "./layout.tsx";
+
+const WAIT_MS = 200;
+
+/** One box for any id or name, and for every page. */
+export const Palette = ({ open, onClose }: { open: boolean; onClose: () => void }) => {
+  const t = useT();
+  return (
+    <Dialog open={open} onClose={onClose} title={t("palette.title")} wide>
+      <Search onClose={onClose} />
+    </Dialog>
+  );
+};
+
+type Choice = { href: string; label: string; what: string };
+
+const Search = ({ onClose }: { onClose: () => void }) => {
+  const t = useT();
+  const [, navigate] = useLocation();
+  const [text, setText] = useState("");
+  const [found, setFound] = useState<{ of: string; results: Found[] }>({ of: "", results: [] });
+  const [chosen, setChosen] = useState(0);
+  const box = useRef<HTMLInputElement>(null);
+
+  useEffect(() => box.current?.focus(), []);
+  useEffect(() => {
+    let current = true;
+    const timer = setTimeout(() => {
+      void find(text).then((results) => {
+        if (current) setFound({ of: text, results });
+      });
+    }, WAIT_MS);
+    return () => {
+      current = false;
+      clearTimeout(timer);
+    };
+  }, [text]);
+
+  const typed = text.trim().toLowerCase();
+  const pages: Choice[] = PAGES.map(({ path, name }) => ({ href: path, label: t(name), what: t("palette.page") })).filter(
+    ({ label, href }) => label.toLowerCase().includes(typed) || href.includes(typed),
+  );
+  const results: Choice[] = found.results.map(({ href, label, what }) => ({ href, label, what: t(`palette.${what}`) }));
+  const choices = found.of === text ? [...results, ...pages] : pages;
+  const at = Math.min(chosen, Math.max(0, choices.length - 1));
+
+  const go = (choice: Choice | undefined) => {
+    if (!choice) return;
+    onClose();
+    navigate(choice.href);
+  };
+  const onKey = (event: KeyboardEvent) => {
+    const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+    if (step === 0) return;
+    event.preventDefault();
+    setChosen(Math.min(Math.max(at + step, 0), choices.length - 1));
+  };
+  const submit = (event: SyntheticEvent) => {
+    event.preventDefault();
+    go(choices[at]);
+  };
+  return (
+    <form onSubmit={submit}>
+      <input
+        ref={box}
+        className="palette-box"
+        role="combobox"
+        aria-expanded="true"
+        aria-controls="palette-results"
+        aria-activedescendant={choices.length > 0 ? `palette-${at}` : undefined}
+        aria-label={t("palette.title")}
+        placeholder={t("palette.hint")}
+        value={text}
+        onChange={(event) => {
+          setText(event.target.value);
+          setChosen(0);
+        }}
+        onKeyDown={onKey}
+      />
+      <ul id="palette-results" role="listbox" aria-label={t("palette.results")} className="palette-results">
+        {choices.map((choice, index) => (
+          <li
+            key={`${choice.what} ${choice.href}`}
+            id={`palette-${index}`}
+            role="option"
+            aria-selected={index === at}
+            onClick={() => go(choice)}
+          >
+            <span>{choice.label}</span> <small>{choice.what}</small>
+          </li>
+        ))}
+      </ul>
+      {choices.length === 0 && <p role="status">{t(found.of === text ? "palette.nothing" : "answer.loading")}</p>}
+    </form>
+  );
+};

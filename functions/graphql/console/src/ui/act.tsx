@@ -1,0 +1,109 @@
+import type { TadaDocumentNode } from "gql.tada";
+import { type ReactNode, useState } from "react";
+import type { AnyVariables } from "urql";
+
+import { client } from "../api/client.ts";
+import { type Failure, failureOf } from "../api/failure.ts";
+import { useT } from "../i18n/index.tsx";
+import { session } from "../session/session.ts";
+import { type Permission, useViewer } from "../session/viewer.tsx";
+import { Failed } from "./answer.tsx";
+import { Button } from "./button.tsx";
+import { Dialog } from "./dialog.tsx";
+
+export type Outcome<Data> = { data: Data } | { failure: Failure };
+
+/** Send a mutation. It may be repeated after a lost answer without happening twice: it carries a key of its own. */
+export const send = async <Data, Variables extends AnyVariables>(
+  document: TadaDocumentNode<Data, Variables>,
+  variables: Variables,
+): Promise<Outcome<Data>> => {
+  const key = { "Idempotency-Key": crypto.randomUUID() };
+  const result = await client.mutation(document, variables, { fetchOptions: { headers: key } }).toPromise();
+  if (result.error) return { failure: failureOf(result.error) };
+  return result.data ? { data: result.data } : { failure: { code: "UNKNOWN", message: "no answer" } };
+};
+
+type Act = {
+  /** What it needs, and therefore why it is disabled for the present role. */
+  permission: Permission;
+  run: (reason: string) => Promise<Outcome<unknown>>;
+  /** Called after success. */
+  done?: () => void;
+  children: ReactNode;
+  kind?: "plain" | "main" | "danger";
+  /** What will happen; asked before a destructive action. */
+  confirm?: { title: string; text: ReactNode; reason?: "required" | "optional" };
+};
+
+/** A button that changes something: it asks for sign-in and for confirmation, and shows what became of it. */
+export const ActButton = ({ permission, run, done, children, kind, confirm }: Act) => {
+  const t = useT();
+  const viewer = useViewer();
+  const [asking, setAsking] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const [reason, setReason] = useState("");
+  const [outcome, setOutcome] = useState<Outcome<unknown>>();
+  const refused = viewer.mayAfterSignIn(permission) ? undefined : t("act.needs", { role: t(`role.${permission}`) });
+
+  const act = async () => {
+    setBusy(true);
+    const result = await run(reason.trim());
+    setBusy(false);
+    setOutcome(result);
+    if ("data" in result) {
+      setAsking(false);
+      setReason("");
+      done?.();
+    }
+  };
+  const begin = async () => {
+    setOutcome(undefined);
+    if (!viewer.may(permission) && !(await session.ask())) return;
+    if (confirm) setAsking(true);
+    else await act();
+  };
+  return (
+    <span className="act">
+      <Button kind={kind} refused={refused} busy={busy} onClick={() => void begin()}>
+        {children}
+      </Button>
+      {!asking && outcome && "failure" in outcome && <Failed failure={outcome.failure} />}
+      {!asking && outcome && "data" in outcome && (
+        <small role="status" className="done">
+          {t("act.done")}
+        </small>
+      )}
+      {confirm && (
+        <Dialog open={asking} onClose={() => setAsking(false)} title={confirm.title}>
+          <form
+            onSubmit={(event) => {
+              event.preventDefault();
+              void act();
+            }}
+          >
+            <div className="what-happens">{confirm.text}</div>
+            {confirm.reason && (
+              <label>
+                {t(confirm.reason === "required" ? "act.reason" : "act.reason.optional")}
+                <textarea
+                  value={reason}
+                  maxLength={2000}
+                  required={confirm.reason === "required"}
+                  onChange={(event) => setReason(event.target.value)}
+                />
+              </label>
+            )}
+            {outcome && "failure" in outcome && <Failed failure={outcome.failure} />}
+            <div className="row end">
+              <Button onClick={() => setAsking(false)}>{t("act.cancel")}</Button>
+              <Button kind={kind === "plain" || kind === undefined ? "main" : kind} type="submit" busy={busy}>
+                {children}
+              </Button>
+            </div>
+          </form>
+        </Dialog>
+      )}
+    </span>
+  );
+};

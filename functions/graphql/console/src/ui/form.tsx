@@ -1,0 +1,94 @@
+import { type SyntheticEvent, useState } from "react";
+
+import { useT } from "../i18n/index.tsx";
+import { session } from "../session/session.ts";
+import { type Permission, useViewer } from "../session/viewer.tsx";
+import type { Outcome } from "./act.tsx";
+import { Failed } from "./answer.tsx";
+import { Button } from "./button.tsx";
+import { Dialog } from "./dialog.tsx";
+
+export type Field = {
+  name: string;
+  label: string;
+  required?: boolean;
+  type?: "text" | "number";
+  pattern?: string;
+  value?: string;
+  options?: readonly { value: string; label: string }[];
+};
+
+export type Given = Record<string, string>;
+
+type Props = {
+  permission: Permission;
+  title: string;
+  fields: readonly Field[];
+  run: (given: Given) => Promise<Outcome<unknown>>;
+  done?: () => void;
+};
+
+/** A button that opens a form. What was typed stays until it has been accepted, also through a sign-in. */
+export const FormDialog = ({ permission, title, fields, run, done }: Props) => {
+  const t = useT();
+  const viewer = useViewer();
+  const [open, setOpen] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const [outcome, setOutcome] = useState<Outcome<unknown>>();
+  const refused = viewer.mayAfterSignIn(permission) ? undefined : t("act.needs", { role: t(`role.${permission}`) });
+
+  const begin = async () => {
+    setOutcome(undefined);
+    if (viewer.may(permission) || (await session.ask())) setOpen(true);
+  };
+  const act = async (given: Given) => {
+    setBusy(true);
+    const result = await run(given);
+    setBusy(false);
+    setOutcome(result);
+    if ("data" in result) {
+      setOpen(false);
+      done?.();
+    }
+  };
+  const submit = (event: SyntheticEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const entries = [...new FormData(event.currentTarget)];
+    void act(Object.fromEntries(entries.map(([name, value]) => [name, typeof value === "string" ? value : ""])));
+  };
+  return (
+    <>
+      <Button refused={refused} onClick={() => void begin()}>
+        {title}
+      </Button>
+      <Dialog open={open} onClose={() => setOpen(false)} title={title}>
+        <form onSubmit={submit}>
+          {fields.map(({ name, label, required, type, pattern, value, options }) => (
+            <label key={name}>
+              {label}
+              {options ? (
+                <select name={name} required={required} defaultValue={value}>
+                  {!required && <option value="">–</option>}
+                  {options.map((option) => (
+                    <option key={option.value} value={option.value}>
+                      {option.label}
+                    </option>
+                  ))}
+                </select>
+              ) : (
+                <input name={name} required={required} type={type} pattern={pattern} defaultValue={value} />
+              )}
+            </label>
+          ))}
+          {outcome && "failure" in outcome && <Failed failure={outcome.failure} />}
+          <div className="row end">
+            <Button onClick={() => setOpen(false)}>{t("act.cancel")}</Button>
+            <Button kind="main" type="submit" busy={busy}>
+              {title}
+            </Button>
+          </div>
+        </form>
+      </Dialog>
+    </>
+  );
+};

@@ -1,0 +1,31 @@
+import { useEffect, useState } from "react";
+
+import { useT } from "../i18n/index.tsx";
+import { ago, clockOf, dayAndClockOf } from "./format.ts";
+
+const utc = (at: string): string => `${new Date(at).toISOString().replace("T", " ").replace("Z", "")} UTC`;
+
+/** Show a moment in the viewer's time zone, and in UTC on hover. */
+export const Time = ({ at, precise = false }: { at: string; precise?: boolean }) => {
+  const { language } = useT();
+  return (
+    <time dateTime={at} title={utc(at)}>
+      {precise ? clockOf(at, language) : dayAndClockOf(at, language)}
+    </time>
+  );
+};
+
+/** Show how long ago a moment was; it keeps itself up to date. */
+export const Ago = ({ at }: { at: string }) => {
+  const { language } = useT();
+  const [now, setNow] = useState(() => Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 5_000);
+    return () => clearInterval(timer);
+  }, []);
+  return (
+    <time dateTime={at} title={`${dayAndClockOf(at, language)} · ${utc(at)}`}>
+      {ago(at, Math.max(now, Date.parse(at)), language)}
+    </time>
+  );
+};

@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { arrowsOf, axisOf, type Happening, laneOf, statusAt } from "../src/pages/order/lanes.ts";
+
+const at = (milliseconds: number): string => new Date(1_000_000 + milliseconds).toISOString();
+const entry = (kind: string, name: string, more: Partial<Happening> = {}): Happening => ({
+  at: at(0),
+  kind,
+  name,
+  durationMs: null,
+  subject: null,
+  id: null,
+  causationId: null,
+  ...more,
+});
+
+test("each part of the shop has its lane", () => {
+  assert.equal(laneOf(entry("COMMAND", "CreateOrder")), "client");
+  assert.equal(laneOf(entry("COMMAND", "ReserveInventory")), "commands");
+  assert.equal(laneOf(entry("EVENT", "OrderCreated")), "events");
+  assert.equal(laneOf(entry("SAGA", "ProcessPayment")), "saga");
+  assert.equal(laneOf(entry("DELIVERY", "order-saga.order-events")), "messages");
+  assert.equal(laneOf(entry("DELIVERY", "process-payment.process-payment")), "providers");
+  assert.equal(laneOf(entry("DELIVERY", "project-orders.order-events")), "readModels");
+  assert.equal(laneOf(entry("OUTBOX", "order-events")), "messages");
+});
+
+test("the axis keeps the order of time, and marks the waits", () => {
+  const { place, waits } = axisOf([0, 1, 3, 1_000, 61_000]);
+  const places = [0, 1, 2, 3, 500, 1_000, 30_000, 61_000].map(place);
+  assert.deepEqual(places, [...places].sort((a, b) => a - b));
+  assert.equal(places[0], 0);
+  assert.equal(places.at(-1), 1);
+  assert.ok(place(1) > 0.005, "a millisecond is visible beside a minute");
+  assert.deepEqual(
+    waits.map(({ milliseconds }) => milliseconds),
+    [60_000],
+  );
+});
+
+test("an axis without moments, or with one, has a place for everything", () => {
+  for (const moments of [[], [5], [5, 5]]) {
+    for (const moment of [0, 5, 9]) assert.ok(Number.isFinite(axisOf(moments).place(moment)));
+  }
+});
+
+test("arrows lead from causes to effects", () => {
+  const entries = [
+    entry("COMMAND", "CreateOrder", { id: "execution", causationId: "request" }),
+    entry("EVENT", "OrderCreated", { id: "event", causationId: "request" }),
+    entry("DELIVERY", "order-saga.order-events", { id: "delivery", causationId: "event" }),
+    entry("SAGA", "ReserveInventory", { id: "message", causationId: "event" }),
+  ];
+  assert.deepEqual(arrowsOf(entries), [
+    { from: 0, to: 1 },
+    { from: 1, to: 2 },
+    { from: 1, to: 3 },
+  ]);
+});
+
+test("masked entries have no arrows", () => {
+  assert.deepEqual(arrowsOf([entry("EVENT", "OrderCreated"), entry("SAGA", "ReserveInventory")]), []);
+});
+
+test("a step is shown as it was at the moment of the slider", () => {
+  const step = { status: "UNDONE", startedAt: at(10), endedAt: at(20), undoneAt: at(30) };
+  assert.deepEqual(
+    [0, 10, 20, 30].map((moment) => statusAt(step, 1_000_000 + moment)),
+    ["PENDING", "RUNNING", "DONE", "UNDONE"],
+  );
+});

@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { decoded } from "../src/pages/letters/decode.ts";
+import { stepsOf } from "../src/pages/saga-steps.ts";
+import { placeOf } from "../src/pages/stuck-place.ts";
+import { inTree } from "../src/pages/tree.ts";
+import { localToken, PEOPLE } from "../src/session/people.ts";
+import { ago, durationOf, moneyOf } from "../src/ui/format.ts";
+
+test("money is exact, however large", () => {
+  assert.equal(moneyOf("9007199254740993", "JPY", "en"), "¥9,007,199,254,740,993");
+  assert.equal(moneyOf("12.50", "USD", "en"), "$12.50");
+});
+
+test("durations and ages read well", () => {
+  assert.equal(durationOf(12, "en"), "12 ms");
+  assert.equal(durationOf(1_500, "en"), "1.5 s");
+  assert.equal(durationOf(90_000, "en"), "1.5 min");
+  assert.equal(ago("2026-01-01T00:00:00Z", Date.parse("2026-01-01T00:02:30Z"), "en"), "2 minutes ago");
+  assert.equal(ago("2026-01-01T00:00:00Z", Date.parse("2026-01-01T00:00:00Z"), "en"), "now");
+});
+
+test("categories are listed below their parents, and none is lost", () => {
+  const category = (id: string, parentId: string | null) => ({ id, name: id, parentId });
+  const tree = inTree([category("b", "a"), category("a", null), category("lost", "gone")]);
+  assert.deepEqual(
+    tree.map(({ id, depth }) => [id, depth]),
+    [
+      ["a", 0],
+      ["b", 1],
+      ["lost", 0],
+    ],
+  );
+});
+
+test("a problem leads to the page where it is put right", () => {
+  const order = "01a2238a-5c99-704a-8bb1-88574a01e89d";
+  assert.equal(placeOf("SAGA_STUCK", `order-${order}`).href, `/orders/${order}`);
+  assert.equal(placeOf("STEP_REPEATED", "process-payment.process-payment").href, "/sagas?status=ACTIVE");
+  assert.equal(placeOf("DEAD_LETTER", "a b").href, "/dead-letters?status=PENDING&source=a%20b");
+  assert.equal(placeOf("READ_MODEL", "project_orders").href, "/read-models");
+  assert.equal(placeOf("DEPENDENCY", "payments").href, "/topology");
+});
+
+test("a message's data is shown as JSON, as text, or as it is", () => {
+  const base64 = (text: string) => Buffer.from(text).toString("base64");
+  assert.deepEqual(decoded(base64('{"名": 1}')), { 名: 1 });
+  assert.equal(decoded(base64("not JSON")), "not JSON");
+  assert.equal(decoded("not base64!"), "not base64!");
+});
+
+test("the saga's steps show how many are there and how long they take", () => {
+  const at = (second: number) => `2026-01-01T00:00:0${second}Z`;
+  const step = (name: string, startedAt: string | null, endedAt: string | null) => ({
+    name,
+    command: name,
+    compensation: null,
+    startedAt,
+    endedAt,
+  });
+  const sagas = [{ steps: [step("one", at(0), at(2)), step("two", at(2), null)] }];
+  assert.deepEqual(stepsOf(sagas, ["two", null, "two"]), [
+    { name: "one", compensation: null, now: 0, medianMs: 2000 },
+    { name: "two", compensation: null, now: 2, medianMs: undefined },
+  ]);
+});
+
+test("a local person's token says who it is, and expires", () => {
+  const [person] = PEOPLE;
+  assert.ok(person);
+  const [, claims = ""] = localToken(person, "shop-local", 5_000_000).split(".");
+  const read = JSON.parse(Buffer.from(claims, "base64url").toString()) as Record<string, unknown>;
+  assert.equal(read["user_id"], person.id);
+  assert.equal(read["role"], "reader");
+  assert.equal(read["exp"], 5_000 + 3_600);
+});

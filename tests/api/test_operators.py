@@ -1,0 +1,82 @@
+"""What admins did, dead letters by cause, and the dashboard's history, as the console shows them."""
+
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from scripts.local.token import emulator_token
+from tests.shop_in_memory import Json, ShopInMemory
+
+ADMIN = {"Authorization": f"Bearer {emulator_token('ann@example.com', role='admin')}"}
+ACTIONS = """query ($by: String, $first: Int, $after: String) {
+    operatorActionsConnection(by: $by, first: $first, after: $after) { totalCount pageInfo { endCursor hasNextPage }
+    edges { node { by action detail target reason status error } } } }"""
+
+
+def actions(shop: ShopInMemory, **variables: Any) -> Json:
+    shop.engines.recorder.flush()
+    answer = shop.graphql(ACTIONS, variables, headers=ADMIN)
+    assert "errors" not in answer, answer
+    found: Json = answer["data"]["operatorActionsConnection"]
+    return found
+
+
+def nodes(found: Json) -> list[Json]:
+    return [edge["node"] for edge in found["edges"]]
+
+
+def test_an_admins_actions_say_who_did_what_to_what_and_why(shop: ShopInMemory) -> None:
+    letter = str(uuid7())
+    discard = 'mutation ($id: ID!) { discardDeadLetter(id: $id, reason: "a test") { id } }'
+    assert (
+        shop.graphql(discard, {"id": letter.upper()}, headers=ADMIN)["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+    )
+    assert "errors" not in shop.graphql("mutation { retryDeadLetters { left } }", headers=ADMIN)
+    retried, discarded = nodes(actions(shop))
+    assert retried == {
+        "by": "ann",
+        "action": "RetryDeadLetters",
+        "detail": None,
+        "target": None,
+        "reason": None,
+        "status": "success",
+        "error": None,
+    }
+    assert discarded["by"], discarded["action"] == ("ann", "DiscardDeadLetter")
+    assert (discarded["target"], discarded["reason"], discarded["status"]) == (letter, "a test", "NOT_FOUND")
+    assert "dead letter" in discarded["error"]
+
+
+def test_operators_actions_are_read_page_by_page_and_by_who_did_them(shop: ShopInMemory) -> None:
+    for _ in range(3):
+        shop.graphql("mutation { retryDeadLetters { left } }", headers=ADMIN)
+    first = actions(shop, first=2)
+    assert (len(first["edges"]), first["totalCount"], first["pageInfo"]["hasNextPage"]) == (2, 3, True)
+    rest = actions(shop, first=2, after=first["pageInfo"]["endCursor"])
+    assert (len(rest["edges"]), rest["pageInfo"]["hasNextPage"]) == (1, False)
+    assert len(nodes(actions(shop, by="ann"))) == 3
+    assert nodes(actions(shop, by="bob")) == []
+
+
+def test_the_history_has_an_entry_for_each_minute(shop: ShopInMemory) -> None:
+    shop.ask("{ categories { id } }")
+    shop.graphql('{ product(id: "no uuid") { id } }')
+    shop.engines.recorder.flush()
+    fields = "at commands queries deliveries errors failedDeliveries averageLatencyMs"
+    history = shop.ask(f"{{ dashboardHistory(minutes: 5) {{ {fields} }} }}")["dashboardHistory"]
+    moments = [datetime.fromisoformat(one["at"]) for one in history]
+    assert len(history) == 5
+    assert {(later - earlier).total_seconds() for earlier, later in pairwise(moments)} == {60}
+    assert (datetime.now(UTC) - moments[-1]).total_seconds() < 120
+    assert sum(one["queries"] for one in history) >= 2
+    assert sum(one["errors"] for one in history) == 1
+    assert (history[0]["queries"], history[0]["averageLatencyMs"]) == (0, None)
+
+
+@pytest.mark.parametrize("minutes", [-1, 1441])
+def test_the_history_has_an_end(shop: ShopInMemory, minutes: int) -> None:
+    answer = shop.graphql(f"{{ dashboardHistory(minutes: {minutes}) {{ at }} }}")
+    assert answer["errors"][0]["message"] == f"minutes must be between 0 and 1,440; got {minutes}"

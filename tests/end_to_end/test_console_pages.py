@@ -1,0 +1,295 @@
+"""The console in a real browser, on the real engines: newcomers, people on call, roles, languages, phones, restarts."""
+
+import base64
+import gzip
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from scripts.local.console import build_console
+from scripts.local.shop import CONSOLE
+from shared.event_store.postgres import PostgresEventStore
+from shared.event_store.protocol import Append
+from shared.postgres.pool import Pool
+from tests.end_to_end.browser import Page, chromium
+from tests.end_to_end.client_service import ClientService, event
+from tests.end_to_end.running_shop import RunningShop
+
+PATHS = (
+    "/",
+    "/orders",
+    "/products",
+    "/categories",
+    "/shop",
+    "/sagas",
+    "/events",
+    "/messages",
+    "/dead-letters",
+    "/read-models",
+    "/topology",
+    "/executions",
+    "/lab",
+    "/audit",
+)
+FIRST_PAGE_BYTES = 220_000
+POISONED = "project-products.product-events"
+UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
+@pytest.fixture(scope="module")
+def built() -> Path:
+    reasons: list[str] = []
+    if not build_console(CONSOLE, reasons.append):
+        pytest.skip(reasons[-1])
+    return CONSOLE
+
+
+@pytest.fixture(scope="module")
+def shop(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningShop]:
+    home = tmp_path_factory.mktemp("shop")
+    for folder in (home, *home.parents[:2]):
+        folder.chmod(0o755)
+    running = RunningShop(home / "data", "--sign-in", RATE_LIMIT_ANONYMOUS="0", RATE_LIMIT_SIGNED_IN="0")
+    yield running.open(180)
+    assert running.close() == 0
+
+
+@pytest.fixture(scope="module")
+def window(shop: RunningShop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with chromium(tmp_path_factory.mktemp("profile")) as browser:
+        yield Page(browser, f"http://localhost:{shop.port}")
+
+
+@pytest.fixture
+def page(window: Page) -> Page:
+    """The console in English, on a desktop, without sign-in."""
+    window.resize(1400)
+    window.settings()
+    return window
+
+
+@pytest.fixture(scope="module")
+def ordered(shop: RunningShop) -> str:
+    """The id of an order that was undone."""
+    order_id = shop.order(shop.product(stock=10), shippingMethod="refuse")
+    shop.until_ended(order_id)
+    return order_id
+
+
+def poison(shop: RunningShop, name: str) -> None:
+    """Push a message as a dead-letter topic would."""
+    attributes = {
+        "CloudPubSubDeadLetterSourceSubscription": POISONED,
+        "CloudPubSubDeadLetterSourceDeliveryCount": "10",
+        "ce-type": name,
+    }
+    message = {"messageId": name, "data": base64.b64encode(b"poison").decode(), "attributes": attributes}
+    body = {"message": message, "subscription": f"projects/p/subscriptions/record-dead-letter.{POISONED}.dead"}
+    httpx.post(f"http://127.0.0.1:{shop.port + 1}/record_dead_letter", json=body, timeout=30).raise_for_status()
+
+
+def complaints(found: Mapping[str, Sequence[str]]) -> str:
+    """Return a line for each fault, with its page."""
+    return "\n".join(f"{path} {fault}" for path, faults in found.items() for fault in faults)
+
+
+def test_the_first_page_is_small(built: Path) -> None:
+    text = (built / "index.html").read_text()
+    needed = re.findall(r"/console/(assets/[\w.-]+\.(?:js|css))", text)
+    sizes = {name: len(gzip.compress((built / name).read_bytes(), 9)) for name in needed}
+    assert any(name.endswith(".css") for name in needed) and sum(sizes.values()) <= FIRST_PAGE_BYTES, sizes
+
+
+def test_a_newcomer_orders_breaks_it_and_sees_it_undone(page: Page) -> None:
+    """Sign-in is asked for at the moment of writing, and the order goes on after it."""
+    page.open("/")
+    page.click("Fault lab")
+    page.click("Order it", "//li[.//strong[.='Payment declined']]")
+    page.shows("Who are you?")
+    page.click("hanako writer")
+    page.shows("What happened", "InventoryReserved", "PaymentFailed", "InventoryReleased", "OrderFailed")
+    page.shows("FAILED", "UNDONE", "hanako")
+    steps = page.all(".lanes .step")
+    assert len(steps) > 10
+    page.click("OrderFailed", "//table")
+    page.shows("Payload", "told to decline")
+
+
+def test_the_slider_shows_the_order_and_the_stock_of_any_moment(page: Page, ordered: str) -> None:
+    page.settings("admin")
+    page.open(f"/orders/{ordered}")
+    page.shows("OrderFailed")
+    slider = page.browser.find_element(By.ID, "moment")
+    slider.send_keys(Keys.HOME)
+    page.until(lambda: "at=" in page.browser.current_url, "a moment in the address")
+    for _ in range(60):
+        if "PAYMENT_PROCESSED" in page.text:
+            break
+        slider.send_keys(Keys.ARROW_RIGHT)
+    page.shows("PAYMENT_PROCESSED", "Reserved\n1")
+    address = page.browser.current_url
+    page.browser.refresh()
+    page.shows("PAYMENT_PROCESSED", "Reserved\n1")
+    assert page.browser.current_url == address
+    page.click("To the present")
+    page.until(lambda: "at=" not in page.browser.current_url, "the present")
+
+
+def test_somebody_on_call_finds_a_poisonous_message_in_three_clicks(page: Page, shop: RunningShop) -> None:
+    poison(shop, "ProductRenamed")
+    page.settings("admin")
+    page.open("/")
+    page.shows("Stuck now", "dead letters", POISONED)
+    page.click("Open the dead letters", f"//li[contains(., '{POISONED}')]")
+    page.click("ProductRenamed", "//table[.//th[contains(., 'Select')]]")
+    page.shows("Payload", "poison", "History")
+    page.click("Discard", "//section[@aria-labelledby='letter']")
+    page.shows("It cannot be taken back.", "Why (it is recorded)")
+    page.browser.find_element(By.CSS_SELECTOR, "dialog[open] textarea").send_keys("made by a test")
+    page.click("Discard", "//dialog[@open]")
+    page.shows("DISCARDED")
+    page.open("/dead-letters?status=PENDING")
+    page.shows("No dead letters match.")
+    page.open("/audit")
+    page.shows("DiscardDeadLetter", "made by a test", "admin")
+    page.open("/")
+    page.shows("Nothing is stuck")
+
+
+def test_what_a_role_may_not_do_is_disabled_with_the_reason_also_by_its_address(page: Page) -> None:
+    page.settings("taro")
+    for path, action in (("/read-models", "Rebuild"), ("/products", "New product"), ("/categories", "Delete")):
+        page.open(path)
+        page.shows("needs the role admin", "reader")
+        buttons = [one for one in page.all("main button") if one.text == action]
+        assert buttons and {one.get_attribute("aria-disabled") for one in buttons} == {"true"}
+        buttons[0].click()
+        assert page.all("dialog[open]") == []
+    for path in ("/dead-letters?status=PENDING", "/audit"):
+        page.open(path)
+        page.shows("admin")
+        assert page.all("main table") == []
+
+
+def test_an_admin_rebuilds_a_read_model_after_being_asked(page: Page) -> None:
+    page.settings("admin")
+    page.open("/read-models")
+    page.click("Rebuild", "//section[.//h2[contains(., 'project_products')]]")
+    page.shows("A new generation of project_products is filled")
+    page.click("Rebuild", "//dialog[@open]")
+    page.shows("Generation 2 is read")
+    page.click("Read generation 1")
+    page.click("Read generation 1", "//dialog[@open]")
+    page.shows("Generation 1 is read; 2 is")
+
+
+def test_everything_is_there_in_japanese_and_in_english(page: Page) -> None:
+    page.settings(language="ja")
+    page.open("/")
+    page.shows("概要", "今止まっているもの")
+    assert page.browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == "ja"
+    page.click("English")
+    page.shows("Overview", "Stuck now")
+    page.browser.refresh()
+    page.shows("Stuck now")
+
+
+@pytest.mark.parametrize("person", [None, "admin"])
+def test_every_page_opens_at_its_address_and_axe_finds_nothing_serious(
+    page: Page, ordered: str, person: str | None
+) -> None:
+    page.settings(person)
+    found = {}
+    for path in (*PATHS, f"/orders/{ordered}", f"/events/{ordered}", "/no/such/page"):
+        page.open(path)
+        page.quiet()
+        found[path] = page.violations()
+    assert complaints(found) == ""
+    assert page.log() == []
+
+
+def test_dark_colours_have_contrast_too(page: Page, ordered: str) -> None:
+    page.settings("admin", theme="dark")
+    found = {}
+    for path in ("/", f"/orders/{ordered}", "/topology", "/lab"):
+        page.open(path)
+        page.quiet()
+        found[path] = page.violations()
+    assert complaints(found) == ""
+
+
+@pytest.mark.parametrize("width", [390, 3840])
+def test_no_page_is_wider_than_the_screen(page: Page, ordered: str, width: int) -> None:
+    page.settings("admin")
+    page.resize(width)
+    widths = {}
+    for path in (*PATHS, f"/orders/{ordered}"):
+        page.open(path)
+        page.quiet()
+        widths[path] = page.width()
+    assert {path: found for path, found in widths.items() if found > width} == {}
+
+
+def test_the_palette_finds_an_order_by_its_id_with_the_keyboard_alone(page: Page, ordered: str) -> None:
+    page.settings("admin")
+    page.open("/")
+    body = page.browser.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.CONTROL, "k")
+    page.until(lambda: bool(page.all("dialog[open] input")), "the palette")
+    page.browser.find_element(By.CSS_SELECTOR, "dialog[open] input").send_keys(ordered)
+    page.until(lambda: "order" in page.browser.find_element(By.ID, "palette-results").text, "the order")
+    page.browser.find_element(By.CSS_SELECTOR, "dialog[open] input").send_keys(Keys.ENTER)
+    page.until(lambda: page.browser.current_url.endswith(f"/orders/{ordered}"), "the order's page")
+
+
+def test_a_failed_query_is_never_shown_as_nothing_there(page: Page) -> None:
+    page.open("/orders")
+    page.shows("in total")
+    page.browser.execute_cdp_cmd("Network.enable", {})
+    page.browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/graphql"]})
+    page.click("Products")
+    page.shows("The server cannot be reached.")
+    assert "No products match." not in page.text
+    page.browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    page.click("Try again")
+    page.shows("in total")
+
+
+@pytest.fixture
+def service(tmp_path: Path, event_store_url: str, command_url: str, built: Path) -> Iterator[ClientService]:
+    server = ClientService(tmp_path, event_store_url, command_url, CONSOLE_DIRECTORY=str(built))
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_live_events_go_on_without_a_gap_after_a_restart_and_long_lists_stay_fast(
+    service: ClientService, tmp_path: Path, event_store_pool: Pool
+) -> None:
+    store = PostgresEventStore(event_store_pool)
+
+    def happens(*versions: int) -> None:
+        store.append(Append([event("product-01a2238a-5c99-704a-8bb1-88574a01e89d", version) for version in versions]))
+
+    happens(*range(1, 1001))
+    with chromium(tmp_path / "profile") as browser:
+        page = Page(browser, service.url.removesuffix("/graphql"))
+        page.settings()
+        page.open("/events")
+        page.shows("live", "v1000")
+        happens(1001)
+        page.shows("v1001")
+        service.kill()
+        page.shows("reconnecting")
+        happens(1002, 1003)
+        service.start()
+        page.shows("v1003", "v1002", "v1001", "v1000")
+        rows = [re.search(r"v(\d+)", row.text) for row in page.all(".virtual-row")]
+        versions = [int(found[1]) for found in rows if found]
+        assert versions == [*range(1003, 1003 - len(versions), -1)]
+        assert len(versions) < 60  # of a thousand
