@@ -103,8 +103,11 @@ def test_commands_of_two_users_with_one_key_are_listed_with_their_own_events(sho
     line = {"productId": product_id, "productName": "Tea", "quantity": 1, "unitPrice": "500"}
     create = "mutation ($i: CreateOrderInput!) { createOrder(input: $i) { success } }"
     for user in ("one", "two"):
-        headers = {"Authorization": f"Bearer {emulator_token(f'{user}@example.com')}", "Idempotency-Key": "key"}
-        assert codes(post(shop, create, headers, {"i": {"userId": "x", "items": [line]}})) == []
+        headers = {
+            "Authorization": f"Bearer {emulator_token(f'{user}@example.com', uid=user)}",
+            "Idempotency-Key": "key",
+        }
+        assert codes(post(shop, create, headers, {"i": {"userId": user, "items": [line]}})) == []
     shop.engines.recorder.flush()
     found = shop.ask('{ commandExecutions(commandType: "CreateOrder") { eventsGenerated } }')["commandExecutions"]
     assert [one["eventsGenerated"] for one in found] == [["OrderCreated"]] * 2
