@@ -16,7 +16,8 @@ _STAMP = VENV / ".installed"
 
 
 def ready() -> Path:
-    """Return the environment's Python after installing missing packages. Exit with instructions when that fails."""
+    """Return the environment's Python after installing missing packages. Exit with instructions
+    when that fails."""
     _require_python()
     if not _installed():
         with (ROOT / ".venv.lock").open("w") as lock:
@@ -27,12 +28,14 @@ def ready() -> Path:
 
 
 def run_module(module: str, arguments: list[str]) -> None:
-    """Replace this process with `python -m module` in the environment, from the repository's root."""
+    """Replace this process with `python -m module` in the environment, from the repository's
+    root."""
     _become(ready(), module, arguments)
 
 
 def run_plainly(module: str, arguments: list[str]) -> None:
-    """Run the module with the Python of this process: for scripts that need no packages and must work without any."""
+    """Run the module with the Python of this process: for scripts that need no packages and must
+    work without any."""
     _require_python()
     _become(Path(sys.executable), module, arguments)
 

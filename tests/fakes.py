@@ -1,4 +1,5 @@
-"""Parts of the shop that a test controls: a method of a store, functions' reports, a cache, the clock."""
+"""Parts of the shop that a test controls: a method of a store, functions' reports, a cache, the
+clock."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,8 @@ from tests.stand_ins import with_methods
 
 @contextmanager
 def method_replaced(shop: ShopInMemory, path: str, call: Callable[..., Any]) -> Iterator[None]:
-    """Let a method of one of the shop's engines do `call` inside the block. `path`: `event_log.counts`, ..."""
+    """Let a method of one of the shop's engines do `call` inside the block. `path`:
+    `event_log.counts`, ..."""
     name, method = path.split(".")
     store = getattr(shop.engines, name)
     setattr(shop.engines, name, with_methods(store, **{method: call}))

@@ -1,4 +1,5 @@
-"""The whole shop in this process: every function as the framework makes it, with all engines in memory."""
+"""The whole shop in this process: every function as the framework makes it, with all engines in
+memory."""
 
 import asyncio
 import json
@@ -39,7 +40,8 @@ PATIENCE = 20.0
 
 @cache
 def app(name: str) -> flask.Flask | Starlette:
-    """Return a function as the framework makes it. At every call it uses the engines that the process has then."""
+    """Return a function as the framework makes it. At every call it uses the engines that the
+    process has then."""
     function = manifest().functions[name]
     os.environ.pop("FUNCTION_SIGNATURE_TYPE", None)  # the framework leaves the previous function's value in it
     made: flask.Flask | Starlette = functions_framework.create_app(function.name, str(function.source))
@@ -60,7 +62,8 @@ class Pushed:
 
 
 class ShopInMemory:
-    """`deliver`: takes a push and returns its HTTP status; replace it to lose, repeat or delay messages."""
+    """`deliver`: takes a push and returns its HTTP status; replace it to lose, repeat or delay
+    messages."""
 
     def __init__(self, settings: Settings) -> None:
         self._lock = Lock()
@@ -76,7 +79,8 @@ class ShopInMemory:
             self.engines.close()
 
     def http(self, method: str, path: str = "/graphql", **request: Any) -> httpx.Response:
-        """Send one request to the graphql function. A crash is a 500, as it would be on a server."""
+        """Send one request to the graphql function. A crash is a 500, as it would be on a
+        server."""
         request["headers"] = {"Authorization": f"Bearer {ADMIN}", **(request.get("headers") or {})}
 
         async def send() -> httpx.Response:
@@ -167,7 +171,8 @@ class ShopInMemory:
 
 @cache
 def command_http() -> httpx.AsyncClient:
-    """Return a client that calls the functions over ASGI, in this process. It takes long to make, so all tests share it."""
+    """Return a client that calls the functions over ASGI, in this process. It takes long to make,
+    so all tests share it."""
     addresses = {"command": Settings().command_url, "query": Settings().query_url}
     mounts = {
         url.removesuffix("/{function}"): httpx.ASGITransport(service_app(name)) for name, url in addresses.items()
@@ -177,12 +182,14 @@ def command_http() -> httpx.AsyncClient:
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_logs() -> None:
-    """Log plain JSON: a traceback with colours and frames takes a third of a second, ten times per poison message."""
+    """Log plain JSON: a traceback with colours and frames takes a third of a second, ten times per
+    poison message."""
     structlog.configure([structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
 
 
 def together(callers: int, call: Callable[P, R]) -> Callable[P, R]:
-    """Return a function like `call` that makes its first `callers` calls return together, once all have their results."""
+    """Return a function like `call` that makes its first `callers` calls return together, once all
+    have their results."""
     barrier, first = Barrier(callers, timeout=PATIENCE), iter(range(callers))
 
     def called(*arguments: P.args, **named: P.kwargs) -> R:

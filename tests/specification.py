@@ -1,6 +1,8 @@
 """given / when / then: the events before, the command, the events that it records.
 
-    given(order_created()).when(cancel, CancelOrder(ORDER_ID)).then(OrderCancellationRequested(ORDER_ID, "..."))
+    given(order_created())
+        .when(cancel, CancelOrder(ORDER_ID))
+        .then(OrderCancellationRequested(ORDER_ID, "..."))
 
 Below are sample events: an order of two cups and one pot in every status.
 """

@@ -26,7 +26,8 @@ class Event:
 
 @dataclass
 class Parser:
-    """Parses as a browser does (WHATWG's standard). `last_id`: what it would send as Last-Event-ID."""
+    """Parses as a browser does (WHATWG's standard). `last_id`: what it would send as
+    Last-Event-ID."""
 
     last_id: str = ""
     comments: int = 0
@@ -52,8 +53,8 @@ class Parser:
 
 @dataclass
 class Stream:
-    """`reading`: when cleared, the client reads nothing from its socket. `taken`: the id of the last event that the test
-    has taken; the parser may have read more."""
+    """`reading`: when cleared, the client reads nothing from its socket. `taken`: the id of the
+    last event that the test has taken; the parser may have read more."""
 
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -127,7 +128,8 @@ async def opened(
     method: str = "POST",
     query_string: bytes = b"",
 ) -> AsyncIterator[Stream]:
-    """Send a request to the graphql function in this process; enter when its answer begins, disconnect when leaving."""
+    """Send a request to the graphql function in this process; enter when its answer begins,
+    disconnect when leaving."""
     stream, leaving = Stream(), asyncio.Event()
     stream.reading.set()
     given = {"Authorization": f"Bearer {ADMIN}", "Content-Type": "application/json", "Accept": EVENT_STREAM}

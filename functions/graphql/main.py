@@ -1,4 +1,5 @@
-"""The only entry point for clients: GraphQL over HTTP at /graphql, and the console for browsers at /."""
+"""The only entry point for clients: GraphQL over HTTP at /graphql, and the console for browsers at
+/."""
 
 from typing import Any
 

@@ -13,10 +13,12 @@ from scripts.local.bench_append import CONTENDERS, OURS, PLAIN, Rates, measure, 
 from scripts.local.emulators import start_postgres
 
 GOAL = 0.7
-"""The wanted share of the plain INSERT's rate; the outbox row, the version check and the encoding may cost the rest."""
+"""The wanted share of the plain INSERT's rate; the outbox row, the version check and the encoding
+may cost the rest."""
 
 READINGS, WARM_UP, GROWTH = 30, 0.4, 0.05
-"""Readings of the memory during a soak, the share of them in which caches fill, and how much it may grow afterwards."""
+"""Readings of the memory during a soak, the share of them in which caches fill, and how much it may
+grow afterwards."""
 
 LITTLE, SLOWER = 1_000, 2.0
 """Events in the short history, and how many times longer a query may take with the long one."""
@@ -100,7 +102,8 @@ def bench_monitoring(chosen: argparse.Namespace) -> int:
 
 
 def bench_soak(chosen: argparse.Namespace) -> int:
-    """Return 0 when the memory stays as it is after the warm-up, else 1; 2 when the shop does not start."""
+    """Return 0 when the memory stays as it is after the warm-up, else 1; 2 when the shop does not
+    start."""
     from scripts.local.bench_soak import growth, running_shop, soak
     from scripts.local.processes import CannotStart
 
@@ -121,7 +124,8 @@ def bench_soak(chosen: argparse.Namespace) -> int:
 
 
 def bench_cold(chosen: argparse.Namespace) -> int:
-    """Return 0 when every function starts as fast as wanted, else 1; 2 when the engines do not start."""
+    """Return 0 when every function starts as fast as wanted, else 1; 2 when the engines do not
+    start."""
     from scripts.local import bench_cold as cold
     from scripts.local.ports import Ports
     from scripts.local.processes import CannotStart
@@ -157,7 +161,8 @@ def bench_cold(chosen: argparse.Namespace) -> int:
 
 
 def bench_rebuild(chosen: argparse.Namespace) -> int:
-    """Return 0 when each number of workers is as fast as wanted, else 1; 2 when the engines do not start."""
+    """Return 0 when each number of workers is as fast as wanted, else 1; 2 when the engines do not
+    start."""
     from scripts.local import bench_rebuild as rebuild
     from scripts.local.bench_cold import engines
     from scripts.local.ports import Ports
@@ -204,7 +209,8 @@ def bench_append(chosen: argparse.Namespace) -> int:
 
 
 def ratios(rates: Rates, contender: str, clients: int) -> list[float]:
-    """Return the rates relative to the plain INSERT of the same round, which other programs disturbed as much."""
+    """Return the rates relative to the plain INSERT of the same round, which other programs
+    disturbed as much."""
     pairs = zip(rates[contender, clients], rates[PLAIN, clients], strict=True)
     return [rate / plain for rate, plain in pairs]
 

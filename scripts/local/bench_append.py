@@ -1,4 +1,5 @@
-"""Append one event in three ways, and measure how often processes do it at the same time in a given time."""
+"""Append one event in three ways, and measure how often processes do it at the same time in a given
+time."""
 
 import multiprocessing
 import signal
@@ -66,7 +67,8 @@ def plain_insert(url: str) -> Iterator[None]:
 
 
 def our_append(url: str) -> Iterator[None]:
-    """Append as a command does: encode, write the event and its outbox row. Publishing is left to the relay."""
+    """Append as a command does: encode, write the event and its outbox row. Publishing is left to
+    the relay."""
     store = PostgresEventStore(connect(url, size=4))
     refs = [PRODUCT.ref(uuid4()) for _ in range(STREAMS)]
     price, context = Money(Decimal(1200)), fresh("bench")
@@ -85,7 +87,8 @@ class TheirProduct(TheirAggregate):
 
 
 def their_save(url: str) -> Iterator[None]:
-    """Save with eventsourcing, set up as its documentation says. It has no outbox row: its readers follow the log."""
+    """Save with eventsourcing, set up as its documentation says. It has no outbox row: its readers
+    follow the log."""
     shop = _their_application(url, CREATE_TABLE="no")
     for product in cycle([TheirProduct() for _ in range(STREAMS)]):
         if product.pending_events == []:
@@ -105,7 +108,8 @@ CONTENDERS: dict[str, Callable[[str], Iterator[None]]] = {PLAIN: plain_insert, O
 
 
 def measure(url: str, contender: str, clients: int, seconds: float) -> float:
-    """Return the appends per second of all clients together. Raise EOFError when a client died and printed why."""
+    """Return the appends per second of all clients together. Raise EOFError when a client died and
+    printed why."""
     barrier = _CONTEXT.Barrier(clients)
     running, receivers = [], []
     try:

@@ -1,8 +1,9 @@
-"""Start every function in a fresh process, as Cloud Run does, and time it until its first real work is done.
+"""Start every function in a fresh process, as Cloud Run does, and time it until its first real work
+is done.
 
-A small broker pulls what the functions publish and pushes it on, so that each function gets messages which the
-functions before it have made. Beside them, functions of the plain libraries (scripts/local/plain) start, which do
-the same kinds of I/O.
+A small broker pulls what the functions publish and pushes it on, so that each function gets
+messages which the functions before it have made. Beside them, functions of the plain libraries
+(scripts/local/plain) start, which do the same kinds of I/O.
 """
 
 import base64
@@ -41,14 +42,16 @@ PLAIN = ROOT / "scripts" / "local" / "plain"
 PLAIN_TABLE = "CREATE TABLE plain (id uuid PRIMARY KEY, body text)"
 SCHEDULED = ("relay_outbox", "sweep_sagas", "expire_records", "continue_rebuilds", "report_metrics")
 GOAL, GOALS = 1.3, {"graphql": 1.4}
-"""How many times as long as the plain function a function may take, and other values by function."""
+"""How many times as long as the plain function a function may take, and other values by
+function."""
 SECONDS = 120
 """For a process to listen, and for it to answer."""
 _IMPORTED = re.compile(r"import time:\s*(\d+) \|\s*\d+ \| +(\w+)")
 
 
 class Start(NamedTuple):
-    """Seconds from a process's start to its first answer, and the processor's seconds until then."""
+    """Seconds from a process's start to its first answer, and the processor's seconds until
+    then."""
 
     wall: float
     processor: float
@@ -67,11 +70,13 @@ class ColdFunctions:
         self._processes.stop()
 
     def call(self, name: str, body: Any = None, path: str = "/", method: str = "POST") -> Any:
-        """Return the JSON that the function of the manifest answers. Raise RuntimeError for an error."""
+        """Return the JSON that the function of the manifest answers. Raise RuntimeError for an
+        error."""
         return self._call(name, {"FUNCTION_SOURCE": f"{manifest().functions[name].source}"}, body, path, method)
 
     def start_plain(self, function: Function) -> str:
-        """Start the plain function that uses what the function uses, unless it runs. Return its name."""
+        """Start the plain function that uses what the function uses, unless it runs. Return its
+        name."""
         if function.name == "graphql":
             served = {"FUNCTION_SOURCE": f"{PLAIN}/query.py", "FUNCTION_TARGET": "plain_graphql"}
             self._call("plain graphql", served, {"query": "{ products { id } }"})
@@ -149,7 +154,8 @@ def _path(subscription: Subscription) -> str:
 
 @contextmanager
 def engines(folder: Path, ports: Ports) -> Iterator[None]:
-    """Run PostgreSQL and both emulators, and set the environment of the functions. Raise CannotStart."""
+    """Run PostgreSQL and both emulators, and set the environment of the functions. Raise
+    CannotStart."""
     emulators, missing = find_emulators()
     if not emulators:
         raise CannotStart(missing)
@@ -195,7 +201,8 @@ def measure(broker: PullingBroker, logs: Path, first_port: int) -> dict[str, tup
 
 
 def _run_the_shop(functions: ColdFunctions, broker: PullingBroker) -> None:
-    """Give every function its first work: a catalogue, orders with different ends, and an admin's work."""
+    """Give every function its first work: a catalogue, orders with different ends, and an admin's
+    work."""
     call = functions.call
     call("sandbox_provider", {"method": "approve", "amount": 1, "currency": "JPY"}, "/payments/first", "PUT")
     provider = functions.url("sandbox_provider")
@@ -233,7 +240,8 @@ def _run_the_shop(functions: ColdFunctions, broker: PullingBroker) -> None:
 
 
 def medians(pairs: Sequence[tuple[Start, Start]]) -> tuple[Start, Start, Start]:
-    """Return the medians of ours, of the plain function's, and of the ratios of both in the same round."""
+    """Return the medians of ours, of the plain function's, and of the ratios of both in the same
+    round."""
     ratios = [Start(ours.wall / plain.wall, ours.processor / plain.processor) for ours, plain in pairs]
     ours, plain, times = (
         Start(*(median(column) for column in zip(*starts, strict=True)))
@@ -243,7 +251,8 @@ def medians(pairs: Sequence[tuple[Start, Start]]) -> tuple[Start, Start, Start]:
 
 
 def imports(name: str, top: int = 10) -> list[tuple[str, float]]:
-    """Return the packages that take the longest to import for the function, with their own milliseconds."""
+    """Return the packages that take the longest to import for the function, with their own
+    milliseconds."""
     module = ".".join(manifest().functions[name].source.relative_to(ROOT).with_suffix("").parts)
     command = [sys.executable, "-X", "importtime", "-c", f"import functions_framework, {module}"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stderr

@@ -1,4 +1,5 @@
-"""Measure how long a shop with a short history and one with a long history take to answer monitoring queries."""
+"""Measure how long a shop with a short history and one with a long history take to answer
+monitoring queries."""
 
 import asyncio
 import logging
@@ -91,7 +92,8 @@ def shop(folder: Path, orders: int) -> Iterator[Shop]:
 
 
 def _one_order(engines: Engines) -> UUID:
-    """Record one confirmed order with its saga and executions, through the production code; return its id."""
+    """Record one confirmed order with its saga and executions, through the production code; return
+    its id."""
     order_id, price = uuid4(), Money(Decimal(1500))
     item = happened.OrderItem(uuid4(), "宇治抹茶 40g", 1, price.amount)
     story = [
@@ -152,7 +154,8 @@ def _multiply(url: str, copy: LiteralString, order: UUID, copies: int) -> None:
 
 
 def answered(shop: Shop, query: str) -> float:
-    """Return the milliseconds that the query took. Raise AssertionError when the answer has errors."""
+    """Return the milliseconds that the query took. Raise AssertionError when the answer has
+    errors."""
     use(shop.engines)
     asked = query.replace("ORDER", str(shop.order)).replace("NOW", datetime.now(UTC).isoformat())
     began = time.perf_counter()

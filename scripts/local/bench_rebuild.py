@@ -1,4 +1,5 @@
-"""Fill a new generation of the products' read model, next to Firestore's BulkWriter with the same documents."""
+"""Fill a new generation of the products' read model, next to Firestore's BulkWriter with the same
+documents."""
 
 import base64
 import json
@@ -44,7 +45,8 @@ class Rates(NamedTuple):
 
 
 def record_products(number: int) -> list[str]:
-    """Append three events for each of so many new products, in full pages, and return their streams."""
+    """Append three events for each of so many new products, in full pages, and return their
+    streams."""
     number, streams = -(-number // PAGE) * PAGE, list[str]()
     with connect(settings().event_store_url, 1) as pool:
         store = PostgresEventStore(pool)
@@ -94,7 +96,8 @@ def _push(generation: int, page: Sequence[str]) -> bytes:
 
 
 def _rate(work: Callable[[Any], int], shares: Sequence[Any]) -> float:
-    """Return the documents per second of processes that each do a share at the same time. They are warm."""
+    """Return the documents per second of processes that each do a share at the same time. They are
+    warm."""
     with ProcessPoolExecutor(len(shares), mp_context=get_context("spawn")) as processes:
         list(processes.map(work, [share[:1] if work is fill else (share[0], share[1][:1]) for share in shares]))
         began = time.monotonic()

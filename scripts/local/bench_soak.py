@@ -1,4 +1,5 @@
-"""Keep a shop busy with streams and a mixed load, and look at the memory of the process that answers GraphQL."""
+"""Keep a shop busy with streams and a mixed load, and look at the memory of the process that
+answers GraphQL."""
 
 import asyncio
 import os
@@ -53,7 +54,8 @@ MEMORY = "{ memoryInfo { totalMb etsMb } }"
 
 
 class Reading(NamedTuple):
-    """`megabytes`: resident memory without the stores that this profile keeps in memory. `answers`: since the start."""
+    """`megabytes`: resident memory without the stores that this profile keeps in memory. `answers`:
+    since the start."""
 
     seconds: float
     megabytes: float
@@ -105,8 +107,8 @@ async def soak(url: str, seconds: float, streams: int, clients: int, readings: i
 
 
 def growth(readings: Sequence[Reading], warm_up: float) -> float:
-    """Return how much higher the median of the last quarter of the readings is than that of the first quarter after the
-    warm-up, which is this share of all readings; 0.1 is a tenth."""
+    """Return how much higher the median of the last quarter of the readings is than that of the
+    first quarter after the warm-up, which is this share of all readings; 0.1 is a tenth."""
     warm = [one.megabytes for one in readings[int(len(readings) * warm_up) :]]
     quarter = max(1, len(warm) // 4)
     return median(warm[-quarter:]) / median(warm[:quarter]) - 1

@@ -1,4 +1,5 @@
-"""Run every check of the repository: lint, types, layers, console and tests. A failure does not stop the others."""
+"""Run every check of the repository: lint, types, layers, console and tests. A failure does not
+stop the others."""
 
 import argparse
 import subprocess
@@ -29,7 +30,8 @@ QUICK_TESTS = [
 
 
 def arguments() -> tuple[argparse.Namespace, list[str]]:
-    """Return our options and the arguments for pytest. Exit after printing the help when it is asked for."""
+    """Return our options and the arguments for pytest. Exit after printing the help when it is
+    asked for."""
     parser = argparse.ArgumentParser(
         prog="scripts/test",
         usage="scripts/test [-h] [--quick] [PYTEST ARGUMENTS]",

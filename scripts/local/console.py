@@ -1,4 +1,5 @@
-"""Build and check the console of functions/graphql/console with npm packages, so that its pages need no other host."""
+"""Build and check the console of functions/graphql/console with npm packages, so that its pages
+need no other host."""
 
 import fcntl
 import hashlib
@@ -35,7 +36,8 @@ class BuildError(Exception):
 
 
 def build_console(target: Path, report: Callable[[str], None]) -> bool:
-    """Build the console into `target`. Return whether it exists afterwards; report in one line why not."""
+    """Build the console into `target`. Return whether it exists afterwards; report in one line why
+    not."""
     fingerprint = _fingerprint()
     if _is_built(target, fingerprint):
         return True
@@ -53,7 +55,8 @@ def build_console(target: Path, report: Callable[[str], None]) -> bool:
 
 
 def check_console() -> int:
-    """Run the console's own checks, all of them. Return 0 if they pass, or if there is no package registry."""
+    """Run the console's own checks, all of them. Return 0 if they pass, or if there is no package
+    registry."""
     try:
         with _locked():
             _install()

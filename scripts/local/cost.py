@@ -33,7 +33,8 @@ def data() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class System:
-    """The sizes in terraform/ENVIRONMENT.tfvars. `tier`: PostgreSQL's. `warm`: minimum instances, by function."""
+    """The sizes in terraform/ENVIRONMENT.tfvars. `tier`: PostgreSQL's. `warm`: minimum instances,
+    by function."""
 
     tier: str
     standby: bool
@@ -86,7 +87,8 @@ def idle(system: System) -> Usage:
 
 
 def of_orders(orders: float, system: System) -> Usage:
-    """Return the usage that orders add, including the queries, users and live updates of visitors who order nothing."""
+    """Return the usage that orders add, including the queries, users and live updates of visitors
+    who order nothing."""
     assumed, each, functions = data()["assumed"], data()["per_order"], manifest().functions
     queries, kept = assumed["queries_per_order"], orders * assumed["months_kept"]
     pushed = sum(calls for name, calls in each["calls"].items() if functions[name].topics)
@@ -148,7 +150,8 @@ def _calls(function: Function, calls: float) -> Usage:
 
 
 def _streams(graphql: Function, orders: float) -> Usage:
-    """Return the usage of subscriptions: an instance is billed for as long as any of its streams is open."""
+    """Return the usage of subscriptions: an instance is billed for as long as any of its streams is
+    open."""
     assumed = data()["assumed"]
     seconds = orders * assumed["stream_seconds_per_order"] / assumed["streams_per_instance"]
     return {
@@ -175,7 +178,8 @@ def _terraform() -> str:
 
 
 def _conditions() -> int:
-    """Count the alert conditions: one for each threshold, two for each burn rate, and the literal ones."""
+    """Count the alert conditions: one for each threshold, two for each burn rate, and the literal
+    ones."""
     text = _terraform()
     thresholds = len(re.findall(r"^ {6}lasting +=", text, re.MULTILINE))
     burning = 2 * len(re.findall(r"\{ severity = .*rate = .*long = ", text))

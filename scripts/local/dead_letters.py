@@ -40,7 +40,8 @@ class Refused(Exception):
 
 
 def ask(chosen: argparse.Namespace, query: str, *names: str) -> Any:
-    """Return the answer's only field. `names`: the options that the query takes as variables. Raise Refused."""
+    """Return the answer's only field. `names`: the options that the query takes as variables. Raise
+    Refused."""
     body = {"query": query, "variables": {name: getattr(chosen, name) for name in names}}
     token = chosen.token or os.environ.get("SHOP_TOKEN") or emulator_token(ADMIN_EMAIL, role="admin")
     try:

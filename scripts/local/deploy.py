@@ -1,4 +1,5 @@
-"""Deploy the whole system to a Google Cloud project, step by step; each step finds what an earlier run has done."""
+"""Deploy the whole system to a Google Cloud project, step by step; each step finds what an earlier
+run has done."""
 
 import argparse
 import os
@@ -81,7 +82,8 @@ def deploy(shell: Shell, chosen: argparse.Namespace, terraform: Terraform, accou
 
 
 def _prepare(shell: Shell, chosen: argparse.Namespace) -> None:
-    """Create what Terraform needs to start: the bucket for its state, and the APIs to enable the others."""
+    """Create what Terraform needs to start: the bucket for its state, and the APIs to enable the
+    others."""
     shell.step("A bucket for Terraform's state")
     url, project = f"gs://{bucket(chosen)}", f"--project={chosen.project}"
     shell.do(
@@ -101,7 +103,8 @@ def _prepare(shell: Shell, chosen: argparse.Namespace) -> None:
 
 
 def _has_bucket(shell: Shell, chosen: argparse.Namespace) -> bool:
-    """Return whether this project has the bucket: one of another project would expose the state. Raise Stop."""
+    """Return whether this project has the bucket: one of another project would expose the state.
+    Raise Stop."""
     name = bucket(chosen)
     look = ["gcloud", "storage", "buckets", "list", f"--project={chosen.project}", f"--filter=name={name}"]
     listed = shell.ask([*look, "--format=value(name)"], name)
@@ -133,7 +136,8 @@ def _example_outputs(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _apply(chosen: argparse.Namespace, terraform: Terraform, agreed: Set[Change], only: list[str]) -> None:
-    """Plan again and apply a part of the agreed changes: an earlier part may have changed the rest."""
+    """Plan again and apply a part of the agreed changes: an earlier part may have changed the
+    rest."""
 
     def plan_and_apply() -> None:
         plan = terraform.plan("part", *targets(only))
@@ -168,7 +172,8 @@ def _deployments(shell: Shell, chosen: argparse.Namespace, terraform: Terraform)
 
 
 def _roll_back(shell: Shell, chosen: argparse.Namespace, terraform: Terraform) -> None:
-    """Send the traffic back to the revisions of the deployment before, and ask whether they are ready. Raise Stop."""
+    """Send the traffic back to the revisions of the deployment before, and ask whether they are
+    ready. Raise Stop."""
     roll_back(_deployments(shell, chosen, terraform), lambda: _agree(shell, chosen, True))
     wait_until_ready(shell, terraform.outputs(_example_outputs(terraform.variables))["graphql_url"])
     require_all_ready(shell, terraform.project, terraform.variables["region"])

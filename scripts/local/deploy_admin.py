@@ -1,6 +1,8 @@
-"""Create the shop's admin in Identity Platform: a user with the claim that makes an admin, who then chooses a password.
+"""Create the shop's admin in Identity Platform: a user with the claim that makes an admin, who then
+chooses a password.
 
-These are the requests of Firebase's Admin SDK, made without it: this runs before any package is installed.
+These are the requests of Firebase's Admin SDK, made without it: this runs before any package is
+installed.
 """
 
 import json
@@ -18,11 +20,12 @@ Fields = dict[str, Any]
 
 
 def create_admin(shell: Shell, project: str, email: str, show_link: bool) -> None:
-    """Make the user with this address an admin, unless it is one, and show a link with which its password is chosen.
+    """Make the user with this address an admin, unless it is one, and show a link with which its
+    password is chosen.
 
-    A user that is there without the claim may have been registered by anybody, so it loses its password, its sessions and
-    all ways to sign in that don't prove the address. The claim comes last: after a failure, the next run repeats it all.
-    Raise Stop.
+    A user that is there without the claim may have been registered by anybody, so it loses its
+    password, its sessions and all ways to sign in that don't prove the address. The claim comes
+    last: after a failure, the next run repeats it all. Raise Stop.
     """
     try:
         found = ask_identity_platform(shell, project, "accounts:lookup", {"email": [email]}).get("users", [])
@@ -71,7 +74,8 @@ def _locked(user: Mapping[str, Any]) -> Fields:
 
 
 def ask_identity_platform(shell: Shell, project: str, path: str, body: Fields | None = None) -> Fields:
-    """Return the answer about the project; in a dry run nothing. Raise OSError, also for a refusal, and ValueError."""
+    """Return the answer about the project; in a dry run nothing. Raise OSError, also for a refusal,
+    and ValueError."""
     api = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_IDENTITYTOOLKIT", "https://identitytoolkit.googleapis.com/")
     url = f"{api}{'v2' if body is None else 'v1'}/projects/{project}/{path}"
     shown = json.dumps({name: "..." if name == "password" else value for name, value in (body or {}).items()})

@@ -10,7 +10,8 @@ SIGN_IN = "google_identity_platform_config.sign_in"
 
 
 def adopt_sign_in(shell: Shell, terraform: Terraform) -> None:
-    """Import Identity Platform: it survives every deletion, and projects that used Firebase Authentication have it."""
+    """Import Identity Platform: it survives every deletion, and projects that used Firebase
+    Authentication have it."""
     if SIGN_IN not in terraform.resources() and _is_there(shell, terraform.project):
         terraform.take_over(SIGN_IN, terraform.project)
 

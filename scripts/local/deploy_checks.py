@@ -1,4 +1,5 @@
-"""Check what a deployment needs before anything is changed: tools, sign-in, project, billing, rights."""
+"""Check what a deployment needs before anything is changed: tools, sign-in, project, billing,
+rights."""
 
 import json
 import os
@@ -17,7 +18,8 @@ _TOOLS = {
 }
 _OLDEST = (1, 9)
 
-# For each kind of resource, one right to create it and the smallest predefined role that has the right.
+# For each kind of resource, one right to create it and the smallest predefined role that has the
+# right.
 RIGHTS = {
     "serviceusage.services.enable": "roles/serviceusage.serviceUsageAdmin",
     "storage.buckets.create": "roles/storage.admin",
@@ -46,7 +48,8 @@ RIGHTS = {
 
 
 def check(shell: Shell, project: str) -> str:
-    """Return the account that deploys. Raise Stop with everything that is missing; a dry run prints it and continues."""
+    """Return the account that deploys. Raise Stop with everything that is missing; a dry run prints
+    it and continues."""
     shell.step("What is needed")
     _stop(shell, [*_missing_tools(shell)])
     _stop(shell, [*_not_signed_in(shell)])
@@ -116,7 +119,8 @@ def _rights_not_held(shell: Shell, project: str, account: str) -> Iterator[str]:
 
 
 def _rights_held(shell: Shell, project: str) -> set[str] | None:
-    """Return the rights that the caller has, or None when Google does not answer; later steps then fail instead."""
+    """Return the rights that the caller has, or None when Google does not answer; later steps then
+    fail instead."""
     api = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER")
     url = f"{api or 'https://cloudresourcemanager.googleapis.com/'}v1/projects/{project}:testIamPermissions"
     shell.tell(

@@ -1,4 +1,5 @@
-"""Delete everything that runs, or everything including the data, after the user has typed the words for it."""
+"""Delete everything that runs, or everything including the data, after the user has typed the words
+for it."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,8 +9,8 @@ from dataclasses import replace
 from scripts.local.deploy_shell import Shell, Stop
 from scripts.local.deploy_terraform import OVERRIDE, Terraform, targets
 
-# The data, and the resources that hold or own it: service accounts own tables, Identity Platform holds the users. Also
-# resources whose names Google reserves for 30 days after they were deleted.
+# The data, and the resources that hold or own it: service accounts own tables, Identity Platform
+# holds the users. Also resources whose names Google reserves for 30 days after they were deleted.
 _KEPT = (
     "google_sql_",
     "google_firestore_",
@@ -30,7 +31,8 @@ _PEERING = "servicenetworking-googleapis-com"
 
 
 def take_down(shell: Shell, terraform: Terraform) -> None:
-    """Delete everything that runs; the data stays. Raise Stop, with nothing done, without a confirmation."""
+    """Delete everything that runs; the data stays. Raise Stop, with nothing done, without a
+    confirmation."""
     shell.step("What will be deleted")
     running = [address for address in terraform.resources() if not _kept(address)]
     if not running:
@@ -55,7 +57,8 @@ def _kept(address: str) -> bool:
 
 
 def erase(shell: Shell, terraform: Terraform) -> None:
-    """Delete everything that Terraform has created, with data and backups. Raise Stop without a confirmation."""
+    """Delete everything that Terraform has created, with data and backups. Raise Stop without a
+    confirmation."""
     shell.step("Everything will be deleted")
     existing = terraform.resources()
     shell.tell(f"{len(existing)} kinds of resources in {terraform.project}: orders, read models, sign-ins, backups.")
@@ -78,8 +81,9 @@ def erase(shell: Shell, terraform: Terraform) -> None:
 
 
 def _remove_peering(shell: Shell, project: str) -> None:
-    """Remove the peering with PostgreSQL's network from our side. Google's own side keeps it for days after the last
-    database was deleted, so Terraform cannot delete it, and a network with a peering cannot be deleted. Raise Stop."""
+    """Remove the peering with PostgreSQL's network from our side. Google's own side keeps it for
+    days after the last database was deleted, so Terraform cannot delete it, and a network with a
+    peering cannot be deleted. Raise Stop."""
     peerings = ["gcloud", "compute", "networks", "peerings"]
     where = ["--network=shop", f"--project={project}"]
     listed = shell.ask([*peerings, "list", *where, "--flatten=peerings", "--format=value(peerings.name)"], _PEERING)

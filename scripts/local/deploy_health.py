@@ -12,7 +12,8 @@ READINESS_JOB = "shop-readiness"
 
 
 def wait_until_ready(shell: Shell, url: str) -> None:
-    """Wait until the shop at `url` is ready. Raise Stop with its last answer after DEPLOY_PATIENCE_SECONDS."""
+    """Wait until the shop at `url` is ready. Raise Stop with its last answer after
+    DEPLOY_PATIENCE_SECONDS."""
     seconds = patience()
     shell.tell(f"$ curl --fail {url}/health/ready")
     until = time.monotonic() + seconds
@@ -27,8 +28,8 @@ def wait_until_ready(shell: Shell, url: str) -> None:
 
 
 def require_newest(shell: Shell, project: str, region: str) -> None:
-    """Raise Stop with the functions whose newest code did not start. Their old code still serves, and Terraform sees
-    no difference."""
+    """Raise Stop with the functions whose newest code did not start. Their old code still serves,
+    and Terraform sees no difference."""
     revisions = "metadata.name,status.latestCreatedRevisionName,status.latestReadyRevisionName"
     of_the_shop = ["--filter=metadata.labels.app=shop", f"--format=csv[no-heading]({revisions})"]
     listed = shell.ask(
@@ -47,8 +48,8 @@ def require_newest(shell: Shell, project: str, region: str) -> None:
 
 
 def require_all_ready(shell: Shell, project: str, region: str) -> None:
-    """Ask every function through a job, because only graphql can be reached from outside. Raise Stop with the functions
-    that are not ready, and why."""
+    """Ask every function through a job, because only graphql can be reached from outside. Raise
+    Stop with the functions that are not ready, and why."""
     place = [f"--region={region}", f"--project={project}"]
     try:
         shell.do(["gcloud", "run", "jobs", "execute", READINESS_JOB, "--wait", *place, "--quiet"], "")
@@ -63,7 +64,8 @@ def require_all_ready(shell: Shell, project: str, region: str) -> None:
 
 
 def _not_ready(shell: Shell, project: str) -> str:
-    """Return the lines of the job's log that name a function; empty when the log has none after some seconds."""
+    """Return the lines of the job's log that name a function; empty when the log has none after
+    some seconds."""
     log = f'resource.type="cloud_run_job" resource.labels.job_name="{READINESS_JOB}" textPayload:" is not ready: "'
     read = ["gcloud", "logging", "read", log, f"--project={project}", "--freshness=15m", "--format=value(textPayload)"]
     for _ in range(4):

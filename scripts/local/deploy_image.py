@@ -1,4 +1,5 @@
-"""Build the one image that all functions run, with Google's buildpacks; its tag is a hash of its sources."""
+"""Build the one image that all functions run, with Google's buildpacks; its tag is a hash of its
+sources."""
 
 import hashlib
 import shutil
@@ -11,14 +12,16 @@ from scripts.local.deploy_shell import ROOT, Shell, Stop
 BUILDER = "gcr.io/buildpacks/builder:google-24"
 CONSOLE = Path("functions") / "graphql" / "console"
 SOURCES = ["functions", "shared", "scripts", "schema.graphql", "pyproject.toml", "requirements.txt"]
-# The framework takes FUNCTION_SOURCE, FUNCTION_TARGET and PORT from each service's environment. The second file is only in
-# the copy: at the repository's root it would set the Python of every developer's pyenv.
+# The framework takes FUNCTION_SOURCE, FUNCTION_TARGET and PORT from each service's environment. The
+# second file is only in the copy: at the repository's root it would set the Python of every
+# developer's pyenv.
 ADDED = {"Procfile": "web: functions-framework\n", ".python-version": "3.13\n"}
 _NO_DIGEST = "sha256:" + "0" * 64
 
 
 def built(shell: Shell, where: Mapping[str, str]) -> str:
-    """Return the image by its digest, building it unless the same sources were built before. Raise Stop.
+    """Return the image by its digest, building it unless the same sources were built before. Raise
+    Stop.
 
     `where`: Terraform's outputs for the registry, the bucket and the service account of builds.
     """
@@ -51,7 +54,8 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _generated(file: Path) -> bool:
-    """Return whether Python, npm or the console's checks have generated the file on this machine."""
+    """Return whether Python, npm or the console's checks have generated the file on this
+    machine."""
     return bool({"__pycache__", "node_modules", "graphql-env.d.ts"} & {*file.parts}) or file.is_relative_to(
         ROOT / CONSOLE / "dist"
     )

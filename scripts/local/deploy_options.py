@@ -1,4 +1,5 @@
-"""Read a deployment's options: the command line, terraform/PROJECT_ID.tfvars and the present deployment."""
+"""Read a deployment's options: the command line, terraform/PROJECT_ID.tfvars and the present
+deployment."""
 
 import argparse
 import re
@@ -87,7 +88,8 @@ def bucket(chosen: argparse.Namespace) -> str:
 
 
 def variables(chosen: argparse.Namespace, account: str, deployed: Mapping[str, str]) -> dict[str, str]:
-    """Return each variable from the first of: command line, project's file, deployment, default. Raise Stop."""
+    """Return each variable from the first of: command line, project's file, deployment, default.
+    Raise Stop."""
     file = tfvars(chosen.project)
     person = {} if account.endswith("gserviceaccount.com") else {"admin_email": account}
     values = {"project_id": chosen.project}
@@ -107,5 +109,6 @@ def variables(chosen: argparse.Namespace, account: str, deployed: Mapping[str, s
 
 
 def _region_of(deployed: Mapping[str, str]) -> str:
-    """Return the deployment's region, from its images if it was not finished; empty without a deployment."""
+    """Return the deployment's region, from its images if it was not finished; empty without a
+    deployment."""
     return deployed.get("region") or deployed.get("artifact_registry", "").partition("-docker.pkg.dev")[0]

@@ -1,7 +1,8 @@
 """Send the traffic back to the revisions of the deployment before.
 
-Each deployment that passed its checks is remembered in the bucket of Terraform's state, with the revision of each function
-that served then. Cloud Run keeps old revisions, so nothing is built, planned or migrated.
+Each deployment that passed its checks is remembered in the bucket of Terraform's state, with the
+revision of each function that served then. Cloud Run keeps old revisions, so nothing is built,
+planned or migrated.
 """
 
 import json
@@ -21,7 +22,8 @@ Revisions = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Deployments:
-    """The deployments of a project that passed their checks. `bucket`: that of Terraform's state."""
+    """The deployments of a project that passed their checks. `bucket`: that of Terraform's
+    state."""
 
     shell: Shell
     project: str
@@ -43,7 +45,8 @@ class Deployments:
         return {service["metadata"]["name"]: _most_traffic(service) for service in listed.json}
 
     def remembered(self) -> list[dict[str, Any]]:
-        """Return the remembered deployments, the newest last: `at`, in UTC, and `revisions`. Raise Stop."""
+        """Return the remembered deployments, the newest last: `at`, in UTC, and `revisions`. Raise
+        Stop."""
         found = self.shell.ask(["gcloud", "storage", "ls", f"gs://{self.bucket}/shop/"])
         if not found.ok:
             raise Stop(f"The bucket {self.bucket} cannot be read: {found.error}")
@@ -85,8 +88,9 @@ class Deployments:
 
 
 def roll_back(deployments: Deployments, agree: Callable[[], None]) -> None:
-    """Send each function's traffic to its revision of the deployment before the one that serves; from a deployment that
-    did not pass its checks, to the last that did. Run again, go back one more. Raise Stop."""
+    """Send each function's traffic to its revision of the deployment before the one that serves;
+    from a deployment that did not pass its checks, to the last that did. Run again, go back one
+    more. Raise Stop."""
     shell = deployments.shell
     shell.step("Roll back")
     now, known = deployments.serving(), deployments.remembered()
@@ -110,7 +114,8 @@ def roll_back(deployments: Deployments, agree: Callable[[], None]) -> None:
 
 
 def _before(now: Revisions, known: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the deployment before the one that serves now, which may be unknown because it failed its checks."""
+    """Return the deployment before the one that serves now, which may be unknown because it failed
+    its checks."""
     served = [number for number, one in enumerate(known) if _serves(one["revisions"], now)]
     earlier = known[: served[-1]] if served else known
     return next((one for one in reversed(earlier) if not _serves(one["revisions"], now)), None)

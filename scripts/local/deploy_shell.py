@@ -22,8 +22,8 @@ class Stop(Exception):
 
 
 class NotKnownYet(Stop):
-    """Google refused what depends on something new. It takes minutes until all of Google knows a grant, a service account,
-    an API or a metric; a right that is really missing looks the same."""
+    """Google refused what depends on something new. It takes minutes until all of Google knows a
+    grant, a service account, an API or a metric; a right that is really missing looks the same."""
 
 
 _NOT_KNOWN_YET = re.compile(
@@ -58,8 +58,8 @@ class Shell:
     dry: bool = False
 
     def do(self, command: Sequence[str], otherwise: str) -> None:
-        """Run the command; its output goes to the terminal. Raise Stop with `otherwise` when it fails: NotKnownYet when
-        its last error output says so."""
+        """Run the command; its output goes to the terminal. Raise Stop with `otherwise` when it
+        fails: NotKnownYet when its last error output says so."""
         self._show(command)
         if self.dry:
             return
@@ -68,8 +68,8 @@ class Shell:
             raise (NotKnownYet if _NOT_KNOWN_YET.search(errors) else Stop)(otherwise)
 
     def until_known(self, step: Callable[[], T]) -> T:
-        """Return what the step returns. Repeat it for `patience` seconds while Google refuses what is perhaps only new.
-        Raise Stop."""
+        """Return what the step returns. Repeat it for `patience` seconds while Google refuses what
+        is perhaps only new. Raise Stop."""
         until = time.monotonic() + patience()
         while True:
             try:
@@ -84,7 +84,8 @@ class Shell:
             time.sleep(min(_PAUSE, patience() / 20))
 
     def ask(self, command: Sequence[str], example: str = "", offline: bool = False) -> Answer:
-        """Return the command's answer; in a dry run the example, unless the command works `offline`."""
+        """Return the command's answer; in a dry run the example, unless the command works
+        `offline`."""
         self._show(command)
         if self.dry and not offline:
             return Answer(True, example)
@@ -111,7 +112,8 @@ class Shell:
 
 
 def _ran_visibly(command: Sequence[str], last: int = 20_000) -> tuple[int, str]:
-    """Run the command, whose output goes to the terminal; return its exit code and the end of its error output."""
+    """Run the command, whose output goes to the terminal; return its exit code and the end of its
+    error output."""
     errors = ""
 
     def pass_on(running: "subprocess.Popen[str]") -> None:
@@ -125,7 +127,8 @@ def _ran_visibly(command: Sequence[str], last: int = 20_000) -> tuple[int, str]:
 
 
 def _left_to_ctrl_c(command: Sequence[str], attend: Callable[["subprocess.Popen[str]"], None], **how: Any) -> int:
-    """Run the command and leave Ctrl-C to it: Terraform finishes its operation, and would lose it if killed."""
+    """Run the command and leave Ctrl-C to it: Terraform finishes its operation, and would lose it
+    if killed."""
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         with subprocess.Popen(list(command), cwd=ROOT, **how) as running:

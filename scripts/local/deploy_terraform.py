@@ -1,4 +1,5 @@
-"""Run Terraform: its state in the project's bucket, its plan in a file, and only changes that were agreed to."""
+"""Run Terraform: its state in the project's bucket, its plan in a file, and only changes that were
+agreed to."""
 
 import json
 import re
@@ -22,7 +23,8 @@ Change = tuple[str, str]
 
 @dataclass(frozen=True)
 class Terraform:
-    """`variables`: those of every plan; they override terraform/ENVIRONMENT.tfvars and terraform/PROJECT.tfvars."""
+    """`variables`: those of every plan; they override terraform/ENVIRONMENT.tfvars and
+    terraform/PROJECT.tfvars."""
 
     shell: Shell
     project: str
@@ -37,7 +39,8 @@ class Terraform:
         )
 
     def outputs(self, examples: Mapping[str, str]) -> dict[str, str]:
-        """Return the deployment's outputs, empty before the first one; in a dry run the examples."""
+        """Return the deployment's outputs, empty before the first one; in a dry run the
+        examples."""
         answer = self.shell.ask(
             self._terraform("output", "-json"), json.dumps({name: {"value": value} for name, value in examples.items()})
         )

@@ -1,4 +1,5 @@
-"""Find and start this machine's databases: PostgreSQL from its wheel, Google's emulators from the Cloud SDK."""
+"""Find and start this machine's databases: PostgreSQL from its wheel, Google's emulators from the
+Cloud SDK."""
 
 import os
 import shutil
@@ -38,7 +39,8 @@ def find_emulators() -> tuple[Emulators | None, str]:
 
 
 def start_postgres(data: Path) -> tuple[str, str, Callable[[], None]]:
-    """Start PostgreSQL. Return the URLs of the event store and of the command database, and a function that stops it.
+    """Start PostgreSQL. Return the URLs of the event store and of the command database, and a
+    function that stops it.
 
     The data stays in the folder `data`.
     """

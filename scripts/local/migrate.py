@@ -1,4 +1,5 @@
-"""Migrate both PostgreSQL databases and, where each function has its own user, grant these users their roles."""
+"""Migrate both PostgreSQL databases and, where each function has its own user, grant these users
+their roles."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -20,8 +21,8 @@ SELECT role.rolname FROM pg_auth_members JOIN pg_roles role ON role.oid = roleid
 WHERE member = to_regrole(quote_ident(%s)) AND starts_with(role.rolname, 'shop_')
 """
 
-# Messages that were on their way at the moment of the backup are lost: an order's saga might never begin. Everything that
-# gets an event twice recognizes it.
+# Messages that were on their way at the moment of the backup are lost: an order's saga might never
+# begin. Everything that gets an event twice recognizes it.
 _ANNOUNCE_AGAIN = """
 INSERT INTO event_outbox (position, leased_until) SELECT position, clock_timestamp() FROM events
 WHERE recorded_at > (SELECT max(recorded_at) FROM events) - interval '1 hour' ON CONFLICT DO NOTHING
@@ -36,8 +37,9 @@ _SIGN_IN_SECONDS = 600.0
 
 
 def until_signed_in(migration: Callable[[], list[str]], patience: float = _SIGN_IN_SECONDS) -> list[str]:
-    """Repeat the migration for `patience` seconds while PostgreSQL refuses the sign-in: after the first deployment Google
-    knows the right to sign in only after some minutes. Raise psycopg's OperationalError."""
+    """Repeat the migration for `patience` seconds while PostgreSQL refuses the sign-in: after the
+    first deployment Google knows the right to sign in only after some minutes. Raise psycopg's
+    OperationalError."""
     until = clock.monotonic() + patience
     while True:
         try:
@@ -53,9 +55,9 @@ def until_signed_in(migration: Callable[[], list[str]], patience: float = _SIGN_
 def migrate_all(settings: Settings, new_epoch: bool = False) -> list[str]:
     """Return the names of the files applied now and the changes of roles.
 
-    `new_epoch`: after a backup was restored, open the next epoch of both logs and announce the last hour's events again.
-    Without it, an epoch is opened only where the cluster or its timeline is another; a backup that was restored in place
-    may keep both.
+    `new_epoch`: after a backup was restored, open the next epoch of both logs and announce the last
+    hour's events again. Without it, an epoch is opened only where the cluster or its timeline is
+    another; a backup that was restored in place may keep both.
     """
     password = login_token if settings.database_iam else None
     event_store, command = _urls(settings)
@@ -78,7 +80,8 @@ def _urls(settings: Settings) -> list[str]:
 
 
 def give_roles(settings: Settings, password: Password | None = None) -> list[str]:
-    """Make every function's user a member of exactly those shop roles that the manifest lists; return the changes."""
+    """Make every function's user a member of exactly those shop roles that the manifest lists;
+    return the changes."""
     functions = [function for function in manifest().functions.values() if function.database_roles]
     with psycopg.connect(_urls(settings)[0], password=password() if password else None) as connection:
         # Users and roles belong to the whole server, so one process changes them at a time.

@@ -29,7 +29,8 @@ def found(say: Callable[[str], None]) -> bool:
 
 
 def start(processes: Processes, ports: Ports, home: Path, in_one_process: bool) -> str:
-    """Start Prometheus and return its description for the screen. `home`: the folder for its data and configuration."""
+    """Start Prometheus and return its description for the screen. `home`: the folder for its data
+    and configuration."""
     folder = home / "prometheus" / str(ports.client)
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "prometheus.yml"
@@ -44,7 +45,8 @@ def start(processes: Processes, ports: Ports, home: Path, in_one_process: bool) 
 
 
 def scraping(ports: Ports, in_one_process: bool) -> dict[str, Any]:
-    """Return the configuration, with one target for each process so that nothing is counted twice."""
+    """Return the configuration, with one target for each process so that nothing is counted
+    twice."""
     paths = {"client": "/metrics", "command": "/create_order/metrics", "query": "/report_metrics/metrics"}
     scraped = ["query"] if in_one_process else list(paths)
     jobs = [_job(service, paths[service], ports.services[service]) for service in scraped]

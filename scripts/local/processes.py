@@ -11,7 +11,8 @@ from pathlib import Path
 
 import httpx
 
-# Ask Linux for a signal when the parent is killed, so that no process is left behind; then become the given command.
+# Ask Linux for a signal when the parent is killed, so that no process is left behind; then become
+# the given command.
 WITH_PARENT = (
     sys.executable,
     "-c",
@@ -63,7 +64,8 @@ class Processes:
         return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
 
     def stop(self) -> None:
-        """Stop all processes with their children, the last started first; kill those that take over ten seconds."""
+        """Stop all processes with their children, the last started first; kill those that take over
+        ten seconds."""
         for process in reversed(self.running.values()):
             _signal(process, signal.SIGTERM)
         for process in reversed(self.running.values()):
@@ -75,7 +77,8 @@ class Processes:
         self.running.clear()
 
     def wait_for(self, name: str, url: str, seconds: float = 60) -> None:
-        """Wait until the URL answers. Raise CannotStart with the end of the log when the process ends or hangs."""
+        """Wait until the URL answers. Raise CannotStart with the end of the log when the process
+        ends or hangs."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and (name not in self.running or self.running[name].poll() is None):
             try:
@@ -86,7 +89,8 @@ class Processes:
         raise CannotStart(f"{name} did not start; the end of its log:\n{self.tail(name)}")
 
     def wait_until_listening(self, name: str, port: int, seconds: float = 60) -> None:
-        """Wait until the port takes connections. Raise CannotStart when the process ends or hangs."""
+        """Wait until the port takes connections. Raise CannotStart when the process ends or
+        hangs."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.running[name].poll() is None:
             with socket.socket() as probe:

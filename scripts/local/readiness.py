@@ -1,7 +1,8 @@
 """Ask every function whether it is ready, and name those that are not.
 
-This runs as a Cloud Run job inside the shop's network: all functions but graphql accept requests from there only. Its
-service account may call every function, and each function refuses it on every path but its health and metrics.
+This runs as a Cloud Run job inside the shop's network: all functions but graphql accept requests
+from there only. Its service account may call every function, and each function refuses it on every
+path but its health and metrics.
 """
 
 import json
@@ -24,8 +25,9 @@ Token = Callable[[str], str]
 
 
 def not_ready(urls: Mapping[str, str], token: Token, patience: float) -> dict[str, str]:
-    """Return why functions are not ready, by name, after asking again for `patience` seconds: an instance has to start, and
-    the right to call a new function takes minutes to be known. `urls`: by function, each also its audience."""
+    """Return why functions are not ready, by name, after asking again for `patience` seconds: an
+    instance has to start, and the right to call a new function takes minutes to be known. `urls`:
+    by function, each also its audience."""
     until, left = time.monotonic() + patience, dict(urls)
     while True:
         with ThreadPoolExecutor(_AT_ONCE) as threads:

@@ -1,4 +1,5 @@
-"""Write the generated tables of the README pages: functions, metrics and their queries, monthly cost, connections."""
+"""Write the generated tables of the README pages: functions, metrics and their queries, monthly
+cost, connections."""
 
 import argparse
 import ast
@@ -39,11 +40,11 @@ def trigger(function: Function) -> str:
 
 
 def purpose(function: Function) -> str:
-    """Return the docstring of the function's file. Raise ValueError when there is none."""
+    """Return the docstring of the function's file, on one line. Raise ValueError without one."""
     docstring = ast.get_docstring(ast.parse(function.source.read_text()))
     if not docstring:
         raise ValueError(f"{function.source} has no docstring; add one sentence that says what the function does")
-    return docstring
+    return " ".join(docstring.split())
 
 
 def metrics_table() -> str:
@@ -64,8 +65,8 @@ _METRIC = re.compile(r"\b(shop_[a-z_]+?)(_bucket|_sum|_count)?(?:\{([^}]*)\})?(?
 
 
 def in_the_cloud(query: str) -> str:
-    """Return a PromQL query with the names that the shop's metrics have in Cloud Monitoring. Raise LookupError for a metric
-    that is not there."""
+    """Return a PromQL query with the names that the shop's metrics have in Cloud Monitoring. Raise
+    LookupError for a metric that is not there."""
 
     def selector(found: re.Match[str]) -> str:
         name, part, labels = found[1], found[2] or "", f",{found[3]}" if found[3] else ""
@@ -92,7 +93,8 @@ def cloud_queries_table() -> str:
 
 
 def connections_table() -> str:
-    """Return how many connections to PostgreSQL there may be, from the manifest and Terraform's files."""
+    """Return how many connections to PostgreSQL there may be, from the manifest and Terraform's
+    files."""
     stores, folder = {"event_store", "command_database"}, TERRAFORM_PAGE.parent
     most = sum(one.max_instances * one.pool_size * len(stores & {*one.uses}) for one in manifest().functions.values())
     (reserved,) = re.findall(r"connections_reserved = (\d+)", (folder / "database.tf").read_text())
@@ -118,11 +120,13 @@ TABLES: dict[Path, dict[str, Callable[[], str]]] = {
     MONITORING_PAGE: {"metrics": metrics_table, "queries in the cloud": cloud_queries_table},
     TERRAFORM_PAGE: {"cost": cost_table, "connections": connections_table},
 }
-"""Each page with generated tables: by the name in the table's markers, the function that makes the table."""
+"""Each page with generated tables: by the name in the table's markers, the function that makes the
+table."""
 
 
 def up_to_date(page: Path) -> str:
-    """Return the page's text with its tables generated again. Raise ValueError when the page lacks a table's markers."""
+    """Return the page's text with its tables generated again. Raise ValueError when the page lacks
+    a table's markers."""
     text = page.read_text()
     for name, rows in TABLES[page].items():
         begin, end = f"<!-- {name}: written by scripts/readme -->\n", f"<!-- end of {name} -->\n"

@@ -1,6 +1,8 @@
-"""Publish the last event of every stream again, for the emulators and the memory broker, which lose their data.
+"""Publish the last event of every stream again, for the emulators and the memory broker, which lose
+their data.
 
-One message for each stream is enough: a projection that is further behind reads the rest from the event store.
+One message for each stream is enough: a projection that is further behind reads the rest from the
+event store.
 """
 
 from shared.event_store.aggregates import announcement

@@ -1,4 +1,5 @@
-"""Back up both databases at one moment, restore them, and bring the whole shop back in agreement."""
+"""Back up both databases at one moment, restore them, and bring the whole shop back in
+agreement."""
 
 import argparse
 import os
@@ -31,7 +32,8 @@ PROCEDURE = """
 """
 
 DATABASES: Sequence[Database] = ("event_store", "command_database")
-# What appends and sagas write: while these tables are locked, both databases are at the same moment.
+# What appends and sagas write: while these tables are locked, both databases are at the same
+# moment.
 _WRITTEN: Mapping[Database, LiteralString] = {"event_store": "events, idempotency", "command_database": "sagas"}
 _AT_ONCE = 40
 """Orders in one query."""
@@ -47,7 +49,8 @@ class Refused(Exception):
 
 
 def dump(settings: Settings, folder: Path) -> None:
-    """Write a dump of each database into a new folder. Both show the same moment; the shop may go on meanwhile."""
+    """Write a dump of each database into a new folder. Both show the same moment; the shop may go
+    on meanwhile."""
     folder.mkdir(parents=True)
     with _one_moment(settings) as snapshots:
         for database, snapshot in snapshots.items():
@@ -63,7 +66,8 @@ def dump(settings: Settings, folder: Path) -> None:
 
 @contextmanager
 def _one_moment(settings: Settings) -> Iterator[Mapping[Database, str]]:
-    """Take a snapshot of each database while neither is written, and keep both until the block ends."""
+    """Take a snapshot of each database while neither is written, and keep both until the block
+    ends."""
     password = _password(settings)
     connections = {name: [psycopg.connect(_url(settings, name), password=password) for _ in "ab"] for name in DATABASES}
     try:
@@ -84,9 +88,11 @@ def _one_moment(settings: Settings) -> Iterator[Mapping[Database, str]]:
 
 
 def load(settings: Settings, folder: Path) -> list[str]:
-    """Fill both databases, which must be empty, from a dump; migrate them and open the next epoch of their logs.
+    """Fill both databases, which must be empty, from a dump; migrate them and open the next epoch
+    of their logs.
 
-    Return what was migrated. Owners and rights are not taken from the dump: the migration makes them.
+    Return what was migrated. Owners and rights are not taken from the dump: the migration makes
+    them.
     """
     for database in DATABASES:
         if not (folder / database).is_file():
@@ -161,7 +167,8 @@ class Shop:
 
 
 def rebuild_all(shop: Shop, seconds: float) -> None:
-    """Replace every read model by a new generation, and delete the old one, which may be ahead of the events.
+    """Replace every read model by a new generation, and delete the old one, which may be ahead of
+    the events.
 
     Raise Refused when that takes longer than `seconds`; running it again goes on.
     """
@@ -184,9 +191,9 @@ def _wait(shop: Shop, state: str | None, until: float) -> None:
 def differences(shop: Shop, ledgers: Mapping[str, Sequence[Fields]]) -> list[str]:
     """Return a sentence for each entry of a provider's ledger that contradicts its order.
 
-    `ledgers`: by the name of the deed, `payment` or `shipment`; the key of an entry is the order's id, its status
-    `accepted` while the deed stands. Orders that are on their way are left out: their sagas repeat each step with the
-    same key, and the provider answers as it did before.
+    `ledgers`: by the name of the deed, `payment` or `shipment`; the key of an entry is the order's
+    id, its status `accepted` while the deed stands. Orders that are on their way are left out:
+    their sagas repeat each step with the same key, and the provider answers as it did before.
     """
     orders = shop.orders(sorted({entry["key"] for entries in ledgers.values() for entry in entries}))
     return [

@@ -1,4 +1,5 @@
-"""Take the screenshots of the console's README from a running shop: python -m scripts.local.screenshots [URL]."""
+"""Take the screenshots of the console's README from a running shop: python -m
+scripts.local.screenshots [URL]."""
 
 import base64
 import shutil

@@ -26,7 +26,8 @@ _PRODUCT = "mutation ($input: CreateProductInput!) { createProduct(input: $input
 
 
 def seed(url: str) -> list[dict[str, Any]]:
-    """Create the catalogue and return its products. Raise RuntimeError with the answer when a mutation fails."""
+    """Create the catalogue and return its products. Raise RuntimeError with the answer when a
+    mutation fails."""
     products = []
     for (name, description), items in CATALOGUE.items():
         category = ask(url, _CATEGORY, {"input": {"name": name, "description": description}})["createCategory"]
@@ -38,7 +39,8 @@ def seed(url: str) -> list[dict[str, Any]]:
 
 
 def ask(url: str, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Send the query as an admin and return the data. Raise RuntimeError when the answer has errors."""
+    """Send the query as an admin and return the data. Raise RuntimeError when the answer has
+    errors."""
     headers = {"Authorization": f"Bearer {emulator_token('admin@example.com', role='admin')}"}
     response = httpx.post(url, json={"query": query, "variables": variables or {}}, headers=headers, timeout=60)
     answer: dict[str, Any] = response.json()

@@ -1,4 +1,5 @@
-"""Run one service: the functions of a group on one port, each under its own path, made by the functions framework."""
+"""Run one service: the functions of a group on one port, each under its own path, made by the
+functions framework."""
 
 import argparse
 import asyncio
@@ -19,7 +20,8 @@ _THREADS = 16  # per function
 
 
 def service_app(service: str) -> ASGIApp:
-    """Return an app that serves each function at /its_name as its root; the graphql function at the root itself."""
+    """Return an app that serves each function at /its_name as its root; the graphql function at the
+    root itself."""
     apps = {function.name: _app(function) for function in manifest().of_service(service)}
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:

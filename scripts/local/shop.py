@@ -39,7 +39,8 @@ CONSOLE = ROOT / ".dev" / "console"
 
 @dataclass
 class Shop:
-    """`home`: the folder for data and logs. `say`: reports progress. `observed`: whether Prometheus runs too."""
+    """`home`: the folder for data and logs. `say`: reports progress. `observed`: whether Prometheus
+    runs too."""
 
     ports: Ports
     home: Path
@@ -56,7 +57,8 @@ class Shop:
         return f"http://localhost:{self.ports.client}/graphql"
 
     def claim(self) -> None:
-        """Reserve the ports and the data. Raise CannotStart when another program or run uses them."""
+        """Reserve the ports and the data. Raise CannotStart when another program or run uses
+        them."""
         emulators = [] if self.memory else [self.ports.pubsub, self.ports.firestore]
         wanted = [*self.ports.services.values(), *emulators, *([self.ports.prometheus] if self.observed else [])]
         if in_use := busy(wanted):
@@ -107,8 +109,8 @@ class Shop:
     def failed(self) -> str | None:
         """Start a service that has ended again; return why that is not possible, or None.
 
-        A service holds no data, so it can be killed to see what happens then. An emulator's data would be
-        lost, and a service that ends again and again at its start has a fault.
+        A service holds no data, so it can be killed to see what happens then. An emulator's data
+        would be lost, and a service that ends again and again at its start has a fault.
         """
         name = self.processes.stopped()
         if name is None:
@@ -150,7 +152,8 @@ class Shop:
             raise CannotStart(f"The shop does not start: {error}.") from error
 
     def _log_to_a_file(self) -> None:
-        """Send this process's log to a file beside the others: an order writes twenty lines, too many for the screen."""
+        """Send this process's log to a file beside the others: an order writes twenty lines, too
+        many for the screen."""
         engines()  # configures the log's format
         handler = logging.FileHandler(self.home / "logs" / "dev.log")
         handler.setFormatter(logging.getLogger().handlers[0].formatter)

@@ -1,7 +1,9 @@
-"""Place an order in the deployed shop as a client would, wait until it is confirmed, and delete its product and category.
+"""Place an order in the deployed shop as a client would, wait until it is confirmed, and delete its
+product and category.
 
-This runs as a Cloud Run job whose service account may sign for itself (iam.serviceAccounts.signBlob), so the person who
-deploys needs no right to impersonate an account. The order and its events stay in the shop's history.
+This runs as a Cloud Run job whose service account may sign for itself
+(iam.serviceAccounts.signBlob), so the person who deploys needs no right to impersonate an account.
+The order and its events stay in the shop's history.
 """
 
 import os
@@ -60,7 +62,8 @@ class Shop:
 
 
 def smoke(shop: Shop, patience: float = _PATIENCE) -> str:
-    """Return the id of a confirmed order. Raise NotHealthy when it is not confirmed in `patience` seconds."""
+    """Return the id of a confirmed order. Raise NotHealthy when it is not confirmed in `patience`
+    seconds."""
     clear_away(shop, older_than=datetime.now(UTC) - _ABANDONED_AFTER)
     name = f"{_NAME} {datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
     category = shop.ask(_CATEGORY, input={"name": name})["id"]
@@ -104,7 +107,8 @@ def _deleted(shop: Shop, deletion: str, id: str) -> Iterator[None]:
 
 @contextmanager
 def signed_in(project_id: str, api_key: str) -> Iterator[str]:
-    """Yield the ID token of a temporary admin, deleted from Identity Platform afterwards. Raise NotHealthy."""
+    """Yield the ID token of a temporary admin, deleted from Identity Platform afterwards. Raise
+    NotHealthy."""
     import firebase_admin  # slow to import
     from firebase_admin import auth
 
@@ -124,7 +128,8 @@ def signed_in(project_id: str, api_key: str) -> Iterator[str]:
 
 
 def _retry_while_new(sign_in: Callable[[], str]) -> str:
-    """Retry the sign-in: just after the first deployment, Google may not know the key and the right to sign yet."""
+    """Retry the sign-in: just after the first deployment, Google may not know the key and the right
+    to sign yet."""
     from firebase_admin.exceptions import FirebaseError
     from google.auth.exceptions import GoogleAuthError
 

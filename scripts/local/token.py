@@ -1,4 +1,5 @@
-"""Make ID tokens as Firebase's Auth emulator does: unsigned, so they are refused where signatures are checked."""
+"""Make ID tokens as Firebase's Auth emulator does: unsigned, so they are refused where signatures
+are checked."""
 
 import argparse
 import base64
@@ -22,9 +23,11 @@ def emulator_token(
     provider: str = "google.com",
     lifetime: int = _YEAR,
 ) -> str:
-    """Return a token for `uid`, by default the part of the e-mail address before the @. `role`: the custom claim.
+    """Return a token for `uid`, by default the part of the e-mail address before the @. `role`: the
+    custom claim.
 
-    `provider`: how the user signed in, for example "password". `lifetime`: seconds from now until it expires.
+    `provider`: how the user signed in, for example "password". `lifetime`: seconds from now until
+    it expires.
     """
     user, now = uid or email.partition("@")[0], int(time.time())
     claims: dict[str, Any] = {

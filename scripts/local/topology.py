@@ -1,7 +1,8 @@
-"""Create topics and push subscriptions on the Pub/Sub emulator; in the cloud Terraform creates them.
+"""Create topics and push subscriptions on the Pub/Sub emulator; in the cloud Terraform creates
+them.
 
-They have no retry policy here: with one, the emulator (0.8.20) silently drops a whole subscription after fifty messages
-have failed together a few times. Without one, it retries every second.
+They have no retry policy here: with one, the emulator (0.8.20) silently drops a whole subscription
+after fifty messages have failed together a few times. Without one, it retries every second.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,8 @@ from shared.config.manifest import Subscription
 
 
 def create_topology(project_id: str, subscriptions: Sequence[Subscription], url: Callable[[Subscription], str]) -> None:
-    """Create the topics and subscriptions that do not exist. `url`: the address that a subscription pushes to."""
+    """Create the topics and subscriptions that do not exist. `url`: the address that a subscription
+    pushes to."""
     publisher, subscriber = PublisherClient(), SubscriberClient()
     for topic in dict.fromkeys(subscription.topic for subscription in subscriptions):
         with suppress(AlreadyExists):

@@ -45,7 +45,8 @@ _FOR_MACHINES = ("/health/live", "/health/ready", "/metrics")
 
 
 def application(path: str) -> ASGIApp:
-    """Return the application that answers requests for the path. Health and metrics are not for web pages."""
+    """Return the application that answers requests for the path. Health and metrics are not for web
+    pages."""
     return served(respond, () if path in _FOR_MACHINES else engines().settings.allowed_origins)
 
 
@@ -77,7 +78,8 @@ async def _logged(request: Request) -> Response:
 
 
 def _failed(request: Request, error: Exception) -> Response:
-    """Return the answer to an error that no operation has: the client left while it sent its request, or a bug."""
+    """Return the answer to an error that no operation has: the client left while it sent its
+    request, or a bug."""
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)  # nginx's code
     _log.error("the request failed", exc_info=error)
@@ -172,7 +174,8 @@ async def _metrics(request: Request) -> Response:
 
 
 def _challenge(actor: Actor) -> dict[str, str]:
-    """Return the header that says that the caller's token is not valid, if it is not; see RFC 6750, section 3."""
+    """Return the header that says that the caller's token is not valid, if it is not; see RFC 6750,
+    section 3."""
     return {"WWW-Authenticate": 'Bearer error="invalid_token"'} if actor.problem else {}
 
 

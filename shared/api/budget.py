@@ -41,7 +41,8 @@ class Budget:
             yield
 
     async def rows(self, call: Callable[..., Sequence[T]], *args: Any) -> Sequence[T]:
-        """Return a list that a call reads from PostgreSQL, and charge for it. Raise Invalid when the budget is spent."""
+        """Return a list that a call reads from PostgreSQL, and charge for it. Raise Invalid when
+        the budget is spent."""
         async with self.turn():
             found = await from_stores(call, *args)
             self.spend(sum(map(cost_of, found)))
@@ -55,7 +56,8 @@ class Budget:
         self.spend(measured.cost)
 
     def charge_list(self, nodes: Sequence[ast.FieldNode], length: int) -> None:
-        """Charge for a list without `limit` that is longer than was assumed. Raise Invalid when the budget is spent."""
+        """Charge for a list without `limit` that is longer than was assumed. Raise Invalid when the
+        budget is spent."""
         each = sum(self._per_entry.get(id(node), 0) for node in nodes)
         self.spend(max(0, length - UNBOUNDED_LIST) * each)
 
@@ -70,7 +72,8 @@ class Budget:
 
 
 def cost_of(record: object) -> int:
-    """Return the cost of a document or a row, which grows with an order's lines and a saga's history."""
+    """Return the cost of a document or a row, which grows with an order's lines and a saga's
+    history."""
     match record:
         case PositionedEvent() | LogEntry():
             return cost_of(record.event.data)

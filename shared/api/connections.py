@@ -1,7 +1,8 @@
 """Relay connections: pages that a client can read to the end, forwards and backwards.
 
-A cursor is the key of an entry, so a page goes on from there whatever was added or removed meanwhile, and a
-deep page costs what the first one costs. See https://relay.dev/graphql/connections.htm
+A cursor is the key of an entry, so a page goes on from there whatever was added or removed
+meanwhile, and a deep page costs what the first one costs. See
+https://relay.dev/graphql/connections.htm
 """
 
 import base64
@@ -41,10 +42,11 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing(Generic[T]):
-    """A sorted list. `order`: the name of its order, which its cursors hold. `key`, `key_type`: of an entry.
+    """A sorted list. `order`: the name of its order, which its cursors hold. `key`, `key_type`: of
+    an entry.
 
-    `read` returns a slice, `count` the number of all entries and how many of them the database had to count, and
-    `show` what clients see of some entries, by default the entries themselves."""
+    `read` returns a slice, `count` the number of all entries and how many of them the database had
+    to count, and `show` what clients see of some entries, by default the entries themselves."""
 
     order: str
     key_type: Any
@@ -81,7 +83,8 @@ def turned(forwards: Slice) -> Slice:
 
 @dataclass(frozen=True)
 class Connection(Generic[T]):
-    """A page of a listing. `more`: whether the listing goes on in the direction in which it was read."""
+    """A page of a listing. `more`: whether the listing goes on in the direction in which it was
+    read."""
 
     listing: Listing[T]
     page: Page
@@ -101,7 +104,8 @@ class Connection(Generic[T]):
         return self.edges[-1].cursor if self.edges else None
 
     async def has_previous(self, info: Info) -> bool:
-        """Return whether entries precede the page: by the specification, only if that is known or cheap to know."""
+        """Return whether entries precede the page: by the specification, only if that is known or
+        cheap to know."""
         if self.page.last is not None:
             return self.more
         return self.page.after is not None and await self._exists(info, turned, self.page.after)
@@ -160,7 +164,8 @@ def _plain(part: Any) -> Any:
 
 
 def decode_cursor(argument: str, cursor: str, name: str, key_type: Any) -> Key:
-    """Return the key. Raise Invalid for a text that is no cursor, or one of another list or order."""
+    """Return the key. Raise Invalid for a text that is no cursor, or one of another list or
+    order."""
     try:
         padded = cursor[:_MAX_CURSOR].encode("ascii") + b"=" * (-len(cursor) % 4)
         of, *parts = json.loads(base64.b64decode(padded, b"-_", validate=True))
@@ -175,7 +180,8 @@ def decode_cursor(argument: str, cursor: str, name: str, key_type: Any) -> Key:
 
 
 async def total_count(connection: Connection[Any], info: Info) -> int:
-    """Return the number of entries on all pages. Charge for those that the database had to count."""
+    """Return the number of entries on all pages. Charge for those that the database had to
+    count."""
     budget = info.context.loaders.budget
     async with budget.turn():
         total, counted = await connection.listing.count()

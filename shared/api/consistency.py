@@ -51,8 +51,8 @@ class ConsistentQueries:
     """Queries that wait until the collections they read have the versions of the token.
 
     `max_wait`: seconds, for all collections together. `waited`: seconds so far. `consistent`: False
-    when a collection did not get there in time and was read as it was, or when the event store lacks
-    a version of the token: after a restore, the read models may hold versions that were lost.
+    when a collection did not get there in time and was read as it was, or when the event store
+    lacks a version of the token: after a restore, the read models may hold versions that were lost.
     """
 
     def __init__(self, queries: Queries, token: ConsistencyToken, max_wait: float, log: EventLog) -> None:
@@ -102,8 +102,8 @@ class ConsistentQueries:
         return not missing and await self._are_recorded(places)
 
     async def _are_recorded(self, places: Set[tuple[str, int]]) -> bool:
-        """Return whether the event store has these streams' versions; True when it does not answer at
-        once, because queries go on while it is down."""
+        """Return whether the event store has these streams' versions; True when it does not answer
+        at once, because queries go on while it is down."""
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
                 return not places or len(await from_stores(self._log.of_places, [*places])) == len(places)

@@ -1,4 +1,5 @@
-"""Serve the console for browsers: its page at every address that is not GraphQL's, GraphiQL at /graphql, their files."""
+"""Serve the console for browsers: its page at every address that is not GraphQL's, GraphiQL at
+/graphql, their files."""
 
 import json
 import re
@@ -31,7 +32,8 @@ def is_browser(request: Request) -> bool:
 
 
 def page(settings: Settings, request: Request) -> Response:
-    """Return GraphiQL at /graphql, and the console at any other address: it has a page for each itself."""
+    """Return GraphiQL at /graphql, and the console at any other address: it has a page for each
+    itself."""
     at_graphql = request.url.path.rstrip("/") == "/graphql"
     file = _built(settings, "graphiql.html" if at_graphql else "index.html")
     if file is None:
@@ -72,7 +74,8 @@ def config(settings: Settings) -> dict[str, object]:
 
 
 def _sign_in(settings: Settings) -> dict[str, object] | None:
-    """Return how to sign in: with Firebase, or on a developer's machine as a person of the user's choice."""
+    """Return how to sign in: with Firebase, or on a developer's machine as a person of the user's
+    choice."""
     if settings.firebase_api_key:
         domain = f"{settings.project_id}.firebaseapp.com"
         return {"kind": "firebase", "apiKey": settings.firebase_api_key, "authDomain": domain}
@@ -87,7 +90,8 @@ def _built(settings: Settings, name: str) -> Path | None:
 
 
 def _headers(settings: Settings, graphiql: bool) -> dict[str, str]:
-    """Return a page's headers: it loads nothing from elsewhere, except Firebase's sign-in where that is configured."""
+    """Return a page's headers: it loads nothing from elsewhere, except Firebase's sign-in where
+    that is configured."""
     firebase = bool(settings.firebase_api_key) and not graphiql
     script, connect, frame = ("'self'", "'self'", "'none'")
     if firebase:

@@ -1,4 +1,5 @@
-"""What responses pass on their way to the client: pages of other origins, compression, the client's cache."""
+"""What responses pass on their way to the client: pages of other origins, compression, the client's
+cache."""
 
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
@@ -24,7 +25,8 @@ _PAYS_FROM = 1000  # bytes; less fits into one packet anyway
 
 @lru_cache
 def served(respond: Callable[[Request], Awaitable[Response]], origins: tuple[str, ...]) -> ASGIApp:
-    """Return the application that sends `respond`'s responses compressed, and lets pages of these origins call it."""
+    """Return the application that sends `respond`'s responses compressed, and lets pages of these
+    origins call it."""
     add_compress_type(RESPONSE_JSON)
     remove_compress_type(EVENT_STREAM)  # an event must not wait in a compressor or a proxy
     compressed = CompressMiddleware(request_response(respond), minimum_size=_PAYS_FROM)
@@ -42,8 +44,8 @@ def served(respond: Callable[[Request], Awaitable[Response]], origins: tuple[str
 
 
 def tag(answer: Response) -> None:
-    """Let the client's cache keep an answer of GraphQL, but ask each time whether it is still the same: it depends on
-    the caller and changes with every write."""
+    """Let the client's cache keep an answer of GraphQL, but ask each time whether it is still the
+    same: it depends on the caller and changes with every write."""
     kind = answer.headers.get("content-type", "")
     if answer.status_code != 200 or kind.startswith(EVENT_STREAM):
         return
@@ -54,7 +56,8 @@ def tag(answer: Response) -> None:
 
 
 def revalidated(response: Response, request: Request) -> Response:
-    """Return 304 without a body when the client says that it has this very response already (RFC 9110, 13.1.2)."""
+    """Return 304 without a body when the client says that it has this very response already (RFC
+    9110, 13.1.2)."""
     named = {one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")}
     etag = response.headers.get("etag", "").removeprefix("W/")
     same = etag and response.status_code == 200 and {etag, "*"} & named

@@ -98,7 +98,8 @@ async def execute_request(request: Request, context: RequestContext) -> Response
 
 
 def about(actor: Actor) -> dict[str, Any]:
-    """Return what an answer's extensions say about the caller: why their token is not valid, if it is not."""
+    """Return what an answer's extensions say about the caller: why their token is not valid, if it
+    is not."""
     return {"authentication": {"code": "UNAUTHENTICATED", "message": actor.problem}} if actor.problem else {}
 
 
@@ -157,7 +158,8 @@ def _is_too_slow(result: ExecutionResult | None) -> bool:
 
 
 async def _decode(request: Request, engines: Engines) -> GraphQLRequest:
-    """Raise HttpRefusal or Invalid for a malformed request, GraphQLError for a persisted query that is not known."""
+    """Raise HttpRefusal or Invalid for a malformed request, GraphQLError for a persisted query that
+    is not known."""
     match request.method:
         case "GET":
             fields = dict(request.query_params)

@@ -1,4 +1,5 @@
-"""Find what is wrong with the inputs of an operation, literals and variables, and say it in our words."""
+"""Find what is wrong with the inputs of an operation, literals and variables, and say it in our
+words."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
@@ -17,7 +18,8 @@ Fault = tuple[Path, str]
 
 
 def faults(value: Any, kind: GraphQLInputType, path: Path, names: bool = True) -> Iterator[Fault]:
-    """Yield what is wrong with a value of a variable, or with a literal. `names`: name what is allowed instead."""
+    """Yield what is wrong with a value of a variable, or with a literal. `names`: name what is
+    allowed instead."""
     if isinstance(value, ast.VariableNode):
         return
     is_null = value is None or isinstance(value, ast.NullValueNode)
@@ -81,7 +83,8 @@ def uuid(text: str, *argument: str) -> str:
 
 
 class Inputs(ValidationRule):
-    """Replaces graphql-core's rules for the values, the names and the presence of arguments: one wording per fault."""
+    """Replaces graphql-core's rules for the values, the names and the presence of arguments: one
+    wording per fault."""
 
     REPLACED = (graphql.ValuesOfCorrectTypeRule, graphql.KnownArgumentNamesRule, graphql.ProvidedRequiredArgumentsRule)
 
@@ -128,7 +131,8 @@ def error_of(fault: Fault, node: ast.Node) -> GraphQLError:
 def faults_of_variables(
     schema: GraphQLSchema, operation: ast.OperationDefinitionNode, given: Mapping[str, Any], names: bool
 ) -> Iterator[GraphQLError]:
-    """Yield what is wrong with the values of the operation's variables; the path begins with the variable's name."""
+    """Yield what is wrong with the values of the operation's variables; the path begins with the
+    variable's name."""
     for node in operation.variable_definitions or ():
         name, kind = node.variable.name.value, graphql.type_from_ast(schema, node.type)
         assert _is_input(kind)  # the document is valid

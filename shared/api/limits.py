@@ -51,8 +51,8 @@ class Meter:
     """Measures one operation; each fragment once, so that fragments can't make this expensive.
 
     `variables`: the operation's, with their defaults. A limit or offset above the settings' maximum
-    counts as the maximum: the field's resolver refuses it with a better message. `per_entry`: the cost
-    of an entry of each list whose length was assumed, by the id of its field's node.
+    counts as the maximum: the field's resolver refuses it with a better message. `per_entry`: the
+    cost of an entry of each list whose length was assumed, by the id of its field's node.
     """
 
     def __init__(
@@ -163,15 +163,16 @@ def working_for(client: str) -> Iterator[None]:
 async def from_stores(call: Callable[..., T], *args: Any) -> T:
     """Run a call that waits for PostgreSQL in a thread. Raise TimedOut.
 
-    Of each client at most `_THREADS_PER_CLIENT` calls of a kind run at the same time: one client's expensive
-    calls leave threads to the others. A call keeps its place until it ends, even when its request
-    has not waited for it. What is computed for all clients has no limit.
+    Of each client at most `_THREADS_PER_CLIENT` calls of a kind run at the same time: one client's
+    expensive calls leave threads to the others. A call keeps its place until it ends, even when its
+    request has not waited for it. What is computed for all clients has no limit.
     """
     return await in_thread("stores", call, *args)
 
 
 async def in_thread(kind: Literal["stores", "tokens", "documents"], call: Callable[..., T], *args: Any) -> T:
-    """Run a call that blocks or computes for long in a thread. Raise TimedOut when the request's time is up.
+    """Run a call that blocks or computes for long in a thread. Raise TimedOut when the request's
+    time is up.
 
     Each kind has its own threads, so hung calls leave the other kind its threads. Not anyio: its
     limiter counts a hung call as finished once its request is, so hung threads would pile up.

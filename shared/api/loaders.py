@@ -23,7 +23,8 @@ _BATCH = 1000  # documents in one read for several owners
 
 
 class Loaders:
-    """The data loaders of one request, and its budget. They cache, so each request needs its own."""
+    """The data loaders of one request, and its budget. They cache, so each request needs its
+    own."""
 
     def __init__(self, engines: Engines, queries: Queries) -> None:
         self.budget = Budget(engines.settings)
@@ -37,19 +38,22 @@ class Loaders:
         self._members: dict[tuple[str, int], DataLoader[str, list[Fields]]] = {}
 
     async def find(self, find: Find) -> Sequence[Fields]:
-        """Return documents, each charged when it is read, so that a list beyond the budget is not read to its end."""
+        """Return documents, each charged when it is read, so that a list beyond the budget is not
+        read to its end."""
         async with self.budget.turn():
             return await self._queries.find(replace(find, on_read=lambda fields: self.budget.spend(cost_of(fields))))
 
     async def once(self, name: str, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what `read` returns, which all fields of the request that ask for the same share by its name."""
+        """Return what `read` returns, which all fields of the request that ask for the same share
+        by its name."""
         if name not in self._shared:
             self._shared[name] = asyncio.ensure_future(read())
         found: T = await self._shared[name]
         return found
 
     def members(self, collection: str, owner: str, limit: int) -> DataLoader[str, list[Fields]]:
-        """Return the loader of the first `limit` active documents, by name, whose field `owner` is a key."""
+        """Return the loader of the first `limit` active documents, by name, whose field `owner` is
+        a key."""
         members = _Members(self.find, collection, owner, limit)
         return self._members.setdefault((collection, limit), DataLoader(members.load))
 

@@ -1,4 +1,5 @@
-"""Let null for an argument or an input field with a default mean the default, as leaving it out does."""
+"""Let null for an argument or an input field with a default mean the default, as leaving it out
+does."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +12,8 @@ Values = dict[str, Any]
 
 
 def take_nulls_as_defaults(schema: GraphQLSchema) -> None:
-    """Replace nulls before a resolver sees them. Without a default, null stays null: it clears a description."""
+    """Replace nulls before a resolver sees them. Without a default, null stays null: it clears a
+    description."""
     for kind in schema.type_map.values():
         if isinstance(kind, GraphQLInputObjectType) and (defaults := _defaults(kind.fields)):
             kind.out_type = _filling(defaults)  # type: ignore[assignment, method-assign]

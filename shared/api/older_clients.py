@@ -3,7 +3,8 @@
 from graphql import DocumentNode, ListTypeNode, NamedTypeNode, NonNullTypeNode, OperationDefinitionNode, Visitor, visit
 
 _ELEMENTS = frozenset({"OrderItemInput"})
-"""Input types whose lists once had nullable elements: a client may still declare `[OrderItemInput]!`."""
+"""Input types whose lists once had nullable elements: a client may still declare
+`[OrderItemInput]!`."""
 
 
 class _NonNullElements(Visitor):

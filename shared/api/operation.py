@@ -41,7 +41,8 @@ Parsed = tuple[DocumentNode | None, tuple[GraphQLError, ...]]
 
 
 async def parse_document(query: str, settings: Settings) -> Parsed:
-    """Parse and validate a query. Short ones are cached, long ones delay no other client. Raise TimedOut."""
+    """Parse and validate a query. Short ones are cached, long ones delay no other client. Raise
+    TimedOut."""
     longest = settings.max_query_characters
     if len(query) > longest:
         return None, (GraphQLError(f"the query is longer than {longest} characters; use variables"),)
@@ -195,7 +196,8 @@ class _Counter(graphql.Visitor):
 
 
 def require_readable(variables: Mapping[str, Any], settings: Settings) -> None:
-    """Raise GraphQLError for variables that would take long to read, however few of them are used."""
+    """Raise GraphQLError for variables that would take long to read, however few of them are
+    used."""
     pending: list[tuple[tuple[str | int, ...], Any]] = [((), variables)]
     values = 0
     while pending:

@@ -1,4 +1,5 @@
-"""Automatic persisted queries, as Apollo and urql send them: the SHA-256 of a query that this process has seen."""
+"""Automatic persisted queries, as Apollo and urql send them: the SHA-256 of a query that this
+process has seen."""
 
 import re
 from collections import OrderedDict
@@ -16,7 +17,8 @@ _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Unknown(GraphQLError):
-    """The client sends the query's text then. Message and code are Apollo's, which clients compare."""
+    """The client sends the query's text then. Message and code are Apollo's, which clients
+    compare."""
 
     def __init__(self) -> None:
         super().__init__("PersistedQueryNotFound", extensions={"code": "PERSISTED_QUERY_NOT_FOUND"})
@@ -30,7 +32,8 @@ class Unsupported(GraphQLError):
 
 
 class PersistedQueries:
-    """The texts that were used last, `most` characters altogether; with 0 none are kept. One text takes a tenth at most."""
+    """The texts that were used last, `most` characters altogether; with 0 none are kept. One text
+    takes a tenth at most."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -64,7 +67,8 @@ def persisted_queries(engines: Engines) -> PersistedQueries:
 
 
 def with_text(fields: Mapping[str, Any], queries: PersistedQueries) -> Mapping[str, Any]:
-    """Return the fields of a request with its query's text, and keep a text that comes with its hash.
+    """Return the fields of a request with its query's text, and keep a text that comes with its
+    hash.
 
     Raise Invalid, Unsupported or Unknown.
     """

@@ -15,9 +15,10 @@ from shared.runtime.engines import Engines
 class Rates:
     """Counts each client's requests in this process against a limit per minute.
 
-    The previous minute counts by the share of it that is less than a minute ago, so 60 seconds never
-    see more than twice the limit. More than `max_clients` counters of a kind are all dropped, so that
-    memory stays bounded. After a jump of the wall clock no client is refused for over two minutes.
+    The previous minute counts by the share of it that is less than a minute ago, so 60 seconds
+    never see more than twice the limit. More than `max_clients` counters of a kind are all dropped,
+    so that memory stays bounded. After a jump of the wall clock no client is refused for over two
+    minutes.
     """
 
     def __init__(self, settings: Settings, max_clients: int = 10_000) -> None:

@@ -1,4 +1,5 @@
-"""The scalars: how each is written, read from a variable, and from a literal. Exact decimals and times in UTC."""
+"""The scalars: how each is written, read from a variable, and from a literal. Exact decimals and
+times in UTC."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -61,8 +62,8 @@ def datetime_out(value: Any) -> str:
 def datetime_in(value: Any) -> datetime:
     """From exactly RFC 3339, in the years 1 to 9999.
 
-    Digits beyond the sixth after the second are dropped. A leap second, which only the end of a month in UTC can have,
-    is the first moment of the next minute, as in PostgreSQL.
+    Digits beyond the sixth after the second are dropped. A leap second, which only the end of a
+    month in UTC can have, is the first moment of the next minute, as in PostgreSQL.
     """
     found = _RFC_3339.fullmatch(value) if isinstance(value, str) else None
     try:
@@ -92,7 +93,8 @@ def long_out(value: int) -> int | str:
 
 
 def int_in(value: Any) -> int:
-    """From a whole number of up to 53 bits: GraphQL's 32 bits are too few for a position in the log.
+    """From a whole number of up to 53 bits: GraphQL's 32 bits are too few for a position in the
+    log.
 
     JSON has one kind of number, so 2.0 and 2e0 are 2, as the specification of GraphQL says."""
     number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
@@ -104,7 +106,8 @@ def int_in(value: Any) -> int:
 
 
 def _literal(coerce: Callable[[Any], Any], *kinds: type[ast.ValueNode]) -> Callable[..., Any]:
-    """Return how to read a literal of these kinds; of others, say what is wrong as with a variable."""
+    """Return how to read a literal of these kinds; of others, say what is wrong as with a
+    variable."""
 
     def read(node: ast.ValueNode, _variables: Any = None) -> Any:
         if isinstance(node, kinds):
@@ -142,8 +145,9 @@ _SCALARS: Mapping[str, tuple[Any, Any, Any]] = {
     "Int": _INT,
     "Long": _INT,
 }
-"""How each scalar is written (None: as graphql-core does), read from a variable, and from a literal. The first of them
-belong to graphql-core and so to every schema of the process, of which the shop has one."""
+"""How each scalar is written (None: as graphql-core does), read from a variable, and from a
+literal. The first of them belong to graphql-core and so to every schema of the process, of which
+the shop has one."""
 
 
 def bind_scalars(schema: GraphQLSchema) -> None:

@@ -127,7 +127,8 @@ def _names(type_name: str, fields: Iterable[str]) -> str:
 
 
 def _attribute(key: str) -> Resolver:
-    """Read the field from its parent, a dict or a dataclass. Charge for a list that is longer than was assumed."""
+    """Read the field from its parent, a dict or a dataclass. Charge for a list that is longer than
+    was assumed."""
 
     def resolve(parent: Any, info: Info) -> Any:
         found = parent.get(key) if isinstance(parent, Mapping) else getattr(parent, key)

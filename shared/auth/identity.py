@@ -1,4 +1,5 @@
-"""Identify callers: users by their Firebase ID token, the shop's own functions by their service account's token."""
+"""Identify callers: users by their Firebase ID token, the shop's own functions by their service
+account's token."""
 
 import os
 from asyncio import to_thread
@@ -20,12 +21,14 @@ _RESERVED = frozenset({ANONYMOUS.name, DEVELOPER.name, SYSTEM.name})  # a user w
 _CLOCK_SKEW = 10  # seconds between Google's clock and ours
 _EXPIRED = "the ID token has expired; sign in again"
 _REMOVED_BY_CLOUD_RUN = ".SIGNATURE_REMOVED_BY_GOOGLE"
-"""What Cloud Run puts in the place of a signature that it has verified, so that a function cannot reuse the token."""
+"""What Cloud Run puts in the place of a signature that it has verified, so that a function cannot
+reuse the token."""
 
 
 @lru_cache
 def _app(project_id: str) -> Any:
-    """Return a Firebase app without credentials: verifying a token needs only Google's public keys."""
+    """Return a Firebase app without credentials: verifying a token needs only Google's public
+    keys."""
     import firebase_admin  # takes half a second to import, and only the graphql function needs it
     from firebase_admin.credentials import Base
     from google.auth.credentials import AnonymousCredentials
@@ -38,9 +41,9 @@ def _app(project_id: str) -> Any:
 def identify(authorization: str | None, project_id: str, admin_email: str) -> Actor:
     """Return the actor of an Authorization header.
 
-    Without a header, and with an invalid token, the actor is anonymous; then `problem` says what is wrong with the
-    token. Raises Unavailable when tokens cannot be verified. May fetch Google's public keys, which are cached for as
-    long as Google allows, so call it off the event loop.
+    Without a header, and with an invalid token, the actor is anonymous; then `problem` says what is
+    wrong with the token. Raises Unavailable when tokens cannot be verified. May fetch Google's
+    public keys, which are cached for as long as Google allows, so call it off the event loop.
     """
     if not authorization:
         return ANONYMOUS
@@ -66,12 +69,14 @@ def identify(authorization: str | None, project_id: str, admin_email: str) -> Ac
 
 
 def role_of(claims: Mapping[str, Any], admin_email: str) -> Role:
-    """Return the role in the claim `role`, READER for an unknown one. Without the claim, the user of a Google account
-    with the verified address `admin_email` is an admin, and every other signed-in user is a writer.
+    """Return the role in the claim `role`, READER for an unknown one. Without the claim, the user
+    of a Google account with the verified address `admin_email` is an admin, and every other
+    signed-in user is a writer.
 
-    An address that only Firebase has verified makes no admin: an attacker could have registered it with a password,
-    and a token's provider is "password" for e-mail links too. Addresses are compared without case, and only in ASCII:
-    elsewhere `lower` maps different letters to the same one.
+    An address that only Firebase has verified makes no admin: an attacker could have registered it
+    with a password, and a token's provider is "password" for e-mail links too. Addresses are
+    compared without case, and only in ASCII: elsewhere `lower` maps different letters to the same
+    one.
     """
     match claims:
         case {"role": name}:
@@ -88,12 +93,14 @@ def in_the_cloud(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def without_sign_in(required: bool) -> Actor:
-    """Return the actor of a request without a token. In the cloud it is anonymous, whatever the setting says."""
+    """Return the actor of a request without a token. In the cloud it is anonymous, whatever the
+    setting says."""
     return ANONYMOUS if required or in_the_cloud() else DEVELOPER
 
 
 class EmulatorInTheCloud(Exception):
-    """FIREBASE_AUTH_EMULATOR_HOST makes every token valid, even an unsigned one, so no deployed function starts with it."""
+    """FIREBASE_AUTH_EMULATOR_HOST makes every token valid, even an unsigned one, so no deployed
+    function starts with it."""
 
 
 def refuse_emulator_in_the_cloud(environment: Mapping[str, str] = os.environ) -> None:
@@ -102,7 +109,8 @@ def refuse_emulator_in_the_cloud(environment: Mapping[str, str] = os.environ) ->
 
 
 async def authorization(url: str) -> dict[str, str]:
-    """Return the header for calling our function at `url`: in the cloud a token for its audience, elsewhere no header.
+    """Return the header for calling our function at `url`: in the cloud a token for its audience,
+    elsewhere no header.
 
     Raises GoogleAuthError."""
     return await to_thread(signed, url) if in_the_cloud() else {}
@@ -114,7 +122,8 @@ def signed(url: str) -> dict[str, str]:
 
 
 def service_token(url: str) -> str:
-    """Return the process's ID token for calling `url`, from Google's metadata server. Raises GoogleAuthError."""
+    """Return the process's ID token for calling `url`, from Google's metadata server. Raises
+    GoogleAuthError."""
     from google.auth.transport.requests import Request
 
     parts = urlsplit(url)
@@ -135,9 +144,11 @@ def _credentials(audience: str) -> Any:
 
 
 def require_caller(authorization: str, callers: str, audience: str) -> None:
-    """In the cloud, raise Forbidden unless the token is of one of the service accounts `callers`, separated by spaces.
+    """In the cloud, raise Forbidden unless the token is of one of the service accounts `callers`,
+    separated by spaces.
 
-    `audience`: what the token must be for, the function's URL. Raises Unavailable when it cannot be verified.
+    `audience`: what the token must be for, the function's URL. Raises Unavailable when it cannot be
+    verified.
     """
     if not in_the_cloud():
         return
@@ -157,8 +168,9 @@ def require_caller(authorization: str, callers: str, audience: str) -> None:
 def _verified(token: str, audience: str) -> Mapping[str, Any]:
     """Return the claims of a service account's ID token.
 
-    A token without its signature comes from Cloud Run, which has verified it, and which lets no other token through in
-    this header. Raises GoogleAuthError, ValueError, TypeError or KeyError for a token that is not valid.
+    A token without its signature comes from Cloud Run, which has verified it, and which lets no
+    other token through in this header. Raises GoogleAuthError, ValueError, TypeError or KeyError
+    for a token that is not valid.
     """
     from google.auth import jwt
     from google.oauth2 import id_token

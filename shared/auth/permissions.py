@@ -1,4 +1,5 @@
-"""Roles and permissions. The graphql function checks them first, and each command function checks them again."""
+"""Roles and permissions. The graphql function checks them first, and each command function checks
+them again."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -29,7 +30,8 @@ _ALLOWS = {
 class Actor:
     """The user that a request comes from.
 
-    `uid`: the user's id; None for an anonymous user. `problem`: why the token that was sent is not valid.
+    `uid`: the user's id; None for an anonymous user. `problem`: why the token that was sent is not
+    valid.
     """
 
     uid: str | None = None

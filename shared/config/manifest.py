@@ -24,15 +24,17 @@ SQL_FOLDERS: Mapping[Database, list[Path]] = {
     "event_store": [ROOT / f"shared/{package}/sql" for package in ("postgres", "event_store")],
     "command_database": [ROOT / f"shared/{name}/sql" for name in ("postgres", "sagas", "dead_letters", "monitoring")],
 }
-"""The folders of each database's SQL files, in the order in which their always_*.sql files are applied."""
+"""The folders of each database's SQL files, in the order in which their always_*.sql files are
+applied."""
 
 
 @dataclass(frozen=True)
 class Subscription:
     """One consumer of one topic, derived from the manifest.
 
-    `endpoint`: the function that it pushes to. `min_backoff`, `max_backoff`: seconds between two attempts. After
-    `max_attempts` a message moves to `dead_letter_topic`; without such a topic it is delivered again without end.
+    `endpoint`: the function that it pushes to. `min_backoff`, `max_backoff`: seconds between two
+    attempts. After `max_attempts` a message moves to `dead_letter_topic`; without such a topic it
+    is delivered again without end.
     """
 
     name: str
@@ -49,13 +51,15 @@ class Subscription:
 @strict
 @dataclass(frozen=True)
 class Schedule:
-    """`cron`: when Cloud Scheduler calls. `local_seconds`: between two calls by the local runner."""
+    """`cron`: when Cloud Scheduler calls. `local_seconds`: between two calls by the local
+    runner."""
 
     cron: str
     local_seconds: float
 
     def seconds(self, in_the_cloud: bool) -> float:
-        """Return the time between two calls. In the cloud that is a minute, or an hour for a cron with a minute."""
+        """Return the time between two calls. In the cloud that is a minute, or an hour for a cron
+        with a minute."""
         if not in_the_cloud:
             return self.local_seconds
         return 60 if self.cron.startswith("*") else 3600
@@ -133,7 +137,8 @@ class Manifest:
 
     @property
     def all_subscriptions(self) -> list[Subscription]:
-        """One per consumer and topic, each followed by one that brings its dead letters to the recorder."""
+        """One per consumer and topic, each followed by one that brings its dead letters to the
+        recorder."""
         recorders = [function for function in self.functions.values() if function.dead_letters]
         found: list[Subscription] = []
         for function in self.functions.values():
@@ -144,7 +149,8 @@ class Manifest:
         return found
 
     def topic_of(self, subscription: str) -> str:
-        """Return the topic, also of a subscription that was deleted: its name ends in the topic's."""
+        """Return the topic, also of a subscription that was deleted: its name ends in the
+        topic's."""
         known = {one.name: one.topic for one in self.all_subscriptions}
         return known.get(subscription, subscription.partition(".")[2])
 

@@ -20,7 +20,8 @@ _DEFAULT_PORTS = re.compile(r"http:.*:80|https:.*:443")
 
 
 def _origins(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Return the origins in a text, separated by spaces or commas. Raise ValueError for what no browser sends as Origin."""
+    """Return the origins in a text, separated by spaces or commas. Raise ValueError for what no
+    browser sends as Origin."""
     named = tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
     for origin in named:
         if not _ORIGIN.fullmatch(origin) or _DEFAULT_PORTS.fullmatch(origin):
@@ -34,8 +35,8 @@ def _origins(value: str | tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Settings:
-    """In a URL and in `database_user`, `{function}` stands for a function's name and `{service}` for
-    the same name with hyphens, as Cloud Run services have it."""
+    """In a URL and in `database_user`, `{function}` stands for a function's name and `{service}`
+    for the same name with hyphens, as Cloud Run services have it."""
 
     # Engines and functions
     profile: Literal["memory", "postgres", "engines"] = "engines"  # real: none; PostgreSQL; also Pub/Sub and Firestore
@@ -56,7 +57,8 @@ class Settings:
     sign_in_required: bool = False  # always in the cloud; elsewhere, when false, an anonymous client may do everything
     firebase_api_key: str = ""  # with which the console signs in; not a secret; empty: it offers no sign-in by Firebase
     admin_email: str = ""  # the user of the Google account with this verified address is an admin
-    # The origins, separated by spaces, of web pages that may call the graphql function, besides its own pages
+    # The origins, separated by spaces, of web pages that may call the graphql function, besides its
+    # own pages
     allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_origins)] = ()
     callers: str = ""  # the service accounts, separated by spaces, that may call the function in the cloud
     audience: str = ""  # the function's own URL, which its callers' tokens must be for
@@ -95,7 +97,8 @@ class Settings:
     max_subscriptions_per_client: NotNegative = 50  # of these, per user or client address; 0: no limit
     subscriber_buffer: Positive = 1_000  # events that may wait for one subscriber
 
-    # Limits of a GraphQL document as it is written; the API's README says what happens beyond each limit
+    # Limits of a GraphQL document as it is written; the API's README says what happens beyond each
+    # limit
     max_body_bytes: Positive = 1_000_000  # of one request
     max_persisted_characters: NotNegative = 1_000_000  # of all documents that are kept for clients that send their hash
     max_query_characters: Positive = 50_000  # of one document, as the next three
@@ -109,7 +112,8 @@ class Settings:
     max_query_depth: Positive = 10  # levels of nested fields
     max_query_aliases: NotNegative = 50
     # Cost: the fields that the answer may have, each list counted as long as its limit, and what is
-    # read for them: 10 for each document or row, 2 for each event that is folded, 1 for 10 documents skipped
+    # read for them: 10 for each document or row, 2 for each event that is folded, 1 for 10
+    # documents skipped
     max_query_cost: Positive = 50_000
     max_list_limit: Annotated[int, Field(ge=100)] = 1_000  # of the argument `limit`; schema.graphql's default is 100
     max_list_offset: NotNegative = 100_000  # of the argument `offset`
@@ -120,7 +124,8 @@ class Settings:
     # Rate limits: GraphQL requests per minute; 0: no limit
     rate_limit_signed_in: NotNegative = 1_000  # per user
     rate_limit_anonymous: NotNegative = 100  # per client address
-    # How many entries at the end of X-Forwarded-For our own proxies wrote; None: 1 in the cloud, else 0
+    # How many entries at the end of X-Forwarded-For our own proxies wrote; None: 1 in the cloud,
+    # else 0
     trusted_proxies: NotNegative | None = None
 
 

@@ -7,8 +7,8 @@ from uuid import UUID
 
 
 class Trouble(NamedTuple):
-    """A subscription's failures. `pending`: its pending letters. `at`: of the last failed attempt on
-    record, UTC. `error`: why, None when the function was stopped before it could report."""
+    """A subscription's failures. `pending`: its pending letters. `at`: of the last failed attempt
+    on record, UTC. `error`: why, None when the function was stopped before it could report."""
 
     pending: int = 0
     at: datetime | None = None
@@ -31,8 +31,8 @@ class Failure:
 
 @dataclass(frozen=True)
 class PendingLetters:
-    """The pending letters of one subscription. `since`: when the oldest was recorded, UTC. `subject`,
-    `error`: of the newest."""
+    """The pending letters of one subscription. `since`: when the oldest was recorded, UTC.
+    `subject`, `error`: of the newest."""
 
     source: str
     number: int
@@ -44,8 +44,8 @@ class PendingLetters:
 
 @dataclass(frozen=True)
 class LetterCause:
-    """Pending letters of one subscription, of one type of message and with one error. `first_recorded_at`,
-    `last_recorded_at`: of the oldest and the newest, UTC."""
+    """Pending letters of one subscription, of one type of message and with one error.
+    `first_recorded_at`, `last_recorded_at`: of the oldest and the newest, UTC."""
 
     source: str
     type: str | None
@@ -57,7 +57,8 @@ class LetterCause:
 
 @dataclass(frozen=True)
 class OpenBreaker:
-    """Messages of one subscription that wait for a dependency. `at`: when the last began to wait, UTC."""
+    """Messages of one subscription that wait for a dependency. `at`: when the last began to wait,
+    UTC."""
 
     dependency: str
     subscription: str

@@ -28,7 +28,8 @@ _CONDITIONS: Mapping[str, LiteralString] = {
 
 
 def listed(which: Letters, part: Slice) -> tuple[LiteralString, dict[str, Any]]:
-    """Return the statement that lists letters by the time of their first failure, and its parameters."""
+    """Return the statement that lists letters by the time of their first failure, and its
+    parameters."""
     conditions, values = _conditions(which)
     bounds, order = part.sql({"recorded_at": "", "id": ""})
     query: LiteralString = f"{SELECT} {where([*conditions, *bounds])} {order}"

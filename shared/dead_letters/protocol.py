@@ -38,8 +38,8 @@ class LetterEntry:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message, as it was published, that one subscription, `source`, could not deliver.
-    `data`: base64, in lists its first `shown_characters`. `attempts`: retries included. `first_error`,
+    """A message, as it was published, that one subscription, `source`, could not deliver. `data`:
+    base64, in lists its first `shown_characters`. `attempts`: retries included. `first_error`,
     `error`: of the first and of the last failed attempt. `version`: its arrivals in the dead-letter
     topic."""
 
@@ -74,7 +74,7 @@ class DeadLetter:
         return replace(self, data=self.data[: self.shown_characters])
 
     def for_its_subscription(self) -> ForSubscription | None:
-        """Return the message to publish for `source`, None for data that was no message's: it is not base64."""
+        """Return the message to publish for `source`, None for data that is not base64."""
         try:
             data = base64.b64decode(self.data, validate=True)
         except ValueError:
@@ -93,8 +93,8 @@ class LetterDelivery(NamedTuple):
 def decode_dead_letter(push: Push, topic: str) -> LetterDelivery:
     """Return the letter in a push from a dead-letter topic. `topic`: where it was published first.
 
-    A message has one letter for each source, under an id derived from the CloudEvent's id, for foreign
-    messages from Pub/Sub's. A retried message carries the id of its letter.
+    A message has one letter for each source, under an id derived from the CloudEvent's id, for
+    foreign messages from Pub/Sub's. A retried message carries the id of its letter.
     """
     pushed, now = push.message.attributes, clock.now()
     source, attributes = storable(source_of(push)), original_attributes(pushed)
@@ -136,7 +136,8 @@ def original_attributes(attributes: Mapping[str, str]) -> dict[str, str]:
 
 
 def fingerprint(message: PushedMessage) -> str:
-    """Return a text that identifies a message also in a dead-letter topic, unlike its Pub/Sub id."""
+    """Return a text that identifies a message also in a dead-letter topic, unlike its Pub/Sub
+    id."""
     attributes = original_attributes(message.attributes)
     return fingerprint_of(attributes.get("ce-id") or json.dumps([message.data, sorted(attributes.items())]))
 
@@ -190,8 +191,8 @@ class DeadLetters(Protocol):
     def note_failure(self, subscription: str, fingerprint: str, error: str, waits_for: str | None = None) -> None:
         """Store why an attempt to deliver a message failed, beside the first reason.
 
-        `waits_for`: the dependency whose breaker is open; then no attempt counts, and an earlier reason
-        stays, because it says more.
+        `waits_for`: the dependency whose breaker is open; then no attempt counts, and an earlier
+        reason stays, because it says more.
         """
 
     def failures(self, messages: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Failure]:
@@ -223,7 +224,8 @@ class DeadLetters(Protocol):
     def pending(self, source: str | None = None) -> int: ...
 
     def traffic(self, since: datetime, until: datetime) -> Mapping[str, Traffic]:
-        """Return what was recorded, by source, deleted letters included; lately in (since, until]."""
+        """Return what was recorded, by source, deleted letters included; lately in (since,
+        until]."""
 
     def troubles(self, subscriptions: Sequence[str]) -> Mapping[str, Trouble]: ...
 

@@ -1,4 +1,5 @@
-"""The errors that a caller sees. shared/observability/error_codes.py has the HTTP status and code of each."""
+"""The errors that a caller sees. shared/observability/error_codes.py has the HTTP status and code
+of each."""
 
 from collections.abc import Sequence
 

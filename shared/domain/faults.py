@@ -1,7 +1,8 @@
-"""The words for what is wrong with a value: one wording per fault, for GraphQL, HTTP, messages and settings alike.
+"""The words for what is wrong with a value: one wording per fault, for GraphQL, HTTP, messages and
+settings alike.
 
-The wording is our own, because pydantic's, graphql-core's and Python's differ for the same fault, change with their
-versions, and use the words of their language ("None", "dataclass", "codec").
+The wording is our own, because pydantic's, graphql-core's and Python's differ for the same fault,
+change with their versions, and use the words of their language ("None", "dataclass", "codec").
 """
 
 import json
@@ -47,7 +48,8 @@ def length(least: int, most: int, value: int, of: str = "characters") -> str:
 
 
 def unknown(kind: str, fields: Iterable[str]) -> str:
-    """Return that a name is no field of an input. Without `fields`, say nothing about those that exist."""
+    """Return that a name is no field of an input. Without `fields`, say nothing about those that
+    exist."""
     known = ", ".join(fields)
     return f"is not a field of {kind}" + (f"; its fields are {known}" if known else "")
 
@@ -89,7 +91,8 @@ _WORDS: Mapping[str, str] = {
     "timezone": MOMENT,
     "is_instance": OBJECT,
 }
-"""What is allowed, by the beginning of pydantic's type of error: "uuid" for uuid_parsing, uuid_type and uuid_version."""
+"""What is allowed, by the beginning of pydantic's type of error: "uuid" for uuid_parsing, uuid_type
+and uuid_version."""
 
 
 def first_fault(error: ValidationError) -> tuple[Path, str]:

@@ -36,7 +36,8 @@ _IGNORABLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""Unicode's Default_Ignorable_Code_Point (UAX #44): spaces without width, joiners, variation selectors, ..."""
+"""Unicode's Default_Ignorable_Code_Point (UAX #44): spaces without width, joiners, variation
+selectors, ..."""
 _BIDIRECTIONAL = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Unicode's Bidi_Control: they make a name read differently from what it is."""
 _INVISIBLE_ENDS = "\u00ad\u200b\u2060\ufeff"
@@ -47,16 +48,17 @@ _WITHOUT_STROKES = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ħ": "h", "�
 def comparable(text: str) -> str:
     """Return the form in which siblings' names are compared, Unicode's NFKC_Casefold.
 
-    It ignores case, width and characters that show nothing: "TEA" is "ｔｅ\\u200bａ". Folding may decompose, hence NFKC
-    twice.
+    It ignores case, width and characters that show nothing: "TEA" is "ｔｅ\\u200bａ". Folding may
+    decompose, hence NFKC twice.
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return unicodedata.normalize("NFKC", _IGNORABLE.sub("", folded)).strip()
 
 
 def searchable(text: str) -> str:
-    """Return the form in which texts are searched: comparable, and without the accents of Latin, Greek and Cyrillic
-    letters, so that "creme" finds "Crème", "soren" finds "Søren" and "istanbul" finds "İSTANBUL"."""
+    """Return the form in which texts are searched: comparable, and without the accents of Latin,
+    Greek and Cyrillic letters, so that "creme" finds "Crème", "soren" finds "Søren" and "istanbul"
+    finds "İSTANBUL"."""
     plain = _ACCENTS.sub("", unicodedata.normalize("NFD", comparable(text))).translate(_WITHOUT_STROKES)
     return unicodedata.normalize("NFC", plain)
 
@@ -67,7 +69,8 @@ def _normalised(value: str, longest: int) -> str:
 
 
 def _require_printable(text: str, refused: frozenset[str], allowed: str = "") -> None:
-    """Raise ValueError for a character of these categories that is not `allowed`, and for half of a surrogate pair."""
+    """Raise ValueError for a character of these categories that is not `allowed`, and for half of a
+    surrogate pair."""
     found = next((c for c in text if unicodedata.category(c) in refused and c not in allowed), None)
     if found and unicodedata.category(found) == "Cs":
         raise ValueError(HALF_A_PAIR)
@@ -155,9 +158,11 @@ def _currency(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-"""1 to 200 characters after NFC and trimming; neither controls nor invisible characters at the ends."""
+"""1 to 200 characters after NFC and trimming; neither controls nor invisible characters at the
+ends."""
 KnownName = Annotated[str, AfterValidator(_known_name)]
-"""A name that exists already, so perhaps one that `Name` no longer takes: compare it, don't store it."""
+"""A name that exists already, so perhaps one that `Name` no longer takes: compare it, don't store
+it."""
 Text = Annotated[str, AfterValidator(_text)]
 """Up to 2,000 characters after NFC and trimming; line breaks are allowed."""
 Reason = Annotated[str, AfterValidator(_reason)]

@@ -1,5 +1,5 @@
-"""Between the domain and the event store: load aggregates by folding their events, turn new events into records and
-messages, and read events of older schema versions."""
+"""Between the domain and the event store: load aggregates by folding their events, turn new events
+into records and messages, and read events of older schema versions."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,8 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True)
 class Loaded(Generic[State]):
-    """A state and its stream's version. `created_at`, `updated_at`: when its first and last event were recorded."""
+    """A state and its stream's version. `created_at`, `updated_at`: when its first and last event
+    were recorded."""
 
     ref: Ref[State]
     state: State
@@ -78,8 +79,8 @@ def snapshot_of(store: EventStore, ref: Ref[State]) -> Loaded[State] | None:
 
 
 def state_by(store: EventStore, ref: Ref[State], seen: Checkpoint) -> Loaded[State]:
-    """Return a state from which all later events of a stream follow that a reader up to `seen` has not seen: the state
-    of its snapshot, or the initial one when the snapshot has more."""
+    """Return a state from which all later events of a stream follow that a reader up to `seen` has
+    not seen: the state of its snapshot, or the initial one when the snapshot has more."""
     snapshot = snapshot_of(store, ref)
     last = store.read_stream(ref.stream, snapshot.version - 1, 1) if snapshot else []
     return snapshot if snapshot and last and last[0].checkpoint <= seen else initial(ref)
@@ -88,9 +89,11 @@ def state_by(store: EventStore, ref: Ref[State], seen: Checkpoint) -> Loaded[Sta
 def states_at(
     store: EventStore, ref: Ref[State], moments: Sequence[datetime], spend: Callable[[], None]
 ) -> dict[datetime, Loaded[State] | None]:
-    """Return the states before the first event that was recorded after each moment; None before the stream began.
+    """Return the states before the first event that was recorded after each moment; None before the
+    stream began.
 
-    Fold once for all moments, from the snapshot unless it is newer than one of them. `spend`: called for each event.
+    Fold once for all moments, from the snapshot unless it is newer than one of them. `spend`:
+    called for each event.
     """
     left, states = sorted(set(moments)), dict[datetime, Loaded[State] | None]()
     snapshot = snapshot_of(store, ref)
@@ -113,9 +116,11 @@ def _from_snapshot(ref: Ref[State], snapshot: Snapshot | None) -> Loaded[State]:
 
 
 def snapshot_if_due(store: EventStore, before: int, after: Loaded[Any]) -> None:
-    """Save the state when it has passed a multiple of SNAPSHOT_EVERY events since the version `before`.
+    """Save the state when it has passed a multiple of SNAPSHOT_EVERY events since the version
+    `before`.
 
-    A failure is only logged: the append has happened, and without the snapshot the next load takes longer.
+    A failure is only logged: the append has happened, and without the snapshot the next load takes
+    longer.
     """
     if before // SNAPSHOT_EVERY == after.version // SNAPSHOT_EVERY:
         return
@@ -129,7 +134,8 @@ def snapshot_if_due(store: EventStore, before: int, after: Loaded[Any]) -> None:
 
 
 def records(loaded: Sequence[Loaded[Any]], events: Sequence[Any], context: Context) -> list[EventRecord]:
-    """Return a record of each new event, at the end of its stream. Each stream must be among `loaded`."""
+    """Return a record of each new event, at the end of its stream. Each stream must be among
+    `loaded`."""
     versions = {aggregate.ref.stream: aggregate.version for aggregate in loaded}
     now = clock.now()
     new = []
@@ -145,9 +151,11 @@ Data = dict[str, Any]
 Upcaster = Callable[[Data], Data]
 
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
-"""By event type and schema version: the function that turns data of this version into data of the next.
+"""By event type and schema version: the function that turns data of this version into data of the
+next.
 
-With `schema_version = 2` on `ProductCreated`, this makes every stored event of version 1 readable as version 2:
+With `schema_version = 2` on `ProductCreated`, this makes every stored event of version 1 readable
+as version 2:
 
     UPCASTERS = {("ProductCreated", 1): lambda data: data | {"tax_class": "standard"}}
 
@@ -156,11 +164,13 @@ Stored events are never rewritten.
 
 
 class UnknownEvent(Exception):
-    """This code can't read the event type or schema version: the code is older than the data, or an upcaster is missing."""
+    """This code can't read the event type or schema version: the code is older than the data, or an
+    upcaster is missing."""
 
 
 class Codec:
-    """`types`: the event classes. A class without the attribute `schema_version` has schema version 1."""
+    """`types`: the event classes. A class without the attribute `schema_version` has schema version
+    1."""
 
     def __init__(self, types: Iterable[type[Any]], upcasters: Mapping[tuple[str, int], Upcaster]) -> None:
         self._types = {event_type.__name__: event_type for event_type in types}
@@ -173,7 +183,8 @@ class Codec:
         return name, _schema_version(type(event)), data
 
     def decode(self, record: EventRecord) -> Event:
-        """Return the event of a record, upcast to its current schema version. Raise UnknownEvent."""
+        """Return the event of a record, upcast to its current schema version. Raise
+        UnknownEvent."""
         if record.type not in self._types:
             raise UnknownEvent(f"no event is called {record.type} ({record.stream}, version {record.version})")
         current = _schema_version(self._types[record.type])
@@ -195,7 +206,8 @@ CODEC = Codec(AGGREGATE_OF, UPCASTERS)
 
 
 def announcement(event: EventRecord) -> Message:
-    """Return the message that announces an event: on the topic of its aggregate, with the event's own id."""
+    """Return the message that announces an event: on the topic of its aggregate, with the event's
+    own id."""
     data = {"version": event.version, "schema_version": event.schema_version, "data": event.data}
     data |= {"recorded_at": event.recorded_at.isoformat()}
     about = topic_of(event.stream), event.type, event.stream

@@ -26,8 +26,9 @@ from shared.postgres.pool import Pool
 from shared.postgres.slices import Slice, where
 from shared.resilience import clock
 
-# "After an event" means after its place in the log's order, which its position alone does not tell. A position that no
-# event has stands for the last event below it. An event is only shown when no event can appear before it any more.
+# "After an event" means after its place in the log's order, which its position alone does not tell.
+# A position that no event has stands for the last event below it. An event is only shown when no
+# event can appear before it any more.
 _AFTER = """
 WITH place AS (
     SELECT coalesce(max(epoch), 0::smallint) AS epoch, coalesce(max(transaction_id), '0'::xid8) AS transaction_id,
@@ -118,8 +119,8 @@ _KEYS: Mapping[str, Mapping[LiteralString, LiteralString]] = {
 def listed(which: Events, part: Slice) -> tuple[LiteralString, dict[str, Any]]:
     """Return the statement that lists events, and its parameters.
 
-    Of several types each is read by its own index. The events of one request are few, and read before they are
-    sorted: walking the log until enough of them have come would read all of it."""
+    Of several types each is read by its own index. The events of one request are few, and read
+    before they are sorted: walking the log until enough of them have come would read all of it."""
     conditions, values = _wanted(which)
     bounds, order = part.sql(_KEYS[which.order])
     conditions += [*bounds, *([SETTLED] if which.order == "log" else [])]
@@ -140,8 +141,8 @@ def _wanted(which: Events) -> tuple[list[LiteralString], dict[str, Any]]:
 
 
 class PostgresEventLog:
-    """`counting_seconds`: the time in which one request counts uncounted events; the next request continues from there.
-    `batch`: how many events one statement counts."""
+    """`counting_seconds`: the time in which one request counts uncounted events; the next request
+    continues from there. `batch`: how many events one statement counts."""
 
     def __init__(self, pool: Pool, counting_seconds: float = 8.0, batch: int = 20_000) -> None:
         self._pool = pool

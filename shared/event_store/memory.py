@@ -1,4 +1,5 @@
-"""The event store and its log in memory, for tests and `scripts/dev --memory`: the same rules and errors, no persistence."""
+"""The event store and its log in memory, for tests and `scripts/dev --memory`: the same rules and
+errors, no persistence."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,5 @@
-"""The event store on PostgreSQL: every append is one statement. Its functions are in sql/always_functions.sql."""
+"""The event store on PostgreSQL: every append is one statement. Its functions are in
+sql/always_functions.sql."""
 
 import json
 from collections.abc import Sequence
@@ -21,10 +22,11 @@ from shared.postgres.pool import Pool
 COLUMNS: LiteralString = "id, stream, version, type, schema_version, data, metadata, recorded_at"
 """The columns that event_from expects."""
 
-# An append takes its transaction id when it starts and becomes visible when it commits, so a later id may show first.
-# Below the oldest id still running, nothing can appear any more; that is as far as the log may be read. Positions alone
-# can't say that: they are drawn in any order, and reading "after position N" loses what was drawn earlier and committed
-# later. Epochs before the last are closed.
+# An append takes its transaction id when it starts and becomes visible when it commits, so a later
+# id may show first. Below the oldest id still running, nothing can appear any more; that is as far
+# as the log may be read. Positions alone can't say that: they are drawn in any order, and reading
+# "after position N" loses what was drawn earlier and committed later. Epochs before the last are
+# closed.
 SETTLED: LiteralString = """
 (epoch < (SELECT max(epoch) FROM epochs) OR transaction_id < pg_snapshot_xmin(pg_current_snapshot()))
 """
@@ -44,8 +46,8 @@ ORDER BY epoch DESC, transaction_id DESC, position DESC LIMIT 1
 """  # noqa: S608
 _READ_STREAM: LiteralString = f"{_ENTRY} WHERE stream = %s AND version > %s ORDER BY version LIMIT %s"
 
-# What append_events does, for a single event without rules: in half the time, without the function's overhead.
-# No row is written when the version before it is missing.
+# What append_events does, for a single event without rules: in half the time, without the
+# function's overhead. No row is written when the version before it is missing.
 _APPEND_ONE = b"""
 WITH inserted AS (
     INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)
@@ -69,8 +71,9 @@ WHERE stream = ANY(%s) AND schema_version = %s
 
 
 class PostgresEventStore:
-    """`pool`: connections in autocommit mode. `after_commit`: publishes an append's messages within `lease_seconds`;
-    without it they wait for the relay. `keys_kept`: how long an idempotency key is known."""
+    """`pool`: connections in autocommit mode. `after_commit`: publishes an append's messages within
+    `lease_seconds`; without it they wait for the relay. `keys_kept`: how long an idempotency key is
+    known."""
 
     def __init__(
         self,
@@ -133,7 +136,8 @@ class PostgresEventStore:
 
 
 def _shop_error(error: psycopg.Error, append: p.Append) -> Exception:
-    """Return the error of the rule whose constraint was violated; the error itself when it is none of these."""
+    """Return the error of the rule whose constraint was violated; the error itself when it is none
+    of these."""
     if not isinstance(error, errors.IntegrityError):
         return ConcurrencyError("two changes got in each other's way; try again")
     constraint = error.diag.constraint_name or ""

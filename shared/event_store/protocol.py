@@ -17,8 +17,8 @@ from shared.postgres.slices import Key, Slice
 class EventRecord:
     """An event as it is stored.
 
-    `version`: 1, 2, 3, ... in its stream. `recorded_at`: UTC, by the writer's clock, for people only: nothing is ordered
-    by it.
+    `version`: 1, 2, 3, ... in its stream. `recorded_at`: UTC, by the writer's clock, for people
+    only: nothing is ordered by it.
     """
 
     id: UUID
@@ -40,8 +40,8 @@ class Checkpoint(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """A place between messages that are ordered by time. `position`: of the last one of this time that counts as before
-    it, by default of all."""
+    """A place between messages that are ordered by time. `position`: of the last one of this time
+    that counts as before it, by default of all."""
 
     at: datetime
     position: int = 2**63 - 1
@@ -78,8 +78,8 @@ class IdempotencyRecord:
 class Append:
     """Events, placements and an idempotency record that are written together or not at all.
 
-    The versions of `events` continue each stream: a stream's first version minus one is the version that the writer
-    expects the stream to have.
+    The versions of `events` continue each stream: a stream's first version minus one is the version
+    that the writer expects the stream to have.
     """
 
     events: Sequence[EventRecord]
@@ -99,17 +99,17 @@ class EventStore(Protocol):
     def append(self, append: Append) -> None:
         """Write everything and the outbox rows in one transaction, then publish the announcements.
 
-        Raise ConcurrencyError when a stream isn't at the expected version, AlreadyRecorded for a used key, NameTaken,
-        ParentMissing, StillInUse or CircularParent for a placement, Unavailable when the engine doesn't answer (the
-        append may have happened: repeat it with the same idempotency key).
+        Raise ConcurrencyError when a stream isn't at the expected version, AlreadyRecorded for a
+        used key, NameTaken, ParentMissing, StillInUse or CircularParent for a placement, and
+        Unavailable when the outcome is unknown: repeat it with the same idempotency key.
         """
 
     def read(self, streams: Sequence[str], after: dict[str, int] | None = None) -> dict[str, list[EventRecord]]:
         """Return each stream's events in version order, those above `after[stream]` if given."""
 
     def read_all(self, after: Checkpoint, limit: int) -> list[LogEntry]:
-        """Return the log after a checkpoint, in an order that never changes: however many processes write at once, no
-        event ever appears before an event that has been read."""
+        """Return the log after a checkpoint, in an order that never changes: however many processes
+        write at once, no event ever appears before an event that has been read."""
 
     def end(self) -> Checkpoint:
         """Return the place of the last event that read_all shows now; Checkpoint() if empty."""
@@ -142,8 +142,8 @@ class PositionedEvent:
 class EventCounts:
     """The number of events by type and aggregate, and the newest event's position and time.
 
-    `counted_to`: the position of the last event that was counted, in the log's order. `last_minute`: how many events
-    were recorded in the last 60 seconds.
+    `counted_to`: the position of the last event that was counted, in the log's order.
+    `last_minute`: how many events were recorded in the last 60 seconds.
     """
 
     events: Mapping[tuple[str, str], int]
@@ -182,8 +182,8 @@ class Events:
 class HeldBack(NamedTuple):
     """What readers of the log wait for: it ends below the oldest transaction that is still running.
 
-    `oldest_transaction_seconds`: the age of that transaction, in whichever database of the server; 0 when none runs.
-    `events`: how many committed events it hides from the log's readers, counted up to 100,000.
+    `oldest_transaction_seconds`: the age of that transaction, in any database of the server; 0 when
+    none runs. `events`: how many committed events it hides from the log's readers, at most 100,000.
     """
 
     oldest_transaction_seconds: float
@@ -193,7 +193,7 @@ class HeldBack(NamedTuple):
 class EventLog(Protocol):
     """What people look up in the log. Events come in its order unless a method says otherwise.
 
-    `after`: the position of the event after which to begin. Every method raises Unavailable and TimedOut.
+    `after`: the position of the event after which to begin. All raise Unavailable and TimedOut.
     """
 
     def of_streams(self, streams: Sequence[str], types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]:
@@ -246,5 +246,5 @@ _VIOLATIONS: Mapping[str, Callable[[], ShopError]] = {
 
 
 def violation(constraint: str) -> ShopError:
-    """Return the error of the rule that a PostgreSQL constraint keeps. Raise KeyError for others."""
+    """Return the error of a rule by its PostgreSQL constraint. Raise KeyError for others."""
     return _VIOLATIONS[constraint]()

@@ -1,7 +1,9 @@
-"""Follow a log for all its subscribers: one task of this process polls the log, however many subscribers wait.
+"""Follow a log for all its subscribers: one task of this process polls the log, however many
+subscribers wait.
 
-A subscriber's place in the log is a Checkpoint, so no state is lost with this process: a client that reconnects, to this or
-another process, names the last entry that it saw and continues from there.
+A subscriber's place in the log is a Checkpoint, so no state is lost with this process: a client
+that reconnects, to this or another process, names the last entry that it saw and continues from
+there.
 """
 
 import asyncio
@@ -36,7 +38,8 @@ class Log(Protocol[E_co]):
     """A log that can be followed: the event store, or the log of all sagas."""
 
     def read_all(self, after: Checkpoint, limit: int) -> Sequence[E_co]:
-        """Return entries in an order that never changes: no entry ever appears before one that has been read."""
+        """Return entries in an order that never changes: no entry ever appears before one that has
+        been read."""
 
     def end(self) -> Checkpoint: ...
 
@@ -53,7 +56,8 @@ class TooSlow(Unavailable):
 
 
 class SubscriptionQuota:
-    """Limits the open subscriptions of this process to `most`, and those of one client to `each` (0: no limit)."""
+    """Limits the open subscriptions of this process to `most`, and those of one client to `each`
+    (0: no limit)."""
 
     def __init__(self, most: int, each: int) -> None:
         self._most, self._each = most, each
@@ -129,8 +133,9 @@ class SubscriberQueue(Generic[E]):
 class Tail(Generic[E]):
     """Polls a log while it has subscribers, and only then.
 
-    `room`: entries that may wait for each subscriber. `poll_seconds`: the time between two reads at the log's end.
-    `subscribers`: how many there are; `queues`: of those that have reached the end of the log.
+    `room`: entries that may wait for each subscriber. `poll_seconds`: the time between two reads at
+    the log's end. `subscribers`: how many there are; `queues`: of those that have reached the end
+    of the log.
     """
 
     def __init__(self, log: Log[E], room: int, poll_seconds: float = POLL_SECONDS, page: int = PAGE) -> None:
@@ -145,8 +150,8 @@ class Tail(Generic[E]):
     async def after(self, place: Checkpoint, wants: Callable[[E], bool], client: str = "") -> AsyncGenerator[E]:
         """Yield every wanted entry after a place once, in the log's order, without an end.
 
-        Of one client's subscribers only one reads at a time what it missed, so that the others have a turn, too.
-        Raise TooSlow. While the log does not answer, wait for it.
+        Of one client's subscribers only one reads at a time what it missed, so that the others have
+        a turn, too. Raise TooSlow. While the log does not answer, wait for it.
         """
         async with self._running():
             far = self._place is None or place < self._place
@@ -178,7 +183,8 @@ class Tail(Generic[E]):
         if self.subscribers == 0:
             self._begun, self._readers = asyncio.Event(), asyncio.Semaphore(_READERS)
             self._turns = WeakValueDictionary[str, asyncio.Semaphore]()
-            # In a new context, so that it has neither the deadline nor the trace of the first subscriber's request.
+            # In a new context, so that it has neither the deadline nor the trace of the first
+            # subscriber's request.
             self._following = asyncio.create_task(self._follow(), context=Context())
         self.subscribers += 1
         try:
@@ -190,7 +196,8 @@ class Tail(Generic[E]):
                 self._place = None
 
     async def _follow(self) -> None:
-        """Offer every entry to all queues in one step with the move to its place, so a queue that joins misses none."""
+        """Offer every entry to all queues in one step with the move to its place, so a queue that
+        joins misses none."""
         place = await self.retry(self._log.end)
         self._place = place
         self._begun.set()
@@ -219,7 +226,8 @@ class Tail(Generic[E]):
         return await self._until_answered(lambda: asyncio.to_thread(call, *arguments))
 
     async def _until_answered(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask again after growing pauses. It has no limit and no exception to pass on: a retry library saves no line."""
+        """Ask again after growing pauses. It has no limit and no exception to pass on: a retry
+        library saves no line."""
         pause = self.poll_seconds
         while True:
             try:

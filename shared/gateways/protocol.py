@@ -28,7 +28,8 @@ class Declined:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """The provider answered, but not what was agreed. The outcome is unknown; repeat it much later."""
+    """The provider answered, but not what was agreed. The outcome is unknown; repeat it much
+    later."""
 
 
 Outcome = Accepted | Declined | Unreadable

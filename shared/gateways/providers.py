@@ -1,4 +1,5 @@
-"""Both gateways over HTTP. Each order has failures of its own: the breaker counts orders, not attempts."""
+"""Both gateways over HTTP. Each order has failures of its own: the breaker counts orders, not
+attempts."""
 
 import json
 from dataclasses import dataclass, field
@@ -44,7 +45,8 @@ class _Answer:
 
 @dataclass(frozen=True)
 class HttpProvider:
-    """Both gateways over HTTP: PUT makes a payment or a shipment, DELETE undoes it. Both may repeat.
+    """Both gateways over HTTP: PUT makes a payment or a shipment, DELETE undoes it. Both may
+    repeat.
 
     `url`: without a trailing slash. `authorization`: the value of that header; `id-token` stands
     for an ID token of this function. Raise Invalid for a permanent refusal, else Unavailable or
@@ -131,7 +133,8 @@ def shipping(settings: Settings, client: httpx.Client, breakers: Breakers) -> Ht
 
 
 def _parsed(content: bytes) -> _Answer:
-    """Raise DecodingError unless the content is an answer. pydantic's own parser refuses surrogates."""
+    """Raise DecodingError unless the content is an answer. pydantic's own parser refuses
+    surrogates."""
     try:
         answer: _Answer = adapter(_Answer).validate_python(json.loads(content))
     except (ValueError, RecursionError) as error:

@@ -5,7 +5,8 @@
     time-out            accepted, but the answer always comes too late
     fail-N              an error N times, then accepted
 
-A fault changes every answer of a provider until it is taken back, as when the provider itself has trouble.
+A fault changes every answer of a provider until it is taken back, as when the provider itself has
+trouble.
 
 The ledger is stored in SQLite, in the file named by SANDBOX_DATABASE or in memory.
 """
@@ -21,7 +22,8 @@ from shared.domain.errors import Unavailable
 from shared.resilience import clock
 
 TOO_LATE = 4.0
-"""Seconds that `time-out` takes: a little longer than a gateway waits, because it holds a thread."""
+"""Seconds that `time-out` takes: a little longer than a gateway waits, because it holds a
+thread."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (
@@ -34,7 +36,8 @@ _FAULTS = "CREATE TABLE IF NOT EXISTS faults (kind TEXT PRIMARY KEY, fault TEXT 
 
 Kind = Literal["payments", "shipments"]
 Fault = Literal["NONE", "SLOW", "REFUSES", "DOWN"]
-"""SLOW: every answer comes too late. REFUSES: everything new. DOWN: every call ends with an error."""
+"""SLOW: every answer comes too late. REFUSES: everything new. DOWN: every call ends with an
+error."""
 
 LedgerEntry = dict[str, Any]
 
@@ -63,7 +66,8 @@ class Sandbox:
         self._db.execute(_FAULTS)
 
     def make(self, kind: str, key: str, request: ProviderRequest) -> LedgerEntry:
-        """Return the key's first answer every time. Raise Unavailable where the method or a fault says so."""
+        """Return the key's first answer every time. Raise Unavailable where the method or a fault
+        says so."""
         fault = self._suffered(kind)
         with self._lock:
             entry = self._find(kind, key)
@@ -79,7 +83,8 @@ class Sandbox:
         return entry
 
     def undo(self, kind: str, key: str) -> LedgerEntry:
-        """Undo the key's payment or shipment. One that was never made is forbidden from now on. Raise Unavailable."""
+        """Undo the key's payment or shipment. One that was never made is forbidden from now on.
+        Raise Unavailable."""
         self._suffered(kind)
         with self._lock:
             entry = self._find(kind, key) or self._entry(kind, key, "undone")

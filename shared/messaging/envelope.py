@@ -24,9 +24,9 @@ ONLY_FOR = "only-for"
 
 @dataclass(frozen=True)
 class Postponed:
-    """Why a message is published again for one subscription. `id`: the message's own; the new message
-    has another one, so that deleting the published one from the outbox never deletes it. `dependency`:
-    what it waits for."""
+    """Why a message is published again for one subscription. `id`: the message's own; the new
+    message has another one, so that deleting the published one from the outbox never deletes it.
+    `dependency`: what it waits for."""
 
     id: UUID
     subscription: str
@@ -35,8 +35,8 @@ class Postponed:
 
 @dataclass(frozen=True)
 class Message:
-    """A message. `subject`: the stream it is about. `data`: a JSON object. `time`: UTC. `postponed`:
-    for a message that waits in an outbox for a dependency."""
+    """A message. `subject`: the stream it is about. `data`: a JSON object. `time`: UTC.
+    `postponed`: for a message that waits in an outbox for a dependency."""
 
     topic: str
     type: str
@@ -172,7 +172,8 @@ def decode_message(push: Push) -> Message:
 
 
 def postponed(message: Message, subscription: str, dependency: str) -> Message:
-    """Return the message to publish later for this subscription, which could not call the dependency."""
+    """Return the message to publish later for this subscription, which could not call the
+    dependency."""
     why = Postponed(message.id, subscription, dependency)
     return replace(message, id=clock.new_id(), time=clock.now(), postponed=why)
 

@@ -170,7 +170,8 @@ class MemoryBroker:
 
 
 def push_over_http(settings: Settings, client: httpx.Client) -> Deliver:
-    """Return a function that pushes as Pub/Sub does: POST with a time limit, where only success acknowledges."""
+    """Return a function that pushes as Pub/Sub does: POST with a time limit, where only success
+    acknowledges."""
     urls = {"command": settings.command_url, "query": settings.query_url}
 
     def deliver(subscription: Subscription, body: dict[str, Any]) -> int:

@@ -1,8 +1,8 @@
 """The outbox: messages are stored in the transaction that makes them true, and published after it.
 
 A message published before the commit may announce something that never happens. A message published
-after it without an outbox is lost when the process dies in between. With the outbox every message is
-published at least once.
+after it without an outbox is lost when the process dies in between. With the outbox every message
+is published at least once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -99,7 +99,8 @@ def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
 
 
 def _publish(outbox: Outbox, publisher: Publisher, messages: Sequence[Message]) -> int:
-    """Publish messages, delete the accepted ones from the outbox, and return how many these were."""
+    """Publish messages, delete the accepted ones from the outbox, and return how many these
+    were."""
     topics = ",".join(_topics(messages))
     attributes: dict[str, str | int] = {
         "messaging.system": "gcp_pubsub",
@@ -121,8 +122,8 @@ def _topics(messages: Sequence[Message]) -> list[str]:
 def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
     """Publish the messages that were left in an outbox, batch by batch, and return how many.
 
-    A batch that is not accepted does not stop the later ones: it stays for the next run, which is the
-    only retry, and Unavailable is raised at the end.
+    A batch that is not accepted does not stop the later ones: it stays for the next run, which is
+    the only retry, and Unavailable is raised at the end.
     """
     relayed, failure, until = 0, None, clock.monotonic() + _RELAY_SECONDS
     while clock.monotonic() < until and (messages := outbox.claim(batch)):
@@ -139,9 +140,9 @@ def relay(outbox: Outbox, publisher: Publisher, batch: int = 100) -> int:
 class OutboxTable:
     """The statements of one outbox table; each stands beside the store that inserts the rows.
 
-    `claim`: takes the lease in seconds and a limit, and returns rows that `message` turns into messages. `delete`: takes
-    the ids of messages. `backlog`: returns the number of rows and the time of the oldest message. `about`: takes a stream
-    and returns its rows.
+    `claim`: takes the lease in seconds and a limit, and returns rows that `message` turns into
+    messages. `delete`: takes the ids of messages. `backlog`: returns the number of rows and the
+    time of the oldest message. `about`: takes a stream and returns its rows.
     """
 
     claim: LiteralString

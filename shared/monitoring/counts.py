@@ -94,8 +94,8 @@ class Counts(Protocol):
     """All methods raise Unavailable and TimedOut."""
 
     def add(self, batch: Batch) -> None:
-        """Count a batch, once however often it is added. A process adds its batches in order. Raise psycopg's DataError
-        when the database takes no such value."""
+        """Count a batch, once however often it is added. A process adds its batches in order. Raise
+        psycopg's DataError when the database takes no such value."""
 
     def executions(self) -> ExecutionTotals: ...
 

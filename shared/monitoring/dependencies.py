@@ -1,4 +1,5 @@
-"""Check what a function depends on: the databases, the broker and the providers of its entry in the manifest."""
+"""Check what a function depends on: the databases, the broker and the providers of its entry in the
+manifest."""
 
 from collections.abc import Set
 from contextvars import copy_context
@@ -19,7 +20,8 @@ _BREAKERS = {
     "payments": "the payment provider",
     "shipping": "the shipping provider",
 }
-"""The name of the circuit breaker around each dependency and each provider, as the manifest calls them."""
+"""The name of the circuit breaker around each dependency and each provider, as the manifest calls
+them."""
 
 
 class CheckedEngines(Protocol):
@@ -75,7 +77,8 @@ def _dependency(engines: CheckedEngines, name: Dependency) -> Finding:
 
 
 def _missing_topics(publisher: Publisher) -> list[str]:
-    """Return the manifest's topics that do not exist. Each look-up has the time that this check has left."""
+    """Return the manifest's topics that do not exist. Each look-up has the time that this check has
+    left."""
     first, *others = manifest().topics
     known = [publisher.has_topic(first)]  # alone: while the broker is down, only one look-up fails
     with clock.executor(8, "topics") as threads:

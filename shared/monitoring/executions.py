@@ -15,8 +15,9 @@ Kind = Literal["command", "query", "delivery", "run", "operation"]
 
 @dataclass(frozen=True)
 class Execution:
-    """One command, query, delivery, run of a scheduled function, or operation of an admin. `status`:
-    `success`, or the code of the error. `subject`: the stream that it was about. `data`: JSON, as the caller sent it."""
+    """One command, query, delivery, run of a scheduled function, or operation of an admin.
+    `status`: `success`, or the code of the error. `subject`: the stream that it was about. `data`:
+    JSON, as the caller sent it."""
 
     kind: Kind
     name: str
@@ -47,8 +48,8 @@ SortedBy = Literal["recorded_at", "milliseconds"]
 
 @dataclass(frozen=True)
 class ListedExecutions:
-    """The executions to list, sorted by time or duration, and id; None matches everything. `recorded_before`: exclusive.
-    `by`: the actor of operations."""
+    """The executions to list, sorted by time or duration, and id; None matches everything.
+    `recorded_before`: exclusive. `by`: the actor of operations."""
 
     kind: Kind
     name: str | None = None
@@ -60,8 +61,8 @@ class ListedExecutions:
 
 class Executions(Protocol):
     def write(self, executions: Sequence[Execution]) -> None:
-        """Add executions, each once however often it is written. Raise Unavailable, TimedOut and, when the database
-        takes no such value, psycopg's DataError."""
+        """Add executions, each once however often it is written. Raise Unavailable, TimedOut and,
+        when the database takes no such value, psycopg's DataError."""
 
     def find(self, wanted: ExecutionFilter) -> list[Execution]:
         """Return the newest first; with `after`, the oldest first, so that the caller can continue
@@ -76,7 +77,8 @@ class Executions(Protocol):
         """Return executions of all kinds, the oldest first."""
 
     def expire(self, before: datetime, limit: int) -> int:
-        """Delete up to `limit` older executions, but no admin's operation; return how many were deleted."""
+        """Delete up to `limit` older executions, but no admin's operation; return how many were
+        deleted."""
 
 
 _COLUMNS: LiteralString = "kind, name, status, milliseconds, correlation_id, error, subject, data, id, recorded_at"

@@ -47,8 +47,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """`look`: returns the finding; it may hang and may raise. `seconds`: its time limit. `key`: under
-    which its result is reused, by default its name."""
+    """`look`: returns the finding; it may hang and may raise. `seconds`: its time limit. `key`:
+    under which its result is reused, by default its name."""
 
     name: str
     look: Callable[[], Finding]
@@ -77,7 +77,8 @@ def _process(pid: int) -> Any:
 
 @lru_cache(maxsize=1)
 def _vitals(pid: int, _period: int) -> Mapping[str, Any]:
-    """Return uptime, memory in RAM, and use of one processor since the previous period (0 in the first)."""
+    """Return uptime, memory in RAM, and use of one processor since the previous period (0 in the
+    first)."""
     process = _process(pid)
     uptime, memory = clock.now().timestamp() - process.create_time(), process.memory_info().rss / 1_000_000
     return {"uptimeSeconds": int(uptime), "memoryMb": round(memory), "cpuPercent": round(process.cpu_percent(), 1)}
@@ -172,8 +173,8 @@ class _Run:
 
 
 class Checkup:
-    """The checks of one process, by name. `keep_seconds`: for which a result is reused. `began_at`: since
-    when the process watches, UTC."""
+    """The checks of one process, by name. `keep_seconds`: for which a result is reused. `began_at`:
+    since when the process watches, UTC."""
 
     def __init__(self, keep_seconds: float = 1.0) -> None:
         self._keep_seconds, self.began_at = keep_seconds, clock.now()

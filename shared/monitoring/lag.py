@@ -1,4 +1,5 @@
-"""How far a read model is behind the event store, or ahead of one that was restored to an earlier moment."""
+"""How far a read model is behind the event store, or ahead of one that was restored to an earlier
+moment."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -19,10 +20,10 @@ from shared.resilience import clock
 class Lag:
     """How far a read model has come.
 
-    `applied`: events that it has applied. `events`: events that it lacks. `since`: when the oldest of
-    these was recorded, among the LOOKED_AT newest, UTC. `position`: it has applied all its events up to
-    this position of the log; None when that is older than the LOOKED_AT newest events. `ahead`: events
-    that it has applied and the event store does not have.
+    `applied`: events that it has applied. `events`: events that it lacks. `since`: when the oldest
+    of these was recorded, among the LOOKED_AT newest, UTC. `position`: it has applied all its
+    events up to this position of the log; None when that is older than the LOOKED_AT newest events.
+    `ahead`: events that it has applied and the event store does not have.
     """
 
     applied: int
@@ -52,8 +53,9 @@ _HELD_BACK_COUNTED = 100_000  # the log counts what is held back up to this numb
 
 
 def at_most(log: EventLog) -> EventCounts:
-    """Count the events, and for each aggregate all that are held back, which `counts` leaves out. A read model
-    that had applied more before this call is ahead of the event store. Raise Unavailable and TimedOut."""
+    """Count the events, and for each aggregate all that are held back, which `counts` leaves out. A
+    read model that had applied more before this call is ahead of the event store. Raise Unavailable
+    and TimedOut."""
     held_back = log.held_back().events  # first: an event may be in both numbers, but not in neither
     counts = log.counts()
     more = held_back if held_back < _HELD_BACK_COUNTED else 10**12

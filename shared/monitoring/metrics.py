@@ -1,4 +1,5 @@
-"""Count and measure: the metrics of metrics.yaml, those that this process counts, and their text form.
+"""Count and measure: the metrics of metrics.yaml, those that this process counts, and their text
+form.
 
 Each instance of a function shows at /metrics what it has counted itself. What the stores know is
 true of the whole shop; report_metrics shows that too, and sends it to Cloud Monitoring.
@@ -67,14 +68,16 @@ class Metric:
 
     @property
     def most_series(self) -> int:
-        """The most series there can be, with `other` of each label and all buckets of a histogram."""
+        """The most series there can be, with `other` of each label and all buckets of a
+        histogram."""
         per_labels = len(_BUCKETS) + 3 if self.kind == "histogram" else 1
         return per_labels * prod(len(label_values()[label]) + 1 for label in self.labels)
 
 
 @cache
 def metrics() -> Mapping[str, Metric]:
-    """Read metrics.yaml, once per process. Raise TypeError, which names the entry's field, when it is malformed."""
+    """Read metrics.yaml, once per process. Raise TypeError, which names the entry's field, when it
+    is malformed."""
     text = (ROOT / "shared" / "monitoring" / "metrics.yaml").read_bytes()
     table: dict[str, dict[str, Any]] = yaml.load(text, yaml.CSafeLoader)
     return {name: Metric(name, **entry | {"labels": tuple(entry["labels"])}) for name, entry in table.items()}

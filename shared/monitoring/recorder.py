@@ -28,8 +28,8 @@ _LONGEST = 5000  # characters of JSON that the history keeps of what the caller 
 
 @dataclass
 class Watch:
-    """What the handler finds out. `version`: of the subject's stream after a command. `results`: how
-    many things a query answered with."""
+    """What the handler finds out. `version`: of the subject's stream after a command. `results`:
+    how many things a query answered with."""
 
     subject: str | None = None
     version: int | None = None
@@ -72,9 +72,9 @@ class Recorder:
     - A batch with a value that the store cannot hold is taken apart, so only that entry is dropped.
     - Memory is bounded: at most `queue_size` executions, and one tally per kind and known name.
 
-    `sample`: the share of successes that are written, from 0 to 1; failures always are, and successful
-    runs of scheduled functions never: there is one every few seconds, and they are counted. `every`:
-    seconds between two writes.
+    `sample`: the share of successes that are written, from 0 to 1; failures always are, and
+    successful runs of scheduled functions never: there is one every few seconds, and they are
+    counted. `every`: seconds between two writes.
     """
 
     def __init__(
@@ -111,7 +111,8 @@ class Recorder:
                 self._refused += 1
 
     def _leaves_out(self, execution: Execution) -> bool:
-        """Return whether the sample leaves a success out; an admin's operation is always recorded."""
+        """Return whether the sample leaves a success out; an admin's operation is always
+        recorded."""
         return execution.kind != "operation" and clock.random() >= self._sample
 
     def _start(self) -> None:
@@ -128,7 +129,8 @@ class Recorder:
             self._write_counts()
 
     def _report_refused(self) -> None:
-        """Count and log the executions that the full queue refused, in one line: there may be thousands in a second."""
+        """Count and log the executions that the full queue refused, in one line: there may be
+        thousands in a second."""
         with self._tallying:
             refused, self._refused = self._refused, 0
         if refused:
@@ -155,7 +157,8 @@ class Recorder:
         return self._unwritten
 
     def _write_counts(self) -> None:
-        """Send the same batch until the store has confirmed it: perhaps only the answer was lost."""
+        """Send the same batch until the store has confirmed it: perhaps only the answer was
+        lost."""
         while batches := self._unsent or self._next_counts():
             tallies = batches[0].tallies
             try:

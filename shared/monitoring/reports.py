@@ -39,10 +39,12 @@ if TYPE_CHECKING:
 _SECONDS = 5.0
 _NEWEST = 100
 LOOKED_AT = (0, 1, 3, 7, 15, 31, 63, 99)
-"""Which of the newest events are looked at first, the newest is 0. Each costs the read of a document, every minute."""
+"""Which of the newest events are looked at first, the newest is 0. Each costs the read of a
+document, every minute."""
 _JUST_RECORDED = timedelta(seconds=10)  # in which an event is not late yet
 AHEAD_EVERY_MINUTES = 10
-"""How often it is counted what the read models have applied, which costs a read for each 1,000 documents."""
+"""How often it is counted what the read models have applied, which costs a read for each 1,000
+documents."""
 _UNFINISHED = (SagaStatus.STARTED, SagaStatus.COMPENSATING, SagaStatus.STUCK)
 SWEEPS_MISSED = timedelta(minutes=2)  # sweep_sagas runs every minute
 EVENT_TYPES = {one.name: [kind.__name__ for kind in one.event_types] for one in AGGREGATES.values()}
@@ -119,8 +121,9 @@ def _sagas(sagas: SagaStore) -> Iterator[Sample]:
 
 
 def _lag(engines: WatchedEngines, read_model: str, seconds: float) -> Iterator[Sample]:
-    """Look at some of the newest events, and at all of these when one is late. So the cost does not grow with the log and
-    is small while nothing lags. An older event that was given up shows as a dead letter."""
+    """Look at some of the newest events, and at all of these when one is late. So the cost does not
+    grow with the log and is small while nothing lags. An older event that was given up shows as a
+    dead letter."""
     late: list[EventRecord] = []
     for source in sources_of(read_model):
         newest = [one.event for one in engines.event_log.recent(_NEWEST, EVENT_TYPES[source.aggregate.name])]
@@ -144,8 +147,8 @@ def _ahead(engines: WatchedEngines, seconds: float) -> Iterator[Sample]:
 def read_samples(
     engines: WatchedEngines, seconds: float = _SECONDS, without: Collection[str] = frozenset()
 ) -> list[Sample]:
-    """Return the samples of all stores that answer within `seconds`; count and log the others. `without`: the collectors
-    that are left out."""
+    """Return the samples of all stores that answer within `seconds`; count and log the others.
+    `without`: the collectors that are left out."""
     reads = {name: read for name, read in collectors(engines, seconds).items() if name not in without}
     checks = [Check(f"metrics of {name}", partial(_finding, read), seconds) for name, read in reads.items()]
     samples: list[Sample] = []
@@ -212,7 +215,8 @@ def monitoring_client(endpoint: str) -> "MetricServiceClient":
 
 
 def _series(project_id: str, sample: Sample, now: datetime) -> "TimeSeries":
-    """Return one point: a counter's since the beginning, a gauge's at this moment. Terraform describes the metrics."""
+    """Return one point: a counter's since the beginning, a gauge's at this moment. Terraform
+    describes the metrics."""
     from google.cloud.monitoring_v3 import TimeSeries
 
     metric = metrics()[sample.metric]

@@ -16,8 +16,8 @@ _LATE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Run:
-    """The runs of one scheduled function. `succeeded_at`: of the last success, `failed_at`: of the last
-    failure, both UTC; None when there was none."""
+    """The runs of one scheduled function. `succeeded_at`: of the last success, `failed_at`: of the
+    last failure, both UTC; None when there was none."""
 
     function: Function
     runs: int

@@ -39,8 +39,8 @@ _PASSES = 4  # after as many vain passes a rebuild becomes less frequent
 
 @dataclass(frozen=True)
 class Stuck:
-    """One thing that does not go on. `since`: UTC, None if unknown. `next_try`: when it is tried again
-    by itself, None if never or unknown."""
+    """One thing that does not go on. `since`: UTC, None if unknown. `next_try`: when it is tried
+    again by itself, None if never or unknown."""
 
     kind: Kind
     subject: str
@@ -57,7 +57,8 @@ def causes_first(found: Iterable[Stuck]) -> list[Stuck]:
 
 
 def sent(saga: ListedSaga, command: str) -> list[tuple[datetime, str]]:
-    """Return when the saga sent this command in its present step, and the messages' ids, the oldest first."""
+    """Return when the saga sent this command in its present step, and the messages' ids, the oldest
+    first."""
     found: list[tuple[datetime, str]] = []
     for at, entry in reversed(saga.history):
         if entry.kind == "command" and entry.name != command:
@@ -186,7 +187,8 @@ def is_late(lag: Lag) -> bool:
 
 
 def read_models(lags: Mapping[str, Lag], errors: Mapping[str, str | None]) -> list[Stuck]:
-    """`lags`, `errors`: by read model; an error is that of the last failed delivery to its projection."""
+    """`lags`, `errors`: by read model; an error is that of the last failed delivery to its
+    projection."""
     found = []
     for name, lag in lags.items():
         if lag.ahead:

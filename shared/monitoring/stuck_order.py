@@ -1,4 +1,5 @@
-"""Find why one order does not go on, from its events, its saga, its messages and its dead letters."""
+"""Find why one order does not go on, from its events, its saga, its messages and its dead
+letters."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -41,7 +42,8 @@ class OrderEngines(Protocol):
 
 
 class Outcome(NamedTuple):
-    """`now`: a sentence that says what happens now. `facts`: what prevents it, the first cause first."""
+    """`now`: a sentence that says what happens now. `facts`: what prevents it, the first cause
+    first."""
 
     now: str
     facts: list[Stuck]
@@ -73,7 +75,8 @@ def outcome(engines: OrderEngines, order_id: UUID, applied: int | None) -> Outco
 def _messages(
     saga: ListedSaga | None, coordinator: Coordinator, events: Sequence[EventRecord], applied: int | None
 ) -> Mapping[tuple[str, str], str]:
-    """Return what each subscription has yet to handle for the order: the message's id and its type."""
+    """Return what each subscription has yet to handle for the order: the message's id and its
+    type."""
     seen = saga.saga.progress.seen if saga else 0
     unread = {(SAGA, str(event.id)): event.type for event in events if event.version > seen}
     shown = len(events) if applied is None else applied

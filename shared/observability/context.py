@@ -48,12 +48,14 @@ _current: ContextVar[Context] = ContextVar("context")
 
 
 def current() -> Context:
-    """Return the context of the request being handled; outside of one, a new context of the shop."""
+    """Return the context of the request being handled; outside of one, a new context of the
+    shop."""
     return _current.get(None) or fresh()
 
 
 def handled() -> Context | None:
-    """Return the context of the request being handled, also after its own work has ended or before it has begun."""
+    """Return the context of the request being handled, also after its own work has ended or before
+    it has begun."""
     return _current.get(None) or _annotations.get({}).get("context")
 
 
@@ -110,7 +112,8 @@ def annotate(**facts: Any) -> None:
 Attributes = Mapping[str, str | int] | Mapping[str, str]
 
 UNTRACED = f"00-{'1' * 32}-{'1' * 16}-00"
-"""A parent below which no spans are made, for loops that repeat without end and would only be noise."""
+"""A parent below which no spans are made, for loops that repeat without end and would only be
+noise."""
 
 
 _PROPAGATOR = TraceContextTextMapPropagator()

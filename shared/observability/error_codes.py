@@ -19,7 +19,8 @@ ERROR_CODES: dict[type[Exception], tuple[int, str]] = {
 
 
 def status_and_code(error: BaseException) -> tuple[int, str]:
-    """Return the HTTP status and code of an error: 500 and INTERNAL_ERROR for one that the table does not have.
+    """Return the HTTP status and code of an error: 500 and INTERNAL_ERROR for one that the table
+    does not have.
 
     A group of errors counts as its first one.
     """
@@ -33,5 +34,6 @@ _FAULTS = ("INTERNAL_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT")  # of the shop, n
 
 
 def gravity(code: str) -> tuple[int, str]:
-    """Order codes so that a log line, which has room for one, names a fault of the shop if there is one."""
+    """Order codes so that a log line, which has room for one, names a fault of the shop if there is
+    one."""
     return (_FAULTS.index(code) if code in _FAULTS else len(_FAULTS), code)

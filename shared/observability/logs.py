@@ -67,7 +67,8 @@ def _rendering(project_id: str) -> list[Processor]:
 
 
 def with_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """Add the ids that tie a line to its request: correlation id, actor, and the order that it is about."""
+    """Add the ids that tie a line to its request: correlation id, actor, and the order that it is
+    about."""
     if context := handled():
         line.update(correlation_id=context.correlation_id, actor=context.actor)
     if order_id := handled_order():

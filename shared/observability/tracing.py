@@ -9,7 +9,8 @@ from opentelemetry.sdk.trace.sampling import Decision, ParentBased, TraceIdRatio
 
 
 class Tracing:
-    """`ratio`: the share of all traces that is exported. `at_once`: export each span when it ends, unbatched."""
+    """`ratio`: the share of all traces that is exported. `at_once`: export each span when it ends,
+    unbatched."""
 
     def __init__(self, exporter: SpanExporter, ratio: float, at_once: bool) -> None:
         name = os.environ.get("K_SERVICE") or os.environ.get("FUNCTION_TARGET") or "shop"

@@ -1,17 +1,20 @@
 """Bring a database up to date from folders of SQL files.
 
-- Numbered files (`0001_*.sql`) hold tables, indexes and data. Each is applied once, in the order of the names across
-  all folders, and recorded with the checksum of its text.
-- `always_*.sql` files hold functions and grants. Every migration applies them after the numbered files, folder by folder
-  in the given order, by name within a folder. All of this is one transaction. It waits three seconds for each lock,
-  because every other statement on the table queues behind it; then it is rolled back and tried again, for five minutes.
-- Numbered files called `*.concurrently.sql` run after that, each outside a transaction: CREATE INDEX CONCURRENTLY on a
-  large table, which stops no writer. Such a file holds one statement that can be repeated (IF NOT EXISTS, IF EXISTS),
-  and no other file of the same release may need its index. When it fails, the invalid index that it leaves is dropped,
-  by the next migration if this one was killed.
-- An applied file must not change, unless a database stays the same, for example when a function moves from it to
-  `always_functions.sql`. Then a line `-- formerly: <sha256>` names each earlier text that counts as this file. A file
-  without any statement left is deleted; its record is ignored.
+- Numbered files (`0001_*.sql`) hold tables, indexes and data. Each is applied once, in the order of
+  the names across all folders, and recorded with the checksum of its text.
+- `always_*.sql` files hold functions and grants. Every migration applies them after the numbered
+  files, folder by folder in the given order, by name within a folder. All of this is one
+  transaction. It waits three seconds for each lock, because every other statement on the table
+  queues behind it; then it is rolled back and tried again, for five minutes.
+- Numbered files called `*.concurrently.sql` run after that, each outside a transaction: CREATE
+  INDEX CONCURRENTLY on a large table, which stops no writer. Such a file holds one statement that
+  can be repeated (IF NOT EXISTS, IF EXISTS), and no other file of the same release may need its
+  index. When it fails, the invalid index that it leaves is dropped, by the next migration if this
+  one was killed.
+- An applied file must not change, unless a database stays the same, for example when a function
+  moves from it to `always_functions.sql`. Then a line `-- formerly: <sha256>` names each earlier
+  text that counts as this file. A file without any statement left is deleted; its record is
+  ignored.
 """
 
 import hashlib
@@ -57,20 +60,22 @@ class Blocked(Exception):
 
 
 class Restored(Unavailable):
-    """The database is a copy, or was put back to an earlier moment, and its log has not gone on in a new epoch yet."""
+    """The database is a copy, or was put back to an earlier moment, and its log has not gone on in
+    a new epoch yet."""
 
 
 def migrate(
     conninfo: str, folders: Sequence[Path], password: Password | None = None, retry_seconds: float = _RETRY_SECONDS
 ) -> list[str]:
-    """Apply what is missing and return the names of the numbered files applied now. A second migration of the same
-    database waits for the first and finds its work done.
+    """Apply what is missing and return the names of the numbered files applied now. A second
+    migration of the same database waits for the first and finds its work done.
 
     Raise ChangedMigration, NotRepeatable, and Blocked when a lock is not free for `retry_seconds`.
     """
     _require_repeatable(folders)
     with psycopg.connect(conninfo, password=password() if password else None, autocommit=True) as connection:
-        # A session that waits for a lock has a snapshot, for whose end CREATE INDEX CONCURRENTLY waits: so it asks again.
+        # A session that waits for a lock has a snapshot, for whose end CREATE INDEX CONCURRENTLY
+        # waits: so it asks again.
         while connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone() == (False,):
             clock.sleep(_PAUSE_SECONDS / 4)
         applied = _apply_in_one_transaction(connection, folders, clock.monotonic() + retry_seconds)
@@ -128,8 +133,8 @@ def _apply_concurrently(connection: psycopg.Connection, folders: Sequence[Path])
 
 
 def _drop_invalid_indexes(connection: psycopg.Connection, file: Path) -> None:
-    """Drop the indexes of the file that were not completed. Each slows writes, a unique one refuses rows, and IF NOT
-    EXISTS takes it for complete."""
+    """Drop the indexes of the file that were not completed. Each slows writes, a unique one refuses
+    rows, and IF NOT EXISTS takes it for complete."""
     words = set(re.findall(r"\w+", file.read_text()))
     for (index,) in connection.execute(_INVALID_INDEXES).fetchall():
         if index in words:
@@ -146,9 +151,11 @@ def numbered(folders: Sequence[Path]) -> list[Path]:
 
 
 def missing(connection: psycopg.Connection, folders: Sequence[Path]) -> list[str]:
-    """Return the names of the numbered files that have not been applied: in an empty database, all of them.
+    """Return the names of the numbered files that have not been applied: in an empty database, all
+    of them.
 
-    Raise Restored when none is missing, but the database is a copy or an earlier state: readers of its log miss events.
+    Raise Restored when none is missing, but the database is a copy or an earlier state: readers of
+    its log miss events.
     """
     try:
         applied = {row[0] for row in connection.execute("SELECT name FROM migrations")}
@@ -161,7 +168,8 @@ def missing(connection: psycopg.Connection, folders: Sequence[Path]) -> list[str
 
 
 def _apply(connection: psycopg.Connection, file: Path, recorded: str | None) -> bool:
-    """Return whether the file was applied now. `recorded`: the checksum of the text that was applied before."""
+    """Return whether the file was applied now. `recorded`: the checksum of the text that was
+    applied before."""
     text = file.read_bytes()
     checksum = hashlib.sha256(text).hexdigest()
     if recorded is None:

@@ -1,4 +1,5 @@
-"""Connections to PostgreSQL: their time limits, what their failures mean to a caller, and signing in with IAM."""
+"""Connections to PostgreSQL: their time limits, what their failures mean to a caller, and signing
+in with IAM."""
 
 import json
 import select
@@ -23,13 +24,15 @@ from shared.resilience.calls import deadline, time_left
 
 RV = TypeVar("RV")
 Password = Callable[[], str]
-"""Called for every new connection: the password may be a token that expires. Open connections outlive it."""
+"""Called for every new connection: the password may be a token that expires. Open connections
+outlive it."""
 
 STATEMENT_SECONDS = 15.0  # or the time that the request has left, when that is less
 _CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 1.0  # after which the server is asked whether it still has the connection
 _CHECK_SECONDS = 2.0  # for the answer
-# An open transaction that was forgotten holds back all readers of the log, so no transaction may idle.
+# An open transaction that was forgotten holds back all readers of the log, so no transaction may
+# idle.
 _LIMITS = "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s"
 # The server enforces the limits above; these settings detect a network that is gone.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
@@ -44,7 +47,8 @@ class TooSlow(OperationalError):
 
 
 class Session(Connection[TupleRow]):
-    """Waits for the server no longer than the request has time: a server that hangs keeps its connections open."""
+    """Waits for the server no longer than the request has time: a server that hangs keeps its
+    connections open."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -52,8 +56,9 @@ class Session(Connection[TupleRow]):
 
     @cached_property
     def writer(self) -> Cursor[TupleRow]:
-        """A cursor for statements that return no rows. It is reused: a new cursor, which has to look up again how to send
-        each parameter, costs half as much processor time as a small statement."""
+        """A cursor for statements that return no rows. It is reused: a new cursor, which has to
+        look up again how to send each parameter, costs half as much processor time as a small
+        statement."""
         return self.cursor()
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
@@ -64,7 +69,8 @@ class Session(Connection[TupleRow]):
             self._answered_at = clock.monotonic()
             return answer
         except OperationalError as error:
-            # The error of a wait that timed out has no public name. It does not come from the server, so it has no state.
+            # The error of a wait that timed out has no public name. It does not come from the
+            # server, so it has no state.
             if error.sqlstate or clock.monotonic() < until:
                 raise
             self.close()  # a late answer would be taken for that of the next statement
@@ -73,9 +79,10 @@ class Session(Connection[TupleRow]):
     def is_alive(self) -> bool:
         """Return whether the server still has this connection; close it otherwise.
 
-        A server that stops, also by a crash, ends its connections: something has arrived on the socket, which costs two
-        microseconds to see. A server that fails over may be gone without a word, so after a second of idling the check
-        is a round trip. A busy connection never pays for that.
+        A server that stops, also by a crash, ends its connections: something has arrived on the
+        socket, which costs two microseconds to see. A server that fails over may be gone without a
+        word, so after a second of idling the check is a round trip. A busy connection never pays
+        for that.
         """
         arrived = select.poll()
         try:
@@ -100,11 +107,13 @@ class Pool(ConnectionPool[Session]):
 
     @contextmanager
     def use(self, what: str) -> Iterator[Session]:
-        """Lend a living connection, in the time that the request has left. `what` names its use in spans and errors.
+        """Lend a living connection, in the time that the request has left. `what` names its use in
+        spans and errors.
 
-        Raise Unavailable for a connection that is lost meanwhile or an exhausted pool, TimedOut for a statement that ran
-        out of time. In both cases a statement may have been carried out, so none is repeated here: `rows` repeats reads,
-        and the client of a command repeats it with the same idempotency key.
+        Raise Unavailable for a connection that is lost meanwhile or an exhausted pool, TimedOut for
+        a statement that ran out of time. In both cases a statement may have been carried out, so
+        none is repeated here: `rows` repeats reads, and the client of a command repeats it with the
+        same idempotency key.
         """
         try:
             with span(what, SpanKind.CLIENT, {"db.system.name": "postgresql"}):
@@ -123,10 +132,11 @@ class Pool(ConnectionPool[Session]):
             raise ConnectionLost(f"no answer from {what}; try again in a moment") from error
 
     def rows(self, what: str, query: QueryNoTemplate, values: Params = ()) -> list[TupleRow]:
-        """Return the rows of a statement that only reads, or that may take effect twice. Raise as `use` does.
+        """Return the rows of a statement that only reads, or that may take effect twice. Raise as
+        `use` does.
 
-        When its connection is lost, it is repeated once on another: the server may restart between the check and the
-        statement, and another read does no harm.
+        When its connection is lost, it is repeated once on another: the server may restart between
+        the check and the statement, and another read does no harm.
         """
         try:
             return self._rows(what, query, values)
@@ -138,7 +148,8 @@ class Pool(ConnectionPool[Session]):
             return connection.execute(query, values).fetchall()
 
     def _living(self) -> Session:
-        """Return a living connection. With the first dead one all others are replaced, because they died together.
+        """Return a living connection. With the first dead one all others are replaced, because they
+        died together.
 
         Not by psycopg_pool's `check`: it pauses for seconds after the second dead connection.
         """
@@ -149,8 +160,8 @@ class Pool(ConnectionPool[Session]):
 
 
 def connect(conninfo: str, size: int, password: Password | None = None, server_ca: str = "") -> Pool:
-    """Return a pool of at most `size` connections in autocommit mode, each opened when it is first needed. `server_ca`:
-    as for `verified`."""
+    """Return a pool of at most `size` connections in autocommit mode, each opened when it is first
+    needed. `server_ca`: as for `verified`."""
     options: dict[str, Any] = {"autocommit": True, "prepare_threshold": 1, "options": _LIMITS}
     options |= {"connect_timeout": int(_CONNECT_SECONDS), **_KEEPALIVE}
     more: dict[str, Any] = {"kwargs": (lambda: options | {"password": password()}) if password else options}
@@ -159,10 +170,12 @@ def connect(conninfo: str, size: int, password: Password | None = None, server_c
 
 
 def verified(conninfo: str, server_ca: str) -> str:
-    """Return the connection string with TLS and the server's certificate verified; without a CA, unchanged.
+    """Return the connection string with TLS and the server's certificate verified; without a CA,
+    unchanged.
 
-    `server_ca`: certificates in PEM. A Cloud SQL instance has a CA of its own, so a server with a certificate of this CA
-    is that instance; its certificate names no address to compare. A token is sent only after the certificate is verified.
+    `server_ca`: certificates in PEM. A Cloud SQL instance has a CA of its own, so a server with a
+    certificate of this CA is that instance; its certificate names no address to compare. A token is
+    sent only after the certificate is verified.
     """
     return make_conninfo(conninfo, sslmode="verify-ca", sslrootcert=_file_of(server_ca)) if server_ca else conninfo
 
@@ -180,7 +193,8 @@ _lock = Lock()
 
 
 def login_token() -> str:
-    """Return the service account's token, renewed a few minutes before it expires. Raise GoogleAuthError."""
+    """Return the service account's token, renewed a few minutes before it expires. Raise
+    GoogleAuthError."""
     from google.auth.transport.requests import Request
 
     with _lock:  # several connections may be opened at once, and one request for a token is enough
@@ -198,13 +212,15 @@ def _credentials() -> Any:
 
 
 def storable(text: str) -> str:
-    """Return the text with U+FFFD for U+0000 and `?` for lone surrogates, which PostgreSQL cannot store."""
+    """Return the text with U+FFFD for U+0000 and `?` for lone surrogates, which PostgreSQL cannot
+    store."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def storable_json(value: object) -> str:
-    """Return the value as JSON in which every text is `storable`. Ids, times and other values that JSON lacks become text,
-    also NaN and infinity. Raise RecursionError when it is nested too deeply."""
+    """Return the value as JSON in which every text is `storable`. Ids, times and other values that
+    JSON lacks become text, also NaN and infinity. Raise RecursionError when it is nested too
+    deeply."""
     return json.dumps(_storable_value(value), ensure_ascii=False)
 
 

@@ -1,4 +1,5 @@
-"""Pages by key: a page goes on from the key of an entry, so a deep page costs what the first one costs."""
+"""Pages by key: a page goes on from the key of an entry, so a deep page costs what the first one
+costs."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ Key = tuple[Any, ...]
 class Slice:
     """The first `limit` entries of a sorted list that lie after one key and before another.
 
-    `after`, `before`: in the order of the slice, None for the ends of the list. `closed`: an entry with one of
-    these keys belongs to the slice.
+    `after`, `before`: in the order of the slice, None for the ends of the list. `closed`: an entry
+    with one of these keys belongs to the slice.
     """
 
     limit: int
@@ -35,9 +36,11 @@ class Slice:
         return (lower is None or key > lower) and (upper is None or key < upper)
 
     def sql(self, columns: Mapping[LiteralString, LiteralString]) -> tuple[list[LiteralString], LiteralString]:
-        """Return the conditions and the end of a statement that selects the slice; `values` are its parameters.
+        """Return the conditions and the end of a statement that selects the slice; `values` are its
+        parameters.
 
-        `columns`: those of the key, each with the cast that a parameter needs to be compared with it."""
+        `columns`: those of the key, each with the cast that a parameter needs to be compared with
+        it."""
         names: LiteralString = ", ".join(columns)
         conditions: list[LiteralString] = []
         equal: LiteralString = "=" if self.closed else ""

@@ -101,8 +101,8 @@ def search_grams(*texts: str | None) -> list[str]:
 class Collection(Generic[Document]):
     """One document for each stream of `aggregate`, under the aggregate's id.
 
-    `index`: further fields, derived from a document, to look it up by. `count`: what this collection
-    counts in another one.
+    `index`: further fields, derived from a document, to look it up by. `count`: what this
+    collection counts in another one.
     """
 
     name: str

@@ -1,8 +1,9 @@
-"""Fill a new generation in bulk: the documents of many streams, from all their events, in a few round trips.
+"""Fill a new generation in bulk: the documents of many streams, from all their events, in a few
+round trips.
 
-A rebuild sends the projection such messages in its first pass. A document that exists stays as it is,
-because a delivery has written it; the version rule then completes it. So a message may come twice, late,
-or while deliveries write the same documents.
+A rebuild sends the projection such messages in its first pass. A document that exists stays as it
+is, because a delivery has written it; the version rule then completes it. So a message may come
+twice, late, or while deliveries write the same documents.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,8 @@ FILL = "FillGeneration"
 """The type of the message."""
 
 STREAMS, EVENTS = 100, 2_000
-"""The most streams and events of one message: a worker has them in memory, and writes them at once."""
+"""The most streams and events of one message: a worker has them in memory, and writes them at
+once."""
 
 _log = structlog.get_logger()
 
@@ -38,10 +40,11 @@ class FillGeneration:
 
 
 def fill(models: ReadModels, projections: Mapping[str, Projection[Any]], message: Message, store: EventStore) -> None:
-    """Create the documents that do not exist yet. `projections`: by aggregate. Raise Invalid for a malformed message.
+    """Create the documents that do not exist yet. `projections`: by aggregate. Raise Invalid for a
+    malformed message.
 
-    Does nothing when the generation is no longer being built. A stream that cannot be read is left out:
-    the next pass announces it alone, and notes the error.
+    Does nothing when the generation is no longer being built. A stream that cannot be read is left
+    out: the next pass announces it alone, and notes the error.
     """
     try:
         command: FillGeneration = adapter(FillGeneration).validate_python(message.data)

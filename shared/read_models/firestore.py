@@ -53,8 +53,9 @@ def _reconnect_soon() -> None:
 def _one_call(breaker: Breaker, scans: bool = False) -> Iterator[dict[str, Any]]:
     """Yield the time limits of one call. Raise Unavailable or TimedOut for library errors.
 
-    A timeout opens the breaker unless the caller had less than a call's time left, or the call `scans` many
-    documents: both say something about the request, not about Firestore, and must not shut out other clients.
+    A timeout opens the breaker unless the caller had less than a call's time left, or the call
+    `scans` many documents: both say something about the request, not about Firestore, and must not
+    shut out other clients.
     """
     with breaker.guard(), span("the read models", SpanKind.CLIENT, {"db.system.name": "gcp.firestore"}):
         try:
@@ -77,9 +78,9 @@ async def _one_async_call(breaker: Breaker, scans: bool = False) -> AsyncIterato
 class FirestoreReadModels:
     """The side of the projections.
 
-    A change is written in one batch, if the document has not been written since it was read. Unlike a
-    transaction this takes no lock: of two writers one tries again, where transactions would wait for
-    each other's locks for seconds.
+    A change is written in one batch, if the document has not been written since it was read. Unlike
+    a transaction this takes no lock: of two writers one tries again, where transactions would wait
+    for each other's locks for seconds.
     """
 
     def __init__(self, client: firestore.Client, breaker: Breaker) -> None:
@@ -87,7 +88,8 @@ class FirestoreReadModels:
         self._breaker = breaker
 
     def update(self, collection: str, key: str, change: MakeChange) -> None:
-        """Try again in a loop, not with tenacity: its waits bypass `clock`, and it is no shorter."""
+        """Try again in a loop, not with tenacity: its waits bypass `clock`, and it is no
+        shorter."""
         reference = self._client.collection(collection).document(key)
         for attempt in range(_ATTEMPTS):
             with _one_call(self._breaker) as bounds:
@@ -99,7 +101,8 @@ class FirestoreReadModels:
         raise Unavailable(f"too many processes write {collection}/{key} at the same moment; try again")
 
     def create(self, collection: str, changes: Mapping[str, Change]) -> int:
-        """Commit several batches at a time, unless they add to the same counters: Firestore would abort some."""
+        """Commit several batches at a time, unless they add to the same counters: Firestore would
+        abort some."""
         items, counting = list(changes.items()), any(made.increments for made in changes.values())
         size = _COUNTING_BATCH if counting else _BATCH
         batches = [dict(items[begin : begin + size]) for begin in range(0, len(items), size)]
@@ -108,7 +111,8 @@ class FirestoreReadModels:
             return sum(one.result() for one in made)
 
     def _create(self, collection: str, changes: Mapping[str, Change]) -> int:
-        """Create all in one commit, so that counters stay right. When a document exists, try with half of them."""
+        """Create all in one commit, so that counters stay right. When a document exists, try with
+        half of them."""
         batch, counters = self._client.batch(), Counter[tuple[str, str, str]]()
         for key, made in changes.items():
             batch.create(self._client.collection(collection).document(key), made.fields)

@@ -1,8 +1,9 @@
 """Generations: a read model is rebuilt beside the one that clients read, then replaces it.
 
 Each generation has its own collections. For each read model one document, `Generations`, names the
-live generation and the other one; every process reads it again after `Pace.known_seconds`. Projections
-write both, so switching between two complete generations takes one write of that document.
+live generation and the other one; every process reads it again after `Pace.known_seconds`.
+Projections write both, so switching between two complete generations takes one write of that
+document.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,9 +31,9 @@ _MAX_ERROR = 1000  # characters
 class Pace:
     """The pace of rebuilds, which must be the same in all processes.
 
-    `known_seconds`: how long a process uses the generations that it has read. `settled_seconds`: after
-    so long a message has been written or will be delivered again. `page`: streams to check, or
-    documents to delete, at once; Firestore deletes 500 at most.
+    `known_seconds`: how long a process uses the generations that it has read. `settled_seconds`:
+    after so long a message has been written or will be delivered again. `page`: streams to check,
+    or documents to delete, at once; Firestore deletes 500 at most.
     """
 
     known_seconds: float = 2.0
@@ -53,11 +54,12 @@ class Generations:
     """The generations of one read model, under the names that existing installations have stored.
 
     - `live`: the generation that clients read. `newest`: the highest number so far.
-    - `other`: BUILDING, being filled; KEPT, complete and written; DROPPED, not written and being deleted.
+    - `other`: BUILDING, being filled; KEPT, complete and written; DROPPED, not written and being
+      deleted.
     - `since`: when this state or the present pass over the streams began, UTC. For pace only: the
       clocks of two processes may differ, so no decision about completeness compares times.
-    - `until`: the place in the log to which a rebuild fills the new generation; deliveries do the rest.
-      `events`: how many events the read model must have applied by then.
+    - `until`: the place in the log to which a rebuild fills the new generation; deliveries do the
+      rest. `events`: how many events the read model must have applied by then.
     - `wanted`: the streams that the pass checks; empty for all. `places`: the position of the last
       checked event, by aggregate. `passes`: finished passes that found missing events.
     - `checked`: how many streams the pass has checked. `behind`: how many of them lacked events.
@@ -87,8 +89,8 @@ class Generations:
         return [self.live] if self.other is None or self.state == "DROPPED" else [self.live, self.other]
 
     def is_due(self, pace: Pace) -> bool:
-        """Return whether it is time for the pass or deletion to go on. After some passes in vain the next
-        ones come less often, up to 64 times."""
+        """Return whether it is time for the pass or deletion to go on. After some passes in vain
+        the next ones come less often, up to 64 times."""
         if self.since is None or self.state not in ("BUILDING", "DROPPED"):
             return False
         wait = (pace.known_seconds + pace.settled_seconds) * 2 ** min(6, max(0, self.passes - 4))
@@ -127,7 +129,8 @@ def dropped(now: Generations) -> Generations:
 
 
 def stored_in(collection: str, generation: int) -> str:
-    """Return a generation's path of a collection; its last part, which indexes go by, is the same."""
+    """Return a generation's path of a collection; its last part, which indexes go by, is the
+    same."""
     return collection if generation == 1 else f"{GENERATIONS}/{generation}/{collection}"
 
 

@@ -66,9 +66,9 @@ class Where:
 class Find:
     """A query. Documents with equal `order_by` fields are ordered by key, in the same direction.
 
-    `after`, `before`: documents, whose `id` is their key, between which to read; then no document is read twice.
-    `closed`: they belong to what is read. They need not exist any more. `on_read`: called with each
-    document when it is read; what it raises ends the query.
+    `after`, `before`: documents, whose `id` is their key, between which to read; then no document
+    is read twice. `closed`: they belong to what is read. They need not exist any more. `on_read`:
+    called with each document when it is read; what it raises ends the query.
     """
 
     collection: str
@@ -85,8 +85,8 @@ class Find:
 
 @dataclass(frozen=True)
 class Extent:
-    """The size of a collection. `events`: how many it has applied, the sum of its documents' versions.
-    `updated_at`: when the newest of these was recorded, UTC."""
+    """The size of a collection. `events`: how many it has applied, the sum of its documents'
+    versions. `updated_at`: when the newest of these was recorded, UTC."""
 
     documents: int
     events: int
@@ -97,7 +97,8 @@ class Queries(Protocol):
     """The side of the clients. All methods raise Unavailable or TimedOut."""
 
     async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
-        """Return the documents that exist, by key, in one round trip. `only`: read no other fields, which takes less."""
+        """Return the documents that exist, by key, in one round trip. `only`: read no other fields,
+        which takes less."""
 
     async def find(self, find: Find) -> Sequence[Fields]: ...
 

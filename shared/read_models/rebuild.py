@@ -1,13 +1,14 @@
 """Filling a new generation while the shop goes on.
 
-The rebuild is bounded by a place in the log, taken when every process writes both generations: later
-events reach the new generation by delivery. A pass checks all streams up to there, page by page, and
-goes on from its last page after an interruption. In the first pass, the projection gets messages to fill
-the new generation with many streams at a time. In later passes, where a document lacks events, the
-stream's last event is announced again, to this projection only; the version rule then reads all missing
-events. A complete document stays complete, so once few streams are incomplete, the next pass checks only
-these. A pass that finds no incomplete document, and all the events that had been counted, switches the
-generations. Time only sets the pace: the clocks of two processes may differ.
+The rebuild is bounded by a place in the log, taken when every process writes both generations:
+later events reach the new generation by delivery. A pass checks all streams up to there, page by
+page, and goes on from its last page after an interruption. In the first pass, the projection gets
+messages to fill the new generation with many streams at a time. In later passes, where a document
+lacks events, the stream's last event is announced again, to this projection only; the version rule
+then reads all missing events. A complete document stays complete, so once few streams are
+incomplete, the next pass checks only these. A pass that finds no incomplete document, and all the
+events that had been counted, switches the generations. Time only sets the pace: the clocks of two
+processes may differ.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,8 +44,8 @@ _SHOWN = 20  # incomplete streams that an admin sees by name
 class RebuildProjection:
     """Change the generations of the projection function `name`'s read model.
 
-    REBUILD begins a new one, SWITCH makes generation `to` the live one (with `force` even while it is
-    being built), DROP deletes the other one.
+    REBUILD begins a new one, SWITCH makes generation `to` the live one (with `force` even while it
+    is being built), DROP deletes the other one.
     """
 
     name: Token
@@ -58,7 +59,8 @@ class RebuildProjection:
 
 
 def _pages(last: Sequence[EventRecord]) -> Iterator[Sequence[EventRecord]]:
-    """Divide streams, given by their last events, into messages for one topic each, of bounded size."""
+    """Divide streams, given by their last events, into messages for one topic each, of bounded
+    size."""
     page: list[EventRecord] = []
     for event in sorted(last, key=lambda event: topic_of(event.stream)):
         events = sum(one.version for one in page) + event.version
@@ -106,7 +108,8 @@ class Rebuild:
         return done
 
     def _bound(self, now: Generations) -> None:
-        """Begin the first pass: store the place of the newest event, also if `read_all` does not show it yet."""
+        """Begin the first pass: store the place of the newest event, also if `read_all` does not
+        show it yet."""
         until = Checkpoint()
         for newest in self.log.recent(1):
             (entry,) = self.store.read_stream(newest.event.stream, newest.event.version - 1, 1)
@@ -116,7 +119,8 @@ class Rebuild:
         self._save(now, replace(now, until=until, events=events, wanted=(), places={}))
 
     def _check(self, now: Generations, until: Checkpoint) -> int:
-        """Announce the incomplete streams of the pass's next page; after the last page, end the pass."""
+        """Announce the incomplete streams of the pass's next page; after the last page, end the
+        pass."""
         begun = now if now.places else replace(now, checked=0, behind=0, late=(), incomplete=())
         streams, places = self._next_page(now)
         last = [seen.event for seen in self.log.last_of(streams, until)]
@@ -138,7 +142,8 @@ class Rebuild:
         return len(missing)
 
     def _next_page(self, now: Generations) -> tuple[Sequence[str], Mapping[str, int]]:
-        """Return the next streams to check, none after the last page, and the places up to which this goes."""
+        """Return the next streams to check, none after the last page, and the places up to which
+        this goes."""
         if now.wanted:
             return now.wanted, {}
         for source in sources_of(self.read_model):
@@ -148,8 +153,8 @@ class Rebuild:
         return (), now.places
 
     async def _missing(self, now: Generations, last: Sequence[EventRecord]) -> list[tuple[EventRecord, str | None]]:
-        """Return those of the streams' last events that the documents have not applied, each with the error that a
-        delivery has noted since the pass before."""
+        """Return those of the streams' last events that the documents have not applied, each with
+        the error that a delivery has noted since the pass before."""
         assert now.other is not None
         missing: list[tuple[EventRecord, str | None]] = []
         for source in sources_of(self.read_model):
@@ -163,8 +168,8 @@ class Rebuild:
     def _messages(self, now: Generations, last: Sequence[EventRecord]) -> list[ForSubscription]:
         """Return the messages that complete the documents of these last events.
 
-        In the first pass most documents are missing: one message is for many streams. Later each stream
-        has its own, so that a failure is noted with it.
+        In the first pass most documents are missing: one message is for many streams. Later each
+        stream has its own, so that a failure is noted with it.
         """
         short = [event for event in last if event.version <= EVENTS] if not now.passes else []
         messages = [self._filling(now, page) for page in _pages(short)]
@@ -179,7 +184,8 @@ class Rebuild:
         return ForSubscription(subscription, message.id, message.topic, message.body(), message.attributes())
 
     def _after_pass(self, now: Generations) -> Generations:
-        """Return the switched generations if nothing is missing, otherwise the start of another pass."""
+        """Return the switched generations if nothing is missing, otherwise the start of another
+        pass."""
         assert now.other is not None
         collections = [stored_in(source.name, now.other) for source in sources_of(self.read_model)]
         applied = sum(awaited(self.queries.extent(one), _QUERY_SECONDS).events for one in collections)

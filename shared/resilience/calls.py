@@ -48,7 +48,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def time_left(at_most: float) -> float:
-    """Return the seconds that the next call may take, above 0 and up to `at_most`. Raise OutOfTime."""
+    """Return the seconds that the next call may take, up to `at_most`. Raise OutOfTime."""
     ends = _deadline.get()
     left = at_most if ends is None else min(at_most, ends - clock.monotonic())
     if left <= 0:
@@ -104,10 +104,11 @@ class _FailedCallers(pybreaker.CircuitMemoryStorage):
 class Breaker(pybreaker.CircuitBreakerListener):
     """A circuit breaker around one remote dependency.
 
-    It opens when the calls of `fail_max` different callers have failed with no success between them: a caller that
-    fails again and again says nothing new about the dependency. After `reset_seconds` it is half-open and lets one trial
-    call through at a time. A success closes it. Only Unavailable and TimedOut are failures: a refusal shows that the
-    dependency works, and one client's input may have caused a fault in our code. `opened` is told the name.
+    It opens when the calls of `fail_max` different callers have failed with no success between
+    them: a caller that fails again and again says nothing new about the dependency. After
+    `reset_seconds` it is half-open and lets one trial call through at a time. A success closes it.
+    Only Unavailable and TimedOut are failures: a refusal shows that the dependency works, and one
+    client's input may have caused a fault in our code. `opened` is told the name.
     """
 
     def __init__(self, name: str, fail_max: int, reset_seconds: float, opened: Opened | None = None) -> None:
@@ -134,7 +135,8 @@ class Breaker(pybreaker.CircuitBreakerListener):
         """Run one call, which may await, inside the block. None stands for a caller of its own.
 
         Raise BreakerOpen at once while the breaker is open or another trial call is under way, and
-        OutOfTime when the request has no time left. `CircuitBreaker.call` would hold its lock meanwhile.
+        OutOfTime when the request has no time left. `CircuitBreaker.call` would hold its lock
+        meanwhile.
         """
         time_left(1)
         trying = self._breaker.current_state != pybreaker.STATE_CLOSED
@@ -244,5 +246,5 @@ class once(cached_property[T_co]):  # noqa: N801
 
 
 def awaited(coroutine: Coroutine[Any, Any, T], at_most: float) -> T:
-    """Return the coroutine's result to a thread without a loop. Raise TimeoutError and OutOfTime."""
+    """Return the coroutine's result to a thread. Raise TimeoutError and OutOfTime."""
     return clock.result_of(coroutine, time_left(at_most))

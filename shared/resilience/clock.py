@@ -1,7 +1,7 @@
 """Time, ids, randomness and threads: the one module through which the shop reaches them.
 
-Nothing else in shared/ or functions/ asks the operating system for the time, sleeps, draws a random number,
-makes an id or starts a thread. A simulation replaces all of it at once with `use`.
+Nothing else in shared/ or functions/ asks the operating system for the time, sleeps, draws a random
+number, makes an id or starts a thread. A simulation replaces all of it at once with `use`.
 """
 
 import asyncio
@@ -29,7 +29,8 @@ class Joinable(Protocol):
 
 
 class World:
-    """What the shop takes from the machine it runs on. A simulation derives its own world from this one."""
+    """What the shop takes from the machine it runs on. A simulation derives its own world from this
+    one."""
 
     def now(self) -> datetime:
         """Return the wall clock's time in UTC. It may jump; use `monotonic` to measure."""
@@ -75,8 +76,8 @@ class World:
     def result_of(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
         """Return the coroutine's result to a thread without an event loop. Raise TimeoutError.
 
-        All coroutines run in one loop, because an asynchronous client is bound to the loop of its first
-        use. Not anyio's BlockingPortal: it is no shorter.
+        All coroutines run in one loop, because an asynchronous client is bound to the loop of its
+        first use. Not anyio's BlockingPortal: it is no shorter.
         """
         with _making:
             loop = _loop()

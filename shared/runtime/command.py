@@ -1,4 +1,5 @@
-"""The decorators that make an HTTP function of a command: check who asks, decode, carry out once, answer."""
+"""The decorators that make an HTTP function of a command: check who asks, decode, carry out once,
+answer."""
 
 import json
 import re
@@ -41,9 +42,10 @@ def command(
 
     `new`: the field for the id of the new aggregate; a request that leaves it out gets a new id.
 
-    Headers: `X-Actor` (the user id, percent-encoded) and `X-Role`, `Idempotency-Key` (a repeated one gets the first
-    answer again, for a day), `X-Timeout` (seconds), `X-Correlation-Id`, `traceparent`. Answers 200 with
-    `{stream, version, entity}`, or an error `{code, message, field}`.
+    Headers: `X-Actor` (the user id, percent-encoded) and `X-Role`, `Idempotency-Key` (a repeated
+    one gets the first answer again, for a day), `X-Timeout` (seconds), `X-Correlation-Id`,
+    `traceparent`. Answers 200 with `{stream, version, entity}`, or an error `{code, message,
+    field}`.
     """
 
     def decode_body(body: bytes) -> Command:
@@ -65,8 +67,8 @@ def command(
 def admin_command(kind: type[Command]) -> Callable[[AdminHandler[Command]], http.HttpFunction]:
     """Make an HTTP function like `command`, for admins, of a command that appends no events.
 
-    Answers 200 with the handler's result as JSON. The answer is stored under the idempotency key only after the handler
-    has returned, so the handler may run twice and must be harmless then.
+    Answers 200 with the handler's result as JSON. The answer is stored under the idempotency key
+    only after the handler has returned, so the handler may run twice and must be harmless then.
     """
 
     def decorate(handle: AdminHandler[Command]) -> http.HttpFunction:
@@ -87,7 +89,8 @@ def admin_command(kind: type[Command]) -> Callable[[AdminHandler[Command]], http
 def _camel_case_fields() -> Iterator[None]:
     """Name an error's field as the body does: the domain says category_id, JSON says categoryId.
 
-    Errors of `decode` stay outside, because they already use the body's names; an unknown category_id must be named so.
+    Errors of `decode` stay outside, because they already use the body's names; an unknown
+    category_id must be named so.
     """
     try:
         yield
@@ -138,7 +141,8 @@ def _time_limit(request: flask.Request) -> AbstractContextManager[None]:
 
 
 def _answer_once(command: Command, call: Call, carry_out: Callable[[Command, Call], Answer]) -> Answer:
-    """Return the first answer under the call's idempotency key: an earlier one, this one's, or a concurrent one's."""
+    """Return the first answer under the call's idempotency key: an earlier one, this one's, or a
+    concurrent one's."""
     store = engines().event_store
     if (earlier := earlier_answer(store, call)) is not None:
         return earlier
@@ -151,8 +155,8 @@ def _answer_once(command: Command, call: Call, carry_out: Callable[[Command, Cal
 
 
 def _actor(request: flask.Request) -> Actor:
-    """Return the actor that the graphql function names; it has verified the token, and in the cloud no other service
-    account may call."""
+    """Return the actor that the graphql function names; it has verified the token, and in the cloud
+    no other service account may call."""
     if "X-Actor" not in request.headers and "X-Role" not in request.headers:
         return without_sign_in(engines().settings.sign_in_required)
     name = unquote(http.header(request, "X-Actor", ANONYMOUS.name, _ACTOR_LENGTH * 12))

@@ -16,7 +16,8 @@ T = TypeVar("T")
 
 
 def parse_json(text: bytes | str, what: str = "the body") -> Any:
-    """Return the JSON value with exact decimals. Raise Invalid, about `what`, for anything else, NaN included."""
+    """Return the JSON value with exact decimals. Raise Invalid, about `what`, for anything else,
+    NaN included."""
     try:
         decimal, whole = partial(_number, Decimal), partial(_number, int)
         return json.loads(text, parse_float=decimal, parse_int=whole, parse_constant=_no_constant)
@@ -46,7 +47,8 @@ def _no_constant(name: str) -> Any:
 
 
 def decode(kind: type[T], value: Any) -> T:
-    """Return a strict dataclass made from a value with camelCase field names. Raise Invalid with the first fault."""
+    """Return a strict dataclass made from a value with camelCase field names. Raise Invalid with
+    the first fault."""
     try:
         decoded: T = adapter(kind).validate_python(value, by_alias=True, by_name=False)
         return decoded

@@ -68,7 +68,7 @@ class Engines:
         self.in_memory[1:] = [*self.outboxes, self.event_store, self.sagas, self.dead_letters, self.executions]
 
     def close(self) -> None:
-        """Close what was made, the last first. Asynchronous clients end with the loop that used them."""
+        """Close what was made, the last first. Asynchronous clients end with their loop."""
         self._made.close()
 
     @once
@@ -200,7 +200,7 @@ class Engines:
 
     @once
     def health_http(self) -> "httpx.Client":
-        """The client that asks functions for their health: rarely, so it keeps no connection open."""
+        """The client that asks functions for health: rarely, so it keeps no connection open."""
         import httpx
 
         return self._made.enter_context(httpx.Client(limits=httpx.Limits(max_keepalive_connections=0)))
@@ -241,7 +241,7 @@ def use(chosen: Engines) -> Engines:
 
 @contextmanager
 def using(chosen: Engines | Callable[[], Engines]) -> Iterator[None]:
-    """Replace the process's engines inside the block, by `chosen` or by what it makes when asked."""
+    """Replace the process's engines inside the block. A function makes them at the first use."""
     global _engines
     before, _engines = _engines, chosen
     try:

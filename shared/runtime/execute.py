@@ -1,4 +1,5 @@
-"""Carry out a command: load the aggregates, decide, append; decide again when another writer was faster."""
+"""Carry out a command: load the aggregates, decide, append; decide again when another writer was
+faster."""
 
 import hashlib
 import json
@@ -27,7 +28,8 @@ DecideAmong = Callable[[Command, Root, Sequence[Other]], Sequence[Any]]
 
 
 ATTEMPTS = 12
-"""Attempts before a conflict is raised as ConcurrencyError: enough for dozens of writers on one stream."""
+"""Attempts before a conflict is raised as ConcurrencyError: enough for dozens of writers on one
+stream."""
 
 Answer = NewType("Answer", str)
 """The JSON that a command function answers with."""
@@ -37,8 +39,8 @@ Answer = NewType("Answer", str)
 class Call:
     """One request to a command function.
 
-    `context`: its trace and the ids that its events carry as metadata. `fingerprint`: a hash of what was asked, so that
-    one idempotency key cannot stand for two different requests.
+    `context`: its trace and the ids that its events carry as metadata. `fingerprint`: a hash of
+    what was asked, so that one idempotency key cannot stand for two different requests.
     """
 
     actor: Actor
@@ -47,8 +49,8 @@ class Call:
 
     @property
     def key(self) -> str:
-        """Return the key of the stored answer: each user has idempotency keys of their own. A newline separates user and
-        key, because neither may have control characters."""
+        """Return the key of the stored answer: each user has idempotency keys of their own. A
+        newline separates user and key, because neither may have control characters."""
         return f"{self.actor.name}\n{self.context.causation_id}"
 
     def record(self, answer: Answer) -> IdempotencyRecord:
@@ -61,11 +63,12 @@ def fingerprint(function: str, actor: str, body: bytes) -> str:
 
 
 def earlier_answer(store: EventStore, call: Call) -> Answer | None:
-    """Return the answer that the call's key got before. Raises Conflict when the user has used the key for another
-    request.
+    """Return the answer that the call's key got before. Raises Conflict when the user has used the
+    key for another request.
 
-    Releases before this one stored answers under the client's key alone. Such a record counts for the same request of
-    the same user, which its fingerprint shows; it is ignored for every other request.
+    Releases before this one stored answers under the client's key alone. Such a record counts for
+    the same request of the same user, which its fingerprint shows; it is ignored for every other
+    request.
     """
     record = store.recorded(call.key, call.context.causation_id)
     if record and record.fingerprint == call.fingerprint:
@@ -84,12 +87,14 @@ def execute(
     *,
     call: Call,
 ) -> Answer:
-    """Record what `decide(command, root's state[, states of the others])` returns, and return the answer to the call.
+    """Record what `decide(command, root's state[, states of the others])` returns, and return the
+    answer to the call.
 
-    Events may belong to the root or to any of the others; all are appended at once or none. The answer is stored under
-    the call's idempotency key in the same append, even when nothing was decided, so that a repeated call gets the same
-    bytes. Raises what `decide` raises, ConcurrencyError when every attempt met another writer, AlreadyRecorded when the
-    same call was faster elsewhere, and TimedOut when the time for the request is up.
+    Events may belong to the root or to any of the others; all are appended at once or none. The
+    answer is stored under the call's idempotency key in the same append, even when nothing was
+    decided, so that a repeated call gets the same bytes. Raises what `decide` raises,
+    ConcurrencyError when every attempt met another writer, AlreadyRecorded when the same call was
+    faster elsewhere, and TimedOut when the time for the request is up.
     """
 
     def finish(result: Loaded[Any]) -> tuple[Answer, IdempotencyRecord | None]:
@@ -108,7 +113,8 @@ def execute_step(
 ) -> Loaded[Root]:
     """Do what `execute` does for a command of a saga, and return the root's new state.
 
-    No idempotency record is stored: a step whose command is delivered again finds its outcome on the order's stream.
+    No idempotency record is stored: a step whose command is delivered again finds its outcome on
+    the order's stream.
     """
     return _Execution(store, decide, command, root, others).run(current(), lambda result: (result, None))
 
@@ -122,9 +128,11 @@ class _Execution(Generic[Root]):
     others: Sequence[Ref[Any]] | None
 
     def run(self, context: Context, finish: Callable[[Loaded[Root]], tuple[T, IdempotencyRecord | None]]) -> T:
-        """Attempt until no other writer is faster. `finish`: what to return, and the record to append with the events.
+        """Attempt until no other writer is faster. `finish`: what to return, and the record to
+        append with the events.
 
-        Not tenacity: with the clock's sleep and randomness and the request's deadline handed to it, it is no shorter.
+        Not tenacity: with the clock's sleep and randomness and the request's deadline handed to it,
+        it is no shorter.
         """
         for attempt in range(ATTEMPTS):
             try:

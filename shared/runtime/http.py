@@ -1,4 +1,5 @@
-"""HTTP in and out of a function: health and metrics, bounded bodies and headers, and errors as responses."""
+"""HTTP in and out of a function: health and metrics, bounded bodies and headers, and errors as
+responses."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +42,8 @@ def metrics_reply(samples: Iterable[Sample] = ()) -> Reply:
 
 
 def _of_the_process() -> list[Sample]:
-    """Return the number of open subscriptions, and for each breaker that has been used each of its states."""
+    """Return the number of open subscriptions, and for each breaker that has been used each of its
+    states."""
     try:
         states, subscriptions = engines().breakers.states(), engines().subscription_quota.open
     except Exception as error:  # a malformed setting, for example, which /health/ready reports
@@ -56,11 +58,13 @@ def _of_the_process() -> list[Sample]:
 
 
 def http_function(handle: HttpFunction, metrics: Callable[[], ResponseReturnValue] = metrics_reply) -> HttpFunction:
-    """Make the function that the framework calls: `handle`, whose errors become responses and whose requests are logged.
+    """Make the function that the framework calls: `handle`, whose errors become responses and whose
+    requests are logged.
 
-    The function also answers /health/live, /health/ready and /metrics, without asking for the caller. Its name in the
-    manifest is that of `handle`. `metrics`: what it answers at /metrics instead of this process's own. Raises
-    EmulatorInTheCloud, so that such a function does not start.
+    The function also answers /health/live, /health/ready and /metrics, without asking for the
+    caller. Its name in the manifest is that of `handle`. `metrics`: what it answers at /metrics
+    instead of this process's own. Raises EmulatorInTheCloud, so that such a function does not
+    start.
     """
     refuse_emulator_in_the_cloud()
 
@@ -89,7 +93,8 @@ def http_function(handle: HttpFunction, metrics: Callable[[], ResponseReturnValu
 
 
 def _for_callers(handle: HttpFunction, request: flask.Request) -> ResponseReturnValue:
-    """Call the handler. Raises Forbidden for web pages, and in the cloud for all but the callers of the settings."""
+    """Call the handler. Raises Forbidden for web pages, and in the cloud for all but the callers of
+    the settings."""
     if "Origin" in request.headers:  # browsers send it with another site's requests
         raise Forbidden("web pages may not call this function; send GraphQL to the graphql function")
     if "X-Serverless-Authorization" in request.headers:  # Cloud Run would not verify Authorization then
@@ -100,7 +105,8 @@ def _for_callers(handle: HttpFunction, request: flask.Request) -> ResponseReturn
 
 
 def _has_left(request: flask.Request) -> bool:
-    """Return whether the caller closed the connection while sending the body, of which the framework reads the rest."""
+    """Return whether the caller closed the connection while sending the body, of which the
+    framework reads the rest."""
     try:
         request.get_data()
     except ClientDisconnected:
@@ -119,8 +125,9 @@ def _answered(handle: Callable[..., ResponseReturnValue], *arguments: Any) -> fl
 
 
 def _failure(error: Exception) -> flask.Response:
-    """Log the error and return its response, without details of an error that is not for the caller. A group of errors
-    of independent tasks is answered like the first of them, as if that task had run alone."""
+    """Log the error and return its response, without details of an error that is not for the
+    caller. A group of errors of independent tasks is answered like the first of them, as if that
+    task had run alone."""
     first = error
     while isinstance(first, ExceptionGroup):
         first = first.exceptions[0]
@@ -160,13 +167,15 @@ def _configured() -> Finding:
 
 
 def health_reply(report: Report) -> Reply:
-    """Return the status 200, or 503 for an unhealthy function, without details: admins read those through GraphQL."""
+    """Return the status 200, or 503 for an unhealthy function, without details: admins read those
+    through GraphQL."""
     body = json.dumps(report.fields(everything=False), ensure_ascii=False)
     return body, 503 if report.status is HealthStatus.UNHEALTHY else 200, _NO_STORE
 
 
 def body_of(request: flask.Request, limit: int) -> bytes:
-    """Return the request's body. Raises Invalid when it is larger than `limit` bytes, or when it ends too early."""
+    """Return the request's body. Raises Invalid when it is larger than `limit` bytes, or when it
+    ends too early."""
     request.max_content_length = limit
     try:
         return request.get_data()
@@ -178,8 +187,8 @@ def body_of(request: flask.Request, limit: int) -> bytes:
 
 
 def header(request: flask.Request, name: str, default: str, longest: int = 200) -> str:
-    """Return a header that will be stored, or the default. Raises Invalid unless it is 1 to `longest` printable ASCII
-    characters."""
+    """Return a header that will be stored, or the default. Raises Invalid unless it is 1 to
+    `longest` printable ASCII characters."""
     value = request.headers.get(name, default)
     if not (0 < len(value) <= longest and value.isascii() and value.isprintable()):
         raise Invalid(f"the header {name} must be 1 to {longest} printable ASCII characters", (name,))
@@ -187,8 +196,8 @@ def header(request: flask.Request, name: str, default: str, longest: int = 200) 
 
 
 class Work(NamedTuple):
-    """A kind of work: its label in the request's log line, the metric that counts it by label and code, and the one of
-    its duration by label."""
+    """A kind of work: its label in the request's log line, the metric that counts it by label and
+    code, and the one of its duration by label."""
 
     field: str
     total: str
@@ -202,15 +211,16 @@ RUNS = Work("schedule", "shop_scheduled_runs_total")
 
 @dataclass
 class Measurement:
-    """`label`: what the work is counted as; the function's name unless it is set inside the block."""
+    """`label`: what the work is counted as; the function's name unless it is set inside the
+    block."""
 
     label: str
 
 
 @contextmanager
 def measured(work: Work, function: str) -> Iterator[Measurement]:
-    """Count and time the block, and count an error of the function for what the block raises. The request's log line says
-    the same: in the cloud it is counted from there."""
+    """Count and time the block, and count an error of the function for what the block raises. The
+    request's log line says the same: in the cloud it is counted from there."""
     measurement, began, code = Measurement(function), clock.monotonic(), "OK"
     try:
         yield measurement

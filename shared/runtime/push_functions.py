@@ -1,7 +1,8 @@
-"""The decorators that make functions which Pub/Sub or Cloud Scheduler calls: decode, call the handler, acknowledge.
+"""The decorators that make functions which Pub/Sub or Cloud Scheduler calls: decode, call the
+handler, acknowledge.
 
-Pub/Sub takes the status 204 as an acknowledgement. After any error it delivers the message again later, and after the
-last attempt it moves the message to the dead-letter topic.
+Pub/Sub takes the status 204 as an acknowledgement. After any error it delivers the message again
+later, and after the last attempt it moves the message to the dead-letter topic.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +40,8 @@ _MAX_PUSH = 20_000_000  # bytes: the largest Pub/Sub message, in base64, with it
 
 
 def push_subscriber(handle: Callable[[Push, Engines], None]) -> http.HttpFunction:
-    """Make a function that gets every push of its subscriptions, whether or not its message is one of the shop's own."""
+    """Make a function that gets every push of its subscriptions, whether or not its message is one
+    of the shop's own."""
 
     @http.http_function
     @wraps(handle)
@@ -65,8 +67,8 @@ def _subscriptions_of(function: str) -> frozenset[str]:
 
 
 def message_subscriber(handle: Callable[[Message, Engines], None]) -> http.HttpFunction:
-    """Make a function that gets the shop's own messages. It skips those that were published again for another
-    subscription, and notes why a delivery failed."""
+    """Make a function that gets the shop's own messages. It skips those that were published again
+    for another subscription, and notes why a delivery failed."""
 
     @wraps(handle)
     def decode_and_handle(push: Push, engines: Engines) -> None:
@@ -102,11 +104,11 @@ def _about(push: Push, topic: str) -> dict[str, str]:
 
 @contextmanager
 def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
-    """Store why a delivery failed, because Pub/Sub does not tell record_dead_letter, if that takes at most a second.
-    The response neither waits longer nor depends on it.
+    """Store why a delivery failed, because Pub/Sub does not tell record_dead_letter, if that takes
+    at most a second. The response neither waits longer nor depends on it.
 
-    While a breaker is open, store the message itself instead, to be published again when the breaker lets a call
-    through, and acknowledge it: waiting uses up no attempt.
+    While a breaker is open, store the message itself instead, to be published again when the
+    breaker lets a call through, and acknowledge it: waiting uses up no attempt.
     """
     try:
         yield
@@ -140,8 +142,9 @@ def _note(engines: Engines, push: Push, error: Exception) -> bool:
 def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], object]], http.HttpFunction]:
     """Make a function that carries out one command of a saga.
 
-    Pub/Sub may deliver the same command again at any time. No idempotency key guards against that: the handler uses
-    `execute_step`, and finds the outcome of an earlier delivery on the order's stream.
+    Pub/Sub may deliver the same command again at any time. No idempotency key guards against that:
+    the handler uses `execute_step`, and finds the outcome of an earlier delivery on the order's
+    stream.
     """
 
     def decorate(handle: Callable[[Command, Engines], object]) -> http.HttpFunction:
@@ -159,10 +162,11 @@ def projection(
     begin: Callable[[Any], Document],
     also: Sequence[Projection[Any]] = (),
 ) -> Callable[[Callable[[Document, Any], Document]], http.HttpFunction]:
-    """Make a function that keeps a read model, from a pure function `(document, event) -> document`.
+    """Make a function that keeps a read model, from a pure function `(document, event) ->
+    document`.
 
-    `begin` makes the document from a stream's first event. `also`: the projections of the other collections
-    that make up the read model. Raise LookupError unless all of them are given.
+    `begin` makes the document from a stream's first event. `also`: the projections of the other
+    collections that make up the read model. Raise LookupError unless all of them are given.
     """
 
     def decorate(apply: Callable[[Document, Any], Document]) -> http.HttpFunction:

@@ -1,8 +1,8 @@
 """Run a saga against its stores: read its stream, advance, save, send.
 
 A message is only a hint that the stream has new events. Every event is read in order from the
-stream itself, so duplicate, late and reordered messages change nothing, and one message makes up for
-all lost ones.
+stream itself, so duplicate, late and reordered messages change nothing, and one message makes up
+for all lost ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -76,8 +76,9 @@ class Coordinator:
 class _Run:
     """One pass over a stream, with the history to save and the command to send.
 
-    A saga that is lost, or ahead of a stream that was restored to an earlier moment, is rebuilt from
-    the whole stream. A stuck saga reads the whole stream again: it may have missed its own end.
+    A saga that is lost, or ahead of a stream that was restored to an earlier moment, is rebuilt
+    from the whole stream. A stuck saga reads the whole stream again: it may have missed its own
+    end.
     """
 
     def __init__(self, coordinator: Coordinator, saga_id: UUID) -> None:

@@ -167,7 +167,8 @@ def _forward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advan
 
 
 def _backward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advance:
-    """Undo the last step up to `index` that is not undone and has a compensation; below all, end."""
+    """Undo the last step up to `index` that is not undone and has a compensation; below all,
+    end."""
     compensated = progress.compensated or any(step.undo for step in saga.steps[: index + 1])
     while index in progress.undone or (index >= 0 and not saga.steps[index].undo):
         index -= 1

@@ -42,7 +42,8 @@ ORDER_FULFILMENT = Saga(
         ),
         Step(send=commands.ConfirmOrder, until=events.OrderConfirmed, within=timedelta(seconds=30), retries=Retries(5)),
     ),
-    # FulfilmentStopped: a compensation had begun before the saga was lost or restored to an earlier state.
+    # FulfilmentStopped: a compensation had begun before the saga was lost or restored to an earlier
+    # state.
     turned_back_by=(events.OrderCancellationRequested, events.FulfilmentStopped),
     gives_up_with=commands.FailOrder,
     ended_by=(events.OrderCancelled, events.OrderFailed),

@@ -12,9 +12,9 @@ from shared.sagas.definition import Progress, Saga, SagaStatus
 @dataclass(frozen=True)
 class Outlook:
     """`command`: the one whose answer the saga awaits. `attempt` of `attempts`: how often it was
-    sent, and how often it will be at most. `next_at`: when the next attempt, or `then`, begins; None
-    for a stuck saga. `then`: the commands that follow when the last attempt has no answer; empty when
-    the saga gets stuck."""
+    sent, and how often it will be at most. `next_at`: when the next attempt, or `then`, begins;
+    None for a stuck saga. `then`: the commands that follow when the last attempt has no answer;
+    empty when the saga gets stuck."""
 
     command: str
     attempt: int
@@ -23,7 +23,8 @@ class Outlook:
     then: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Return a sentence such as `ProcessPayment: attempt 3 of 4, next at 13:48:07 UTC, then RefundPayment`."""
+        """Return a sentence such as `ProcessPayment: attempt 3 of 4, next at 13:48:07 UTC, then
+        RefundPayment`."""
         if self.next_at is None:
             return f"{self.command} was sent {self.attempt} times without an answer; an admin must retry the saga"
         at, after = f"{self.next_at:%H:%M:%S} UTC", ", ".join(self.then) or "an admin must retry the saga"

@@ -18,7 +18,8 @@ _MOST = 100  # letters of one subscription in one sweep; the next sweep goes on
 
 @cache
 def step_subscriptions() -> Mapping[str, str]:
-    """Return the subscription that brings each command of the order's saga, by the command's name."""
+    """Return the subscription that brings each command of the order's saga, by the command's
+    name."""
     by_topic = {one.topic: one.name for one in manifest().all_subscriptions}
     commands = {command_name(kind): topic(kind) for kind in ORDER_FULFILMENT.commands if isinstance(kind, type)}
     return {name: by_topic[of] for name, of in commands.items() if of in by_topic}
@@ -39,7 +40,8 @@ def discard_overtaken(letters: DeadLetters, sagas: SagaStore, saga: Saga, found:
 
 
 def _overtaken(sagas: SagaStore, saga: Saga, letter: DeadLetter) -> str | None:
-    """Return why the letter's saga no longer awaits its command; None when it does, or is unknown."""
+    """Return why the letter's saga no longer awaits its command; None when it does, or is
+    unknown."""
     if letter.subject is None or step_subscriptions().get(letter.type or "") != letter.source:
         return None
     try:

@@ -140,7 +140,8 @@ def count_commands(connection: Connection[TupleRow]) -> None:
             break
 
 
-# Running transactions may still add entries before later ones: see SETTLED in event_store/postgres.py.
+# Running transactions may still add entries before later ones: see SETTLED in
+# event_store/postgres.py.
 _SETTLED: LiteralString = """
 (h.epoch < (SELECT max(epoch) FROM epochs) OR h.transaction_id < pg_snapshot_xmin(pg_current_snapshot()))
 """

@@ -15,8 +15,9 @@ StepStatus = Literal["PENDING", "RUNNING", "DONE", "FAILED", "UNDOING", "UNDONE"
 
 @dataclass(frozen=True)
 class SagaStep:
-    """`attempts`, `started_at`, `ended_at`, `undo_attempts`, `undone_at`: from the saga's history; None once that is
-    forgotten, like the `status` of a step that was not undone. `deadline_at`: of the answer that is awaited."""
+    """`attempts`, `started_at`, `ended_at`, `undo_attempts`, `undone_at`: from the saga's history;
+    None once that is forgotten, like the `status` of a step that was not undone. `deadline_at`: of
+    the answer that is awaited."""
 
     name: str
     command: str

@@ -139,8 +139,8 @@ class SagaStore(Protocol):
     def held_up(self, since: datetime, limit: int) -> list[ListedSaga]:
         """Return the sagas that do not go on as they should, those first that moved longest ago.
 
-        These are stuck, or have sent their command again, or have a deadline that passed at `since` or
-        before and was not fired.
+        These are stuck, or have sent their command again, or have a deadline that passed at `since`
+        or before and was not fired.
         """
 
     def forget_histories(self, before: datetime, limit: int) -> int:

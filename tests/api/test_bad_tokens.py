@@ -1,4 +1,5 @@
-"""A request whose token is not valid is answered as an anonymous reader's, and the answer says so."""
+"""A request whose token is not valid is answered as an anonymous reader's, and the answer says
+so."""
 
 from collections.abc import Mapping
 

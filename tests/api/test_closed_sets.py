@@ -1,4 +1,5 @@
-"""A text argument with a closed set of values refuses every other value and lists the set, wherever it is."""
+"""A text argument with a closed set of values refuses every other value and lists the set, wherever
+it is."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -45,7 +46,8 @@ class Argument(NamedTuple):
 
 
 def texts(root: GraphQLObjectType) -> Iterator[Argument]:
-    """Yield every text argument of a root type, also inside of inputs, with a query that misspells its value."""
+    """Yield every text argument of a root type, also inside of inputs, with a query that misspells
+    its value."""
     for name, field in root.fields.items():
         required = [f'{key}: "ann"' for key, one in field.args.items() if is_required_argument(one)]
         for key, argument in field.args.items():
@@ -129,7 +131,8 @@ def test_a_type_of_another_aggregate_is_refused(shop: ShopInMemory) -> None:
 
 
 def test_one_refused_field_leaves_the_others(shop: ShopInMemory) -> None:
-    """The three fields that existing clients know as non-null take no arguments, so nothing of them can be refused."""
+    """The three fields that existing clients know as non-null take no arguments, so nothing of them
+    can be refused."""
     root = schema().query_type
     assert root
     non_null = {name for name, field in root.fields.items() if str(field.type).endswith("!")}

@@ -1,4 +1,5 @@
-"""Answers are compressed where that pays, never streams; a client's cache asks whether an answer is still the same."""
+"""Answers are compressed where that pays, never streams; a client's cache asks whether an answer is
+still the same."""
 
 import httpx
 import pytest

@@ -1,4 +1,5 @@
-"""Relay connections: every list can be read to the end in both directions, whatever changes meanwhile."""
+"""Relay connections: every list can be read to the end in both directions, whatever changes
+meanwhile."""
 
 import base64
 import json

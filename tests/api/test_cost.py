@@ -1,4 +1,5 @@
-"""The most expensive queries that the limits accept take at most a second of a processor, and then name the limit."""
+"""The most expensive queries that the limits accept take at most a second of a processor, and then
+name the limit."""
 
 import asyncio
 import json
@@ -31,8 +32,8 @@ BEGAN = datetime.now(UTC) + timedelta(seconds=1)
 
 @pytest.fixture(scope="module")
 def large(provider: str) -> Iterator[tuple[ShopInMemory, str]]:
-    """A shop; its product with 10,000 events, one for each second; 2,000 products that share two letters; and orders
-    of 100 lines each, all of one request."""
+    """A shop; its product with 10,000 events, one for each second; 2,000 products that share two
+    letters; and orders of 100 lines each, all of one request."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
         payments, shipments = f"{provider}/payments", f"{provider}/shipments"
@@ -100,7 +101,8 @@ def moment(second: int) -> str:
 
 
 def fifty(field: str, aliases: int = 50) -> str:
-    """Aliases of a field; `{n}` in it is the alias's number, `{at}` and `{other}` a moment and an order of its own."""
+    """Aliases of a field; `{n}` in it is the alias's number, `{at}` and `{other}` a moment and an
+    order of its own."""
 
     def own(n: int) -> str:
         return field.replace("{n}", str(n)).replace("{at}", moment(EVENTS - 60 + n)).replace("{other}", OTHERS[n])
@@ -161,7 +163,8 @@ SCANNED = {"recentEvents", "pubsubMessages", "eventsConnection"}
 
 
 def every_query() -> Iterator[tuple[str, str]]:
-    """Yield each query with its required arguments, and of its answer the fields that take no argument."""
+    """Yield each query with its required arguments, and of its answer the fields that take no
+    argument."""
     values = {"id": ORDER, "orderId": ORDER, "aggregateId": ORDER, "userId": "x", "searchTerm": "tea"}
     for name, field in cast(Any, schema().query_type).fields.items():
         if name in SCANNED:

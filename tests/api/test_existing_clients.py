@@ -7,7 +7,8 @@ from tests.shop_in_memory import ShopInMemory
 
 @pytest.fixture
 def ended(shop: ShopInMemory) -> tuple[ShopInMemory, dict[str, str]]:
-    """A shop with a saga that is completed, one that had nothing to undo, one that undid a step, and one that runs."""
+    """A shop with a saga that is completed, one that had nothing to undo, one that undid a step,
+    and one that runs."""
     product = shop.new_product()
     made = {
         "completed": shop.new_order(product),

@@ -1,4 +1,5 @@
-"""The log of events, the history of executions, past states and timelines: complete, in order, personal data masked."""
+"""The log of events, the history of executions, past states and timelines: complete, in order,
+personal data masked."""
 
 from collections import Counter
 from collections.abc import Mapping

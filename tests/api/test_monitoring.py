@@ -1,4 +1,5 @@
-"""The queries health, serviceHealth and memoryInfo: their findings, and which caller sees which details."""
+"""The queries health, serviceHealth and memoryInfo: their findings, and which caller sees which
+details."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""Null for an argument or an input field means what leaving it out means; a whole number may have a point."""
+"""Null for an argument or an input field means what leaving it out means; a whole number may have a
+point."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,5 @@
-"""What admins did, dead letters by cause, and the dashboard's history, as the console shows them."""
+"""What admins did, dead letters by cause, and the dashboard's history, as the console shows
+them."""
 
 from datetime import UTC, datetime
 from itertools import pairwise

@@ -1,4 +1,5 @@
-"""Web pages of the origins in ALLOWED_ORIGINS may call the shop; those of all other origins may not."""
+"""Web pages of the origins in ALLOWED_ORIGINS may call the shop; those of all other origins may
+not."""
 
 from dataclasses import replace
 

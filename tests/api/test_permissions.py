@@ -1,5 +1,5 @@
-"""Every mutation, and every query that is not for everybody, asked by everybody: generated from the schema, so that a new
-one without an entry fails."""
+"""Every mutation, and every query that is not for everybody, asked by everybody: generated from the
+schema, so that a new one without an entry fails."""
 
 import json
 import re

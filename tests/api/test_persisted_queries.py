@@ -1,4 +1,5 @@
-"""Automatic persisted queries, with the requests that Apollo Client and urql send, and the answers they act on."""
+"""Automatic persisted queries, with the requests that Apollo Client and urql send, and the answers
+they act on."""
 
 import json
 from hashlib import sha256
@@ -55,7 +56,8 @@ def test_an_unknown_hash_is_asked_for_its_text_and_then_enough(shop: ShopInMemor
 
 
 def test_a_hash_may_come_by_get(shop: ShopInMemory) -> None:
-    """As Apollo Client does with useGETForHashedQueries, and urql with preferGetForPersistedQueries."""
+    """As Apollo Client does with useGETForHashedQueries, and urql with
+    preferGetForPersistedQueries."""
     asked: Json = {"operationName": "Names", "variables": "{}", "extensions": extensions()}
     assert error(get(shop, **asked)) == NOT_FOUND
     assert (

@@ -1,4 +1,5 @@
-"""Queries for categories, products and orders: lists, searches, single entities, and the number of reads they take."""
+"""Queries for categories, products and orders: lists, searches, single entities, and the number of
+reads they take."""
 
 from collections.abc import Iterator
 from typing import Any

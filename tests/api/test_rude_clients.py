@@ -1,4 +1,5 @@
-"""Clients that leave, dawdle or speak another protocol: none makes an error line, and the shop serves the next one."""
+"""Clients that leave, dawdle or speak another protocol: none makes an error line, and the shop
+serves the next one."""
 
 import json
 import logging

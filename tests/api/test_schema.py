@@ -90,8 +90,8 @@ def test_every_field_is_bound() -> None:
 
 @dataclass
 class Parents:
-    """Watches the parents of all fields that have no resolver. `unread`: fields that have not been read yet. `missing`:
-    fields that a parent does not have."""
+    """Watches the parents of all fields that have no resolver. `unread`: fields that have not been
+    read yet. `missing`: fields that a parent does not have."""
 
     unread: set[str] = default(default_factory=set)
     missing: set[str] = default(default_factory=set)
@@ -116,7 +116,8 @@ class Parents:
 
 
 def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
-    """Ask every query, each with all fields of its type, and the mutations whose results are in no query."""
+    """Ask every query, each with all fields of its type, and the mutations whose results are in no
+    query."""
     with_settings(
         shop, max_query_cost=10**9, max_query_fields=10**4, max_query_characters=10**6, max_query_tokens=10**5
     )

@@ -1,4 +1,5 @@
-"""systemStatistics, projectionStatus and dashboardStats: their numbers are those of the stores, for the whole shop."""
+"""systemStatistics, projectionStatus and dashboardStats: their numbers are those of the stores, for
+the whole shop."""
 
 import asyncio
 import time

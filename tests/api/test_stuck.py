@@ -1,4 +1,5 @@
-"""stuck, whyStuck and schedules: what stands still and why, from facts, with what to do; nothing when all is well."""
+"""stuck, whyStuck and schedules: what stands still and why, from facts, with what to do; nothing
+when all is well."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

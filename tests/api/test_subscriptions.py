@@ -1,4 +1,5 @@
-"""Subscriptions as a client sees them: in order, without a gap, each event once, masked and bounded."""
+"""Subscriptions as a client sees them: in order, without a gap, each event once, masked and
+bounded."""
 
 import asyncio
 import json

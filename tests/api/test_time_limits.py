@@ -1,4 +1,5 @@
-"""A hung command, provider or database is an error in time, never a hung request; breakers stop calls that fail."""
+"""A hung command, provider or database is an error in time, never a hung request; breakers stop
+calls that fail."""
 
 import asyncio
 import json
@@ -44,7 +45,8 @@ def shop_settings(provider: str) -> Settings:
 
 
 def answer_with(shop: ShopInMemory, handler: Handler) -> list[httpx.Request]:
-    """Let `handler` answer in place of the command functions; return the list of the requests it gets."""
+    """Let `handler` answer in place of the command functions; return the list of the requests it
+    gets."""
     asked: list[httpx.Request] = []
 
     async def handle(request: httpx.Request) -> httpx.Response:

@@ -1,4 +1,5 @@
-"""What a client reads about a wrong input is in our words, one wording per fault: for every input of the schema."""
+"""What a client reads about a wrong input is in our words, one wording per fault: for every input
+of the schema."""
 
 import json
 import re
@@ -186,7 +187,8 @@ def request(place: Input, to: Any) -> Json:
 
 
 def errors(shop: ShopInMemory, body: Json) -> list[Json]:
-    """Return the errors of an answer, of which a subscription without any is cut off after its first bytes."""
+    """Return the errors of an answer, of which a subscription without any is cut off after its
+    first bytes."""
     subscription = body["query"].startswith("subscription")
     headers = {
         "Content-Type": "application/json",
@@ -219,7 +221,8 @@ ALWAYS_WRONG = (
     "a byte order mark",
     "too long",
 )
-"""Faults of a text in a new name. Others, for example an unknown user's id, are values like any other."""
+"""Faults of a text in a new name. Others, for example an unknown user's id, are values like any
+other."""
 
 
 @pytest.mark.parametrize("place", inputs(), ids=str)

@@ -53,7 +53,8 @@ def test_an_anonymous_user_is_a_reader() -> None:
 
 
 def signed_with_the_public_key() -> str:
-    """Return a token for algorithm confusion: an HMAC whose secret is public. PyJWT refuses to make one."""
+    """Return a token for algorithm confusion: an HMAC whose secret is public. PyJWT refuses to make
+    one."""
     import hashlib
     import hmac
 
@@ -123,7 +124,8 @@ def signed_in_by(provider: str) -> Claims:
 
 GOOGLE = signed_in_by("google.com")
 UNPROVEN = ["password", "custom", "anonymous", "phone", "facebook.com", "saml.any", "oidc.any", "Google.com", ""]
-"""Providers that take any address, or with which anybody could have registered it. E-mail links count as "password"."""
+"""Providers that take any address, or with which anybody could have registered it. E-mail links
+count as "password"."""
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Functions identify themselves in the cloud: to each other, to the sandbox, to PostgreSQL.
 
-Google's library asks a metadata server, which the test provides. It looks for the server when it is imported, so the
-code under test runs in a process of its own.
+Google's library asks a metadata server, which the test provides. It looks for the server when it is
+imported, so the code under test runs in a process of its own.
 """
 
 import json
@@ -35,7 +35,8 @@ NUMBER = "https://shop-{service}-123456789012.asia-northeast1.run.app"
 
 @dataclass
 class Metadata:
-    """A metadata server. `seconds`: how long its tokens are valid. `asked`: path and parameters of each request."""
+    """A metadata server. `seconds`: how long its tokens are valid. `asked`: path and parameters of
+    each request."""
 
     port: int = 0
     seconds: int = 3600
@@ -179,7 +180,8 @@ def test_without_a_token_the_database_is_unavailable(event_store_url: str) -> No
 
 @pytest.fixture
 def provider_headers() -> Iterator[tuple[str, list[str | None]]]:
-    """Yield the address of a provider that accepts everything, and the Authorization headers that it gets."""
+    """Yield the address of a provider that accepts everything, and the Authorization headers that
+    it gets."""
     seen: list[str | None] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,5 @@
-"""A dependency that keeps failing is not called for a while; one that answers, even with a refusal, is."""
+"""A dependency that keeps failing is not called for a while; one that answers, even with a refusal,
+is."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

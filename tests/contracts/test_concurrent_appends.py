@@ -1,4 +1,5 @@
-"""Many writers and a reader that follows the log: it sees every event once, and every stream in order."""
+"""Many writers and a reader that follows the log: it sees every event once, and every stream in
+order."""
 
 import multiprocessing
 import random
@@ -25,7 +26,8 @@ def event(stream: str, version: int) -> EventRecord:
 
 
 def write(url: str, writer: int) -> list[str]:
-    """Append to the writer's own stream and to shared streams; return the ids of the recorded events."""
+    """Append to the writer's own stream and to shared streams; return the ids of the recorded
+    events."""
     chosen = random.Random(writer)
     recorded = []
     with connect(url, 1) as pool:
@@ -67,7 +69,8 @@ def test_a_reader_that_follows_the_log_sees_every_event_once_and_every_stream_in
 
 
 def test_an_event_that_commits_late_is_not_skipped(event_store_url: str, event_store_pool: Pool) -> None:
-    """A scalar position would lose it: an earlier position becomes visible after a later one was read."""
+    """A scalar position would lose it: an earlier position becomes visible after a later one was
+    read."""
     store = PostgresEventStore(event_store_pool)
     with psycopg.connect(event_store_url) as slow:
         _insert(slow, event("slow", 1))  # has a position but is not committed

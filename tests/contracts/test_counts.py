@@ -1,4 +1,5 @@
-"""Counts are exact on both engines, count each batch once and are read quickly however much there is."""
+"""Counts are exact on both engines, count each batch once and are read quickly however much there
+is."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,5 @@
-"""Functions and migrations connect over TCP and TLS, to the server that its CA vouches for, with a token as password."""
+"""Functions and migrations connect over TCP and TLS, to the server that its CA vouches for, with a
+token as password."""
 
 import os
 import pwd

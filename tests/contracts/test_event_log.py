@@ -268,7 +268,8 @@ def test_a_transaction_in_another_database_holds_the_log_back(command_url: str, 
 
 @pytest.fixture
 def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
-    """Return a log of 100,000 events. Plans are chosen by cost, so a longer log has the same plans."""
+    """Return a log of 100,000 events. Plans are chosen by cost, so a longer log has the same
+    plans."""
     connection = psycopg.connect(event_store_url, autocommit=True)
     connection.execute(
         """INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)

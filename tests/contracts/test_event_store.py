@@ -307,7 +307,8 @@ def test_writers_of_the_same_two_streams_in_any_order_never_deadlock(store: Even
 
 @pytest.fixture(params=["memory", "postgres"])
 def with_outbox(request: pytest.FixtureRequest) -> tuple[EventStore, Outbox, list[UUID]]:
-    """Return a store, its outbox, and the ids of the messages that were handed over for publishing."""
+    """Return a store, its outbox, and the ids of the messages that were handed over for
+    publishing."""
     handed: list[UUID] = []
 
     def hand_over(messages: Any) -> None:

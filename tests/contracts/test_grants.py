@@ -1,5 +1,5 @@
-"""Each function signs in to PostgreSQL as its own user, which may do exactly what the function's work needs. As in the
-cloud, no user is a superuser, not even the one that migrates."""
+"""Each function signs in to PostgreSQL as its own user, which may do exactly what the function's
+work needs. As in the cloud, no user is a superuser, not even the one that migrates."""
 
 import base64
 import json
@@ -43,7 +43,8 @@ SIGNING_IN = [function for function in FUNCTIONS.values() if function.database_r
 
 
 class Servers:
-    """A server like Cloud SQL. `admin`: URLs without any restriction. `settings`: those of the migration."""
+    """A server like Cloud SQL. `admin`: URLs without any restriction. `settings`: those of the
+    migration."""
 
     def __init__(self, event_store: str, command: str) -> None:
         self.admin = {"event_store": event_store, "command_database": command}
@@ -92,7 +93,8 @@ def servers(engines_wanted: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 class Broker:
-    """Holds messages until a test delivers them. `down`: refuse messages. `publisher`: the function that publishes."""
+    """Holds messages until a test delivers them. `down`: refuse messages. `publisher`: the function
+    that publishes."""
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[str, Json]] = deque()
@@ -211,7 +213,8 @@ def may_publish(function: str, topic: str) -> bool:
 
 
 def catalogue(shop: Shop) -> str:
-    """Run every command of the catalogue; return a product on sale whose history is long enough for a snapshot."""
+    """Run every command of the catalogue; return a product on sale whose history is long enough for
+    a snapshot."""
     top, below = shop.new_category(), shop.new_category()
     shop.done("update_category", categoryId=below, name="below", parentId=top)
     sold, dropped = shop.new_product(below), shop.new_product(below)

@@ -1,4 +1,5 @@
-"""Migrations can be run at any time, by several processes at once, and an existing installation goes on working."""
+"""Migrations can be run at any time, by several processes at once, and an existing installation
+goes on working."""
 
 import json
 import time
@@ -336,7 +337,8 @@ Statements = list[tuple[Any, list[Any]]]
 
 
 def _events_as_previously(first: str, second: str) -> Statements:
-    """What the previous release's event store executes to append with rules, and to append a single event."""
+    """What the previous release's event store executes to append with rules, and to append a single
+    event."""
     event = {"id": str(uuid7()), "stream": first, "version": 1, "type": "Happened", "schema_version": 1, "data": {}}
     event |= {"metadata": {"correlation_id": "c", "causation_id": "d"}, "recorded_at": "2026-01-01T00:00:00Z"}
     place = {"stream": first, "parent": None, "name": None, "removed": False}

@@ -1,4 +1,5 @@
-"""Lists are read page by page, on both engines: complete in both directions, filtered, and by an index however deep."""
+"""Lists are read page by page, on both engines: complete in both directions, filtered, and by an
+index however deep."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +43,8 @@ TYPES = ["Made", "Sold"]
 
 @dataclass
 class Store:
-    """One kind of list on one engine. `add` makes an entry; `everything`: the filter that finds all of them."""
+    """One kind of list on one engine. `add` makes an entry; `everything`: the filter that finds all
+    of them."""
 
     add: Callable[[int], object]
     page: Callable[[Any, Slice], Sequence[Any]]
@@ -273,7 +275,8 @@ LAST_ID = UUID(int=2**128 - 1)
 
 @pytest.fixture(scope="module")
 def large(postgres: str) -> Iterator[dict[str, psycopg.Connection[TupleRow]]]:
-    """Databases with 30,000 events, dead letters and executions, a second apart. A million have the same plans."""
+    """Databases with 30,000 events, dead letters and executions, a second apart. A million have the
+    same plans."""
     connections = {}
     for database in ("event_store", "command"):
         name = f"pages_{uuid7().hex}"

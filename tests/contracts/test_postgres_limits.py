@@ -1,5 +1,5 @@
-"""A server that hangs delays a request no longer than its time limit, and the process recovers by itself. Positions may
-need more than 32 bits."""
+"""A server that hangs delays a request no longer than its time limit, and the process recovers by
+itself. Positions may need more than 32 bits."""
 
 import os
 import signal

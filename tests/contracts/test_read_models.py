@@ -67,7 +67,8 @@ def test_a_later_write_replaces_its_own_fields_and_keeps_the_others(engine: Engi
 
 @pytest.mark.parametrize("descending", [False, True])
 def test_a_list_goes_on_after_its_last_document(engine: Engine, descending: bool) -> None:
-    """Also between documents with the same name, and when the last one has been deleted meanwhile."""
+    """Also between documents with the same name, and when the last one has been deleted
+    meanwhile."""
     for key, name in (("b", "x"), ("a", "x"), ("c", "x"), ("d", "w"), ("e", "y")):
         engine.put(key, id=key, key=key, name=name, n=1)
     everything = engine.find(descending=descending)
@@ -103,7 +104,8 @@ def test_a_list_is_read_between_two_documents(engine: Engine, descending: bool) 
 
 @pytest.mark.parametrize("descending", [False, True])
 def test_pages_are_complete_whatever_changes_meanwhile(engine: Engine, descending: bool) -> None:
-    """Documents that are there all the time come once, in order; their key in the order never changes."""
+    """Documents that are there all the time come once, in order; their key in the order never
+    changes."""
     at = datetime(2026, 4, 1, tzinfo=UTC)
     keys = [f"{number:02}" for number in range(12)]
     for key in keys:

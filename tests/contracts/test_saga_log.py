@@ -1,4 +1,5 @@
-"""The log of all sagas, on both engines: no entry is lost or repeated, and each version is as it was."""
+"""The log of all sagas, on both engines: no entry is lost or repeated, and each version is as it
+was."""
 
 import json
 import multiprocessing
@@ -179,7 +180,8 @@ def test_the_end_stays_when_every_entry_is_forgotten(both: Both) -> None:
 
 
 def write(url: str, writer: int, shared: list[UUID]) -> list[tuple[str, int]]:
-    """Move a saga of its own and some that all writers share; return each saved saga and version."""
+    """Move a saga of its own and some that all writers share; return each saved saga and
+    version."""
     chosen, own = random.Random(writer), uuid7()
     saved = []
     with connect(url, 1) as pool:

@@ -1,4 +1,5 @@
-"""An answer is computed once for all callers, belongs to none of them, and is not cached when it failed."""
+"""An answer is computed once for all callers, belongs to none of them, and is not cached when it
+failed."""
 
 import asyncio
 import time

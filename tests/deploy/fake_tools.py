@@ -1,8 +1,10 @@
-"""gcloud, terraform and npm as scripts/deploy sees them, with a small cloud behind them: what has been made, in one file.
+"""gcloud, terraform and npm as scripts/deploy sees them, with a small cloud behind them: what has
+been made, in one file.
 
-Run under either name. In the file, `fail`: the beginning of a command, such as "gcloud builds submit", which fails once;
-`slow`: of one that goes on until it is interrupted, and then takes a second to end well; `new`: how often each of some
-commands is refused because Google does not know yet what was made just before.
+Run under either name. In the file, `fail`: the beginning of a command, such as "gcloud builds
+submit", which fails once; `slow`: of one that goes on until it is interrupted, and then takes a
+second to end well; `new`: how often each of some commands is refused because Google does not know
+yet what was made just before.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""The cost model counts what the shop does: an order is placed and compared; the rest is the manifest's and Terraform's."""
+"""The cost model counts what the shop does: an order is placed and compared; the rest is the
+manifest's and Terraform's."""
 
 import re
 import subprocess
@@ -90,7 +91,8 @@ def test_beyond_what_is_free_twice_as_many_orders_cost_twice_as_much() -> None:
 
 
 def test_a_price_by_hand() -> None:
-    """A million calls of a tenth of a second, on one processor and half a GiB, beyond the free ones."""
+    """A million calls of a tenth of a second, on one processor and half a GiB, beyond the free
+    ones."""
     used = {"run_requests": 3e6, "run_cpu_seconds": 280_000, "run_memory_seconds": 410_000}
     assert sum(cost(used).values()) == pytest.approx(0.40 + 100_000 * 0.000024 + 50_000 * 0.0000025)
 

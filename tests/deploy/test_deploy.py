@@ -61,7 +61,8 @@ NEW: dict[str, Any] = {
 class Google(BaseHTTPRequestHandler):
     """Answers which rights the caller has, for the deployed shop, and as Identity Platform.
 
-    A test sets `rights`, `ready`, `users` and `failing`: the method of Identity Platform that fails.
+    A test sets `rights`, `ready`, `users` and `failing`: the method of Identity Platform that
+    fails.
     """
 
     rights: list[str]

@@ -1,4 +1,5 @@
-"""The job that asks every function whether it is ready, against functions of this process over HTTP."""
+"""The job that asks every function whether it is ready, against functions of this process over
+HTTP."""
 
 import json
 import threading

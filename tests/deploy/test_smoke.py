@@ -1,4 +1,5 @@
-"""The order that is placed after a deployment, in a shop of this process, with a fake Identity Platform."""
+"""The order that is placed after a deployment, in a shop of this process, with a fake Identity
+Platform."""
 
 import base64
 import json

@@ -1,4 +1,5 @@
-"""The rules of products: category, price, and units that are on hand, reserved, released or shipped."""
+"""The rules of products: category, price, and units that are on hand, reserved, released or
+shipped."""
 
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,4 +1,5 @@
-"""What a decoder accepts: names, texts, amounts, quantities, and update fields: present, absent, null."""
+"""What a decoder accepts: names, texts, amounts, quantities, and update fields: present, absent,
+null."""
 
 import json
 import unicodedata

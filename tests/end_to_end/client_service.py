@@ -1,4 +1,5 @@
-"""Run the client service in its own process, for tests that kill it; make events to write while it runs."""
+"""Run the client service in its own process, for tests that kill it; make events to write while it
+runs."""
 
 import os
 import signal
@@ -18,7 +19,8 @@ from tests.conftest import free_port
 
 
 class ClientService:
-    """The client service in its own process; it can be killed and started again at the same address."""
+    """The client service in its own process; it can be killed and started again at the same
+    address."""
 
     def __init__(self, folder: Path, event_store_url: str, command_url: str, **more: str) -> None:
         self._processes = Processes(folder)

@@ -46,7 +46,8 @@ class Client:
         return f"http://localhost:{self.port}/graphql"
 
     def ask(self, query: str, **variables: Any) -> Fields:
-        """Return the whole answer to an admin's query; wait and retry when the rate limit refuses it."""
+        """Return the whole answer to an admin's query; wait and retry when the rate limit refuses
+        it."""
         headers = {"Authorization": f"Bearer {ADMIN}"}
         asked = {"query": query, "variables": variables}
         while (response := httpx.post(self.url, json=asked, headers=headers, timeout=60)).status_code == 429:

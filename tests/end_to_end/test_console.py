@@ -1,4 +1,5 @@
-"""GraphiQL runs queries in a real browser, and shows the results of subscriptions as they arrive."""
+"""GraphiQL runs queries in a real browser, and shows the results of subscriptions as they
+arrive."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,5 @@
-"""The console in a real browser, on the real engines: newcomers, people on call, roles, languages, phones, restarts."""
+"""The console in a real browser, on the real engines: newcomers, people on call, roles, languages,
+phones, restarts."""
 
 import base64
 import gzip

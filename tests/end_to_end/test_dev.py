@@ -1,4 +1,5 @@
-"""`scripts/dev` starts the shop, keeps its data, explains what it lacks and leaves no process behind."""
+"""`scripts/dev` starts the shop, keeps its data, explains what it lacks and leaves no process
+behind."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""The environment is made once, even when the first two starts happen at the same time; settings are checked first."""
+"""The environment is made once, even when the first two starts happen at the same time; settings
+are checked first."""
 
 import os
 import shutil

@@ -1,4 +1,5 @@
-"""Live updates reach many subscribers over real HTTP, survive a restart, and work with the client graphql-sse."""
+"""Live updates reach many subscribers over real HTTP, survive a restart, and work with the client
+graphql-sse."""
 
 import asyncio
 import json
@@ -278,7 +279,8 @@ def test_the_client_of_graphql_sse_follows_through_a_restart(
 
     output = asyncio.run(follow())
     assert output["seen"] == recorded(store)
-    # One connection for each of the last two requests, at least two for the interrupted subscription.
+    # One connection for each of the last two requests, at least two for the interrupted
+    # subscription.
     assert output["connections"] >= 4
     (refused,) = output["refused"]
     assert [error["extensions"]["code"] for error in refused["errors"]] == ["INVALID_INPUT"]

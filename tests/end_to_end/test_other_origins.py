@@ -1,4 +1,5 @@
-"""A page of another origin calls the shop from a real browser, with the headers that clients send."""
+"""A page of another origin calls the shop from a real browser, with the headers that clients
+send."""
 
 import json
 import shutil

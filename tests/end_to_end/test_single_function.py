@@ -50,7 +50,8 @@ def _answers(url: str) -> bool:
 
 
 def _sent_before_it_listens(url: str, body: bytes) -> int:
-    """Return the status for a client that, unlike httpx, sends its whole request before it reads the response."""
+    """Return the status for a client that, unlike httpx, sends its whole request before it reads
+    the response."""
     with closing(HTTPConnection(url.removeprefix("http://"), timeout=20)) as connection:
         connection.request("POST", "/", body, {"Content-Type": "application/json", "Connection": "close"})
         with connection.getresponse() as response:

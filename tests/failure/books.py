@@ -1,4 +1,5 @@
-"""Read a shop's state from its engines, and list every promise that it has broken once it is at rest."""
+"""Read a shop's state from its engines, and list every promise that it has broken once it is at
+rest."""
 
 import time
 from collections import defaultdict

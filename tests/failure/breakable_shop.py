@@ -1,4 +1,5 @@
-"""The shop on real engines, each behind a connection that can be broken, its services in processes that can be killed.
+"""The shop on real engines, each behind a connection that can be broken, its services in processes
+that can be killed.
 
 `scripts/dev` stops when one of its processes dies; here, as on Cloud Run, it is started again.
 """
@@ -30,7 +31,8 @@ from tests.failure.proxy import Proxy
 
 
 class BreakableShop(Client):
-    """`engines`: the proxies of the engines, by name. `event_store`, `command_database`: URLs past those connections."""
+    """`engines`: the proxies of the engines, by name. `event_store`, `command_database`: URLs past
+    those connections."""
 
     def __init__(self, home: Path, emulators: Emulators, **environment: str) -> None:
         self.port = free_port(7)
@@ -122,7 +124,8 @@ class BreakableShop(Client):
         patch.setenv("FIRESTORE_EMULATOR_HOST", self.firestore)
         create_topology(
             PROJECT,
-            # The emulator has no backoff: an outage of half a minute would use up the attempts of nine.
+            # The emulator has no backoff: an outage of half a minute would use up the attempts of
+            # nine.
             [replace(one, max_attempts=60) for one in manifest().all_subscriptions],
             lambda one: f"{self.ports.url(one.service)}/{one.endpoint}",
         )

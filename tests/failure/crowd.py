@@ -38,8 +38,9 @@ PATIENCE = 60.0
 
 @dataclass
 class Client:
-    """Places one order after the other. `accepted`: orders that the shop accepted. `unknown`: how many may have
-    been accepted without an answer. `slow`: how many of the first use a payment method that never answers in time."""
+    """Places one order after the other. `accepted`: orders that the shop accepted. `unknown`: how
+    many may have been accepted without an answer. `slow`: how many of the first use a payment
+    method that never answers in time."""
 
     shop: BreakableShop
     products: list[Fields]
@@ -96,7 +97,8 @@ class Client:
         return None if codes else answer["data"]
 
     def _by_key(self, wanted: Fields) -> str:
-        """Repeat the command until it is answered, then once or twice more; assert that all answers are equal."""
+        """Repeat the command until it is answered, then once or twice more; assert that all answers
+        are equal."""
         order_id, key = str(uuid7()), str(uuid7())
         answers: list[str] = []
         until = time.monotonic() + PATIENCE

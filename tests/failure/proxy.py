@@ -41,7 +41,8 @@ class Proxy:
         self._do(self._flow(False))
 
     def strand(self) -> None:
-        """Forget the connections without closing them, as a fail-over to another machine does; serve new ones."""
+        """Forget the connections without closing them, as a fail-over to another machine does;
+        serve new ones."""
         self._do(self._strand())
 
     def point_at(self, target: str) -> None:

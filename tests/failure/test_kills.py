@@ -1,7 +1,8 @@
-"""A process is killed at the worst moments of its work; what was accepted is neither lost nor done twice.
+"""A process is killed at the worst moments of its work; what was accepted is neither lost nor done
+twice.
 
-The victim is the service itself, in a process of its own, on PostgreSQL, Pub/Sub and Firestore, and it gets SIGKILL: no
-handler runs. Afterwards the service is started again, as Cloud Run would.
+The victim is the service itself, in a process of its own, on PostgreSQL, Pub/Sub and Firestore, and
+it gets SIGKILL: no handler runs. Afterwards the service is started again, as Cloud Run would.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,7 +82,8 @@ def begin_dying(shop: BreakableShop, service: str, death: Death) -> None:
 
 
 def dies_of(shop: BreakableShop, service: str, deaths: Sequence[Death]) -> None:
-    """Wait until each victim has died and start the next; start the service itself after the last."""
+    """Wait until each victim has died and start the next; start the service itself after the
+    last."""
     for death, following in zip(deaths, [*deaths[1:], ()], strict=True):
         try:
             status = shop.died(service)
@@ -97,7 +99,8 @@ OF_THE_OUTBOX = [
     (["before publishing"], 1),
     (["before publishing", "after claiming", "after publishing"], 2),
 ]
-"""Moments between the commit and the deletion from the outbox, and how often the message is published."""
+"""Moments between the commit and the deletion from the outbox, and how often the message is
+published."""
 
 
 @pytest.mark.parametrize(("moments", "copies"), OF_THE_OUTBOX)
@@ -143,7 +146,8 @@ def test_a_command_that_a_saga_has_saved_is_sent_wherever_the_process_dies(
 def test_a_projection_that_dies_between_its_write_and_the_acknowledgement_writes_once(
     shop: BreakableShop, product: Fields, collection: str
 ) -> None:
-    """`category_members` increments a category's number of products, the only write that must not be repeated."""
+    """`category_members` increments a category's number of products, the only write that must not
+    be repeated."""
     comes_to_rest(shop)
     begin_dying(shop, "query", ("after writing the read model", collection))
     new = shop.product(stock=5)

@@ -1,4 +1,5 @@
-"""An engine fails while clients order: errors are clear, nothing is lost, and the shop recovers by itself."""
+"""An engine fails while clients order: errors are clear, nothing is lost, and the shop recovers by
+itself."""
 
 import time
 from collections import Counter
@@ -20,12 +21,14 @@ CLEAR = {"SERVICE_UNAVAILABLE", "TIMEOUT"}
 AT_ONCE = 30.0
 """Seconds within which every request is answered, during any outage."""
 HEALED = 90.0
-"""Seconds after the outage until everything that was accepted has ended: a message may wait for its backoff."""
+"""Seconds after the outage until everything that was accepted has ended: a message may wait for its
+backoff."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`at`: when the request was sent, by the monotonic clock. `seconds`: until the answer. `code`: empty for a success."""
+    """`at`: when the request was sent, by the monotonic clock. `seconds`: until the answer. `code`:
+    empty for a success."""
 
     what: str
     at: float

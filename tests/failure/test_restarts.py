@@ -41,7 +41,8 @@ class Server:
         self.url = make_conninfo(self._direct, host="127.0.0.1", port=str(self.proxy.port))
 
     def restart(self, how: str) -> None:
-        """Return when the server is back. `how`: fast, immediate, or a fail-over that keeps the clients' sockets."""
+        """Return when the server is back. `how`: fast, immediate, or a fail-over that keeps the
+        clients' sockets."""
         if how == "fail-over":
             self.proxy.strand()
         restart_postgres(self._data, "fast" if how == "fail-over" else how)

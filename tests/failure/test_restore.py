@@ -1,4 +1,5 @@
-"""A backup is restored into a new cluster: the log goes on, and everything that depends on it agrees with it again."""
+"""A backup is restored into a new cluster: the log goes on, and everything that depends on it
+agrees with it again."""
 
 import argparse
 import tempfile
@@ -138,7 +139,8 @@ def test_only_empty_databases_are_filled(backup: Backup, tmp_path: Path) -> None
 def test_a_dump_shows_both_databases_at_one_moment_while_the_shop_goes_on(
     new_cluster: NewCluster, tmp_path: Path
 ) -> None:
-    """Each event is written before its saga: a dump never has a saga without its event, nor lacks an older saga."""
+    """Each event is written before its saga: a dump never has a saga without its event, nor lacks
+    an older saga."""
     settings, stop = new_cluster(), Event()
     migrate_all(settings)
 

@@ -2,8 +2,8 @@
 
     python -m tests.failure.victim MOMENT ABOUT SERVICE PORT
 
-Otherwise it is the service itself: the same functions under the functions framework. `about` chooses which work: the
-name of an event, a command or a collection.
+Otherwise it is the service itself: the same functions under the functions framework. `about`
+chooses which work: the name of an event, a command or a collection.
 """
 
 import os

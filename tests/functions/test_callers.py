@@ -1,4 +1,5 @@
-"""In the cloud each function answers only its own callers; nowhere does a function answer another site's page."""
+"""In the cloud each function answers only its own callers; nowhere does a function answer another
+site's page."""
 
 import json
 from collections.abc import Callable
@@ -77,7 +78,8 @@ def test_a_second_token_that_cloud_run_would_have_verified_instead_is_refused(
 @pytest.mark.usefixtures("in_cloud_run")
 @each_function
 def test_health_and_metrics_ask_for_no_caller(shop: ShopInMemory, function: Function) -> None:
-    """Cloud Run's own probes send no token; from outside, Cloud Run lets only accounts through that may call."""
+    """Cloud Run's own probes send no token; from outside, Cloud Run lets only accounts through that
+    may call."""
     for path in ("/health/live", "/health/ready", "/metrics"):
         assert shop.call(function.name, method="GET", path=path).status_code == 200
 

@@ -1,4 +1,5 @@
-"""report_metrics writes to Cloud Monitoring: a server with its API, and with the refusals of Google's."""
+"""report_metrics writes to Cloud Monitoring: a server with its API, and with the refusals of
+Google's."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -49,8 +50,8 @@ def descriptor(metric: Metric) -> MetricDescriptor:
 
 
 class CloudMonitoring:
-    """Knows the metrics that Terraform describes, and stores what it is sent. `calls`: the methods that
-    were called. `forbidden`: methods that the caller lacks the right to."""
+    """Knows the metrics that Terraform describes, and stores what it is sent. `calls`: the methods
+    that were called. `forbidden`: methods that the caller lacks the right to."""
 
     def __init__(self) -> None:
         described = [descriptor(metric) for metric in metrics().values() if metric.known_to == "stores"]
@@ -151,7 +152,8 @@ def test_the_metrics_of_the_stores_are_written_to_cloud_monitoring(shop: ShopInM
 
 
 class Reads:
-    """Count the documents that queries read, as Firestore bills them: an aggregation costs one for each 1,000."""
+    """Count the documents that queries read, as Firestore bills them: an aggregation costs one for
+    each 1,000."""
 
     def __init__(self, shop: ShopInMemory) -> None:
         self.documents = self.aggregations = 0

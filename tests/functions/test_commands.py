@@ -1,4 +1,5 @@
-"""Command functions answer over HTTP, carry out a repeated request once, and refuse invalid ones."""
+"""Command functions answer over HTTP, carry out a repeated request once, and refuse invalid
+ones."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -170,7 +171,8 @@ def test_no_name_of_a_user_and_key_of_another_make_the_same_key(shop: ShopInMemo
 
 
 def stored_by_the_last_release(shop: ShopInMemory, command: str, body: Json, actor: str, key: str) -> str:
-    """Store an answer as releases before this one did, under the client's key alone, and return it."""
+    """Store an answer as releases before this one did, under the client's key alone, and return
+    it."""
     asked = fingerprint(command, actor, json.dumps(body).encode())
     shop.engines.event_store.append(Append((), record=IdempotencyRecord(key, asked, '{"from": "the last release"}')))
     return '{"from": "the last release"}'

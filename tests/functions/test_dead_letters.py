@@ -349,7 +349,8 @@ class NoRefunds:
 
 
 def stuck(shop: ShopInMemory) -> tuple[str, str, Callable[[], None]]:
-    """Make an order whose refund fails. Return it, its product, and a function that repairs refunds."""
+    """Make an order whose refund fails. Return it, its product, and a function that repairs
+    refunds."""
     no_patience(shop)
     working = shop.engines.payments
     shop.engines.payments = NoRefunds(working)
@@ -494,7 +495,8 @@ def opened(shop: ShopInMemory, dependency: str) -> Breaker:
 
 
 def test_waiting_for_an_open_breaker_uses_up_no_attempt(shop: ShopInMemory) -> None:
-    """However often the message comes back while the provider is away, no dead letter is left behind."""
+    """However often the message comes back while the provider is away, no dead letter is left
+    behind."""
     breaker = opened(shop, "the payment provider")
     order_id = shop.new_order(shop.new_product())
     shop.settle()

@@ -1,4 +1,5 @@
-"""In the cloud, what each process counts is counted from its log lines: both numbers are the same."""
+"""In the cloud, what each process counts is counted from its log lines: both numbers are the
+same."""
 
 import re
 from collections import Counter
@@ -23,7 +24,8 @@ Line = Mapping[str, Any]
 
 
 def chosen(filter: str, line: Line) -> bool:
-    """Return whether Cloud Logging's filter takes the line. It has only the forms that metrics.yaml uses."""
+    """Return whether Cloud Logging's filter takes the line. It has only the forms that metrics.yaml
+    uses."""
     return all(_holds(term, line) for term in filter.split(" AND "))
 
 

@@ -1,4 +1,5 @@
-"""Projections make the same documents from duplicates, in any order, and from last messages only."""
+"""Projections make the same documents from duplicates, in any order, and from last messages
+only."""
 
 import asyncio
 import base64
@@ -257,7 +258,8 @@ def test_the_histories_hold_nearly_every_event_type(shop: ShopInMemory) -> None:
 
 
 def announced(body: Json, version: int, about: Json | None = None, **attributes: str) -> Json:
-    """Return a push whose message announces another version, with other data (unless None) and attributes."""
+    """Return a push whose message announces another version, with other data (unless None) and
+    attributes."""
     message = body["message"]
     hint = json.loads(base64.b64decode(message["data"]))
     hint |= {"version": version} | ({} if about is None else {"data": about})

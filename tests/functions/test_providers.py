@@ -1,4 +1,5 @@
-"""What a provider does to one order, it does to that order only; a provider that is down is not called."""
+"""What a provider does to one order, it does to that order only; a provider that is down is not
+called."""
 
 import json
 import time

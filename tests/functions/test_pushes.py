@@ -1,4 +1,5 @@
-"""Functions that Pub/Sub and the scheduler call refuse malformed pushes, and take late or repeated ones."""
+"""Functions that Pub/Sub and the scheduler call refuse malformed pushes, and take late or repeated
+ones."""
 
 import base64
 import json
@@ -351,7 +352,8 @@ def test_concurrent_messages_advance_a_saga_once(shop: ShopInMemory, monkeypatch
 
 
 def assert_balanced(shop: ShopInMemory) -> None:
-    """Check that payments, shipments and shipped units belong to confirmed orders, and no unit stays reserved."""
+    """Check that payments, shipments and shipped units belong to confirmed orders, and no unit
+    stays reserved."""
     log = shop.log()
     confirmed = sorted(event.stream.removeprefix("order-") for event in log if event.type == "OrderConfirmed")
     for kind in ("payments", "shipments"):

@@ -282,7 +282,8 @@ def test_once_few_documents_are_incomplete_a_pass_checks_only_these(busy_shop: S
 
 
 def streams_to_fill(body: Json) -> int:
-    """Return for how many streams a push fills the new generation, 0 for an event's announcement."""
+    """Return for how many streams a push fills the new generation, 0 for an event's
+    announcement."""
     message = body["message"]
     if message["attributes"]["ce-type"] != FILL:
         return 0
@@ -359,7 +360,8 @@ def test_no_event_is_left_out_whatever_the_clocks_say(
 
 
 def use_firestore(shop: ShopInMemory) -> Callable[[], FirestoreQueries]:
-    """Keep the shop's read models in the emulator; return a function that makes queries for one event loop."""
+    """Keep the shop's read models in the emulator; return a function that makes queries for one
+    event loop."""
     project = f"rebuilding-{uuid7().hex}"
 
     def queries() -> FirestoreQueries:

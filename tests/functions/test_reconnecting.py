@@ -1,4 +1,5 @@
-"""After an outage of Firestore or Pub/Sub, gRPC tries to connect every five seconds, not every two minutes."""
+"""After an outage of Firestore or Pub/Sub, gRPC tries to connect every five seconds, not every two
+minutes."""
 
 from typing import Any
 

@@ -56,7 +56,8 @@ def product(shop: ShopInMemory, name: str, stock: int = STOCKED) -> str:
 
 
 def create(shop: ShopInMemory, lines: dict[str, int], **more: str) -> str:
-    """Order the quantities of `lines`, whose keys are name:id of a product; return the order's id."""
+    """Order the quantities of `lines`, whose keys are name:id of a product; return the order's
+    id."""
     items = [
         {"productId": product_id, "productName": name, "quantity": quantity, "unitPrice": "500"}
         for (name, product_id), quantity in zip((key.split(":") for key in lines), lines.values(), strict=True)
@@ -283,7 +284,8 @@ def test_cancelling_at_once_ends_cancelled_or_confirmed_but_never_both(shop: Sho
 
 
 def assert_consistent(shop: ShopInMemory, tea: str, order_ids: list[str], each: int) -> None:
-    """Check that every order has one end, which payments, shipments and stock match, and no unit stays reserved."""
+    """Check that every order has one end, which payments, shipments and stock match, and no unit
+    stays reserved."""
     ends: list[tuple[str, str]] = [
         (event.stream.removeprefix("order-"), event.type)
         for event in shop.log()
@@ -422,7 +424,8 @@ def test_a_stuck_saga_whose_order_the_event_store_has_lost_can_be_closed(shop: S
 
 
 def test_a_stuck_saga_that_missed_the_end_of_its_order_ends_when_it_is_retried(shop: ShopInMemory, tea: str) -> None:
-    """The previous release ignored a compensation or an end that came while the saga was going forward."""
+    """The previous release ignored a compensation or an end that came while the saga was going
+    forward."""
     order_id = buy(shop, tea, shippingMethod="refuse")
     shop.settle()
     (*_, last) = versions(shop)

@@ -89,8 +89,9 @@ class Call:
 @dataclass(frozen=True)
 class World:
     """`unread`: events that the saga has not read. `sent`: commands that may arrive, also again.
-    `waiting`: commands that must still arrive. `shelf`: each product's history. `stream`: the order's
-    history without its first event. `disturbed`: the saga was set back, or a command forged."""
+    `waiting`: commands that must still arrive. `shelf`: each product's history. `stream`: the
+    order's history without its first event. `disturbed`: the saga was set back, or a command
+    forged."""
 
     saga: Saga
     order: Order
@@ -236,7 +237,8 @@ Move = tuple[str, Callable[[], World]]
 
 
 def calm_moves(world: World, at_once: int = 1) -> Iterator[Move]:
-    """Return what happens without faults. `at_once`: how many calls of one command may be under way."""
+    """Return what happens without faults. `at_once`: how many calls of one command may be under
+    way."""
     for call in dict.fromkeys(world.calls):
         yield f"continue {call}", partial(continue_call, world, call)
     if world.unread:
@@ -280,7 +282,8 @@ def settled(world: World) -> World:
 
 
 def rescued(world: World) -> World:
-    """Settle although messages were lost: deadlines send them again, then an admin replays dead letters."""
+    """Settle although messages were lost: deadlines send them again, then an admin replays dead
+    letters."""
     world = settled(world)
     for _ in range(100):
         if not world.progress.ended:
@@ -289,7 +292,8 @@ def rescued(world: World) -> World:
 
 
 def set_back(world: World, version: Progress | None) -> World:
-    """Restore an earlier version of the saga's row, or none, and let the coordinator read the stream."""
+    """Restore an earlier version of the saga's row, or none, and let the coordinator read the
+    stream."""
     progress, commands = (version, []) if version else begin(world.saga, ORDER_ID, NOW)
     for event in world.stream[progress.seen :]:
         progress, sent = advance(world.saga, progress, event, NOW)
@@ -379,7 +383,8 @@ def test_in_every_order_of_events_an_order_is_fulfilled_or_undone(world: World) 
 
 
 def points(world: World, faults: int) -> Iterator[tuple[World, tuple[Progress, ...], Story]]:
-    """Return every point of every path with at most so many faults, and the saga's versions up to it."""
+    """Return every point of every path with at most so many faults, and the saga's versions up to
+    it."""
     start: tuple[Progress, ...] = (world.progress,)
     frontier = [(world, start, faults, Story())]
     reached = {frontier[0][:3]}
@@ -435,7 +440,8 @@ def test_a_forged_command_at_any_point_leaves_no_saga_stuck(world: World, comman
 def test_with_any_retries_and_losses_an_order_is_fulfilled_or_undone(
     pots: int, pays: bool, ships: bool, retries: int, calm: int, choices: list[int]
 ) -> None:
-    """`calm`: the moves without faults at the beginning, so that late steps are tried as often as early ones."""
+    """`calm`: the moves without faults at the beginning, so that late steps are tried as often as
+    early ones."""
     world, story = new_world(retries, pots=pots, pays=pays, ships=ships), Story()
     for choice in [0] * calm + choices:
         options = [*moves(world, at_once=2), *mishaps(world)]

@@ -1,4 +1,5 @@
-"""Pub/Sub as it may behave: at least once, in any order, late, twice at a time, and again after the acknowledgement."""
+"""Pub/Sub as it may behave: at least once, in any order, late, twice at a time, and again after the
+acknowledgement."""
 
 import base64
 from collections import Counter, defaultdict
@@ -19,7 +20,8 @@ DELAYS = (0.005, 0.02, 0.3, 3.0, 40.0, 400.0, 4 * 3600.0, 50 * 3600.0)
 _DEAD = "CloudPubSubDeadLetterSource"
 
 Push = Callable[[Subscription, dict[str, Any], Callable[[int], None]], None]
-"""Begin to deliver a body to a subscription's function; the third argument is told the status of the response."""
+"""Begin to deliver a body to a subscription's function; the third argument is told the status of
+the response."""
 
 
 @dataclass(eq=False)

@@ -1,4 +1,5 @@
-"""Call the graphql function, whose code is asynchronous: each request has an event loop that runs in virtual time."""
+"""Call the graphql function, whose code is asynchronous: each request has an event loop that runs
+in virtual time."""
 
 import asyncio
 import json
@@ -50,7 +51,8 @@ class Loop(asyncio.BaseEventLoop):
         return done
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Say nothing of tasks that were left when their request was answered or their process killed."""
+        """Say nothing of tasks that were left when their request was answered or their process
+        killed."""
 
     def abandon(self) -> None:
         """End the tasks that were left, without waiting for anything."""
@@ -67,7 +69,8 @@ class Loop(asyncio.BaseEventLoop):
 
 
 class ToCommands(httpx.AsyncBaseTransport):
-    """Brings the graphql function's requests to command functions. `call`: sends one, and returns its answer."""
+    """Brings the graphql function's requests to command functions. `call`: sends one, and returns
+    its answer."""
 
     def __init__(self, call: Callable[[str, bytes, Mapping[str, str]], Future[Any]]) -> None:
         self._call = call
@@ -81,7 +84,8 @@ class ToCommands(httpx.AsyncBaseTransport):
 
 
 def ask(world: SimulatedWorld, query: str, variables: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
-    """Send a GraphQL request to the function in the present task's process, and return the decoded answer."""
+    """Send a GraphQL request to the function in the present task's process, and return the decoded
+    answer."""
     body = json.dumps({"query": query, "variables": dict(variables)}).encode()
     sent = {"content-type": "application/json", **headers}
 

@@ -1,4 +1,5 @@
-"""One history of the shop: people use it while it fails, then it is left in peace and must keep its promises."""
+"""One history of the shop: people use it while it fails, then it is left in peace and must keep its
+promises."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -26,7 +27,8 @@ CALM = 5 * 24 * 3600.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """`broken`: the promises that were broken, as sentences. `hits`, `marks`: see Faults. `digest`: of all that happened."""
+    """`broken`: the promises that were broken, as sentences. `hits`, `marks`: see Faults. `digest`:
+    of all that happened."""
 
     broken: list[str]
     choices: Choices
@@ -120,7 +122,8 @@ class History:
         people.start("operator", people.rebuild_everything)
 
     def _unsettled(self) -> set[str]:
-        """Return the orders that the procedure tells the operator to settle: a provider knows more of them than we do."""
+        """Return the orders that the procedure tells the operator to settle: a provider knows more
+        of them than we do."""
         ended = {str(one.saga.progress.saga_id) for one in self._sagas() if one.saga.progress.ended}
         return {key for ledger in self.shop.provider.ledgers.values() for key in ledger if key not in ended}
 
@@ -212,7 +215,8 @@ class History:
         return [stored_in(collection.name, number) for number in numbers]
 
     def _documents(self, place: str) -> Mapping[str, Any]:
-        """Return the documents that have applied an event; others only hold counters until it comes."""
+        """Return the documents that have applied an event; others only hold counters until it
+        comes."""
         return {key: fields for key, fields in self.shop.models.documents[place].items() if "version" in fields}
 
     def streams(self) -> Mapping[str, list[EventRecord]]:

@@ -58,9 +58,10 @@ class Deed(NamedTuple):
 
 @dataclass(frozen=True)
 class Books:
-    """A shop at rest. `streams`: every event, by stream in the order of the log. `payments`, `shipments`: the entry of
-    each order in the providers' ledgers. `sagas`: their status by order. `documents`: those of each live
-    and kept generation of a collection. `lost`: orders that a restore of a backup has lost."""
+    """A shop at rest. `streams`: every event, by stream in the order of the log. `payments`,
+    `shipments`: the entry of each order in the providers' ledgers. `sagas`: their status by order.
+    `documents`: those of each live and kept generation of a collection. `lost`: orders that a
+    restore of a backup has lost."""
 
     streams: Mapping[str, Sequence[EventRecord]]
     payments: Mapping[str, Deed]

@@ -1,7 +1,8 @@
 """Check that a history of concurrent operations could have happened one after the other.
 
-The search is Wing and Gong's with Lowe's cache ("Testing for linearizability", 2017), as in porcupine, which is in Go;
-PyPI has none. An operation without an answer may have happened at any later time, or never.
+The search is Wing and Gong's with Lowe's cache ("Testing for linearizability", 2017), as in
+porcupine, which is in Go; PyPI has none. An operation without an answer may have happened at any
+later time, or never.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +12,14 @@ from typing import Any, Generic, TypeVar
 
 State = TypeVar("State")
 Step = Callable[[State, Any], State | None]
-"""Return the state after an operation, None when the operation could not have given its answer in this state."""
+"""Return the state after an operation, None when the operation could not have given its answer in
+this state."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """`called`, `returned`: seconds; without an answer `returned` is infinite. `what`: what `Step` understands."""
+    """`called`, `returned`: seconds; without an answer `returned` is infinite. `what`: what `Step`
+    understands."""
 
     called: float
     returned: float
@@ -34,7 +37,8 @@ class Model(Generic[State]):
 
 
 def linearizable(model: Model[Any], operations: Sequence[Operation]) -> bool:
-    """Return whether some order explains all answers, with no operation before one that had ended when it began."""
+    """Return whether some order explains all answers, with no operation before one that had ended
+    when it began."""
     everything = frozenset(range(len(operations)))
     seen: set[tuple[frozenset[int], Any]] = set()
     waiting = [(everything, model.initial)]
@@ -56,8 +60,8 @@ def linearizable(model: Model[Any], operations: Sequence[Operation]) -> bool:
 
 @dataclass(frozen=True)
 class Written:
-    """An operation on a register. `value`: what it wrote, None for a reader. `read`: what its answer showed after it;
-    `answered` is False when there was no answer."""
+    """An operation on a register. `value`: what it wrote, None for a reader. `read`: what its
+    answer showed after it; `answered` is False when there was no answer."""
 
     value: Any
     read: Any = None

@@ -1,7 +1,8 @@
-"""Streams and sagas as a release has recorded them, which every later release must read in the same way.
+"""Streams and sagas as a release has recorded them, which every later release must read in the same
+way.
 
-After a release: `python -m tests.simulation.past tests/simulation/past/NAME.json` records what today's code
-does. Earlier files stay as they are.
+After a release: `python -m tests.simulation.past tests/simulation/past/NAME.json` records what
+today's code does. Earlier files stay as they are.
 """
 
 import json
@@ -35,7 +36,8 @@ def state_of(stream: str, events: Sequence[EventRecord]) -> Recorded:
 
 
 def replayed(saga_id: UUID, entries: Sequence[Recorded]) -> tuple[Recorded, list[str]]:
-    """Return how a saga stands after the entries of its history, and the commands that it has sent."""
+    """Return how a saga stands after the entries of its history, and the commands that it has
+    sent."""
     progress, sent = Progress(saga_id), list[Any]()
     for number, entry in enumerate(entries):
         match entry["kind"]:

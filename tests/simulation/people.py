@@ -1,4 +1,5 @@
-"""Those who use the shop: customers, admins who keep the catalogue, operators, and a reader of read models and log."""
+"""Those who use the shop: customers, admins who keep the catalogue, operators, and a reader of read
+models and log."""
 
 import json
 from collections import defaultdict
@@ -36,8 +37,9 @@ _COLLECTIONS = {"category": "categories", "product": "products", "order": "order
 class Requests:
     """Every request to a command function, and its answers.
 
-    `by_key`: the answers to each idempotency key. `prices`: what happened to each product's price. `accepted`: the stream
-    and version that each key's answer named. `surprises`: answers that no client should get.
+    `by_key`: the answers to each idempotency key. `prices`: what happened to each product's price.
+    `accepted`: the stream and version that each key's answer named. `surprises`: answers that no
+    client should get.
     """
 
     by_key: dict[str, list[Operation]] = field(default_factory=lambda: defaultdict(list))
@@ -47,9 +49,10 @@ class Requests:
 
 
 class People:
-    """`tokens`: the version that each stream is known to have. `met`: which of these a read model has shown.
-    `read`: the events that the log's reader has seen. `broken`: what a reader saw that must never be. `discarded`: the
-    read models that must be rebuilt, because a message for them was discarded or they are ahead of a restored log."""
+    """`tokens`: the version that each stream is known to have. `met`: which of these a read model
+    has shown. `read`: the events that the log's reader has seen. `broken`: what a reader saw that
+    must never be. `discarded`: the read models that must be rebuilt, because a message for them was
+    discarded or they are ahead of a restored log."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop, self.world, self.tape = shop, shop.world, shop.tape
@@ -198,7 +201,8 @@ class People:
         self.look_at_orders()
 
     def look_at_orders(self) -> None:
-        """Ask, without sign-in, for everything that orders have; nothing personal may be in the answer."""
+        """Ask, without sign-in, for everything that orders have; nothing personal may be in the
+        answer."""
         token = ",".join(f"{stream}:{version}" for stream, version in list(self.tokens.items())[:20])
         headers = {"Consistency": token} if token else {}
         self._see(_LOOK, {}, headers)
@@ -237,7 +241,8 @@ class People:
                     self._generation(read_model, "DROP")
 
     def heal(self) -> None:
-        """Do what the operators' handbook says about everything that does not come to rest by itself."""
+        """Do what the operators' handbook says about everything that does not come to rest by
+        itself."""
         self._retry_letters()
         self._retry_sagas()
         for read_model in sorted(self.discarded):

@@ -1,4 +1,5 @@
-"""Ports that fail: each call of an engine yields before and after, and may be late, fail, or be its process's last."""
+"""Ports that fail: each call of an engine yields before and after, and may be late, fail, or be its
+process's last."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +15,8 @@ from tests.simulation.world import Crashed, SimulatedWorld, driven, this_task
 T = TypeVar("T")
 
 RATES = (0.0, 0.0, 0.002, 0.01, 0.05, 0.2)
-"""How often a fault may happen in one history: rare faults find what frequent ones drown, and the reverse."""
+"""How often a fault may happen in one history: rare faults find what frequent ones drown, and the
+reverse."""
 MOMENTS = (0.001, 0.05, 0.4, 2.0, 8.0, 35.0)
 """Seconds that a late call takes."""
 
@@ -44,7 +46,8 @@ class Faults:
         return cls(world, tape, [rate(tape, kind, most) for kind, most in kinds.items()])
 
     def call(self, port: str, method: str, run: Callable[[], T]) -> T:
-        """Make one call. Raise Unavailable where the engine would, TimedOut when the request's time is up, or Crashed."""
+        """Make one call. Raise Unavailable where the engine would, TimedOut when the request's time
+        is up, or Crashed."""
         task, what = this_task(), f"{port}.{method}"
         if not task.process.alive:
             raise Crashed
@@ -85,7 +88,8 @@ class Faults:
 
 
 class Port:
-    """Stands for an engine in all processes. `engine`: returns the present one, because a restore replaces it."""
+    """Stands for an engine in all processes. `engine`: returns the present one, because a restore
+    replaces it."""
 
     def __init__(self, faults: Faults, name: str, engine: Callable[[], Any]) -> None:
         self._faults, self._name, self._engine = faults, name, engine

@@ -1,4 +1,5 @@
-"""A payment or shipping provider that acts and does not answer, answers late or twice, or answers nonsense."""
+"""A payment or shipping provider that acts and does not answer, answers late or twice, or answers
+nonsense."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +19,8 @@ _NONSENSE = ("<html>", "{}", '{"status": "perhaps"}', "[]")
 
 @dataclass
 class Provider(httpx.BaseTransport):
-    """Keeps the contract of shared/gateways: a key's first answer stands; undoing an unused key forbids it for ever.
+    """Keeps the contract of shared/gateways: a key's first answer stands; undoing an unused key
+    forbids it for ever.
 
     `ledgers`: by kind, `payments` or `shipments`, and key. `silent_until`: when an outage ends.
     """

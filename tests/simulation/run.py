@@ -1,6 +1,7 @@
 """Play simulated histories of the whole shop, and show those that break a promise.
 
-Without options it plays 2,000 histories. Each has a seed; the same seed is the same history, on every machine.
+Without options it plays 2,000 histories. Each has a seed; the same seed is the same history, on
+every machine.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""The whole deployment in one process: every function in several instances, over shared engines that fail."""
+"""The whole deployment in one process: every function in several instances, over shared engines
+that fail."""
 
 import json
 import logging
@@ -60,7 +61,8 @@ SAGAS: Sequence[Saga] = (
     ORDER_FULFILMENT.at_pace(0.5),
     replace(ORDER_FULFILMENT.at_pace(2), undo_retries=Retries(2)),
 )
-"""The table of the order's saga in this release, and what another release could have in its place."""
+"""The table of the order's saga in this release, and what another release could have in its
+place."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,8 @@ class Shop:
             return Answer(0)
 
     def run_in(self, function: str, act: Callable[[], object]) -> None:
-        """Run code in one of the function's instances, where it may crash or find its engines silent."""
+        """Run code in one of the function's instances, where it may crash or find its engines
+        silent."""
 
         def run() -> None:
             with suppress(Crashed, Unavailable, TimedOut):
@@ -238,7 +241,8 @@ class Shop:
         return generations_of(cast(Any, _Stored(self.models)), read_model)
 
     def at_rest(self) -> bool:
-        """Return whether nothing is under way: no message, no outbox row, no deadline, no rebuild."""
+        """Return whether nothing is under way: no message, no outbox row, no deadline, no
+        rebuild."""
         letters = self.databases.letters.pending()
         return not (self.broker.pending or letters or self._backlog() or self._deadlines() or self._rebuilds())
 
@@ -280,7 +284,8 @@ class Shop:
         promise.add_done_callback(lambda done: answered(done.result().status))
 
     def _schedule(self) -> None:
-        """Call the scheduled functions every minute. A call with nothing to do is left out: it would change nothing."""
+        """Call the scheduled functions every minute. A call with nothing to do is left out: it
+        would change nothing."""
         needed: Mapping[str, Callable[[], object]] = {
             "relay_outbox": self._backlog,
             "sweep_sagas": lambda: self._deadlines() or self.databases.letters.pending(),

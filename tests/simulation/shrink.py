@@ -10,7 +10,8 @@ Play = Callable[[Choices], Outcome]
 
 
 def shrink(outcome: Outcome, attempts: int = 400, play: Play = lambda choices: play(None, choices)) -> Outcome:
-    """Return a history with fewer choices that breaks the same promise, after at most so many attempts."""
+    """Return a history with fewer choices that breaks the same promise, after at most so many
+    attempts."""
     kind, left = kind_of(outcome), attempts
     progress = True
     while progress and left > 0:

@@ -28,9 +28,11 @@ _SHARED = (type(RLock()), FunctionType, MethodType)
 
 
 class EventDatabase(MemoryEventStore):
-    """Events whose transactions take time: a later one may commit first, and the log's readers wait for the oldest.
+    """Events whose transactions take time: a later one may commit first, and the log's readers wait
+    for the oldest.
 
-    `pause`: called between a transaction's begin and its commit. `committed`: told of each append's events.
+    `pause`: called between a transaction's begin and its commit. `committed`: told of each append's
+    events.
     """
 
     def __init__(self, outbox: MemoryOutbox, pause: Pause, committed: Callable[[Append], None]) -> None:
@@ -79,7 +81,8 @@ class EventDatabase(MemoryEventStore):
         return own[after : after + limit]
 
     def _settled(self) -> list[LogEntry]:
-        """Return what readers of the log may see: below the oldest running transaction, or of an earlier epoch."""
+        """Return what readers of the log may see: below the oldest running transaction, or of an
+        earlier epoch."""
         if not self._running:
             return self.entries
         return self.entries[
@@ -126,12 +129,12 @@ def _positioned(entry: LogEntry) -> PositionedEvent:
 
 
 class ReadModels:
-    """Documents that are changed as Firestore does it: read, call the change function, and commit if nothing has changed
-    meanwhile; else, and now and then without a reason, call it again.
+    """Documents that are changed as Firestore does it: read, call the change function, and commit
+    if nothing has changed meanwhile; else, and now and then without a reason, call it again.
 
-    `pause`: called before the commit; True makes this attempt fail. `documents`: by collection and key; a change makes a
-    new one. `under_way`: updates that have begun, by collection. `switches`: of a live generation while others were
-    under way.
+    `pause`: called before the commit; True makes this attempt fail. `documents`: by collection and
+    key; a change makes a new one. `under_way`: updates that have begun, by collection. `switches`:
+    of a live generation while others were under way.
     """
 
     def __init__(self, pause: Callable[[], bool]) -> None:

@@ -1,8 +1,9 @@
 """All choices of a history, in one place.
 
-A choice has a label and a bound, and 0 is always the harmless one: no fault, the first in line. A tape
-holds the others, each under its label and its number among the choices with this label. So a choice
-that is removed moves no choice with another label, which keeps a shrunk history like the original.
+A choice has a label and a bound, and 0 is always the harmless one: no fault, the first in line. A
+tape holds the others, each under its label and its number among the choices with this label. So a
+choice that is removed moves no choice with another label, which keeps a shrunk history like the
+original.
 """
 
 import json
@@ -65,7 +66,8 @@ def load(file: Path) -> Choices:
 
 
 def smaller(choices: Choices) -> Iterator[Choices]:
-    """Yield the choices with parts left out, the largest parts first, then with single values lowered."""
+    """Yield the choices with parts left out, the largest parts first, then with single values
+    lowered."""
     by_label: dict[str, list[Place]] = {}
     for place in choices:
         by_label.setdefault(place[0], []).append(place)

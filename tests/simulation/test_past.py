@@ -33,5 +33,6 @@ def commands_of(saga: Recorded) -> list[str]:
 
 
 def in_order(some: list[str], among: Iterator[Any]) -> bool:
-    """Return whether these commands were sent, in this order; one pass over several events sends only the last."""
+    """Return whether these commands were sent, in this order; one pass over several events sends
+    only the last."""
     return all(one in among for one in some)

@@ -1,6 +1,8 @@
-"""The same random calls of a port get the same answers from the engine in memory and from the real one.
+"""The same random calls of a port get the same answers from the engine in memory and from the real
+one.
 
-So the simulation, which runs on the engines in memory, says something about PostgreSQL and Firestore.
+So the simulation, which runs on the engines in memory, says something about PostgreSQL and
+Firestore.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""The simulation itself: equal seeds are equal histories, broken ones become small, and planted faults are found."""
+"""The simulation itself: equal seeds are equal histories, broken ones become small, and planted
+faults are found."""
 
 import os
 import subprocess

@@ -1,7 +1,9 @@
-"""The simulated machine: virtual time, processes with clocks of their own, and tasks that take turns.
+"""The simulated machine: virtual time, processes with clocks of their own, and tasks that take
+turns.
 
-A task is a greenlet, so the shop's synchronous code runs unchanged. Only one runs at a time, and it goes
-on until it sleeps or waits: at every call of a port, in the clock's `sleep`, or for another task's result.
+A task is a greenlet, so the shop's synchronous code runs unchanged. Only one runs at a time, and it
+goes on until it sleeps or waits: at every call of a port, in the clock's `sleep`, or for another
+task's result.
 """
 
 import asyncio
@@ -27,7 +29,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Crashed(BaseException):
-    """The process was killed: nothing of it runs any more, no `except Exception` and no further call of a port."""
+    """The process was killed: nothing of it runs any more, no `except Exception` and no further
+    call of a port."""
 
 
 @dataclass(eq=False)
@@ -41,7 +44,8 @@ class Process:
 
 
 class Task(greenlet):
-    """`in_engine`: it runs code of a database, whose clock is right. `turn`: counts its waits, so that each ends once."""
+    """`in_engine`: it runs code of a database, whose clock is right. `turn`: counts its waits, so
+    that each ends once."""
 
     def __init__(self, process: Process, run: Callable[[], object], hub: greenlet) -> None:
         super().__init__(run, hub)
@@ -100,7 +104,8 @@ class _Started:
 
 
 class SimulatedWorld(World):
-    """`time`: virtual seconds since the start. `story`: what happened, when, and in which process. `steps`: calls of ports.
+    """`time`: virtual seconds since the start. `story`: what happened, when, and in which process.
+    `steps`: calls of ports.
 
     Two runs of one history have equal stories and steps.
     """
@@ -130,14 +135,16 @@ class SimulatedWorld(World):
         self.time = until
 
     def waker(self) -> Callable[[], object]:
-        """Return the function that ends the present task's next wait, unless something else has ended it."""
+        """Return the function that ends the present task's next wait, unless something else has
+        ended it."""
         task = this_task()
         task.turn += 1
         turn = task.turn
         return lambda: task.turn == turn and not task.dead and task.switch()
 
     def wait(self) -> None:
-        """Let other tasks run until this one is woken. Raise Crashed when its process was killed meanwhile."""
+        """Let other tasks run until this one is woken. Raise Crashed when its process was killed
+        meanwhile."""
         task, loop = this_task(), asyncio._get_running_loop()
         asyncio._set_running_loop(None)  # it is the thread's; every task has its own
         self._hub.switch()
@@ -180,7 +187,8 @@ class SimulatedWorld(World):
 
 
 def driven(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Return the result of a coroutine that waits only inside of ports, which let other tasks run by themselves."""
+    """Return the result of a coroutine that waits only inside of ports, which let other tasks run
+    by themselves."""
     try:
         coroutine.send(None)
     except StopIteration as done:

@@ -1,7 +1,8 @@
-"""A field reaches everything behind it: from command to event, state, document and schema. None is dropped silently.
+"""A field reaches everything behind it: from command to event, state, document and schema. None is
+dropped silently.
 
-Each value is replaced by another one of its type. When what follows from it stays the same, the field is dropped: either
-code is missing, or the field belongs in the table below with the reason.
+Each value is replaced by another one of its type. When what follows from it stays the same, the
+field is dropped: either code is missing, or the field belongs in the table below with the reason.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -75,7 +76,8 @@ def made(kind: Any, n: int = 1) -> Any:
 
 
 def variants(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the name of each field, also of the lines of an order, and the value with another one in its place."""
+    """Yield the name of each field, also of the lines of an order, and the value with another one
+    in its place."""
     hints = get_type_hints(type(value), include_extras=True)
     for field in fields(value):
         yield field.name, replace(value, **{field.name: sample(hints[field.name], 2, field.name)})
@@ -147,7 +149,8 @@ def test_every_field_of_a_document_is_in_the_schema(name: str) -> None:
     known = {to_snake(field) for field in shown.fields}
     missing = {f"{name}.{field.name}" for field in fields(kind) if field.name not in known}
     assert missing == {field for field in NOT_IN_THE_SCHEMA if field.startswith(f"{name}.")}
-    # And the other way round: what is neither in the document nor resolved would fail in every query.
+    # And the other way round: what is neither in the document nor resolved would fail in every
+    # query.
     resolved = resolvers().get(name, {})
     kept = {field.name for field in fields(kind)} | {"created_at", "updated_at"}
     assert [field for field in shown.fields if to_snake(field) not in kept and field not in resolved] == []

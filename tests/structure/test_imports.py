@@ -15,7 +15,8 @@ OURS = sorted(
     for file in (ROOT / folder).rglob("*.py")
 )
 
-# Libraries do work when they are imported (psutil reads /proc): import them before the watch begins.
+# Libraries do work when they are imported (psutil reads /proc): import them before the watch
+# begins.
 LIBRARIES = """
 import importlib, sys
 for name in sys.stdin.read().split():

@@ -1,5 +1,5 @@
-"""Terraform makes the Firestore indexes that the queries need. The emulator needs no index, so this test
-asks every query and derives its index."""
+"""Terraform makes the Firestore indexes that the queries need. The emulator needs no index, so this
+test asks every query and derives its index."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -80,7 +80,8 @@ def needed(find: Find) -> str | None:
 
 
 def places(shop: ShopInMemory) -> Mapping[str, str]:
-    """Return a query for each object type that clients can reach, with %s in the place of the type's own fields."""
+    """Return a query for each object type that clients can reach, with %s in the place of the
+    type's own fields."""
     bought = shop.new_product()
     order = shop.new_order(bought)
     shop.settle()
@@ -103,7 +104,8 @@ def places(shop: ShopInMemory) -> Mapping[str, str]:
 
 
 def every_field(found: Mapping[str, str]) -> Iterator[list[str]]:
-    """Yield the queries of each field of each type: with and without each argument, in each order, the shortest first."""
+    """Yield the queries of each field of each type: with and without each argument, in each order,
+    the shortest first."""
     for name, query in found.items():
         kind = schema().type_map[name]
         assert isinstance(kind, GraphQLObjectType)

@@ -105,7 +105,8 @@ def test_the_code_stays_small_enough_to_be_read() -> None:
 
 
 def written_twice(files: Iterable[Path]) -> list[str]:
-    """Return the first of six lines of code in a row that are in two places, with both places. Imports do not count.
+    """Return the first of six lines of code in a row that are in two places, with both places.
+    Imports do not count.
 
     pylint's duplicate-code does the same, but would bring seven packages for this one check."""
     places: dict[str, str] = {}

@@ -32,7 +32,8 @@ def test_a_soak_finds_growth_after_the_warm_up_only(megabytes: list[float], grow
 
 
 def table() -> dict[str, tuple[str, str, list[str], str]]:
-    """Return kind, unit, labels and description of each metric of the stores, from the file that Terraform reads."""
+    """Return kind, unit, labels and description of each metric of the stores, from the file that
+    Terraform reads."""
     source = (TERRAFORM / "metrics.tf").read_text()
     (file,) = re.findall(r'metric_table = yamldecode\(file\("\$\{path.module}/\.\./(.*)"\)\)', source)
     found = {

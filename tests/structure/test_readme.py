@@ -18,7 +18,8 @@ def name(page: Path) -> str:
 
 
 def links(page: Path) -> list[str]:
-    """Return the targets of the page's relative links. Code blocks count too: a link there is a mistake."""
+    """Return the targets of the page's relative links. Code blocks count too: a link there is a
+    mistake."""
     return [link for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()) if "://" not in link]
 
 

@@ -1,4 +1,5 @@
-"""Both requirements files match pyproject.toml: exact versions, each with hashes, as scripts/lock writes them."""
+"""Both requirements files match pyproject.toml: exact versions, each with hashes, as scripts/lock
+writes them."""
 
 import re
 import tomllib

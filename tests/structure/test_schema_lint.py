@@ -1,7 +1,9 @@
-"""A linter of schema.graphql: everything has a description that says more than its name, and names follow the rules.
+"""A linter of schema.graphql: everything has a description that says more than its name, and names
+follow the rules.
 
-It is made here, over graphql-core's syntax tree, because graphql-schema-linter and @graphql-eslint know neither the
-description of `schema` itself, nor @specifiedBy, nor nulls within lists, and would need npm's registry in each run.
+It is made here, over graphql-core's syntax tree, because graphql-schema-linter and @graphql-eslint
+know neither the description of `schema` itself, nor @specifiedBy, nor nulls within lists, and would
+need npm's registry in each run.
 """
 
 import re

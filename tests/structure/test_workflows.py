@@ -1,4 +1,5 @@
-"""The GitHub workflows are well-formed, call existing scripts, and agree with the deployer's rights."""
+"""The GitHub workflows are well-formed, call existing scripts, and agree with the deployer's
+rights."""
 
 import re
 import subprocess
@@ -41,7 +42,8 @@ def test_actions_are_pinned_and_scripts_are_there(file: Path) -> None:
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
 def test_every_pinned_action_says_its_release(file: Path) -> None:
-    """A tag can be moved to other code, a commit cannot; the comment is for people, and for tools that renew it."""
+    """A tag can be moved to other code, a commit cannot; the comment is for people, and for tools
+    that renew it."""
     used = re.findall(r"uses: (.*)", file.read_text())
     assert len(used) > 3
     for one in used:

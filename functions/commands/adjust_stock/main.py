@@ -1,4 +1,5 @@
-"""Change the number of units on hand by a difference, for example after a delivery or a stocktake."""
+"""Change the number of units on hand by a difference, for example after a delivery or a
+stocktake."""
 
 from shared.auth.permissions import Permission
 from shared.domain import product

@@ -1,4 +1,5 @@
-"""Create an order for the user who asks, or for any user if an admin asks. Its saga then reserves, charges and ships."""
+"""Create an order for the user who asks, or for any user if an admin asks. Its saga then reserves,
+charges and ships."""
 
 from shared.auth.permissions import Permission, require_self
 from shared.domain.commands import CreateOrder

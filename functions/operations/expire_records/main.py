@@ -1,4 +1,5 @@
-"""Delete records that have expired: idempotency keys, noted failures, settled dead letters, histories, old counts."""
+"""Delete records that have expired: idempotency keys, noted failures, settled dead letters,
+histories, old counts."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -29,7 +30,8 @@ def expire_records(engines: Engines) -> int:
 
 
 def _all(forget: Callable[[datetime, int], int], before: datetime) -> int:
-    """Delete batch by batch, so that no transaction is long. Return how many records were deleted."""
+    """Delete batch by batch, so that no transaction is long. Return how many records were
+    deleted."""
     done, until = 0, clock.monotonic() + _SECONDS
     while clock.monotonic() < until:
         deleted = forget(before, _BATCH)

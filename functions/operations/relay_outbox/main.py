@@ -1,4 +1,5 @@
-"""Publish the messages that are still in an outbox, because a process was killed or Pub/Sub was down."""
+"""Publish the messages that are still in an outbox, because a process was killed or Pub/Sub was
+down."""
 
 from functools import partial
 

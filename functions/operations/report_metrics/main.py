@@ -1,4 +1,5 @@
-"""Report the whole shop's metrics: to Prometheus with a GET, and every minute to Cloud Monitoring."""
+"""Report the whole shop's metrics: to Prometheus with a GET, and every minute to Cloud
+Monitoring."""
 
 from functools import partial
 

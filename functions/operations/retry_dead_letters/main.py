@@ -16,7 +16,7 @@ _BATCH, _SECONDS = 10, 6.0  # a message may have 10 MB, and the client waits for
 
 @admin_command(RetryDeadLetters)
 def retry_dead_letters(command: RetryDeadLetters, engines: Engines, call: Call) -> dict[str, int]:
-    """Return how many letters were published; `left`: how many are still pending, for want of time or success."""
+    """Return how many letters were published; `left`: how many are still pending."""
     if command.id:
         published, claimed = _retry(LetterFilter(command.id), 1, engines, call)
         if claimed and not published:
@@ -37,7 +37,7 @@ def retry_dead_letters(command: RetryDeadLetters, engines: Engines, call: Call) 
 
 
 def _retry(wanted: LetterFilter, limit: int, engines: Engines, call: Call) -> tuple[int, list[UUID]]:
-    """Claim and publish letters. Return how many were published, and the ids of those that were claimed."""
+    """Claim and publish letters. Return how many were published, and the claimed ones' ids."""
     letters, at, accepted = engines.dead_letters, clock.now(), set[UUID]()
     claimed = letters.claim(wanted, limit)
     consumers = {subscription.name for subscription in manifest().all_subscriptions}

@@ -1,4 +1,5 @@
-"""A payment and shipping provider for trying the shop: PUT, DELETE and GET on /payments and /shipments."""
+"""A payment and shipping provider for trying the shop: PUT, DELETE and GET on /payments and
+/shipments."""
 
 import json
 

@@ -1,4 +1,5 @@
-"""Fire the deadlines of sagas that have passed, and discard the dead letters that their sagas have overtaken."""
+"""Fire the deadlines of sagas that have passed, and discard the dead letters that their sagas have
+overtaken."""
 
 from shared.resilience import clock
 from shared.runtime.engines import Engines

@@ -1,4 +1,5 @@
-"""A function made of the plain libraries: the measure for the cold starts of ours. It does the I/O that USES names."""
+"""A function made of the plain libraries: the measure for the cold starts of ours. It does the I/O
+that USES names."""
 
 import os
 from functools import cache

@@ -1,4 +1,5 @@
-"""A GraphQL function made of the plain libraries: the measure for the cold start of ours. It reads two documents."""
+"""A GraphQL function made of the plain libraries: the measure for the cold start of ours. It reads
+two documents."""
 
 import os
 from functools import cache

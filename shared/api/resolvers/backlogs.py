@@ -60,7 +60,8 @@ def _dead_letters(engines: Engines) -> Finding:
 
 
 def _providers(engines: Engines) -> Finding:
-    """Name what the messages of all functions wait for: this process does not call a provider itself."""
+    """Name what the messages of all functions wait for: this process does not call a provider
+    itself."""
     waiting = {one.dependency: one for one in open_breakers(engines.dead_letters, engines.counts.executions())}
     if not waiting:
         return Finding(HealthStatus.HEALTHY, "no message waits for a provider", {"waiting": {}})

@@ -97,7 +97,8 @@ async def state_at(info: Info, aggregate: Aggregate[Any], id: str, moment: datet
 
 
 class Sort(NamedTuple):
-    """`fields`: a document field for each value of the argument `sortBy`; the first is the default."""
+    """`fields`: a document field for each value of the argument `sortBy`; the first is the
+    default."""
 
     fields: Mapping[str, str]
     by: str | None
@@ -158,7 +159,8 @@ async def after_a_moment(
 ) -> Sequence[T]:
     """Return a page after whose last time a client can continue: it splits no moment.
 
-    `read` returns a number of entries by time. The page is longer than `length` if more share its first time."""
+    `read` returns a number of entries by time. The page is longer than `length` if more share its
+    first time."""
     found = await read(length + 1)
     if len(found) <= length:
         return found

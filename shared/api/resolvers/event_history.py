@@ -33,7 +33,8 @@ class _Step(NamedTuple):
 async def event_history(
     _: Any, info: Info, aggregateId: str, limit: Number = 100, afterVersion: Number = None
 ) -> Sequence[Fields]:
-    """Return each event of an aggregate with the states before and after it and their differences."""
+    """Return each event of an aggregate with the states before and after it and their
+    differences."""
     aggregate_id, after = UUID(uuid(aggregateId, "aggregateId")), afterVersion or 0
     length = limit_of(info, limit, default=100)
     if after < 0:
@@ -47,12 +48,14 @@ async def event_history(
 
 
 def _cost_of_states(step: _Step) -> int:
-    """Return the cost of an entry's states: the lines of an order are in the event, both states and their changes."""
+    """Return the cost of an entry's states: the lines of an order are in the event, both states and
+    their changes."""
     return 4 * COST_OF_LINE * len(getattr(step.after.state, "items", ()))
 
 
 def _steps(store: EventStore, aggregate_id: UUID, page: tuple[int, int], spend: Callable[[], None]) -> Sequence[_Step]:
-    """Return a page of steps, folded from the snapshot unless it is newer. Raise NotFound for an unknown id."""
+    """Return a page of steps, folded from the snapshot unless it is newer. Raise NotFound for an
+    unknown id."""
     after, length = page
     for aggregate in AGGREGATES.values():
         ref = aggregate.ref(aggregate_id)

@@ -80,7 +80,8 @@ async def events_connection(_: Any, info: Info, filter: Fields | None = None, **
 
 
 async def _wanted(info: Info, filter: Fields) -> Events:
-    """Return what a filter selects. Raise Invalid; Unauthenticated or Forbidden for a correlation id, which is masked."""
+    """Return what a filter selects. Raise Invalid; Unauthenticated or Forbidden for a correlation
+    id, which is masked."""
     correlation_id, aggregate_id = filter.get("correlationId"), filter.get("aggregateId")
     if correlation_id is not None:
         require_admin(info)
@@ -103,7 +104,8 @@ def _names(aggregate_type: Text, *within: str) -> Sequence[str]:
 
 
 def _types(aggregate_type: Text, event_type: Text, *within: str) -> list[str] | None:
-    """Return the wanted event types, None for all. Raise Invalid for one that the aggregate does not have."""
+    """Return the wanted event types, None for all. Raise Invalid for one that the aggregate does
+    not have."""
     known = [kind.__name__ for name in _names(aggregate_type, *within) for kind in AGGREGATES[name].event_types]
     kind = one_of(known, event_type, *within, "eventType")
     return [kind] if kind else known if aggregate_type is not None else None
@@ -146,7 +148,8 @@ def _fields(positioned: PositionedEvent, personal: bool) -> Fields:
 
 
 async def visible_streams(info: Info, streams: Set[str]) -> Set[str]:
-    """Return the streams whose personal data the actor may see: an admin all, others their orders."""
+    """Return the streams whose personal data the actor may see: an admin all, others their
+    orders."""
     actor = info.context.actor
     if is_admin(info):
         return streams

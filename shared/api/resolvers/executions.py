@@ -125,10 +125,11 @@ def _execution(execution: Execution, info: Info) -> Fields:
 
 
 def _generated(engines: Engines, executions: Sequence[Execution]) -> dict[tuple[str | None, str], list[str]]:
-    """Return the types of the events that each command recorded, by its stream and causation id, in one read.
+    """Return the types of the events that each command recorded, by its stream and causation id, in
+    one read.
 
-    Two users may use the same idempotency key, which makes the causation id. The events are the last ones up to
-    the version that the command left its stream at."""
+    Two users may use the same idempotency key, which makes the causation id. The events are the
+    last ones up to the version that the command left its stream at."""
     left = {(one.subject, one.data["version"]) for one in executions if one.subject and one.data.get("version")}
     places = {(stream, version - back) for stream, version in left for back in range(min(version, _MAX_EVENTS))}
     types: dict[tuple[str | None, str], list[str]] = {}

@@ -18,7 +18,8 @@ _KINDS = {"PAYMENT": "payments", "SHIPPING": "shipments"}
 
 
 async def faults(_: Any, info: Info) -> list[Fields]:
-    """Return the fault of each provider; none in the cloud, where only saga steps may call the sandbox."""
+    """Return the fault of each provider; none in the cloud, where only saga steps may call the
+    sandbox."""
     return [] if in_the_cloud() else _shown(await _ask(info, "GET"))
 
 

@@ -1,7 +1,8 @@
 """Health of the shop, of each service and of each function, and the topology of all functions.
 
-For the topology a function's own report is cached: asking each time would keep all functions running.
-No request waits for a function that has to start first; it is UNKNOWN until it has answered.
+For the topology a function's own report is cached: asking each time would keep all functions
+running. No request waits for a function that has to start first; it is UNKNOWN until it has
+answered.
 """
 
 import asyncio

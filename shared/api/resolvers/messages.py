@@ -81,7 +81,8 @@ async def pubsub_messages(
 
 
 def _places(cursor: Text, after: datetime | None) -> tuple[Moment | None, Moment | None]:
-    """Return where the logs of events and of sagas are read on. Of the same time, events come first. Raise Invalid."""
+    """Return where the logs of events and of sagas are read on. Of the same time, events come
+    first. Raise Invalid."""
     found = read_cursor(cursor, after, r"([01])-(\d{1,18})")
     if not found or not found[1]:
         return (Moment(found[0]), Moment(found[0])) if found else (None, None)
@@ -121,7 +122,8 @@ async def pubsub_stats(_: Any, info: Info) -> Sequence[Fields]:
 
 
 async def _traffic(engines: Engines) -> Sequence[Mapping[str, Traffic]]:
-    """Return the traffic of events by aggregate, of commands by name, and of dead letters by subscription."""
+    """Return the traffic of events by aggregate, of commands by name, and of dead letters by
+    subscription."""
     until = clock.now()
     reads = (engines.event_log.traffic, engines.saga_log.traffic, engines.dead_letters.traffic)
     return await asyncio.gather(*(from_stores(read, until - _RATE_WINDOW, until) for read in reads))
@@ -222,7 +224,8 @@ def _of_command(sent: SagaEntry) -> Published:
 
 
 def _known_topic(topic: Text) -> Text:
-    """Return the topic as it is spelt, in any case. Raise Invalid for one without events and commands."""
+    """Return the topic as it is spelt, in any case. Raise Invalid for one without events and
+    commands."""
     known = {name.lower(): name for name in (*_EVENT_TYPES, *_COMMAND_TOPICS.values())}
     if topic is None or topic.lower() in known:
         return topic and known[topic.lower()]

@@ -18,7 +18,8 @@ from shared.read_models.protocol import Fields
 
 
 async def admin_command(info: Info, function: str, command: Fields) -> Fields:
-    """Send a command that is for admins, its `id` in canonical form, and return the answer. Record who sent it.
+    """Send a command that is for admins, its `id` in canonical form, and return the answer. Record
+    who sent it.
 
     Raise Unauthenticated, Forbidden and Invalid, and what the command function raises."""
     require_admin(info)

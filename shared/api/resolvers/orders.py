@@ -47,7 +47,8 @@ async def orders(_: Any, info: Info, userId: Text = None, status: Text = None, *
 
 
 def _user(info: Info, user_id: Text, *argument: str) -> Text:
-    """Return the id of the user whose orders are wanted. Raise Invalid, Unauthenticated and Forbidden."""
+    """Return the id of the user whose orders are wanted. Raise Invalid, Unauthenticated and
+    Forbidden."""
     if user_id is None:
         return None
     if len(user_id) > 128:
@@ -112,7 +113,8 @@ def saga_current_step(order: Fields, _: Info) -> str | None:
 
 
 def _with(message: str) -> Callable[[Fields], Fields]:
-    """Return the function that makes the OrderResult of an order. `message`: may name a field of it."""
+    """Return the function that makes the OrderResult of an order. `message`: may name a field of
+    it."""
     return lambda order: {"success": True, "order": order, "message": message.format_map(order)}
 
 

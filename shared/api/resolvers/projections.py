@@ -1,4 +1,5 @@
-"""Projections: how far each has got and, for admins, rebuilding its read model; queue sizes of all functions."""
+"""Projections: how far each has got and, for admins, rebuilding its read model; queue sizes of all
+functions."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
@@ -93,7 +94,8 @@ async def _read_lags(engines: Engines, queries: Queries) -> Mapping[str, Lag]:
 
 
 async def _lags_behind(engines: Engines, queries: Queries, events: EventCounts) -> Mapping[str, Lag]:
-    """`events`: counted before this call, so that what is recorded and applied meanwhile is no backlog."""
+    """`events`: counted before this call, so that what is recorded and applied meanwhile is no
+    backlog."""
 
     def newest(source: str) -> Coroutine[Any, Any, Sequence[PositionedEvent]]:
         return from_stores(engines.event_log.recent, LOOKED_AT, EVENT_TYPES[source])

@@ -33,7 +33,8 @@ async def system_statistics(_: Any, info: Info) -> Fields:
 
 
 async def _statistics(engines: Engines, queries: Queries) -> Fields:
-    """Ask each store for itself: one that does not answer leaves the others' numbers as they are."""
+    """Ask each store for itself: one that does not answer leaves the others' numbers as they
+    are."""
 
     async def read_models() -> Fields:
         extents = await asyncio.gather(*(queries.extent(name) for name in READ_MODELS))
@@ -64,7 +65,8 @@ async def _statistics(engines: Engines, queries: Queries) -> Fields:
 async def _part(
     engines: Engines, name: str, read: Callable[[], Awaitable[T]], nothing: T, seconds: float
 ) -> tuple[T, str | None]:
-    """Return what `read` does, or the last known answer, by default `nothing`, and why there is no new one."""
+    """Return what `read` does, or the last known answer, by default `nothing`, and why there is no
+    new one."""
     known = _known(engines)
     try:
         async with asyncio.timeout(seconds):

@@ -1,4 +1,5 @@
-"""What is stuck now and why: in the whole shop, and for one order; and the last run of each schedule."""
+"""What is stuck now and why: in the whole shop, and for one order; and the last run of each
+schedule."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -119,7 +120,8 @@ async def schedules(_: Any, info: Info) -> list[Fields]:
 
 
 async def why_stuck(_: Any, info: Info, orderId: str) -> Fields:
-    """Read the event store and not the read model, which may be what is late. Raise NotFound and Forbidden."""
+    """Read the event store and not the read model, which may be what is late. Raise NotFound and
+    Forbidden."""
     engines, order_id = info.context.engines, UUID(uuid(orderId, "orderId"))
     annotate(subject=ORDER.stream(order_id))
     (loaded,) = await from_stores(load, engines.event_store, [ORDER.ref(order_id)])

@@ -31,9 +31,9 @@ class TimelineEntry:
 
     `at`: when it began, by the clock of the process that did it. `subject`: a stream.
     `causation_id`: for a delivery, the message it brought; for an event, the message or command
-    that led to it; for a message that the saga sent, the event that made it do so. `times`: how often
-    the same message was handled with the same result; `duration_ms` is of all together, `error` of the
-    last, which began at `last_at`."""
+    that led to it; for a message that the saga sent, the event that made it do so. `times`: how
+    often the same message was handled with the same result; `duration_ms` is of all together,
+    `error` of the last, which began at `last_at`."""
 
     at: datetime
     kind: TimelineKind
@@ -49,7 +49,8 @@ class TimelineEntry:
 
 
 async def timeline(order: Fields, info: Info) -> Sequence[TimelineEntry]:
-    """Return everything that happened for the order, causes first. Only owner and admins see ids and errors.
+    """Return everything that happened for the order, causes first. Only owner and admins see ids
+    and errors.
 
     Raise Invalid inside a list: a timeline takes several reads."""
     _require_single(info, "timeline { ... }")
@@ -76,7 +77,8 @@ def _require_single(info: Info, field: str) -> None:
 
 
 def _timeline(engines: Engines, order_id: UUID, spend: Callable[[], None]) -> list[TimelineEntry]:
-    """`spend`: called for each execution that is read, of which a request for many orders has many."""
+    """`spend`: called for each execution that is read, of which a request for many orders has
+    many."""
     stream = ORDER.stream(order_id)
     events = engines.event_store.read([stream])[stream]
     if not events:

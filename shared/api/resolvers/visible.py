@@ -13,7 +13,8 @@ T = TypeVar("T")
 
 
 async def visible(info: Info, found: T | None, aggregate: Aggregate[Any], id: str) -> T:
-    """Return what a read model has. Raise Unavailable for what was accepted and is not there yet, else NotFound."""
+    """Return what a read model has. Raise Unavailable for what was accepted and is not there yet,
+    else NotFound."""
     if found is None:
         stream = aggregate.stream(UUID(id))
         if await from_stores(info.context.engines.event_store.read_stream, stream, 0, 1):
