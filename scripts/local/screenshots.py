@@ -11,6 +11,8 @@ from typing import Any
 
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 from scripts.local.console import SOURCES
 from scripts.local.seed import ask
@@ -18,7 +20,7 @@ from scripts.local.seed import ask
 FOLDER = SOURCES / "screenshots"
 WIDTH, HEIGHT, PHONE = 1200, 800, 390
 QUALITY = 60  # of WebP, of 100
-SECONDS_TO_DRAW = 4.0
+SECONDS_TO_DRAW, SECONDS_TO_LOAD = 4.0, 60.0
 _FLAGS = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-dev-shm-usage"
 _CREATE = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { order { id } } }"
 
@@ -89,6 +91,7 @@ def _take(browser: Chrome, address: str, file: Path, width: int) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.get(address)
     time.sleep(SECONDS_TO_DRAW)
+    WebDriverWait(browser, SECONDS_TO_LOAD).until_not(lambda page: page.find_elements(By.CSS_SELECTOR, ".loading"))
     wanted: dict[str, Any] = {"format": "webp", "quality": QUALITY}
     shot = browser.execute_cdp_cmd("Page.captureScreenshot", wanted)
     file.write_bytes(base64.b64decode(shot["data"]))
