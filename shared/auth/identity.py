@@ -62,10 +62,17 @@ def identify(authorization: str | None, project_id: str, admin_email: str) -> Ac
         _log.error("cannot verify tokens", reason=str(error))
         raise Unavailable("ID tokens cannot be verified now; try again in a few seconds", retry_after=5) from error
     except (auth.InvalidIdTokenError, ValueError, TypeError, RecursionError) as error:
-        return Actor(problem=f"the ID token is not valid: {error!s:.200}; sign in again")
+        return Actor(problem=f"the ID token is not valid: {_fault(error)}; sign in again")
     if claims["uid"] in _RESERVED or {"Cc", "Cs"} & {*map(category, claims["uid"])}:
         return Actor(problem="the token's user id is reserved or has control characters; sign in as another user")
     return Actor(claims["uid"], role_of(claims, admin_email))
+
+
+def _fault(error: Exception) -> str:
+    """Return what is wrong with a token. Firebase's own texts name the claim and what was expected;
+    a parser's text shows Python."""
+    text = str(error)
+    return text[:200] if text.startswith("Firebase ID token") else "it is no Firebase ID token"
 
 
 def role_of(claims: Mapping[str, Any], admin_email: str) -> Role:

@@ -99,6 +99,12 @@ def test_an_invalid_token_is_anonymous_with_a_reason(make: Callable[[], str]) ->
     assert found.problem
 
 
+@pytest.mark.parametrize("text", ["garbage", "a.b.c", "..", "é.é.é", "eyJ.eyJ.", "a" * 5000, "[1]", "null"])
+def test_a_token_that_cannot_be_parsed_is_refused_in_our_words(text: str) -> None:
+    problem = "the ID token is not valid: it is no Firebase ID token; sign in again"
+    assert actor(text) == Actor(problem=problem)
+
+
 @pytest.mark.parametrize("header", ["Basic abc", "Bearer", "Bearer ", "", "token", "Bearer a b"])
 def test_a_header_without_a_token_is_anonymous(header: str) -> None:
     assert identify(header, PROJECT, ADMIN).uid is None
