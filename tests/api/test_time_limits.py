@@ -242,6 +242,8 @@ class Slow:
     def __getattr__(self, _: str) -> Any:
         return lambda *_arguments, **_named: self
 
+    async def aclose(self) -> None: ...
+
     async def __aiter__(self) -> AsyncIterator[Any]:
         raise exceptions.DeadlineExceeded("too late")  # type: ignore[no-untyped-call]
         yield

@@ -309,7 +309,8 @@ def questions(shop: Shop, servers: Servers) -> None:
     for name, field in queries.fields.items():
         answer = shop.graphql(f"{{ {name}{given(name, field, ids)} {selection(field.type)} }}")
         codes = {error["extensions"]["code"] for error in answer.get("errors", ())}
-        assert codes <= {"NOT_FOUND", "INVALID_INPUT"}, (name, answer)
+        allowed = {"NOT_FOUND", "INVALID_INPUT"} | ({"SERVICE_UNAVAILABLE"} if name == "faults" else set())
+        assert codes <= allowed, (name, answer)  # no sandbox provider runs here, which `faults` asks
         assert not codes or name not in {*ids, "eventHistory"}, (name, answer)
     for engines in shop.of.values():
         engines.recorder.flush()

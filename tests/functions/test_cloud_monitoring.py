@@ -160,9 +160,9 @@ class Reads:
         queries = self._queries = shop.engines.queries
         shop.engines.queries = with_methods(queries, get_many=self.get_many, extent=self.extent)
 
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Any:
+    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Any:
         self.documents += len(keys)
-        return await self._queries.get_many(collection, keys)
+        return await self._queries.get_many(collection, keys, only)
 
     async def extent(self, collection: str) -> Any:
         self.aggregations += 1

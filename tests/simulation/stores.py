@@ -171,9 +171,9 @@ class ReadModels:
             del self.documents[collection][key]
         return len(deleted)
 
-    async def get_many(self, collection: str, keys: Sequence[str]) -> Mapping[str, Fields]:
-        documents = self.documents[collection]
-        return {key: dict(documents[key]) for key in keys if key in documents}
+    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
+        found = {key: self.documents[collection][key] for key in keys if key in self.documents[collection]}
+        return {key: {name: one[name] for name in only or one if name in one} for key, one in found.items()}
 
     async def find(self, find: Find) -> Sequence[Fields]:
         return await self._in_memory(find.collection).find(find)
