@@ -49,12 +49,16 @@ export const follow = (
 ): (() => void) => {
   let last = resumeAfter;
   let refusal: Refused | undefined;
+  let begun = false;
   const client = createClient({
     url: "/graphql",
     headers: async () => ({ ...(await headers()), ...(last && { "Last-Event-ID": last }) }),
     fetchFn: async (input: RequestInfo, init?: RequestInit) => {
       const response = await fetch(input, init);
-      refusal = response.ok || response.status >= 500 ? undefined : await refusalOf(response);
+      refusal = response.ok ? undefined : await refusalOf(response);
+      // A server that is down says nothing of its own, and a stream that had begun waits until the server is back.
+      if (response.status >= 500 && (begun || refusal?.code === "")) refusal = undefined;
+      begun ||= response.ok;
       if (response.ok) sink.connected?.(true);
       return response;
     },
