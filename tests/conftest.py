@@ -4,7 +4,6 @@ installed."""
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from threading import Event
 from typing import NoReturn
 
@@ -99,9 +98,7 @@ def emulators(engines_wanted: None) -> Emulators:
 def firestore(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start a Firestore emulator and yield its address."""
     processes, port = Processes(tmp_path_factory.mktemp("firestore")), free_port()
-    address = f"127.0.0.1:{port}"
-    command: list[str | Path] = [emulators.firestore, "start", "--host=127.0.0.1", f"--port={port}"]
-    processes.start("firestore", command, {"JAVA": "exec java"})
+    address = emulators.start_firestore(processes, port)
     processes.wait_for("firestore", f"http://{address}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRESTORE_EMULATOR_HOST", address)
@@ -113,8 +110,7 @@ def firestore(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) ->
 def pubsub(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start a Pub/Sub emulator and yield its address."""
     processes, port = Processes(tmp_path_factory.mktemp("pubsub")), free_port()
-    address = f"127.0.0.1:{port}"
-    processes.start("pubsub", [emulators.pubsub, "--host=127.0.0.1", f"--port={port}"])
+    address = emulators.start_pubsub(processes, port)
     processes.wait_for("pubsub", f"http://{address}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PUBSUB_EMULATOR_HOST", address)

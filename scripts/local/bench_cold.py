@@ -161,7 +161,8 @@ def engines(folder: Path, ports: Ports) -> Iterator[None]:
         raise CannotStart(missing)
     event_store, command_database, stop = start_postgres(folder / "postgres")
     processes = Processes(folder / "logs")
-    pubsub, firestore = f"127.0.0.1:{ports.pubsub}", f"127.0.0.1:{ports.firestore}"
+    pubsub = emulators.start_pubsub(processes, ports.pubsub)
+    firestore = emulators.start_firestore(processes, ports.firestore)
     os.environ |= {
         "PROFILE": "engines",
         "PROJECT_ID": PROJECT,
@@ -178,9 +179,6 @@ def engines(folder: Path, ports: Ports) -> Iterator[None]:
         for url in (event_store, command_database):
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute(PLAIN_TABLE)
-        processes.start("pubsub", [emulators.pubsub, "--host=127.0.0.1", f"--port={ports.pubsub}"])
-        started: list[str | Path] = [emulators.firestore, "start", "--host=127.0.0.1", f"--port={ports.firestore}"]
-        processes.start("firestore", started, {"JAVA": "exec java"})
         processes.wait_for("pubsub", f"http://{pubsub}")
         processes.wait_for("firestore", f"http://{firestore}")
         yield

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psycopg
 
+from scripts.local.processes import Processes
+
 
 @dataclass(frozen=True)
 class Emulators:
@@ -17,6 +19,18 @@ class Emulators:
 
     pubsub: Path
     firestore: Path
+
+    def start_pubsub(self, processes: Processes, port: int) -> str:
+        """Start Pub/Sub and return its address. It is not ready yet."""
+        processes.start("pubsub", [self.pubsub, "--host=127.0.0.1", f"--port={port}"])
+        return f"127.0.0.1:{port}"
+
+    def start_firestore(self, processes: Processes, port: int) -> str:
+        """Start Firestore and return its address. It is not ready yet."""
+        command: list[str | Path] = [self.firestore, "start", "--host=127.0.0.1", f"--port={port}"]
+        # It is a shell script; without exec, killing it would leave Java running.
+        processes.start("firestore", command, {"JAVA": "exec java"})
+        return f"127.0.0.1:{port}"
 
 
 def find_emulators() -> tuple[Emulators | None, str]:

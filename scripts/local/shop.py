@@ -173,14 +173,9 @@ class Shop:
 
     def _start_emulators(self, emulators: Emulators) -> None:
         self.say("Pub/Sub and Firestore emulators")
-        pubsub, firestore = f"127.0.0.1:{self.ports.pubsub}", f"127.0.0.1:{self.ports.firestore}"
+        pubsub = emulators.start_pubsub(self.processes, self.ports.pubsub)
+        firestore = emulators.start_firestore(self.processes, self.ports.firestore)
         os.environ |= {"PUBSUB_EMULATOR_HOST": pubsub, "FIRESTORE_EMULATOR_HOST": firestore}
-        at = "--host=127.0.0.1"
-        self.processes.start("pubsub", [emulators.pubsub, at, f"--port={self.ports.pubsub}"])
-        command: list[str | Path] = [emulators.firestore, "start", at, f"--port={self.ports.firestore}"]
-        self.processes.start(
-            "firestore", command, {"JAVA": "exec java"}
-        )  # otherwise killing the script leaves Java running
         self.processes.wait_for("pubsub", f"http://{pubsub}")
         self.processes.wait_for("firestore", f"http://{firestore}")
         from scripts.local.topology import create_topology  # loads Google's libraries, which take a second

@@ -108,15 +108,8 @@ class BreakableShop(Client):
         self._break("PostgreSQL", f"{folder}/.s.PGSQL.5432")
 
     def _start_emulators(self, emulators: Emulators) -> None:
-        self.pubsub, self.firestore = (f"127.0.0.1:{port}" for port in (self.ports.pubsub, self.ports.firestore))
-        firestore: list[str | Path] = [
-            emulators.firestore,
-            "start",
-            "--host=127.0.0.1",
-            f"--port={self.ports.firestore}",
-        ]
-        self.processes.start("firestore", firestore, {"JAVA": "exec java"})
-        self.processes.start("pubsub", [emulators.pubsub, "--host=127.0.0.1", f"--port={self.ports.pubsub}"])
+        self.firestore = emulators.start_firestore(self.processes, self.ports.firestore)
+        self.pubsub = emulators.start_pubsub(self.processes, self.ports.pubsub)
         self.processes.wait_for("pubsub", f"http://{self.pubsub}")
         self.processes.wait_for("firestore", f"http://{self.firestore}")
         patch = self._stack.enter_context(pytest.MonkeyPatch.context())

@@ -4,12 +4,11 @@ import { useLocation } from "wouter";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
 import { send } from "../ui/act.tsx";
-import { Answer } from "../ui/answer.tsx";
 import { Filters, TextFilter } from "../ui/filters.tsx";
 import { FormDialog } from "../ui/form.tsx";
-import { pageOf, Pager } from "../ui/pager.tsx";
 import { useUrl } from "../ui/use-url.ts";
-import { CATEGORIES, CREATE_PRODUCT, PRODUCTS, SEARCH } from "./catalogue.ts";
+import { CATEGORIES, CREATE_PRODUCT } from "./catalogue.ts";
+import { FoundProducts } from "./found-products.tsx";
 import { ProductTable } from "./product-table.tsx";
 
 const Products = () => {
@@ -19,9 +18,6 @@ const Products = () => {
   const [round, setRound] = useState(0);
   const categories = useAsk(CATEGORIES, {});
   const categoryId = url.get("category");
-  const term = url.get("search");
-  const listed = useAsk(PRODUCTS, { ...pageOf(url), filter: { categoryId } }, { pause: Boolean(term) });
-  const found = useAsk(SEARCH, { term: term ?? "", categoryId }, { pause: !term });
   return (
     <>
       <div className="row between">
@@ -77,30 +73,7 @@ const Products = () => {
           </select>
         </label>
       </Filters>
-      {term ? (
-        <Answer
-          asked={found}
-          isEmpty={({ searchProducts }) => searchProducts?.length === 0}
-          empty={<p>{t("products.none")}</p>}
-        >
-          {({ searchProducts }) => <ProductTable products={searchProducts ?? []} />}
-        </Answer>
-      ) : (
-        <Answer
-          asked={listed}
-          isEmpty={({ productsConnection }) => productsConnection?.edges.length === 0}
-          empty={<p>{t("products.none")}</p>}
-        >
-          {({ productsConnection }) =>
-            productsConnection && (
-              <>
-                <ProductTable products={productsConnection.edges.map(({ node }) => node)} />
-                <Pager info={productsConnection.pageInfo} total={productsConnection.totalCount} />
-              </>
-            )
-          }
-        </Answer>
-      )}
+      <FoundProducts categoryId={categoryId}>{(products) => <ProductTable products={products} />}</FoundProducts>
     </>
   );
 };

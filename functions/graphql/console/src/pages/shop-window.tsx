@@ -10,11 +10,9 @@ import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
 import { Filters, TextFilter } from "../ui/filters.tsx";
 import { moneyOf, numberOf, shortId } from "../ui/format.ts";
-import { pageOf, Pager } from "../ui/pager.tsx";
 import { Table } from "../ui/table.tsx";
 import { Ago } from "../ui/time.tsx";
-import { useUrl } from "../ui/use-url.ts";
-import { PRODUCTS, SEARCH } from "./catalogue.ts";
+import { FoundProducts } from "./found-products.tsx";
 import { order } from "./order-once.ts";
 import type { ListedProduct } from "./product-table.tsx";
 
@@ -42,10 +40,6 @@ const EVERY_MS = 3_000;
 /** The shop as its customers see it: order, and see one's own orders. */
 const ShopWindow = () => {
   const t = useT();
-  const [url] = useUrl();
-  const term = url.get("search");
-  const listed = useAsk(PRODUCTS, { ...pageOf(url, 12), filter: null }, { pause: Boolean(term) });
-  const found = useAsk(SEARCH, { term: term ?? "", categoryId: null }, { pause: !term });
   return (
     <>
       <h1>{t("nav.shop")}</h1>
@@ -54,30 +48,7 @@ const ShopWindow = () => {
       <Filters>
         <TextFilter name="search" label={t("filter.search")} />
       </Filters>
-      {term ? (
-        <Answer
-          asked={found}
-          isEmpty={({ searchProducts }) => searchProducts?.length === 0}
-          empty={<p>{t("products.none")}</p>}
-        >
-          {({ searchProducts }) => <Shelf products={searchProducts ?? []} />}
-        </Answer>
-      ) : (
-        <Answer
-          asked={listed}
-          isEmpty={({ productsConnection }) => productsConnection?.edges.length === 0}
-          empty={<p>{t("products.none")}</p>}
-        >
-          {({ productsConnection }) =>
-            productsConnection && (
-              <>
-                <Shelf products={productsConnection.edges.map(({ node }) => node)} />
-                <Pager info={productsConnection.pageInfo} total={productsConnection.totalCount} />
-              </>
-            )
-          }
-        </Answer>
-      )}
+      <FoundProducts length={12}>{(products) => <Shelf products={products} />}</FoundProducts>
     </>
   );
 };
