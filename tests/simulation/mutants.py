@@ -218,12 +218,11 @@ MUTANTS: Sequence[Mutant] = (
         "",
     ),
     Mutant(
-        "an append does not check the versions of its streams",
-        "shared/event_store/memory.py",
-        """            if event.version != head + 1:
-                raise p.violation("events_stream_version")
-""",
-        "",
+        "the expected version is read after the decision",
+        "shared/runtime/execute.py",
+        "        written = records([root, *others], events, context)\n",
+        "        (root,), others = load(self.store, [self.root]), load(self.store, self.others or [])\n"
+        "        written = records([root, *others], events, context)\n",
     ),
     Mutant(
         "messages are published before the commit",
