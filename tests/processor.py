@@ -1,4 +1,4 @@
-"""Limit the processor time of a call, whatever machine runs the tests."""
+"""Limit the time that a call takes, whatever machine runs the tests."""
 
 import time
 from collections.abc import Callable
@@ -25,6 +25,13 @@ def costs_at_most(seconds: float, call: Callable[[], T]) -> T:
         if spent[-1] <= seconds:
             return result
     raise AssertionError(f"took {', '.join(f'{one:.2f}' for one in spent)} seconds of the processor")
+
+
+def slowness() -> float:
+    """Return how many times as long as on the reference machine, idle, work takes here and now."""
+    began = time.monotonic()
+    _work()
+    return max(1, (time.monotonic() - began) / _WORK_SECONDS)
 
 
 def _spent(call: Callable[[], T]) -> tuple[float, T]:
