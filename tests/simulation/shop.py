@@ -26,7 +26,6 @@ from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import Append, Checkpoint, LogEntry
 from shared.messaging.outbox import publish_after_commit
 from shared.monitoring.memory import MemoryCounts, MemoryExecutions
-from shared.read_models.documents import READ_MODELS
 from shared.read_models.generations import (
     GENERATIONS,
     EveryGeneration,
@@ -309,9 +308,7 @@ class Shop:
         return len(self.databases.sagas.due(clock.now() + timedelta(days=1), 1000))
 
     def _rebuilds(self) -> bool:
-        if not self.models.documents[GENERATIONS]:
-            return False
-        return any(self.generations(name).state in ("BUILDING", "DROPPED") for name in READ_MODELS)
+        return any(one["state"] in ("BUILDING", "DROPPED") for one in self.models.documents[GENERATIONS].values())
 
     def _transaction(self) -> None:
         if self.faults.on and self.tape.chance("long transaction", self._longer):

@@ -20,6 +20,7 @@ from shared.messaging.memory import MemoryOutbox
 from shared.read_models.generations import GENERATIONS
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange
+from shared.resilience import clock
 from shared.sagas.memory import MemorySagaStore
 from tests.simulation.world import this_task
 
@@ -56,9 +57,9 @@ class EventDatabase(MemoryEventStore):
             self._running.discard(transaction)
 
     def restored(self) -> "EventDatabase":
-        """Return a copy of this backup as a running database, with the next epoch open."""
+        """Return a copy of this backup as a running database, with a new epoch open."""
         twin: EventDatabase = duplicate(self)
-        twin.epoch += 1
+        twin.epoch = max(twin.epoch + 1, int(clock.now().timestamp() * 1000))
         twin._running = set()
         return twin
 
