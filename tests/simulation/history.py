@@ -76,15 +76,17 @@ class History:
     def play(self) -> None:
         shop, people, choose = self.shop, self.people, self.tape.choose
         shop.faults.on, people.calm = False, True
-        long = 600 if self.tape.chance("a long history", 0.004) else 0
+        long = self.tape.chance("a long history", 0.01)
         people.start("admin", lambda: people.stock_up(1 + choose("products", 2), (20, 1, 3)[choose("stock", 3)], long))
-        self.world.run(20 + long)
+        self.world.run(20)
         shop.faults.on, people.calm = True, False
         for number in range(1 + choose("orders", 5)):
             name = f"customer {number}"
             people.start(name, partial(people.order, name))
         people.start("admin", lambda: people.keep_the_catalogue(choose("deeds of the admin", 4)))
         people.start("operator", lambda: people.operate(choose("deeds of the operator", 5)))
+        if self.tape.chance("switches under load", 0.03):
+            people.start("operator", people.switch_under_load)
         self._look()
         for _ in range(1 + choose("restarts", 3)):
             self.world.run((150.0, 20.0, 400.0, 1500.0)[choose("time goes by", 4)])
@@ -111,7 +113,7 @@ class History:
             case 4 if self.backup:
                 self._restore(self.backup)
             case 5:
-                hours = (0.5, 6)[self.tape.choose("hours of an outage", 2)]
+                hours = (0.5, 2)[self.tape.choose("hours of an outage", 2)]
                 self.world.tell(f"the providers are silent for {hours} hours", "the platform")
                 self.shop.provider.silent_until = self.world.time + hours * 3600
             case _:
@@ -147,7 +149,7 @@ class History:
             self.world.run(600)
             if shop.at_rest() and self._all_ended() and not people.discarded and not people.busy:
                 break
-            if not people.busy:
+            if not people.busy and self.world.time > shop.provider.silent_until:
                 people.start("operator", people.heal)
         shop.run_in("graphql", people.look)
         self.world.run(10)

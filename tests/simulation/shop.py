@@ -135,6 +135,7 @@ class Shop:
         self.broker = Broker(world, tape, self.faults, subscriptions, self._push)
         self.provider = Provider(world, tape, self.faults)
         self._longer, self._again = rate(tape, "long transaction"), rate(tape, "change called twice")
+        self._slow = rate(tape, "slow commit")
         self._missed, self._doubled = rate(tape, "missed schedule", 3), rate(tape, "doubled schedule", 3)
         self._jumps, self._wrong = rate(tape, "clock that jumps"), tape.choose("how wrong clocks are", len(OFFSETS)) + 1
         self._instances = 1 + tape.choose("instances of a function", 3)
@@ -315,7 +316,8 @@ class Shop:
             self.world.sleep(MOMENTS[self.tape.choose("transaction takes", len(MOMENTS))])
 
     def _contention(self) -> bool:
-        self.world.sleep(0.001)
+        slow = self.faults.on and self.tape.chance("slow commit", self._slow)
+        self.world.sleep(MOMENTS[self.tape.choose("commit takes", len(MOMENTS))] if slow else 0.001)
         if self.faults.on and self.tape.chance("change called twice", self._again):
             self.faults.marks["change called twice"] += 1
             return True

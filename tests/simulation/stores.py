@@ -142,6 +142,11 @@ class ReadModels:
         self.pause, self.under_way, self.switches = pause, Counter[str](), 0
         self.documents: dict[str, dict[str, Fields]] = defaultdict(dict)
 
+    @property
+    def busy(self) -> bool:
+        """Return whether a document is being written."""
+        return any(times for name, times in self.under_way.items() if name != GENERATIONS)
+
     def update(self, collection: str, key: str, change: MakeChange) -> None:
         self.under_way[collection] += 1
         try:
@@ -159,7 +164,7 @@ class ReadModels:
             return False
         if made:
             if collection == GENERATIONS and made.fields["live"] != (found or made.fields)["live"]:
-                self.switches += any(times for name, times in self.under_way.items() if name != GENERATIONS)
+                self.switches += self.busy
             documents[key] = {**(found or {}), **made.fields}
             for one in made.increments:
                 owner = self.documents[one.collection].get(one.key, {})
