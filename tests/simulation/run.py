@@ -109,6 +109,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     what.add_argument("--seed", type=int, help="tell the history of this seed, made small if it is broken")
     what.add_argument("--tape", type=Path, help="tell the history of a tape")
     what.add_argument("--histories", type=int, default=2000, help="how many to play (%(default)s)")
+    what.add_argument("--mutant", metavar="NAME", help="plant this fault and tell the first history that it breaks")
     what.add_argument("--mutants", action="store_true", help="prove that each planted fault is found")
     parser.add_argument("--first", type=int, default=0, help="the first seed (%(default)s)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="(%(default)s)")
@@ -118,6 +119,10 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> int:
     chosen = arguments()
+    if chosen.mutant is not None:
+        from tests.simulation.mutants import tell
+
+        return tell(chosen.mutant)
     if chosen.mutants:
         from tests.simulation.mutants import prove_all
 
