@@ -260,7 +260,7 @@ async def test_a_client_that_disconnects_before_the_first_event_can_resume(shop:
     "event_id",
     [
         *("7", "1.2", "1.2.3.4", "a.b.c", "-1.0.0", "1.1.1; DROP", "١.١.١", "1" * 99, "1..2"),
-        *(f"{2**15}.0.0", f"0.{2**64}.0", f"0.0.{2**63}"),
+        *(f"{2**63}.0.0", f"0.{2**64}.0", f"0.0.{2**63}"),
     ],
 )
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ async def test_a_malformed_id_is_refused(shop: ShopInMemory, query: str, event_i
     assert "Last-Event-ID must be the id of an event" in error["message"]
 
 
-@pytest.mark.parametrize("event_id", ["1.4.4", "2.0.0", f"{2**15 - 1}.{2**64 - 1}.{2**63 - 1}"])
+@pytest.mark.parametrize("event_id", ["1.4.4", "2.0.0", f"{2**63 - 1}.{2**64 - 1}.{2**63 - 1}"])
 @concurrent
 async def test_an_id_from_beyond_the_end_of_the_log_is_refused(shop: ShopInMemory, event_id: str) -> None:
     """It is from another log, or from one that was lost, so waiting for it would never end."""
