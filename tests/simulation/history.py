@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from shared.event_store.protocol import EventRecord
-from shared.read_models.documents import COLLECTIONS, READ_MODELS, Collection
+from shared.read_models.documents import COLLECTIONS, READ_MODELS
 from shared.read_models.generations import stored_in
 from tests.simulation.follower import LIVES, Follower
 from tests.simulation.invariants import Books, Watch, broken
@@ -233,11 +233,11 @@ class History:
                 yield f"the log's reader saw version {event.version} of {event.stream} after {versions[event.stream]}"
             versions[event.stream] = event.version
 
-    def _places(self, collection: Collection[Any]) -> list[str]:
+    def _places(self, read_model: str, collection: str) -> list[str]:
         """Return where the live generation of a collection is, and a kept one."""
-        now = self.shop.generations(collection.read_model)
+        now = self.shop.generations(read_model)
         numbers = [now.live, now.other] if now.state == "KEPT" and now.other else [now.live]
-        return [stored_in(collection.name, number) for number in numbers]
+        return [stored_in(collection, number) for number in numbers]
 
     def _documents(self, place: str) -> Mapping[str, Any]:
         """Return the documents that have applied an event; others only hold counters until it
@@ -252,12 +252,13 @@ class History:
 
     def _books(self) -> Books:
         shop, lost = self.shop, frozenset(self.people.lost)
-        places = [place for one in COLLECTIONS for place in self._places(one)]
+        places = [place for one in COLLECTIONS for place in self._places(one.read_model, one.name)]
         return Books(
             self.streams(),
             shop.provider.ledgers["payments"],
             shop.provider.ledgers["shipments"],
             {str(one.saga.progress.saga_id): one.saga.progress.status.value for one in self._sagas()},
             [(place, self._documents(place)) for place in places],
+            [(place, self.shop.models.documents[place]) for place in self._places("sales", "sales")],
             lost,
         )

@@ -158,8 +158,20 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a moved product is still counted in its old category",
         "shared/read_models/project.py",
-        "    moves = [(left, -1), (joined, 1)]",
-        "    moves = [(joined, 1)]",
+        "        amounts[share.key].subtract(share.amounts)",
+        "        amounts[share.key].subtract({})",
+    ),
+    Mutant(
+        "a sale counts from the order on, confirmed or not",
+        "functions/projections/project_sales/main.py",
+        "return SaleDocument(currency, order_items(event.items, currency))",
+        "return SaleDocument(currency, order_items(event.items, currency), _.astimezone(UTC).date())",
+    ),
+    Mutant(
+        "a share that does not change is added again",
+        "shared/read_models/project.py",
+        "    old = totals.shares(before) if before is not None else ()",
+        "    old = totals.shares(before) if before not in (None, after) else ()",
     ),
     Mutant(
         "a step confirms an order twice",

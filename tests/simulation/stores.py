@@ -170,7 +170,8 @@ class ReadModels:
             documents[key] = {**(found or {}), **made.fields}
             for one in made.increments:
                 owner = self.documents[one.collection].get(one.key, {})
-                self.documents[one.collection][one.key] = {**owner, one.field: owner.get(one.field, 0) + one.amount}
+                sums = {name: owner.get(name, 0) + amount for name, amount in one.amounts.items()}
+                self.documents[one.collection][one.key] = {**owner, **one.about, **sums}
         return True
 
     def delete(self, collection: str, limit: int) -> int:
