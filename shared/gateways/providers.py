@@ -1,4 +1,4 @@
-"""Both gateways over HTTP. Each order has failures of its own: the breaker counts orders, not
+"""The gateways over HTTP. Each order has failures of its own: the breaker counts orders, not
 attempts."""
 
 import json
@@ -45,8 +45,8 @@ class _Answer:
 
 @dataclass(frozen=True)
 class HttpProvider:
-    """Both gateways over HTTP: PUT makes a payment or a shipment, DELETE undoes it. Both may
-    repeat.
+    """Every gateway over HTTP: PUT makes a payment, a shipment or a notification, DELETE undoes it.
+    Both may repeat.
 
     `url`: without a trailing slash. `authorization`: the value of that header; `id-token` stands
     for an ID token of this function. Raise Invalid for a permanent refusal, else Unavailable or
@@ -63,6 +63,9 @@ class HttpProvider:
 
     def arrange(self, key: str, method: str) -> Outcome:
         return self._make(key, {"method": method})
+
+    def notify(self, key: str, user: str) -> Outcome:
+        return self._make(key, {"method": "order-confirmed", "user": user})
 
     def refund(self, key: str) -> None:
         self.cancel(key)
@@ -122,14 +125,10 @@ class HttpProvider:
         return headers | ({"Authorization": authorization} if authorization else {})
 
 
-def payments(settings: Settings, client: httpx.Client, breakers: Breakers) -> HttpProvider:
-    breaker = breakers["the payment provider"]
-    return HttpProvider(settings.payment_url, client, breaker, settings.payment_authorization)
-
-
-def shipping(settings: Settings, client: httpx.Client, breakers: Breakers) -> HttpProvider:
-    breaker = breakers["the shipping provider"]
-    return HttpProvider(settings.shipping_url, client, breaker, settings.shipping_authorization)
+def provider(kind: str, settings: Settings, client: httpx.Client, breakers: Breakers) -> HttpProvider:
+    """`kind`: the beginning of its settings, for example `payment`."""
+    url, authorization = getattr(settings, f"{kind}_url"), getattr(settings, f"{kind}_authorization")
+    return HttpProvider(url, client, breakers[f"the {kind} provider"], authorization)
 
 
 def _parsed(content: bytes) -> _Answer:

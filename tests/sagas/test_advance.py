@@ -13,14 +13,17 @@ from shared.domain.commands import (
     CancelShipping,
     ConfirmOrder,
     FailOrder,
+    NotifyCustomer,
     ProcessPayment,
     RefundPayment,
     ReleaseInventory,
     ReserveInventory,
 )
 from shared.domain.events import (
+    CustomerNotified,
     FulfilmentStopped,
     InventoryReservationFailed,
+    NotificationFailed,
     OrderCancelled,
     OrderConfirmed,
     OrderEvent,
@@ -40,12 +43,14 @@ TOO_FAR = ShippingFailed(ORDER_ID, "too far")
 REFUNDED, RECALLED = PaymentRefunded(ORDER_ID), ShippingCancelled(ORDER_ID)
 CONFIRMED, FAILED = OrderConfirmed(ORDER_ID), OrderFailed(ORDER_ID, "why")
 CANCELLED = OrderCancelled(ORDER_ID, "why")
+NOTIFIED, BOUNCED = CustomerNotified(ORDER_ID, "mail-1"), NotificationFailed(ORDER_ID, "bounced")
 
 RESERVE, CHARGE = ReserveInventory(ORDER_ID), ProcessPayment(ORDER_ID)
-SEND, CONFIRM = ArrangeShipping(ORDER_ID), ConfirmOrder(ORDER_ID)
+SEND, CONFIRM, NOTIFY = ArrangeShipping(ORDER_ID), ConfirmOrder(ORDER_ID), NotifyCustomer(ORDER_ID)
 RELEASE, REFUND, RECALL = ReleaseInventory(ORDER_ID), RefundPayment(ORDER_ID), CancelShipping(ORDER_ID)
 
 SUCCESSES = [RESERVED, PAID, SHIPPED, CONFIRMED]
+"""Of the steps up to the point of no return."""
 STEPS = [RESERVE, CHARGE, SEND, CONFIRM]
 UNDO_ALL = [RECALL, REFUND, RELEASE]
 ANSWERS: dict[object, OrderEvent] = {RECALL: RECALLED, REFUND: REFUNDED, RELEASE: RELEASED}
@@ -110,10 +115,16 @@ def test_each_success_sends_the_next_command(step: int) -> None:
     assert run.wait == ORDER_FULFILMENT.steps[step].within
 
 
-def test_the_last_success_completes_the_saga() -> None:
+@pytest.mark.parametrize(
+    "told", [[NOTIFIED], [BOUNCED], [TICK] * 4, [TICK, CANCELLED, NOTIFIED]], ids=["told", "bounced", "silent", "late"]
+)
+def test_an_order_is_completed_whether_or_not_its_customer_can_be_told(told: list[object]) -> None:
     run = after(*SUCCESSES)
-    assert run.sent == tuple(STEPS)
+    assert (run.sent, run.progress.status) == ((*STEPS, NOTIFY), SagaStatus.STARTED)
+    run = run.then(*told)
     assert (run.progress.status, run.progress.deadline_at) == (SagaStatus.COMPLETED, None)
+    assert set(run.sent) == {*STEPS, NOTIFY}
+    assert bool(run.progress.given_up) == (told[-1] is not NOTIFIED)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +194,10 @@ def test_a_step_that_is_never_answered_is_undone_too(step: int) -> None:
 
 
 @pytest.mark.parametrize("answered", range(4))
-def test_the_last_success_wins_while_compensating(answered: int) -> None:
+def test_the_confirmation_wins_while_compensating(answered: int) -> None:
     run = timed_out_at(3).then(*[RECALLED, REFUNDED, RELEASED][:answered], CONFIRMED)
-    assert (run.progress.status, run.progress.deadline_at, run.last) == (SagaStatus.COMPLETED, None, ())
+    assert (run.progress.status, run.last) == (SagaStatus.STARTED, (NOTIFY,))
+    assert run.then(NOTIFIED).progress.status is SagaStatus.COMPLETED
 
 
 @pytest.mark.parametrize("step", range(3))
@@ -245,7 +257,7 @@ def test_a_late_end_of_the_order_ends_a_stuck_saga() -> None:
 
 
 def test_a_late_confirmation_completes_a_stuck_saga() -> None:
-    assert stuck(0).then(CONFIRMED).progress.status is SagaStatus.COMPLETED
+    assert stuck(0).then(CONFIRMED, NOTIFIED).progress.status is SagaStatus.COMPLETED
 
 
 @pytest.mark.parametrize("end", [CANCELLED, FAILED], ids=["cancelled", "failed"])
@@ -292,7 +304,9 @@ EVERY_EVENT = [*SUCCESSES, SOLD_OUT, DECLINED, TOO_FAR, CANCELLATION, RECALLED, 
 
 
 @pytest.mark.parametrize(
-    "ended", [after(*SUCCESSES), after(SOLD_OUT, FAILED), after(CANCELLATION, RELEASED, CANCELLED)], ids=range(3)
+    "ended",
+    [after(*SUCCESSES, NOTIFIED), after(SOLD_OUT, FAILED), after(CANCELLATION, RELEASED, CANCELLED)],
+    ids=range(3),
 )
 @pytest.mark.parametrize("event", [*EVERY_EVENT, CREATED, TICK], ids=lambda event: type(event).__name__)
 def test_a_saga_that_has_ended_ignores_everything(ended: Run, event: object) -> None:
