@@ -22,7 +22,8 @@ from shared.domain.aggregate import Aggregate, Lifecycle, Ref
 from shared.domain.order import AGGREGATE_OF, ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
-from shared.event_store.memory import MemoryEventLog, MemoryEventStore
+from shared.event_store.memory import MemoryEventStore
+from shared.event_store.memory_log import MemoryEventLog
 from shared.event_store.protocol import EventStore, LogEntry
 from shared.read_models.documents import (
     CATEGORIES,

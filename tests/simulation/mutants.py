@@ -230,6 +230,29 @@ MUTANTS: Sequence[Mutant] = (
         "",
     ),
     Mutant(
+        "the expected version is read after the decision",
+        "shared/runtime/execute.py",
+        "        written = records([root, *others], events, context)\n",
+        "        (root,), others = load(self.store, [self.root]), load(self.store, self.others or [])\n"
+        "        written = records([root, *others], events, context)\n",
+    ),
+    Mutant(
+        "messages are published before the commit",
+        "tests/simulation/shop.py",
+        """        self.call("append", append)
+        self._shop.publish_events([announcement(event) for event in append.events])
+""",
+        """        self._shop.publish_events([announcement(event) for event in append.events])
+        self.call("append", append)
+""",
+    ),
+    Mutant(
+        "readers of the log do not wait for running transactions",
+        "tests/simulation/stores.py",
+        "        if not self._running:\n            return self.entries\n",
+        "        if True:\n            return self.entries\n",
+    ),
+    Mutant(
         "everybody sees the customers of orders",
         "shared/api/resolvers/orders.py",
         '_personal("user_id", masked="***")',
@@ -276,6 +299,15 @@ def found_after(mutant: Mutant) -> int | None:
     return next((number for number in range(mutant.within) if play(number).broken), None)
 
 
+def tell(name: str) -> int:
+    """Print the first history that a planted fault breaks, made small. Return 1 if none does or no
+    fault has this name."""
+    if name not in names():
+        print(f"no planted fault is called {name!r}; choose one of these:", *names(), sep="\n  ")
+        return 1
+    return subprocess.run([sys.executable, "-m", "tests.simulation.mutants", name, "--tell"], check=False).returncode
+
+
 def prove_all(processes: int, chosen: Sequence[Mutant] = MUTANTS) -> int:
     """Print how soon each mutant is found; return 1 if one is not."""
     with ThreadPoolExecutor(processes) as pool:
@@ -304,8 +336,23 @@ def names() -> Iterator[str]:
     return (mutant.name for mutant in MUTANTS)
 
 
+_SMALL_ENOUGH = 60
+"""Attempts to make a history small: a shop that never comes to rest takes seconds for each."""
+
+
+def _tell(found: int) -> None:
+    from tests.simulation.history import play
+    from tests.simulation.shrink import shrink, story
+
+    outcome = play(found)
+    print(f"broken: {outcome.broken[0]}\nThis is the history, made small:", flush=True)
+    print("\n".join(story(shrink(outcome, _SMALL_ENOUGH))))
+
+
 if __name__ == "__main__":
     mutant = next(one for one in MUTANTS if one.name == sys.argv[1])
     found = found_after(mutant)
-    print("history", found)
+    print("history", found, flush=True)
+    if found is not None and "--tell" in sys.argv:
+        _tell(found)
     sys.exit(found is None)

@@ -26,7 +26,6 @@ from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import Append, Checkpoint, LogEntry
 from shared.messaging.outbox import publish_after_commit
 from shared.monitoring.memory import MemoryCounts, MemoryExecutions
-from shared.read_models.documents import READ_MODELS
 from shared.read_models.generations import (
     GENERATIONS,
     EveryGeneration,
@@ -136,6 +135,7 @@ class Shop:
         self.broker = Broker(world, tape, self.faults, subscriptions, self._push)
         self.provider = Provider(world, tape, self.faults)
         self._longer, self._again = rate(tape, "long transaction"), rate(tape, "change called twice")
+        self._slow = rate(tape, "slow commit")
         self._missed, self._doubled = rate(tape, "missed schedule", 3), rate(tape, "doubled schedule", 3)
         self._jumps, self._wrong = rate(tape, "clock that jumps"), tape.choose("how wrong clocks are", len(OFFSETS)) + 1
         self._instances = 1 + tape.choose("instances of a function", 3)
@@ -310,16 +310,15 @@ class Shop:
         return len(self.databases.sagas.due(clock.now() + timedelta(days=1), 1000))
 
     def _rebuilds(self) -> bool:
-        if not self.models.documents[GENERATIONS]:
-            return False
-        return any(self.generations(name).state in ("BUILDING", "DROPPED") for name in READ_MODELS)
+        return any(one["state"] in ("BUILDING", "DROPPED") for one in self.models.documents[GENERATIONS].values())
 
     def _transaction(self) -> None:
         if self.faults.on and self.tape.chance("long transaction", self._longer):
             self.world.sleep(MOMENTS[self.tape.choose("transaction takes", len(MOMENTS))])
 
     def _contention(self) -> bool:
-        self.world.sleep(0.001)
+        slow = self.faults.on and self.tape.chance("slow commit", self._slow)
+        self.world.sleep(MOMENTS[self.tape.choose("commit takes", len(MOMENTS))] if slow else 0.001)
         if self.faults.on and self.tape.chance("change called twice", self._again):
             self.faults.marks["change called twice"] += 1
             return True

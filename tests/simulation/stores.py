@@ -20,6 +20,7 @@ from shared.messaging.memory import MemoryOutbox
 from shared.read_models.generations import GENERATIONS
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange
+from shared.resilience import clock
 from shared.sagas.memory import MemorySagaStore
 from tests.simulation.world import this_task
 
@@ -56,9 +57,9 @@ class EventDatabase(MemoryEventStore):
             self._running.discard(transaction)
 
     def restored(self) -> "EventDatabase":
-        """Return a copy of this backup as a running database, with the next epoch open."""
+        """Return a copy of this backup as a running database, with a new epoch open."""
         twin: EventDatabase = duplicate(self)
-        twin.epoch += 1
+        twin.epoch = max(twin.epoch + 1, int(clock.now().timestamp() * 1000))
         twin._running = set()
         return twin
 
@@ -141,6 +142,11 @@ class ReadModels:
         self.pause, self.under_way, self.switches = pause, Counter[str](), 0
         self.documents: dict[str, dict[str, Fields]] = defaultdict(dict)
 
+    @property
+    def busy(self) -> bool:
+        """Return whether a document is being written."""
+        return any(times for name, times in self.under_way.items() if name != GENERATIONS)
+
     def update(self, collection: str, key: str, change: MakeChange) -> None:
         self.under_way[collection] += 1
         try:
@@ -158,7 +164,7 @@ class ReadModels:
             return False
         if made:
             if collection == GENERATIONS and made.fields["live"] != (found or made.fields)["live"]:
-                self.switches += any(times for name, times in self.under_way.items() if name != GENERATIONS)
+                self.switches += self.busy
             documents[key] = {**(found or {}), **made.fields}
             for one in made.increments:
                 owner = self.documents[one.collection].get(one.key, {})
