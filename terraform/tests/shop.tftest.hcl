@@ -148,11 +148,11 @@ run "the_plan_follows_the_manifest" {
         try(local.manifest.functions[name].schedule, null) != null ? "scheduler@shop-test-1.iam.gserviceaccount.com" :
         length(try(local.manifest.functions[name].topics, [])) > 0 || try(local.manifest.functions[name].dead_letters, false) ? "push@shop-test-1.iam.gserviceaccount.com" :
         name != "sandbox_provider" ? "somebody@shop-test-1.iam.gserviceaccount.com" :
-        join(" ", [for payer in range(4) : "somebody@shop-test-1.iam.gserviceaccount.com"])
+        join(" ", [for payer in range(5) : "somebody@shop-test-1.iam.gserviceaccount.com"])
       )
       if name != "graphql"
     ])
-    error_message = "a push comes from the push account, a schedule from the scheduler, a command from graphql, a payment from the steps that pay and ship"
+    error_message = "a push comes from the push account, a schedule from the scheduler, a command from graphql, a payment from the steps that pay, ship and notify"
   }
   assert {
     condition     = !contains([for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name], "CALLERS")
