@@ -8,9 +8,9 @@ from uuid_utils.compat import uuid7
 
 from shared.domain import events as e
 from shared.sagas.definition import Advance, DeadlinePassed, Progress, SagaStatus, advance, begin
-from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.steps import SagaStep, steps_of
 from shared.sagas.store import HistoryEntry, ListedSaga, StoredSaga
+from tests.four_steps import FOUR_STEPS
 
 START = datetime(2026, 4, 1, tzinfo=UTC)
 ID = uuid7()
@@ -24,37 +24,37 @@ def after(*happened: Any) -> ListedSaga:
         history.extend((at, HistoryEntry("command", type(command).__name__, {})) for command in moved[1])
         return moved[0]
 
-    progress = note(START, begin(ORDER_FULFILMENT, ID, START))
+    progress = note(START, begin(FOUR_STEPS, ID, START))
     for second, kind in enumerate(happened, 1):
         at = START + timedelta(seconds=second)
         event = object.__new__(kind)
         if hasattr(kind, "reason") or "reason" in getattr(kind, "__dataclass_fields__", {}):
             object.__setattr__(event, "reason", "declined")
         history.append((at, HistoryEntry("timer" if kind is DeadlinePassed else "event", kind.__name__, {})))
-        progress = note(at, advance(ORDER_FULFILMENT, progress, event, at))
+        progress = note(at, advance(FOUR_STEPS, progress, event, at))
     return ListedSaga(StoredSaga("OrderSaga", progress, 1, "c"), START, START, history)
 
 
 def steps(listed: ListedSaga) -> dict[str, SagaStep]:
-    return {step.name: step for step in steps_of(ORDER_FULFILMENT, listed)}
+    return {step.name: step for step in steps_of(FOUR_STEPS, listed)}
 
 
 def statuses(listed: ListedSaga) -> list[str | None]:
-    return [step.status for step in steps_of(ORDER_FULFILMENT, listed)]
+    return [step.status for step in steps_of(FOUR_STEPS, listed)]
 
 
 def at(second: int) -> datetime:
     return START + timedelta(seconds=second)
 
 
-FORWARD = (e.InventoryReserved, e.PaymentProcessed, e.ShippingArranged, e.OrderConfirmed, e.CustomerNotified)
+FORWARD = (e.InventoryReserved, e.PaymentProcessed, e.ShippingArranged, e.OrderConfirmed)
 
 
 def test_a_saga_goes_forward_step_by_step() -> None:
-    assert statuses(after()) == ["RUNNING", "PENDING", "PENDING", "PENDING", "PENDING"]
+    assert statuses(after()) == ["RUNNING", "PENDING", "PENDING", "PENDING"]
     listed = after(*FORWARD[:2])
-    assert statuses(listed) == ["DONE", "DONE", "RUNNING", "PENDING", "PENDING"]
-    reserve, charge, ship, confirm, _ = steps_of(ORDER_FULFILMENT, listed)
+    assert statuses(listed) == ["DONE", "DONE", "RUNNING", "PENDING"]
+    reserve, charge, ship, confirm = steps_of(FOUR_STEPS, listed)
     assert (reserve.name, reserve.command, reserve.compensation) == (
         "reserve_inventory",
         "ReserveInventory",
@@ -64,16 +64,7 @@ def test_a_saga_goes_forward_step_by_step() -> None:
     assert (charge.started_at, charge.ended_at, charge.deadline_at) == (at(1), at(2), None)
     assert (ship.started_at, ship.ended_at, ship.deadline_at) == (at(2), None, at(2) + timedelta(seconds=30))
     assert (confirm.attempts, confirm.started_at, confirm.compensation) == (0, None, None)
-    assert statuses(after(*FORWARD)) == ["DONE"] * 5
-
-
-def test_a_best_effort_that_is_given_up_shows_why() -> None:
-    for happened, why in ([DeadlinePassed] * 4, "no CustomerNotified in time"), ([e.NotificationFailed], "declined"):
-        listed = after(*FORWARD[:4], *happened)
-        told = steps(listed)["notify_customer"]
-        assert (listed.saga.progress.status, told.status, told.last_error) == (SagaStatus.COMPLETED, "GIVEN_UP", why)
-        assert statuses(replace(listed, history=[])) == ["DONE"] * 4 + ["GIVEN_UP"]
-        assert told.best_effort and not steps(listed)["confirm_order"].best_effort
+    assert statuses(after(*FORWARD)) == ["DONE"] * 4
 
 
 def test_an_unanswered_command_is_sent_again() -> None:
@@ -83,14 +74,14 @@ def test_an_unanswered_command_is_sent_again() -> None:
 
 def test_a_refused_step_fails_and_those_before_it_are_undone() -> None:
     listed = after(e.InventoryReserved, e.PaymentFailed)
-    assert statuses(listed) == ["UNDOING", "FAILED", "PENDING", "PENDING", "PENDING"]
+    assert statuses(listed) == ["UNDOING", "FAILED", "PENDING", "PENDING"]
     assert steps(listed)["process_payment"].last_error == "declined"
     assert steps(listed)["process_payment"].ended_at == at(2)
     listed = after(e.InventoryReserved, e.PaymentFailed, DeadlinePassed, e.InventoryReleased)
     reserve = steps(listed)["reserve_inventory"]
     assert (reserve.status, reserve.undone, reserve.undo_attempts, reserve.undone_at) == ("UNDONE", True, 2, at(4))
     assert reserve.last_error is None
-    assert statuses(after(e.InventoryReservationFailed)) == ["FAILED", "PENDING", "PENDING", "PENDING", "PENDING"]
+    assert statuses(after(e.InventoryReservationFailed)) == ["FAILED", "PENDING", "PENDING", "PENDING"]
 
 
 def test_a_step_that_was_not_answered_in_time_is_undone_with_its_error() -> None:
@@ -98,13 +89,13 @@ def test_a_step_that_was_not_answered_in_time_is_undone_with_its_error() -> None
     charge = steps(listed)["process_payment"]
     assert (charge.status, charge.attempts) == ("UNDOING", 4)
     assert charge.last_error == "no PaymentProcessed in time"
-    assert statuses(listed) == ["DONE", "UNDOING", "PENDING", "PENDING", "PENDING"]
+    assert statuses(listed) == ["DONE", "UNDOING", "PENDING", "PENDING"]
 
 
 def test_a_cancellation_is_no_error_of_a_step() -> None:
     listed = after(e.InventoryReserved, e.OrderCancellationRequested)
-    assert statuses(listed) == ["DONE", "UNDOING", "PENDING", "PENDING", "PENDING"]
-    assert [step.last_error for step in steps_of(ORDER_FULFILMENT, listed)] == [None] * 5
+    assert statuses(listed) == ["DONE", "UNDOING", "PENDING", "PENDING"]
+    assert [step.last_error for step in steps_of(FOUR_STEPS, listed)] == [None] * 4
 
 
 def test_a_compensation_that_is_never_answered_makes_its_step_stuck() -> None:
@@ -116,10 +107,10 @@ def test_a_compensation_that_is_never_answered_makes_its_step_stuck() -> None:
 
 def test_a_saga_whose_history_is_forgotten_shows_what_its_state_tells() -> None:
     completed = replace(after(*FORWARD), history=[])
-    assert statuses(completed) == ["DONE"] * 5
-    assert {(step.attempts, step.started_at, step.ended_at) for step in steps_of(ORDER_FULFILMENT, completed)} == {
+    assert statuses(completed) == ["DONE"] * 4
+    assert {(step.attempts, step.started_at, step.ended_at) for step in steps_of(FOUR_STEPS, completed)} == {
         (None, None, None)
     }
     failed = after(e.InventoryReserved, e.PaymentFailed, e.InventoryReleased, e.OrderFailed)
-    assert statuses(failed) == ["UNDONE", "FAILED", "PENDING", "PENDING", "PENDING"]
-    assert statuses(replace(failed, history=[])) == ["UNDONE", None, None, None, None]
+    assert statuses(failed) == ["UNDONE", "FAILED", "PENDING", "PENDING"]
+    assert statuses(replace(failed, history=[])) == ["UNDONE", None, None, None]

@@ -259,6 +259,19 @@ MUTANTS: Sequence[Mutant] = (
         "        if True:\n            return self.entries\n",
     ),
     Mutant(
+        "a client's Last-Event-ID is ignored",
+        "shared/api/resolvers/common.py",
+        "    start = seen or end\n",
+        "    start = end\n",
+    ),
+    Mutant(
+        "a subscriber that has caught up reads the queue again from its beginning",
+        "shared/event_store/tail.py",
+        "                    if entry.checkpoint > place:\n",
+        "                    if True:\n",
+        2000,
+    ),
+    Mutant(
         "everybody sees the customers of orders",
         "shared/api/resolvers/orders.py",
         '_personal("user_id", masked="***")',
@@ -342,7 +355,7 @@ def names() -> Iterator[str]:
     return (mutant.name for mutant in MUTANTS)
 
 
-_SMALL_ENOUGH = 60
+_SMALL_ENOUGH = 25
 """Attempts to make a history small: a shop that never comes to rest takes seconds for each."""
 
 
