@@ -25,8 +25,16 @@ MARKS = "a" + "\u0301\u0316" * 25_000
 """100 kB of combining marks, in the order that takes longest to normalise."""
 TEXTS = {"far too long": MARKS, "as long as allowed": MARKS[:10_000]}
 OTHER = {"Authorization": f"Bearer {emulator_token('other@example.com')}"}  # anonymous ones may ask less often
-STRINGS = ("String", "ID", "Decimal", "DateTime", "Long")
-VALUES: Json = {"Int": 1, "Long": 1, "Decimal": "1", "DateTime": "2026-01-01T00:00:00Z", "String": "x", "Boolean": True}
+STRINGS = ("String", "ID", "Decimal", "Date", "DateTime", "Long")
+VALUES: Json = {
+    "Int": 1,
+    "Long": 1,
+    "Decimal": "1",
+    "Date": "2026-01-01",
+    "DateTime": "2026-01-01T00:00:00Z",
+    "String": "x",
+    "Boolean": True,
+}
 
 
 @dataclass

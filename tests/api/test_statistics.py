@@ -35,7 +35,7 @@ from tests.streams import Stream, concurrent, going_on, in_thread, opened, with_
 STATISTICS = """{ systemStatistics {
     eventStore { totalRecords lastUpdated records { name count } error }
     commandDb { totalRecords lastUpdated records { name count } error }
-    queryDb { categories products orders lastUpdated error }
+    queryDb { categories products orders sales lastUpdated error }
     sagas { active completed failed compensated total error } } }"""
 PROJECTIONS = """{ projectionStatus { name readModel status position lagEvents lagSeconds aheadEvents processedCount
     lastProcessedAt deliveries failedDeliveries deadLetters lastError lastErrorAt } }"""
@@ -83,7 +83,7 @@ def test_a_new_shop_holds_nothing(shop: ShopInMemory) -> None:
     assert system(shop) == {
         "eventStore": nothing,
         "commandDb": nothing,
-        "queryDb": {"categories": 0, "products": 0, "orders": 0, "lastUpdated": None, "error": None},
+        "queryDb": {"categories": 0, "products": 0, "orders": 0, "sales": 0, "lastUpdated": None, "error": None},
         "sagas": {"active": 0, "completed": 0, "failed": 0, "compensated": 0, "total": 0, "error": None},
     }
 
@@ -198,7 +198,7 @@ def test_a_projection_that_is_up_to_date_has_applied_every_event(shop: ShopInMem
     shop.settle()
     shop.engines.recorder.flush()
     kinds, found = [event.stream.partition("-")[0] for event in shop.log()], projections(shop)
-    feeding = {"categories": {"category", "product"}, "products": {"product"}, "orders": {"order"}}
+    feeding = {"categories": {"category", "product"}, "products": {"product"}, "orders": {"order"}, "sales": {"order"}}
     for name, one in found.items():
         applied = sum(kind in feeding[name] for kind in kinds)
         assert (one["status"], one["lagEvents"], one["lagSeconds"]) == ("RUNNING", 0, 0.0)

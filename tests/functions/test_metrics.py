@@ -380,7 +380,7 @@ def test_a_read_model_is_ahead_by_the_events_that_the_event_store_lost(engines: 
     happened(engines, f"product-{product}", 1, "ProductCreated")
     ahead = [("shop_projection_ahead_events", name) for name in READ_MODELS]
     applied(engines, "orders", kept, 1)
-    assert [read(engines)[series] for series in ahead] == [0, 0, 0]
+    assert [read(engines)[series] for series in ahead] == [0] * len(ahead)
     applied(engines, "orders", kept, 3)
     applied(engines, "orders", lost, 2)
     applied(engines, "category_members", product, 2)
@@ -389,6 +389,7 @@ def test_a_read_model_is_ahead_by_the_events_that_the_event_store_lost(engines: 
         "categories": 1,
         "products": 0,
         "orders": 4,
+        "sales": 0,
     }
 
 

@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any
 
 from shared.event_store.protocol import EventRecord
-from shared.read_models.documents import COLLECTIONS, READ_MODELS, Collection
+from shared.read_models.documents import COLLECTIONS, READ_MODELS
 from shared.read_models.generations import stored_in
+from tests.simulation.follower import LIVES, Follower
 from tests.simulation.invariants import Books, Watch, broken
 from tests.simulation.linearizable import ONE_ANSWER, linearizable, register
 from tests.simulation.people import People
@@ -71,6 +72,7 @@ class History:
         self.world, self.tape = world, tape
         self.shop = Shop(world, tape)
         self.people = People(self.shop)
+        self.follower = Follower(self.shop) if tape.chance("a follower", 0.06) else None
         self.backup: Databases | None = None
 
     def play(self) -> None:
@@ -85,9 +87,10 @@ class History:
             people.start(name, partial(people.order, name))
         people.start("admin", lambda: people.keep_the_catalogue(choose("deeds of the admin", 4)))
         people.start("operator", lambda: people.operate(choose("deeds of the operator", 5)))
+        self._look()
         if self.tape.chance("switches under load", 0.03):
             people.start("operator", people.switch_under_load)
-        self._look()
+            self.world.run(900)
         for _ in range(1 + choose("restarts", 3)):
             self.world.run((150.0, 20.0, 400.0, 1500.0)[choose("time goes by", 4)])
             self._disturb()
@@ -96,6 +99,8 @@ class History:
     def _look(self) -> None:
         if self.shop.faults.on:
             self.shop.run_in("graphql", self.people.look)
+            if self.follower:
+                self.follower.keep_following()
             self.world.at(LOOKS, self._look)
 
     def _disturb(self) -> None:
@@ -113,7 +118,7 @@ class History:
             case 4 if self.backup:
                 self._restore(self.backup)
             case 5:
-                hours = (0.5, 2)[self.tape.choose("hours of an outage", 2)]
+                hours = (0.3, 1.5)[self.tape.choose("hours of an outage", 2)]
                 self.world.tell(f"the providers are silent for {hours} hours", "the platform")
                 self.shop.provider.silent_until = self.world.time + hours * 3600
             case _:
@@ -151,6 +156,10 @@ class History:
                 break
             if not people.busy and self.world.time > shop.provider.silent_until:
                 people.start("operator", people.heal)
+        if self.follower:
+            self.world.run(LIVES[-1])  # its last connection ends
+            self.follower.keep_following(60)
+            self.world.run(100)
         shop.run_in("graphql", people.look)
         self.world.run(10)
         while people.place < shop.databases.events.end():
@@ -181,6 +190,9 @@ class History:
         yield from broken(self._books())
         yield from self._answers()
         yield from self._reader()
+        if self.follower:
+            events = [entry.event for entry in shop.databases.events.entries]
+            yield from self.follower.wrong(events, shop.faults.marks["restore of a backup"])
         letters = {
             (letter.source, letter.attributes.get("ce-id", "")) for letter in shop.databases.letters.latest(10**6)
         }
@@ -221,11 +233,11 @@ class History:
                 yield f"the log's reader saw version {event.version} of {event.stream} after {versions[event.stream]}"
             versions[event.stream] = event.version
 
-    def _places(self, collection: Collection[Any]) -> list[str]:
+    def _places(self, read_model: str, collection: str) -> list[str]:
         """Return where the live generation of a collection is, and a kept one."""
-        now = self.shop.generations(collection.read_model)
+        now = self.shop.generations(read_model)
         numbers = [now.live, now.other] if now.state == "KEPT" and now.other else [now.live]
-        return [stored_in(collection.name, number) for number in numbers]
+        return [stored_in(collection, number) for number in numbers]
 
     def _documents(self, place: str) -> Mapping[str, Any]:
         """Return the documents that have applied an event; others only hold counters until it
@@ -240,12 +252,13 @@ class History:
 
     def _books(self) -> Books:
         shop, lost = self.shop, frozenset(self.people.lost)
-        places = [place for one in COLLECTIONS for place in self._places(one)]
+        places = [place for one in COLLECTIONS for place in self._places(one.read_model, one.name)]
         return Books(
             self.streams(),
             shop.provider.ledgers["payments"],
             shop.provider.ledgers["shipments"],
             {str(one.saga.progress.saga_id): one.saga.progress.status.value for one in self._sagas()},
             [(place, self._documents(place)) for place in places],
+            [(place, self.shop.models.documents[place]) for place in self._places("sales", "sales")],
             lost,
         )

@@ -158,8 +158,20 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a moved product is still counted in its old category",
         "shared/read_models/project.py",
-        "    moves = [(left, -1), (joined, 1)]",
-        "    moves = [(joined, 1)]",
+        "        amounts[share.key].subtract(share.amounts)",
+        "        amounts[share.key].subtract({})",
+    ),
+    Mutant(
+        "a sale counts from the order on, confirmed or not",
+        "functions/projections/project_sales/main.py",
+        "return SaleDocument(currency, order_items(event.items, currency))",
+        "return SaleDocument(currency, order_items(event.items, currency), _.astimezone(UTC).date())",
+    ),
+    Mutant(
+        "a share that does not change is added again",
+        "shared/read_models/project.py",
+        "    old = totals.shares(before) if before is not None else ()",
+        "    old = totals.shares(before) if before not in (None, after) else ()",
     ),
     Mutant(
         "a step confirms an order twice",
@@ -218,12 +230,11 @@ MUTANTS: Sequence[Mutant] = (
         "",
     ),
     Mutant(
-        "an append does not check the versions of its streams",
-        "shared/event_store/memory.py",
-        """            if event.version != head + 1:
-                raise p.violation("events_stream_version")
-""",
-        "",
+        "the expected version is read after the decision",
+        "shared/runtime/execute.py",
+        "        written = records([root, *others], events, context)\n",
+        "        (root,), others = load(self.store, [self.root]), load(self.store, self.others or [])\n"
+        "        written = records([root, *others], events, context)\n",
     ),
     Mutant(
         "messages are published before the commit",
@@ -240,6 +251,19 @@ MUTANTS: Sequence[Mutant] = (
         "tests/simulation/stores.py",
         "        if not self._running:\n            return self.entries\n",
         "        if True:\n            return self.entries\n",
+    ),
+    Mutant(
+        "a client's Last-Event-ID is ignored",
+        "shared/api/resolvers/common.py",
+        "    start = seen or end\n",
+        "    start = end\n",
+    ),
+    Mutant(
+        "a subscriber that has caught up reads the queue again from its beginning",
+        "shared/event_store/tail.py",
+        "                    if entry.checkpoint > place:\n",
+        "                    if True:\n",
+        2000,
     ),
     Mutant(
         "everybody sees the customers of orders",

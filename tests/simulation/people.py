@@ -274,6 +274,7 @@ class People:
     def switch_under_load(self) -> None:
         """Rebuild a read model, then go back and forth between its generations at moments when
         documents are being written."""
+        self.shop.slow = 0.5
         read_model = READ_MODELS[self.tape.choose("the switched read model", len(READ_MODELS))]
         self._generation(read_model, "REBUILD")
         self._until(lambda: self.shop.generations(read_model).state != "BUILDING")

@@ -42,6 +42,7 @@ class EventDatabase(MemoryEventStore):
         self.epoch, self._transactions, self._positions = 1, itertools.count(1), itertools.count(1)
         self._running: set[int] = set()
         self.entries: list[LogEntry] = []  # in the log's order
+        self._of_stream: dict[str, list[LogEntry]] = {}  # in the order of versions
 
     def append(self, append: Append) -> None:
         transaction = next(self._transactions)
@@ -51,7 +52,9 @@ class EventDatabase(MemoryEventStore):
             super().append(append)
             for event in sorted(append.events, key=lambda event: (event.stream, event.version)):
                 place = Checkpoint(self.epoch, transaction, next(self._positions))
-                insort(self.entries, LogEntry(place, event), key=lambda entry: entry.checkpoint)
+                entry = LogEntry(place, event)
+                insort(self.entries, entry, key=lambda entry: entry.checkpoint)
+                self._of_stream.setdefault(event.stream, []).append(entry)
             self.committed(append)
         finally:
             self._running.discard(transaction)
@@ -78,8 +81,7 @@ class EventDatabase(MemoryEventStore):
         return settled[-1].checkpoint if settled else Checkpoint()
 
     def read_stream(self, stream: str, after: int, limit: int) -> list[LogEntry]:
-        own = sorted((one for one in self.entries if one.event.stream == stream), key=lambda one: one.event.version)
-        return own[after : after + limit]
+        return self._of_stream.get(stream, [])[after : after + limit]
 
     def _settled(self) -> list[LogEntry]:
         """Return what readers of the log may see: below the oldest running transaction, or of an
@@ -168,7 +170,8 @@ class ReadModels:
             documents[key] = {**(found or {}), **made.fields}
             for one in made.increments:
                 owner = self.documents[one.collection].get(one.key, {})
-                self.documents[one.collection][one.key] = {**owner, one.field: owner.get(one.field, 0) + one.amount}
+                sums = {name: owner.get(name, 0) + amount for name, amount in one.amounts.items()}
+                self.documents[one.collection][one.key] = {**owner, **one.about, **sums}
         return True
 
     def delete(self, collection: str, limit: int) -> int:

@@ -18,9 +18,12 @@ from scripts.local.readme import (
     up_to_date,
 )
 from shared.config.manifest import ROOT
+from tests.simulation.mutants import names
 
 PAGES = pages()
 TRANSLATED = [page for page in PAGES if translation(page) in PAGES]
+BOOK = ROOT / "shared" / "README.md"
+CHAPTERS = [BOOK.parent / link for link in re.findall(r"^\d\. \[.+\]\((.+)\)", BOOK.read_text(), re.MULTILINE)]
 
 
 def name(page: Path) -> str:
@@ -102,6 +105,17 @@ def targets(page: Path) -> list[str]:
     """Return the files that the page links, as the English page would link them."""
     files = (link.partition("#")[0] for link in links(page))
     return sorted(file.replace(".ja.md", ".md") for file in files if file)
+
+
+def test_the_book_has_nine_short_chapters_in_both_languages() -> None:
+    assert len(CHAPTERS) == 9
+    assert {*CHAPTERS, BOOK, GLOSSARY_PAGE, README} <= {*TRANSLATED}
+    assert [page for page in CHAPTERS if len(page.read_text().splitlines()) > 120] == []
+
+
+def test_every_experiment_of_the_book_is_a_planted_fault() -> None:
+    planted = {name for page in CHAPTERS for name in re.findall(r'scripts/simulate --mutant "(.+)"', page.read_text())}
+    assert planted and planted <= {*names()}
 
 
 def test_every_translation_has_its_page() -> None:

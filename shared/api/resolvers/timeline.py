@@ -170,9 +170,10 @@ def _of_saga(saga: ListedSaga, events: Sequence[EventRecord]) -> Iterator[Timeli
         if entry.kind == "event":
             cause = next((str(event.id) for event in unhandled if event.type == entry.name), None)
         else:
-            cause = cause if entry.kind == "command" else None  # a timer or an admin moved the saga
+            cause = cause if entry.kind in ("command", "note") else None  # a timer or an admin moved the saga
             message_id = str(entry.message) if entry.message else None
-            yield TimelineEntry(at, "SAGA", entry.name, id=message_id, causation_id=cause)
+            why = f"{entry.data['command']}: {entry.data['reason']}" if entry.kind == "note" else None
+            yield TimelineEntry(at, "SAGA", entry.name, id=message_id, causation_id=cause, error=why)
 
 
 def _of_execution(execution: Execution) -> TimelineEntry:
