@@ -349,7 +349,7 @@ def names() -> Iterator[str]:
     return (mutant.name for mutant in MUTANTS)
 
 
-_SMALL_ENOUGH = 60
+_SMALL_ENOUGH = 25
 """Attempts to make a history small: a shop that never comes to rest takes seconds for each."""
 
 
