@@ -16,6 +16,7 @@ from shared.config.settings import Settings
 from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.domain.values import Money, adapter
 from shared.gateways.protocol import Accepted, Declined, Outcome, Unreadable
+from shared.gateways.turns import Turns
 from shared.observability.context import SpanKind, current, span, traceparent
 from shared.resilience.calls import Breaker, Breakers, deadline, time_left
 
@@ -57,6 +58,10 @@ class HttpProvider:
     client: httpx.Client
     breaker: Breaker
     authorization: str = field(default="", repr=False)
+    turns: Turns = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "turns", Turns(self.breaker.name))
 
     def charge(self, key: str, amount: Money, method: str) -> Outcome:
         return self._make(key, {"amount": str(amount.amount), "currency": amount.currency, "method": method})
@@ -86,7 +91,7 @@ class HttpProvider:
         """Return the provider's answer, None when it is malformed."""
         name = self.breaker.name
         about = {"http.request.method": method, "server.address": urlsplit(self.url).hostname or ""}
-        with self.breaker.guard(key), span(f"{method} {name}", SpanKind.CLIENT, about):
+        with self.turns.of(key), self.breaker.guard(key), span(f"{method} {name}", SpanKind.CLIENT, about):
             try:
                 return _parsed(self._content(method, key, body))
             except httpx.DecodingError as error:
