@@ -174,6 +174,12 @@ MUTANTS: Sequence[Mutant] = (
         "    old = totals.shares(before) if before not in (None, after) else ()",
     ),
     Mutant(
+        "a best effort is not given up",
+        "shared/sagas/definition.py",
+        "    if step.best_effort and (refused or unanswered):",
+        "    if False:",
+    ),
+    Mutant(
         "a step confirms an order twice",
         "shared/domain/fulfilment.py",
         "if order.status is not OrderStatus.SHIPPED or order.closing:",
