@@ -125,8 +125,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a failed step is not undone",
         "shared/sagas/definition.py",
-        "return _backward(saga, _because(progress, event), progress.step - 1, now)",
-        "return _backward(saga, _because(progress, event), -1, now)",
+        "return _backward(saga, _because(saga, progress, event), progress.step - 1, now)",
+        "return _backward(saga, _because(saga, progress, event), -1, now)",
     ),
     Mutant(
         "no sweep",
@@ -172,6 +172,12 @@ MUTANTS: Sequence[Mutant] = (
         "shared/read_models/project.py",
         "    old = totals.shares(before) if before is not None else ()",
         "    old = totals.shares(before) if before not in (None, after) else ()",
+    ),
+    Mutant(
+        "a best effort is not given up",
+        "shared/sagas/definition.py",
+        "    if step.best_effort and (refused or unanswered):",
+        "    if False:",
     ),
     Mutant(
         "a step confirms an order twice",

@@ -30,6 +30,8 @@ from shared.read_models.documents import ItemDocument, OrderDocument, ProductDoc
 NOT_IN_STATE = {
     "StockAdjusted.reason": "only the history shows it",
     "StockReleased.quantity": "the state knows how many units the order has reserved",
+    "CustomerNotified.notification_id": "only the history shows it",
+    "NotificationFailed.reason": "only the history and the saga's step show it",
     "PaymentProcessed.amount": "it is the order's total, which the state has",
 }
 NOT_IN_DOCUMENTS = {
@@ -38,6 +40,7 @@ NOT_IN_DOCUMENTS = {
     "Order.inventory": "steps read it; the status shows it",
     "Order.payment": "steps read it; the status shows it",
     "Order.shipping": "steps read it; the status shows it",
+    "Order.notification": "the saga's step shows it",
     "Order.cancelled_by_customer": "decides between CANCELLED and FAILED",
 }
 NOT_IN_THE_SCHEMA = {"Order.closing": "shown as sagaCurrentStep"}
