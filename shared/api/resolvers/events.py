@@ -21,7 +21,9 @@ from shared.postgres.slices import Slice
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 
-PERSONAL = frozenset({"user_id", "payment_id", "shipping_id", "payment_method", "shipping_method", "reason"})
+PERSONAL = frozenset(
+    {"user_id", "payment_id", "shipping_id", "notification_id", "payment_method", "shipping_method", "reason"}
+)
 """Fields that identify a person or hold a person's own words."""
 _MASKED = PERSONAL | {to_camel(name) for name in PERSONAL}  # commands have them in camel case
 _MAX_OWNERS = 10_000
