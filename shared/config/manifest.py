@@ -86,6 +86,8 @@ class Function:
     schedule: Schedule | None = None
     access: Sequence[Access] = ()
     calls: Literal["payments", "shipping"] | None = None
+    publishes: str | None = None
+    begins_saga: bool = False
 
     @property
     def database_roles(self) -> list[str]:
