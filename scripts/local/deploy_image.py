@@ -2,6 +2,7 @@
 sources."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,6 +35,7 @@ api = "0.10"
 inline = "{BYTECODE}"
 """,
 }
+_GENERATED = {"__pycache__", "node_modules", "graphql-env.d.ts"}
 _NO_DIGEST = "sha256:" + "0" * 64
 
 
@@ -66,17 +68,15 @@ def tag(root: Path = ROOT) -> str:
 
 
 def _files(root: Path) -> Iterator[Path]:
+    """Yield every file of the sources, but not what Python, npm or the console's checks have
+    generated on this machine."""
     for source in SOURCES:
-        found = sorted((root / source).rglob("*")) if (root / source).is_dir() else [root / source]
-        yield from (file for file in found if file.is_file() and not _generated(file))
-
-
-def _generated(file: Path) -> bool:
-    """Return whether Python, npm or the console's checks have generated the file on this
-    machine."""
-    return bool({"__pycache__", "node_modules", "graphql-env.d.ts"} & {*file.parts}) or file.is_relative_to(
-        ROOT / CONSOLE / "dist"
-    )
+        if (root / source).is_file():
+            yield root / source
+        for folder, inside, names in os.walk(root / source):
+            here = Path(folder)
+            inside[:] = sorted({*inside} - _GENERATED - ({"dist"} if here == root / CONSOLE else set()))
+            yield from (here / name for name in sorted({*names} - _GENERATED))
 
 
 def _digest(shell: Shell, tagged: str) -> str:
