@@ -86,7 +86,7 @@ locals {
       query    = "max by (read_model) (max_over_time(${local.of_shop["projection_lag_seconds"]}[2m])) > 300"
       lasting  = "120s"
       first    = <<-EOT
-        The projection of that read model (project_categories, project_products or project_orders) fails or is too slow. Its log
+        The projection of that read model (project_categories, project_products, project_orders or project_sales) fails or is too slow. Its log
         says which, for example:
 
             ${local.log_of["project_orders"]}

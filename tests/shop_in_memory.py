@@ -34,7 +34,7 @@ R = TypeVar("R")
 Json = dict[str, Any]
 ADMIN = emulator_token("ann@example.com", role="admin")
 """The token of requests, unless a test sends another."""
-PATIENCE = 20.0
+PATIENCE = 30.0
 """Seconds after which a test gives up waiting."""
 
 
@@ -185,6 +185,14 @@ def plain_logs() -> None:
     """Log plain JSON: a traceback with colours and frames takes a third of a second, ten times per
     poison message."""
     structlog.configure([structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait until something has happened. Raise AssertionError after `PATIENCE`."""
+    ends = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < ends, "did not happen in time"
+        time.sleep(0.02)
 
 
 def together(callers: int, call: Callable[P, R]) -> Callable[P, R]:

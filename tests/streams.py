@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from tests.shop_in_memory import ADMIN, Json, ShopInMemory, app
 
 EVENT_STREAM = "text/event-stream"
-SOON = 10.0
+SOON = 30.0
 """Seconds within which every expected event arrives."""
 
 
@@ -189,3 +189,12 @@ def going_on(event_id: str | None) -> Mapping[str, str]:
 
 def with_settings(shop: ShopInMemory, **changes: Any) -> None:
     shop.engines.settings = replace(shop.engines.settings, **changes)
+
+
+async def until_still(calls: list[Any]) -> None:
+    """Wait until no call has been added to the list for three times the shortest polling
+    interval of tests."""
+    async with asyncio.timeout(SOON):
+        while calls:
+            calls.clear()
+            await asyncio.sleep(0.3)

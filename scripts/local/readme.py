@@ -1,14 +1,16 @@
-"""Write the generated tables of the README pages: functions, metrics and their queries, monthly
-cost, connections."""
+"""Write the generated parts of the pages: tables, diagrams, quoted code, the glossary."""
 
 import argparse
 import ast
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from scripts.local import diagrams
 from scripts.local.cost import report
+from scripts.local.pages import glossary, pages, quoted, translation
 from shared.config.manifest import ROOT, Function, manifest
 from shared.monitoring.metrics import Metric, label_values, metrics
 
@@ -17,6 +19,7 @@ FUNCTIONS_PAGE = ROOT / "functions" / "README.md"
 API_PAGE = ROOT / "shared" / "api" / "README.md"
 MONITORING_PAGE = ROOT / "shared" / "monitoring" / "README.md"
 TERRAFORM_PAGE = ROOT / "terraform" / "README.md"
+GLOSSARY_PAGE = ROOT / "shared" / "glossary.md"
 _UNITS = {"1": "number", "s": "seconds"}
 
 
@@ -116,30 +119,46 @@ def cost_table() -> str:
 
 
 TABLES: dict[Path, dict[str, Callable[[], str]]] = {
-    FUNCTIONS_PAGE: {"functions": table},
+    FUNCTIONS_PAGE: {"topology": diagrams.topology, "functions": table},
     MONITORING_PAGE: {"metrics": metrics_table, "queries in the cloud": cloud_queries_table},
     TERRAFORM_PAGE: {"cost": cost_table, "connections": connections_table},
+    **{page: {"words": partial(glossary, page)} for page in (GLOSSARY_PAGE, translation(GLOSSARY_PAGE))},
 }
-"""Each page with generated tables: by the name in the table's markers, the function that makes the
-table."""
+"""Each page with generated parts of its own: by the name in the part's markers, the function that
+makes it."""
+
+DIAGRAMS: dict[str, Callable[[], str]] = {"saga": diagrams.saga, "order states": diagrams.order_states}
+"""The diagrams that any page may show."""
+
+_BEGIN = re.compile(r"^<!-- (.+): written by scripts/readme -->$", re.MULTILINE)
 
 
 def up_to_date(page: Path) -> str:
-    """Return the page's text with its tables generated again. Raise ValueError when the page lacks
-    a table's markers."""
+    """Return the page's text with its parts generated again. Raise ValueError when the page lacks a
+    part's markers, and LookupError when it quotes code that is not there."""
     text = page.read_text()
-    for name, rows in TABLES[page].items():
+    for name in dict.fromkeys([*TABLES.get(page, ()), *_BEGIN.findall(text)]):
         begin, end = f"<!-- {name}: written by scripts/readme -->\n", f"<!-- end of {name} -->\n"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not (found and closed):
             raise ValueError(f"{page} must contain the lines {begin.strip()!r} and {end.strip()!r}")
-        text = before + begin + rows() + end + after
+        text = before + begin + _part(page, name) + end + after
     return text
+
+
+def _part(page: Path, name: str) -> str:
+    makers = {**DIAGRAMS, **TABLES.get(page, {})}
+    return makers[name]() if name in makers else quoted(name)
+
+
+def generated() -> list[Path]:
+    """Return the pages with generated parts."""
+    return [page for page in pages() if page in TABLES or _BEGIN.search(page.read_text())]
 
 
 if __name__ == "__main__":
     argparse.ArgumentParser(prog="scripts/readme", description=__doc__).parse_args()
-    for outdated in TABLES:
+    for outdated in generated():
         outdated.write_text(up_to_date(outdated))
         sys.stdout.write(f"{outdated.relative_to(ROOT)} is up to date\n")

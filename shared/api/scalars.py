@@ -3,7 +3,7 @@ times in UTC."""
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,12 +11,13 @@ from graphql import GraphQLError, GraphQLScalarType, GraphQLSchema
 from graphql.language import ast
 from graphql.utilities import value_from_ast_untyped
 
-from shared.domain.faults import BOOLEAN, HALF_A_PAIR, MOMENT, NUMBER, STRING, WHOLE_NUMBER, must_be
+from shared.domain.faults import BOOLEAN, DAY, HALF_A_PAIR, MOMENT, NUMBER, STRING, WHOLE_NUMBER, must_be
 
 MAX_EXACT = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
 _NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _RFC_3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:)(\d\d)(?:\.(\d+))?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))", re.ASCII
 )
@@ -51,6 +52,14 @@ def decimal_in(value: Any) -> Decimal:
     if not _NUMBER.fullmatch(text):
         raise GraphQLError(must_be(NUMBER, value))
     return Decimal(text)
+
+
+def date_in(value: Any) -> date:
+    """From exactly the full-date of RFC 3339, in the years 1 to 9999."""
+    try:
+        return date.fromisoformat(value if _DAY.fullmatch(value) else "")
+    except (TypeError, ValueError) as error:
+        raise GraphQLError(must_be(DAY, value)) from error
 
 
 def datetime_out(value: Any) -> str:
@@ -129,6 +138,7 @@ _ALLOWED: Mapping[Callable[[Any], Any], str] = {
     id_in: STRING,
     boolean_in: BOOLEAN,
     decimal_in: NUMBER,
+    date_in: DAY,
     datetime_in: MOMENT,
     int_in: WHOLE_NUMBER,
 }
@@ -141,6 +151,7 @@ _SCALARS: Mapping[str, tuple[Any, Any, Any]] = {
     "ID": (None, id_in, _literal(id_in, _TEXT, ast.IntValueNode)),
     "Boolean": (None, boolean_in, _literal(boolean_in, ast.BooleanValueNode)),
     "Decimal": (decimal_out, decimal_in, _literal(decimal_in, _TEXT, *_NUMBERS)),
+    "Date": (str, date_in, _literal(date_in, _TEXT)),
     "DateTime": (datetime_out, datetime_in, _literal(datetime_in, _TEXT)),
     "Int": _INT,
     "Long": _INT,

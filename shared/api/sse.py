@@ -34,9 +34,9 @@ COMPLETE = b"event: complete\ndata: \n\n"
 HEARTBEAT = b":\n\n"
 WRITE_SECONDS = 30.0  # after which a client that reads nothing counts as too slow
 
-_MAX_CHECKPOINT = Checkpoint(2**15 - 1, 2**64 - 1, 2**63 - 1)  # PostgreSQL's range
+_MAX_CHECKPOINT = Checkpoint(2**63 - 1, 2**64 - 1, 2**63 - 1)  # PostgreSQL's range
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_CHECKPOINT = re.compile(r"(\d{1,5})\.(\d{1,20})\.(\d{1,19})", re.ASCII)
+_CHECKPOINT = re.compile(r"(\d{1,19})\.(\d{1,20})\.(\d{1,19})", re.ASCII)
 
 _log = structlog.get_logger()
 

@@ -24,6 +24,7 @@ LIST = "a list"
 WHOLE_NUMBER = "a whole number"
 NUMBER = 'a number such as "12.50"'
 UUID_FORM = "a UUID such as 0190b1b6-7c5e-7000-8000-000000000000"
+DAY = "a day such as 2026-04-01"
 MOMENT = "a time of RFC 3339 such as 2026-04-01T09:00:00Z"
 HALF_A_PAIR = "must not contain half of a surrogate pair"
 

@@ -31,7 +31,7 @@ from shared.resilience import clock
 # event can appear before it any more.
 _AFTER = """
 WITH place AS (
-    SELECT coalesce(max(epoch), 0::smallint) AS epoch, coalesce(max(transaction_id), '0'::xid8) AS transaction_id,
+    SELECT coalesce(max(epoch), 0) AS epoch, coalesce(max(transaction_id), '0'::xid8) AS transaction_id,
         coalesce(max(position), 0) AS position
     FROM (
         SELECT epoch, transaction_id, position FROM events WHERE position <= %(after)s ORDER BY position DESC LIMIT 1

@@ -1,7 +1,9 @@
 """Keep executions and counts in memory, for the profile `memory` and for tests."""
 
-from collections.abc import Sequence
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice, takewhile
 from threading import Lock
 from uuid import UUID
 
@@ -18,56 +20,80 @@ class MemoryExecutions:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._by_id: dict[UUID, Execution] = {}
+        self._ids: set[UUID] = set()
+        self._sorted: list[Execution] = []  # by time and id
+        self._by_correlation: dict[str, list[Execution]] = {}  # each sorted likewise
 
     def write(self, executions: Sequence[Execution]) -> None:
         with self._lock:
-            self._by_id |= {one.id: one for one in executions}
-            for oldest in list(self._by_id)[:-10_000]:
-                del self._by_id[oldest]
+            for one in executions:
+                if one.id not in self._ids:
+                    self._ids.add(one.id)
+                    insort(self._sorted, one, key=_place)
+                    insort(self._by_correlation.setdefault(one.correlation_id, []), one, key=_place)
+            self._delete(self._sorted[:-10_000])
 
     def find(self, wanted: ExecutionFilter) -> list[Execution]:
-        same = {name: value for name, value in vars(wanted).items() if value and name in ("kind", "name", "status")}
-        alike = [one for one in self._sorted() if all(getattr(one, name) == value for name, value in same.items())]
-        found = [one for one in alike if wanted.after is None or (one.recorded_at, one.id) > wanted.after]
-        return (found if wanted.after else found[::-1])[: wanted.limit]
+        same = [(name, value) for name in ("kind", "name", "status") if (value := getattr(wanted, name))]
+        part = Slice(wanted.limit, descending=wanted.after is None, after=wanted.after)
+        with self._lock:
+            placed = (self._sorted[n] for n in part.range_of(self._sorted, _place))
+            alike = (one for one in placed if all(getattr(one, name) == value for name, value in same))
+            return list(islice(alike, wanted.limit))
 
     def page(self, which: ListedExecutions, by: SortedBy, part: Slice) -> list[Execution]:
-        return part.of(self._matching(which), lambda one: (getattr(one, by), one.id))
+        with self._lock:
+            if by != "recorded_at":
+                return part.of(self._matching(which, self._sorted), lambda one: (getattr(one, by), one.id))
+            placed = (self._sorted[n] for n in part.range_of(self._sorted, _place))
+            return list(islice(self._matching(which, placed), part.limit))
 
     def count(self, which: ListedExecutions) -> int:
-        return len(self._matching(which))
+        with self._lock:
+            return sum(1 for _ in self._matching(which, self._sorted))
 
-    def _matching(self, which: ListedExecutions) -> list[Execution]:
-        return [
+    def _matching(self, which: ListedExecutions, among: Iterable[Execution]) -> Iterator[Execution]:
+        return (
             one
-            for one in self._sorted()
+            for one in among
             if one.kind == which.kind
             and which.name in (None, one.name)
             and which.status in (None, one.status)
             and (which.recorded_after is None or which.recorded_after <= one.recorded_at)
             and which.by in (None, one.data.get("by"))
             and (which.recorded_before is None or one.recorded_at < which.recorded_before)
-        ]
+        )
 
     def of_correlation(self, correlation_id: str, limit: int) -> list[Execution]:
-        return [one for one in self._sorted() if one.correlation_id == correlation_id][:limit]
+        with self._lock:
+            return self._by_correlation.get(correlation_id, [])[:limit]
 
     def expire(self, before: datetime, limit: int) -> int:
-        old = [one for one in self._sorted() if one.recorded_at < before and one.kind != "operation"][:limit]
         with self._lock:
-            for one in old:
-                self._by_id.pop(one.id, None)
+            older = takewhile(lambda one: one.recorded_at < before, self._sorted)
+            old = list(islice((one for one in older if one.kind != "operation"), limit))
+            self._delete(old)
         return len(old)
 
     def extent(self) -> tuple[int, datetime | None]:
         """Return how many there are, and when the newest was recorded."""
-        newest = max((one.recorded_at for one in self._sorted()), default=None)
-        return len(self._by_id), newest
-
-    def _sorted(self) -> list[Execution]:
         with self._lock:
-            return sorted(self._by_id.values(), key=lambda one: (one.recorded_at, one.id))
+            return len(self._sorted), self._sorted[-1].recorded_at if self._sorted else None
+
+    def _delete(self, old: Sequence[Execution]) -> None:
+        if not old:
+            return
+        gone = {one.id for one in old}
+        self._ids -= gone
+        self._sorted = [one for one in self._sorted if one.id not in gone]
+        for correlation_id in {one.correlation_id for one in old}:
+            left = [one for one in self._by_correlation.pop(correlation_id) if one.id not in gone]
+            if left:
+                self._by_correlation[correlation_id] = left
+
+
+def _place(execution: Execution) -> tuple[datetime, UUID]:
+    return execution.recorded_at, execution.id
 
 
 class MemoryCounts:

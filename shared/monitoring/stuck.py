@@ -98,7 +98,8 @@ def of_saga(listed: ListedSaga, now: Outlook, failures: Mapping[tuple[str, str],
 def _state_of_saga(saga_id: str, status: SagaStatus, now: Outlook, last: Failure | None) -> tuple[Kind, str, str]:
     waits_for = f"{now} (the circuit breaker of {last.waits_for} is open)" if last and last.waits_for else str(now)
     if status is SagaStatus.STUCK:
-        fix = f'remove the cause of the last error, then mutation {{ retrySaga(id: "{saga_id}") {{ status }} }}'
+        by_itself = "; it also goes on by itself" if now.next_at else ""
+        fix = f'remove the cause of the last error, then mutation {{ retrySaga(id: "{saga_id}") {{ status }} }}{by_itself}'
         return "SAGA_STUCK", waits_for, fix
     if now.next_at and now.next_at <= clock.now() - SWEEPS_MISSED:
         return (

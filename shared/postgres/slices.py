@@ -1,7 +1,8 @@
 """Pages by key: a page goes on from the key of an entry, so a deep page costs what the first one
 costs."""
 
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString, TypeVar
 
@@ -28,6 +29,15 @@ class Slice:
     def of(self, entries: Iterable[T], key: Callable[[T], Key]) -> list[T]:
         """Return the slice of entries in memory, which may come in any order."""
         return sorted((one for one in entries if self._holds(key(one))), key=key, reverse=self.descending)[: self.limit]
+
+    def range_of(self, entries: Sequence[T], key: Callable[[T], Key]) -> range:
+        """Return the indices of all entries between the keys, in the slice's order. `entries`:
+        sorted by key."""
+        lower, upper = self._bounds
+        below, above = (bisect_left, bisect_right) if self.closed else (bisect_right, bisect_left)
+        start = 0 if lower is None else below(entries, lower, key=key)
+        end = len(entries) if upper is None else max(start, above(entries, upper, key=key))
+        return range(start, end)[:: -1 if self.descending else 1]
 
     def _holds(self, key: Key) -> bool:
         lower, upper = self._bounds

@@ -3,8 +3,9 @@
 A mutation answers with the same documents, made from the write side's state.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -20,7 +21,8 @@ from shared.read_models.protocol import Fields
 Document = TypeVar("Document")
 
 RANKS_PER_UNIT = 10_000
-"""Prices are compared as integers, which is exact; no currency has more than 4 decimals."""
+"""Prices are compared and added up as integers, which is exact; no currency has more than 4
+decimals."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,19 @@ class OrderDocument:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class SaleDocument:
+    """What one order adds to the sales: its items, on the `day` (in UTC) on which it was confirmed.
+
+    `taken_back`: the order was undone after that, so it adds nothing to that day any more.
+    """
+
+    currency: str
+    items: tuple[ItemDocument, ...]
+    day: date | None = None
+    taken_back: bool = False
+
+
 def category_index(category: CategoryDocument) -> Fields:
     """Return the fields that searches look categories up by."""
     return {"grams": search_grams(category.name, category.description)}
@@ -101,25 +116,26 @@ def search_grams(*texts: str | None) -> list[str]:
 class Collection(Generic[Document]):
     """One document for each stream of `aggregate`, under the aggregate's id.
 
-    `index`: further fields, derived from a document, to look it up by. `count`: what this
-    collection counts in another one.
+    `index`: further fields, derived from a document, to look it up by. `totals`: what the documents
+    add to those of another collection.
     """
 
     name: str
     aggregate: Aggregate[Any]
     document: type[Document]
     index: Callable[[Document], Fields] | None = None
-    count: "Count[Document] | None" = None
+    totals: "Totals[Document] | None" = None
 
     @property
     def read_model(self) -> str:
-        """Return the collection that clients read: the one it counts in, otherwise itself."""
-        return self.count.collection.name if self.count else self.name
+        """Return the collection that clients read: the one it adds to, otherwise itself."""
+        return self.totals.collection if self.totals else self.name
 
     @property
     def counters(self) -> list[str]:
-        """Return the fields in which other collections count, 0 until they do."""
-        return [other.count.field for other in COLLECTIONS if other.count and other.count.collection is self]
+        """Return the fields to which other collections add, 0 until they do."""
+        every = [other.totals for other in COLLECTIONS if other.totals]
+        return [field for totals in every if totals.collection == self.name for field in totals.fields]
 
     @property
     def first_event(self) -> str:
@@ -128,12 +144,45 @@ class Collection(Generic[Document]):
 
 
 @dataclass(frozen=True)
-class Count(Generic[Document]):
-    """Count documents in a `field` of their owners in `collection`. `owner`: the id, or None."""
+class Share:
+    """What a document adds to the document `key` of its totals: whole numbers, by field. `about`:
+    other fields, which depend on nothing but the key."""
 
-    collection: Collection[Any]
-    field: str
-    owner: Callable[[Document], UUID | None]
+    key: str
+    amounts: Mapping[str, int]
+    about: Fields = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Totals(Generic[Document]):
+    """Add up the `shares` of documents in `collection`, under keys of any kind.
+
+    A change of a document adds the difference between its new shares and its old ones, in the same
+    write. So each document is counted once, whatever happens to messages. A share that was once
+    given out keeps its key, with the amount 0 when nothing is left: a rebuild then makes the same
+    documents as the deliveries did.
+    """
+
+    collection: str
+    fields: tuple[str, ...]
+    shares: Callable[[Document], Sequence[Share]]
+
+
+def product_counts(member: MembershipDocument) -> list[Share]:
+    return [Share(str(member.category_id), {"product_count": 1})] if member.category_id else []
+
+
+def sales(sale: SaleDocument) -> list[Share]:
+    """Return what a confirmed order adds to each of its products' day."""
+    return [_daily_share(item, sale.day, sale) for item in sale.items] if sale.day else []
+
+
+def _daily_share(item: ItemDocument, day: date, sale: SaleDocument) -> Share:
+    counts = 0 if sale.taken_back else 1
+    amounts = {"orders": 1, "units": item.quantity, "revenue_rank": int(item.subtotal * RANKS_PER_UNIT)}
+    key = f"{item.product_id}_{day}"
+    about = {"id": key, "product_id": str(item.product_id), "day": str(day), "currency": sale.currency}
+    return Share(key, {name: counts * amount for name, amount in amounts.items()}, about)
 
 
 CATEGORIES = Collection("categories", CATEGORY, CategoryDocument, category_index)
@@ -141,12 +190,18 @@ CATEGORY_MEMBERS = Collection(
     "category_members",
     PRODUCT,
     MembershipDocument,
-    count=Count(CATEGORIES, "product_count", lambda member: member.category_id),
+    totals=Totals("categories", ("product_count",), product_counts),
 )
 PRODUCTS = Collection("products", PRODUCT, ProductDocument, product_index)
 ORDERS = Collection("orders", ORDER, OrderDocument)
+SALES_OF_ORDERS = Collection(
+    "sales_of_orders",
+    ORDER,
+    SaleDocument,
+    totals=Totals("sales", ("orders", "units", "revenue_rank"), sales),
+)
 
-COLLECTIONS: Sequence[Collection[Any]] = (CATEGORIES, CATEGORY_MEMBERS, PRODUCTS, ORDERS)
+COLLECTIONS: Sequence[Collection[Any]] = (CATEGORIES, CATEGORY_MEMBERS, PRODUCTS, ORDERS, SALES_OF_ORDERS)
 READ_MODELS = tuple(dict.fromkeys(collection.read_model for collection in COLLECTIONS))
 
 

@@ -16,7 +16,7 @@ from google.cloud.firestore_v1.base_query import FieldFilter
 
 from shared.domain.errors import TimedOut, Unavailable
 from shared.observability.context import SpanKind, span
-from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange, Where
+from shared.read_models.protocol import Change, Extent, Fields, Find, Increment, MakeChange, Where
 from shared.resilience import clock
 from shared.resilience.calls import RECONNECT, Breaker, OutOfTime, time_left
 
@@ -24,7 +24,7 @@ _CALL_SECONDS = 10.0
 _RETRY_SECONDS = 2.0  # how long the client library repeats a call that fails with a transient error
 _ATTEMPTS = 9
 _WRITERS, _BATCH = 4, 25  # commits at a time, and documents created in each
-_COUNTING_BATCH = 100  # documents created in one commit, each with up to two counters; Firestore takes 500 writes
+_WRITES = 500  # in one commit of documents and totals: the most that Firestore takes
 _DOWN = (errors.ServiceUnavailable, errors.RetryError, errors.ResourceExhausted, errors.InternalServerError)
 _CONFLICT = (errors.AlreadyExists, errors.FailedPrecondition, errors.NotFound, errors.Aborted)
 
@@ -101,25 +101,21 @@ class FirestoreReadModels:
         raise Unavailable(f"too many processes write {collection}/{key} at the same moment; try again")
 
     def create(self, collection: str, changes: Mapping[str, Change]) -> int:
-        """Commit several batches at a time, unless they add to the same counters: Firestore would
+        """Commit several batches at a time, unless they add to the same totals: Firestore would
         abort some."""
-        items, counting = list(changes.items()), any(made.increments for made in changes.values())
-        size = _COUNTING_BATCH if counting else _BATCH
-        batches = [dict(items[begin : begin + size]) for begin in range(0, len(items), size)]
-        with clock.executor(1 if counting else _WRITERS, "creating") as threads:
+        adding = any(made.increments for made in changes.values())
+        batches = list(_batches(changes, _WRITES if adding else _BATCH))
+        with clock.executor(1 if adding else _WRITERS, "creating") as threads:
             made = [threads.submit(copy_context().run, self._create, collection, batch) for batch in batches]
             return sum(one.result() for one in made)
 
     def _create(self, collection: str, changes: Mapping[str, Change]) -> int:
-        """Create all in one commit, so that counters stay right. When a document exists, try with
+        """Create all in one commit, so that totals stay right. When a document exists, try with
         half of them."""
-        batch, counters = self._client.batch(), Counter[tuple[str, str, str]]()
+        batch = self._client.batch()
         for key, made in changes.items():
             batch.create(self._client.collection(collection).document(key), made.fields)
-            counters.update({(one.collection, one.key, one.field): one.amount for one in made.increments})
-        for (owners, key, field), amount in counters.items():
-            owner = self._client.collection(owners).document(key)
-            batch.set(owner, {field: firestore.Increment(amount)}, merge=True)
+        self._add(batch, [increment for made in changes.values() for increment in made.increments])
         with _one_call(self._breaker) as bounds:
             try:
                 batch.commit(**bounds)
@@ -142,6 +138,17 @@ class FirestoreReadModels:
                 batch.commit(**bounds)
         return len(snapshots)
 
+    def _add(self, batch: firestore.WriteBatch, increments: Sequence[Increment]) -> None:
+        """Add one write for each document, however many increments it gets."""
+        amounts: dict[tuple[str, str], Counter[str]] = {}
+        for one in increments:
+            amounts.setdefault((one.collection, one.key), Counter()).update(one.amounts)
+        about = {(one.collection, one.key): one.about for one in increments}
+        for place, sums in amounts.items():
+            document = self._client.collection(place[0]).document(place[1])
+            added = {name: firestore.Increment(amount) for name, amount in sums.items()}
+            batch.set(document, {**about[place], **added}, merge=True)
+
     def _write(self, snapshot: firestore.DocumentSnapshot[Any], made: Change) -> bool:
         """Write a change; return False if the document has been written since the snapshot."""
         batch = self._client.batch()
@@ -150,9 +157,7 @@ class FirestoreReadModels:
             batch.update(snapshot.reference, made.fields, option=unchanged)
         else:
             batch.create(snapshot.reference, made.fields)
-        for increment in made.increments:
-            owner = self._client.collection(increment.collection).document(increment.key)
-            batch.set(owner, {increment.field: firestore.Increment(increment.amount)}, merge=True)
+        self._add(batch, made.increments)
         with _one_call(self._breaker) as bounds:
             try:
                 batch.commit(**bounds)
@@ -212,6 +217,20 @@ class FirestoreQueries:
         totals = {result.alias: int(result.value) for result in results}
         newest = await self.find(Find(collection, "updated_at", descending=True, limit=1))
         return Extent(totals["documents"], totals["events"], newest[0]["updated_at"] if newest else None)
+
+
+def _batches(changes: Mapping[str, Change], size: int) -> Iterator[dict[str, Change]]:
+    """Divide changes into commits of at most `size` writes, or of one change."""
+    batch, writes = dict[str, Change](), 0
+    for key, made in changes.items():
+        more = 1 + len(made.increments)
+        if batch and writes + more > size:
+            yield batch
+            batch, writes = {}, 0
+        batch[key] = made
+        writes += more
+    if batch:
+        yield batch
 
 
 def _filtered(query: Any, wheres: Sequence[Where]) -> Any:

@@ -134,7 +134,7 @@ def stored_in(collection: str, generation: int) -> str:
     return collection if generation == 1 else f"{GENERATIONS}/{generation}/{collection}"
 
 
-_READ_MODEL_OF = {collection.name: collection.read_model for collection in COLLECTIONS}
+_READ_MODEL_OF = {name: one.read_model for one in COLLECTIONS for name in (one.name, one.read_model)}
 
 
 def change_generations(

@@ -36,7 +36,8 @@ class MemoryReadModels:
             self._document(collection, key).update(copy.deepcopy(made.fields))
             for increment in made.increments:
                 owner = self._document(increment.collection, increment.key)
-                owner[increment.field] = owner.get(increment.field, 0) + increment.amount
+                owner.update(increment.about)
+                owner.update({name: owner.get(name, 0) + amount for name, amount in increment.amounts.items()})
 
     def create(self, collection: str, changes: Mapping[str, Change]) -> int:
         with self._lock:

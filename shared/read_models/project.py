@@ -8,8 +8,10 @@ all missing events. So duplicates, any order, and the loss of all but the last m
 document.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from shared.domain.errors import Invalid
@@ -17,7 +19,7 @@ from shared.domain.values import adapter
 from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import SUBJECT
-from shared.read_models.documents import Collection, Count
+from shared.read_models.documents import Collection, Totals
 from shared.read_models.protocol import Change, Fields, Increment, Queries, ReadModels
 
 Document = TypeVar("Document")
@@ -26,11 +28,20 @@ _PAGE = 500  # events of one stream that are in memory at one time
 
 @dataclass(frozen=True)
 class Projection(Generic[Document]):
-    """Makes a collection's documents: `begin` from the first event, `apply` with each later one."""
+    """Makes a collection's documents: `begin` from the first event, `apply` with each later one.
+
+    `recorded_at`: both take one more argument, the moment at which the event was recorded, UTC.
+    """
 
     collection: Collection[Document]
-    begin: Callable[[Any], Document]
-    apply: Callable[[Document, Any], Document]
+    begin: Callable[..., Document]
+    apply: Callable[..., Document]
+    recorded_at: bool = False
+
+    def after(self, document: Document | None, event: object, recorded_at: datetime) -> Document:
+        """Return the document after the event; None: before the first."""
+        known = (recorded_at,) if self.recorded_at else ()
+        return self.begin(event, *known) if document is None else self.apply(document, event, *known)
 
 
 def project(models: ReadModels, projection: Projection[Any], announced: EventRecord, store: EventStore) -> None:
@@ -69,8 +80,7 @@ def change_of(projection: Projection[Any], stored: Fields, events: Sequence[Even
     before = documents.validate_python(stored) if exists else None
     after = before
     for record in events:
-        event = CODEC.decode(record)
-        after = projection.begin(event) if after is None else projection.apply(after, event)
+        after = projection.after(after, CODEC.decode(record), record.recorded_at)
     fields = {
         **documents.dump_python(after, mode="json"),
         **(collection.index(after) if collection.index else {}),
@@ -79,15 +89,21 @@ def change_of(projection: Projection[Any], stored: Fields, events: Sequence[Even
         "created_at": stored["created_at"] if exists else events[0].recorded_at,
         "updated_at": events[-1].recorded_at,
     }
-    return Change(fields, _increments(collection.count, before, after) if collection.count else ())
+    return Change(fields, _increments(collection.totals, before, after) if collection.totals else ())
 
 
-def _increments(count: Count[Any], before: Any, after: Any) -> list[Increment]:
-    left, joined = count.owner(before) if before else None, count.owner(after)
-    if left == joined:
-        return []
-    moves = [(left, -1), (joined, 1)]
-    return [Increment(count.collection.name, str(owner), count.field, amount) for owner, amount in moves if owner]
+def _increments(totals: Totals[Any], before: Any, after: Any) -> list[Increment]:
+    """Return the difference between the shares of the document after and before the change."""
+    old = totals.shares(before) if before is not None else ()
+    new = totals.shares(after)
+    amounts: dict[str, Counter[str]] = {share.key: Counter() for share in (*old, *new)}
+    for share in old:
+        amounts[share.key].subtract(share.amounts)
+    for share in new:
+        amounts[share.key].update(share.amounts)
+    about, known = {share.key: share.about for share in (*old, *new)}, {share.key for share in old}
+    changed = [key for key in amounts if key not in known or any(amounts[key].values())]
+    return [Increment(totals.collection, key, amounts[key], about[key]) for key in changed]
 
 
 async def not_yet_in(queries: Queries, collection: str, events: Sequence[EventRecord]) -> list[EventRecord]:

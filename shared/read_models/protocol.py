@@ -1,7 +1,7 @@
 """What each query database does: atomic changes for projections, and queries for clients."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -10,12 +10,13 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Increment:
-    """Add `amount` to a number of another document, which is created if it does not exist."""
+    """Add to numbers of another document, which is created if it does not exist, and set the fields
+    `about` there."""
 
     collection: str
     key: str
-    field: str
-    amount: int
+    amounts: Mapping[str, int]
+    about: Fields = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

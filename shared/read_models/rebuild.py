@@ -201,9 +201,9 @@ class Rebuild:
 
     def _delete(self, now: Generations) -> int:
         assert now.other is not None
-        for source in sources_of(self.read_model):
-            for collection in (source.name, source.name + FAILURES):
-                if deleted := self.models.delete(stored_in(collection, now.other), self.pace.page):
-                    return deleted
+        names = [source.name for source in sources_of(self.read_model)]
+        for collection in dict.fromkeys([*names, *(name + FAILURES for name in names), self.read_model]):
+            if deleted := self.models.delete(stored_in(collection, now.other), self.pace.page):
+                return deleted
         self._save(now, Generations(now.live, newest=now.newest))
         return 0

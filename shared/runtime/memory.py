@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from shared.dead_letters.memory import MemoryDeadLetters
-from shared.event_store.memory import MemoryEventLog, MemoryEventStore
+from shared.event_store.memory import MemoryEventStore
+from shared.event_store.memory_log import MemoryEventLog
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Outbox, Publisher, publish_after_commit
 from shared.monitoring.memory import MemoryCounts, MemoryExecutions

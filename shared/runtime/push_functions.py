@@ -159,18 +159,20 @@ def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], obj
 
 def projection(
     collection: Collection[Document],
-    begin: Callable[[Any], Document],
+    begin: Callable[..., Document],
     also: Sequence[Projection[Any]] = (),
-) -> Callable[[Callable[[Document, Any], Document]], http.HttpFunction]:
+    recorded_at: bool = False,
+) -> Callable[[Callable[..., Document]], http.HttpFunction]:
     """Make a function that keeps a read model, from a pure function `(document, event) ->
     document`.
 
-    `begin` makes the document from a stream's first event. `also`: the projections of the other
-    collections that make up the read model. Raise LookupError unless all of them are given.
+    `begin` makes the document from a stream's first event. `recorded_at`: both take the time of the
+    event as one more argument. `also`: the projections of the other collections that make up the
+    read model. Raise LookupError unless all of them are given.
     """
 
-    def decorate(apply: Callable[[Document, Any], Document]) -> http.HttpFunction:
-        projections = (Projection(collection, begin, apply), *also)
+    def decorate(apply: Callable[..., Document]) -> http.HttpFunction:
+        projections = (Projection(collection, begin, apply, recorded_at), *also)
         given, declared = [one.collection for one in projections], sources_of(collection.name)
         if given != declared:
             raise LookupError(f"{apply.__name__} must keep {_names(declared)}; it keeps {_names(given)}")

@@ -24,6 +24,7 @@ from shared.observability.context import Context, caused_by, current, span, trac
 from shared.resilience import clock
 from shared.resilience.calls import attempt_all
 from shared.sagas.definition import DeadlinePassed, Progress, Saga, SagaStatus, advance, begin, resume
+from shared.sagas.outlook import awaited, command_name
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 
 ATTEMPTS = 10
@@ -135,11 +136,19 @@ class _Run:
             move = resume(self._coordinator.saga, self._progress, clock.now()) if self._records else (gone, [])
             self._history.append(HistoryEntry("retry", "Retried", {"actor": actor}))
             self._move(*move, Context(self._correlation_id, current().causation_id))
-        elif not self._history and status is not SagaStatus.COMPENSATING:  # another admin may have just retried it
+        elif not self._history and not self._may_be_retried(self._progress):  # another admin may have just done so
             raise Rejected(f"the saga is {status.value}; only a STUCK saga can be retried", ("id",))
+
+    def _may_be_retried(self, progress: Progress) -> bool:
+        is_beyond = progress.step > self._coordinator.saga.last_return
+        return not progress.ended and (is_beyond or progress.status is SagaStatus.COMPENSATING)
 
     def _move(self, progress: Progress, commands: Sequence[Any], context: Context) -> None:
         """Replace the command of an earlier event of this pass: the stream holds its answer."""
+        saga, known = self._coordinator.saga, len(self._progress.given_up) if self._progress else 0
+        for one in progress.given_up[known:]:
+            data = {"command": command_name(saga.steps[one.step].send), "reason": one.reason}
+            self._history.append(HistoryEntry("note", "StepGivenUp", data))
         if commands or progress.deadline_at is None:
             context = replace(context, actor="system", traceparent=traceparent() or context.traceparent)
             self._messages = [command_message(command, self._stream, context) for command in commands]
@@ -153,6 +162,7 @@ class _Run:
         saga = StoredSaga(self._coordinator.saga.name, self._progress, self._version, self._correlation_id)
         self._coordinator.sagas.save(saga, [*self._history, *sent], self._messages)
         if self._progress.status is SagaStatus.STUCK:
-            reason = f"step {self._progress.step} is not undone: {self._progress.reason}"
+            command = awaited(self._coordinator.saga, self._progress)
+            reason = f"{command} has no answer: {self._progress.reason}"
             with within(Context(self._correlation_id, str(self._progress.saga_id), "system", self._trace)):
                 _log.error("a saga is stuck", order=str(self._progress.saga_id), reason=reason)

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_snake
 from shared.sagas.definition import Saga, SagaStatus, Step
 from shared.sagas.store import ListedSaga
 
-StepStatus = Literal["PENDING", "RUNNING", "DONE", "FAILED", "UNDOING", "UNDONE", "STUCK"]
+StepStatus = Literal["PENDING", "RUNNING", "DONE", "FAILED", "UNDOING", "UNDONE", "STUCK", "GIVEN_UP"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class SagaStep:
     name: str
     command: str
     compensation: str | None
+    best_effort: bool
     status: StepStatus | None
     attempts: int | None
     started_at: datetime | None
@@ -47,18 +48,20 @@ def _step(step: Step, index: int, listed: ListedSaga) -> SagaStep:
     progress, forgotten = listed.saga.progress, not listed.history
     sent, undoing = _times(listed, step.send), _times(listed, step.undo)
     completed, refused = _times(listed, step.until), _times(listed, step.unless)
+    given_up = next((one.reason for one in progress.given_up if one.step == index), None)
     is_late = progress.reason == f"no {step.until.__name__} in time" and not completed
     undone = index in progress.undone
     return SagaStep(
         name=to_snake(_name(step.send)),
         command=_name(step.send),
         compensation=_name(step.undo) if step.undo else None,
-        status=_status(listed, index, began=bool(sent), completed=bool(completed)),
+        best_effort=step.best_effort,
+        status="GIVEN_UP" if given_up else _status(listed, index, began=bool(sent), completed=bool(completed)),
         attempts=None if forgotten else len(sent),
         started_at=next(iter(sent), None),
         ended_at=next(iter([*completed, *refused]), None),
         deadline_at=progress.deadline_at if index == progress.step else None,
-        last_error=progress.reason if refused or is_late else None,
+        last_error=given_up or (progress.reason if refused or is_late else None),
         undone=undone,
         undo_attempts=None if forgotten else len(undoing),
         undone_at=next(iter(_times(listed, step.undone)), None),

@@ -29,9 +29,9 @@ class StoredSaga:
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """`message`: the id of the message that carries a command."""
+    """`message`: the id of the message that carries a command. `note`: a step that was given up."""
 
-    kind: Literal["event", "command", "timer", "retry"]
+    kind: Literal["event", "command", "timer", "retry", "note"]
     name: str
     data: dict[str, Any]
     message: UUID | None = None

@@ -70,6 +70,8 @@ LISTS = {
     "orders": List("ordersConnection", new_order),
     "oldest orders": List("ordersConnection", new_order, 'sortOrder: ASC, filter: { userId: "ann" }'),
     "a user's orders": List("userOrdersConnection", new_order, 'userId: "ann"'),
+    "sales": List("salesConnection", new_order),
+    "oldest sales": List("salesConnection", new_order, 'sortOrder: ASC, filter: { firstDay: "2020-01-01" }'),
     "sagas": List("sagasConnection", new_order),
     "events": List("eventsConnection", new_product),
     "newest events": List("eventsConnection", new_product, "sortOrder: DESC"),

@@ -2,9 +2,9 @@
 name the limit."""
 
 import asyncio
+import gc
 import json
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,8 @@ from shared.event_store.protocol import Append
 from shared.monitoring.executions import Execution
 from shared.read_models.protocol import Change
 from shared.runtime.engines import using
-from tests.shop_in_memory import Json, ShopInMemory
+from tests.processor import costs_at_most
+from tests.shop_in_memory import ShopInMemory
 
 EVENTS, PRODUCTS, ORDERS = 10_000, 2_000, 1_200
 ORDER = "0190b1b6-7c5e-7000-8000-000000000001"
@@ -70,7 +71,9 @@ def large(provider: str) -> Iterator[tuple[ShopInMemory, str]]:
             (loaded,) = load(store, [PRODUCT.ref(UUID(product_id))])
             assert loaded.version == EVENTS
             assert silent.wait_until_idle(60)
+            gc.freeze()  # a service does not hold the whole shop, so it does not look through it for garbage
             yield shop, product_id
+            gc.unfreeze()
 
 
 def order_with_many_lines(shop: ShopInMemory) -> None:
@@ -150,19 +153,12 @@ def test_the_worst_accepted_query_takes_at_most_a_second(large: tuple[ShopInMemo
     shop, product_id = large
     query = QUERIES[what].replace("{id}", product_id)
     shop.ask("{ categories { id } }")
-    for _ in range(3):  # again when it took longer: perhaps another thread was busy
-        began = time.process_time()
-        answer: Json = shop.graphql(query)
-        if (took := time.process_time() - began) < 1:
-            break
-    assert took < 1
+    answer = costs_at_most(1, lambda: shop.graphql(query))
     refused = {error["message"].partition(":")[0] for error in answer.get("errors", ())}
     assert all(COSTS_TOO_MUCH.fullmatch(message) for message in refused)
 
 
 COSTS_TOO_MUCH = re.compile(r"the query reads too much|the query's cost is \d+; at most 50000 is allowed")
-SCANNED = {"recentEvents", "pubsubMessages", "eventsConnection"}
-"""Queries for which the stores in memory look at all events, where PostgreSQL's use an index."""
 
 
 def every_query() -> Iterator[tuple[str, str]]:
@@ -170,8 +166,6 @@ def every_query() -> Iterator[tuple[str, str]]:
     argument."""
     values = {"id": ORDER, "orderId": ORDER, "aggregateId": ORDER, "userId": "x", "searchTerm": "tea"}
     for name, field in cast(Any, schema().query_type).fields.items():
-        if name in SCANNED:
-            continue
         required = (key for key, given in field.args.items() if graphql.is_required_argument(given))
         needed = ", ".join(f"{key}: {json.dumps(values.get(key, 'graphql'))}" for key in required)
         yield name, f"{name}{f'({needed})' if needed else ''} {leaves(field.type)}"
@@ -189,9 +183,7 @@ def leaves(kind: Any) -> str:
 def test_any_field_fifty_times_takes_at_most_a_second(large: tuple[ShopInMemory, str], name: str, field: str) -> None:
     shop, _ = large
     shop.ask("{ categories { id } }")
-    began = time.process_time()
-    shop.graphql(fifty(field))
-    assert time.process_time() - began < 1
+    costs_at_most(1, lambda: shop.graphql(fifty(field)))
 
 
 def test_fifty_past_states_of_one_product_are_folded_at_once(large: tuple[ShopInMemory, str]) -> None:

@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
 from shared.api.schema import schema
+from tests.processor import slowness
 from tests.shop_in_memory import ADMIN, Json, ShopInMemory, app
 from tests.streams import concurrent
 
@@ -24,8 +25,16 @@ MARKS = "a" + "\u0301\u0316" * 25_000
 """100 kB of combining marks, in the order that takes longest to normalise."""
 TEXTS = {"far too long": MARKS, "as long as allowed": MARKS[:10_000]}
 OTHER = {"Authorization": f"Bearer {emulator_token('other@example.com')}"}  # anonymous ones may ask less often
-STRINGS = ("String", "ID", "Decimal", "DateTime", "Long")
-VALUES: Json = {"Int": 1, "Long": 1, "Decimal": "1", "DateTime": "2026-01-01T00:00:00Z", "String": "x", "Boolean": True}
+STRINGS = ("String", "ID", "Decimal", "Date", "DateTime", "Long")
+VALUES: Json = {
+    "Int": 1,
+    "Long": 1,
+    "Decimal": "1",
+    "Date": "2026-01-01",
+    "DateTime": "2026-01-01T00:00:00Z",
+    "String": "x",
+    "Boolean": True,
+}
 
 
 @dataclass
@@ -120,9 +129,12 @@ async def delay(body: Json) -> tuple[float, httpx.Response]:
 
 
 async def shortest_delay(body: Json) -> tuple[float, httpx.Response]:
-    """Ask again when the other client has waited: perhaps only the machine was busy."""
+    """Ask again when the other client has waited: perhaps only the machine was busy. Return the
+    delay in seconds of the reference machine."""
     for _ in range(4):
         waited, answer = await delay(body)
+        if waited >= 0.5:
+            waited /= slowness()
         if waited < 0.5:
             break
     return waited, answer
@@ -175,7 +187,7 @@ async def test_a_document_that_takes_long_to_check_delays_no_other_client(shop: 
     await delay({"query": "{ categories { id } }"})
     documents = [f"{{ {'categories { name } ' * 240} }} # {number}" for number in range(3)]
     first, *others = await asyncio.gather(*(delay({"query": document}) for document in documents))
-    assert first[0] < 0.5
+    assert first[0] < 0.5 * slowness()
     assert all('"data":{"categories":[]}' in answer.text for _, answer in [first, *others])
 
 

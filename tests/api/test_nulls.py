@@ -17,6 +17,7 @@ VALUES = {
     "Int": "1",
     "Boolean": "true",
     "Decimal": '"500"',
+    "Date": '"2026-04-01"',
     "DateTime": '"2026-04-01T09:00:00Z"',
 }
 """A literal for a required input of each scalar type."""

@@ -73,6 +73,7 @@ QUERIES = {
     "deadLettersConnection": "deadLettersConnection { totalCount edges { node { id } } }",
     "deadLetter": f'deadLetter(id: "{uuid7()}") {{ id }}',
     "deadLetterCauses": "deadLetterCauses { count }",
+    "salesConnection": "salesConnection { totalCount edges { node { id } } }",
     "operatorActionsConnection": "operatorActionsConnection { edges { cursor } }",
 }
 """Queries for admins only."""
@@ -88,15 +89,15 @@ def test_every_mutation_has_a_row() -> None:
     assert mutations() == sorted(EXPECTED)
 
 
-def test_every_query_of_dead_letters_and_operators_has_a_row() -> None:
-    root, of_admins = schema().query_type, re.compile("DeadLetter|OperatorAction")
+def test_every_query_for_admins_has_a_row() -> None:
+    root, of_admins = schema().query_type, re.compile("DeadLetter|OperatorAction|DailySales")
     assert root is not None
     assert {name for name, field in root.fields.items() if of_admins.search(str(field.type))} == set(QUERIES)
 
 
 @pytest.mark.parametrize("actor", ACTORS)
 @pytest.mark.parametrize("query", QUERIES)
-def test_only_admins_may_read_dead_letters(shop: ShopInMemory, query: str, actor: str) -> None:
+def test_only_admins_may_read_what_is_for_them(shop: ShopInMemory, query: str, actor: str) -> None:
     answer = shop.graphql(f"{{ {QUERIES[query]} }}", headers=ACTORS[actor])
     codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
     found = ["NOT_FOUND"] if query == "deadLetter" else []

@@ -14,7 +14,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from tests.shop_in_memory import PATIENCE, ShopInMemory, served
+from tests.shop_in_memory import PATIENCE, ShopInMemory, served, until
 from tests.streams import with_settings
 
 QUERY = json.dumps({"query": "{ categories { id } }"}).encode()
@@ -115,13 +115,6 @@ LEAVING: dict[str, Callable[[Client], None]] = {
         *(ten_requests_at_once, a_large_body, a_subscription, a_subscription_that_has_begun, no_http),
     )
 }
-
-
-def until(happened: Callable[[], bool]) -> None:
-    ends = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 def serves(address: str) -> bool:

@@ -4,6 +4,7 @@ bounded."""
 import asyncio
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from shared.runtime.engines import Engines, use
 from tests.callers import NOBODY, personal, signed_in
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.stand_ins import with_methods
-from tests.streams import EVENT_STREAM, concurrent, going_on, in_thread, opened, with_settings
+from tests.streams import EVENT_STREAM, SOON, concurrent, going_on, in_thread, opened, until_still, with_settings
 
 EVENTS = "subscription { eventStream { id aggregateId eventType eventData eventVersion metadata } }"
 TYPES = "subscription { eventStream { eventType } }"
@@ -259,7 +260,7 @@ async def test_a_client_that_disconnects_before_the_first_event_can_resume(shop:
     "event_id",
     [
         *("7", "1.2", "1.2.3.4", "a.b.c", "-1.0.0", "1.1.1; DROP", "١.١.١", "1" * 99, "1..2"),
-        *(f"{2**15}.0.0", f"0.{2**64}.0", f"0.0.{2**63}"),
+        *(f"{2**63}.0.0", f"0.{2**64}.0", f"0.0.{2**63}"),
     ],
 )
 @pytest.mark.parametrize(
@@ -278,7 +279,7 @@ async def test_a_malformed_id_is_refused(shop: ShopInMemory, query: str, event_i
     assert "Last-Event-ID must be the id of an event" in error["message"]
 
 
-@pytest.mark.parametrize("event_id", ["1.4.4", "2.0.0", f"{2**15 - 1}.{2**64 - 1}.{2**63 - 1}"])
+@pytest.mark.parametrize("event_id", ["1.4.4", "2.0.0", f"{2**63 - 1}.{2**64 - 1}.{2**63 - 1}"])
 @concurrent
 async def test_an_id_from_beyond_the_end_of_the_log_is_refused(shop: ShopInMemory, event_id: str) -> None:
     """It is from another log, or from one that was lost, so waiting for it would never end."""
@@ -386,7 +387,7 @@ async def test_a_client_that_stops_reading_is_disconnected(shop: ShopInMemory, s
         await stream.until(lambda: stream.parser.last_id)
         stream.reading.clear()
         await in_thread(shop.new_category)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON):
             while shop.engines.tail.subscribers:
                 await asyncio.sleep(0.02)
 
@@ -430,14 +431,14 @@ async def test_one_task_polls_for_all_subscribers_and_none_polls_without_them(
         streams = [await stack.enter_async_context(opened(TYPES)) for _ in range(60)]
         await asyncio.sleep(0.2)
         reads.clear()
-        await asyncio.sleep(1)
-        assert 4 <= len(reads) <= 11
+        began = time.monotonic()
+        async with asyncio.timeout(SOON):
+            while len(reads) < 4:
+                await asyncio.sleep(0.1)
+        assert len(reads) <= (time.monotonic() - began) / 0.1 + 1
         await in_thread(shop.new_category)
         assert {await stream.next("eventType") for stream in streams} == {"CategoryCreated"}
-    await asyncio.sleep(0.2)
-    reads.clear()
-    await asyncio.sleep(0.4)
-    assert reads == []
+    await until_still(reads)
 
 
 @concurrent
@@ -543,7 +544,7 @@ async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, sho
     await in_thread(shop.settle)
 
     async def ended(end: str, number: int = 1) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON):
             while (await ends(shop)).get(end, 0) != before[end] + number:
                 await asyncio.sleep(0.02)
 

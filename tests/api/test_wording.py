@@ -121,7 +121,14 @@ def valid(kind: Any) -> Any:
         case GraphQLEnumType():
             return next(iter(kind.values))
         case named:
-            values = {"Int": 1, "Long": 1, "Decimal": "1", "DateTime": "2026-01-01T00:00:00Z", "Boolean": True}
+            values = {
+                "Int": 1,
+                "Long": 1,
+                "Decimal": "1",
+                "Date": "2026-01-01",
+                "DateTime": "2026-01-01T00:00:00Z",
+                "Boolean": True,
+            }
             return values.get(str(named), str(uuid7()))
 
 

@@ -29,7 +29,8 @@ from shared.event_store.log import (
     RECENT_OF_TYPES,
     PostgresEventLog,
 )
-from shared.event_store.memory import MemoryEventLog, MemoryEventStore
+from shared.event_store.memory import MemoryEventStore
+from shared.event_store.memory_log import MemoryEventLog
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventLog, EventRecord, EventStore, HeldBack, Moment
 from shared.messaging.outbox import Traffic

@@ -19,7 +19,8 @@ from shared.dead_letters.postgres_lists import listed as listed_letters
 from shared.dead_letters.protocol import DeadLetter, LetterDelivery, Letters
 from shared.event_store.log import PostgresEventLog
 from shared.event_store.log import listed as listed_events
-from shared.event_store.memory import MemoryEventLog, MemoryEventStore
+from shared.event_store.memory import MemoryEventStore
+from shared.event_store.memory_log import MemoryEventLog
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord, Events, EventStore
 from shared.monitoring.executions import Execution, ListedExecutions, PostgresExecutions

@@ -32,8 +32,8 @@ def test_a_statement_takes_no_longer_than_the_request_has(event_store_pool: Pool
         deadline(0.3),
         event_store_pool.use("the store") as connection,
     ):
-        connection.execute("SELECT pg_sleep(20)")
-    assert time.monotonic() - started < 2
+        connection.execute("SELECT pg_sleep(60)")
+    assert time.monotonic() - started < 10
     assert PostgresEventStore(event_store_pool).read(["a"]) == {"a": []}
 
 
@@ -47,7 +47,7 @@ def test_a_server_process_that_hangs_is_abandoned(event_store_url: str) -> None:
             started = time.monotonic()
             with pytest.raises(TimedOut), deadline(0.5):
                 store.read(["a"])
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 10
             assert store.read(["a"]) == {"a": []}  # on another connection
         finally:
             os.kill(backend, signal.SIGCONT)
@@ -65,7 +65,7 @@ def test_a_request_waits_for_an_exhausted_pool_no_longer_than_it_has_time(event_
         started = time.monotonic()
         with pytest.raises(Unavailable), deadline(0.3):
             PostgresEventStore(pool).read(["a"])
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
 
 
 def test_an_event_log_goes_on_beyond_two_thousand_million_positions(event_store_pool: Pool) -> None:

@@ -169,10 +169,10 @@ def test_no_change_is_lost_when_many_change_one_document(engine: Engine) -> None
 
 
 def test_increments_change_other_documents_and_create_missing_ones(engine: Engine) -> None:
-    increment = Increment(engine.collection, "count", "n", 2)
+    increment = Increment(engine.collection, "count", {"n": 2}, {"day": "2026-04-01"})
     for key in ("a", "b"):
         engine.models.update(engine.collection, key, lambda _: Change({"x": 1}, [increment]))
-    assert engine.get("count") == {"count": {"n": 4}}
+    assert engine.get("count") == {"count": {"n": 4, "day": "2026-04-01"}}
 
 
 def test_a_change_that_fails_writes_nothing(engine: Engine) -> None:
@@ -267,7 +267,7 @@ def test_a_document_without_the_sort_field_is_not_found(catalogue: Engine) -> No
 
 
 def counting(owner: str, collection: str) -> Change:
-    return Change({"name": "new"}, [Increment(collection, owner, "members", 1)])
+    return Change({"name": "new"}, [Increment(collection, owner, {"members": 1})])
 
 
 def test_documents_are_created_together_with_their_counters(engine: Engine) -> None:

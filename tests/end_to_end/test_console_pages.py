@@ -36,6 +36,7 @@ PATHS = (
     "/executions",
     "/lab",
     "/audit",
+    "/glossary",
 )
 FIRST_PAGE_BYTES = 220_000
 POISONED = "project-products.product-events"

@@ -152,6 +152,7 @@ def test_the_numbers_of_monitoring_agree_with_each_other(shop: RunningShop) -> N
         "project_categories": by_aggregate["category"] + by_aggregate["product"],
         "project_products": by_aggregate["product"],
         "project_orders": by_aggregate.get("order", 0),
+        "project_sales": by_aggregate.get("order", 0),
     }
     assert all(one["deliveries"] >= 1 and one["deadLetters"] == 0 for one in seen["projectionStatus"])
     total = sum(by_aggregate.values())

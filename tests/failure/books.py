@@ -20,11 +20,13 @@ from tests.simulation.invariants import Books, Deed, broken
 
 Fields = dict[str, Any]
 
+Place = tuple[str, dict[str, Fields]]
+
 
 def open_books(shop: BreakableShop) -> Books:
     """Read everything that the checks of a simulated history look at."""
     payments, shipments = (_ledger(shop, kind) for kind in ("payments", "shipments"))
-    return Books(read_log(shop), payments, shipments, shop.sagas(), _read_models())
+    return Books(read_log(shop), payments, shipments, shop.sagas(), *_read_models())
 
 
 def read_log(shop: BreakableShop) -> dict[str, list[EventRecord]]:
@@ -55,15 +57,18 @@ def _ledger(shop: BreakableShop, kind: str) -> dict[str, Deed]:
     return {one["key"]: Deed(one["status"], Decimal(one["amount"]), one["reference"]) for one in entries}
 
 
-def _read_models() -> list[tuple[str, dict[str, Fields]]]:
-    """Return the documents of each collection's live and kept generations."""
+def _read_models() -> tuple[list[Place], list[Place]]:
+    """Return the documents of each collection's live and kept generations, and the sales."""
     client: Any = firestore.Client(PROJECT)
-    found = []
-    for collection in COLLECTIONS:
-        now = client.collection(GENERATIONS).document(collection.read_model).get().to_dict() or {}
+    found, sales = list[Place](), list[Place]()
+    for read_model, collection in [*((one.read_model, one.name) for one in COLLECTIONS), ("sales", "sales")]:
+        now = client.collection(GENERATIONS).document(read_model).get().to_dict() or {}
         kept = [now["other"]] if now.get("state") == "KEPT" else []
-        for place in (stored_in(collection.name, number) for number in (now.get("live", 1), *kept)):
-            documents = ((one.id, one.to_dict()) for one in client.collection(place).stream())
-            found.append((place, {key: fields for key, fields in documents if "version" in fields}))
+        for place in (stored_in(collection, number) for number in (now.get("live", 1), *kept)):
+            documents = {one.id: one.to_dict() for one in client.collection(place).stream()}
+            if collection == "sales":
+                sales.append((place, documents))
+            else:
+                found.append((place, {key: fields for key, fields in documents.items() if "version" in fields}))
     client.close()
-    return found
+    return found, sales

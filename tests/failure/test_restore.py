@@ -127,6 +127,25 @@ def test_a_backup_that_was_restored_in_place_gets_a_new_epoch_on_demand(backup: 
         assert len(streams(pool)) == backup.events + 1
 
 
+def test_a_backup_that_is_restored_twice_opens_another_epoch_each_time(new_cluster: NewCluster, backup: Backup) -> None:
+    """A follower of the first restored log misses nothing of the second, whose transactions have
+    the same ids."""
+    first, second = new_cluster(), new_cluster()
+    load(first, backup.folder)
+    with connect(first.event_store_url, 1) as pool:
+        for version in range(1, 30):
+            PostgresEventStore(pool).append(Append([event("product-lost", version)]))
+        place = PostgresEventStore(pool).end()
+    load(second, backup.folder)
+    with connect(second.event_store_url, 1) as pool:
+        store = PostgresEventStore(pool)
+        store.append(Append([event("product-1", 1)]))
+        assert [entry.event.stream for entry in store.read_all(place, 10)] == ["product-1"]
+    with psycopg.connect(first.command_database_url) as one, psycopg.connect(second.command_database_url) as other:
+        opened = [connection.execute("SELECT max(epoch) FROM epochs").fetchone() or () for connection in (one, other)]
+        assert opened[0] < opened[1]
+
+
 def test_only_empty_databases_are_filled(backup: Backup, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="the event_store is not empty; create a new database"):
         load(backup.settings, backup.folder)

@@ -19,15 +19,17 @@ from uuid_utils.compat import uuid7
 from shared.api.consistency import ConsistentQueries
 from shared.config.manifest import manifest
 from shared.domain.aggregate import Aggregate, Lifecycle, Ref
-from shared.domain.order import AGGREGATE_OF
+from shared.domain.order import AGGREGATE_OF, ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
-from shared.event_store.memory import MemoryEventLog, MemoryEventStore
+from shared.event_store.memory import MemoryEventStore
+from shared.event_store.memory_log import MemoryEventLog
 from shared.event_store.protocol import EventStore, LogEntry
 from shared.read_models.documents import (
     CATEGORIES,
     COLLECTIONS,
     PRODUCTS,
+    RANKS_PER_UNIT,
     READ_MODELS,
     Collection,
     document,
@@ -35,12 +37,12 @@ from shared.read_models.documents import (
 )
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
-from shared.read_models.protocol import Fields, Queries, ReadModels
+from shared.read_models.protocol import Fields, Find, Queries, ReadModels
 from shared.resilience.calls import Breaker
 from shared.runtime.push_functions import projection
 from tests.shop_in_memory import Json, Pushed, ShopInMemory, app
 
-PROJECTIONS = ("project_categories", "project_products", "project_orders")
+PROJECTIONS = ("project_categories", "project_products", "project_orders", "project_sales")
 AGGREGATES: dict[str, Aggregate[Any]] = {one.name: one.aggregate for one in COLLECTIONS}
 SEEDS = range(3)
 
@@ -180,7 +182,9 @@ def projected(shop: ShopInMemory, sides: BothSides, messages: Sequence[Pushed], 
         statuses = set(pool.map(lambda pushed: shop.push(pushed.function, pushed.body).status_code, messages))
     assert statuses == {204}
     ids = {name: [str(ref.id) for ref in refs_of(shop, aggregate)] for name, aggregate in AGGREGATES.items()}
-    return {name: dict(asyncio.run(sides.queries().get_many(name, keys))) for name, keys in ids.items()}
+    documents = {name: dict(asyncio.run(sides.queries().get_many(name, keys))) for name, keys in ids.items()}
+    sales = asyncio.run(sides.queries().find(Find("sales", "day", limit=1000)))
+    return documents | {"sales": {one["id"]: one for one in sales}}
 
 
 def refs_of(shop: ShopInMemory, aggregate: Aggregate[Any]) -> list[Ref[Any]]:
@@ -234,12 +238,29 @@ def test_a_category_counts_its_products_on_sale(
     assert counted == {key: on_sale[key] for key in documents["categories"]}
 
 
+def test_the_sales_of_a_day_add_up_the_orders_confirmed_on_it(
+    shop: ShopInMemory, read_models: Callable[[], BothSides], history: list[Pushed]
+) -> None:
+    documents = projected(shop, read_models(), only_the_last(history, Random(4)))
+    days = {event.stream: event.recorded_at.date() for event in shop.log() if event.type == "OrderConfirmed"}
+    orders, units, revenue = Counter[str](), Counter[str](), Counter[str]()
+    for one in load(shop.engines.event_store, refs_of(shop, ORDER)):
+        for item in one.state.items if one.ref.stream in days else ():
+            key = f"{item.product_id}_{days[one.ref.stream]}"
+            orders[key] += 1
+            units[key] += item.quantity
+            revenue[key] += int(item.unit_price * item.quantity * RANKS_PER_UNIT)
+    for field_name, expected in (("orders", orders), ("units", units), ("revenue_rank", revenue)):
+        assert {key: found[field_name] for key, found in documents["sales"].items()} == expected
+    assert documents["sales"]
+
+
 def test_a_document_equals_the_answer_of_the_write_side(
     shop: ShopInMemory, read_models: Callable[[], BothSides], history: list[Pushed]
 ) -> None:
     documents = projected(shop, read_models(), history)
     everything: TypeAdapter[Any] = TypeAdapter(Any)
-    for collection in READ_MODELS:
+    for collection in ("categories", "products", "orders"):
         for one in load(shop.engines.event_store, refs_of(shop, AGGREGATES[collection])):
             shown = documents[collection][str(one.ref.id)]
             answered = everything.dump_python(document(one.state), mode="json")

@@ -35,6 +35,7 @@ MARKS = {
     "restore of a backup": "both databases go back to an earlier moment",
     "clock that jumps": "a process's wall clock moves",
     "a saga under way meets a new definition": "a release with another table of steps",
+    "subscription": "a client follows all events by server-sent events",
     "graphql": "a reader asks the graphql function",
     "functions framework": "requests go through the framework's application",
 }

@@ -1,16 +1,19 @@
 """One history of the shop: people use it while it fails, then it is left in peace and must keep its
 promises."""
 
+import gc
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from shared.event_store.protocol import EventRecord
-from shared.read_models.documents import COLLECTIONS, READ_MODELS, Collection
+from shared.read_models.documents import COLLECTIONS, READ_MODELS
 from shared.read_models.generations import stored_in
+from tests.simulation.follower import LIVES, Follower
 from tests.simulation.invariants import Books, Watch, broken
 from tests.simulation.linearizable import ONE_ANSWER, linearizable, register
 from tests.simulation.people import People
@@ -42,7 +45,7 @@ class Outcome:
 def play(seed: int | None = None, choices: Choices | None = None) -> Outcome:
     """Play the history of a seed, or of the choices of an earlier history."""
     tape, world = Tape(seed, choices), SimulatedWorld()
-    with simulated(world):
+    with simulated(world), _garbage_kept():
         history = History(world, tape)
         history.play()
         faults = history.shop.faults
@@ -52,21 +55,32 @@ def play(seed: int | None = None, choices: Choices | None = None) -> Outcome:
         return Outcome(history.broken(), tape.chosen, faults.hits, faults.marks, world.story, digest, world.time)
 
 
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Collect no garbage while one history is played: it would be a third of the work."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 class History:
-    """`backup`: the last one that the operator has made and not restored."""
+    """`backup`: the last one that the operator has made."""
 
     def __init__(self, world: SimulatedWorld, tape: Tape) -> None:
         self.world, self.tape = world, tape
         self.shop = Shop(world, tape)
         self.people = People(self.shop)
+        self.follower = Follower(self.shop) if tape.chance("a follower", 0.06) else None
         self.backup: Databases | None = None
 
     def play(self) -> None:
         shop, people, choose = self.shop, self.people, self.tape.choose
         shop.faults.on, people.calm = False, True
-        long = 600 if self.tape.chance("a long history", 0.004) else 0
+        long = self.tape.chance("a long history", 0.01)
         people.start("admin", lambda: people.stock_up(1 + choose("products", 2), (20, 1, 3)[choose("stock", 3)], long))
-        self.world.run(20 + long)
+        self.world.run(20)
         shop.faults.on, people.calm = True, False
         for number in range(1 + choose("orders", 5)):
             name = f"customer {number}"
@@ -74,6 +88,9 @@ class History:
         people.start("admin", lambda: people.keep_the_catalogue(choose("deeds of the admin", 4)))
         people.start("operator", lambda: people.operate(choose("deeds of the operator", 5)))
         self._look()
+        if self.tape.chance("switches under load", 0.03):
+            people.start("operator", people.switch_under_load)
+            self.world.run(900)
         for _ in range(1 + choose("restarts", 3)):
             self.world.run((150.0, 20.0, 400.0, 1500.0)[choose("time goes by", 4)])
             self._disturb()
@@ -82,6 +99,8 @@ class History:
     def _look(self) -> None:
         if self.shop.faults.on:
             self.shop.run_in("graphql", self.people.look)
+            if self.follower:
+                self.follower.keep_following()
             self.world.at(LOOKS, self._look)
 
     def _disturb(self) -> None:
@@ -99,7 +118,7 @@ class History:
             case 4 if self.backup:
                 self._restore(self.backup)
             case 5:
-                hours = (0.5, 6)[self.tape.choose("hours of an outage", 2)]
+                hours = (0.3, 1.5)[self.tape.choose("hours of an outage", 2)]
                 self.world.tell(f"the providers are silent for {hours} hours", "the platform")
                 self.shop.provider.silent_until = self.world.time + hours * 3600
             case _:
@@ -108,7 +127,6 @@ class History:
     def _restore(self, backup: Databases) -> None:
         """Follow the procedure of scripts/restore."""
         self.world.tell("the backup is restored", "the operator")
-        self.backup = None  # see the README: a second restore of the same backup is not safe for followers of the log
         shop, people = self.shop, self.people
         shop.faults.marks["restore of a backup"] += 1
         shop.restart()
@@ -136,8 +154,12 @@ class History:
             self.world.run(600)
             if shop.at_rest() and self._all_ended() and not people.discarded and not people.busy:
                 break
-            if not people.busy:
+            if not people.busy and self.world.time > shop.provider.silent_until:
                 people.start("operator", people.heal)
+        if self.follower:
+            self.world.run(LIVES[-1])  # its last connection ends
+            self.follower.keep_following(60)
+            self.world.run(100)
         shop.run_in("graphql", people.look)
         self.world.run(10)
         while people.place < shop.databases.events.end():
@@ -168,6 +190,9 @@ class History:
         yield from broken(self._books())
         yield from self._answers()
         yield from self._reader()
+        if self.follower:
+            events = [entry.event for entry in shop.databases.events.entries]
+            yield from self.follower.wrong(events, shop.faults.marks["restore of a backup"])
         letters = {
             (letter.source, letter.attributes.get("ce-id", "")) for letter in shop.databases.letters.latest(10**6)
         }
@@ -208,11 +233,11 @@ class History:
                 yield f"the log's reader saw version {event.version} of {event.stream} after {versions[event.stream]}"
             versions[event.stream] = event.version
 
-    def _places(self, collection: Collection[Any]) -> list[str]:
+    def _places(self, read_model: str, collection: str) -> list[str]:
         """Return where the live generation of a collection is, and a kept one."""
-        now = self.shop.generations(collection.read_model)
+        now = self.shop.generations(read_model)
         numbers = [now.live, now.other] if now.state == "KEPT" and now.other else [now.live]
-        return [stored_in(collection.name, number) for number in numbers]
+        return [stored_in(collection, number) for number in numbers]
 
     def _documents(self, place: str) -> Mapping[str, Any]:
         """Return the documents that have applied an event; others only hold counters until it
@@ -227,12 +252,13 @@ class History:
 
     def _books(self) -> Books:
         shop, lost = self.shop, frozenset(self.people.lost)
-        places = [place for one in COLLECTIONS for place in self._places(one)]
+        places = [place for one in COLLECTIONS for place in self._places(one.read_model, one.name)]
         return Books(
             self.streams(),
             shop.provider.ledgers["payments"],
             shop.provider.ledgers["shipments"],
             {str(one.saga.progress.saga_id): one.saga.progress.status.value for one in self._sagas()},
             [(place, self._documents(place)) for place in places],
+            [(place, self.shop.models.documents[place]) for place in self._places("sales", "sales")],
             lost,
         )

@@ -8,13 +8,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from functions.projections.project_categories import main as categories
 from functions.projections.project_orders import main as orders
 from functions.projections.project_products import main as products
+from functions.projections.project_sales import main as sales
 from shared.domain import events as e
 from shared.domain.aggregate import Aggregate, Lifecycle
 from shared.domain.order import AGGREGATES, ORDER, Order, OrderStatus
@@ -22,7 +23,7 @@ from shared.domain.product import PRODUCT, Product
 from shared.domain.values import adapter
 from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventRecord
-from shared.read_models.documents import CATEGORIES, CATEGORY_MEMBERS, ORDERS, PRODUCTS
+from shared.read_models.documents import CATEGORIES, CATEGORY_MEMBERS, ORDERS, PRODUCTS, RANKS_PER_UNIT, SALES_OF_ORDERS
 from shared.read_models.project import Projection
 
 Fields = Mapping[str, Any]
@@ -32,6 +33,7 @@ PROJECTIONS: Sequence[Projection[Any]] = (
     Projection(CATEGORY_MEMBERS, categories.joined, categories.membership),
     Projection(PRODUCTS, products.created, inspect.unwrap(products.project_products)),
     Projection(ORDERS, orders.created, inspect.unwrap(orders.project_orders)),
+    Projection(SALES_OF_ORDERS, sales.ordered, inspect.unwrap(sales.project_sales), recorded_at=True),
 )
 """The collections, each with the pure functions that make a document of a stream."""
 
@@ -60,14 +62,16 @@ class Deed(NamedTuple):
 class Books:
     """A shop at rest. `streams`: every event, by stream in the order of the log. `payments`,
     `shipments`: the entry of each order in the providers' ledgers. `sagas`: their status by order.
-    `documents`: those of each live and kept generation of a collection. `lost`: orders that a
-    restore of a backup has lost."""
+    `documents`: those of each live and kept generation of a collection. `sales`: the same of the
+    sales, which are the totals of a collection. `lost`: orders that a restore of a backup has
+    lost."""
 
     streams: Mapping[str, Sequence[EventRecord]]
     payments: Mapping[str, Deed]
     shipments: Mapping[str, Deed]
     sagas: Mapping[str, str]
     documents: Sequence[tuple[str, Mapping[str, Fields]]]
+    sales: Sequence[tuple[str, Mapping[str, Fields]]]
     lost: frozenset[str] = frozenset()
 
     @cached_property
@@ -103,6 +107,7 @@ def broken(books: Books) -> Iterator[str]:
         _money,
         _parcels,
         _documents,
+        _sales,
     )
     for check in checks:
         yield from check(books)
@@ -189,9 +194,27 @@ def _documents(books: Books) -> Iterator[str]:
                 yield f"{name}/{key} is {there.get(key)}, the events say {made.get(key)}"
 
 
+def _sales(books: Books) -> Iterator[str]:
+    """Each generation's sales of a product and day are those of the orders confirmed on that
+    day."""
+    sold: dict[str, Counter[str]] = defaultdict(Counter)
+    for events in books.of(ORDER):
+        order: Order = ORDER.fold(map(CODEC.decode, events))
+        for day in [event.recorded_at.date() for event in events if event.type == "OrderConfirmed"]:
+            for item in order.items:
+                amount = int(item.unit_price * item.quantity * RANKS_PER_UNIT)
+                sold[f"{item.product_id}_{day}"].update(orders=1, units=item.quantity, revenue_rank=amount)
+    for name, there in books.sales:
+        for key in sorted(there.keys() | sold.keys()):
+            found = {field: there.get(key, {}).get(field, 0) for field in ("orders", "units", "revenue_rank")}
+            if found != {**sold.get(key, dict.fromkeys(found, 0))}:
+                yield f"{name}/{key} is {there.get(key)}, the orders say {sold.get(key)}"
+
+
 def _document(projection: Projection[Any], events: Sequence[EventRecord]) -> dict[str, Any]:
-    first, *later = map(CODEC.decode, events)
-    document = reduce(projection.apply, later, projection.begin(first))
+    document = None
+    for event in events:
+        document = projection.after(document, CODEC.decode(event), event.recorded_at)
     fields: dict[str, Any] = adapter(projection.collection.document).dump_python(document, mode="json")
     return fields | {"version": len(events), "updated_at": events[-1].recorded_at}
 

@@ -158,8 +158,20 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a moved product is still counted in its old category",
         "shared/read_models/project.py",
-        "    moves = [(left, -1), (joined, 1)]",
-        "    moves = [(joined, 1)]",
+        "        amounts[share.key].subtract(share.amounts)",
+        "        amounts[share.key].subtract({})",
+    ),
+    Mutant(
+        "a sale counts from the order on, confirmed or not",
+        "functions/projections/project_sales/main.py",
+        "return SaleDocument(currency, order_items(event.items, currency))",
+        "return SaleDocument(currency, order_items(event.items, currency), _.astimezone(UTC).date())",
+    ),
+    Mutant(
+        "a share that does not change is added again",
+        "shared/read_models/project.py",
+        "    old = totals.shares(before) if before is not None else ()",
+        "    old = totals.shares(before) if before not in (None, after) else ()",
     ),
     Mutant(
         "a step confirms an order twice",
@@ -218,6 +230,42 @@ MUTANTS: Sequence[Mutant] = (
         "",
     ),
     Mutant(
+        "the expected version is read after the decision",
+        "shared/runtime/execute.py",
+        "        written = records([root, *others], events, context)\n",
+        "        (root,), others = load(self.store, [self.root]), load(self.store, self.others or [])\n"
+        "        written = records([root, *others], events, context)\n",
+    ),
+    Mutant(
+        "messages are published before the commit",
+        "tests/simulation/shop.py",
+        """        self.call("append", append)
+        self._shop.publish_events([announcement(event) for event in append.events])
+""",
+        """        self._shop.publish_events([announcement(event) for event in append.events])
+        self.call("append", append)
+""",
+    ),
+    Mutant(
+        "readers of the log do not wait for running transactions",
+        "tests/simulation/stores.py",
+        "        if not self._running:\n            return self.entries\n",
+        "        if True:\n            return self.entries\n",
+    ),
+    Mutant(
+        "a client's Last-Event-ID is ignored",
+        "shared/api/resolvers/common.py",
+        "    start = seen or end\n",
+        "    start = end\n",
+    ),
+    Mutant(
+        "a subscriber that has caught up reads the queue again from its beginning",
+        "shared/event_store/tail.py",
+        "                    if entry.checkpoint > place:\n",
+        "                    if True:\n",
+        2000,
+    ),
+    Mutant(
         "everybody sees the customers of orders",
         "shared/api/resolvers/orders.py",
         '_personal("user_id", masked="***")',
@@ -264,6 +312,15 @@ def found_after(mutant: Mutant) -> int | None:
     return next((number for number in range(mutant.within) if play(number).broken), None)
 
 
+def tell(name: str) -> int:
+    """Print the first history that a planted fault breaks, made small. Return 1 if none does or no
+    fault has this name."""
+    if name not in names():
+        print(f"no planted fault is called {name!r}; choose one of these:", *names(), sep="\n  ")
+        return 1
+    return subprocess.run([sys.executable, "-m", "tests.simulation.mutants", name, "--tell"], check=False).returncode
+
+
 def prove_all(processes: int, chosen: Sequence[Mutant] = MUTANTS) -> int:
     """Print how soon each mutant is found; return 1 if one is not."""
     with ThreadPoolExecutor(processes) as pool:
@@ -292,8 +349,23 @@ def names() -> Iterator[str]:
     return (mutant.name for mutant in MUTANTS)
 
 
+_SMALL_ENOUGH = 60
+"""Attempts to make a history small: a shop that never comes to rest takes seconds for each."""
+
+
+def _tell(found: int) -> None:
+    from tests.simulation.history import play
+    from tests.simulation.shrink import shrink, story
+
+    outcome = play(found)
+    print(f"broken: {outcome.broken[0]}\nThis is the history, made small:", flush=True)
+    print("\n".join(story(shrink(outcome, _SMALL_ENOUGH))))
+
+
 if __name__ == "__main__":
     mutant = next(one for one in MUTANTS if one.name == sys.argv[1])
     found = found_after(mutant)
-    print("history", found)
+    print("history", found, flush=True)
+    if found is not None and "--tell" in sys.argv:
+        _tell(found)
     sys.exit(found is None)

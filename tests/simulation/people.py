@@ -7,10 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
+from uuid import UUID
 
 from scripts.local.token import emulator_token
+from shared.domain.aggregate import Ref
+from shared.domain.events import StockAdjusted
 from shared.domain.order import AGGREGATES
-from shared.event_store.protocol import Checkpoint, EventRecord
+from shared.domain.product import PRODUCT
+from shared.event_store.aggregates import load, records, snapshot_if_due
+from shared.event_store.protocol import Append, Checkpoint, EventRecord
+from shared.observability.context import fresh
 from shared.read_models.documents import READ_MODELS
 from shared.sagas.definition import SagaStatus
 from shared.sagas.store import Sagas
@@ -22,6 +28,8 @@ from tests.simulation.world import Process, driven, this_task
 ADMIN = {"X-Actor": "ann", "X-Role": "admin"}
 WAITS = (0.0, 0.01, 0.3, 2.0, 7.0, 31.0, 70.0, 200.0)
 """Seconds between two actions of a person."""
+LONG = 510
+"""Events of a long history: more than the shop reads at once."""
 _EXPECTED = {"SERVICE_UNAVAILABLE", "TIMEOUT", "NOT_FOUND"}
 UNCLEAR = (0, 503, 504)
 """Statuses after which the command may have been carried out."""
@@ -126,16 +134,25 @@ class People:
 
     # The catalogue
 
-    def stock_up(self, products: int, units: int, events: int) -> None:
-        """Create a category and its products; `events`: changes in the first product's history."""
+    def stock_up(self, products: int, units: int, long: bool) -> None:
+        """Create a category and its products; `long`: the first product has a long history."""
         self.category = self._id()
         self.send("create_category", {"categoryId": self.category, "name": "Tea"})
         for number in range(products):
             body = {"productId": self._id(), "categoryId": self.category, "name": f"Tea {number}", "price": "500"}
             self.send("create_product", {**body, "stockQuantity": units})
             self.products.append(body)
-        for _ in range(events):
-            self.send("adjust_stock", {"productId": self.products[0]["productId"], "delta": 1})
+        if long:
+            self._add_a_long_history(UUID(self.products[0]["productId"]))
+
+    def _add_a_long_history(self, product_id: UUID) -> None:
+        """Add changes of stock of which all messages but the last are lost."""
+        database, ref = self.shop.databases.events, Ref(PRODUCT, product_id)
+        (product,) = load(database, [ref])
+        events = records([product], [StockAdjusted(product_id, 1, None)] * LONG, fresh("ann"))
+        database.append(Append(events))
+        self.shop.databases.outboxes[0].delete([event.id for event in events[:-1]])
+        snapshot_if_due(database, product.version, product.then(events))
 
     def keep_the_catalogue(self, times: int) -> None:
         for number in range(times):
@@ -253,6 +270,22 @@ class People:
         """Replace all read models, as scripts/restore does at the end."""
         for read_model in READ_MODELS:
             self._rebuild(read_model)
+
+    def switch_under_load(self) -> None:
+        """Rebuild a read model, then go back and forth between its generations at moments when
+        documents are being written."""
+        self.shop.slow = 0.5
+        read_model = READ_MODELS[self.tape.choose("the switched read model", len(READ_MODELS))]
+        self._generation(read_model, "REBUILD")
+        self._until(lambda: self.shop.generations(read_model).state != "BUILDING")
+        for number in range(2):
+            name = f"admin {number}"
+            self.start(name, lambda: self.keep_the_catalogue(1 + self.tape.choose("deeds under load", 3)))
+            for _ in range(500):
+                if self.shop.models.busy:
+                    break
+                self.world.sleep(0.5)
+            self._switch(read_model)
 
     def _rebuild(self, read_model: str) -> None:
         self._generation(read_model, "DROP")

@@ -24,9 +24,9 @@ from shared.domain.errors import ConcurrencyError, TimedOut, Unavailable
 from shared.domain.order import ORDER
 from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import Append, Checkpoint, LogEntry
+from shared.event_store.tail import Tail
 from shared.messaging.outbox import publish_after_commit
 from shared.monitoring.memory import MemoryCounts, MemoryExecutions
-from shared.read_models.documents import READ_MODELS
 from shared.read_models.generations import (
     GENERATIONS,
     EveryGeneration,
@@ -127,7 +127,8 @@ class _EnginesOfTheTask(Engines):
 
 
 class Shop:
-    """`watch`: sees each append to the event store. `fleet`: the processes of each function."""
+    """`watch`: sees each append to the event store. `fleet`: the processes of each function.
+    `slow`: how often a commit of Firestore takes its time."""
 
     def __init__(self, world: SimulatedWorld, tape: Tape) -> None:
         self.world, self.tape, self.faults, self.watch = world, tape, Faults.drawn(world, tape), Watch()
@@ -136,6 +137,7 @@ class Shop:
         self.broker = Broker(world, tape, self.faults, subscriptions, self._push)
         self.provider = Provider(world, tape, self.faults)
         self._longer, self._again = rate(tape, "long transaction"), rate(tape, "change called twice")
+        self.slow = rate(tape, "slow commit")
         self._missed, self._doubled = rate(tape, "missed schedule", 3), rate(tape, "doubled schedule", 3)
         self._jumps, self._wrong = rate(tape, "clock that jumps"), tape.choose("how wrong clocks are", len(OFFSETS)) + 1
         self._instances = 1 + tape.choose("instances of a function", 3)
@@ -148,7 +150,7 @@ class Shop:
             profile="engines",
             sign_in_required=True,
             breaker_fail_max=fail_max,
-            breaker_reset_seconds=5,
+            breaker_reset_seconds=30,
             command_url="http://command/{function}",
             payment_url="http://provider/payments",
             shipping_url="http://provider/shipments",
@@ -264,6 +266,7 @@ class Shop:
         process.engines = engines
         process.offset = OFFSETS[self.tape.choose(f"the clock of {function}", self._wrong)]
         vars(engines).update(self._shared)
+        vars(engines)["tail"] = Tail(engines.event_store, 100, poll_seconds=5, page=7)
         engines.read_models = EveryGeneration(cast(Any, self._models), self.pace.known_seconds)
         engines.queries = LiveGeneration(cast(Any, self._queries), self.pace.known_seconds)
         saga = SAGAS[self._new_saga] if 0 < self._new_saga < len(SAGAS) and self.started[function] > 1 else SAGAS[0]
@@ -309,16 +312,15 @@ class Shop:
         return len(self.databases.sagas.due(clock.now() + timedelta(days=1), 1000))
 
     def _rebuilds(self) -> bool:
-        if not self.models.documents[GENERATIONS]:
-            return False
-        return any(self.generations(name).state in ("BUILDING", "DROPPED") for name in READ_MODELS)
+        return any(one["state"] in ("BUILDING", "DROPPED") for one in self.models.documents[GENERATIONS].values())
 
     def _transaction(self) -> None:
         if self.faults.on and self.tape.chance("long transaction", self._longer):
             self.world.sleep(MOMENTS[self.tape.choose("transaction takes", len(MOMENTS))])
 
     def _contention(self) -> bool:
-        self.world.sleep(0.001)
+        slow = self.faults.on and self.tape.chance("slow commit", self.slow)
+        self.world.sleep(MOMENTS[self.tape.choose("commit takes", len(MOMENTS))] if slow else 0.001)
         if self.faults.on and self.tape.chance("change called twice", self._again):
             self.faults.marks["change called twice"] += 1
             return True

@@ -20,6 +20,7 @@ from shared.messaging.memory import MemoryOutbox
 from shared.read_models.generations import GENERATIONS
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange
+from shared.resilience import clock
 from shared.sagas.memory import MemorySagaStore
 from tests.simulation.world import this_task
 
@@ -41,6 +42,7 @@ class EventDatabase(MemoryEventStore):
         self.epoch, self._transactions, self._positions = 1, itertools.count(1), itertools.count(1)
         self._running: set[int] = set()
         self.entries: list[LogEntry] = []  # in the log's order
+        self._of_stream: dict[str, list[LogEntry]] = {}  # in the order of versions
 
     def append(self, append: Append) -> None:
         transaction = next(self._transactions)
@@ -50,15 +52,17 @@ class EventDatabase(MemoryEventStore):
             super().append(append)
             for event in sorted(append.events, key=lambda event: (event.stream, event.version)):
                 place = Checkpoint(self.epoch, transaction, next(self._positions))
-                insort(self.entries, LogEntry(place, event), key=lambda entry: entry.checkpoint)
+                entry = LogEntry(place, event)
+                insort(self.entries, entry, key=lambda entry: entry.checkpoint)
+                self._of_stream.setdefault(event.stream, []).append(entry)
             self.committed(append)
         finally:
             self._running.discard(transaction)
 
     def restored(self) -> "EventDatabase":
-        """Return a copy of this backup as a running database, with the next epoch open."""
+        """Return a copy of this backup as a running database, with a new epoch open."""
         twin: EventDatabase = duplicate(self)
-        twin.epoch += 1
+        twin.epoch = max(twin.epoch + 1, int(clock.now().timestamp() * 1000))
         twin._running = set()
         return twin
 
@@ -77,8 +81,7 @@ class EventDatabase(MemoryEventStore):
         return settled[-1].checkpoint if settled else Checkpoint()
 
     def read_stream(self, stream: str, after: int, limit: int) -> list[LogEntry]:
-        own = sorted((one for one in self.entries if one.event.stream == stream), key=lambda one: one.event.version)
-        return own[after : after + limit]
+        return self._of_stream.get(stream, [])[after : after + limit]
 
     def _settled(self) -> list[LogEntry]:
         """Return what readers of the log may see: below the oldest running transaction, or of an
@@ -141,6 +144,11 @@ class ReadModels:
         self.pause, self.under_way, self.switches = pause, Counter[str](), 0
         self.documents: dict[str, dict[str, Fields]] = defaultdict(dict)
 
+    @property
+    def busy(self) -> bool:
+        """Return whether a document is being written."""
+        return any(times for name, times in self.under_way.items() if name != GENERATIONS)
+
     def update(self, collection: str, key: str, change: MakeChange) -> None:
         self.under_way[collection] += 1
         try:
@@ -158,11 +166,12 @@ class ReadModels:
             return False
         if made:
             if collection == GENERATIONS and made.fields["live"] != (found or made.fields)["live"]:
-                self.switches += any(times for name, times in self.under_way.items() if name != GENERATIONS)
+                self.switches += self.busy
             documents[key] = {**(found or {}), **made.fields}
             for one in made.increments:
                 owner = self.documents[one.collection].get(one.key, {})
-                self.documents[one.collection][one.key] = {**owner, one.field: owner.get(one.field, 0) + one.amount}
+                sums = {name: owner.get(name, 0) + amount for name, amount in one.amounts.items()}
+                self.documents[one.collection][one.key] = {**owner, **one.about, **sums}
         return True
 
     def delete(self, collection: str, limit: int) -> int:

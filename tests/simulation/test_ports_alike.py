@@ -269,7 +269,9 @@ def test_query_databases_answer_alike(models: Models) -> None:
             match tape.choose("call", 5):
                 case 0 | 1:
                     fields = {"n": tape.choose("n", 5), "id": key} if tape.choose("fields", 3) else {"other": "x"}
-                    more = [Increment(totals, "sum", "n", tape.choose("amount", 3))][: tape.choose("increments", 2)]
+                    more = [Increment(totals, "sum", {"n": tape.choose("amount", 3)}, {"about": "sums"})][
+                        : tape.choose("increments", 2)
+                    ]
                     change = None if not tape.choose("nothing", 6) else Change(fields, more)
                     yield _writing(models, things, key, change)
                 case 2:

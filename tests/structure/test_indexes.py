@@ -37,6 +37,7 @@ SAMPLES: dict[str, list[str]] = {
     "Decimal": ['"1"'],
     "Int": ["1"],
     "DateTime": ['"2026-04-01T00:00:00Z"'],
+    "Date": ['"2026-04-01"'],
     "Boolean": ["true"],
 }
 PAGE = ("limit", "offset", "first", "after", "last", "before")

@@ -1,16 +1,29 @@
-"""The README stays short, its links work, and the generated tables of its pages are up to date."""
+"""The README stays short, links work, the generated parts of all pages are up to date, and
+translations are in step."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from scripts.local.readme import API_PAGE, FUNCTIONS_PAGE, MONITORING_PAGE, README, TABLES, TERRAFORM_PAGE, up_to_date
+from scripts.local.pages import is_translation, pages, quoted, translation
+from scripts.local.readme import (
+    API_PAGE,
+    FUNCTIONS_PAGE,
+    GLOSSARY_PAGE,
+    MONITORING_PAGE,
+    README,
+    TERRAFORM_PAGE,
+    generated,
+    up_to_date,
+)
 from shared.config.manifest import ROOT
+from tests.simulation.mutants import names
 
-FOLDERS = ("functions", "scripts", "shared", "terraform", "tests")
-FOUND = sorted(page for folder in FOLDERS for page in (ROOT / folder).rglob("README.md"))
-PAGES = [README, *(page for page in FOUND if "node_modules" not in page.parts)]
+PAGES = pages()
+TRANSLATED = [page for page in PAGES if translation(page) in PAGES]
+BOOK = ROOT / "shared" / "README.md"
+CHAPTERS = [BOOK.parent / link for link in re.findall(r"^\d\. \[.+\]\((.+)\)", BOOK.read_text(), re.MULTILINE)]
 
 
 def name(page: Path) -> str:
@@ -35,8 +48,13 @@ def test_the_readme_has_at_most_200_lines() -> None:
 
 def test_the_readme_links_every_page() -> None:
     linked = {(ROOT / link.partition("#")[0]).resolve() for link in links(README)}
+    assert {page for page in PAGES if page.name == "README.md"} - {README} <= linked
+    assert {FUNCTIONS_PAGE, API_PAGE, MONITORING_PAGE, TERRAFORM_PAGE, GLOSSARY_PAGE} <= linked
+
+
+def test_every_page_is_linked_from_another_page() -> None:
+    linked = {(page.parent / link.partition("#")[0]).resolve() for page in PAGES for link in links(page)}
     assert {*PAGES} - {README} <= linked
-    assert {FUNCTIONS_PAGE, API_PAGE, MONITORING_PAGE, TERRAFORM_PAGE} <= linked
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -60,6 +78,51 @@ def test_prose_wraps_at_100_characters(page: Path) -> None:
     assert [line for line in prose if len(line) > 100 and not line.lstrip().startswith("|") and line[:4].strip()] == []
 
 
-@pytest.mark.parametrize("page", TABLES, ids=name)
-def test_the_generated_tables_are_up_to_date(page: Path) -> None:
+@pytest.mark.parametrize("page", generated(), ids=name)
+def test_the_generated_parts_are_up_to_date(page: Path) -> None:
     assert up_to_date(page) == page.read_text(), "run scripts/readme"
+
+
+def test_code_that_is_quoted_must_exist() -> None:
+    with pytest.raises(LookupError, match=r"shared/domain/order\.py does not define evolved"):
+        quoted("shared/domain/order.py evolved")
+    assert quoted("shared/runtime/execute.py Call.key").startswith("```python\n@property\ndef key(self)")
+
+
+def blocks(page: Path) -> list[str]:
+    """Return the page's blocks of code: diagrams, quotes, commands."""
+    text = page.read_text()
+    return re.findall(r"^```.*?^```$", text, re.MULTILINE | re.DOTALL) + re.findall(r"^    \S.*$", text, re.MULTILINE)
+
+
+def outline(page: Path) -> list[int]:
+    """Return the levels of the page's headings."""
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return [len(marks) for marks in re.findall(r"^(#+) ", prose, re.MULTILINE)]
+
+
+def targets(page: Path) -> list[str]:
+    """Return the files that the page links, as the English page would link them."""
+    files = (link.partition("#")[0] for link in links(page))
+    return sorted(file.replace(".ja.md", ".md") for file in files if file)
+
+
+def test_the_book_has_nine_short_chapters_in_both_languages() -> None:
+    assert len(CHAPTERS) == 9
+    assert {*CHAPTERS, BOOK, GLOSSARY_PAGE, README} <= {*TRANSLATED}
+    assert [page for page in CHAPTERS if len(page.read_text().splitlines()) > 120] == []
+
+
+def test_every_experiment_of_the_book_is_a_planted_fault() -> None:
+    planted = {name for page in CHAPTERS for name in re.findall(r'scripts/simulate --mutant "(.+)"', page.read_text())}
+    assert planted and planted <= {*names()}
+
+
+def test_every_translation_has_its_page() -> None:
+    assert {translation(page) for page in TRANSLATED} == {page for page in PAGES if is_translation(page)}
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=name)
+def test_a_translation_is_in_step(page: Path) -> None:
+    other = translation(page)
+    assert (outline(page), blocks(page), targets(page)) == (outline(other), blocks(other), targets(other))

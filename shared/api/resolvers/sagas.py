@@ -113,7 +113,7 @@ def _detail(listed: ListedSaga, info: Info) -> Fields:
         "id": str(stored.progress.saga_id),
         "saga_type": stored.type,
         "status": stored.progress.status.value,
-        "state": _visible(_PROGRESS.dump_python(stored.progress, mode="json"), info),
+        "state": _state(stored.progress, info),
         "commands_dispatched": [
             {"command_type": entry.name, "command_data": _visible(entry.data, info), "timestamp": at}
             for at, entry in history
@@ -129,6 +129,11 @@ def _detail(listed: ListedSaga, info: Info) -> Fields:
         "reason": progress.reason if is_admin(info) else None,
         "correlation_id": stored.correlation_id if is_admin(info) else None,
     }
+
+
+def _state(progress: Progress, info: Info) -> Fields:
+    state: Fields = _PROGRESS.dump_python(progress, mode="json")
+    return _visible(state, info) | {"given_up": [_visible(one, info) for one in state["given_up"]]}
 
 
 def _visible(data: Fields, info: Info) -> Fields:

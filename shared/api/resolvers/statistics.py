@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any, TypeVar
@@ -13,7 +13,6 @@ from shared.api.resolvers.common import bounded
 from shared.api.resolvers.health import shop_report
 from shared.domain.errors import ShopError
 from shared.monitoring.counts import RecordTotals, Tally
-from shared.read_models.documents import READ_MODELS
 from shared.read_models.protocol import Extent, Fields, Queries
 from shared.resilience import clock
 from shared.runtime.engines import Engines
@@ -22,6 +21,8 @@ T = TypeVar("T")
 
 _MAX_MINUTES = 1440  # as long as the counts of minutes are kept
 _PART_SECONDS = 5.0  # for each store
+_OF_STREAMS = ("categories", "products", "orders")
+"""The read models with one document for each stream; the sales are totals of streams."""
 _CACHE_SECONDS = 1.0  # one reading serves all clients of this process meanwhile
 
 
@@ -37,8 +38,9 @@ async def _statistics(engines: Engines, queries: Queries) -> Fields:
     are."""
 
     async def read_models() -> Fields:
-        extents = await asyncio.gather(*(queries.extent(name) for name in READ_MODELS))
-        return _read_models(dict(zip(READ_MODELS, extents, strict=True)))
+        extents = asyncio.gather(*(queries.extent(name) for name in _OF_STREAMS))
+        found, sales = await asyncio.gather(extents, queries.count("sales", ()))
+        return _read_models(found, sales)
 
     async def event_store() -> Fields:
         events = await from_stores(engines.event_log.counts)
@@ -51,7 +53,7 @@ async def _statistics(engines: Engines, queries: Queries) -> Fields:
     (events, events_error), (totals, totals_error), (models, models_error) = await asyncio.gather(
         _part(engines, "events", event_store, _database({}, None), wait),
         _part(engines, "records", records, RecordTotals({}, {}, None), wait),
-        _part(engines, "read models", read_models, _read_models(dict.fromkeys(READ_MODELS, Extent(0, 0, None))), wait),
+        _part(engines, "read models", read_models, _read_models([Extent(0, 0, None)] * len(_OF_STREAMS), 0), wait),
     )
     command_records = {"sagas": sum(totals.sagas.values()), **totals.others}
     return {
@@ -87,9 +89,10 @@ def _database(counts: Mapping[str, int], updated_at: datetime | None) -> Fields:
     return {"total_records": sum(counts.values()), "last_updated": _rfc3339(updated_at), "records": records}
 
 
-def _read_models(extents: Mapping[str, Extent]) -> Fields:
-    newest = max((extent.updated_at for extent in extents.values() if extent.updated_at), default=None)
-    return {name: extent.documents for name, extent in extents.items()} | {"last_updated": _rfc3339(newest)}
+def _read_models(extents: Sequence[Extent], sales: int) -> Fields:
+    newest = max((extent.updated_at for extent in extents if extent.updated_at), default=None)
+    documents = {name: extent.documents for name, extent in zip(_OF_STREAMS, extents, strict=True)}
+    return documents | {"sales": sales, "last_updated": _rfc3339(newest)}
 
 
 def _sagas(records: RecordTotals) -> Fields:

@@ -77,8 +77,8 @@ def _require_single(info: Info, field: str) -> None:
 
 
 def _timeline(engines: Engines, order_id: UUID, spend: Callable[[], None]) -> list[TimelineEntry]:
-    """`spend`: called for each execution that is read, of which a request for many orders has
-    many."""
+    """`spend`: called for each execution and each event of another stream that is read, of which a
+    request for many orders has many."""
     stream = ORDER.stream(order_id)
     events = engines.event_store.read([stream])[stream]
     if not events:
@@ -93,7 +93,7 @@ def _timeline(engines: Engines, order_id: UUID, spend: Callable[[], None]) -> li
             spend()
             if execution.kind != "operation":  # its command is there too
                 executed.append(_of_execution(execution))
-    own += _of_other_streams(engines, own, executed)
+    own += _of_other_streams(engines, own, executed, spend)
     belonging = [entry for entry in executed if _belongs(entry, own, stream)]
     return in_causal_order([*own, *grouped(belonging), *_unpublished(engines, stream)])
 
@@ -136,12 +136,14 @@ def _unpublished(engines: Engines, stream: str) -> list[TimelineEntry]:
 
 
 def _of_other_streams(
-    engines: Engines, own: Sequence[TimelineEntry], executed: Sequence[TimelineEntry]
+    engines: Engines, own: Sequence[TimelineEntry], executed: Sequence[TimelineEntry], spend: Callable[[], None]
 ) -> list[TimelineEntry]:
     """Return events of other streams, of products' stock, with the same causes as the order's."""
     delivered = {entry.causation_id for entry in executed if entry.kind == "DELIVERY" and entry.causation_id}
     unknown = delivered - {entry.id for entry in own}
     causes = {entry.causation_id for entry in own if entry.kind == "EVENT"}
+    for _ in unknown:
+        spend()
     found = [positioned.event for positioned in engines.event_log.of_ids([UUID(event_id) for event_id in unknown])]
     return [_of_event(event) for event in found if event.metadata.causation_id in causes]
 
@@ -168,9 +170,10 @@ def _of_saga(saga: ListedSaga, events: Sequence[EventRecord]) -> Iterator[Timeli
         if entry.kind == "event":
             cause = next((str(event.id) for event in unhandled if event.type == entry.name), None)
         else:
-            cause = cause if entry.kind == "command" else None  # a timer or an admin moved the saga
+            cause = cause if entry.kind in ("command", "note") else None  # a timer or an admin moved the saga
             message_id = str(entry.message) if entry.message else None
-            yield TimelineEntry(at, "SAGA", entry.name, id=message_id, causation_id=cause)
+            why = f"{entry.data['command']}: {entry.data['reason']}" if entry.kind == "note" else None
+            yield TimelineEntry(at, "SAGA", entry.name, id=message_id, causation_id=cause, error=why)
 
 
 def _of_execution(execution: Execution) -> TimelineEntry:

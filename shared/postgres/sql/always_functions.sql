@@ -13,14 +13,19 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 
 -- Open the next epoch unless the last belongs to this cluster and timeline. `anew`: open it in any case, for a backup that
--- was restored in place and keeps both.
+-- was restored in place and keeps both. A new database begins with epoch 1; every later epoch is the time in milliseconds,
+-- so a backup that is restored twice does not open an epoch that readers of the log have already followed.
 CREATE OR REPLACE FUNCTION open_epoch(log regclass, anew boolean DEFAULT false) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     this_cluster bigint := (SELECT system_identifier FROM pg_control_system());
     this_timeline integer := (SELECT timeline_id FROM pg_control_checkpoint());
 BEGIN
     IF anew OR written_here() IS DISTINCT FROM true THEN
-        INSERT INTO epochs (cluster, timeline) VALUES (this_cluster, this_timeline);
+        INSERT INTO epochs (epoch, cluster, timeline)
+        SELECT CASE WHEN max(epoch) IS NULL THEN 1
+            ELSE greatest(max(epoch) + 1, floor(extract(epoch FROM clock_timestamp()) * 1000)) END,
+            this_cluster, this_timeline
+        FROM epochs;
         EXECUTE format('ALTER TABLE %s ALTER COLUMN epoch SET DEFAULT %s', log, (SELECT max(epoch) FROM epochs));
     ELSE  -- the timeline of an epoch that is older than this column
         UPDATE epochs SET timeline = this_timeline WHERE timeline IS NULL AND epoch = (SELECT max(epoch) FROM epochs);

@@ -23,6 +23,7 @@ const Topology = lazy(() => import("./pages/topology.tsx"));
 const Executions = lazy(() => import("./pages/executions.tsx"));
 const FaultLab = lazy(() => import("./pages/fault-lab.tsx"));
 const Audit = lazy(() => import("./pages/audit.tsx"));
+const Glossary = lazy(() => import("./pages/glossary.tsx"));
 
 const NoSuchPage = () => {
   const t = useT();
@@ -63,6 +64,7 @@ const Pages = () => (
       <Route path="/executions" component={Executions} />
       <Route path="/lab" component={FaultLab} />
       <Route path="/audit" component={Audit} />
+      <Route path="/glossary" component={Glossary} />
       <Route component={NoSuchPage} />
     </Switch>
   </Suspense>

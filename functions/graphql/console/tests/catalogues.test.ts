@@ -22,6 +22,18 @@ const sources = (folder: string): string[] =>
     .filter((name) => /\.tsx?$/.test(name) && !name.includes("i18n"))
     .map((name) => readFileSync(join(folder, name), "utf8"));
 
+test("every word of the glossary is explained in every language", () => {
+  const words = JSON.parse(readFileSync("src/glossary.json", "utf8")) as {
+    id: string;
+    name: Record<string, string>;
+    text: Record<string, string>;
+  }[];
+  assert.ok(words.length >= 15);
+  for (const { id, name, text } of words) {
+    for (const language of Object.keys(CATALOGUES)) assert.ok(name[language] && text[language], `${id} ${language}`);
+  }
+});
+
 test("no message is left that no page shows", () => {
   const code = sources("src").join("\n");
   const built = [...code.matchAll(/`([a-zA-Z.]+\.)\$\{[^}]+\}(\.\w+)?`/g)].map(

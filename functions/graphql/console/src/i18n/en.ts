@@ -19,6 +19,7 @@ export const en = {
   "nav.executions": "Commands and queries",
   "nav.lab": "Fault lab",
   "nav.audit": "Audit",
+  "nav.glossary": "Glossary",
   "nopage.title": "No such page",
   "nopage.text": "The address is not one of this console. Choose a page from the menu, or search with Ctrl K.",
   "broken.title": "This page has failed.",

@@ -21,6 +21,7 @@ export const ja: Record<keyof typeof en, string> = {
   "nav.executions": "コマンドとクエリ",
   "nav.lab": "障害の実験室",
   "nav.audit": "監査",
+  "nav.glossary": "用語集",
   "nopage.title": "ページがありません",
   "nopage.text": "この画面にはないアドレスです。メニューから選ぶか、Ctrl K で検索してください。",
   "broken.title": "このページでエラーが起きました。",

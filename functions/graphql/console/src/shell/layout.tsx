@@ -25,6 +25,7 @@ export const PAGES: readonly { path: string; name: Key; local?: true }[] = [
   { path: "/executions", name: "nav.executions" },
   { path: "/lab", name: "nav.lab" },
   { path: "/audit", name: "nav.audit" },
+  { path: "/glossary", name: "nav.glossary" },
 ];
 
 const isAt = (location: string, path: string): boolean =>
