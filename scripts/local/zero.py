@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -102,15 +102,18 @@ class ScaledToZero:
     async def _answer(self, request: Request) -> Response:
         try:
             port = await self._running()
+            body = await request.body()
         except CannotStart as error:
             return PlainTextResponse(f"{error}\n", 503)
+        except ClientDisconnect:
+            return PlainTextResponse("the client left\n", 499)
         query = f"?{request.url.query}" if request.url.query else ""
         headers = [(name, value) for name, value in request.headers.raw if name.decode() not in _HOP_BY_HOP]
         passed_on = self._http.build_request(
             request.method,
             f"http://127.0.0.1:{port}{request.scope['path']}{query}",
             headers=[*headers, (b"host", request.headers.get("host", "localhost").encode())],
-            content=await request.body(),
+            content=body,
         )
         try:
             answer = await self._http.send(passed_on, stream=True)

@@ -34,9 +34,10 @@ def needed_after(command: str) -> tuple[Function, ...]:
     These are the subscribers of its topic, and for a command that begins the saga its steps.
     """
     functions = manifest().functions
-    topics = {functions[command].publishes}
+    topics = {*functions[command].publishes}
     if functions[command].begins_saga:
-        topics |= {topic(cast(type[Any], step.send)) for step in ORDER_FULFILMENT.steps}
+        steps = {topic(cast(type[Any], step.send)) for step in ORDER_FULFILMENT.steps}
+        topics |= steps | {each for one in functions.values() if steps & {*one.topics} for each in one.publishes}
     return tuple(one for one in functions.values() if topics & {*one.topics})
 
 

@@ -86,7 +86,7 @@ class Function:
     schedule: Schedule | None = None
     access: Sequence[Access] = ()
     calls: Literal["payments", "shipping"] | None = None
-    publishes: str | None = None
+    publishes: Sequence[str] = ()
     begins_saga: bool = False
 
     @property

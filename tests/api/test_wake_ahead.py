@@ -20,6 +20,9 @@ from tests.shop_in_memory import ShopInMemory
 LIVES = httpx.Response(200)
 STEPS = {"reserve_inventory", "process_payment", "arrange_shipping", "confirm_order"}
 
+AFTER_ORDER = ["project_orders", "project_sales"]
+AFTER_PRODUCT = ["project_categories", "project_products"]
+
 
 def woken_by(
     *commands: str, answer: Callable[[httpx.Request], httpx.Response] = lambda _: LIVES, **settings: Any
@@ -46,16 +49,16 @@ def woken_by(
     return asked
 
 
-def test_an_order_wakes_its_saga_its_projection_and_the_steps_of_the_saga() -> None:
-    assert sorted(woken_by("create_order")) == sorted({"order_saga", "project_orders"} | STEPS)
+def test_an_order_wakes_its_saga_the_steps_of_it_and_all_projections_behind_them() -> None:
+    assert sorted(woken_by("create_order")) == sorted({"order_saga", *AFTER_ORDER, *AFTER_PRODUCT, *STEPS})
 
 
 def test_a_cancellation_wakes_what_follows_the_order() -> None:
-    assert sorted(woken_by("cancel_order")) == ["order_saga", "project_orders"]
+    assert sorted(woken_by("cancel_order")) == sorted(["order_saga", *AFTER_ORDER])
 
 
 def test_a_product_wakes_the_projections_that_read_its_events() -> None:
-    assert sorted(woken_by("adjust_stock")) == ["project_categories", "project_products"]
+    assert sorted(woken_by("adjust_stock")) == AFTER_PRODUCT
 
 
 def test_a_function_is_woken_once_in_the_period() -> None:
@@ -137,5 +140,18 @@ def test_the_manifest_says_what_each_command_publishes(shop: ShopInMemory) -> No
         before = len(shop.log())
         assert shop.command(name, body).status_code == 200
         event = shop.log()[before]
-        assert topic_of(event.stream) == commands[name].publishes
+        assert [topic_of(event.stream)] == commands[name].publishes
         assert (event.type == ORDER_FULFILMENT.starts_on.__name__) == commands[name].begins_saga
+
+
+def test_the_steps_of_a_saga_publish_to_the_topics_of_the_manifest(shop: ShopInMemory) -> None:
+    product = shop.new_product(shop.new_category())
+    shop.settle()
+    before = len(shop.log())
+    shop.new_order(product)
+    shop.settle()
+    topics = {topic_of(event.stream) for event in shop.log()[before:]}
+    steps = [one for one in needed_after("create_order") if one.group == "sagas"]
+    assert topics == {*manifest().functions["create_order"].publishes} | {
+        each for one in steps for each in one.publishes
+    }
