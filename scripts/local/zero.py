@@ -87,8 +87,16 @@ class ScaledToZero:
         self._function, self._instances = function, instances
         self._starting, self._port = asyncio.Lock(), 0
         self._under_way, self._last_used = 0, 0.0
-        self._http = httpx.AsyncClient(timeout=function.timeout_seconds, limits=httpx.Limits(max_connections=None))
+        self._http = httpx.AsyncClient(
+            timeout=function.timeout_seconds, limits=httpx.Limits(max_keepalive_connections=0)
+        )
         self._watching: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Close the connections to the process, and look after it no longer."""
+        if self._watching:
+            self._watching.cancel()
+        await self._http.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._under_way += 1
