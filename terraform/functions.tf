@@ -19,14 +19,17 @@ locals {
     ) if !function.public
   }
 
-  # Saga steps call the sandbox for charges, refunds and parcels.
-  calls_the_sandbox = toset([
-    for name, function in local.functions : name
-    if function.calls == "payments" && var.payment_url == null || function.calls == "shipping" && var.shipping_url == null
-  ])
+  # Each provider as the manifest's entry `calls` names it: its address, null for the sandbox, and the secret of its key.
+  providers = {
+    payments      = { prefix = "PAYMENT", sandbox = "payments", url = var.payment_url, secret = var.payment_secret }
+    shipping      = { prefix = "SHIPPING", sandbox = "shipments", url = var.shipping_url, secret = var.shipping_secret }
+    notifications = { prefix = "NOTIFICATION", sandbox = "notifications", url = var.notification_url, secret = var.notification_secret }
+  }
+  called = { for name, function in local.functions : name => local.providers[function.calls] if function.calls != "" }
 
-  payment_url  = coalesce(var.payment_url, "${replace(local.url_of_services, "{service}", "sandbox-provider")}/payments")
-  shipping_url = coalesce(var.shipping_url, "${replace(local.url_of_services, "{service}", "sandbox-provider")}/shipments")
+  # Saga steps call the sandbox for charges, refunds, parcels and notifications.
+  calls_the_sandbox = toset([for name, provider in local.called : name if provider.url == null])
+  sandbox_url       = replace(local.url_of_services, "{service}", "sandbox-provider")
 
   # The settings of shared/config/settings.py; those not named here have their defaults.
   settings = {
@@ -66,19 +69,20 @@ locals {
         WAKE_AHEAD_SECONDS       = tostring(var.wake_ahead_seconds)
         KEPT_WARM                = join(" ", [for other, about in local.functions : other if about.min_instances > 0])
       } : {},
-      function.calls == "payments" ? { PAYMENT_URL = local.payment_url } : {},
-      function.calls == "shipping" ? { SHIPPING_URL = local.shipping_url } : {},
-      function.calls == "payments" && var.payment_url == null ? { PAYMENT_AUTHORIZATION = "id-token" } : {},
-      function.calls == "shipping" && var.shipping_url == null ? { SHIPPING_AUTHORIZATION = "id-token" } : {},
+      {
+        for key, provider in local.called : "${provider.prefix}_URL" =>
+        coalesce(provider.url, "${local.sandbox_url}/${provider.sandbox}") if key == name
+      },
+      { for key, provider in local.called : "${provider.prefix}_AUTHORIZATION" => "id-token" if key == name && provider.url == null },
     )
   }
 
   # Settings whose value is in Secret Manager, by function.
   secrets = {
-    for name, function in local.functions : name => merge(
-      function.calls == "payments" && var.payment_secret != null ? { PAYMENT_AUTHORIZATION = var.payment_secret } : {},
-      function.calls == "shipping" && var.shipping_secret != null ? { SHIPPING_AUTHORIZATION = var.shipping_secret } : {},
-    )
+    for name, function in local.functions : name => {
+      for key, provider in local.called : "${provider.prefix}_AUTHORIZATION" => provider.secret
+      if key == name && provider.secret != null
+    }
   }
 }
 

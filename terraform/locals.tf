@@ -29,9 +29,9 @@ locals {
     if name != "sandbox_provider" || local.sandbox
   }
 
-  # The sandbox payment and shipping provider, deployed only if one of the two is missing. It stores its ledger in the memory
+  # The sandbox for payments, shipping and notifications, deployed only if one of the three is missing. It stores its ledger in the memory
   # of its one instance, so a restart loses it. For trying out, never for money.
-  sandbox = var.payment_url == null || var.shipping_url == null
+  sandbox = var.payment_url == null || var.shipping_url == null || var.notification_url == null
 
   labels = {
     app         = "shop"
@@ -47,6 +47,6 @@ data "google_project" "this" {
 check "providers" {
   assert {
     condition     = !(local.sandbox && var.environment == "prod")
-    error_message = "Orders are paid and shipped by the sandbox, which only pretends: set payment_url and shipping_url before the first order."
+    error_message = "The sandbox only pretends to pay, ship or notify: set payment_url, shipping_url and notification_url before the first order."
   }
 }

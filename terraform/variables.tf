@@ -132,6 +132,28 @@ variable "shipping_secret" {
   }
 }
 
+variable "notification_url" {
+  description = "The notification provider's endpoint; the sandbox, which tells nobody, if null."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.notification_url == null || can(regex("^https://[^/]+(/.*[^/])?$", var.notification_url))
+    error_message = "notification_url must begin with https:// and must not end with a slash."
+  }
+}
+
+variable "notification_secret" {
+  description = "The name of the secret whose value is sent to notification_url as the header Authorization."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.notification_secret == null || (can(regex("^[A-Za-z0-9_-]{1,255}$", var.notification_secret)) && var.notification_url != null)
+    error_message = "notification_secret must be the name of a secret, not its value, and needs notification_url. Create it with: gcloud secrets create notification-authorization --data-file=-"
+  }
+}
+
 variable "web_domains" {
   description = "Domains of web pages, besides the shop's own, from which users may sign in and which may call GraphQL (as https://DOMAIN)."
   type        = list(string)

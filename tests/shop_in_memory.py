@@ -235,6 +235,7 @@ def shop_settings(provider: str) -> Settings:
         sign_in_required=True,
         payment_url=f"{provider}/payments",
         shipping_url=f"{provider}/shipments",
+        notification_url=f"{provider}/notifications",
     )
 
 

@@ -205,6 +205,7 @@ def _run_the_shop(functions: ColdFunctions, broker: PullingBroker) -> None:
     call("sandbox_provider", {"method": "approve", "amount": 1, "currency": "JPY"}, "/payments/first", "PUT")
     provider = functions.url("sandbox_provider")
     os.environ |= {"PAYMENT_URL": f"{provider}/payments", "SHIPPING_URL": f"{provider}/shipments"}
+    os.environ["NOTIFICATION_URL"] = f"{provider}/notifications"
     category, empty, product, deleted, shipped, refused, cancelled, unseen = (str(clock.new_id()) for _ in range(8))
     for new in (category, empty):
         call("create_category", {"categoryId": new, "name": f"Cold {new}"})

@@ -80,12 +80,20 @@ def _saga(table: Saga) -> Iterator[str]:
         yield f"{_name(step.send)} -- {step.until.__name__} --> {following}"
     for index, step in enumerate(table.steps):
         if step.unless:
-            yield f"{_name(step.send)} -- {step.unless.__name__} --> {_undoing(table, index - 1)}"
-        yield f"{_name(step.send)} -. no answer in time .-> {_undoing(table, index)}"
+            yield f"{_name(step.send)} -- {step.unless.__name__} --> {_after_failure(table, index, index - 1)}"
+        yield f"{_name(step.send)} -. no answer in time .-> {_after_failure(table, index, index)}"
         if step.undo and step.undone:
             yield f"{_name(step.undo)} -- {step.undone.__name__} --> {_undoing(table, index - 1)}"
     ends = " or ".join(kind.__name__ for kind in table.ended_by)
     yield f"{_name(table.gives_up_with)} -- {ends} --> failed([FAILED])"
+
+
+def _after_failure(table: Saga, index: int, undone_to: int) -> str:
+    """Return what follows when a step has failed: the next step for one of best effort, the step
+    itself behind the point of no return, otherwise the compensations from `undone_to` on."""
+    if table.steps[index].best_effort:
+        return _name(table.steps[index + 1].send) if index + 1 < len(table.steps) else "finished"
+    return _name(table.steps[index].send) if index > table.last_return else _undoing(table, undone_to)
 
 
 def _undoing(table: Saga, index: int) -> str:
@@ -117,6 +125,8 @@ _DECISIONS: Sequence[Callable[[Order], Sequence[events.Event]]] = (
     lambda order: fulfilment.record_shipping_cancellation(commands.CancelShipping(_ID), order),
     lambda order: fulfilment.stop(commands.RefundPayment(_ID), order),
     lambda order: fulfilment.confirm(commands.ConfirmOrder(_ID), order, [_CUP]),
+    lambda order: fulfilment.record_notification("n", commands.NotifyCustomer(_ID), order),
+    lambda order: fulfilment.record_notification_failure("bounced", commands.NotifyCustomer(_ID), order),
     lambda order: fulfilment.fail(commands.FailOrder(_ID, "no answer"), order),
 )
 """Every decision about an order."""

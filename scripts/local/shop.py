@@ -147,6 +147,7 @@ class Shop:
             "QUERY_URL": self.ports.url("query") + "/{function}",
             "PAYMENT_URL": self.ports.url("command") + "/sandbox_provider/payments",
             "SHIPPING_URL": self.ports.url("command") + "/sandbox_provider/shipments",
+            "NOTIFICATION_URL": self.ports.url("command") + "/sandbox_provider/notifications",
             "SANDBOX_DATABASE": ":memory:" if self.memory else str(self.home / "sandbox.sqlite"),
             "CONSOLE_DIRECTORY": str(CONSOLE),
             "WAKE_AHEAD_SECONDS": os.environ.get("WAKE_AHEAD_SECONDS", str(self.idle_seconds or 0)),

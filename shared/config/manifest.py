@@ -85,7 +85,7 @@ class Function:
     dead_letters: bool = False
     schedule: Schedule | None = None
     access: Sequence[Access] = ()
-    calls: Literal["payments", "shipping"] | None = None
+    calls: Literal["payments", "shipping", "notifications"] | None = None
     publishes: Sequence[str] = ()
     begins_saga: bool = False
 

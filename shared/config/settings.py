@@ -64,12 +64,14 @@ class Settings:
     callers: str = ""  # the service accounts, separated by spaces, that may call the function in the cloud
     audience: str = ""  # the function's own URL, which its callers' tokens must be for
 
-    # Payment and shipping providers. `..._authorization` is sent as the header Authorization;
-    # `id-token` stands for a token of the process's service account
+    # Payment, shipping and notification providers. `..._authorization` is sent as the header
+    # Authorization; `id-token` stands for a token of the process's service account
     payment_url: str = "http://127.0.0.1:8081/sandbox_provider/payments"  # by default the sandbox provider
     payment_authorization: str = ""
     shipping_url: str = "http://127.0.0.1:8081/sandbox_provider/shipments"
     shipping_authorization: str = ""
+    notification_url: str = "http://127.0.0.1:8081/sandbox_provider/notifications"
+    notification_authorization: str = ""
     sandbox_database: str = ":memory:"  # the SQLite file of the sandbox provider
     saga_pace: Seconds = 1.0  # multiplies every deadline of a saga; below 1, deadlines pass sooner
 

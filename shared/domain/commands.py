@@ -147,6 +147,11 @@ class ConfirmOrder:
 
 
 @wire_command
+class NotifyCustomer:
+    order_id: UUID
+
+
+@wire_command
 class ReleaseInventory:
     order_id: UUID
 

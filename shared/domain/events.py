@@ -188,6 +188,20 @@ class OrderConfirmed:
 
 
 @dataclass(frozen=True)
+class CustomerNotified:
+    order_id: UUID
+    notification_id: str
+
+
+@dataclass(frozen=True)
+class NotificationFailed:
+    """The provider will never tell this customer: the order stays confirmed all the same."""
+
+    order_id: UUID
+    reason: str
+
+
+@dataclass(frozen=True)
 class OrderCancelled:
     order_id: UUID
     reason: str
@@ -208,6 +222,7 @@ InventoryEvent = InventoryReserved | InventoryReservationFailed | InventoryRelea
 PaymentEvent = PaymentProcessed | PaymentFailed | PaymentRefunded
 ShippingEvent = ShippingArranged | ShippingFailed | ShippingCancelled
 EndEvent = FulfilmentStopped | OrderConfirmed | OrderCancelled | OrderFailed
-OrderChange = OrderCancellationRequested | InventoryEvent | PaymentEvent | ShippingEvent | EndEvent
+NotificationEvent = CustomerNotified | NotificationFailed
+OrderChange = OrderCancellationRequested | InventoryEvent | PaymentEvent | ShippingEvent | EndEvent | NotificationEvent
 OrderEvent = OrderCreated | OrderChange
 Event = CategoryEvent | ProductEvent | OrderEvent

@@ -104,6 +104,19 @@ def confirm(command: commands.ConfirmOrder, order: Order, products: Sequence[Pro
     return [events.OrderConfirmed(command.order_id), *shipped]
 
 
+def wants_notification(order: Order) -> bool:
+    """Return True when the customer must be told that the order is confirmed."""
+    return order.status is OrderStatus.CONFIRMED and order.notification is Outcome.OPEN
+
+
+def record_notification(notification_id: str, command: commands.NotifyCustomer, order: Order) -> list[OrderEvent]:
+    return [events.CustomerNotified(command.order_id, notification_id)] if wants_notification(order) else []
+
+
+def record_notification_failure(reason: str, command: commands.NotifyCustomer, order: Order) -> list[OrderEvent]:
+    return [events.NotificationFailed(command.order_id, reason)] if wants_notification(order) else []
+
+
 def fail(command: commands.FailOrder, order: Order) -> list[OrderEvent]:
     """End an order once. The saga then undoes what is left to undo, if it was ended too early."""
     if order.status in (OrderStatus.ABSENT, *_ENDED):

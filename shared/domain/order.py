@@ -51,6 +51,7 @@ class Order:
     inventory: Outcome = Outcome.OPEN
     payment: Outcome = Outcome.OPEN
     shipping: Outcome = Outcome.OPEN
+    notification: Outcome = Outcome.OPEN
     payment_id: str | None = None
     shipping_id: str | None = None
     closing: bool = False
@@ -74,6 +75,10 @@ def evolve(order: Order, event: OrderEvent) -> Order:
             return replace(order, closing=True)
         case events.OrderConfirmed():
             return replace(order, status=OrderStatus.CONFIRMED)
+        case events.CustomerNotified():
+            return replace(order, notification=Outcome.DONE)
+        case events.NotificationFailed():
+            return replace(order, notification=Outcome.FAILED)
         case events.InventoryReservationFailed(_, reason):
             return replace(order, inventory=Outcome.FAILED, closing=True, reason=_first_reason(order, reason))
         case events.PaymentFailed(_, reason):
@@ -97,7 +102,7 @@ def _first_reason(order: Order, reason: str) -> str | None:
     return order.reason if order.closing else reason
 
 
-ORDER = Aggregate("order", Order(), evolve, OrderEvent)
+ORDER = Aggregate("order", Order(), evolve, OrderEvent, snapshot_schema=2)
 
 AGGREGATES: Mapping[str, Aggregate[Any]] = {one.name: one for one in (CATEGORY, PRODUCT, ORDER)}
 """Every aggregate by its name. The list is here because this module imports the other two."""

@@ -1,4 +1,4 @@
-"""The payment and shipping providers: what the shop needs from them.
+"""The payment, shipping and notification providers: what the shop needs from them.
 
 Every call carries a key, the order's id. The same key always gets the first answer; undoing an
 unused key forbids it for ever. A provider that cannot do the latter needs an adapter that can.
@@ -14,7 +14,7 @@ from shared.domain.values import Money
 
 @dataclass(frozen=True)
 class Accepted:
-    """`reference`: the provider's own id for the payment or the shipment."""
+    """`reference`: the provider's own id for what it has made."""
 
     reference: str
 
@@ -47,3 +47,14 @@ class ShippingGateway(Protocol):
 
     def cancel(self, key: str) -> None:
         """After it returns, nothing is shipped under the key and never will be."""
+
+
+class NotificationGateway(Protocol):
+    """Knows how to reach the shop's users: the shop itself stores no addresses."""
+
+    def notify(self, key: str, user: str) -> Outcome:
+        """Tell the user, once per key, that the order is confirmed."""
+
+
+class Gateway(PaymentGateway, ShippingGateway, NotificationGateway, Protocol):
+    """All of them at once, as providers over HTTP have one form."""

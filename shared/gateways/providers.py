@@ -1,4 +1,4 @@
-"""Both gateways over HTTP. Each order has failures of its own: the breaker counts orders, not
+"""The gateways over HTTP. Each order has failures of its own: the breaker counts orders, not
 attempts."""
 
 import json
@@ -16,6 +16,7 @@ from shared.config.settings import Settings
 from shared.domain.errors import Invalid, TimedOut, Unavailable
 from shared.domain.values import Money, adapter
 from shared.gateways.protocol import Accepted, Declined, Outcome, Unreadable
+from shared.gateways.turns import Turns
 from shared.observability.context import SpanKind, current, span, traceparent
 from shared.resilience.calls import Breaker, Breakers, deadline, time_left
 
@@ -45,8 +46,8 @@ class _Answer:
 
 @dataclass(frozen=True)
 class HttpProvider:
-    """Both gateways over HTTP: PUT makes a payment or a shipment, DELETE undoes it. Both may
-    repeat.
+    """Every gateway over HTTP: PUT makes a payment, a shipment or a notification, DELETE undoes it.
+    Both may repeat.
 
     `url`: without a trailing slash. `authorization`: the value of that header; `id-token` stands
     for an ID token of this function. Raise Invalid for a permanent refusal, else Unavailable or
@@ -57,12 +58,19 @@ class HttpProvider:
     client: httpx.Client
     breaker: Breaker
     authorization: str = field(default="", repr=False)
+    turns: Turns = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "turns", Turns(self.breaker.name))
 
     def charge(self, key: str, amount: Money, method: str) -> Outcome:
         return self._make(key, {"amount": str(amount.amount), "currency": amount.currency, "method": method})
 
     def arrange(self, key: str, method: str) -> Outcome:
         return self._make(key, {"method": method})
+
+    def notify(self, key: str, user: str) -> Outcome:
+        return self._make(key, {"method": "order-confirmed", "user": user})
 
     def refund(self, key: str) -> None:
         self.cancel(key)
@@ -83,7 +91,7 @@ class HttpProvider:
         """Return the provider's answer, None when it is malformed."""
         name = self.breaker.name
         about = {"http.request.method": method, "server.address": urlsplit(self.url).hostname or ""}
-        with self.breaker.guard(key), span(f"{method} {name}", SpanKind.CLIENT, about):
+        with self.turns.of(key), self.breaker.guard(key), span(f"{method} {name}", SpanKind.CLIENT, about):
             try:
                 return _parsed(self._content(method, key, body))
             except httpx.DecodingError as error:
@@ -122,14 +130,10 @@ class HttpProvider:
         return headers | ({"Authorization": authorization} if authorization else {})
 
 
-def payments(settings: Settings, client: httpx.Client, breakers: Breakers) -> HttpProvider:
-    breaker = breakers["the payment provider"]
-    return HttpProvider(settings.payment_url, client, breaker, settings.payment_authorization)
-
-
-def shipping(settings: Settings, client: httpx.Client, breakers: Breakers) -> HttpProvider:
-    breaker = breakers["the shipping provider"]
-    return HttpProvider(settings.shipping_url, client, breaker, settings.shipping_authorization)
+def provider(kind: str, settings: Settings, client: httpx.Client, breakers: Breakers) -> HttpProvider:
+    """`kind`: the beginning of its settings, for example `payment`."""
+    url, authorization = getattr(settings, f"{kind}_url"), getattr(settings, f"{kind}_authorization")
+    return HttpProvider(url, client, breakers[f"the {kind} provider"], authorization)
 
 
 def _parsed(content: bytes) -> _Answer:

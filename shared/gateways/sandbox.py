@@ -1,6 +1,7 @@
-"""A payment and shipping provider for trials: the method chooses the answer, like a test card.
+"""A payment, shipping and notification provider for trials: the method chooses the answer, like a
+test card.
 
-    approve, standard   accepted
+    approve, standard   accepted, like order-confirmed, with which the shop notifies customers
     decline, refuse     refused, like every method that is not listed here
     time-out            accepted, but the answer always comes too late
     fail-N              an error N times, then accepted
@@ -16,7 +17,7 @@ import sqlite3
 from dataclasses import dataclass
 from decimal import Decimal
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from shared.domain.errors import Unavailable
 from shared.resilience import clock
@@ -34,7 +35,7 @@ CREATE TABLE IF NOT EXISTS ledger (
 """
 _FAULTS = "CREATE TABLE IF NOT EXISTS faults (kind TEXT PRIMARY KEY, fault TEXT NOT NULL)"
 
-Kind = Literal["payments", "shipments"]
+Kind = Literal["payments", "shipments", "notifications"]
 Fault = Literal["NONE", "SLOW", "REFUSES", "DOWN"]
 """SLOW: every answer comes too late. REFUSES: everything new. DOWN: every call ends with an
 error."""
@@ -44,11 +45,12 @@ LedgerEntry = dict[str, Any]
 
 @dataclass(frozen=True)
 class ProviderRequest:
-    """`amount` and `currency`: of a payment; a shipment has none."""
+    """`amount` and `currency`: of a payment. `user`: of a notification."""
 
     method: str
     amount: Decimal = Decimal(0)
     currency: str = ""
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Sandbox:
         """Return the fault of each provider."""
         with self._lock:
             found = {row["kind"]: row["fault"] for row in self._db.execute("SELECT kind, fault FROM faults")}
-        return {"payments": "NONE", "shipments": "NONE"} | found
+        return dict.fromkeys(get_args(Kind), "NONE") | found
 
     def set_fault(self, wanted: SetFault) -> None:
         with self._lock:
@@ -123,7 +125,7 @@ class Sandbox:
         failing = re.fullmatch(r"fail-(\d{1,4})", method)
         if failing and failures < int(failing[1]):
             return self._entry(kind, key, "failing", failures=failures + 1)
-        if method in ("approve", "standard", "time-out") or failing:
+        if method in ("approve", "standard", "order-confirmed", "time-out") or failing:
             return self._entry(kind, key, "accepted", reference=f"sandbox-{clock.new_id()}", amount=str(request.amount))
         requested = method in ("decline", "refuse")
         reason = f"the sandbox was told to {method}" if requested else f"unknown method {method}"

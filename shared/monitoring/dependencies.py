@@ -19,6 +19,7 @@ _BREAKERS = {
     "pubsub": "Pub/Sub",
     "payments": "the payment provider",
     "shipping": "the shipping provider",
+    "notifications": "the notification provider",
 }
 """The name of the circuit breaker around each dependency and each provider, as the manifest calls
 them."""

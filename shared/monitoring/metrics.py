@@ -43,7 +43,12 @@ def label_values() -> Mapping[str, Set[str]]:
         "function": {one.name for one in functions},
         "outcome": {"OK", "ERRORS", "REFUSED"},
         "end": {"COMPLETE", "SLOW", "GONE", "FAILED", "REFUSED"},
-        "dependency": {"Pub/Sub", "Firestore", "the payment provider", "the shipping provider", *commands},
+        "dependency": {
+            "Pub/Sub",
+            "Firestore",
+            *(f"the {one} provider" for one in ("payment", "shipping", "notification")),
+        }
+        | commands,
         "state": {"closed", "open", "half-open"},
         "collector": {"breakers", "events", "log", "event_outbox", "saga_outbox"}
         | {"sagas", "dead_letters", "ahead", *READ_MODELS},

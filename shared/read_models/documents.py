@@ -15,8 +15,9 @@ from shared.domain.category import CATEGORY, Category
 from shared.domain.events import OrderItem
 from shared.domain.order import ORDER, Order
 from shared.domain.product import PRODUCT, Product
-from shared.domain.values import Money, searchable
+from shared.domain.values import Money
 from shared.read_models.protocol import Fields
+from shared.read_models.search import search_grams
 
 Document = TypeVar("Document")
 
@@ -100,16 +101,6 @@ def category_index(category: CategoryDocument) -> Fields:
 def product_index(product: ProductDocument) -> Fields:
     """Return the fields that searches and price ranges look products up by."""
     return {"grams": search_grams(product.name, product.description), "price_rank": int(product.price * RANKS_PER_UNIT)}
-
-
-def search_grams(*texts: str | None) -> list[str]:
-    """Return all characters and pairs of neighbours, to find parts of words in any script."""
-    grams: set[str] = set()
-    for text in filter(None, texts):
-        plain = searchable(text)
-        grams.update(plain)
-        grams.update(plain[i : i + 2] for i in range(len(plain) - 1))
-    return sorted(grams)
 
 
 @dataclass(frozen=True)
@@ -211,11 +202,6 @@ def sources_of(name: str) -> list[Collection[Any]]:
     if not sources:
         raise LookupError(f"collection {name!r} is not declared in COLLECTIONS")
     return sources
-
-
-def matches(term: str, *texts: str | None) -> bool:
-    """Return whether a text contains the term, which is searchable already."""
-    return any(term in searchable(text) for text in texts if text)
 
 
 def order_items(items: Sequence[OrderItem], currency: str) -> tuple[ItemDocument, ...]:

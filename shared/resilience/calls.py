@@ -1,7 +1,7 @@
 """Calls to other processes and stores: deadlines, circuit breakers, tasks, shared answers.
 
-A deadline covers everything that is done for one request: each call gets what is left of it, not a
-new limit. A breaker stops the calls to a dependency that keeps failing.
+A deadline covers all of one request: each call gets what is left of it. A breaker stops the calls
+to a dependency that keeps failing.
 """
 
 import asyncio
@@ -56,12 +56,16 @@ def time_left(at_most: float) -> float:
     return left
 
 
-class BreakerOpen(Unavailable):
-    """The breaker of `dependency` is open, so the dependency was not called."""
+class NotCalled(Unavailable):
+    """`dependency` was not called, and may be in `wait` seconds."""
 
-    def __init__(self, dependency: str, wait: float) -> None:
-        super().__init__(f"{dependency} keeps failing; try again in {wait:.0f} seconds", retry_after=wait)
+    def __init__(self, dependency: str, why: str, wait: float) -> None:
+        super().__init__(f"{dependency} {why}; try again in {wait:.0f} seconds", retry_after=wait)
         self.dependency = dependency
+
+
+class BreakerOpen(NotCalled):
+    """The breaker of the dependency is open."""
 
 
 _NEUTRAL = object()
@@ -114,10 +118,8 @@ class Breaker(pybreaker.CircuitBreakerListener):
     def __init__(self, name: str, fail_max: int, reset_seconds: float, opened: Opened | None = None) -> None:
         self.name, self._trial, self._storage, self._opened = name, Lock(), _FailedCallers(), opened
         no_failure = [lambda error: not isinstance(error, Unavailable | TimedOut) or isinstance(error, OutOfTime)]
-        storage, listeners, limits = self._storage, [self], (fail_max, reset_seconds)
-        self._breaker = pybreaker.CircuitBreaker(
-            *limits, exclude=no_failure, listeners=listeners, state_storage=storage, throw_new_error_on_trip=False
-        )
+        how: dict[str, Any] = {"exclude": no_failure, "listeners": [self], "state_storage": self._storage}
+        self._breaker = pybreaker.CircuitBreaker(fail_max, reset_seconds, throw_new_error_on_trip=False, **how)
 
     @property
     def state(self) -> str:
@@ -162,8 +164,7 @@ class Breaker(pybreaker.CircuitBreakerListener):
 
     def _open(self) -> BreakerOpen:
         waited = (datetime.now(UTC) - self._storage.opened_at).total_seconds()
-        wait = max(1.0, self._breaker.reset_timeout - waited)
-        return BreakerOpen(self.name, wait)
+        return BreakerOpen(self.name, "keeps failing", max(1.0, self._breaker.reset_timeout - waited))
 
 
 class Breakers:
@@ -210,10 +211,8 @@ class SingleFlightCache:
         self._tasks: dict[str, tuple[float, asyncio.Task[Any]]] = {}
 
     async def get(self, key: str, seconds: float, compute: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return the answer for `key`, at most `seconds` old.
-
-        Raise what `compute` raises, and TimedOut when it takes longer than the caller can wait.
-        """
+        """Return the answer for `key`, at most `seconds` old. Raise what `compute` raises, and
+        TimedOut when it takes longer than the caller can wait."""
         began, task = self._tasks.get(key, (0.0, None))
         expired = clock.monotonic() - began >= seconds
         if task is None or (task.done() and (task.cancelled() or task.exception() or expired)):

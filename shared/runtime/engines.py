@@ -18,7 +18,7 @@ from shared.event_store.log import PostgresEventLog
 from shared.event_store.postgres import EVENT_OUTBOX, PostgresEventStore
 from shared.event_store.protocol import EventLog, EventStore, LogEntry
 from shared.event_store.tail import SubscriptionQuota, Tail
-from shared.gateways.protocol import PaymentGateway, ShippingGateway
+from shared.gateways.protocol import Gateway, NotificationGateway, PaymentGateway, ShippingGateway
 from shared.gateways.sandbox import Sandbox
 from shared.messaging.outbox import LEASE_SECONDS, Outbox, PostgresOutbox, Publisher, publish_after_commit
 from shared.monitoring.counts import Counts, PostgresCounts
@@ -148,17 +148,14 @@ class Engines:
         broker.start()
         return self._made.enter_context(closing(broker))
 
-    @once
-    def payments(self) -> PaymentGateway:
+    def _provider(self, kind: str) -> Gateway:
         from shared.gateways import providers
 
-        return providers.payments(self.settings, self.http, self.breakers)
+        return providers.provider(kind, self.settings, self.http, self.breakers)
 
-    @once
-    def shipping(self) -> ShippingGateway:
-        from shared.gateways import providers
-
-        return providers.shipping(self.settings, self.http, self.breakers)
+    payments = once[PaymentGateway](lambda engines: engines._provider("payment"))
+    shipping = once[ShippingGateway](lambda engines: engines._provider("shipping"))
+    notifications = once[NotificationGateway](lambda engines: engines._provider("notification"))
 
     @once
     def sandbox(self) -> Sandbox:

@@ -26,7 +26,7 @@ from shared.read_models.documents import Collection, sources_of
 from shared.read_models.fill import FILL, fill
 from shared.read_models.project import Projection, project
 from shared.resilience import clock
-from shared.resilience.calls import BreakerOpen, deadline
+from shared.resilience.calls import BreakerOpen, NotCalled, deadline
 from shared.runtime import http
 from shared.runtime.engines import Engines, engines
 
@@ -107,8 +107,8 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
     """Store why a delivery failed, because Pub/Sub does not tell record_dead_letter, if that takes
     at most a second. The response neither waits longer nor depends on it.
 
-    While a breaker is open, store the message itself instead, to be published again when the
-    breaker lets a call through, and acknowledge it: waiting uses up no attempt.
+    While a breaker is open, or it is another order's turn, store the message itself instead, to be
+    published again later, and acknowledge it: waiting uses up no attempt.
     """
     try:
         yield
@@ -130,10 +130,11 @@ def _note(engines: Engines, push: Push, error: Exception) -> bool:
     """Return whether the message waits for a dependency from now on."""
     about = push.subscription_id, fingerprint(push.message), describe_error(error)
     with deadline(_NOTING_SECONDS):
-        if not isinstance(error, BreakerOpen):
+        if not isinstance(error, NotCalled):
             engines.dead_letters.note_failure(*about)
             return False
-        engines.dead_letters.note_failure(*about, waits_for=error.dependency)
+        if isinstance(error, BreakerOpen):
+            engines.dead_letters.note_failure(*about, waits_for=error.dependency)
         waiting = postponed(decode_message(push), push.subscription_id, error.dependency)
         engines.sagas.postpone(waiting, error.retry_after)
         return True

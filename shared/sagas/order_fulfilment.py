@@ -1,4 +1,4 @@
-"""The order's saga: reserve, charge, ship, confirm.
+"""The order's saga: reserve, charge, ship, confirm; then tell the customer, if that works.
 
 A step has seven and a half minutes, retries included. A message that was left to relay_outbox takes
 a minute and a lease, so a broker that is down for a while does not fail the orders under way.
@@ -40,7 +40,21 @@ ORDER_FULFILMENT = Saga(
             within=timedelta(seconds=30),
             retries=Retries(3),
         ),
-        Step(send=commands.ConfirmOrder, until=events.OrderConfirmed, within=timedelta(seconds=30), retries=Retries(5)),
+        Step(
+            send=commands.ConfirmOrder,
+            until=events.OrderConfirmed,
+            within=timedelta(seconds=30),
+            retries=Retries(5),
+            no_return=True,
+        ),
+        Step(
+            send=commands.NotifyCustomer,
+            until=events.CustomerNotified,
+            unless=events.NotificationFailed,
+            within=timedelta(seconds=30),
+            retries=Retries(3),
+            best_effort=True,
+        ),
     ),
     # FulfilmentStopped: a compensation had begun before the saga was lost or restored to an earlier
     # state.

@@ -148,11 +148,11 @@ run "the_plan_follows_the_manifest" {
         try(local.manifest.functions[name].schedule, null) != null ? "scheduler@shop-test-1.iam.gserviceaccount.com" :
         length(try(local.manifest.functions[name].topics, [])) > 0 || try(local.manifest.functions[name].dead_letters, false) ? "push@shop-test-1.iam.gserviceaccount.com" :
         name != "sandbox_provider" ? "somebody@shop-test-1.iam.gserviceaccount.com" :
-        join(" ", [for payer in range(4) : "somebody@shop-test-1.iam.gserviceaccount.com"])
+        join(" ", [for payer in range(5) : "somebody@shop-test-1.iam.gserviceaccount.com"])
       )
       if name != "graphql"
     ])
-    error_message = "a push comes from the push account, a schedule from the scheduler, a command from graphql, a payment from the steps that pay and ship"
+    error_message = "a push comes from the push account, a schedule from the scheduler, a command from graphql, a payment from the steps that pay, ship and notify"
   }
   assert {
     condition     = !contains([for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name], "CALLERS")
@@ -388,7 +388,7 @@ run "the_plan_follows_the_manifest" {
 
   # The sandbox is called by those alone who pay and ship.
   assert {
-    condition     = keys(google_cloud_run_v2_service_iam_member.calls_the_sandbox) == ["arrange_shipping", "cancel_shipping", "process_payment", "refund_payment"]
+    condition     = keys(google_cloud_run_v2_service_iam_member.calls_the_sandbox) == ["arrange_shipping", "cancel_shipping", "notify_customer", "process_payment", "refund_payment"]
     error_message = "four functions call it"
   }
   assert {
@@ -409,11 +409,13 @@ run "with_real_providers_there_is_no_sandbox_and_only_callers_read_the_keys" {
   command = plan
 
   variables {
-    environment     = "prod"
-    payment_url     = "https://payments.example.com/charges"
-    shipping_url    = "https://carrier.example.com/parcels"
-    payment_secret  = "payment-authorization"
-    shipping_secret = "shipping-authorization"
+    environment         = "prod"
+    payment_url         = "https://payments.example.com/charges"
+    shipping_url        = "https://carrier.example.com/parcels"
+    notification_url    = "https://mail.example.com/messages"
+    payment_secret      = "payment-authorization"
+    shipping_secret     = "shipping-authorization"
+    notification_secret = "notification-authorization"
   }
 
   assert {
@@ -421,7 +423,7 @@ run "with_real_providers_there_is_no_sandbox_and_only_callers_read_the_keys" {
     error_message = "no sandbox"
   }
   assert {
-    condition     = { for name, grant in google_secret_manager_secret_iam_member.reads_its_key : name => grant.secret_id } == { process_payment = "payment-authorization", refund_payment = "payment-authorization", arrange_shipping = "shipping-authorization", cancel_shipping = "shipping-authorization" }
+    condition     = { for name, grant in google_secret_manager_secret_iam_member.reads_its_key : name => grant.secret_id } == { process_payment = "payment-authorization", refund_payment = "payment-authorization", arrange_shipping = "shipping-authorization", cancel_shipping = "shipping-authorization", notify_customer = "notification-authorization" }
     error_message = "a key for those who call its provider"
   }
   assert {

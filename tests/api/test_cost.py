@@ -38,8 +38,13 @@ def large(provider: str) -> Iterator[tuple[ShopInMemory, str]]:
     letters; and orders of 100 lines each, all of one request."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
-        payments, shipments = f"{provider}/payments", f"{provider}/shipments"
-        settings = Settings(profile="memory", sign_in_required=True, payment_url=payments, shipping_url=shipments)
+        settings = Settings(
+            profile="memory",
+            sign_in_required=True,
+            payment_url=f"{provider}/payments",
+            shipping_url=f"{provider}/shipments",
+            notification_url=f"{provider}/notifications",
+        )
         shop = ShopInMemory(settings)
         with using(shop.engines):
             product_id = shop.new_product()

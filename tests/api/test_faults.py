@@ -12,9 +12,9 @@ def faults(shop: ShopInMemory) -> Json:
 
 
 def test_a_provider_that_refuses_undoes_every_new_order_until_it_is_repaired(shop: ShopInMemory) -> None:
-    assert faults(shop) == {"PAYMENT": "NONE", "SHIPPING": "NONE"}
+    assert faults(shop) == {"PAYMENT": "NONE", "SHIPPING": "NONE", "NOTIFICATION": "NONE"}
     assert shop.ask(SET, provider="SHIPPING", fault="REFUSES") == {"setFault": {"fault": "REFUSES"}}
-    assert faults(shop) == {"PAYMENT": "NONE", "SHIPPING": "REFUSES"}
+    assert faults(shop) == {"PAYMENT": "NONE", "SHIPPING": "REFUSES", "NOTIFICATION": "NONE"}
     broken = shop.new_order(shop.new_product())
     shop.settle()
     assert shop.ask(f'{{ order(id: "{broken}") {{ status reason }} }}')["order"] == {
@@ -54,4 +54,25 @@ def test_only_admins_break_providers(shop: ShopInMemory) -> None:
     writer = {"Authorization": f"Bearer {emulator_token('bob@example.com', role='writer')}"}
     (error,) = shop.graphql(SET, {"provider": "PAYMENT", "fault": "DOWN"}, headers=writer)["errors"]
     assert error["extensions"]["code"] == "FORBIDDEN"
-    assert faults(shop) == {"PAYMENT": "NONE", "SHIPPING": "NONE"}
+    assert faults(shop) == {"PAYMENT": "NONE", "SHIPPING": "NONE", "NOTIFICATION": "NONE"}
+
+
+def test_a_customer_who_cannot_be_told_keeps_the_order(shop: ShopInMemory) -> None:
+    """It is neither recalled nor refunded; the saga's step and the timeline say why."""
+    shop.ask(SET, provider="NOTIFICATION", fault="REFUSES")
+    order_id = shop.new_order(shop.new_product())
+    shop.settle()
+    found = shop.ask(
+        """query ($id: ID!) {
+            order(id: $id) { status paymentId shippingId timeline { name error } whatHappensNow }
+            saga(id: $id) { status steps { name status bestEffort lastError } }
+        }""",
+        id=order_id,
+    )
+    order, saga = found["order"], found["saga"]
+    assert (order["status"], order["whatHappensNow"], saga["status"]) == ("CONFIRMED", "it has ended", "COMPLETED")
+    assert order["paymentId"] and order["shippingId"]
+    why = "the sandbox refuses everything, as requested"
+    told = {"name": "notify_customer", "status": "GIVEN_UP", "bestEffort": True, "lastError": why}
+    assert saga["steps"][-1] == told
+    assert {"name": "StepGivenUp", "error": f"NotifyCustomer: {why}"} in order["timeline"]

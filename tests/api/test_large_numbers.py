@@ -36,6 +36,7 @@ def shop(
             sign_in_required=True,
             payment_url=f"{provider}/payments",
             shipping_url=f"{provider}/shipments",
+            notification_url=f"{provider}/notifications",
         )
     )
     with using(made.engines):

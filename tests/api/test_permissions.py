@@ -1,6 +1,7 @@
 """Every mutation, and every query that is not for everybody, asked by everybody: generated from the
 schema, so that a new one without an entry fails."""
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from graphql import get_named_type, is_composite_type, is_required_argument
+from graphql import GraphQLField, get_named_type, is_composite_type, is_required_argument
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
@@ -21,6 +22,7 @@ from shared.read_models.documents import READ_MODELS
 from shared.read_models.generations import Generations, change_generations, generations_of
 from tests.callers import selection
 from tests.shop_in_memory import Json, ShopInMemory
+from tests.streams import SOON, Stream, concurrent, going_on, in_thread, opened, with_settings
 
 ACTORS: Mapping[str, Mapping[str, str]] = {
     "nobody": {"Authorization": ""},
@@ -316,6 +318,50 @@ def test_no_answer_holds_what_masking_hides(shop: ShopInMemory, actor: str) -> N
         arguments = f"({', '.join(needed)})" if needed else ""
         text = json.dumps(shop.graphql(f"{{ {name}{arguments} {selection(field.type)} }}", headers=ACTORS[actor]))
         assert not [value for value in hidden if value in text], name
+
+
+@pytest.mark.parametrize("actor", ["nobody", "reader", "writer"])
+@concurrent
+async def test_no_subscription_sends_what_masking_hides(shop: ShopInMemory, actor: str) -> None:
+    """Every subscription with all its fields, from the beginning; an admin is sent what others are
+    not."""
+    owner = f"owner-{uuid7()}"
+    order_id = await in_thread(shop.new_order, await in_thread(shop.new_product), userId=owner, shippingMethod="refuse")
+    await in_thread(shop.settle)
+    order = await in_thread(shop.ask, f'{{ order(id: "{order_id}") {{ userId paymentId reason }} }}')
+    events = [event for event in shop.log() if event.stream == f"order-{order_id}"]
+    products = {line["product_id"] for event in events for line in event.data.get("items", ())}
+    hidden = {*order["order"].values(), *(event.metadata.correlation_id for event in events)} - {None}
+    with_settings(shop, max_query_cost=10**9, max_query_fields=10**4)
+    values = {"id": order_id, "productId": next(iter(products))}
+
+    async def watched(name: str, field: GraphQLField) -> str:
+        """Return what an admin is sent."""
+        needed = [f'{key}: "{values[key]}"' for key, given in field.args.items() if is_required_argument(given)]
+        document = f"subscription {{ {name}{f'({needed[0]})' if needed else ''} {selection(field.type)} }}"
+        beginning = going_on("-".join(["0.0.0"] * {"pubsubStream": 2}.get(name, 1)))
+        async with (
+            opened(document, headers={**ACTORS["admin"], **beginning}) as full,
+            opened(document, headers={**ACTORS[actor], **beginning}) as masked,
+        ):
+            await until_alike(full, masked)
+        assert not [value for value in hidden if value in masked.body], name
+        return full.body
+
+    root = schema().subscription_type
+    assert root is not None
+    to_admin = "".join(await asyncio.gather(*(watched(name, field) for name, field in root.fields.items())))
+    assert [value for value in hidden if value not in to_admin] == []
+
+
+async def until_alike(*streams: Stream) -> None:
+    """Wait until each stream has sent as many messages as the others, and no more come."""
+    before, sent = [0], [0]
+    async with asyncio.timeout(SOON):
+        while sent[0] == 0 or sent != before or len({*sent}) > 1:
+            before = sent
+            await asyncio.sleep(0.3)
+            sent = [stream.body.count("event: next") for stream in streams]
 
 
 def test_without_required_sign_in_everything_is_allowed_but_not_with_an_invalid_token(

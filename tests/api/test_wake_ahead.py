@@ -18,7 +18,7 @@ from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.shop_in_memory import ShopInMemory
 
 LIVES = httpx.Response(200)
-STEPS = {"reserve_inventory", "process_payment", "arrange_shipping", "confirm_order"}
+STEPS = {"reserve_inventory", "process_payment", "arrange_shipping", "confirm_order", "notify_customer"}
 
 AFTER_ORDER = ["project_orders", "project_sales"]
 AFTER_PRODUCT = ["project_categories", "project_products"]

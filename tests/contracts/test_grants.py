@@ -129,7 +129,11 @@ class Shop(ShopInMemory):
     def __init__(self, servers: Servers, provider: str) -> None:
         self.broker, models = Broker(), MemoryReadModels()
         common = Settings(
-            payment_url=f"{provider}/payments", shipping_url=f"{provider}/shipments", saga_pace=0.001, pool_size=2
+            payment_url=f"{provider}/payments",
+            shipping_url=f"{provider}/shipments",
+            notification_url=f"{provider}/notifications",
+            saga_pace=0.001,
+            pool_size=2,
         )
         self.of = {name: OwnEngines(replace(common, **servers.urls(name)), self.broker, models) for name in FUNCTIONS}
         self.worked: set[str] = set()

@@ -14,17 +14,21 @@ from shared.domain.commands import (
     CancelShipping,
     ConfirmOrder,
     FailOrder,
+    NotifyCustomer,
     ProcessPayment,
     RefundPayment,
     ReleaseInventory,
     ReserveInventory,
 )
 from shared.domain.events import (
+    CustomerNotified,
     Event,
     FulfilmentStopped,
     InventoryReleased,
     InventoryReservationFailed,
     InventoryReserved,
+    NotificationEvent,
+    NotificationFailed,
     OrderCancelled,
     OrderConfirmed,
     OrderEvent,
@@ -44,6 +48,8 @@ from shared.domain.events import (
 from shared.domain.fulfilment import (
     confirm,
     fail,
+    record_notification,
+    record_notification_failure,
     record_payment,
     record_payment_failure,
     record_refund,
@@ -105,6 +111,8 @@ DECISIONS: dict[str, Decision] = {
     "stop for refund": lambda order, _: stop(REFUND, order),
     "stop for recall": lambda order, _: stop(RECALL, order),
     "confirm": lambda order, products: confirm(CONFIRM, order, products),
+    "tell": lambda order, _: record_notification("mail-1", NotifyCustomer(ORDER_ID), order),
+    "bounce": lambda order, _: record_notification_failure("bounced", NotifyCustomer(ORDER_ID), order),
     "fail": lambda order, _: fail(FAIL, order),
 }
 
@@ -120,7 +128,7 @@ RECORDED: dict[OrderStatus, Records] = {
     OrderStatus.INVENTORY_RESERVED: CHARGING | UNDOING | STOPPING | {"fail": OrderFailed},
     OrderStatus.PAYMENT_PROCESSED: SENDING | UNDOING | STOPPING | {"fail": OrderFailed},
     OrderStatus.SHIPPED: UNDOING | STOPPING | {"confirm": OrderConfirmed, "fail": OrderFailed},
-    OrderStatus.CONFIRMED: {},
+    OrderStatus.CONFIRMED: {"tell": CustomerNotified, "bounce": NotificationFailed},
     OrderStatus.CANCELLED: {"refund": PaymentRefunded, "recall": ShippingCancelled},
     OrderStatus.FAILED: {"refund": PaymentRefunded, "recall": ShippingCancelled},
 }
@@ -189,9 +197,11 @@ def test_every_step_is_taken_once(decide: Decision, history: list[OrderEvent]) -
 
 
 @every_decision
-def test_a_confirmed_order_never_changes_again(decide: Decision) -> None:
+def test_nothing_happens_after_a_confirmed_order_but_that_its_customer_is_told_once(decide: Decision) -> None:
     order = ORDER.fold(ORDER_THAT_IS[OrderStatus.CONFIRMED])
-    assert list(decide(order, WITHOUT_RESERVATIONS)) == []
+    told = list(decide(order, WITHOUT_RESERVATIONS))
+    assert all(isinstance(event, NotificationEvent) for event in told)
+    assert list(decide(ORDER.fold(told, order), WITHOUT_RESERVATIONS)) == []
     assert not any(wants_undoing(order, step) for step in Outcome)
 
 

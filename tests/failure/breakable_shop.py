@@ -143,6 +143,7 @@ class BreakableShop(Client):
             "QUERY_URL": f"{query}/{{function}}",
             "PAYMENT_URL": f"{command}/sandbox_provider/payments",
             "SHIPPING_URL": f"{command}/sandbox_provider/shipments",
+            "NOTIFICATION_URL": f"{command}/sandbox_provider/notifications",
             "SANDBOX_DATABASE": str(self.home / "sandbox.sqlite"),
             "EVENT_STORE_URL": make_conninfo(self.event_store, **postgres),
             "COMMAND_DATABASE_URL": make_conninfo(self.command_database, **postgres),

@@ -329,10 +329,11 @@ def test_a_forged_message_changes_no_read_model_and_ends_as_a_dead_letter(
     shop.engines.broker.publish_raw("product-events", base64.b64decode(message["data"]), message["attributes"])
     shop.settle()
     retry = "mutation { retryDeadLetters { retried left } }"
-    assert shop.ask(retry)["retryDeadLetters"] == {"retried": 2, "left": 0}
+    consumers = sum("product-events" in function.topics for function in manifest().functions.values())
+    assert shop.ask(retry)["retryDeadLetters"] == {"retried": consumers, "left": 0}
     shop.settle()
     letters = shop.engines.dead_letters.latest(10)
-    assert [(letter.status, letter.attempts) for letter in letters] == [("PENDING", 20)] * 2
+    assert [(letter.status, letter.attempts) for letter in letters] == [("PENDING", 20)] * consumers
     assert asyncio.run(sides.queries().get_many("products", [product])) == before
 
 

@@ -3,6 +3,7 @@ called."""
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +17,7 @@ from shared.domain.order import ORDER, Order, OrderStatus
 from shared.event_store.aggregates import load
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from tests.shop_in_memory import PATIENCE, ShopInMemory
+from tests.shop_in_memory import PATIENCE, ShopInMemory, until
 
 PROVIDER = "the payment provider"
 
@@ -56,6 +57,31 @@ def test_an_order_beside_three_whose_payments_fail_is_as_fast_as_alone(
     shop.deliver = lambda *_: 204
     assert beside < 5 * alone
     assert shop.engines.breakers.states()[PROVIDER] == "closed"
+
+
+def test_orders_whose_payments_hang_take_turns(shop: ShopInMemory) -> None:
+    """A call that hangs holds a thread and a place of the subscription. After its first, an order
+    waits for the others that hang, and no attempt is counted for it."""
+    shop.engines.keep_in_memory(lease_seconds=0.01)
+    under_way, together, tried = Counter[str](), [0], Counter[str]()
+
+    def hang(request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        tried[path] += 1
+        if tried[path] > 1:
+            under_way[path] += 1
+            together.append(under_way.total())
+            time.sleep(0.05)
+            under_way[path] -= 1
+        raise httpx.ReadTimeout("too late")
+
+    shop.engines.http = httpx.Client(transport=httpx.MockTransport(hang))
+    product_id = shop.new_product()
+    for _ in range(3):
+        shop.new_order(product_id)
+    until(lambda: len(tried) == 3 and tried.total() > 8 and shop.call("relay_outbox").status_code == 200)
+    shop.deliver = lambda *_: 204
+    assert max(together) == 1
 
 
 def test_a_provider_that_is_down_is_no_longer_called_for_any_order(shop: ShopInMemory) -> None:

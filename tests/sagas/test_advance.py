@@ -30,7 +30,7 @@ from shared.domain.events import (
     ShippingFailed,
 )
 from shared.sagas.definition import DeadlinePassed, Progress, Retries, Saga, SagaStatus, Step, advance, begin, resume
-from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from tests.four_steps import FOUR_STEPS
 from tests.specification import CANCELLATION, CREATED, DECLINED, ORDER_ID, PAID, RELEASED, RESERVED, SHIPPED
 
 NOW = datetime(2025, 4, 1, 9, 0, tzinfo=UTC)
@@ -64,7 +64,7 @@ class Run:
     def then(self, *events: object) -> "Run":
         run = self
         for event in events:
-            progress, commands = advance(ORDER_FULFILMENT, run.progress, event, NOW)
+            progress, commands = advance(FOUR_STEPS, run.progress, event, NOW)
             run = Run(progress, (*run.sent, *commands), tuple(commands))
         return run
 
@@ -83,13 +83,13 @@ class Run:
 
 def after(*events: object) -> Run:
     """Return a saga that has begun and has read these events."""
-    progress, commands = begin(ORDER_FULFILMENT, ORDER_ID, NOW)
+    progress, commands = begin(FOUR_STEPS, ORDER_ID, NOW)
     return Run(progress, tuple(commands), tuple(commands)).then(*events)
 
 
 def timed_out_at(step: int) -> Run:
     """Return a saga whose step was never answered, after its last deadline has passed."""
-    return after(*SUCCESSES[:step], *[TICK] * (ORDER_FULFILMENT.steps[step].retries.times + 1))
+    return after(*SUCCESSES[:step], *[TICK] * (FOUR_STEPS.steps[step].retries.times + 1))
 
 
 def fail_order(reason: str) -> FailOrder:
@@ -99,7 +99,7 @@ def fail_order(reason: str) -> FailOrder:
 def test_a_saga_begins_with_its_first_step() -> None:
     run = after()
     assert run.last == (RESERVE,)
-    assert run.progress == Progress(ORDER_ID, SagaStatus.STARTED, 0, 1, NOW + ORDER_FULFILMENT.steps[0].within)
+    assert run.progress == Progress(ORDER_ID, SagaStatus.STARTED, 0, 1, NOW + FOUR_STEPS.steps[0].within)
 
 
 @at_every_step
@@ -107,7 +107,7 @@ def test_each_success_sends_the_next_command(step: int) -> None:
     run = after(*SUCCESSES[:step])
     assert run.last == (STEPS[step],)
     assert (run.progress.status, run.progress.step, run.progress.attempts) == (SagaStatus.STARTED, step, 1)
-    assert run.wait == ORDER_FULFILMENT.steps[step].within
+    assert run.wait == FOUR_STEPS.steps[step].within
 
 
 def test_the_last_success_completes_the_saga() -> None:
@@ -156,7 +156,7 @@ def test_a_cancellation_while_compensating_changes_nothing(seen: int) -> None:
 
 @at_every_step
 def test_an_unanswered_command_is_sent_again_after_growing_waits(step: int) -> None:
-    definition = ORDER_FULFILMENT.steps[step]
+    definition = FOUR_STEPS.steps[step]
     run = after(*SUCCESSES[:step])
     waited = [run.wait]
     for _ in range(definition.retries.times):
@@ -176,7 +176,7 @@ def test_a_success_after_a_retry_resets_the_waits(step: int) -> None:
 @at_every_step
 def test_a_step_that_is_never_answered_is_undone_too(step: int) -> None:
     run = timed_out_at(step).undone()
-    retries = ORDER_FULFILMENT.steps[step].retries.times
+    retries = FOUR_STEPS.steps[step].retries.times
     reason = f"no {type(SUCCESSES[step]).__name__} in time"
     undo = UNDO_ALL[max(0, 2 - step) :]  # the confirmation has no compensation
     assert run.sent == (*STEPS[: step + 1], *[STEPS[step]] * retries, *undo, fail_order(reason))
@@ -199,16 +199,16 @@ def test_a_late_success_of_another_step_does_not_stop_the_compensations(step: in
 def test_an_unanswered_compensation_is_sent_again_after_growing_waits(answered: int) -> None:
     run = timed_out_at(3).then(*[RECALLED, REFUNDED, RELEASED][:answered])
     command, waited = run.last, [run.wait]
-    for _ in range(ORDER_FULFILMENT.undo_retries.times):
+    for _ in range(FOUR_STEPS.undo_retries.times):
         run = run.then(TICK)
         assert (run.last, run.progress.status) == (command, SagaStatus.COMPENSATING)
         waited.append(run.wait)
-    assert waited == [ORDER_FULFILMENT.undo_within * 2**n for n in range(ORDER_FULFILMENT.undo_retries.times + 1)]
+    assert waited == [FOUR_STEPS.undo_within * 2**n for n in range(FOUR_STEPS.undo_retries.times + 1)]
 
 
 def stuck(answered: int) -> Run:
     undone = timed_out_at(3).then(*[RECALLED, REFUNDED, RELEASED][:answered])
-    return undone.then(*[TICK] * (ORDER_FULFILMENT.undo_retries.times + 1))
+    return undone.then(*[TICK] * (FOUR_STEPS.undo_retries.times + 1))
 
 
 @pytest.mark.parametrize("answered", range(4))
@@ -234,10 +234,10 @@ def test_a_stuck_saga_does_not_move_by_itself(answered: int) -> None:
 
 @pytest.mark.parametrize("answered", range(4))
 def test_a_resumed_saga_sends_its_compensation_with_all_its_retries(answered: int) -> None:
-    progress, commands = resume(ORDER_FULFILMENT, stuck(answered).progress, NOW)
+    progress, commands = resume(FOUR_STEPS, stuck(answered).progress, NOW)
     first = timed_out_at(3).then(*[RECALLED, REFUNDED, RELEASED][:answered])
     assert commands == list(first.last)
-    assert progress == replace(first.progress, deadline_at=NOW + ORDER_FULFILMENT.undo_within)
+    assert progress == replace(first.progress, deadline_at=NOW + FOUR_STEPS.undo_within)
 
 
 def test_a_late_end_of_the_order_ends_a_stuck_saga() -> None:
@@ -322,12 +322,12 @@ def test_only_the_compensation_in_flight_is_answered(answered: int) -> None:
 
 def test_advancing_leaves_the_version_that_was_read_to_the_coordinator() -> None:
     progress = replace(after().progress, seen=7)
-    assert advance(ORDER_FULFILMENT, progress, RESERVED, NOW)[0].seen == 7
+    assert advance(FOUR_STEPS, progress, RESERVED, NOW)[0].seen == 7
 
 
 def test_a_step_without_a_compensation_is_skipped_when_undoing() -> None:
-    first, middle, last = ORDER_FULFILMENT.steps[:3]
-    saga = replace(ORDER_FULFILMENT, steps=(first, replace(middle, undo=None, undone=None), last))
+    first, middle, last = FOUR_STEPS.steps[:3]
+    saga = replace(FOUR_STEPS, steps=(first, replace(middle, undo=None, undone=None), last))
     progress = Progress(ORDER_ID, step=2, attempts=1)
     undoing, commands = advance(saga, progress, TOO_FAR, NOW)
     assert commands == [RELEASE]
@@ -335,13 +335,13 @@ def test_a_step_without_a_compensation_is_skipped_when_undoing() -> None:
 
 
 def test_a_saga_without_compensations_ends_at_once() -> None:
-    steps = tuple(replace(step, undo=None, undone=None) for step in ORDER_FULFILMENT.steps)
+    steps = tuple(replace(step, undo=None, undone=None) for step in FOUR_STEPS.steps)
     progress = Progress(ORDER_ID, step=2, attempts=1)
-    assert advance(replace(ORDER_FULFILMENT, steps=steps), progress, TOO_FAR, NOW)[1] == [fail_order("too far")]
+    assert advance(replace(FOUR_STEPS, steps=steps), progress, TOO_FAR, NOW)[1] == [fail_order("too far")]
 
 
 def test_a_saga_that_is_ending_sends_no_more_compensations() -> None:
-    saga = replace(ORDER_FULFILMENT, steps=ORDER_FULFILMENT.steps[:3])
+    saga = replace(FOUR_STEPS, steps=FOUR_STEPS.steps[:3])
     giving_up = Progress(ORDER_ID, SagaStatus.COMPENSATING, step=-1, attempts=1)
     assert advance(saga, giving_up, RECALLED, NOW) == (replace(giving_up, undone=frozenset({2})), [])
 
@@ -351,12 +351,12 @@ def test_the_reason_of_a_failure_without_one_is_the_name_of_its_event() -> None:
         pass
 
     step = Step(ReserveInventory, type(RESERVED), timedelta(seconds=1), Retries(0), unless=Broke)
-    saga: Saga = replace(ORDER_FULFILMENT, steps=(step,))
+    saga: Saga = replace(FOUR_STEPS, steps=(step,))
     assert advance(saga, Progress(ORDER_ID), Broke(), NOW)[1] == [fail_order("Broke")]
 
 
 def test_the_pace_multiplies_every_deadline() -> None:
-    slow = ORDER_FULFILMENT.at_pace(10)
-    assert [step.within for step in slow.steps] == [step.within * 10 for step in ORDER_FULFILMENT.steps]
-    assert slow.undo_within == ORDER_FULFILMENT.undo_within * 10
-    assert slow.at_pace(0.1) == ORDER_FULFILMENT
+    slow = FOUR_STEPS.at_pace(10)
+    assert [step.within for step in slow.steps] == [step.within * 10 for step in FOUR_STEPS.steps]
+    assert slow.undo_within == FOUR_STEPS.undo_within * 10
+    assert slow.at_pace(0.1) == FOUR_STEPS

@@ -8,6 +8,16 @@ from uuid import UUID
 
 import pytest
 
+from shared.domain.commands import NotifyCustomer
+from shared.domain.events import (
+    CustomerNotified,
+    InventoryReserved,
+    NotificationFailed,
+    OrderConfirmed,
+    PaymentProcessed,
+    ShippingArranged,
+)
+from shared.domain.values import ZERO
 from shared.sagas.definition import (
     Advance,
     DeadlinePassed,
@@ -21,6 +31,7 @@ from shared.sagas.definition import (
     begin,
     resume,
 )
+from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.outlook import awaited, outlook
 
 ID, NOW, WITHIN = UUID(int=1), datetime(2026, 4, 1, 9, 0, tzinfo=UTC), timedelta(seconds=10)
@@ -228,3 +239,19 @@ def test_a_saga_that_an_earlier_release_stored_goes_on_with_the_new_steps() -> N
     assert ([type(command) for command in commands], progress.status) == ([File], SagaStatus.STARTED)
     ended = Progress(ID, SagaStatus.COMPLETED, step=SEAL)
     assert advance(SAGA, ended, TICK, NOW) == (ended, [])
+
+
+@pytest.mark.parametrize(
+    "told",
+    [[CustomerNotified(ID, "mail-1")], [NotificationFailed(ID, "bounced")], [TICK] * 4],
+    ids=["told", "bounced", "silent"],
+)
+def test_an_order_is_completed_whether_or_not_its_customer_can_be_told(told: Sequence[object]) -> None:
+    successes = [InventoryReserved(ID), PaymentProcessed(ID, "p", ZERO), ShippingArranged(ID, "s"), OrderConfirmed(ID)]
+    before, commands = after(*successes, saga=ORDER_FULFILMENT)
+    assert (commands, before.status) == ([NotifyCustomer(ID)], SagaStatus.STARTED)
+    progress = before
+    for event in told:
+        progress, commands = advance(ORDER_FULFILMENT, progress, event, NOW)
+    assert (progress.status, commands) == (SagaStatus.COMPLETED, [])
+    assert bool(progress.given_up) == (not isinstance(told[0], CustomerNotified))

@@ -26,15 +26,18 @@ from shared.domain.commands import (
     CancelShipping,
     ConfirmOrder,
     FailOrder,
+    NotifyCustomer,
     ProcessPayment,
     RefundPayment,
     ReleaseInventory,
     ReserveInventory,
 )
-from shared.domain.events import Event, OrderEvent, ProductDeleted, ProductEvent
+from shared.domain.events import Event, NotificationEvent, OrderEvent, ProductDeleted, ProductEvent
 from shared.domain.fulfilment import (
     confirm,
     fail,
+    record_notification,
+    record_notification_failure,
     record_payment,
     record_payment_failure,
     record_refund,
@@ -56,7 +59,7 @@ from tests.specification import CREATED, ORDER_ID, POT_ID, cup_created, given, p
 
 NOW = datetime(2025, 4, 1, 9, 0, tzinfo=UTC)
 ENDS = (OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED)
-OwnCommand = ReserveInventory | ReleaseInventory | ConfirmOrder | FailOrder
+OwnCommand = ReserveInventory | ReleaseInventory | ConfirmOrder | NotifyCustomer | FailOrder
 """Commands that take one append."""
 OutsideCommand = ProcessPayment | RefundPayment | ArrangeShipping | CancelShipping
 """Commands in three parts: read the order, call the provider, append the provider's answer."""
@@ -99,6 +102,7 @@ class World:
     shelf: tuple[tuple[ProductEvent, ...], ...]
     payments: Provider
     shipping: Provider
+    tells: bool = True
     unread: tuple[OrderEvent, ...] = ()
     sent: frozenset[Command] = frozenset()
     waiting: frozenset[Command] = frozenset()
@@ -121,7 +125,8 @@ class World:
     def recording(self, events: Sequence[Event]) -> "World":
         of_order = tuple(event for event in events if isinstance(event, OrderEvent))
         at_rest = self.order.status in (ENDS[:1] if self.disturbed else ENDS)
-        assert not of_order or not at_rest, f"{of_order} after the end"
+        told = all(isinstance(event, NotificationEvent) for event in of_order)
+        assert told or not at_rest, f"{of_order} after the end"
         moved = [event for event in events if isinstance(event, ProductEvent)]
         shelf = [(*history, *(e for e in moved if e.product_id == history[0].product_id)) for history in self.shelf]
         order, unread = ORDER.fold(of_order, self.order), self.unread + of_order
@@ -148,9 +153,9 @@ def saga_with(retries: Retries) -> Saga:
     return replace(ORDER_FULFILMENT, steps=steps, undo_retries=retries)
 
 
-def new_world(retries: int, *, pots: int = 9, pays: bool = True, ships: bool = True) -> World:
+def new_world(retries: int, *, pots: int = 9, pays: bool = True, ships: bool = True, tells: bool = True) -> World:
     saga, order, shelf = saga_with(Retries(retries)), given(CREATED).state, ((cup_created(),), (pot_created(pots),))
-    world = World(saga, order, Progress(ORDER_ID), shelf, Provider(pays), Provider(ships))
+    world = World(saga, order, Progress(ORDER_ID), shelf, Provider(pays), Provider(ships), tells)
     return world.moving(begin(saga, ORDER_ID, NOW))
 
 
@@ -162,6 +167,10 @@ def arrive(world: World, command: Command) -> World:
             return world.recording(release_inventory(command, world.order, world.products)).acknowledging(command)
         case ConfirmOrder():
             return world.recording(confirm(command, world.order, world.products)).acknowledging(command)
+        case NotifyCustomer() if world.tells:
+            return world.recording(record_notification("mail-1", command, world.order)).acknowledging(command)
+        case NotifyCustomer():
+            return world.recording(record_notification_failure("bounced", command, world.order)).acknowledging(command)
         case FailOrder():
             return world.recording(fail(command, world.order)).acknowledging(command)
         case ProcessPayment():
@@ -359,8 +368,9 @@ in_every_world = pytest.mark.parametrize(
         new_world(0, pots=0),
         new_world(0, pays=False),
         new_world(0, ships=False),
+        new_world(0, tells=False),
     ],
-    ids=["all goes well", "sold out", "declined", "too far"],
+    ids=["all goes well", "sold out", "declined", "too far", "bounced"],
 )
 
 

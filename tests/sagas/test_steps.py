@@ -8,9 +8,9 @@ from uuid_utils.compat import uuid7
 
 from shared.domain import events as e
 from shared.sagas.definition import Advance, DeadlinePassed, Progress, SagaStatus, advance, begin
-from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.steps import SagaStep, steps_of
 from shared.sagas.store import HistoryEntry, ListedSaga, StoredSaga
+from tests.four_steps import FOUR_STEPS
 
 START = datetime(2026, 4, 1, tzinfo=UTC)
 ID = uuid7()
@@ -24,23 +24,23 @@ def after(*happened: Any) -> ListedSaga:
         history.extend((at, HistoryEntry("command", type(command).__name__, {})) for command in moved[1])
         return moved[0]
 
-    progress = note(START, begin(ORDER_FULFILMENT, ID, START))
+    progress = note(START, begin(FOUR_STEPS, ID, START))
     for second, kind in enumerate(happened, 1):
         at = START + timedelta(seconds=second)
         event = object.__new__(kind)
         if hasattr(kind, "reason") or "reason" in getattr(kind, "__dataclass_fields__", {}):
             object.__setattr__(event, "reason", "declined")
         history.append((at, HistoryEntry("timer" if kind is DeadlinePassed else "event", kind.__name__, {})))
-        progress = note(at, advance(ORDER_FULFILMENT, progress, event, at))
+        progress = note(at, advance(FOUR_STEPS, progress, event, at))
     return ListedSaga(StoredSaga("OrderSaga", progress, 1, "c"), START, START, history)
 
 
 def steps(listed: ListedSaga) -> dict[str, SagaStep]:
-    return {step.name: step for step in steps_of(ORDER_FULFILMENT, listed)}
+    return {step.name: step for step in steps_of(FOUR_STEPS, listed)}
 
 
 def statuses(listed: ListedSaga) -> list[str | None]:
-    return [step.status for step in steps_of(ORDER_FULFILMENT, listed)]
+    return [step.status for step in steps_of(FOUR_STEPS, listed)]
 
 
 def at(second: int) -> datetime:
@@ -54,7 +54,7 @@ def test_a_saga_goes_forward_step_by_step() -> None:
     assert statuses(after()) == ["RUNNING", "PENDING", "PENDING", "PENDING"]
     listed = after(*FORWARD[:2])
     assert statuses(listed) == ["DONE", "DONE", "RUNNING", "PENDING"]
-    reserve, charge, ship, confirm = steps_of(ORDER_FULFILMENT, listed)
+    reserve, charge, ship, confirm = steps_of(FOUR_STEPS, listed)
     assert (reserve.name, reserve.command, reserve.compensation) == (
         "reserve_inventory",
         "ReserveInventory",
@@ -95,7 +95,7 @@ def test_a_step_that_was_not_answered_in_time_is_undone_with_its_error() -> None
 def test_a_cancellation_is_no_error_of_a_step() -> None:
     listed = after(e.InventoryReserved, e.OrderCancellationRequested)
     assert statuses(listed) == ["DONE", "UNDOING", "PENDING", "PENDING"]
-    assert [step.last_error for step in steps_of(ORDER_FULFILMENT, listed)] == [None] * 4
+    assert [step.last_error for step in steps_of(FOUR_STEPS, listed)] == [None] * 4
 
 
 def test_a_compensation_that_is_never_answered_makes_its_step_stuck() -> None:
@@ -108,7 +108,7 @@ def test_a_compensation_that_is_never_answered_makes_its_step_stuck() -> None:
 def test_a_saga_whose_history_is_forgotten_shows_what_its_state_tells() -> None:
     completed = replace(after(*FORWARD), history=[])
     assert statuses(completed) == ["DONE"] * 4
-    assert {(step.attempts, step.started_at, step.ended_at) for step in steps_of(ORDER_FULFILMENT, completed)} == {
+    assert {(step.attempts, step.started_at, step.ended_at) for step in steps_of(FOUR_STEPS, completed)} == {
         (None, None, None)
     }
     failed = after(e.InventoryReserved, e.PaymentFailed, e.InventoryReleased, e.OrderFailed)

@@ -250,7 +250,8 @@ class Watch:
             self.faults.append(f"{stream} has {kind.__name__} after {_NEVER_AFTER[kind].__name__}")
         if isinstance(state, Order) and kind in before:
             self.faults.append(f"{stream} has {kind.__name__} twice")
-        if isinstance(state, Order) and e.OrderConfirmed in before:
+        told = (e.CustomerNotified, e.NotificationFailed)
+        if isinstance(state, Order) and e.OrderConfirmed in before and kind not in told:
             self.faults.append(f"{stream} has {kind.__name__} after OrderConfirmed")
         if isinstance(state, Product) and not 0 <= sum(state.reserved.values()) <= state.on_hand:
             self.faults.append(f"{stream} has {state.on_hand} on hand and {dict(state.reserved)} reserved")

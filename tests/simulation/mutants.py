@@ -174,6 +174,12 @@ MUTANTS: Sequence[Mutant] = (
         "    old = totals.shares(before) if before not in (None, after) else ()",
     ),
     Mutant(
+        "a best effort is not given up",
+        "shared/sagas/definition.py",
+        "    if step.best_effort and (refused or unanswered):",
+        "    if False:",
+    ),
+    Mutant(
         "a step confirms an order twice",
         "shared/domain/fulfilment.py",
         "if order.status is not OrderStatus.SHIPPED or order.closing:",
@@ -349,7 +355,7 @@ def names() -> Iterator[str]:
     return (mutant.name for mutant in MUTANTS)
 
 
-_SMALL_ENOUGH = 60
+_SMALL_ENOUGH = 25
 """Attempts to make a history small: a shop that never comes to rest takes seconds for each."""
 
 

@@ -1,14 +1,16 @@
-"""A payment or shipping provider that acts and does not answer, answers late or twice, or answers
-nonsense."""
+"""A payment, shipping or notification provider that acts and does not answer, answers late or
+twice, or answers nonsense."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import get_args
 
 import httpx
 
 from shared.gateways.providers import TIMEOUT
+from shared.gateways.sandbox import Kind
 from tests.simulation.invariants import Deed
 from tests.simulation.ports import Faults, rate
 from tests.simulation.tape import Tape
@@ -22,13 +24,13 @@ class Provider(httpx.BaseTransport):
     """Keeps the contract of shared/gateways: a key's first answer stands; undoing an unused key
     forbids it for ever.
 
-    `ledgers`: by kind, `payments` or `shipments`, and key. `silent_until`: when an outage ends.
+    `ledgers`: by kind and key. `silent_until`: when an outage ends.
     """
 
     world: SimulatedWorld
     tape: Tape
     faults: Faults
-    ledgers: Mapping[str, dict[str, Deed]] = field(default_factory=lambda: {"payments": {}, "shipments": {}})
+    ledgers: Mapping[str, dict[str, Deed]] = field(default_factory=lambda: {kind: {} for kind in get_args(Kind)})
     silent_until: float = 0.0
 
     def __post_init__(self) -> None:

@@ -154,6 +154,7 @@ class Shop:
             command_url="http://command/{function}",
             payment_url="http://provider/payments",
             shipping_url="http://provider/shipments",
+            notification_url="http://provider/notifications",
             rate_limit_signed_in=0,
             rate_limit_anonymous=0,
         )

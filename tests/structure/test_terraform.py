@@ -55,7 +55,7 @@ def test_every_validated_variable_names_the_valid_values() -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
 def test_the_manifest_names_each_functions_provider(function: Function) -> None:
-    called = re.findall(r"engines\.(payments|shipping)\b", function.source.read_text())
+    called = re.findall(r"engines\.(payments|shipping|notifications)\b", function.source.read_text())
     assert called == ([function.calls] if function.calls else [])
 
 

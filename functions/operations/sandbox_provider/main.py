@@ -1,5 +1,5 @@
-"""A payment and shipping provider for trying the shop: PUT, DELETE and GET on /payments and
-/shipments."""
+"""A payment, shipping and notification provider for trying the shop: PUT, DELETE and GET on
+/payments, /shipments and /notifications."""
 
 import json
 
@@ -26,11 +26,11 @@ def _answer(request: flask.Request) -> object:
     subject = f"{ORDER.name}-{path[1]}" if len(path) == 2 else None  # the key is the order's id
     annotate(context=context_of(request, SYSTEM), subject=subject)
     match request.method, path:
-        case "PUT", [("payments" | "shipments") as kind, key]:
+        case "PUT", [("payments" | "shipments" | "notifications") as kind, key]:
             return sandbox.make(kind, key, decode(ProviderRequest, parse_json(body_of(request, 10_000))))
-        case "DELETE", [("payments" | "shipments") as kind, key]:
+        case "DELETE", [("payments" | "shipments" | "notifications") as kind, key]:
             return sandbox.undo(kind, key)
-        case "GET", [("payments" | "shipments") as kind]:
+        case "GET", [("payments" | "shipments" | "notifications") as kind]:
             return sandbox.ledger(kind)
         case "POST", ["faults"]:
             sandbox.set_fault(decode(SetFault, parse_json(body_of(request, 10_000))))
@@ -39,5 +39,6 @@ def _answer(request: flask.Request) -> object:
             return sandbox.faults()
         case _:
             raise NotFound(
-                "use PUT or DELETE on /payments/KEY or /shipments/KEY, or GET on /payments, /shipments or /faults"
+                "use PUT or DELETE on /payments/KEY, /shipments/KEY or /notifications/KEY, "
+                "or GET on /payments, /shipments, /notifications or /faults"
             )

@@ -37,3 +37,5 @@ def project_orders(order: OrderDocument, event: e.OrderChange) -> OrderDocument:
             return replace(order, closing=True, reason=order.reason if order.closing else reason)
         case e.InventoryReleased() | e.PaymentRefunded() | e.ShippingCancelled() | e.FulfilmentStopped():
             return replace(order, closing=True)
+        case e.CustomerNotified() | e.NotificationFailed():
+            return order

@@ -24,6 +24,7 @@ def project_sales(sale: SaleDocument, event: e.OrderChange, recorded_at: datetim
             e.OrderCancellationRequested() | e.FulfilmentStopped()
             | e.InventoryReserved() | e.InventoryReservationFailed() | e.InventoryReleased()
             | e.PaymentProcessed() | e.PaymentFailed()
+            | e.CustomerNotified() | e.NotificationFailed()
             | e.ShippingArranged() | e.ShippingFailed() | e.ShippingCancelled()
         ):  # fmt: skip
             return sale

@@ -1,4 +1,4 @@
-"""Last step of an order: confirm it, and take its units out of the stock."""
+"""Fourth step of an order, the point of no return: confirm it and take its units off the shelf."""
 
 from shared.domain import fulfilment
 from shared.domain.commands import ConfirmOrder

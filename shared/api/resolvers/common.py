@@ -21,8 +21,8 @@ from shared.domain.values import comparable, searchable
 from shared.event_store.aggregates import Loaded, load, state_by
 from shared.event_store.protocol import Checkpoint
 from shared.event_store.tail import PAGE, Placed, Tail
-from shared.read_models.documents import matches
 from shared.read_models.protocol import Fields, Find, Where
+from shared.read_models.search import matches
 from shared.runtime.engines import Engines
 from shared.runtime.execute import entity
 

@@ -14,7 +14,7 @@ from shared.monitoring.recorder import watched
 from shared.read_models.protocol import Fields
 
 _SECONDS = 5.0
-_KINDS = {"PAYMENT": "payments", "SHIPPING": "shipments"}
+_KINDS = {"PAYMENT": "payments", "SHIPPING": "shipments", "NOTIFICATION": "notifications"}
 
 
 async def faults(_: Any, info: Info) -> list[Fields]:
