@@ -125,8 +125,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a failed step is not undone",
         "shared/sagas/definition.py",
-        "return _backward(saga, _because(progress, event), progress.step - 1, now)",
-        "return _backward(saga, _because(progress, event), -1, now)",
+        "return _backward(saga, _because(saga, progress, event), progress.step - 1, now)",
+        "return _backward(saga, _because(saga, progress, event), -1, now)",
     ),
     Mutant(
         "no sweep",

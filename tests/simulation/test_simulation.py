@@ -13,7 +13,7 @@ import pytest
 from shared.config.manifest import ROOT
 from tests.simulation.coverage import MARKS, PORTS, WAYS, never_hit, table
 from tests.simulation.history import Outcome, play
-from tests.simulation.mutants import MUTANTS, Mutant, mutated
+from tests.simulation.mutants import MUTANTS, Mutant, mutated, tell
 from tests.simulation.shrink import shrink, story
 from tests.simulation.tape import Choices, Tape, load, save, smaller
 
@@ -86,6 +86,12 @@ def test_every_planted_fault_fits_the_source(mutant: Mutant) -> None:
 def test_a_planted_fault_that_fits_nowhere_is_an_error() -> None:
     with pytest.raises(LookupError, match="stands 0 times"):
         mutated(replace(MUTANTS[0], old="no such text"), "text")
+
+
+def test_an_unknown_planted_fault_is_answered_with_the_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tell("no such fault") == 1
+    assert "no planted fault is called 'no such fault'" in (shown := capsys.readouterr().out)
+    assert all(mutant.name in shown for mutant in MUTANTS)
 
 
 @pytest.mark.parametrize("name", QUICKLY_FOUND)
