@@ -25,6 +25,7 @@ from shared.resilience import clock
 from shared.resilience.calls import attempt_all
 from shared.sagas.definition import DeadlinePassed, Progress, Saga, SagaStatus, advance, begin, resume
 from shared.sagas.outlook import awaited, command_name
+from shared.sagas.releases import carried_over, step_names
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 
 ATTEMPTS = 10
@@ -91,7 +92,7 @@ class _Run:
         self._correlation_id = stored.correlation_id if stored else ""
         self._trace = records[0].metadata.traceparent if records else None  # a sweep and an admin have their own
         ahead = stored and records and records[-1].version < stored.progress.seen
-        self._progress = stored.progress if stored and not ahead else None
+        self._progress = carried_over(coordinator.saga, stored.progress) if stored and not ahead else None
         self._history: list[HistoryEntry] = []
         self._messages: list[Message] = []
         again = self._progress is not None and self._progress.status is SagaStatus.STUCK
@@ -152,7 +153,7 @@ class _Run:
         if commands or progress.deadline_at is None:
             context = replace(context, actor="system", traceparent=traceparent() or context.traceparent)
             self._messages = [command_message(command, self._stream, context) for command in commands]
-        self._progress = progress
+        self._progress = replace(progress, steps=step_names(saga))
 
     def save(self) -> None:
         """Save the pass. Raise ConcurrencyError when another process saved the saga first."""

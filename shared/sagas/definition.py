@@ -100,8 +100,7 @@ class GivenUp:
     reason: str
 
 
-END = -1
-"""The place below the first step, where a saga that turned back ends its aggregate."""
+END = -1  # the place below the first step, where a saga that turned back ends its aggregate
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class Progress:
     how often its command was sent. `deadline_at`: UTC; None when no answer is awaited. `seen`: the
     last version read from the stream. `compensated`: True when there was a step to undo. `undone`:
     the steps whose compensation has happened, and END when the aggregate has ended. `given_up`: the
-    best-effort steps without which the saga went on.
+    best-effort steps without which the saga went on. `steps`: what these indices count.
     """
 
     saga_id: UUID
@@ -125,6 +124,7 @@ class Progress:
     compensated: bool = False
     undone: frozenset[int] = frozenset()
     given_up: tuple[GivenUp, ...] = ()
+    steps: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:

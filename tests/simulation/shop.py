@@ -13,6 +13,7 @@ from functools import cache, partial
 from importlib import import_module
 from io import BytesIO
 from typing import Any, cast
+from uuid import UUID
 
 import flask
 import httpx
@@ -20,6 +21,7 @@ import structlog
 
 from shared.config.manifest import Subscription, manifest
 from shared.config.settings import Settings
+from shared.domain import commands, events
 from shared.domain.errors import ConcurrencyError, TimedOut, Unavailable
 from shared.domain.order import ORDER
 from shared.event_store.aggregates import announcement
@@ -38,7 +40,7 @@ from shared.read_models.generations import (
 from shared.resilience import clock
 from shared.runtime.engines import Engines, using
 from shared.sagas.coordinate import Coordinator
-from shared.sagas.definition import Retries, Saga
+from shared.sagas.definition import Retries, Saga, Step
 from shared.sagas.memory import MemorySagaLog
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.store import HistoryEntry, StoredSaga
@@ -56,10 +58,19 @@ CLIENT_PATIENCE = 12.0
 """Seconds that a caller of a command function waits."""
 OFFSETS = (0.0, 0.2, -0.2, 3.0, -3.0, 90.0, -90.0)
 """Seconds by which a process's clock is wrong."""
+
+
+def _reserve_again(order_id: UUID) -> commands.ReserveInventory:
+    """A step of another release; the shop finds it done and does not answer."""
+    return commands.ReserveInventory(order_id)
+
+
+_ADDED = Step(_reserve_again, events.InventoryReserved, timedelta(seconds=5), Retries(0), best_effort=True)
 SAGAS: Sequence[Saga] = (
     ORDER_FULFILMENT,
     ORDER_FULFILMENT.at_pace(0.5),
     replace(ORDER_FULFILMENT.at_pace(2), undo_retries=Retries(2)),
+    replace(ORDER_FULFILMENT, steps=(*ORDER_FULFILMENT.steps[:2], _ADDED, *ORDER_FULFILMENT.steps[2:])),
 )
 """The table of the order's saga in this release, and what another release could have in its
 place."""
