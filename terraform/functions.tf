@@ -66,6 +66,8 @@ locals {
         COMMAND_URL              = local.url_of_services
         QUERY_URL                = local.url_of_services
         SUBSCRIPTION_MAX_SECONDS = tostring(function.timeout_seconds - 300)
+        WAKE_AHEAD_SECONDS       = tostring(var.wake_ahead_seconds)
+        KEPT_WARM                = join(" ", [for other, about in local.functions : other if about.min_instances > 0])
       } : {},
       {
         for key, provider in local.called : "${provider.prefix}_URL" =>

@@ -188,6 +188,17 @@ variable "functions" {
   }
 }
 
+variable "wake_ahead_seconds" {
+  description = "A command wakes the functions that its events will reach, each at most once in so many seconds, about as long as Cloud Run keeps an idle instance. 0: never."
+  type        = number
+  default     = 600
+
+  validation {
+    condition     = var.wake_ahead_seconds >= 0
+    error_message = "wake_ahead_seconds must be 0 or more."
+  }
+}
+
 variable "max_instances" {
   description = "The most instances of a function without an override in `functions`; null for the manifest's values."
   type        = number

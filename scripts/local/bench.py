@@ -68,6 +68,12 @@ def arguments() -> argparse.Namespace:
     rebuild.add_argument("--rounds", type=int, default=3, metavar="N", help="measurements of each (3)")
     rebuild.add_argument("--port", type=int, default=8480, metavar="N", help="N to N+7 are used (8480)")
     rebuild.set_defaults(run=bench_rebuild, seconds=1, clients=[1])
+    text = "an order after all functions have stopped, with and without waking ahead; exit status 1 when more than 2.5"
+    text += " cold starts follow one another with it"
+    zero = measurements.add_parser("zero", help=text, description=text)
+    zero.add_argument("--rounds", type=int, default=3, metavar="N", help="orders from zero of each kind (3)")
+    zero.add_argument("--port", type=int, default=8680, metavar="N", help="N to N+7 are used (8680)")
+    zero.set_defaults(run=bench_zero, seconds=1, clients=[1])
     chosen = parser.parse_args()
     if min(chosen.seconds, chosen.rounds, *chosen.clients) <= 0:
         parser.error("seconds, rounds and clients must be above 0")
@@ -188,6 +194,38 @@ def bench_rebuild(chosen: argparse.Namespace) -> int:
         print(f"{workers:8}{ours:13,.0f}{bulk:12,.0f}{share:8.2f}")
     print(f"\nAt least {rebuild.GOAL} of BulkWriter: {'missed with ' + ', '.join(slow) if slow else 'met'}")
     return 1 if slow else 0
+
+
+def bench_zero(chosen: argparse.Namespace) -> int:
+    """Return 0 when an order from zero waits for few enough cold starts, else 1; 2 when the shop
+    does not start."""
+    from scripts.local import bench_zero as zero
+    from scripts.local.processes import CannotStart
+
+    found: dict[bool, list[zero.Zero]] = {True: [], False: []}
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="shop-bench-") as folder,
+            zero.shop_at_zero(Path(folder), chosen.port) as (shop, instances, products),
+        ):
+            for number in range(1, chosen.rounds + 1):
+                print(f"  ... round {number} of {chosen.rounds}", file=sys.stderr, flush=True)
+                for wake_ahead, orders in found.items():
+                    orders.append(zero.measure(shop, instances, products[0], wake_ahead))
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{'':14}{'from zero':>11}{'warm':>8}{'one start':>11}{'times':>7}{'in a row':>10}{'starts':>8}")
+    for wake_ahead, orders in found.items():
+        one = zero.Zero(*(median(column) for column in zip(*orders, strict=True)))
+        times = median(order.times for order in orders)
+        print(
+            f"{'wake ahead' if wake_ahead else 'without':14}{one.from_zero:9.2f} s{one.warm:6.2f} s"
+            f"{one.one_start:9.2f} s{times:7.1f}{one.in_a_row:10.0f}{one.started:8.0f}"
+        )
+    row = median(order.in_a_row for order in found[True])
+    print(f"\nAt most {zero.GOAL} cold starts in a row with waking ahead: {'met' if row <= zero.GOAL else 'missed'}")
+    return 0 if row <= zero.GOAL else 1
 
 
 def bench_append(chosen: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from shared.api.wake_ahead import needed_after
 from shared.config.manifest import ROOT, Function, manifest
 from shared.monitoring.metrics import metrics
 
@@ -41,6 +42,7 @@ class System:
     warm: Mapping[str, int]
     uptime_minutes: int
     traced: float
+    wake_seconds: float
 
     @property
     def copies(self) -> int:
@@ -61,7 +63,8 @@ def system(environment: str) -> System:
     warm = {name: int(number) for name, number in re.findall(r"(\w+) = {[^}]*?min_instances = (\d+)", chosen)}
     uptime = 1 if environment == "prod" else 5  # terraform/monitoring.tf
     standby = value("high_availability") == "true"
-    return System(value("database_tier"), standby, warm, uptime, float(value("trace_sample_ratio")))
+    traced, wake_seconds = float(value("trace_sample_ratio")), float(value("wake_ahead_seconds"))
+    return System(value("database_tier"), standby, warm, uptime, traced, wake_seconds)
 
 
 def idle(system: System) -> Usage:
@@ -106,7 +109,8 @@ def of_orders(orders: float, system: System) -> Usage:
         "spans": (each["spans"] + queries * assumed["spans_per_query"]) * orders * system.traced,
     }
     called = [_calls(functions[name], calls * orders) for name, calls in each["calls"].items()]
-    return added(used, _streams(functions["graphql"], orders), _calls(functions["graphql"], queries * orders), *called)
+    answering = _calls(functions["graphql"], queries * orders)
+    return added(used, _streams(functions["graphql"], orders), answering, _wakes(orders, system), *called)
 
 
 def added(*usages: Usage) -> Usage:
@@ -159,6 +163,17 @@ def _streams(graphql: Function, orders: float) -> Usage:
         "run_memory_seconds": seconds * _gib(graphql),
         "run_requests": orders,
     }
+
+
+def _wakes(orders: float, system: System) -> Usage:
+    """Return the usage of waking functions ahead: a call for each order, but at most one for each
+    function, instance of graphql and period. The start itself is not counted: without the call, the
+    function would start a moment later."""
+    if not system.wake_seconds:
+        return {}
+    most = _HOURS * 3600 / system.wake_seconds * data()["assumed"]["graphql_instances"]
+    woken = [one for one in needed_after("create_order") if one.name not in system.warm]
+    return added(*(_calls(function, min(orders, most)) for function in woken))
 
 
 def _gib(function: Function) -> float:

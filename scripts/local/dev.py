@@ -32,10 +32,23 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--sign-in", action="store_true", help="require sign-in, as in the cloud")
     parser.add_argument("--observe", action="store_true", help="also start Prometheus, if it is installed")
+    parser.add_argument(
+        "--scale-to-zero",
+        type=float,
+        nargs="?",
+        const=60,
+        metavar="SECONDS",
+        help="run each function in a process of its own, which its first request starts and which ends when idle for"
+        " so long (60)",
+    )
     parser.add_argument("--no-seed", action="store_true", help="start without the example catalogue")
     chosen = parser.parse_args()
     if not 1024 <= chosen.port <= 65_000:
         parser.error(f"--port must be from 1024 to 65000; got {chosen.port}")
+    if chosen.scale_to_zero is not None and not 1 <= chosen.scale_to_zero <= 86_400:
+        parser.error(f"--scale-to-zero must be from 1 to 86400 seconds; got {chosen.scale_to_zero:g}")
+    if chosen.scale_to_zero and chosen.memory:
+        parser.error("--scale-to-zero needs processes with a common store; leave out --memory")
     return chosen
 
 
@@ -47,7 +60,7 @@ def main() -> int:
     chosen = arguments()
     ports = Ports(chosen.port)
     observed = chosen.observe and observe.found(say)
-    shop = Shop(ports, chosen.data.resolve(), say, chosen.memory, chosen.sign_in, observed)
+    shop = Shop(ports, chosen.data.resolve(), say, chosen.memory, chosen.sign_in, observed, chosen.scale_to_zero)
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell ignores SIGINT for what it starts in the background
         signal.signal(number, _interrupt)
     try:

@@ -68,13 +68,18 @@ class Processes:
         ten seconds."""
         for process in reversed(self.running.values()):
             _signal(process, signal.SIGTERM)
-        for process in reversed(self.running.values()):
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                _signal(process, signal.SIGKILL)
-                process.wait()
-        self.running.clear()
+        for name in reversed([*self.running]):
+            self.stop_one(name)
+
+    def stop_one(self, name: str) -> None:
+        """Stop one process with its children; kill it when that takes over ten seconds."""
+        process = self.running.pop(name)
+        _signal(process, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            _signal(process, signal.SIGKILL)
+            process.wait()
 
     def wait_for(self, name: str, url: str, seconds: float = 60) -> None:
         """Wait until the URL answers. Raise CannotStart with the end of the log when the process

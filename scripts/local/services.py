@@ -4,6 +4,7 @@ functions framework."""
 import argparse
 import asyncio
 import os
+from collections.abc import Callable
 from threading import Thread
 from typing import cast
 
@@ -19,10 +20,13 @@ from shared.config.manifest import Function, manifest
 _THREADS = 16  # per function
 
 
-def service_app(service: str) -> ASGIApp:
+MakeApp = Callable[[Function], ASGIApp]
+
+
+def service_app(service: str, make: MakeApp | None = None) -> ASGIApp:
     """Return an app that serves each function at /its_name as its root; the graphql function at the
-    root itself."""
-    apps = {function.name: _app(function) for function in manifest().of_service(service)}
+    root itself. `make`: makes a function's own app, by default as the framework does."""
+    apps = {function.name: (make or _app)(function) for function in manifest().of_service(service)}
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         name, _, rest = scope["path"].removeprefix("/").partition("/")
@@ -56,9 +60,9 @@ class Server(uvicorn.Server):
         self._thread.join(seconds)
 
 
-def server(service: str, port: int) -> Server:
+def server(service: str, port: int, make: MakeApp | None = None) -> Server:
     config = uvicorn.Config(
-        service_app(service),
+        service_app(service, make),
         host="127.0.0.1",
         port=port,
         log_level="error",  # as in the cloud; a client's mistakes are no warnings
@@ -70,9 +74,9 @@ def server(service: str, port: int) -> Server:
     return Server(config)
 
 
-def serve_in_threads(ports: dict[str, int]) -> list[Server]:
+def serve_in_threads(ports: dict[str, int], make: MakeApp | None = None) -> list[Server]:
     """Start all services in this process, which the memory profile needs."""
-    servers = [server(service, port) for service, port in ports.items()]
+    servers = [server(service, port, make) for service, port in ports.items()]
     for one in servers:
         one.start()
     return servers

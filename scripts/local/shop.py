@@ -23,6 +23,7 @@ from scripts.local.processes import CannotStart, Processes
 from scripts.local.replay import replay
 from scripts.local.services import serve_in_threads
 from scripts.local.token import ADMIN_EMAIL, PROJECT
+from scripts.local.zero import Instances
 from shared.config.manifest import ROOT, manifest
 from shared.config.settings import MalformedSetting, settings
 from shared.event_store.protocol import Checkpoint
@@ -40,7 +41,8 @@ CONSOLE = ROOT / ".dev" / "console"
 @dataclass
 class Shop:
     """`home`: the folder for data and logs. `say`: reports progress. `observed`: whether Prometheus
-    runs too."""
+    runs too. `idle_seconds`: every function runs in a process of its own, which ends when it has
+    been idle for so long; None: a service's functions share a process, which stays."""
 
     ports: Ports
     home: Path
@@ -48,6 +50,8 @@ class Shop:
     memory: bool = False
     sign_in: bool = False
     observed: bool = False
+    idle_seconds: float | None = None
+    instances: Instances | None = None
     engines: dict[str, str] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
     _ended: dict[str, list[float]] = field(default_factory=dict)
@@ -94,6 +98,8 @@ class Shop:
         if emulators:
             self._start_emulators(emulators)
             self._start_services()
+        elif self.idle_seconds:
+            raise CannotStart(f"--scale-to-zero needs the emulators: {missing}")
         else:
             self._describe_memory(missing)
             self._serve_here()
@@ -144,6 +150,7 @@ class Shop:
             "NOTIFICATION_URL": self.ports.url("command") + "/sandbox_provider/notifications",
             "SANDBOX_DATABASE": ":memory:" if self.memory else str(self.home / "sandbox.sqlite"),
             "CONSOLE_DIRECTORY": str(CONSOLE),
+            "WAKE_AHEAD_SECONDS": os.environ.get("WAKE_AHEAD_SECONDS", str(self.idle_seconds or 0)),
         }
         self.home.mkdir(parents=True, exist_ok=True)
         settings.cache_clear()
@@ -188,11 +195,24 @@ class Shop:
         self.engines["read models"] = f"Firestore emulator, {firestore}"
 
     def _start_services(self) -> None:
+        if self.idle_seconds:
+            self._scale_to_zero(self.idle_seconds)
+            return
         self.say("the three services")
         for service, port in self.ports.services.items():
             self.processes.start(service, [sys.executable, "-m", "scripts.local.services", service, str(port)])
         self._wait_for_services()
         self._log_to_a_file()
+
+    def _scale_to_zero(self, idle_seconds: float) -> None:
+        self.say(f"the three services; a function starts with its first request and ends after {idle_seconds:g} s")
+        self.instances = Instances(self.home / "logs", idle_seconds)
+        self._stack.callback(self.instances.stop_all)
+        self._log_to_a_file()
+        for server in serve_in_threads(self.ports.services, self.instances.app):
+            self._stack.callback(server.stop, _STOP_SECONDS)
+            while not server.started:
+                time.sleep(0.05)
 
     def _describe_memory(self, missing: str) -> None:
         if self.memory:
@@ -224,7 +244,8 @@ class Shop:
         for function in manifest().functions.values():
             if function.schedule:
                 url = f"{self.ports.url(function.service)}/{function.name}"
-                arguments = (url, function.schedule.local_seconds, stopping)
+                seconds = function.schedule.seconds(in_the_cloud=self.idle_seconds is not None)
+                arguments = (url, seconds, stopping)
                 Thread(target=_call_regularly, args=arguments, daemon=True).start()
 
 

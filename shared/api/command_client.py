@@ -15,6 +15,7 @@ from google.auth.exceptions import GoogleAuthError
 
 from shared.api.context import Info
 from shared.api.inputs import uuid
+from shared.api.wake_ahead import wake_ahead
 from shared.auth.identity import authorization
 from shared.auth.permissions import Actor, Permission, require
 from shared.config.manifest import manifest
@@ -186,6 +187,7 @@ async def send(info: Info, function: str, command: dict[str, Any], context: Cont
     name = function.title().replace("_", "")  # create_order is CreateOrder
     if "orderId" in command:
         annotate(subject=f"{ORDER.name}-{command['orderId']}")
+    wake_ahead(request.engines).before(function, request.engines.command_http)
     with watched(request.engines.recorder, "command", name, context, command) as watch:
         answer = await request.send_command(function, command, context, request.actor)
         watch.subject, watch.version = answer.get("stream"), answer.get("version")

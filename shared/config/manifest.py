@@ -86,6 +86,8 @@ class Function:
     schedule: Schedule | None = None
     access: Sequence[Access] = ()
     calls: Literal["payments", "shipping", "notifications"] | None = None
+    publishes: Sequence[str] = ()
+    begins_saga: bool = False
 
     @property
     def database_roles(self) -> list[str]:

@@ -13,6 +13,7 @@ from shared.domain.faults import first_fault
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegativeSeconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
 _ORIGIN = re.compile(r"https?://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII)
@@ -82,6 +83,10 @@ class Settings:
     breaker_reset_seconds: Seconds = 5  # for which it stays open
     consistency_wait_seconds: Seconds = 5  # that a query waits for a read model to reach the client's last write
     health_check_seconds: Seconds = 2  # for each check of a health report
+    # A command wakes the functions that its events will reach, each at most once in so many
+    # seconds; 0: never
+    wake_ahead_seconds: NotNegativeSeconds = 0
+    kept_warm: str = ""  # the functions, separated by spaces, that always run, so they are not woken
 
     # What is recorded, and for how long
     trace_sample_ratio: Ratio = 1.0  # of the requests, where traces are exported

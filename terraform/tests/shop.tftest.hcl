@@ -456,6 +456,10 @@ run "a_small_system_fits_a_small_database" {
     condition     = { for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name => env.value }["POOL_SIZE"] == "4" && google_cloud_run_v2_service.function["graphql"].scaling[0].min_instance_count == 1
     error_message = "what is said of one function wins"
   }
+  assert {
+    condition     = { for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name => env.value }["KEPT_WARM"] == "graphql"
+    error_message = "graphql is told which functions always run, and need no waking"
+  }
 }
 
 run "pages_of_the_web_domains_may_call_graphql" {

@@ -157,7 +157,7 @@ def test_a_read_model_that_is_ahead_of_the_event_store_makes_the_shop_unhealthy(
     found = check(shop, "read_models")
     assert found["status"] == "UNHEALTHY"
     assert "read model products is ahead of the event store by 3 events: restore" in found["message"]
-    assert found["details"]["ahead"] == {"categories": 0, "products": 3, "orders": 0}
+    assert found["details"]["ahead"] == {"categories": 0, "products": 3, "orders": 0, "sales": 0}
 
 
 def test_an_open_breaker_is_named(shop: ShopInMemory) -> None:

@@ -168,6 +168,16 @@ def plainly(call: str) -> str:
     return " ".join(word for word in call.split() if not word.startswith("-"))
 
 
+TOOL = f"""#!{sys.executable} -IS
+import sys
+sys.path.insert(0, {str(Path(fake_tools.__file__).parent)!r})
+import fake_tools
+sys.exit(fake_tools.main())
+"""
+"""A module's bytecode is kept; a script would be compiled each of the fifty times that a deployment
+calls it."""
+
+
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
     google = type("Google", (Google,), {"rights": [*RIGHTS], "ready": 200, "users": [], "asked": []})
@@ -180,7 +190,7 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
         copytree(ROOT / "terraform", made.root / "terraform")
         made.bin.mkdir()
         for tool in ("gcloud", "terraform", "npm"):
-            (made.bin / tool).write_text(f"#!{sys.executable} -IS\n{Path(fake_tools.__file__).read_text()}")
+            (made.bin / tool).write_text(TOOL)
             (made.bin / tool).chmod(0o755)
         made.file.write_text(json.dumps(NEW | {"url": made.address}))
         yield made

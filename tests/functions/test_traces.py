@@ -79,6 +79,7 @@ def test_events_say_in_which_span_they_were_made(shop: ShopInMemory, spans: InMe
         "PaymentProcessed": "process process-payment",
         "ShippingArranged": "process arrange-shipping",
         "OrderConfirmed": "process confirm-order",
+        "CustomerNotified": "process notify-customer",
     }
 
 

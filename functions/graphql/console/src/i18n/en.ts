@@ -342,6 +342,7 @@ export const en = {
   "lab.noSandbox": "No sandbox provider can be broken here.",
   "lab.provider.PAYMENT": "Payment",
   "lab.provider.SHIPPING": "Shipping",
+  "lab.provider.NOTIFICATION": "Notifications",
   "lab.fault.NONE": "works",
   "lab.fault.SLOW": "slow",
   "lab.fault.REFUSES": "refuses",

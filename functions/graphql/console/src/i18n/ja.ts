@@ -340,6 +340,7 @@ export const ja: Record<keyof typeof en, string> = {
   "lab.noSandbox": "ここでは故障させられるサンドボックスがありません。",
   "lab.provider.PAYMENT": "決済",
   "lab.provider.SHIPPING": "配送",
+  "lab.provider.NOTIFICATION": "通知",
   "lab.fault.NONE": "正常",
   "lab.fault.SLOW": "遅い",
   "lab.fault.REFUSES": "拒否",

@@ -12,6 +12,7 @@ const TONES: Record<string, Tone> = {
   UNDONE: "warn",
   FAILED: "bad",
   STUCK: "bad",
+  GIVEN_UP: "warn",
 };
 
 /** The saga's steps, now or as of the slider's moment. */

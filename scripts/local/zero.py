@@ -1,0 +1,164 @@
+"""Scale functions to zero on this machine, as Cloud Run does: each runs in a process of its own,
+which its first request starts and which ends when no request has come for a while."""
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from scripts.local.processes import CannotStart, Processes
+from shared.config.manifest import ROOT, Function
+
+_SECONDS = 120
+"""For a process to listen."""
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host"}
+"""Headers that concern one connection, and are not passed on: RFC 9110, section 7.6.1."""
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """`began`, `ready`: the monotonic clock's seconds when the process was started and when it
+    listened."""
+
+    function: str
+    began: float
+    ready: float
+
+
+@dataclass
+class Instances:
+    """The processes of all functions. `idle_seconds`: how long one stays without a request.
+    `cold_starts`: all so far, in the order of their ends."""
+
+    logs: Path
+    idle_seconds: float
+    cold_starts: list[ColdStart] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._processes = Processes(self.logs)
+
+    def app(self, function: Function) -> "ScaledToZero":
+        return ScaledToZero(function, self)
+
+    @property
+    def running(self) -> list[str]:
+        return [name for name, process in self._processes.running.items() if process.poll() is None]
+
+    def start(self, function: Function) -> int:
+        """Start the function as the cloud does and return its port. Raise CannotStart."""
+        began, port = time.monotonic(), _free_port()
+        served = {
+            "FUNCTION_SOURCE": str(function.source),
+            "FUNCTION_TARGET": function.name,
+            "PORT": str(port),
+            "PYTHONPATH": str(ROOT),
+            "THREADS": str(function.concurrency),
+        }
+        command = [Path(sys.executable).with_name("functions-framework")]
+        self._processes.start(function.name, command, os.environ | served)
+        self._processes.wait_until_listening(function.name, port, _SECONDS)
+        self.cold_starts.append(ColdStart(function.name, began, time.monotonic()))
+        return port
+
+    def is_running(self, name: str) -> bool:
+        return name in self.running
+
+    def stop(self, name: str) -> None:
+        self._processes.stop_one(name)
+
+    def stop_all(self) -> None:
+        self._processes.stop()
+
+
+class ScaledToZero:
+    """An ASGI application that passes each request on to the function's process, and starts it when
+    it does not run."""
+
+    def __init__(self, function: Function, instances: Instances) -> None:
+        self._function, self._instances = function, instances
+        self._starting, self._port = asyncio.Lock(), 0
+        self._under_way, self._last_used = 0, 0.0
+        self._http = httpx.AsyncClient(
+            timeout=function.timeout_seconds, limits=httpx.Limits(max_keepalive_connections=0)
+        )
+        self._watching: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Close the connections to the process, and look after it no longer."""
+        if self._watching:
+            self._watching.cancel()
+        await self._http.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._under_way += 1
+        try:
+            response = await self._answer(Request(scope, receive))
+            await response(scope, receive, send)
+        finally:
+            self._under_way -= 1
+            self._last_used = time.monotonic()
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            port = await self._running()
+            body = await request.body()
+        except CannotStart as error:
+            return PlainTextResponse(f"{error}\n", 503)
+        except ClientDisconnect:
+            return PlainTextResponse("the client left\n", 499)
+        query = f"?{request.url.query}" if request.url.query else ""
+        headers = [(name, value) for name, value in request.headers.raw if name.decode() not in _HOP_BY_HOP]
+        passed_on = self._http.build_request(
+            request.method,
+            f"http://127.0.0.1:{port}{request.scope['path']}{query}",
+            headers=[*headers, (b"host", request.headers.get("host", "localhost").encode())],
+            content=body,
+        )
+        try:
+            answer = await self._http.send(passed_on, stream=True)
+        except httpx.TransportError as error:
+            return PlainTextResponse(f"{self._function.name} does not answer: {error!r}\n", 503)
+        response = StreamingResponse(_body(answer), answer.status_code)
+        response.raw_headers = [pair for pair in answer.headers.raw if pair[0].decode().lower() not in _HOP_BY_HOP]
+        return response
+
+    async def _running(self) -> int:
+        async with self._starting:
+            if not self._port or not self._instances.is_running(self._function.name):
+                self._port = await asyncio.to_thread(self._instances.start, self._function)
+                if self._watching is None:
+                    self._watching = asyncio.create_task(self._stop_when_idle())
+            return self._port
+
+    async def _stop_when_idle(self) -> None:
+        while True:
+            await asyncio.sleep(min(1.0, self._instances.idle_seconds / 4))
+            async with self._starting:  # no request comes in between
+                idle = not self._under_way and time.monotonic() - self._last_used > self._instances.idle_seconds
+                if idle and self._port:
+                    self._port = 0
+                    await asyncio.to_thread(self._instances.stop, self._function.name)
+
+
+async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for part in answer.aiter_raw():
+            yield part
+    finally:
+        await answer.aclose()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
