@@ -234,6 +234,7 @@ MUTANTS: Sequence[Mutant] = (
         "functions/sagas/cancel_shipping/main.py",
         "        engines.shipping.cancel(str(command.order_id))\n",
         "",
+        1000,
     ),
     Mutant(
         "the expected version is read after the decision",
