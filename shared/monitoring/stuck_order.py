@@ -2,6 +2,7 @@
 letters."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -66,7 +67,9 @@ def outcome(engines: OrderEngines, order_id: UUID, applied: int | None) -> Outco
     saga = engines.sagas.listed(order_id)
     messages = _messages(saga, engines.order_saga, events, applied)
     failures = engines.dead_letters.failures(list(messages)) if messages else {}
-    facts = [*_waiting(engines, stream), *(_undelivered(*one, messages[one], failures[one]) for one in failures)]
+    again_at = _acts_again_at(saga, engines.order_saga)
+    facts = [*_waiting(engines, stream)]
+    facts += [_undelivered(one[0], messages[one], failures[one], again_at) for one in failures]
     facts += _late(saga, engines.order_saga, failures)
     telling = {(fact.kind, fact.subject): fact for fact in sorted(facts, key=lambda fact: fact.attempts or 0)}
     return Outcome(_sentence(saga, engines.order_saga, events), causes_first(telling.values()))
@@ -112,7 +115,20 @@ def _why_unpublished(message: Message) -> tuple[str, str]:
     return f"relay_outbox to publish {message.type}", look
 
 
-def _undelivered(source: str, _message: str, kind: str, failure: Failure) -> Stuck:
+def _acts_again_at(saga: ListedSaga | None, coordinator: Coordinator) -> datetime | None:
+    """Return when the saga sends its command again, or goes on without an answer; None when it
+    waits without a deadline."""
+    now = outlook(coordinator.saga, saga.saga.progress) if saga else None
+    return now.next_at if now else None
+
+
+def _undelivered(source: str, kind: str, failure: Failure, again_at: datetime | None) -> Stuck:
+    """`again_at`: when the order's saga acts again by itself; it then settles its step's dead
+    letter."""
+    if failure.letter and again_at and source in step_subscriptions().values():
+        retry = f'nothing, or sooner: mutation {{ retryDeadLetter(id: "{failure.letter}") {{ status }} }}'
+        waiting_for = f"its saga's deadline at {again_at:%H:%M:%S} UTC: no attempt could deliver {kind}"
+        return Stuck("DEAD_LETTER", source, waiting_for, retry, failure.at, failure.error, failure.attempts)
     if failure.letter:
         retry = f'remove the cause, then mutation {{ retryDeadLetter(id: "{failure.letter}") {{ status }} }}'
         waiting_for = f"an admin: no attempt could deliver {kind}"

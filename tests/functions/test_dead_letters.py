@@ -594,13 +594,14 @@ def test_many_letters_are_discarded_together_and_a_list_names_their_orders(shop:
         shop.engines.broker.publish_raw("order-events", b"poison", {"ce-subject": f"order-{uuid7()}"})
     shop.settle()
     listed = shop.ask("{ deadLetters { source subject orderId firstError error } }")["deadLetters"]
-    assert len(listed) == 6
+    consumers = sum(one.topic == "order-events" for one in manifest().all_subscriptions)
+    assert len(listed) == 3 * consumers
     assert {f"order-{one['orderId']}" for one in listed} == {one["subject"] for one in listed}
     assert all(one["firstError"] == one["error"] for one in listed)
     source = "order-saga.order-events"
     assert shop.ask(discard_all, source=source, limit=2)["discardDeadLetters"] == {"discarded": 2, "left": 1}
     assert shop.ask(discard_all, source=source)["discardDeadLetters"] == {"discarded": 1, "left": 0}
-    assert shop.ask(discard_all)["discardDeadLetters"] == {"discarded": 3, "left": 0}
+    assert shop.ask(discard_all)["discardDeadLetters"] == {"discarded": 3 * (consumers - 1), "left": 0}
     assert {one["history"][-1]["reason"] for one in letters(shop)} == {"moved"}
     assert shop.refusal(discard_all, limit=0)["code"] == "INVALID_INPUT"
 
