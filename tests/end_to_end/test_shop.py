@@ -72,6 +72,25 @@ def test_a_provider_that_fails_for_a_while_only_delays_an_order(shop: RunningSho
     wait_until(lambda: shop.stock(product) == (4, 0), 20)
 
 
+SET_FAULT = "mutation ($fault: Fault!) { setFault(provider: NOTIFICATION, fault: $fault) { fault } }"
+STEPS = "query ($id: ID!) { saga(id: $id) { status steps { name status bestEffort } } }"
+
+
+def test_a_customer_who_cannot_be_told_keeps_the_order(shop: RunningShop) -> None:
+    product = shop.product(stock=5)
+    shop.data(SET_FAULT, fault="REFUSES")
+    try:
+        order_id = shop.order(product)
+        assert shop.until_ended(order_id)[0]["status"] == "CONFIRMED"
+        wait_until(lambda: shop.data(STEPS, id=order_id)["saga"]["status"] == "COMPLETED", 60)
+    finally:
+        shop.data(SET_FAULT, fault="NONE")
+    told = {"name": "notify_customer", "status": "GIVEN_UP", "bestEffort": True}
+    assert shop.data(STEPS, id=order_id)["saga"]["steps"][-1] == told
+    assert (shop.ledger("payments")[order_id], shop.ledger("shipments")[order_id]) == ("accepted", "accepted")
+    assert shop.stock(product) == (4, 0)
+
+
 def test_an_order_is_either_cancelled_or_confirmed(shop: RunningShop) -> None:
     product = shop.product(stock=100)
     cancel = 'mutation ($id: ID!) { cancelOrder(id: $id, reason: "気が変わった") { success order { status } } }'
