@@ -43,6 +43,13 @@ _MARGIN = 0.5
 """Seconds that a function gets less than we wait, so that its own TIMEOUT still reaches us."""
 
 
+@dataclass(frozen=True)
+class _NoAnswer:
+    """The function itself has not answered. `error`: for the client."""
+
+    error: ShopError
+
+
 class CommandClient:
     def __init__(self, settings: Settings, breakers: Breakers, http: httpx.AsyncClient) -> None:
         self._settings = settings
@@ -80,14 +87,22 @@ class CommandClient:
             raise cause from None
 
     async def _once(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
+        """A function that says at once that its store is unavailable works: its breaker stays
+        closed, so the first command after the store's outage succeeds."""
         with self._breakers[function].guard():
             with span(f"POST {function}", SpanKind.CLIENT, {"http.request.method": "POST"}):
                 answer = await self._call(function, body, headers)
-            if isinstance(answer, Exception):
+            if isinstance(answer, _NoAnswer):
+                raise answer.error
+            if isinstance(answer, TimedOut):
                 raise answer
-            return answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    async def _call(self, function: str, body: bytes, headers: dict[str, str]) -> dict[str, Any] | Exception:
+    async def _call(
+        self, function: str, body: bytes, headers: dict[str, str]
+    ) -> dict[str, Any] | Exception | _NoAnswer:
         url, left = manifest().functions[function].url(self._settings), time_left(self._timeout)
         bounded = headers | {"X-Timeout": f"{max(_MARGIN, left - _MARGIN):.3f}"}
         if trace := traceparent() or current().traceparent:
@@ -97,17 +112,17 @@ class CommandClient:
                 signed = bounded | await authorization(url)
                 return _answer(function, await self._http.post(url, content=body, headers=signed))
         except (httpx.TimeoutException, TimeoutError):
-            return TimedOut(f"no answer from {function} in time")
+            return _NoAnswer(TimedOut(f"no answer from {function} in time"))
         except (httpx.TransportError, httpx.DecodingError, GoogleAuthError) as error:
             _log.warning("a command function does not answer", called=function, reason=repr(error))
-            return Unavailable(f"no answer from {function}; try again in a moment")
+            return _NoAnswer(Unavailable(f"no answer from {function}; try again in a moment"))
 
 
-def _answer(function: str, response: httpx.Response) -> dict[str, Any] | Exception:
+def _answer(function: str, response: httpx.Response) -> dict[str, Any] | Exception | _NoAnswer:
     try:
         answer: Any = response.json()
     except ValueError:  # a proxy or the platform answered, not the function
-        return Unavailable(f"{function} answered {response.status_code}; try again in a moment")
+        return _NoAnswer(Unavailable(f"{function} answered {response.status_code}; try again in a moment"))
     if response.status_code == httpx.codes.OK:
         result: dict[str, Any] = answer
         return result

@@ -25,6 +25,7 @@ from shared.read_models.protocol import Find
 from shared.resilience.calls import Breaker, deadline
 from tests.callers import as_nobody
 from tests.conftest import free_port
+from tests.fakes import method_replaced
 from tests.shop_in_memory import ShopInMemory
 
 CREATE = 'mutation { createCategory(input: {name: "Tea"}) { id } }'
@@ -113,7 +114,7 @@ def test_a_command_receives_the_time_that_is_left(shop: ShopInMemory) -> None:
 
 def test_a_breaker_opens_for_the_command_that_fails_and_for_no_other(shop: ShopInMemory) -> None:
     category = shop.new_category()
-    asked = answer_with(shop, lambda _: error("SERVICE_UNAVAILABLE", 503))
+    asked = answer_with(shop, lambda _: httpx.Response(503, text="The request was aborted: no available instance"))
     codes = [shop.refusal(CREATE)["code"] for _ in range(4)]
     assert codes == ["SERVICE_UNAVAILABLE"] * 4
     assert len(asked) == 4  # two requests, each tried twice; the others were refused at once
@@ -126,7 +127,7 @@ def test_a_breaker_opens_for_the_command_that_fails_and_for_no_other(shop: ShopI
 
 def test_a_breaker_closes_again_by_itself(shop: ShopInMemory) -> None:
     working = shop.engines.command_http
-    answer_with(shop, lambda _: error("SERVICE_UNAVAILABLE", 503))
+    answer_with(shop, lambda _: httpx.Response(503, text="The request was aborted: no available instance"))
     for _ in range(3):
         shop.refusal(CREATE)
     shop.engines.command_http = working
@@ -281,3 +282,16 @@ def test_one_clients_calls_leave_threads_to_the_others(hang: Callable[..., NoRet
         assert await asked("user other", list, 20) == [[]] * 20
 
     asyncio.run(both())
+
+
+def test_the_first_command_after_an_outage_of_the_database_succeeds(shop: ShopInMemory) -> None:
+    """However many commands were refused meanwhile: no breaker waits for a trial."""
+
+    def down(*_: object, **__: object) -> NoReturn:
+        raise Unavailable("the database does not answer")
+
+    create = 'mutation { createCategory(input: {name: "Tea"}) { id } }'
+    with method_replaced(shop, "event_store.append", down):
+        for _ in range(shop.engines.settings.breaker_fail_max + 1):
+            assert shop.refusal(create)["code"] == "SERVICE_UNAVAILABLE"
+    assert shop.ask(create)["createCategory"]["id"]
