@@ -1,5 +1,5 @@
 """Run every check of the repository: lint, types, layers, console and tests. A failure does not
-stop the others."""
+stop the others. With arguments for pytest, run only these tests."""
 
 import argparse
 import subprocess
@@ -22,6 +22,8 @@ CHECKS: dict[str, list[str | Path]] = {
 ALL_TESTS = ["-n", "2", "--dist", "loadfile"]
 """Two test files run at a time: the tests of outages mostly wait."""
 
+SLOWEST = ["--durations=20", "--durations-min=1"]
+
 QUICK_TESTS = [
     *[*ALL_TESTS, "-rfE", "--without-engines"],
     *[f"tests/{folder}" for folder in ("domain", "sagas", "contracts", "functions", "auth")],
@@ -36,8 +38,9 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
         prog="scripts/test",
         usage="scripts/test [-h] [--quick] [PYTEST ARGUMENTS]",
         description=__doc__,
-        epilog="All other arguments go to pytest, for example: scripts/test tests/domain -k cancel. A test that needs"
-        " something that this machine lacks is skipped with the reason.",
+        epilog="All other arguments go to pytest, and only these tests run, with their names and the slowest ones, for"
+        " example: scripts/test tests/domain -k cancel. A test that needs something that this machine lacks is skipped"
+        " with the reason.",
     )
     parser.add_argument(
         "--quick", action="store_true", help="check in a minute what runs in memory; not enough before a merge"
@@ -46,10 +49,13 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
 
 
 def main(chosen: argparse.Namespace, pytest_arguments: list[str]) -> int:
-    checks = CHECKS | {"tests": [*CHECKS["tests"], *(pytest_arguments or ALL_TESTS)]}
     if chosen.quick:
-        del checks["console"]
+        checks = {name: command for name, command in CHECKS.items() if name != "console"}
         checks["tests"] = [*CHECKS["tests"], *QUICK_TESTS, *pytest_arguments]
+    elif pytest_arguments:
+        checks = {"tests": [*CHECKS["tests"], "--verbose", *SLOWEST, *pytest_arguments]}
+    else:
+        checks = CHECKS | {"tests": [*CHECKS["tests"], *SLOWEST, *ALL_TESTS]}
     failed = []
     for name, command in checks.items():
         print(f"\n== {name}", flush=True)
