@@ -307,9 +307,10 @@ def test_a_timeline_has_every_command_event_delivery_and_saga_message_of_the_ord
         "PaymentProcessed",
         "ShippingArranged",
         "OrderConfirmed",
+        "CustomerNotified",
     ]
     sent = [one["name"] for one in by_kind["SAGA"]]
-    assert sent == ["ReserveInventory", "ProcessPayment", "ArrangeShipping", "ConfirmOrder"]
+    assert sent == ["ReserveInventory", "ProcessPayment", "ArrangeShipping", "ConfirmOrder", "NotifyCustomer"]
     payments = [one for one in entries if one["name"] == "process-payment.process-payment"]
     assert [one["status"] for one in payments] == ["SERVICE_UNAVAILABLE", "success"]
     assert all(one["durationMs"] >= 0 for one in payments)
@@ -427,7 +428,8 @@ def test_repeats_of_a_timeline_are_one_entry_and_a_sentence_says_what_happens_no
     assert all((one["times"], one["lastAt"]) == (1, None) for one in shown["timeline"] if one != failed)
     assert len(shown["timeline"]) < 20
     assert shown["whatHappensNow"].startswith("ProcessPayment: attempt 1 of 4, next at ")
-    assert " UTC, then RefundPayment, ReleaseInventory, FailOrder; it waits for an admin" in shown["whatHappensNow"]
+    waits = " UTC, then RefundPayment, ReleaseInventory, FailOrder; it waits for its saga's deadline at "
+    assert waits in shown["whatHappensNow"]
     assert "it waits for" in shop.graphql(query, headers=NOBODY)["data"]["order"]["whatHappensNow"]
     listed = shop.graphql("{ orders { whatHappensNow } }")["errors"][0]
     assert listed["extensions"]["code"] == "INVALID_INPUT"

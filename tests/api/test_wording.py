@@ -42,6 +42,7 @@ PATTERNS = [
     r'must not begin or end with a space; got "',
     r"must contain a visible character$",
     r"must have at most 10000 characters; got \d+$",
+    r"must be a day such as 2026-04-01; got ",
 ]
 """The closed list of what can be wrong with one value. The path of the value comes before it."""
 SENTENCES = [

@@ -21,7 +21,14 @@ from tests.end_to_end.running_shop import Fields, wait_until
 from tests.failure.books import comes_to_rest, open_books, read_log
 from tests.failure.breakable_shop import BreakableShop
 
-FULFILLED = ["OrderCreated", "InventoryReserved", "PaymentProcessed", "ShippingArranged", "OrderConfirmed"]
+FULFILLED = [
+    "OrderCreated",
+    "InventoryReserved",
+    "PaymentProcessed",
+    "ShippingArranged",
+    "OrderConfirmed",
+    "CustomerNotified",
+]
 
 Death = tuple[str, str]
 """A moment of the victim's work, and its subject; see victim.py."""
@@ -170,6 +177,8 @@ def test_an_order_whose_every_step_dies_after_its_effect_is_confirmed_once(
         ("before appending", "ShippingArranged"),  # the parcel is on its way
         ("after appending", "ShippingArranged"),
         ("after appending", "OrderConfirmed"),
+        ("before appending", "CustomerNotified"),  # the customer has been told
+        ("after appending", "CustomerNotified"),
     ]
     begin_dying(shop, "command", deaths[0])
     order_id = shop.order(product, quantity=3)
