@@ -96,8 +96,8 @@ class Processes:
     def wait_until_listening(self, name: str, port: int, seconds: float = 60) -> None:
         """Wait until the port takes connections. Raise CannotStart when the process ends or
         hangs."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self.running[name].poll() is None:
+        deadline, process = time.monotonic() + seconds, self.running[name]
+        while time.monotonic() < deadline and process.poll() is None:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return
