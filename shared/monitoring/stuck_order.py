@@ -16,7 +16,7 @@ from shared.monitoring.reports import SWEEPS_MISSED
 from shared.monitoring.stuck import Stuck, causes_first, of_saga, sent
 from shared.resilience import clock
 from shared.sagas.coordinate import Coordinator
-from shared.sagas.outlook import outlook
+from shared.sagas.outlook import Outlook, outlook
 from shared.sagas.overtaken import step_subscriptions
 from shared.sagas.store import ListedSaga, SagaStore
 
@@ -65,18 +65,19 @@ def outcome(engines: OrderEngines, order_id: UUID, applied: int | None) -> Outco
     if not events:
         return None
     saga = engines.sagas.listed(order_id)
-    messages = _messages(saga, engines.order_saga, events, applied)
+    now = outlook(engines.order_saga.saga, saga.saga.progress) if saga else None
+    messages = _messages(saga, now, events, applied)
     failures = engines.dead_letters.failures(list(messages)) if messages else {}
-    again_at = _acts_again_at(saga, engines.order_saga)
+    again_at = now.next_at if now else None
     facts = [*_waiting(engines, stream)]
     facts += [_undelivered(one[0], messages[one], failures[one], again_at) for one in failures]
-    facts += _late(saga, engines.order_saga, failures)
+    facts += _late(saga, now, failures)
     telling = {(fact.kind, fact.subject): fact for fact in sorted(facts, key=lambda fact: fact.attempts or 0)}
-    return Outcome(_sentence(saga, engines.order_saga, events), causes_first(telling.values()))
+    return Outcome(_sentence(saga, now, events), causes_first(telling.values()))
 
 
 def _messages(
-    saga: ListedSaga | None, coordinator: Coordinator, events: Sequence[EventRecord], applied: int | None
+    saga: ListedSaga | None, now: Outlook | None, events: Sequence[EventRecord], applied: int | None
 ) -> Mapping[tuple[str, str], str]:
     """Return what each subscription has yet to handle for the order: the message's id and its
     type."""
@@ -84,7 +85,6 @@ def _messages(
     unread = {(SAGA, str(event.id)): event.type for event in events if event.version > seen}
     shown = len(events) if applied is None else applied
     unread |= {(PROJECTION, str(event.id)): event.type for event in events if event.version > shown}
-    now = outlook(coordinator.saga, saga.saga.progress) if saga else None
     source = step_subscriptions().get(now.command) if now else None
     if saga and now and source:
         unread |= {(source, message): now.command for _, message in sent(saga, now.command)}
@@ -115,13 +115,6 @@ def _why_unpublished(message: Message) -> tuple[str, str]:
     return f"relay_outbox to publish {message.type}", look
 
 
-def _acts_again_at(saga: ListedSaga | None, coordinator: Coordinator) -> datetime | None:
-    """Return when the saga sends its command again, or goes on without an answer; None when it
-    waits without a deadline."""
-    now = outlook(coordinator.saga, saga.saga.progress) if saga else None
-    return now.next_at if now else None
-
-
 def _undelivered(source: str, kind: str, failure: Failure, again_at: datetime | None) -> Stuck:
     """`again_at`: when the order's saga acts again by itself; it then settles its step's dead
     letter."""
@@ -142,21 +135,17 @@ def _undelivered(source: str, kind: str, failure: Failure, again_at: datetime | 
     return Stuck("STEP_REPEATED", source, waiting_for, fix, failure.at, failure.error, failure.attempts)
 
 
-def _late(
-    saga: ListedSaga | None, coordinator: Coordinator, failures: Mapping[tuple[str, str], Failure]
-) -> list[Stuck]:
+def _late(saga: ListedSaga | None, now: Outlook | None, failures: Mapping[tuple[str, str], Failure]) -> list[Stuck]:
     """Return the saga if it is stuck, overdue, or has sent its command again."""
-    now = outlook(coordinator.saga, saga.saga.progress) if saga else None
     if saga is None or now is None:
         return []
     overdue = now.next_at is not None and now.next_at <= clock.now() - SWEEPS_MISSED
     return [of_saga(saga, now, failures)] if now.next_at is None or overdue or now.attempt > 1 else []
 
 
-def _sentence(saga: ListedSaga | None, coordinator: Coordinator, events: Sequence[EventRecord]) -> str:
+def _sentence(saga: ListedSaga | None, now: Outlook | None, events: Sequence[EventRecord]) -> str:
     if saga is None:
         return "its saga has not begun: order_saga has not handled its first event yet"
-    now = outlook(coordinator.saga, saga.saga.progress)
     if now:
         return str(now)
     unread = len(events) - saga.saga.progress.seen
