@@ -73,6 +73,9 @@ class Settings:
     notification_url: str = "http://127.0.0.1:8081/sandbox_provider/notifications"
     notification_authorization: str = ""
     sandbox_database: str = ":memory:"  # the SQLite file of the sandbox provider
+    # Whether admins may break the sandbox's providers and stop projections, for trials; None: not
+    # in the cloud
+    fault_lab: bool | None = None
     saga_pace: Seconds = 1.0  # multiplies every deadline of a saga; below 1, deadlines pass sooner
 
     # Time limits and circuit breakers
