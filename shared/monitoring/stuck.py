@@ -25,8 +25,8 @@ from shared.sagas.overtaken import step_subscriptions
 from shared.sagas.store import ListedSaga, SagaStore
 
 Kind = Literal[
-    "DEPENDENCY", "SCHEDULE", "PROJECTION_STOPPED", "OUTBOX", "SAGA_OVERDUE", "SAGA_STUCK", "DEAD_LETTER", "STEP_REPEATED", "EVENT_LOG",
-    "READ_MODEL", "REBUILD",
+    "DEPENDENCY", "SCHEDULE", "PROJECTION_STOPPED", "OUTBOX", "SAGA_OVERDUE", "SAGA_STUCK", "DEAD_LETTER",
+    "STEP_REPEATED", "EVENT_LOG", "READ_MODEL", "REBUILD",
 ]  # fmt: skip
 """Causes before their consequences."""
 
