@@ -150,6 +150,7 @@ class Shop:
             "NOTIFICATION_URL": self.ports.url("command") + "/sandbox_provider/notifications",
             "SANDBOX_DATABASE": ":memory:" if self.memory else str(self.home / "sandbox.sqlite"),
             "CONSOLE_DIRECTORY": str(CONSOLE),
+            "LOG_FOLDER": str(self.home / "logs"),
             "WAKE_AHEAD_SECONDS": os.environ.get("WAKE_AHEAD_SECONDS", str(self.idle_seconds or 0)),
         }
         self.home.mkdir(parents=True, exist_ok=True)

@@ -70,6 +70,8 @@ def config(settings: Settings) -> dict[str, object]:
         "environment": settings.environment,
         "signIn": _sign_in(settings),
         "signInRequired": settings.sign_in_required or in_the_cloud(),
+        "cloudProject": settings.project_id if in_the_cloud() else None,
+        "logFolder": settings.log_folder or None,
     }
 
 

@@ -165,6 +165,12 @@ class Events:
     correlation_id: str | None = None
     recorded_after: datetime | None = None
     recorded_before: datetime | None = None
+    trace_id: str | None = None
+
+    @property
+    def of_one_request(self) -> bool:
+        """Return whether they are few, because they followed from one request."""
+        return self.correlation_id is not None or self.trace_id is not None
 
     @property
     def order(self) -> Literal["version", "time", "log"]:
@@ -172,7 +178,7 @@ class Events:
         if self.stream is not None:
             return "version"
         timed = self.recorded_after is not None or self.recorded_before is not None
-        return "time" if timed and self.correlation_id is None else "log"
+        return "time" if timed and not self.of_one_request else "log"
 
     def key(self, entry: LogEntry) -> Key:
         event, place = entry.event, entry.checkpoint

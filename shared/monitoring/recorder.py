@@ -50,7 +50,7 @@ def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data:
     finally:
         took = round((clock.monotonic() - started) * 1000)
         about = {"asked": _short(data), "causationId": context.causation_id}
-        about |= {"results": watch.results, "version": watch.version}
+        about |= {"results": watch.results, "version": watch.version, "trace": context.trace_id}
         about |= {"by": context.actor} if kind == "operation" else {}
         recorder.record(Execution(kind, name, status, took, context.correlation_id, reason, watch.subject, about))
 
