@@ -53,6 +53,13 @@ class Instances:
     def running(self) -> list[str]:
         return [name for name, process in self._processes.running.items() if process.poll() is None]
 
+    def processor_seconds(self) -> dict[str, float]:
+        """Return the processor time so far of each function that runs."""
+        return {name: self._processes.processor_seconds(name) for name in self.running}
+
+    def pid(self, name: str) -> int:
+        return self._processes.running[name].pid
+
     def start(self, function: Function) -> int:
         """Start the function as the cloud does and return its port. Raise CannotStart."""
         began, port = time.monotonic(), _free_port()
