@@ -128,9 +128,20 @@ def bounded(metric: str, labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(value if value in allowed[label] else "other" for label, value in pairs)
 
 
-def count(metric: str, *labels: str, by: int = 1) -> None:
+@cache
+def _counter(metric: str, labels: tuple[str, ...]) -> Counter:
     counter = _process_metrics().counters[metric]
-    (counter.labels(*bounded(metric, labels)) if labels else counter).inc(by)
+    return counter.labels(*labels) if labels else counter
+
+
+@cache
+def _histogram(metric: str, labels: tuple[str, ...]) -> Histogram:
+    histogram = _process_metrics().histograms[metric]
+    return histogram.labels(*labels) if labels else histogram
+
+
+def count(metric: str, *labels: str, by: int = 1) -> None:
+    _counter(metric, bounded(metric, labels)).inc(by)
 
 
 def counting_breakers(settings: Settings) -> Breakers:
@@ -140,8 +151,7 @@ def counting_breakers(settings: Settings) -> Breakers:
 
 
 def observe(metric: str, seconds: float, *labels: str) -> None:
-    histogram = _process_metrics().histograms[metric]
-    (histogram.labels(*bounded(metric, labels)) if labels else histogram).observe(seconds)
+    _histogram(metric, bounded(metric, labels)).observe(seconds)
 
 
 def summed(samples: Iterable[Sample]) -> list[Sample]:

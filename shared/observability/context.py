@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.context import Context as SpanContext
-from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.observability.error_codes import status_and_code
@@ -144,9 +144,15 @@ def exporter_of_the_environment(project_id: str) -> "SpanExporter | None":
     return None
 
 
+def must_flush() -> bool:
+    """Return whether ended spans must be exported before the response: Cloud Run takes the CPU away
+    after it."""
+    return _tracing is not None and bool(os.environ.get("K_SERVICE"))
+
+
 def flush() -> None:
-    """Export the ended spans now: Cloud Run takes the CPU away after the response."""
-    if _tracing and os.environ.get("K_SERVICE"):
+    """Export the ended spans now, if that is needed."""
+    if _tracing and must_flush():
         _tracing.provider.force_flush(timeout_millis=2000)
 
 
@@ -178,7 +184,10 @@ def span(
 ) -> Iterator[Span]:
     """Make a span below the traceparent `parent`, by default below the current span.
     An error that leaves the block is recorded by its code or type, never by its text."""
-    tracer = _tracing.provider.get_tracer("shop") if _tracing else NoOpTracer()
+    if _tracing is None:
+        yield INVALID_SPAN
+        return
+    tracer = _tracing.provider.get_tracer("shop")
     with tracer.start_as_current_span(
         name, _parent(parent), kind, attributes, record_exception=False, set_status_on_exception=False
     ) as started:
@@ -194,11 +203,14 @@ def span(
 
 def describe(attributes: Attributes) -> None:
     """Add attributes to the current span, if there is one."""
-    trace.get_current_span().set_attributes(dict(attributes))
+    if _tracing is not None:
+        trace.get_current_span().set_attributes(dict(attributes))
 
 
 def traceparent() -> str | None:
     """Return the traceparent of the current span; None when no span is made."""
+    if _tracing is None:
+        return None
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get("traceparent")
