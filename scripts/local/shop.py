@@ -1,7 +1,6 @@
 """Run the shop on this machine: its databases, its three services, its schedules."""
 
 import fcntl
-import logging
 import os
 import shutil
 import sys
@@ -164,8 +163,7 @@ class Shop:
         """Send this process's log to a file beside the others: an order writes twenty lines, too
         many for the screen."""
         engines()  # before, because it configures the log as in the cloud
-        self._file = logging.FileHandler(self.home / "logs" / "dev.log")  # open until this process ends
-        logs.configure(PROJECT, self._file.stream)
+        logs.configure(PROJECT, (self.home / "logs" / "dev.log").open("a"))  # until this process ends
 
     def _start_postgres(self) -> None:
         self.say("PostgreSQL")
