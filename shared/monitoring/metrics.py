@@ -128,22 +128,6 @@ def bounded(metric: str, labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(value if value in allowed[label] else "other" for label, value in pairs)
 
 
-<<<<<<< HEAD
-@cache
-def _counter(metric: str, labels: tuple[str, ...]) -> Counter:
-    counter = _process_metrics().counters[metric]
-    return counter.labels(*labels) if labels else counter
-
-
-@cache
-def _histogram(metric: str, labels: tuple[str, ...]) -> Histogram:
-    histogram = _process_metrics().histograms[metric]
-    return histogram.labels(*labels) if labels else histogram
-
-
-def count(metric: str, *labels: str, by: int = 1) -> None:
-    _counter(metric, bounded(metric, labels)).inc(by)
-=======
 @lru_cache(1024)
 def _series(metric: str, *labels: str) -> Counter | Histogram:
     """Return the counter or histogram with these labels, bounded: finding it takes longer than to
@@ -155,7 +139,6 @@ def _series(metric: str, *labels: str) -> Counter | Histogram:
 
 def count(metric: str, *labels: str, by: int = 1) -> None:
     cast(Counter, _series(metric, *labels)).inc(by)
->>>>>>> main
 
 
 def counting_breakers(settings: Settings) -> Breakers:
@@ -165,11 +148,7 @@ def counting_breakers(settings: Settings) -> Breakers:
 
 
 def observe(metric: str, seconds: float, *labels: str) -> None:
-<<<<<<< HEAD
-    _histogram(metric, bounded(metric, labels)).observe(seconds)
-=======
     cast(Histogram, _series(metric, *labels)).observe(seconds)
->>>>>>> main
 
 
 def summed(samples: Iterable[Sample]) -> list[Sample]:
