@@ -104,7 +104,7 @@ def parts(shop: WarmShop, orders: int) -> dict[str, float]:
     names = [name for name in shop.instances.running if _counts(name)]
     sampled = {name: shop.shop.home / f"{name}.samples" for name in names}
     spy = Path(sys.executable).with_name("py-spy")
-    options = ["--nonblocking", "--subprocesses", "--rate", "50", "--duration", "3600", "--format", "raw"]
+    options = ["--gil", "--nonblocking", "--subprocesses", "--rate", "50", "--duration", "3600", "--format", "raw"]
     running = [
         subprocess.Popen(
             [spy, "record", *options, "--output", sampled[name], "--pid", str(shop.instances.pid(name))],
