@@ -111,7 +111,13 @@ def test_former_versions_keep_their_commands_and_their_pace() -> None:
 
 VERSIONS = {
     1: (
-        ("ReserveInventory", "InventoryReserved", "InventoryReservationFailed", "ReleaseInventory", "InventoryReleased"),
+        (
+            "ReserveInventory",
+            "InventoryReserved",
+            "InventoryReservationFailed",
+            "ReleaseInventory",
+            "InventoryReleased",
+        ),
         ("ProcessPayment", "PaymentProcessed", "PaymentFailed", "RefundPayment", "PaymentRefunded"),
         ("ArrangeShipping", "ShippingArranged", "ShippingFailed", "CancelShipping", "ShippingCancelled"),
         ("ConfirmOrder", "OrderConfirmed", None, None, None),
