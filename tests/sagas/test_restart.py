@@ -51,7 +51,7 @@ def test_a_step_that_was_given_up_counts_as_done() -> None:
 
 @pytest.mark.parametrize("step", ["", "ProcessPayment", "refund_payment", "x" * 999])
 def test_an_unknown_step_is_refused_with_the_names_of_all(step: str) -> None:
-    with pytest.raises(Invalid, match="has no step .*its steps are reserve_inventory, process_payment") as refused:
+    with pytest.raises(Invalid, match=r"has no step .*its steps are reserve_inventory, process_payment") as refused:
         restart(SAGA, STUCK, [CREATED], step, NOW)
     assert refused.value.field == ("from_step",)
 
