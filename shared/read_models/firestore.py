@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from google.api_core import exceptions as errors
 from google.cloud import firestore
+from google.cloud.firestore_v1 import base_client
 from google.cloud.firestore_v1.async_aggregation import AsyncAggregationQuery
 from google.cloud.firestore_v1.base_query import FieldFilter
 
@@ -16,13 +17,33 @@ from shared.domain.errors import Unavailable
 from shared.read_models.firestore_calls import one_async_call, one_call
 from shared.read_models.protocol import Change, Extent, Fields, Find, Increment, MakeChange, Where
 from shared.resilience import clock
-from shared.resilience.calls import Breaker
+from shared.resilience.calls import RECONNECT, Breaker
 
 _ATTEMPTS = 9
 _WRITERS, _BATCH = 4, 25  # commits at a time, and documents created in each
 _WRITES = 500  # in one commit of documents and totals: the most that Firestore takes
 _KEPT = 200  # documents that were written last
 _CONFLICT = (errors.AlreadyExists, errors.FailedPrecondition, errors.NotFound, errors.Aborted)
+
+
+def client(project_id: str) -> firestore.Client:
+    _reconnect_soon()
+    return firestore.Client(project_id)
+
+
+def async_client(project_id: str) -> firestore.AsyncClient:
+    _reconnect_soon()
+    return firestore.AsyncClient(project_id)
+
+
+def _reconnect_soon() -> None:
+    """Bound gRPC's pause between two attempts to connect, which grows to two minutes.
+
+    Firestore's library has no parameter for the options of its channels, only these lists.
+    """
+    for options in (base_client._DEFAULT_CHANNEL_OPTIONS, base_client._GRPC_MSG_SIZE_OPTIONS):
+        if RECONNECT not in options:
+            options.append(RECONNECT)
 
 
 class _Stored(NamedTuple):

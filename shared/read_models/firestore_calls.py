@@ -1,5 +1,4 @@
-"""Clients of Firestore, and what their calls have in common: time limits, the circuit breaker,
-errors."""
+"""What all calls of Firestore have in common: time limits, the circuit breaker, errors."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -8,36 +7,14 @@ from typing import Any
 
 from google.api_core import exceptions as errors
 from google.api_core.retry import AsyncRetry, Retry, if_transient_error
-from google.cloud import firestore
-from google.cloud.firestore_v1 import base_client
 
 from shared.domain.errors import TimedOut, Unavailable
 from shared.observability.context import SpanKind, span
-from shared.resilience.calls import RECONNECT, Breaker, OutOfTime, time_left
+from shared.resilience.calls import Breaker, OutOfTime, time_left
 
 _CALL_SECONDS = 10.0
 _RETRY_SECONDS = 2.0  # how long the client library repeats a call that fails with a transient error
 _DOWN = (errors.ServiceUnavailable, errors.RetryError, errors.ResourceExhausted, errors.InternalServerError)
-
-
-def client(project_id: str) -> firestore.Client:
-    _reconnect_soon()
-    return firestore.Client(project_id)
-
-
-def async_client(project_id: str) -> firestore.AsyncClient:
-    _reconnect_soon()
-    return firestore.AsyncClient(project_id)
-
-
-def _reconnect_soon() -> None:
-    """Bound gRPC's pause between two attempts to connect, which grows to two minutes.
-
-    Firestore's library has no parameter for the options of its channels, only these lists.
-    """
-    for options in (base_client._DEFAULT_CHANNEL_OPTIONS, base_client._GRPC_MSG_SIZE_OPTIONS):
-        if RECONNECT not in options:
-            options.append(RECONNECT)
 
 
 @contextmanager

@@ -126,8 +126,7 @@ class Engines:
     def read_models(self) -> ReadModels:
         if self.settings.profile != "engines":
             return EveryGeneration(self.memory_models, self.pace.known_seconds)
-        from shared.read_models.firestore import FirestoreReadModels
-        from shared.read_models.firestore_calls import client
+        from shared.read_models.firestore import FirestoreReadModels, client
 
         opened = self._made.enter_context(closing(client(self.settings.project_id)))
         return EveryGeneration(FirestoreReadModels(opened, self.breakers["Firestore"]), self.pace.known_seconds)
@@ -136,8 +135,7 @@ class Engines:
     def queries(self) -> LiveGeneration:
         if self.settings.profile != "engines":
             return LiveGeneration(self.memory_models, self.pace.known_seconds)
-        from shared.read_models.firestore import FirestoreQueries
-        from shared.read_models.firestore_calls import async_client
+        from shared.read_models.firestore import FirestoreQueries, async_client
 
         queries = FirestoreQueries(async_client(self.settings.project_id), self.breakers["Firestore"])
         return LiveGeneration(queries, self.pace.known_seconds)
