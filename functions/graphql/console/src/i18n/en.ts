@@ -163,6 +163,9 @@ export const en = {
     "The steps that are done are undone: stock is released, the payment refunded. It cannot be taken back.",
   "order.retry": "Retry the saga",
   "order.retry.what": "The compensation that was never answered is sent again, with new retries.",
+  "order.restart": "Restart from a step",
+  "order.restart.what":
+    "The saga goes forward again from this step, and the order can still be fulfilled. Steps that have succeeded are not repeated: nothing is paid or reserved twice. It is refused once anything has been undone or cancelled; then retry.",
   "order.reason": "Reason",
   "order.payment": "Payment",
   "order.shipping": "Shipment",

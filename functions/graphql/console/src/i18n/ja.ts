@@ -164,6 +164,9 @@ export const ja: Record<keyof typeof en, string> = {
   "order.cancel.what": "済んだステップは取り消されます。在庫は解放され、支払いは返金されます。元には戻せません。",
   "order.retry": "サーガを再試行",
   "order.retry.what": "応答のなかった補償を、再試行回数を戻してもう一度送ります。",
+  "order.restart": "ステップから再開",
+  "order.restart.what":
+    "サーガはこのステップから再び前へ進み、注文はまだ完了できます。成功済みのステップは繰り返されず、支払いや引き当てが二重になることはありません。補償や取り消しが記録されたあとは拒否されるので、再試行してください。",
   "order.reason": "理由",
   "order.payment": "支払い",
   "order.shipping": "配送",
