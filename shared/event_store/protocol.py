@@ -168,17 +168,12 @@ class Events:
     trace_id: str | None = None
 
     @property
-    def of_one_request(self) -> bool:
-        """Return whether they are few, because they followed from one request."""
-        return self.correlation_id is not None or self.trace_id is not None
-
-    @property
     def order(self) -> Literal["version", "time", "log"]:
         """Return what they are sorted by, so that an index finds each page."""
         if self.stream is not None:
             return "version"
         timed = self.recorded_after is not None or self.recorded_before is not None
-        return "time" if timed and not self.of_one_request else "log"
+        return "time" if timed and self.correlation_id is None and self.trace_id is None else "log"
 
     def key(self, entry: LogEntry) -> Key:
         event, place = entry.event, entry.checkpoint
