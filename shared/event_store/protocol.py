@@ -176,8 +176,8 @@ class Events:
         return "time" if timed and self.correlation_id is None and self.trace_id is None else "log"
 
     def key(self, entry: LogEntry) -> Key:
-        event, place = entry.event, entry.checkpoint
-        return {"version": (event.version,), "time": (event.recorded_at, place.position), "log": place}[self.order]
+        timed = entry.event.recorded_at, entry.checkpoint.position
+        return {"version": (entry.event.version,), "time": timed, "log": entry.checkpoint}[self.order]
 
 
 class HeldBack(NamedTuple):
@@ -211,7 +211,6 @@ class EventLog(Protocol):
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]: ...
 
     def everything(self, after: int, limit: int) -> list[PositionedEvent]: ...
-
     def recent(self, limit: int, types: Sequence[str] = ()) -> list[PositionedEvent]:
         """Return the newest events, newest first. No type stands for all types."""
 
