@@ -2,13 +2,14 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
 from pathlib import Path
 from types import FrameType
 
-from scripts.local import observe
+from scripts.local import observe, running
 from scripts.local.console import build_console
 from scripts.local.ports import Ports
 from scripts.local.processes import CannotStart
@@ -69,12 +70,14 @@ def main() -> int:
             shop.erase()
         print("Starting the shop", flush=True)
         build_console(CONSOLE, say)
-        shop.start()
-        if shop.is_new() and not chosen.no_seed:
-            say("the example catalogue")
-            seed(shop.url)
-        print(screen(shop), flush=True)
-        return _watch(shop)
+        with running.announced(_announcement(shop, chosen)) as announcement:
+            shop.start()
+            if shop.is_new() and not chosen.no_seed:
+                say("the example catalogue")
+                seed(shop.url)
+            announcement.tell(is_open=True)
+            print(screen(shop), flush=True)
+            return _watch(shop)
     except CannotStart as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
@@ -84,6 +87,12 @@ def main() -> int:
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clean-up
         shop.stop()
+
+
+def _announcement(shop: Shop, chosen: argparse.Namespace) -> running.Running:
+    modes = {"--memory": chosen.memory, "--sign-in": chosen.sign_in, "--scale-to-zero": chosen.scale_to_zero}
+    mode = " ".join(option for option, given in modes.items() if given)
+    return running.Running(shop.ports.client, os.getpid(), mode, str(shop.home), shop.admin_email, time.time())
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -60,6 +60,10 @@ class Shop:
     def url(self) -> str:
         return f"http://localhost:{self.ports.client}/graphql"
 
+    @property
+    def admin_email(self) -> str:
+        return os.environ.get("ADMIN_EMAIL", ADMIN_EMAIL)
+
     def claim(self) -> None:
         """Reserve the ports and the data. Raise CannotStart when another program or run uses
         them."""
@@ -142,7 +146,7 @@ class Shop:
             "FIREBASE_AUTH_EMULATOR_HOST": os.environ.get("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099"),
             "SAGA_PACE": os.environ.get("SAGA_PACE", "0.3"),  # the relay runs every two seconds here
             "SIGN_IN_REQUIRED": str(self.sign_in).lower(),
-            "ADMIN_EMAIL": os.environ.get("ADMIN_EMAIL", ADMIN_EMAIL),
+            "ADMIN_EMAIL": self.admin_email,
             "COMMAND_URL": self.ports.url("command") + "/{function}",
             "QUERY_URL": self.ports.url("query") + "/{function}",
             "PAYMENT_URL": self.ports.url("command") + "/sandbox_provider/payments",
