@@ -3,16 +3,19 @@
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
-import venv
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 REQUIREMENTS = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
 _STAMP = VENV / ".installed"
+_PINNED = ROOT / ".python-version"
+_QUIET = [] if sys.stdout.isatty() else ["--quiet"]  # progress is for a terminal, not for a log
 
 
 def ready() -> Path:
@@ -54,37 +57,89 @@ def _become(python: Path, module: str, arguments: list[str]) -> None:
 
 
 def _installed() -> bool:
-    return _STAMP.exists() and _STAMP.read_text() == _wanted()
+    return (VENV / "bin" / "python").exists() and _STAMP.exists() and _STAMP.read_text() == _wanted()
 
 
 def _wanted() -> str:
-    digest = hashlib.sha256(sys.version.encode())
+    digest = hashlib.sha256(_PINNED.read_bytes() if _pinned_python() else sys.version.encode())
     for file in REQUIREMENTS:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
+def _pinned_python() -> str | None:
+    """Return the command of the Python that .python-version names, if this machine has it."""
+    version = _PINNED.read_text().strip()
+    if sys.version.startswith(f"{version}."):
+        return sys.executable
+    return shutil.which(f"python{version}")
+
+
 def _install() -> None:
     python = VENV / "bin" / "python"
-    if not python.exists() or subprocess.run([python, "-c", "import pip"], check=False, capture_output=True).returncode:
-        print("Making a virtual environment in .venv", file=sys.stderr, flush=True)
-        _make_venv()
-    print(
-        "Installing requirements.txt and requirements-dev.txt (a minute or two at first)",
-        file=sys.stderr,
-        flush=True,
-    )
-    pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
-    pip += [] if sys.stdout.isatty() else ["--quiet"]  # progress is for a terminal, not for a log
+    base = _base()
+    if _version([str(python)]) != _version(base) or not _succeeds([str(python), "-m", "pip", "--version"]):
+        _say(f"Making a virtual environment in .venv, with Python {_version(base)}")
+        _make_venv(base)
+    _say("Installing requirements.txt and requirements-dev.txt (half a minute at first)")
     files = [argument for file in REQUIREMENTS for argument in ("-r", str(file))]
-    if subprocess.run([*map(str, pip), *files], check=False).returncode:
+    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--python", str(python), *_QUIET]
+    if not (_has_uv(python) and _run([*uv, *files])) and not _run([*_pip(python), *files]):
         sys.exit("Installing failed; pip's message above says why. Fix the cause and run this again.")
     _STAMP.write_text(_wanted())
 
 
-def _make_venv() -> None:
-    shutil.rmtree(VENV, ignore_errors=True)
+def _base() -> list[str]:
+    """Return the command of the Python to make the environment with: the one of .python-version,
+    which is the image's, or else this process's."""
+    pinned = _pinned_python()
+    if pinned and _version([pinned]):  # pyenv has a command for a version that is not switched on
+        return [pinned]
+    _say(f"This machine has no Python {_PINNED.read_text().strip()}, which the cloud runs; using {sys.executable}")
+    return [sys.executable]
+
+
+def _version(python: list[str]) -> str | None:
+    """Return the version of a Python, such as 3.13.0; None when it does not run."""
+    command = [*python, "-c", "import platform; print(platform.python_version())"]
     try:
-        venv.create(VENV, with_pip=True)
-    except (subprocess.CalledProcessError, OSError) as error:
-        sys.exit(f"Can't make a virtual environment ({error}). On Debian and Ubuntu: apt-get install python3-venv")
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (subprocess.CalledProcessError, OSError):
+        return None
+
+
+def _has_uv(python: Path) -> bool:
+    """Install uv, which is many times faster than pip, at its locked version. Return whether that
+    succeeded: it has no files for some machines."""
+    locked = re.search(r"^uv==.*(?:\n +--hash=.*)+", (ROOT / "requirements-dev.txt").read_text(), re.MULTILINE)
+    if locked is None:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        requirement = Path(folder) / "uv.txt"
+        requirement.write_text(f"{locked.group()}\n")
+        return _succeeds([*_pip(python), "-r", str(requirement)])
+
+
+def _pip(python: Path) -> list[str]:
+    return [str(python), "-m", "pip", "install", "--disable-pip-version-check", *_QUIET]
+
+
+def _succeeds(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def _run(command: list[str]) -> bool:
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _make_venv(base: list[str]) -> None:
+    shutil.rmtree(VENV, ignore_errors=True)
+    if not _run([*base, "-m", "venv", str(VENV)]):
+        sys.exit("Can't make a virtual environment; see above. On Debian and Ubuntu: apt-get install python3-venv")

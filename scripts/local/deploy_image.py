@@ -12,17 +12,17 @@ from scripts.local.deploy_shell import ROOT, Shell, Stop
 
 BUILDER = "gcr.io/buildpacks/builder:google-24"
 CONSOLE = Path("functions") / "graphql" / "console"
-SOURCES = ["functions", "shared", "scripts", "schema.graphql", "pyproject.toml", "requirements.txt"]
+SOURCES = [
+    *["functions", "shared", "scripts", "schema.graphql"],
+    *["pyproject.toml", "requirements.txt", ".python-version"],
+]
 # The framework takes FUNCTION_SOURCE, FUNCTION_TARGET and PORT from each service's environment. The
-# second file is only in the copy: at the repository's root it would set the Python of every
-# developer's pyenv. The third adds a last step to the build: Google's buildpacks compile the
-# packages only, so each cold start would compile our own code. Times of files don't survive in an
-# image, so the bytecode is taken unchecked.
-PYTHON = "3.13"
+# second file adds a last step to the build: Google's buildpacks compile the packages only, so each
+# cold start would compile our own code. Times of files don't survive in an image, so the bytecode
+# is taken unchecked.
 BYTECODE = "python3 -m compileall -q --invalidation-mode unchecked-hash functions shared scripts"
 ADDED = {
     "Procfile": "web: functions-framework\n",
-    ".python-version": f"{PYTHON}\n",
     "project.toml": f"""\
 [_]
 schema-version = "0.2"

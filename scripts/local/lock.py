@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _UV = Path(sys.executable).with_name("uv")
-_PYTHON = "3.11"  # the oldest supported; pyproject.toml says the same
+_OLDEST = "3.11"  # pyproject.toml says the same
 
 
 def main(arguments: list[str]) -> int:
@@ -32,7 +32,7 @@ def _compile(output: str, arguments: list[str]) -> None:
         "compile",
         "--universal",
         "--python-version",
-        _PYTHON,
+        _OLDEST,
         "--generate-hashes",
         "--quiet",
     ]
