@@ -12,6 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".dev" / "running"
+DETOURS = "DETOURS"
+"""The environment variable with the folder of the functions that run in processes of their own."""
 _BYTES = 16_384  # a file's fixed size: a new text replaces the old one in one write
 
 
@@ -37,14 +39,10 @@ class Running:
     def url(self) -> str:
         return f"http://localhost:{self.port}/graphql"
 
-    @property
-    def detours(self) -> Path:
-        return detours(self.port)
 
-
-def detours(port: int, folder: Path = FOLDER) -> Path:
+def detours(port: int) -> Path:
     """Return the folder of the functions of the shop that run in processes of their own."""
-    return folder / f"{port}.only"
+    return FOLDER / f"{port}.only"
 
 
 class Announcement:

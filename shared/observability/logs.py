@@ -13,7 +13,7 @@ from urllib.parse import quote
 import structlog
 from structlog.typing import EventDict, Processor
 
-from shared.observability.context import annotations, handled, handled_order, traceparent
+from shared.observability.context import annotations, handled, handled_function, handled_order, traceparent
 from shared.resilience import clock
 
 _log = structlog.get_logger()
@@ -49,6 +49,7 @@ def access_line(function: str, method: str, path: str) -> Iterator[None]:
     everything that was annotated; `status` is 500 unless it was annotated."""
     began = clock.monotonic()
     with annotations() as annotated:
+        annotated["function"] = function
         try:
             yield
         finally:
@@ -67,8 +68,10 @@ def _rendering(project_id: str) -> list[Processor]:
 
 
 def with_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """Add the ids that tie a line to its request: correlation id, actor, and the order that it is
-    about."""
+    """Add what ties a line to its request: the function, correlation id, actor, and the order that
+    it is about."""
+    if function := handled_function():
+        line.setdefault("function", function)
     if context := handled():
         line.update(correlation_id=context.correlation_id, actor=context.actor)
     if order_id := handled_order():

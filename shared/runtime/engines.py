@@ -159,7 +159,7 @@ class Engines:
 
     @once
     def sandbox(self) -> Sandbox:
-        return Sandbox(self.settings.sandbox_database)
+        return self._made.enter_context(closing(Sandbox(self.settings.sandbox_database)))
 
     @once
     def order_saga(self) -> Coordinator:

@@ -109,10 +109,13 @@ class Client:
 
 
 class RunningShop(Client):
-    """One run of `scripts/dev`. `screen`: its output so far."""
+    """One run of `scripts/dev`, of the repository in the folder `root`. `folder`: its data.
+    `screen`: its output so far."""
 
-    def __init__(self, data: Path, *options: str, port: int | None = None, **environment: str) -> None:
-        self.port = port or free_port(8)
+    def __init__(
+        self, data: Path, *options: str, port: int | None = None, root: Path = ROOT, **environment: str
+    ) -> None:
+        self.port, self.folder = port or free_port(8), data
         # The shop stops with the test run, also when a test fails before it closes the shop.
         command = [
             *WITH_PARENT,
@@ -128,10 +131,10 @@ class RunningShop(Client):
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=root,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment},
+                env={**os.environ, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1", **environment},
             )
 
     @property
