@@ -48,7 +48,7 @@ def arguments() -> argparse.Namespace:
     )
     monitoring.set_defaults(run=bench_monitoring, seconds=1, clients=[1])
     text = f"memory under streams and a mixed load; exit status 1 when it grows by over {GROWTH:.0%} after the warm-up"
-    soak = measurements.add_parser("soak", help=text, description=text)
+    soak = measurements.add_parser("soak", help=text.replace("%", "%%"), description=text.replace("%", "%%"))
     soak.add_argument("--seconds", type=float, default=300, metavar="S", help="seconds of load (300)")
     soak.add_argument("--streams", type=int, default=50, metavar="N", help="open subscriptions (50)")
     soak.add_argument("--clients", type=int, nargs=1, default=[6], metavar="N", help="clients that ask at a time (6)")
