@@ -77,7 +77,7 @@ def fresh(actor: str = "system") -> Context:
 
 
 def caused_by(context: Context, causation_id: str) -> Context:
-    return replace(context, causation_id=causation_id)
+    return Context(context.correlation_id, causation_id, context.actor, context.traceparent)
 
 
 @contextmanager
@@ -171,7 +171,7 @@ def handling(context: Context, name: str, kind: SpanKind, attributes: Attributes
     """Handle a request or message: continue its trace with a span, and make its context current."""
     ids = {"shop.correlation_id": context.correlation_id, "shop.causation_id": context.causation_id}
     with span(name, kind, {**ids, **attributes}, context.traceparent):
-        inner = replace(context, traceparent=traceparent() or context.traceparent)
+        inner = replace(context, traceparent=here) if (here := traceparent()) else context
         annotate(context=inner)
         with within(inner):
             yield inner
@@ -183,6 +183,9 @@ def span(
 ) -> Iterator[Span]:
     """Make a span below the traceparent `parent`, by default below the current span.
     An error that leaves the block is recorded by its code or type, never by its text."""
+    if not _tracing and not parent:
+        yield trace.INVALID_SPAN  # which records nothing
+        return
     tracer = _tracing.provider.get_tracer("shop") if _tracing else NoOpTracer()
     with tracer.start_as_current_span(
         name, _parent(parent), kind, attributes, record_exception=False, set_status_on_exception=False
@@ -204,6 +207,8 @@ def describe(attributes: Attributes) -> None:
 
 def traceparent() -> str | None:
     """Return the traceparent of the current span; None when no span is made."""
+    if trace.get_current_span() is trace.INVALID_SPAN:
+        return None
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get("traceparent")
