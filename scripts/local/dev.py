@@ -35,7 +35,9 @@ def arguments() -> argparse.Namespace:
         "--data", type=Path, default=HOME, metavar="DIR", help="the folder for data and logs (.dev/data)"
     )
     parser.add_argument("--sign-in", action="store_true", help="require sign-in, as in the cloud")
-    parser.add_argument("--observe", action="store_true", help="also start Prometheus, if it is installed")
+    parser.add_argument(
+        "--observe", action="store_true", help="also show each order's spans, on N+4, and start Prometheus if installed"
+    )
     parser.add_argument(
         "--scale-to-zero",
         type=float,
@@ -99,6 +101,7 @@ def run(chosen: argparse.Namespace) -> int:
         chosen.observe and observe.found(say),
         chosen.scale_to_zero,
         chosen.debug,
+        chosen.observe,
     )
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell ignores SIGINT for what it starts in the background
         signal.signal(number, _interrupt)

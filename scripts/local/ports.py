@@ -21,6 +21,10 @@ class Ports:
         return self.client + 3
 
     @property
+    def traces(self) -> int:
+        return self.client + 4
+
+    @property
     def pubsub(self) -> int:
         return self.client + 5
 

@@ -47,7 +47,7 @@ class Shop:
     """`home`: the folder for data and logs. `say`: reports progress. `observed`: whether Prometheus
     runs too. `idle_seconds`: every function runs in a process of its own, which ends when it has
     been idle for so long; None: a service's functions share a process, which stays. `debugged`: the
-    function that waits for a debugger."""
+    function that waits for a debugger. `traced`: spans are collected and shown."""
 
     ports: Ports
     home: Path
@@ -57,6 +57,7 @@ class Shop:
     observed: bool = False
     idle_seconds: float | None = None
     debugged: str | None = None
+    traced: bool = False
     instances: "Instances | None" = None
     engines: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class Shop:
         emulators = [] if self.memory else [self.ports.pubsub, self.ports.firestore]
         wanted = [*self.ports.services.values(), *emulators, *([self.ports.prometheus] if self.observed else [])]
         wanted += [self.ports.debugger] if self.debugged else []
+        wanted += [self.ports.traces] if self.traced else []
         if in_use := busy(wanted):
             ports = ", ".join(map(str, in_use))
             raise CannotStart(f"Port {ports} is in use by another program. Stop it, or start with --port N.")
@@ -106,6 +108,8 @@ class Shop:
         self._configure("memory" if self.memory else "engines" if emulators else "postgres")
         self.processes = Processes(self.home / "logs")
         self._stack.callback(self.processes.stop)
+        if self.traced:
+            self._start_traces()
         if not self.memory:
             self._start_postgres()
         if emulators:
@@ -209,6 +213,15 @@ class Shop:
         handler = logging.FileHandler(self.home / "logs" / "dev.log")
         handler.setFormatter(logging.getLogger().handlers[0].formatter)
         logging.getLogger().handlers = [handler]
+
+    def _start_traces(self) -> None:
+        """Start the viewer, to which the functions that start later send their spans."""
+        address = f"http://127.0.0.1:{self.ports.traces}"
+        self.processes.start("traces", [sys.executable, "-m", "scripts.local.traces", str(self.ports.traces)])
+        self.processes.wait_for("traces", address)
+        self._export({"OTEL_EXPORTER_OTLP_ENDPOINT": address, "OTEL_BSP_SCHEDULE_DELAY": "500"})
+        self._export({"TRACES_URL": f"http://localhost:{self.ports.traces}/order/{{order}}"})
+        self.engines["traces"] = f"{address}  (an order's page in the console links to its trace)"
 
     def _start_postgres(self) -> None:
         self.say("PostgreSQL")

@@ -123,6 +123,22 @@ def test_the_screen_does_not_change_while_the_shop_works(in_memory: RunningShop)
     assert order_id in (in_memory.folder / "logs" / "shop.log").read_text()
 
 
+def test_the_spans_of_an_order_are_shown_as_one_trace(in_memory: RunningShop) -> None:
+    order_id = in_memory.order(in_memory.product(stock=3))
+    assert in_memory.until_ended(order_id)[0]["status"] == "CONFIRMED"
+    viewer = f"http://127.0.0.1:{in_memory.port + 4}"
+    assert viewer in in_memory.screen
+    config = httpx.get(f"http://localhost:{in_memory.port}/console/config.json", timeout=10).json()
+    address = config["traces"].replace("{order}", order_id)
+
+    def shown(*names: str) -> bool:
+        page = httpx.get(address, follow_redirects=True, timeout=10).text
+        return all(name in page for name in (*names, f"order-{order_id}"))
+
+    wait_until(lambda: shown("graphql", "create_order", "process process-payment", "process order-events"), 30)
+    assert order_id in httpx.get(viewer, timeout=10).text
+
+
 def test_a_payment_that_is_never_answered_is_undone(in_memory: RunningShop) -> None:
     product = in_memory.product(stock=3)
     order_id = in_memory.order(product, paymentMethod="time-out")
