@@ -13,6 +13,7 @@ import httpx
 import psutil
 
 from scripts.local import running
+from scripts.local.local_http import local_http
 
 _STOP_SECONDS = 60.0
 
@@ -73,7 +74,7 @@ def _state(shop: running.Running) -> str:
     if not shop.is_open:
         return "starting"
     try:
-        httpx.get(f"http://127.0.0.1:{shop.port}/health/live", timeout=5).raise_for_status()
+        local_http().get(f"http://127.0.0.1:{shop.port}/health/live", timeout=5).raise_for_status()
     except httpx.HTTPError as error:
         return f"not answering ({error})"
     return "open"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import httpx
 
+from scripts.local.local_http import local_http
+
 # Ask Linux for a signal when the parent is killed, so that no process is left behind; then become
 # the given command.
 WITH_PARENT = (
@@ -109,7 +111,7 @@ class Processes:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and (name not in self.running or self.running[name].poll() is None):
             try:
-                httpx.get(url, timeout=2)
+                local_http().get(url, timeout=2)
                 return
             except httpx.TransportError:
                 time.sleep(0.1)

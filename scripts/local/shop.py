@@ -18,6 +18,7 @@ import structlog
 
 from scripts.local import observe, running
 from scripts.local.emulators import Emulators, find_emulators, start_postgres
+from scripts.local.local_http import local_http
 from scripts.local.ports import Ports, busy
 from scripts.local.processes import CannotStart, Processes
 from scripts.local.token import ADMIN_EMAIL, PROJECT
@@ -352,6 +353,6 @@ class Shop:
 def _call_regularly(url: str, seconds: float, stopping: Event) -> None:
     while not stopping.wait(seconds):
         try:
-            httpx.post(url, timeout=60).raise_for_status()
+            local_http().post(url).raise_for_status()
         except httpx.HTTPError as error:
             _log.warning("a scheduled call failed", url=url, reason=str(error))

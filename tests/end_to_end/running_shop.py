@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
+from scripts.local.local_http import local_http
 from scripts.local.processes import WITH_PARENT
 from scripts.local.token import emulator_token
 from shared.config.manifest import ROOT
@@ -50,7 +50,7 @@ class Client:
         it."""
         headers = {"Authorization": f"Bearer {ADMIN}"}
         asked = {"query": query, "variables": variables}
-        while (response := httpx.post(self.url, json=asked, headers=headers, timeout=60)).status_code == 429:
+        while (response := local_http().post(self.url, json=asked, headers=headers)).status_code == 429:
             time.sleep(int(response.headers["Retry-After"]))
         answer: Fields = response.json()
         return answer
@@ -104,7 +104,7 @@ class Client:
 
     def ledger(self, kind: str) -> dict[str, str]:
         """Return the sandbox's status of every payment or shipment, by order."""
-        entries = httpx.get(f"http://127.0.0.1:{self.port + 1}/sandbox_provider/{kind}", timeout=10).json()
+        entries = local_http().get(f"http://127.0.0.1:{self.port + 1}/sandbox_provider/{kind}").json()
         return {entry["key"]: entry["status"] for entry in entries}
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from scripts.local import observe
 from scripts.local.emulators import Emulators
+from scripts.local.local_http import local_http
 from scripts.local.ports import busy
 from scripts.local.readme import MONITORING_PAGE
 from shared.config.manifest import ROOT
@@ -57,7 +58,7 @@ def on_engines(tmp_path_factory: pytest.TempPathFactory, emulators: Emulators) -
 def asked(shop: RunningShop, query: str) -> list[dict[str, Any]]:
     """Return Prometheus' results for a query, none while it does not answer."""
     try:
-        answer = httpx.get(f"http://127.0.0.1:{shop.port + 7}/api/v1/query", params={"query": query}, timeout=10)
+        answer = local_http().get(f"http://127.0.0.1:{shop.port + 7}/api/v1/query", params={"query": query}, timeout=10)
     except httpx.TransportError:
         return []
     found: list[dict[str, Any]] = answer.json()["data"]["result"]
@@ -66,7 +67,7 @@ def asked(shop: RunningShop, query: str) -> list[dict[str, Any]]:
 
 def answers(url: str) -> bool:
     try:
-        return bool(httpx.get(url, timeout=2).status_code)
+        return bool(local_http().get(url, timeout=2).status_code)
     except httpx.TransportError:
         return False
 
@@ -74,7 +75,10 @@ def answers(url: str) -> bool:
 def codes(url: str) -> list[str]:
     """Return the errors' codes for an anonymous client that creates a category."""
     create = {"query": 'mutation { createCategory(input: {name: "Tea"}) { id } }'}
-    return [error["extensions"]["code"] for error in httpx.post(url, json=create, timeout=30).json().get("errors", [])]
+    return [
+        error["extensions"]["code"]
+        for error in local_http().post(url, json=create, timeout=30).json().get("errors", [])
+    ]
 
 
 @needs_prometheus
@@ -94,7 +98,7 @@ def test_prometheus_accepts_every_query_of_the_monitoring_page(in_memory: Runnin
     assert len(queries) >= 10
     url = f"http://127.0.0.1:{in_memory.port + 7}/api/v1/query"
     for query in (*queries, *observe.QUERIES):
-        answer = httpx.get(url, params={"query": query}, timeout=10)
+        answer = local_http().get(url, params={"query": query}, timeout=10)
         assert answer.json()["status"] == "success", (query, answer.text)
         assert set(re.findall(r"shop_[a-z_]+?(?=_bucket|\W|$)", query)) <= set(metrics()), query
 
@@ -128,15 +132,15 @@ def test_the_spans_of_an_order_are_shown_as_one_trace(in_memory: RunningShop) ->
     assert in_memory.until_ended(order_id)[0]["status"] == "CONFIRMED"
     viewer = f"http://127.0.0.1:{in_memory.port + 4}"
     assert viewer in in_memory.screen
-    config = httpx.get(f"http://localhost:{in_memory.port}/console/config.json", timeout=10).json()
+    config = local_http().get(f"http://localhost:{in_memory.port}/console/config.json", timeout=10).json()
     address = config["traces"].replace("{order}", order_id)
 
     def shown(*names: str) -> bool:
-        page = httpx.get(address, follow_redirects=True, timeout=10).text
+        page = local_http().get(address, follow_redirects=True, timeout=10).text
         return all(name in page for name in (*names, f"order-{order_id}"))
 
     wait_until(lambda: shown("graphql", "create_order", "process process-payment", "process order-events"), 30)
-    assert order_id in httpx.get(viewer, timeout=10).text
+    assert order_id in local_http().get(viewer, timeout=10).text
 
 
 def test_a_payment_that_is_never_answered_is_undone(in_memory: RunningShop) -> None:
