@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from contextlib import suppress
 
 from scripts.local.detours import detour, detour_port
 from scripts.local.running import DETOURS, Running, detours
@@ -40,7 +41,8 @@ def serve(function: Function, shop: int, debugger: int | None) -> int:
             wait_for_debugger(debugger)
         print(f"{function.name} runs in this process, {os.getpid()}; Ctrl-C gives it back to its service.", flush=True)
         print(f"Longer stops at a breakpoint: start the shop with {'=3600 '.join(LIMITS)}=3600.", flush=True)
-        server_of(app(function), port).run()
+        with suppress(KeyboardInterrupt):  # which the server raises again when it has stopped
+            server_of(app(function), port).run()
     return 0
 
 
