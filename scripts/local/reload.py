@@ -12,6 +12,13 @@ from scripts.local.shop import CONSOLE, ONE, Shop
 from shared.config.manifest import ROOT, manifest
 
 _CONSOLE = SOURCES.relative_to(ROOT)
+_SERVICES = {
+    "graphql": {"client"},
+    "commands": {"command"},
+    "sagas": {"command"},
+    "projections": {"query"},
+    "operations": {"command", "query"},
+}
 _OF_ALL = ("shared/", "schema.graphql", "functions/manifest.yaml")
 
 
@@ -44,9 +51,13 @@ class Reload:
             services = {ONE}
         self._shop.say(f"{_named(changed)} changed; starting again: {', '.join(sorted(services))}")
         self._broken |= services
-        self._shop.stop_clock()
         try:
             self._prepare(changed)
+        except CannotStart as error:
+            self._shop.say(f"{error}\n      The services go on with the old code until it is mended.")
+            return
+        self._shop.stop_clock()
+        try:
             for service in sorted(services):
                 self._shop.processes.replace(service, signal.SIGHUP if service == ONE else signal.SIGTERM)
             for service in sorted(services):
@@ -79,13 +90,14 @@ class Reload:
 
 
 def services_of(changed: Iterable[Path]) -> set[str]:
-    """Return the services whose code is in the changed files."""
-    known = manifest().functions
+    """Return the services whose code is in the changed files. The manifest is not asked: it may be
+    malformed just now."""
     found: set[str] = set()
     for path in changed:
         if path.as_posix().startswith(_OF_ALL):
-            return {function.service for function in known.values()}
-        found |= {one.service for one in known.values() if one.source == ROOT / path}
+            return {service for services in _SERVICES.values() for service in services}
+        if path.name == "main.py" and path.parts[0] == "functions":
+            found |= _SERVICES[path.parts[1]]
     return found
 
 
