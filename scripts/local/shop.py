@@ -111,10 +111,11 @@ class Shop:
         self._stack.callback(self.processes.stop)
         if self.traced:
             self._start_traces()
+        if emulators:
+            self._launch_emulators(emulators)  # Java takes seconds, in which PostgreSQL starts
         if not self.memory:
             self._start_postgres()
         if emulators:
-            self._start_emulators(emulators)
             self._start_services()
         elif self.idle_seconds:
             raise CannotStart(f"--scale-to-zero needs the emulators: {missing}")
@@ -243,11 +244,14 @@ class Shop:
         except ChangedMigration as error:
             raise CannotStart(f"The data is from another version ({error}). Start with --reset.") from error
 
-    def _start_emulators(self, emulators: Emulators) -> None:
-        self.say("Pub/Sub and Firestore emulators")
+    def _launch_emulators(self, emulators: Emulators) -> None:
         pubsub = emulators.start_pubsub(self.processes, self.ports.pubsub)
         firestore = emulators.start_firestore(self.processes, self.ports.firestore)
         self._export({"PUBSUB_EMULATOR_HOST": pubsub, "FIRESTORE_EMULATOR_HOST": firestore})
+
+    def _wait_for_emulators(self) -> None:
+        self.say("Pub/Sub and Firestore emulators")
+        pubsub, firestore = os.environ["PUBSUB_EMULATOR_HOST"], os.environ["FIRESTORE_EMULATOR_HOST"]
         self.processes.wait_for("pubsub", f"http://{pubsub}")
         self.processes.wait_for("firestore", f"http://{firestore}")
         self._create_topology()
@@ -272,11 +276,13 @@ class Shop:
 
     def _start_services(self) -> None:
         if self.idle_seconds:
+            self._wait_for_emulators()
             self._scale_to_zero(self.idle_seconds)
             return
-        self.say("the three services")
         for service, port in self.ports.services.items():
             self.processes.start(service, [sys.executable, "-m", "scripts.local.services", service, str(port)])
+        self._wait_for_emulators()
+        self.say("the three services")
         for service in self.ports.services:
             self.wait_for(service)
         self._log_to_a_file()
