@@ -21,7 +21,7 @@ def test_the_texts_are_up_to_date() -> None:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which nothing is installed, of a user with nothing but Python."""
+    """A checkout in which nothing is installed."""
     folder = tmp_path_factory.mktemp("fresh")
     for name in ("scripts", "shared", "functions/manifest.yaml", ".python-version"):
         source, target = ROOT / name, folder / name
@@ -35,7 +35,11 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_command_helps_on_a_fresh_checkout(fresh: Path, command: str) -> None:
     for option in ("--help", "-h"):
         helped = subprocess.run(
-            ["python3", "-I", f"scripts/{command}", option], cwd=fresh, capture_output=True, text=True, check=False
+            [sys.executable, "-I", "-S", f"scripts/{command}", option],
+            cwd=fresh,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert (helped.returncode, helped.stderr) == (0, "")
         assert helped.stdout.startswith(f"usage: scripts/{command}") and MARK not in helped.stdout
@@ -43,6 +47,6 @@ def test_a_command_helps_on_a_fresh_checkout(fresh: Path, command: str) -> None:
 
 
 def test_a_subcommand_has_its_own_help(fresh: Path) -> None:
-    command = ["python3", "-I", "scripts/dead-letters", "--url", "x", "discard", "--help"]
+    command = [sys.executable, "-I", "-S", "scripts/dead-letters", "--url", "x", "discard", "--help"]
     helped = subprocess.run(command, cwd=fresh, capture_output=True, text=True, check=True)
     assert helped.stdout.startswith("usage: scripts/dead-letters discard") and "--reason" in helped.stdout
