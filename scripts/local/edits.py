@@ -40,6 +40,9 @@ class Edits:
             raise CannotEdit(f"{file}: {count} places match {pattern!r}; one was expected")
         self._texts[file] = text
 
+    def append(self, file: str, text: str) -> None:
+        self._texts[file] = self.text(file) + text
+
     def before(self, file: str, anchor: str, text: str) -> None:
         """Insert text before the only place with this text."""
         self.sub(file, re.escape(anchor), (text + anchor).replace("\\", r"\\"))

@@ -1,14 +1,15 @@
-"""A new step at the end of the order's saga, of best effort: the order stays confirmed when it
-fails. There it is safe for orders under way, and it needs no compensation."""
+"""A new step at the end of a new version of the order's saga, of best effort: the order stays
+confirmed when it fails, so it needs no compensation."""
 
 import re
 
-from scripts.local.edits import Edits
+from scripts.local.edits import CannotEdit, Edits
 from scripts.local.names import Names
 from scripts.local.new_parts import new_event, new_state_field
 
 PAGE = "functions/sagas/add-a-step.md"
 _SAGA = "shared/sagas/order_fulfilment.py"
+_RELEASES = "tests/sagas/test_releases.py"
 _EVERY_ORDER = "tests/sagas/test_every_order.py"
 _PRICES = "scripts/local/prices.yaml"
 
@@ -18,18 +19,7 @@ def add_saga_step(edits: Edits, names: Names) -> list[str]:
     new_event(edits, names, "order", "OrderCancelled", r"^(NotificationEvent = .*)$")
     new_state_field(edits, "order", f"{names.flag}: Outcome = Outcome.OPEN", "the saga's step shows it")
     _domain(edits, names)
-    edits.sub(
-        _SAGA,
-        r"^    \),\n    # FulfilmentStopped",
-        f"""        Step(
-            send=commands.{names.kind},
-            until=events.{names.event},
-            within=timedelta(seconds=30),
-            retries=Retries(3),
-            best_effort=True,
-        ),
-\\g<0>""",
-    )
+    _new_version(edits, names)
     _function(edits, names)
     _tests(edits, names)
     _costs(edits, names)
@@ -37,11 +27,43 @@ def add_saga_step(edits: Edits, names: Names) -> list[str]:
         f"what the step does: a call to another system goes into functions/sagas/{names.name}/main.py between loading"
         " and recording, under a key, as in process_payment",
         f"what {names.event} keeps of it, and whether it can be refused (`unless`, with an event of its own)",
-        f"its place in {_SAGA}: at the end it is safe for orders under way, elsewhere see"
-        " shared/sagas/change-the-saga.md",
+        f"its place among the steps of its version ({_SAGA}, shared/sagas/change-the-saga.md)",
         f"its deadline and retries, and whether its failure fails the order (`best_effort`); then it needs a"
         f" compensation ({PAGE})",
     ]
+
+
+def _new_version(edits: Edits, names: Names) -> None:
+    """Add the step in a new version of the saga; sagas under way keep theirs."""
+    version = len(re.findall(r"^_VERSION_\d+ = ", edits.text(_SAGA), re.MULTILINE)) + 1
+    edits.sub(_SAGA, r"^ORDER_FULFILMENT = ", f"_VERSION_{version} = ")
+    edits.append(
+        _SAGA,
+        f"""
+ORDER_FULFILMENT = replace(
+    _VERSION_{version},
+    steps=(
+        *_VERSION_{version}.steps,
+        Step(
+            send=commands.{names.kind},
+            until=events.{names.event},
+            within=timedelta(seconds=30),
+            retries=Retries(3),
+            best_effort=True,
+        ),
+    ),
+    version={version + 1},
+    former=(_VERSION_{version}, *_VERSION_{version}.former),
+)
+""",
+    )
+    if "from dataclasses import replace" not in edits.text(_SAGA):
+        edits.sub(_SAGA, r"^from datetime import timedelta$", r"from dataclasses import replace\n\g<0>")
+    steps = re.search(rf"^    {version}: \(\n((?:        .*\n)+)    \),\n", edits.text(_RELEASES), re.MULTILINE)
+    if steps is None:
+        raise CannotEdit(f"{_RELEASES}: VERSIONS has no version {version}")
+    row = f'        ("{names.kind}", "{names.event}", None, None, None),\n'
+    edits.after(_RELEASES, steps[0], f"    {version + 1}: (\n{steps[1]}{row}    ),\n")
 
 
 def _domain(edits: Edits, names: Names) -> None:

@@ -30,7 +30,9 @@ def span(number: int, parent: int, name: str, subject: str = "", failed: bool = 
 
 def exported(*spans: Span) -> bytes:
     scopes = [ScopeSpans(spans=spans)]
-    return ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=scopes)]).SerializeToString()
+    request = ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=scopes)])
+    serialized: bytes = request.SerializeToString()
+    return serialized
 
 
 @pytest.fixture
