@@ -131,8 +131,9 @@ def _run(shop: Shop, say: Progress, chosen: argparse.Namespace, stack: ExitStack
         say("the example catalogue")
         seed(shop.url)
     say.done()
-    announcement.tell(is_open=True, environment=shop.environment)
+    announcement.tell(environment=shop.environment)
     print(screen(shop, console.is_alive()), flush=True)
+    announcement.tell(is_open=True)  # --detach shows the screen until then
     return _watch(shop, None if chosen.no_reload else Reload(shop))
 
 
