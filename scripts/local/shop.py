@@ -28,6 +28,7 @@ from shared.observability import logs
 
 if TYPE_CHECKING:
     from scripts.local.zero import Instances
+    from shared.runtime.engines import Engines
 
 _log = structlog.get_logger()
 
@@ -64,6 +65,7 @@ class Shop:
     environment: dict[str, str] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
     _schedules: Event = field(default_factory=Event)
+    _has_engines: bool = False
     _ended: dict[str, list[float]] = field(default_factory=dict)
 
     @property
@@ -159,12 +161,19 @@ class Shop:
 
     def is_new(self) -> bool:
         """Return whether the event store is empty."""
-        if self.memory:
-            return True
         from shared.event_store.protocol import Checkpoint
+
+        return self.memory or not self._engines().event_store.read_all(after=Checkpoint(), limit=1)
+
+    def _engines(self) -> "Engines":
+        """Return this process's own engines, which are closed before PostgreSQL stops: the pool
+        would wait for it."""
         from shared.runtime.engines import engines
 
-        return not engines().event_store.read_all(after=Checkpoint(), limit=1)
+        if not self._has_engines:
+            self._has_engines = True
+            self._stack.callback(engines().close)
+        return engines()
 
     @property
     def in_memory(self) -> Path:
@@ -337,9 +346,8 @@ class Shop:
 
     def _replay(self) -> None:
         from scripts.local.replay import replay
-        from shared.runtime.engines import engines
 
-        if streams := replay(engines().event_store, engines().publisher):
+        if streams := replay(self._engines().event_store, self._engines().publisher):
             self.say(f"read models, from {streams} streams of events")
 
     def stop_clock(self) -> None:
