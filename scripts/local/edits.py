@@ -84,10 +84,11 @@ class Edits:
                 (self._root / name).parent.mkdir(parents=True, exist_ok=True)
                 (self._root / name).write_text(text)
         except OSError:
-            for name in self._new:
-                (self._root / name).unlink(missing_ok=True)
             for name, text in before.items():
                 (self._root / name).write_text(text)
+            for made in (self._root / name for name in self._new):
+                if made.exists():
+                    made.unlink()
             raise
 
 
