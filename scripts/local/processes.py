@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import httpx
+import psutil
 
 from scripts.local.local_http import local_http
 
@@ -73,6 +74,12 @@ class Processes:
         """End the processes, which are not missed then."""
         for name in [one for one in names if one in self.running]:
             self.stop_one(name)
+
+    def processor_seconds(self, name: str) -> float:
+        """Return the processor time of a process and its children so far."""
+        server = psutil.Process(self.running[name].pid)
+        times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
+        return sum(each.user + each.system for each in times)
 
     def stopped(self) -> str | None:
         """Return the name of a process that has ended by itself, or None."""

@@ -1,7 +1,6 @@
 """Run the shop on this machine: its databases, its three services, its schedules."""
 
 import fcntl
-import logging
 import os
 import shutil
 import sys
@@ -173,6 +172,7 @@ class Shop:
         if not self._has_engines:
             self._has_engines = True
             self._stack.callback(engines().close)
+            self._log_to_a_file()  # again: making them configured the log as in the cloud
         return engines()
 
     @property
@@ -220,10 +220,7 @@ class Shop:
     def _log_to_a_file(self) -> None:
         """Send this process's log to a file beside the others: an order writes twenty lines, too
         many for the screen."""
-        logs.configure(PROJECT)
-        handler = logging.FileHandler(self.home / "logs" / "dev.log")
-        handler.setFormatter(logging.getLogger().handlers[0].formatter)
-        logging.getLogger().handlers = [handler]
+        logs.configure(PROJECT, (self.home / "logs" / "dev.log").open("a"))  # until this process ends
 
     def _start_traces(self) -> None:
         """Start the viewer, to which the functions that start later send their spans."""

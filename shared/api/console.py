@@ -27,8 +27,9 @@ _FOREVER = "public, max-age=31536000, immutable"  # a file's name has a hash of 
 
 def is_browser(request: Request) -> bool:
     """Return whether the request is for a page, not for an answer of GraphQL."""
-    wants_page = "text/html" in request.headers.get("accept", "")
-    return request.method in ("GET", "HEAD") and wants_page and "query" not in request.query_params
+    if request.method not in ("GET", "HEAD"):
+        return False
+    return "text/html" in request.headers.get("accept", "") and "query" not in request.query_params
 
 
 def page(settings: Settings, request: Request) -> Response:

@@ -34,7 +34,7 @@ def _origins(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return named
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # so that its hash, of a key in caches, takes no time
 class Settings:
     """In a URL and in `database_user`, `{function}` stands for a function's name and `{service}`
     for the same name with hyphens, as Cloud Run services have it."""

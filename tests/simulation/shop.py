@@ -350,7 +350,7 @@ class _Stored:
 
     models: ReadModels
 
-    def update(self, collection: str, key: str, change: Callable[[Any], Any]) -> None:
+    def update(self, collection: str, key: str, change: Callable[[Any], Any], version: int | None = None) -> None:
         change(self.models.documents[collection].get(key))
 
 
