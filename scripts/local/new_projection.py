@@ -69,8 +69,8 @@ def _document(edits: Edits, names: Names) -> None:
 def _query(edits: Edits, names: Names) -> None:
     edits.sub(
         "shared/api/loaders.py",
-        r'^( +)self\.products = self\._by_id\("products"\)\n',
-        rf'\g<0>\1self.{names.name} = self._by_id("{names.name}")\n',
+        r'^    products = cached_property(\[.*\])\(lambda self: self\._by_id\("products"\)\)\n',
+        rf'\g<0>    {names.name} = cached_property\1(lambda self: self._by_id("{names.name}"))\n',
     )
     edits.sub(
         "schema.graphql",
