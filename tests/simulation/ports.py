@@ -31,6 +31,7 @@ class Faults:
     """What may happen at a call of a port, and how often it did.
 
     `hits`: by port and what happened. `marks`: rare things that a long run must have seen.
+    `functions`: how often each was called.
     """
 
     world: SimulatedWorld
@@ -39,6 +40,7 @@ class Faults:
     on: bool = True
     hits: Counter[tuple[str, str]] = field(default_factory=Counter)
     marks: Counter[str] = field(default_factory=Counter)
+    functions: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def drawn(cls, world: SimulatedWorld, tape: Tape) -> "Faults":
