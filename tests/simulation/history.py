@@ -124,7 +124,7 @@ class History:
             case 4 if self.backup:
                 self._restore(self.backup)
             case 5:
-                hours = (0.3, 1.5, 6.0)[self.tape.choose("hours of an outage", 3)]
+                hours = (0.3, 1.5, 6.0)[self.tape.pick("hours of an outage", (0.4, 0.1))]
                 self.world.tell(f"the providers are silent for {hours} hours", "the platform")
                 self.shop.provider.silent_until = self.world.time + hours * 3600
             case _:
