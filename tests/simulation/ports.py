@@ -100,7 +100,7 @@ class Port:
         return partial(self.call, method)
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:
-        run = partial(in_engine, partial(getattr(self._engine(), method), *arguments, **named))
+        run = partial(in_engine, getattr(self._engine(), method), *arguments, **named)
         return self._faults.call(self._name, method, run)
 
 
@@ -115,11 +115,11 @@ class AsyncPort(Port):
         return call
 
 
-def in_engine(run: Callable[[], T]) -> T:
+def in_engine(run: Callable[..., T], *arguments: Any, **named: Any) -> T:
     """Run code of a database, by the database's clock."""
     task = this_task()
     task.in_engine = True
     try:
-        return run()
+        return run(*arguments, **named)
     finally:
         task.in_engine = False

@@ -6,7 +6,6 @@ import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -224,30 +223,39 @@ class Shop:
         self._models = port("read models", lambda: self.models)
         self._queries = AsyncPort(self.faults, "queries", lambda: self.models)
 
-    def call(
+    def call(self, function: str, body: bytes, headers: Mapping[str, str], *to: str) -> Promise[Answer]:
+        """Send a request to one of the function's instances. `to`: see `send`."""
+        promise: Promise[Answer] = Promise(self.world)
+
+        def answered(answer: Answer) -> None:
+            if not promise.cancelled():  # the caller has given up
+                promise.set_result(answer)
+
+        self.send(answered, function, body, headers, *to)
+        return promise
+
+    def send(
         self,
+        answered: Callable[[Answer], object],
         function: str,
         body: bytes,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str],
         method: str = "POST",
         path: str = "/",
-    ) -> Promise[Answer]:
-        """Send a request to one of the function's instances."""
-        promise: Promise[Answer] = Promise(self.world)
+    ) -> None:
+        """Send a request to one of the function's instances, and tell the answer to `answered`."""
         process = self._instance(function)
         self.faults.functions[function] += 1
         handler = _by_framework(function) if self._by_flask else _directly(function)
 
         def run() -> None:
             try:
-                answer = handler(method, path, body, headers or {})
+                answer = handler(method, path, body, headers)
             except Crashed:
                 answer = Answer(0)
-            if not promise.cancelled():  # the caller has given up
-                promise.set_result(answer)
+            answered(answer)
 
         self.world.start(process, run)
-        return promise
 
     def ask(self, function: str, body: object, headers: Mapping[str, str]) -> Answer:
         """Send a request and wait for the answer, as long as a caller would."""
@@ -262,7 +270,7 @@ class Shop:
 
     def _ask_sandbox(self, method: str, path: str, body: bytes) -> int:
         try:
-            return self.call("sandbox_provider", body, None, method, path).result(CLIENT_PATIENCE).status
+            return self.call("sandbox_provider", body, {}, method, path).result(CLIENT_PATIENCE).status
         except TimeoutError:
             return 0
 
@@ -331,8 +339,7 @@ class Shop:
     def _push(self, subscription: Subscription, body: dict[str, Any], answered: Callable[[int], None]) -> None:
         if self.watch.is_undone(subscription.endpoint, body["message"]["attributes"].get("ce-subject", "")):
             self.faults.marks["late step after compensation"] += 1
-        promise = self.call(subscription.endpoint, json.dumps(body).encode())
-        promise.add_done_callback(lambda done: answered(done.result().status))
+        self.send(lambda answer: answered(answer.status), subscription.endpoint, json.dumps(body).encode(), {})
 
     def _schedule(self) -> None:
         """Call the scheduled functions every minute. A call with nothing to do is left out: it
@@ -349,14 +356,14 @@ class Shop:
                 if self.faults.on:
                     times = (1, 0, 2)[self.tape.pick(f"schedule of {function}", (self._missed, self._doubled))]
                 for _ in range(times):
-                    self.call(function, b"").add_done_callback(partial(self._judge, function))
+                    self.send(partial(self._judge, function), function, b"", {})
         if round(self.world.time) % 3600 == 1020:
-            self.call("expire_records", b"")
+            self.send(partial(self._judge, "expire_records"), "expire_records", b"", {})
         self.world.at(60, self._schedule)
 
-    def _judge(self, function: str, done: Future[Answer]) -> None:
-        if function == "report_metrics" and done.result().status not in (0, 200):
-            self.watch.faults.append(f"report_metrics answers {done.result()}: a store that fails must only be missing")
+    def _judge(self, function: str, answer: Answer) -> None:
+        if function == "report_metrics" and answer.status not in (0, 200):
+            self.watch.faults.append(f"report_metrics answers {answer}: a store that fails must only be missing")
 
     def _backlog(self) -> int:
         return sum(outbox.backlog().waiting for outbox in self.databases.outboxes)

@@ -171,7 +171,9 @@ class SimulatedWorld(World):
     def sleep(self, seconds: float) -> None:
         due = self.time + seconds
         if due > self._until or (self._agenda and self._agenda[0][0] <= due):
-            self.at(seconds, self.waker())
+            task = this_task()
+            task.turn += 1
+            self.at(seconds, task.switch)  # nothing else can end this wait
             self.wait()
             return
         self.time = due  # nothing else happens until then, so this task goes on
