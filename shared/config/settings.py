@@ -34,7 +34,7 @@ def _origins(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return named
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # so that its hash, of a key in caches, takes no time
 class Settings:
     """In a URL and in `database_user`, `{function}` stands for a function's name and `{service}`
     for the same name with hyphens, as Cloud Run services have it."""
@@ -51,12 +51,14 @@ class Settings:
     command_url: str = "http://127.0.0.1:8081/{function}"  # of the functions of the service `command`
     query_url: str = "http://127.0.0.1:8082/{function}"  # of those of the service `query`
     console_directory: str = ""  # of the built console's files; empty: there is no console
+    traces_url: str = ""  # of a page with the spans of an order, with {order} in it; empty: the console links to none
     environment: Literal["LOCAL", "STAGING", "PRODUCTION"] = "LOCAL"  # which the console shows
     monitoring_endpoint: str = ""  # host:port of a Cloud Monitoring without sign-in, for tests; Google's in the cloud
 
     # Identity
     sign_in_required: bool = False  # always in the cloud; elsewhere, when false, an anonymous client may do everything
     firebase_api_key: str = ""  # with which the console signs in; not a secret; empty: it offers no sign-in by Firebase
+    google_sign_in: bool = False  # whether it also offers Google accounts: Identity Platform must have an OAuth client
     admin_email: str = ""  # the user of the Google account with this verified address is an admin
     # The origins, separated by spaces, of web pages that may call the graphql function, besides its
     # own pages
@@ -73,6 +75,9 @@ class Settings:
     notification_url: str = "http://127.0.0.1:8081/sandbox_provider/notifications"
     notification_authorization: str = ""
     sandbox_database: str = ":memory:"  # the SQLite file of the sandbox provider
+    # Whether admins may break the sandbox's providers and stop projections, for trials; None: not
+    # in the cloud
+    fault_lab: bool | None = None
     saga_pace: Seconds = 1.0  # multiplies every deadline of a saga; below 1, deadlines pass sooner
 
     # Time limits and circuit breakers

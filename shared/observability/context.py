@@ -59,6 +59,11 @@ def handled() -> Context | None:
     return _current.get(None) or _annotations.get({}).get("context")
 
 
+def handled_function() -> str | None:
+    """Return the name of the function that handles the request."""
+    return _annotations.get({}).get("function")
+
+
 def handled_order() -> str | None:
     """Return the id of the order that the request being handled is about."""
     annotated = _annotations.get({})
@@ -144,9 +149,15 @@ def exporter_of_the_environment(project_id: str) -> "SpanExporter | None":
     return None
 
 
+def must_flush() -> bool:
+    """Return whether ended spans must be exported before the response: Cloud Run takes the CPU away
+    after it."""
+    return _tracing is not None and bool(os.environ.get("K_SERVICE"))
+
+
 def flush() -> None:
-    """Export the ended spans now: Cloud Run takes the CPU away after the response."""
-    if _tracing and os.environ.get("K_SERVICE"):
+    """Export the ended spans now, if that is needed."""
+    if _tracing and must_flush():
         _tracing.provider.force_flush(timeout_millis=2000)
 
 
@@ -197,7 +208,8 @@ def span(
 
 def describe(attributes: Attributes) -> None:
     """Add attributes to the current span, if there is one."""
-    trace.get_current_span().set_attributes(dict(attributes))
+    if _tracing is not None:
+        trace.get_current_span().set_attributes(dict(attributes))
 
 
 def traceparent() -> str | None:

@@ -21,6 +21,7 @@ from shared.config.manifest import subscription_of
 from shared.domain.aggregate import topic_of
 from shared.domain.commands import wire_command
 from shared.domain.errors import Invalid, Unavailable
+from shared.domain.faults import at, between
 from shared.domain.values import Token
 from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import Checkpoint, EventLog, EventRecord, EventStore
@@ -33,6 +34,7 @@ from shared.read_models.fill import EVENTS, FILL, STREAMS
 from shared.read_models.generations import FAILURES, Generations, IncompleteStream, Pace, stored_in
 from shared.read_models.project import not_yet_in
 from shared.read_models.protocol import Queries, ReadModels
+from shared.read_models.stops import MOST_MINUTES
 from shared.resilience import clock
 from shared.resilience.calls import awaited
 
@@ -42,20 +44,27 @@ _SHOWN = 20  # incomplete streams that an admin sees by name
 
 @wire_command
 class RebuildProjection:
-    """Change the generations of the projection function `name`'s read model.
+    """Change the generations of the projection function `name`'s read model, or whether it is kept
+    up to date.
 
     REBUILD begins a new one, SWITCH makes generation `to` the live one (with `force` even while it
-    is being built), DROP deletes the other one.
+    is being built), DROP deletes the other one. STOP lets the projection rest for `minutes`, START
+    ends that.
     """
 
     name: Token
-    action: Literal["REBUILD", "SWITCH", "DROP"]
+    action: Literal["REBUILD", "SWITCH", "DROP", "STOP", "START"]
     to: Annotated[int, Strict()] | None = None
     force: Annotated[bool, Strict()] = False
+    minutes: Annotated[int, Strict()] | None = None
 
     def __post_init__(self) -> None:
         if (self.action == "SWITCH") != (self.to is not None) or (self.force and self.action != "SWITCH"):
             raise Invalid("SWITCH needs the field to and can have force; no other action takes them", ("to",))
+        if (self.action == "STOP") != (self.minutes is not None):
+            raise Invalid("STOP needs the field minutes; no other action takes it", ("minutes",))
+        if self.minutes is not None and not 1 <= self.minutes <= MOST_MINUTES:
+            raise Invalid(at(("minutes",), between(1, MOST_MINUTES, self.minutes)), ("minutes",))
 
 
 def _pages(last: Sequence[EventRecord]) -> Iterator[Sequence[EventRecord]]:

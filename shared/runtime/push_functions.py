@@ -83,7 +83,7 @@ def message_subscriber(handle: Callable[[Message, Engines], None]) -> http.HttpF
             data = {"messageId": push.message.message_id, "type": message.type}
             with (
                 watched(engines.recorder, "delivery", push.subscription_id, context, data) as watch,
-                handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push, message.topic)),
+                handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push, message)),
             ):
                 watch.subject = message.subject
                 handle(message, engines)
@@ -91,14 +91,15 @@ def message_subscriber(handle: Callable[[Message, Engines], None]) -> http.HttpF
     return push_subscriber(decode_and_handle)
 
 
-def _about(push: Push, topic: str) -> dict[str, str]:
+def _about(push: Push, message: Message) -> dict[str, str]:
     return {
         "messaging.system": "gcp_pubsub",
         "messaging.operation.type": "process",
         "messaging.operation.name": "process",
-        "messaging.destination.name": topic,
+        "messaging.destination.name": message.topic,
         "messaging.message.id": push.message.message_id,
         "messaging.destination.subscription.name": push.subscription_id,
+        "shop.subject": message.subject,
     }
 
 
@@ -107,8 +108,9 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
     """Store why a delivery failed, because Pub/Sub does not tell record_dead_letter, if that takes
     at most a second. The response neither waits longer nor depends on it.
 
-    While a breaker is open, or it is another order's turn, store the message itself instead, to be
-    published again later, and acknowledge it: waiting uses up no attempt.
+    While a breaker is open, a projection is stopped, or it is another order's turn, store the
+    message itself instead, to be published again later, and acknowledge it: waiting uses up no
+    attempt.
     """
     try:
         yield
@@ -181,6 +183,7 @@ def projection(
 
         @wraps(apply)
         def update(message: Message, engines: Engines) -> None:
+            engines.stops.refuse_stopped(collection.read_model)
             if message.type == FILL:
                 fill(engines.read_models, by_aggregate, message, engines.event_store)
                 return

@@ -24,6 +24,7 @@ from shared.api import operation
 from shared.api.schema import UnboundField, bound, merged, resolvers, schema
 from shared.config.manifest import ROOT
 from shared.read_models.generations import IncompleteStream, change_generations
+from shared.read_models.stops import stop
 from tests.callers import selection
 from tests.shop_in_memory import ShopInMemory
 from tests.streams import with_settings
@@ -130,6 +131,7 @@ def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
     shop.graphql(f'mutation {{ retrySaga(id: "{product}") {{ id }} }}')  # refused, and kept as an operator's action
     incomplete = (IncompleteStream(f"order-{order}"),)
     change_generations(shop.engines.read_models, "orders", lambda now: replace(now, incomplete=incomplete))
+    stop(shop.engines.read_models, "sales", "ann", minutes=1)
     shop.engines.recorder.flush()
     letter = shop.engines.dead_letters.latest(1, 0)[0]
     ids = {"order": order, "saga": order, "product": product, "category": category, "deadLetter": str(letter.id)}

@@ -2,11 +2,14 @@ export type Environment = "LOCAL" | "STAGING" | "PRODUCTION";
 
 export type SignIn =
   | { kind: "local"; project: string }
-  | { kind: "firebase"; apiKey: string; authDomain: string }
+  | { kind: "firebase"; apiKey: string; authDomain: string; google: boolean }
   | null;
 
-/** What the server tells before the console starts. `signInRequired`: false where everybody may do everything. */
-export type Config = { environment: Environment; signIn: SignIn; signInRequired: boolean };
+/**
+ * What the server tells before the console starts. `signInRequired`: false where everybody may do everything.
+ * `traces`: the address of an order's spans, with {order} in it; empty where none is shown.
+ */
+export type Config = { environment: Environment; signIn: SignIn; signInRequired: boolean; traces: string };
 
 export const loadConfig = async (): Promise<Config> => {
   const response = await fetch("/console/config.json");

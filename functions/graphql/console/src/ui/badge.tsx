@@ -18,6 +18,7 @@ const TONES: Record<string, Tone> = {
   FAILED: "bad",
   FAILING: "bad",
   STUCK: "bad",
+  STOPPED: "bad",
   PENDING: "info",
   STARTED: "info",
   INVENTORY_RESERVED: "info",
