@@ -56,13 +56,11 @@ def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data:
 
 def _about(watch: Watch, context: Context, data: Mapping[str, Any]) -> dict[str, Any]:
     asked = {"asked": _short(data), "causationId": context.causation_id}
-    return asked | {"results": watch.results, "version": watch.version}
+    return asked | {"results": watch.results, "version": watch.version, "trace": context.trace_id}
 
 
 def _short(data: Mapping[str, Any]) -> Any:
     """Return the data as JSON; None when it is too long for a history."""
-    if all(isinstance(value, str) and len(value) < 100 for value in data.values()):
-        return dict(data)  # as of every delivery
     written = json.dumps(data, default=str)
     return json.loads(written) if len(written) <= _LONGEST else None
 
