@@ -26,9 +26,10 @@ from shared.messaging.envelope import Message
 from shared.observability.context import fresh
 from shared.postgres.pool import connect
 from shared.read_models.fill import FILL
-from shared.read_models.fill import STREAMS as PAGE
-from shared.read_models.generations import Generations, change_generations, rebuilt, stored_in
+from shared.read_models.generations import Generations, change_generations, stored_in
+from shared.read_models.partitions import STREAMS as PAGE
 from shared.read_models.protocol import Fields
+from shared.read_models.transitions import rebuilt
 from shared.resilience import clock
 from shared.resilience.calls import awaited
 from shared.runtime.engines import engines
