@@ -53,6 +53,8 @@ def _require_python() -> None:
 def _become(python: Path, module: str, arguments: list[str]) -> None:
     os.chdir(ROOT)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    # Containers often set it. Each of the many processes would compile all our code again.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     os.execve(python, [str(python), "-m", module, *arguments], environment)
 
 
@@ -83,7 +85,7 @@ def _install() -> None:
         _make_venv(base)
     _say("Installing requirements.txt and requirements-dev.txt (half a minute at first)")
     files = [argument for file in REQUIREMENTS for argument in ("-r", str(file))]
-    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--python", str(python), *_QUIET]
+    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--python", str(python), "--compile-bytecode", *_QUIET]
     if not (_has_uv(python) and _run([*uv, *files])) and not _run([*_pip(python), *files]):
         sys.exit("Installing failed; pip's message above says why. Fix the cause and run this again.")
     _STAMP.write_text(_wanted())

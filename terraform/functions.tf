@@ -12,7 +12,7 @@ locals {
   # (shared/auth/identity.py), because Cloud Run's IAM lets a caller reach all paths of a service or none.
   callers = {
     for name, function in local.functions : name => sort(
-      name == "sandbox_provider" ? [for payer in local.calls_the_sandbox : google_service_account.function[payer].email] :
+      name == "sandbox_provider" ? [for caller in setunion(local.calls_the_sandbox, ["graphql"]) : google_service_account.function[caller].email] :
       function.schedule != null ? [google_service_account.scheduler.email] :
       length(function.topics) > 0 || function.dead_letters ? [google_service_account.push.email] :
       [google_service_account.function["graphql"].email]
@@ -27,7 +27,7 @@ locals {
   }
   called = { for name, function in local.functions : name => local.providers[function.calls] if function.calls != "" }
 
-  # Saga steps call the sandbox for charges, refunds, parcels and notifications.
+  # Saga steps call the sandbox for charges, refunds, parcels and notifications; graphql, when an admin breaks it.
   calls_the_sandbox = toset([for name, provider in local.called : name if provider.url == null])
   sandbox_url       = replace(local.url_of_services, "{service}", "sandbox-provider")
 
@@ -63,6 +63,8 @@ locals {
         CONSOLE_DIRECTORY        = "/workspace/functions/graphql/console/dist"
         ENVIRONMENT              = { staging = "STAGING", prod = "PRODUCTION" }[var.environment]
         FIREBASE_API_KEY         = nonsensitive(google_apikeys_key.web.key_string) # every browser gets it
+        GOOGLE_SIGN_IN           = tostring(var.google_oauth_client_id != null)
+        FAULT_LAB                = tostring(local.sandbox)
         COMMAND_URL              = local.url_of_services
         QUERY_URL                = local.url_of_services
         SUBSCRIPTION_MAX_SECONDS = tostring(function.timeout_seconds - 300)

@@ -18,6 +18,27 @@ resource "google_identity_platform_config" "sign_in" {
   depends_on = [google_project_service.api]
 }
 
+# Google accounts, where an OAuth client was made for the shop (terraform/README.md, "Sign in"). Identity Platform keeps a copy of
+# its secret, so the state holds it, too; no file and no variable does.
+data "google_secret_manager_secret_version" "google_oauth" {
+  count = var.google_oauth_client_id == null ? 0 : 1
+
+  secret = var.google_oauth_secret
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_identity_platform_default_supported_idp_config" "google" {
+  count = var.google_oauth_client_id == null ? 0 : 1
+
+  idp_id        = "google.com"
+  enabled       = true
+  client_id     = var.google_oauth_client_id
+  client_secret = data.google_secret_manager_secret_version.google_oauth[0].secret_data
+
+  depends_on = [google_identity_platform_config.sign_in]
+}
+
 # The key with which web pages identify the project at sign-in. It is not a secret: every browser gets it, and it gives access
 # to sign-in only.
 resource "google_apikeys_key" "web" {

@@ -154,6 +154,33 @@ variable "notification_secret" {
   }
 }
 
+variable "google_oauth_client_id" {
+  description = "The id of the OAuth client for sign-in with Google accounts, for example 123-abc.apps.googleusercontent.com; null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.google_oauth_client_id == null || can(regex("^[0-9]+-[a-z0-9]+\\.apps\\.googleusercontent\\.com$", var.google_oauth_client_id))
+    error_message = "google_oauth_client_id must be a client id of Google's, for example 123-abc.apps.googleusercontent.com. terraform/README.md says where to make one."
+  }
+}
+
+variable "google_oauth_secret" {
+  description = "The name of the secret in Secret Manager that holds the OAuth client's secret."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = (var.google_oauth_secret == null) == (var.google_oauth_client_id == null)
+    error_message = "google_oauth_secret and google_oauth_client_id must be set together: the client proves itself with the secret."
+  }
+
+  validation {
+    condition     = var.google_oauth_secret == null || can(regex("^[A-Za-z0-9_-]{1,255}$", var.google_oauth_secret))
+    error_message = "google_oauth_secret must be the name of a secret, not its value. Create it with: gcloud secrets create google-oauth --data-file=-"
+  }
+}
+
 variable "web_domains" {
   description = "Domains of web pages, besides the shop's own, from which users may sign in and which may call GraphQL (as https://DOMAIN)."
   type        = list(string)

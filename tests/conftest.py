@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from threading import Event
 from typing import NoReturn
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from scripts.local.emulators import Emulators, find_emulators, start_postgres
 from scripts.local.ports import busy
@@ -17,7 +15,7 @@ from scripts.local.processes import Processes
 from shared.domain.errors import Unavailable
 from shared.postgres.migrations import migrate
 from shared.postgres.pool import Pool, connect
-from tests.databases import COMMAND_DATABASE, EVENT_STORE
+from tests.databases import COMMAND_DATABASE, EVENT_STORE, copy_database
 
 _numbers = itertools.count(os.getpid() % 700)  # so that two test runs on one machine choose different ports
 
@@ -48,29 +46,22 @@ def postgres(engines_wanted: None, tmp_path_factory: pytest.TempPathFactory) -> 
     stop()
 
 
-def _copy(postgres: str, template: str) -> str:
-    name = f"test_{next(_numbers)}"
-    with psycopg.connect(make_conninfo(postgres, dbname="postgres"), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
-    return make_conninfo(postgres, dbname=name)
-
-
 @pytest.fixture
 def empty_database(postgres: str) -> str:
     """Return the URL of a new database without tables."""
-    return _copy(postgres, "template1")
+    return copy_database(postgres, "template1")
 
 
 @pytest.fixture
 def event_store_url(postgres: str) -> str:
     """Return the URL of a new, empty event store."""
-    return _copy(postgres, "event_store")
+    return copy_database(postgres, "event_store")
 
 
 @pytest.fixture
 def command_url(postgres: str) -> str:
     """Return the URL of a new, empty command database."""
-    return _copy(postgres, "command")
+    return copy_database(postgres, "command")
 
 
 @pytest.fixture

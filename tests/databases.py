@@ -5,6 +5,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psycopg
+from psycopg.conninfo import make_conninfo
+from uuid_utils.compat import uuid7
+
 from shared.config.manifest import SQL_FOLDERS, Database
 from shared.postgres.migrations import migrate
 
@@ -30,6 +34,15 @@ def in_one_folder(folders: list[Path], folder: Path) -> Path:
             numbered = file.name[0].isdigit()
             shutil.copy(file, folder / (file.name if numbered else f"always_{number}_{file.name}"))
     return folder
+
+
+def copy_database(postgres: str, template: str) -> str:
+    """Return the URL of a new database on the server, a copy of `template`: event_store or command,
+    which are migrated and empty."""
+    name = f"test_{uuid7().hex}"
+    with psycopg.connect(make_conninfo(postgres, dbname="postgres"), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+    return make_conninfo(postgres, dbname=name)
 
 
 def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
+import psutil
 
 # Ask Linux for a signal when the parent is killed, so that no process is left behind; then become
 # the given command.
@@ -49,6 +50,12 @@ class Processes:
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,  # Ctrl-C reaches only this process, which stops the others in order
             )
+
+    def processor_seconds(self, name: str) -> float:
+        """Return the processor time of a process and its children so far."""
+        server = psutil.Process(self.running[name].pid)
+        times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
+        return sum(each.user + each.system for each in times)
 
     def stopped(self) -> str | None:
         """Return the name of a process that has ended by itself, or None."""

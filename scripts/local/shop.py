@@ -1,7 +1,6 @@
 """Run the shop on this machine: its databases, its three services, its schedules."""
 
 import fcntl
-import logging
 import os
 import shutil
 import sys
@@ -27,6 +26,7 @@ from scripts.local.zero import Instances
 from shared.config.manifest import ROOT, manifest
 from shared.config.settings import MalformedSetting, settings
 from shared.event_store.protocol import Checkpoint
+from shared.observability import logs
 from shared.postgres.migrations import ChangedMigration
 from shared.runtime.engines import engines
 
@@ -162,10 +162,8 @@ class Shop:
     def _log_to_a_file(self) -> None:
         """Send this process's log to a file beside the others: an order writes twenty lines, too
         many for the screen."""
-        engines()  # configures the log's format
-        handler = logging.FileHandler(self.home / "logs" / "dev.log")
-        handler.setFormatter(logging.getLogger().handlers[0].formatter)
-        logging.getLogger().handlers = [handler]
+        engines()  # before, because it configures the log as in the cloud
+        logs.configure(PROJECT, (self.home / "logs" / "dev.log").open("a"))  # until this process ends
 
     def _start_postgres(self) -> None:
         self.say("PostgreSQL")

@@ -6,9 +6,11 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
@@ -18,6 +20,9 @@ from starlette.types import Receive, Scope, Send
 from scripts.local.processes import CannotStart, Processes
 from shared.config.manifest import ROOT, Function
 
+T = TypeVar("T")
+
+_AT_ONCE = 100  # starts and stops
 _SECONDS = 120
 """For a process to listen."""
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host"}
@@ -44,14 +49,26 @@ class Instances:
     cold_starts: list[ColdStart] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._processes = Processes(self.logs)
+        self._processes, self._threads = Processes(self.logs), ThreadPoolExecutor(_AT_ONCE)
+
+    async def in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Run a start or a stop, all at the same time. The event loop's own threads are few on a
+        machine with few processors, so that the seventh start of a service waited for the first."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
 
     def app(self, function: Function) -> "ScaledToZero":
         return ScaledToZero(function, self)
 
     @property
     def running(self) -> list[str]:
-        return [name for name, process in self._processes.running.items() if process.poll() is None]
+        return [name for name, process in self._processes.running.copy().items() if process.poll() is None]
+
+    def processor_seconds(self) -> dict[str, float]:
+        """Return the processor time so far of each function that runs."""
+        return {name: self._processes.processor_seconds(name) for name in self.running}
+
+    def pid(self, name: str) -> int:
+        return self._processes.running[name].pid
 
     def start(self, function: Function) -> int:
         """Start the function as the cloud does and return its port. Raise CannotStart."""
@@ -134,7 +151,7 @@ class ScaledToZero:
     async def _running(self) -> int:
         async with self._starting:
             if not self._port or not self._instances.is_running(self._function.name):
-                self._port = await asyncio.to_thread(self._instances.start, self._function)
+                self._port = await self._instances.in_thread(self._instances.start, self._function)
                 if self._watching is None:
                     self._watching = asyncio.create_task(self._stop_when_idle())
             return self._port
@@ -146,7 +163,7 @@ class ScaledToZero:
                 idle = not self._under_way and time.monotonic() - self._last_used > self._instances.idle_seconds
                 if idle and self._port:
                     self._port = 0
-                    await asyncio.to_thread(self._instances.stop, self._function.name)
+                    await self._instances.in_thread(self._instances.stop, self._function.name)
 
 
 async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:

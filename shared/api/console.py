@@ -27,8 +27,9 @@ _FOREVER = "public, max-age=31536000, immutable"  # a file's name has a hash of 
 
 def is_browser(request: Request) -> bool:
     """Return whether the request is for a page, not for an answer of GraphQL."""
-    wants_page = "text/html" in request.headers.get("accept", "")
-    return request.method in ("GET", "HEAD") and wants_page and "query" not in request.query_params
+    if request.method not in ("GET", "HEAD"):
+        return False
+    return "text/html" in request.headers.get("accept", "") and "query" not in request.query_params
 
 
 def page(settings: Settings, request: Request) -> Response:
@@ -78,7 +79,8 @@ def _sign_in(settings: Settings) -> dict[str, object] | None:
     choice."""
     if settings.firebase_api_key:
         domain = f"{settings.project_id}.firebaseapp.com"
-        return {"kind": "firebase", "apiKey": settings.firebase_api_key, "authDomain": domain}
+        google = settings.google_sign_in
+        return {"kind": "firebase", "apiKey": settings.firebase_api_key, "authDomain": domain, "google": google}
     return None if in_the_cloud() else {"kind": "local", "project": settings.project_id}
 
 
@@ -93,17 +95,19 @@ def _headers(settings: Settings, graphiql: bool) -> dict[str, str]:
     """Return a page's headers: it loads nothing from elsewhere, except Firebase's sign-in where
     that is configured."""
     firebase = bool(settings.firebase_api_key) and not graphiql
+    popup = firebase and settings.google_sign_in
     script, connect, frame = ("'self'", "'self'", "'none'")
     if firebase:
-        script += " https://apis.google.com"
         connect += " https://identitytoolkit.googleapis.com https://securetoken.googleapis.com"
+    if popup:
+        script += " https://apis.google.com"
         frame = f"https://{settings.project_id}.firebaseapp.com"
     # GraphiQL's editor writes style attributes and carries its fonts and icons as data.
     style, data = ("'self' 'unsafe-inline'", " data:") if graphiql else ("'self'", "")
     return {
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",
-        "Cross-Origin-Opener-Policy": "same-origin-allow-popups" if firebase else "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin-allow-popups" if popup else "same-origin",
         "Content-Security-Policy": f"default-src 'none'; script-src {script}; style-src {style}; font-src 'self'{data};"
         f" img-src 'self'{data}; connect-src {connect}; frame-src {frame}; worker-src 'self'; base-uri 'none';"
         " form-action 'none'; frame-ancestors 'none'",

@@ -34,7 +34,7 @@ def _origins(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return named
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # so that its hash, of a key in caches, takes no time
 class Settings:
     """In a URL and in `database_user`, `{function}` stands for a function's name and `{service}`
     for the same name with hyphens, as Cloud Run services have it."""
@@ -57,6 +57,7 @@ class Settings:
     # Identity
     sign_in_required: bool = False  # always in the cloud; elsewhere, when false, an anonymous client may do everything
     firebase_api_key: str = ""  # with which the console signs in; not a secret; empty: it offers no sign-in by Firebase
+    google_sign_in: bool = False  # whether it also offers Google accounts: Identity Platform must have an OAuth client
     admin_email: str = ""  # the user of the Google account with this verified address is an admin
     # The origins, separated by spaces, of web pages that may call the graphql function, besides its
     # own pages
@@ -73,6 +74,9 @@ class Settings:
     notification_url: str = "http://127.0.0.1:8081/sandbox_provider/notifications"
     notification_authorization: str = ""
     sandbox_database: str = ":memory:"  # the SQLite file of the sandbox provider
+    # Whether admins may break the sandbox's providers and stop projections, for trials; None: not
+    # in the cloud
+    fault_lab: bool | None = None
     saga_pace: Seconds = 1.0  # multiplies every deadline of a saga; below 1, deadlines pass sooner
 
     # Time limits and circuit breakers

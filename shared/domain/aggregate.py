@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, reduce
 from typing import Any, Generic, TypeVar, get_args
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from shared.domain.errors import Invalid, Path
 from shared.domain.faults import shown
 
 State = TypeVar("State")
+_ID_LENGTH = len("-00000000-0000-0000-0000-000000000000")
 
 
 class Lifecycle(Enum):
@@ -58,11 +59,8 @@ class Aggregate(Generic[State]):
 
     def id_of(self, stream: str, field: Path = ()) -> UUID:
         """Return the id of a stream. Raise Invalid at `field` for another aggregate's stream."""
-        try:
-            aggregate_id = UUID(stream.removeprefix(f"{self.name}-"))
-        except ValueError:
-            aggregate_id = None
-        if aggregate_id is None or self.stream(aggregate_id) != stream:
+        aggregate_id = _id_of(self.name, stream) if len(stream) == len(self.name) + _ID_LENGTH else None
+        if aggregate_id is None:
             raise Invalid(f"{shown(stream)} is no stream of a {self.name}", field)
         return aggregate_id
 
@@ -82,6 +80,17 @@ class Aggregate(Generic[State]):
     @property
     def topic(self) -> str:
         return topic_of(self.name)
+
+
+@lru_cache(4096)
+def _id_of(aggregate: str, stream: str) -> UUID | None:
+    """Return the id of the aggregate's stream, None for another stream. A process asks for the same
+    few again and again."""
+    try:
+        aggregate_id = UUID(stream.removeprefix(f"{aggregate}-"))
+    except ValueError:
+        return None
+    return aggregate_id if f"{aggregate}-{aggregate_id}" == stream else None
 
 
 def topic_of(stream: str) -> str:

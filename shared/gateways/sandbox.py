@@ -67,6 +67,9 @@ class Sandbox:
         self._db.execute(_SCHEMA)
         self._db.execute(_FAULTS)
 
+    def close(self) -> None:
+        self._db.close()
+
     def make(self, kind: str, key: str, request: ProviderRequest) -> LedgerEntry:
         """Return the key's first answer every time. Raise Unavailable where the method or a fault
         says so."""

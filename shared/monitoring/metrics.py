@@ -8,10 +8,10 @@ true of the whole shop; report_metrics shows that too, and sends it to Cloud Mon
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from math import prod
 from threading import Lock
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import yaml
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -128,9 +128,17 @@ def bounded(metric: str, labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(value if value in allowed[label] else "other" for label, value in pairs)
 
 
+@lru_cache(1024)
+def _series(metric: str, *labels: str) -> Counter | Histogram:
+    """Return the counter or histogram with these labels, bounded: finding it takes longer than to
+    count."""
+    made = _process_metrics()
+    one = made.counters.get(metric) or made.histograms[metric]
+    return one.labels(*bounded(metric, labels)) if labels else one
+
+
 def count(metric: str, *labels: str, by: int = 1) -> None:
-    counter = _process_metrics().counters[metric]
-    (counter.labels(*bounded(metric, labels)) if labels else counter).inc(by)
+    cast(Counter, _series(metric, *labels)).inc(by)
 
 
 def counting_breakers(settings: Settings) -> Breakers:
@@ -140,8 +148,7 @@ def counting_breakers(settings: Settings) -> Breakers:
 
 
 def observe(metric: str, seconds: float, *labels: str) -> None:
-    histogram = _process_metrics().histograms[metric]
-    (histogram.labels(*bounded(metric, labels)) if labels else histogram).observe(seconds)
+    cast(Histogram, _series(metric, *labels)).observe(seconds)
 
 
 def summed(samples: Iterable[Sample]) -> list[Sample]:

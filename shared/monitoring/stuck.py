@@ -17,6 +17,7 @@ from shared.monitoring.lag import Lag
 from shared.monitoring.reports import SWEEPS_MISSED, age
 from shared.monitoring.schedules import Run
 from shared.read_models.generations import Generations
+from shared.read_models.stops import Stop
 from shared.resilience import clock
 from shared.sagas.definition import Saga, SagaStatus
 from shared.sagas.outlook import Outlook, outlook
@@ -24,8 +25,8 @@ from shared.sagas.overtaken import step_subscriptions
 from shared.sagas.store import ListedSaga, SagaStore
 
 Kind = Literal[
-    "DEPENDENCY", "SCHEDULE", "OUTBOX", "SAGA_OVERDUE", "SAGA_STUCK", "DEAD_LETTER", "STEP_REPEATED", "EVENT_LOG",
-    "READ_MODEL", "REBUILD",
+    "DEPENDENCY", "SCHEDULE", "PROJECTION_STOPPED", "OUTBOX", "SAGA_OVERDUE", "SAGA_STUCK", "DEAD_LETTER",
+    "STEP_REPEATED", "EVENT_LOG", "READ_MODEL", "REBUILD",
 ]  # fmt: skip
 """Causes before their consequences."""
 
@@ -185,6 +186,20 @@ def event_log(log: EventLog) -> list[Stuck]:
 def is_late(lag: Lag) -> bool:
     """Return whether a read model is behind by a minute, or by an unknown time."""
     return lag.events > 0 and (lag.seconds is None or lag.seconds >= LATE_SECONDS)
+
+
+def stopped(stops: Mapping[str, Stop]) -> list[Stuck]:
+    return [
+        Stuck(
+            "PROJECTION_STOPPED",
+            name,
+            f"an admin, or {one.until:%H:%M:%S} UTC: {one.by} has stopped project_{name}",
+            f'mutation {{ startProjection(name: "project_{name}") {{ status }} }}',
+            one.since,
+            next_try=one.until,
+        )
+        for name, one in stops.items()
+    ]
 
 
 def read_models(lags: Mapping[str, Lag], errors: Mapping[str, str | None]) -> list[Stuck]:

@@ -103,7 +103,14 @@ def _waiting(engines: OrderEngines, stream: str) -> list[Stuck]:
         )
         for name, outbox in zip(names, engines.outboxes, strict=True)
         for message in outbox.about(stream)
+        if not _is_for_another_read_model(message)
     ]
+
+
+def _is_for_another_read_model(message: Message) -> bool:
+    """Return whether only a read model waits that does not show the order itself."""
+    waits = message.postponed.subscription if message.postponed else ""
+    return waits.startswith("project-") and waits != PROJECTION
 
 
 def _why_unpublished(message: Message) -> tuple[str, str]:

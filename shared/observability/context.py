@@ -72,7 +72,7 @@ def fresh(actor: str = "system") -> Context:
 
 
 def caused_by(context: Context, causation_id: str) -> Context:
-    return replace(context, causation_id=causation_id)
+    return Context(context.correlation_id, causation_id, context.actor, context.traceparent)
 
 
 @contextmanager
@@ -144,9 +144,15 @@ def exporter_of_the_environment(project_id: str) -> "SpanExporter | None":
     return None
 
 
+def must_flush() -> bool:
+    """Return whether ended spans must be exported before the response: Cloud Run takes the CPU away
+    after it."""
+    return _tracing is not None and bool(os.environ.get("K_SERVICE"))
+
+
 def flush() -> None:
-    """Export the ended spans now: Cloud Run takes the CPU away after the response."""
-    if _tracing and os.environ.get("K_SERVICE"):
+    """Export the ended spans now, if that is needed."""
+    if _tracing and must_flush():
         _tracing.provider.force_flush(timeout_millis=2000)
 
 
@@ -166,7 +172,7 @@ def handling(context: Context, name: str, kind: SpanKind, attributes: Attributes
     """Handle a request or message: continue its trace with a span, and make its context current."""
     ids = {"shop.correlation_id": context.correlation_id, "shop.causation_id": context.causation_id}
     with span(name, kind, {**ids, **attributes}, context.traceparent):
-        inner = replace(context, traceparent=traceparent() or context.traceparent)
+        inner = replace(context, traceparent=here) if (here := traceparent()) else context
         annotate(context=inner)
         with within(inner):
             yield inner
@@ -178,6 +184,9 @@ def span(
 ) -> Iterator[Span]:
     """Make a span below the traceparent `parent`, by default below the current span.
     An error that leaves the block is recorded by its code or type, never by its text."""
+    if not _tracing and not parent:
+        yield trace.INVALID_SPAN  # which records nothing
+        return
     tracer = _tracing.provider.get_tracer("shop") if _tracing else NoOpTracer()
     with tracer.start_as_current_span(
         name, _parent(parent), kind, attributes, record_exception=False, set_status_on_exception=False
@@ -194,11 +203,14 @@ def span(
 
 def describe(attributes: Attributes) -> None:
     """Add attributes to the current span, if there is one."""
-    trace.get_current_span().set_attributes(dict(attributes))
+    if _tracing is not None:
+        trace.get_current_span().set_attributes(dict(attributes))
 
 
 def traceparent() -> str | None:
     """Return the traceparent of the current span; None when no span is made."""
+    if trace.get_current_span() is trace.INVALID_SPAN:
+        return None
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get("traceparent")

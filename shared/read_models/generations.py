@@ -159,12 +159,12 @@ class EveryGeneration:
         self._known_seconds = known_seconds
         self._known: dict[str, tuple[float, Generations]] = {}
 
-    def update(self, collection: str, key: str, change: MakeChange) -> None:
+    def update(self, collection: str, key: str, change: MakeChange, version: int | None = None) -> None:
         """Update all generations, even if one fails; then raise the first error."""
         now, errors = self._known_generations(collection), dict[int, Exception]()
         for generation in now.written:
             try:
-                self.models.update(stored_in(collection, generation), key, _within(generation, change))
+                self.models.update(stored_in(collection, generation), key, _within(generation, change), version)
             except Exception as error:  # a faulty document must not prevent its repair
                 errors[generation] = error
         if now.state == "BUILDING" and now.other in errors:

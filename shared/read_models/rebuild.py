@@ -20,6 +20,7 @@ from pydantic import Strict
 
 from shared.domain.commands import wire_command
 from shared.domain.errors import Invalid
+from shared.domain.faults import at, between
 from shared.domain.values import Token
 from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import Checkpoint, EventLog, EventRecord, EventStore
@@ -41,6 +42,7 @@ from shared.read_models.partitions import EVENTS, FILLING, streams_at_once, work
 from shared.read_models.project import not_yet_in
 from shared.read_models.protocol import Queries, ReadModels
 from shared.read_models.sender import POLL_SECONDS, QUERY_SECONDS, Sender, slots
+from shared.read_models.stops import MOST_MINUTES
 from shared.read_models.transitions import comparing
 from shared.resilience import clock
 from shared.resilience.calls import awaited
@@ -50,18 +52,21 @@ _SHOWN = 20  # incomplete streams that an admin sees by name
 
 @wire_command
 class RebuildProjection:
-    """Change the generations of the projection function `name`'s read model.
+    """Change the generations of the projection function `name`'s read model, or whether it is kept
+    up to date.
 
     REBUILD begins a new one, filled with at most `documents_per_second`; `switch_when_equal` makes
     it live when the comparison finds no difference. CANCEL stops that. COMPARE compares both with
     the events. SWITCH makes generation `to` the live one (with `force` although it is incomplete,
-    different or not compared), DROP deletes the other one.
+    different or not compared), DROP deletes the other one. STOP lets the projection rest for
+    `minutes`, START ends that.
     """
 
     name: Token
-    action: Literal["REBUILD", "CANCEL", "COMPARE", "SWITCH", "DROP"]
+    action: Literal["REBUILD", "CANCEL", "COMPARE", "SWITCH", "DROP", "STOP", "START"]
     to: Annotated[int, Strict()] | None = None
     force: Annotated[bool, Strict()] = False
+    minutes: Annotated[int, Strict()] | None = None
     documents_per_second: Annotated[int, Strict()] | None = None
     switch_when_equal: Annotated[bool, Strict()] | None = None
 
@@ -72,7 +77,11 @@ class RebuildProjection:
         if self.action != "REBUILD" and (rate, self.switch_when_equal) != (None, None):
             raise Invalid("documentsPerSecond and switchWhenEqual are of REBUILD; no other action takes them", field)
         if rate is not None and not 1 <= rate <= MAX_RATE:
-            raise Invalid(f"documentsPerSecond must be between 1 and {MAX_RATE:,}; got {rate:,}", field)
+            raise Invalid(at(field, between(1, MAX_RATE, rate)), field)
+        if (self.action == "STOP") != (self.minutes is not None):
+            raise Invalid("STOP needs the field minutes; no other action takes it", ("minutes",))
+        if self.minutes is not None and not 1 <= self.minutes <= MOST_MINUTES:
+            raise Invalid(at(("minutes",), between(1, MOST_MINUTES, self.minutes)), ("minutes",))
 
 
 @dataclass(frozen=True)

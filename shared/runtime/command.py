@@ -73,7 +73,8 @@ def admin_command(kind: type[Command]) -> Callable[[AdminHandler[Command]], http
 
     def decorate(handle: AdminHandler[Command]) -> http.HttpFunction:
         def carry_out(command: Command, call: Call) -> Answer:
-            answer = Answer(json.dumps(handle(command, engines(), call)))
+            with _camel_case_fields():
+                answer = Answer(json.dumps(handle(command, engines(), call)))
             engines().event_store.append(Append((), record=call.record(answer)))
             return answer
 

@@ -33,6 +33,7 @@ from shared.postgres.pool import Pool, connect, login_token
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import ReadModels
+from shared.read_models.stops import Stops
 from shared.resilience.calls import SingleFlightCache, once
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
@@ -157,9 +158,11 @@ class Engines:
     shipping = once[ShippingGateway](lambda engines: engines._provider("shipping"))
     notifications = once[NotificationGateway](lambda engines: engines._provider("notification"))
 
+    stops = once[Stops](lambda engines: Stops(engines.read_models, engines.pace.known_seconds))
+
     @once
     def sandbox(self) -> Sandbox:
-        return Sandbox(self.settings.sandbox_database)
+        return self._made.enter_context(closing(Sandbox(self.settings.sandbox_database)))
 
     @once
     def order_saga(self) -> Coordinator:

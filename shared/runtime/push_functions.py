@@ -108,8 +108,9 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
     """Store why a delivery failed, because Pub/Sub does not tell record_dead_letter, if that takes
     at most a second. The response neither waits longer nor depends on it.
 
-    While a breaker is open, or it is another order's turn, store the message itself instead, to be
-    published again later, and acknowledge it: waiting uses up no attempt.
+    While a breaker is open, a projection is stopped, or it is another order's turn, store the
+    message itself instead, to be published again later, and acknowledge it: waiting uses up no
+    attempt.
     """
     try:
         yield
@@ -182,6 +183,7 @@ def projection(
 
         @wraps(apply)
         def update(message: Message, engines: Engines) -> None:
+            engines.stops.refuse_stopped(collection.read_model)
             if message.type == FILL:
                 fill(engines.read_models, by_aggregate, message, engines.event_store)
                 return

@@ -24,8 +24,9 @@ from shared.observability.context import Context, caused_by, current, span, trac
 from shared.resilience import clock
 from shared.resilience.calls import attempt_all
 from shared.sagas.definition import DeadlinePassed, Progress, Saga, SagaStatus, advance, begin, resume
-from shared.sagas.outlook import awaited, command_name
-from shared.sagas.releases import carried_over, step_names
+from shared.sagas.outlook import awaited
+from shared.sagas.releases import command_name, in_version, step_names
+from shared.sagas.restart import restart
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 
 ATTEMPTS = 10
@@ -49,6 +50,12 @@ class Coordinator:
     def retry(self, saga_id: UUID, actor: str) -> None:
         """Resume a stuck saga, or rebuild one that is missing. Raise NotFound or Rejected."""
         self._run(saga_id, lambda run: run.retry(actor))
+
+    def restart(self, saga_id: UUID, from_step: str, actor: str) -> None:
+        """Send a stuck saga forward again from a step. Doing so twice is no error.
+
+        Raise NotFound, and what `restart` of restart.py raises."""
+        self._run(saga_id, lambda run: run.restart(from_step, actor))
 
     def sweep(self, now: datetime, limit: int = 1000) -> int:
         """Fire the deadlines that have passed and return how many there were.
@@ -92,7 +99,9 @@ class _Run:
         self._correlation_id = stored.correlation_id if stored else ""
         self._trace = records[0].metadata.traceparent if records else None  # a sweep and an admin have their own
         ahead = stored and records and records[-1].version < stored.progress.seen
-        self._progress = carried_over(coordinator.saga, stored.progress) if stored and not ahead else None
+        self._saga, self._progress = coordinator.saga, None
+        if stored and not ahead:
+            self._saga, self._progress = in_version(coordinator.saga, stored.progress)
         self._history: list[HistoryEntry] = []
         self._messages: list[Message] = []
         again = self._progress is not None and self._progress.status is SagaStatus.STUCK
@@ -101,7 +110,7 @@ class _Run:
                 self._read(record)
 
     def _read(self, record: EventRecord) -> None:
-        event, saga, now = CODEC.decode(record), self._coordinator.saga, clock.now()
+        event, saga, now = CODEC.decode(record), self._saga, clock.now()
         if self._progress is None:
             if not isinstance(event, saga.starts_on):
                 return
@@ -120,7 +129,7 @@ class _Run:
         now = clock.now()
         if self._progress is None or self._progress.deadline_at is None or self._progress.deadline_at > now:
             return
-        progress, commands = advance(self._coordinator.saga, self._progress, DeadlinePassed(), now)
+        progress, commands = advance(self._saga, self._progress, DeadlinePassed(), now)
         deadline = self._progress.deadline_at.isoformat()
         self._history.append(HistoryEntry("timer", "DeadlinePassed", {"deadline_at": deadline}))
         with span("DeadlinePassed", parent=self._trace):
@@ -134,36 +143,55 @@ class _Run:
         status = self._progress.status
         if status is SagaStatus.STUCK:
             gone = replace(self._progress, status=SagaStatus.FAILED, reason="its stream is not in the event store")
-            move = resume(self._coordinator.saga, self._progress, clock.now()) if self._records else (gone, [])
+            move = resume(self._saga, self._progress, clock.now()) if self._records else (gone, [])
             self._history.append(HistoryEntry("retry", "Retried", {"actor": actor}))
             self._move(*move, Context(self._correlation_id, current().causation_id))
         elif not self._history and not self._may_be_retried(self._progress):  # another admin may have just done so
             raise Rejected(f"the saga is {status.value}; only a STUCK saga can be retried", ("id",))
 
     def _may_be_retried(self, progress: Progress) -> bool:
-        is_beyond = progress.step > self._coordinator.saga.last_return
+        is_beyond = progress.step > self._saga.last_return
         return not progress.ended and (is_beyond or progress.status is SagaStatus.COMPENSATING)
+
+    def restart(self, from_step: str, actor: str) -> None:
+        """Send a stuck saga forward again, unless this has just been done."""
+        if self._progress is None:
+            raise NotFound("there is no saga with this id", ("id",))
+        if self._is_restarted(self._progress, from_step):
+            return
+        happened = [CODEC.decode(record) for record in self._records]
+        move = restart(self._saga, self._progress, happened, from_step, clock.now())
+        self._history.append(HistoryEntry("retry", "Restarted", {"actor": actor, "from_step": from_step}))
+        self._move(*move, Context(self._correlation_id, current().causation_id))
+
+    def _is_restarted(self, progress: Progress, from_step: str) -> bool:
+        """Return whether the same restart was the last thing that an admin or a timer did, and the
+        saga is not stuck again."""
+        entries = self._coordinator.sagas.history(progress.saga_id)
+        last = next((entry for entry in reversed(entries) if entry.kind in ("retry", "timer")), None)
+        restarted = last is not None and last.data.get("from_step") == from_step
+        return restarted and progress.status is not SagaStatus.STUCK
 
     def _move(self, progress: Progress, commands: Sequence[Any], context: Context) -> None:
         """Replace the command of an earlier event of this pass: the stream holds its answer."""
-        saga, known = self._coordinator.saga, len(self._progress.given_up) if self._progress else 0
+        saga, known = self._saga, len(self._progress.given_up) if self._progress else 0
         for one in progress.given_up[known:]:
             data = {"command": command_name(saga.steps[one.step].send), "reason": one.reason}
             self._history.append(HistoryEntry("note", "StepGivenUp", data))
         if commands or progress.deadline_at is None:
             context = replace(context, actor="system", traceparent=traceparent() or context.traceparent)
             self._messages = [command_message(command, self._stream, context) for command in commands]
-        self._progress = replace(progress, steps=step_names(saga))
+        self._progress = replace(progress, steps=step_names(saga), version=saga.version)
 
     def save(self) -> None:
         """Save the pass. Raise ConcurrencyError when another process saved the saga first."""
         if self._progress is None or not self._history:
             return
         sent = [HistoryEntry("command", message.type, message.data, message.id) for message in self._messages]
-        saga = StoredSaga(self._coordinator.saga.name, self._progress, self._version, self._correlation_id)
+        saga = StoredSaga(self._saga.name, self._progress, self._version, self._correlation_id)
         self._coordinator.sagas.save(saga, [*self._history, *sent], self._messages)
         if self._progress.status is SagaStatus.STUCK:
-            command = awaited(self._coordinator.saga, self._progress)
+            command = awaited(self._saga, self._progress)
             reason = f"{command} has no answer: {self._progress.reason}"
             with within(Context(self._correlation_id, str(self._progress.saga_id), "system", self._trace)):
                 _log.error("a saga is stuck", order=str(self._progress.saga_id), reason=reason)

@@ -8,8 +8,7 @@ they succeed. A best-effort step never turns a saga back: the saga goes on witho
 A saga follows the stream of one aggregate: every step and every compensation records its outcome
 there, so the saga's state is a fold of that stream plus its clock, and can be rebuilt from it.
 
-`advance(saga, progress, event, now)` returns the new progress and the commands to send. It is pure;
-the caller feeds it the events of the stream in order and each once.
+`advance(saga, progress, event, now)` is pure; the caller feeds it the events in order, each once.
 """
 
 from collections.abc import Callable
@@ -52,7 +51,7 @@ class Step:
 class Saga:
     """`turned_back_by`: the events that start the compensations at any step up to the point of no
     return. `gives_up_with`: the command, made of id and reason, that ends the saga after them;
-    `ended_by`: its outcomes."""
+    `ended_by`: its outcomes. `former`: earlier versions, with which sagas under way go on."""
 
     name: str
     starts_on: type[Any]
@@ -62,6 +61,8 @@ class Saga:
     ended_by: tuple[type[Any], ...]
     undo_within: timedelta
     undo_retries: Retries
+    version: int = 1
+    former: tuple["Saga", ...] = ()
 
     @property
     def last_return(self) -> int:
@@ -74,14 +75,16 @@ class Saga:
 
     @property
     def commands(self) -> tuple[Callable[..., Any], ...]:
-        """Every command that the saga may send."""
+        """Every command that a saga of any kept version may send, each once."""
         undoing = (step.undo for step in self.steps if step.undo)
-        return (*(step.send for step in self.steps), *undoing, self.gives_up_with)
+        former = (command for one in self.former for command in one.commands)
+        return tuple(dict.fromkeys((*(step.send for step in self.steps), *undoing, self.gives_up_with, *former)))
 
     def at_pace(self, factor: float) -> "Saga":
         """Return the same saga with all its deadlines multiplied."""
         steps = tuple(replace(step, within=step.within * factor) for step in self.steps)
-        return replace(self, steps=steps, undo_within=self.undo_within * factor)
+        former = tuple(one.at_pace(factor) for one in self.former)
+        return replace(self, steps=steps, former=former, undo_within=self.undo_within * factor)
 
 
 class SagaStatus(Enum):
@@ -111,7 +114,7 @@ class Progress:
     how often its command was sent. `deadline_at`: UTC; None when no answer is awaited. `seen`: the
     last version read from the stream. `compensated`: True when there was a step to undo. `undone`:
     the steps whose compensation has happened, and END when the aggregate has ended. `given_up`: the
-    best-effort steps without which the saga went on. `steps`: what these indices count.
+    best-effort steps without which the saga went on. `version`, `steps`: what the indices count.
     """
 
     saga_id: UUID
@@ -125,6 +128,7 @@ class Progress:
     undone: frozenset[int] = frozenset()
     given_up: tuple[GivenUp, ...] = ()
     steps: tuple[str, ...] = ()
+    version: int = 1
 
     @property
     def ended(self) -> bool:
@@ -207,7 +211,7 @@ def _while_compensating(saga: Saga, progress: Progress, event: object, now: date
 
 def _forward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advance:
     if index == len(saga.steps):
-        return _ended(progress, SagaStatus.COMPLETED)
+        return replace(progress, status=SagaStatus.COMPLETED, deadline_at=None), []
     return _send(saga, replace(progress, step=index, attempts=0), now)
 
 
@@ -219,7 +223,7 @@ def _backward(saga: Saga, progress: Progress, index: int, now: datetime) -> Adva
         index -= 1
     undoing = replace(progress, status=SagaStatus.COMPENSATING, step=index, attempts=0, compensated=compensated)
     if index < END:
-        return _ended(replace(undoing, step=END), SagaStatus.FAILED)
+        return replace(undoing, step=END, status=SagaStatus.FAILED, deadline_at=None), []
     return _send(saga, undoing, now)
 
 
@@ -244,7 +248,3 @@ def _why(saga: Saga, progress: Progress, event: object) -> str:
     if isinstance(event, DeadlinePassed):
         return f"no {saga.steps[progress.step].until.__name__} in time"
     return getattr(event, "reason", None) or type(event).__name__
-
-
-def _ended(progress: Progress, status: SagaStatus) -> Advance:
-    return replace(progress, status=status, deadline_at=None), []

@@ -33,7 +33,8 @@ from shared.sagas.store import (
 class MemorySagaStore:
     def __init__(self, outbox: MemoryOutbox | None = None, after_commit: AfterCommit | None = None) -> None:
         self._lock = RLock()
-        self._sagas: dict[UUID, ListedSaga] = {}  # in the order of their creation, with the data of events
+        self._sagas: dict[UUID, ListedSaga] = {}  # in the order of their creation
+        self._histories: dict[UUID, list[HistoryEntry]] = {}  # with the data of events
         self.entries: list[SagaEntry] = []  # the log of all sagas, in order
         self.end = Checkpoint()
         self.sent: dict[str, Traffic] = {}  # by command, forgotten ones included; `lately` is always 0
@@ -51,10 +52,12 @@ class MemorySagaStore:
             before = self._sagas.get(saga_id, new)
             if before.saga.version != saga.version:
                 raise ConcurrencyError("another process moved the saga at the same moment")
-            entries = [*before.history, *((now, entry) for entry in history)]
+            shown = [_without_event_data(entry) for entry in history]
+            entries = [*before.history, *((now, entry) for entry in shown)]
             after = replace(saga, version=saga.version + 1)
             self._sagas[saga_id] = ListedSaga(after, before.created_at, now, entries)
-            self._log(saga_id, now, history)
+            self._histories.setdefault(saga_id, []).extend(history)
+            self._log(saga_id, now, shown)
             self._outbox.add(messages)
         if self._after_commit:
             self._after_commit(messages)
@@ -62,8 +65,8 @@ class MemorySagaStore:
     def _log(self, saga_id: UUID, now: datetime, history: Sequence[HistoryEntry]) -> None:
         for number, entry in enumerate(history, 1):
             self.end = Checkpoint(1, self.end.position + 1, self.end.position + 1)
-            saga = _without_personal_data(self._sagas[saga_id]) if number == len(history) else None
-            self.entries.append(SagaEntry(self.end, saga_id, now, _without_event_data(entry), saga))
+            saga = self._sagas[saga_id] if number == len(history) else None
+            self.entries.append(SagaEntry(self.end, saga_id, now, entry, saga))
             if entry.message:
                 self.sent[entry.name] = self.sent.get(entry.name, Traffic()) + Traffic(1, 0, now)
 
@@ -88,15 +91,13 @@ class MemorySagaStore:
         return {status: SagaCount(len(times), min(times)) for status, times in created.items()}
 
     def history(self, saga_id: UUID) -> list[HistoryEntry]:
-        found = self._sagas.get(saga_id)
-        return [entry for _, entry in found.history] if found else []
+        return list(self._histories.get(saga_id, ()))
 
     def newest(self, limit: int, offset: int = 0, which: Sagas = ALL) -> list[ListedSaga]:
-        return [_without_personal_data(one) for one in self._matching(which)[::-1][offset : offset + limit]]
+        return self._matching(which)[::-1][offset : offset + limit]
 
     def page(self, which: Sagas, part: Slice) -> list[ListedSaga]:
-        found = part.of(self._matching(which), lambda one: (one.created_at, one.saga.progress.saga_id))
-        return [_without_personal_data(one) for one in found]
+        return part.of(self._matching(which), lambda one: (one.created_at, one.saga.progress.saga_id))
 
     def count(self, which: Sagas) -> int:
         return len(self._matching(which))
@@ -105,8 +106,7 @@ class MemorySagaStore:
         return [one for one in self._sagas.copy().values() if _matches(one, which)]
 
     def listed(self, saga_id: UUID) -> ListedSaga | None:
-        found = self._sagas.get(saga_id)
-        return _without_personal_data(found) if found else None
+        return self._sagas.get(saga_id)
 
     def held_up(self, since: datetime, limit: int) -> list[ListedSaga]:
         def is_held_up(progress: Progress) -> bool:
@@ -115,7 +115,7 @@ class MemorySagaStore:
             return progress.attempts > 1 or progress.deadline_at <= since
 
         found = [one for one in self._sagas.copy().values() if is_held_up(one.saga.progress)]
-        return [_without_personal_data(one) for one in sorted(found, key=lambda one: one.updated_at)[:limit]]
+        return sorted(found, key=lambda one: one.updated_at)[:limit]
 
     def extent(self) -> SagaExtent:
         sagas = self._sagas.copy().values()
@@ -130,6 +130,7 @@ class MemorySagaStore:
                 if one.saga.progress.ended and one.updated_at < before:
                     number = min(left, len(one.history))
                     self._sagas[saga_id] = replace(one, history=one.history[number:])
+                    del self._histories[saga_id][:number]
                     first = [entry.checkpoint for entry in self.entries if entry.saga_id == saga_id][:number]
                     self.entries = [entry for entry in self.entries if entry.checkpoint not in first]
                     left -= number
@@ -158,10 +159,6 @@ def _matches(one: ListedSaga, which: Sagas) -> bool:
         and (which.started_after is None or which.started_after <= one.created_at)
         and (which.started_before is None or one.created_at < which.started_before)
     )
-
-
-def _without_personal_data(listed: ListedSaga) -> ListedSaga:
-    return replace(listed, history=[(at, _without_event_data(entry)) for at, entry in listed.history])
 
 
 def _without_event_data(entry: HistoryEntry) -> HistoryEntry:

@@ -1,12 +1,10 @@
 """Say what a saga does now and what comes next, from its definition and its progress alone."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
-from typing import Any
 
 from shared.sagas.definition import Progress, Saga
+from shared.sagas.releases import command_name, in_version
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ def outlook(saga: Saga, progress: Progress) -> Outlook | None:
     """Return what an unfinished saga does; None when it has ended."""
     if progress.ended:
         return None
+    saga, progress = in_version(saga, progress)
     times: int | None = saga.undo_retries.times + 1
     then = "an admin must retry the saga"
     if saga.goes_forward(progress):
@@ -58,11 +57,8 @@ def _turning_back(saga: Saga, progress: Progress) -> str:
 
 def awaited(saga: Saga, progress: Progress) -> str:
     """Return the name of the command whose answer an unfinished saga awaits."""
+    saga, progress = in_version(saga, progress)
     step = saga.steps[progress.step] if progress.step >= 0 else None
     if step and saga.goes_forward(progress):
         return command_name(step.send)
     return command_name(step.undo if step and step.undo else saga.gives_up_with)
-
-
-def command_name(command: Callable[..., Any]) -> str:
-    return str(attrgetter("__name__")(command))

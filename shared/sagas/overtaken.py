@@ -10,7 +10,8 @@ from shared.domain.order import ORDER
 from shared.messaging.envelope import SUBJECT, topic
 from shared.sagas.definition import Saga
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.outlook import awaited, command_name
+from shared.sagas.outlook import awaited
+from shared.sagas.releases import command_name
 from shared.sagas.store import SagaStore
 
 _MOST = 100  # letters of one subscription in one sweep; the next sweep goes on

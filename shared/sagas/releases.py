@@ -1,16 +1,33 @@
-"""Carry a saga that is under way over to a release that has added or removed steps.
+"""Find the version of the definition that a saga under way goes on with.
 
-Progress counts steps by index, so it is stored with the names of the steps that it counts.
+Progress counts steps by index, so it is stored with the version and the names of the steps that it
+counts. A release that does not have this version, for example the previous release while a new one
+is rolled out, carries the saga over to its own.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
+from typing import Any
 
 from shared.sagas.definition import END, Progress, Saga, SagaStatus
-from shared.sagas.outlook import command_name
+
+
+def command_name(command: Callable[..., Any]) -> str:
+    return str(attrgetter("__name__")(command))
 
 
 def step_names(saga: Saga) -> tuple[str, ...]:
     return tuple(command_name(step.send) for step in saga.steps)
+
+
+def in_version(saga: Saga, progress: Progress) -> tuple[Saga, Progress]:
+    """Return the definition that the saga began with and its progress; when that is not kept here,
+    this release's definition and the progress carried over to it."""
+    for one in (saga, *saga.former):
+        if progress.version == one.version and progress.steps in ((), step_names(one)):
+            return one, replace(progress, steps=step_names(one))
+    return saga, replace(carried_over(saga, progress), version=saga.version)
 
 
 def carried_over(saga: Saga, progress: Progress) -> Progress:

@@ -1,13 +1,14 @@
 """What has become of each step of one saga, for people who look at it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic.alias_generators import to_snake
 
-from shared.sagas.definition import Saga, SagaStatus, Step
+from shared.sagas.definition import END, Progress, Saga, SagaStatus, Step
+from shared.sagas.releases import command_name, in_version
 from shared.sagas.store import ListedSaga
 
 StepStatus = Literal["PENDING", "RUNNING", "DONE", "FAILED", "UNDOING", "UNDONE", "STUCK", "GIVEN_UP"]
@@ -35,13 +36,20 @@ class SagaStep:
 
 
 def steps_of(saga: Saga, listed: ListedSaga) -> Sequence[SagaStep]:
-    """Return the steps of the saga's definition, in order."""
+    """Return the steps of the definition that the saga goes on with, in order."""
+    saga, progress = in_version(saga, listed.saga.progress)
+    listed = replace(listed, saga=replace(listed.saga, progress=progress))
     return [_step(step, index, listed) for index, step in enumerate(saga.steps)]
 
 
-def name_of(saga: Saga, index: int) -> str | None:
-    """Return the name of a step; None for END."""
-    return to_snake(_name(saga.steps[index].send)) if index >= 0 else None
+def current_step(saga: Saga, progress: Progress) -> str | None:
+    """Return the name of the step in flight or being undone; None at END and after it."""
+    saga, progress = in_version(saga, progress)
+    return None if progress.ended or progress.step == END else name_of(saga.steps[progress.step])
+
+
+def name_of(step: Step) -> str:
+    return to_snake(command_name(step.send))
 
 
 def _step(step: Step, index: int, listed: ListedSaga) -> SagaStep:
@@ -52,9 +60,9 @@ def _step(step: Step, index: int, listed: ListedSaga) -> SagaStep:
     is_late = progress.reason == f"no {step.until.__name__} in time" and not completed
     undone = index in progress.undone
     return SagaStep(
-        name=to_snake(_name(step.send)),
-        command=_name(step.send),
-        compensation=_name(step.undo) if step.undo else None,
+        name=name_of(step),
+        command=command_name(step.send),
+        compensation=command_name(step.undo) if step.undo else None,
         best_effort=step.best_effort,
         status="GIVEN_UP" if given_up else _status(listed, index, began=bool(sent), completed=bool(completed)),
         attempts=None if forgotten else len(sent),
@@ -84,9 +92,4 @@ def _status(listed: ListedSaga, index: int, began: bool, completed: bool) -> Ste
 
 def _times(listed: ListedSaga, message: Any) -> list[datetime]:
     """Return when the saga sent or received messages of this type."""
-    return [at for at, entry in listed.history if message is not None and entry.name == _name(message)]
-
-
-def _name(message: Any) -> str:
-    name: str = message.__name__
-    return name
+    return [at for at, entry in listed.history if message is not None and entry.name == command_name(message)]

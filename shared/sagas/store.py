@@ -155,6 +155,12 @@ class RetrySaga:
     id: UUID
 
 
+@wire_command
+class RestartSaga:
+    id: UUID
+    from_step: str
+
+
 class SagaLog(Protocol):
     """The histories of all sagas as one log. Every method raises Unavailable and TimedOut."""
 

@@ -74,6 +74,32 @@ run "several_requests_at_once_on_half_a_cpu" {
   }
 }
 
+run "google_sign_in_without_its_secret" {
+  command         = plan
+  expect_failures = [var.google_oauth_secret]
+  variables {
+    google_oauth_client_id = "123456789012-abc.apps.googleusercontent.com"
+  }
+}
+
+run "the_value_of_a_secret_in_place_of_its_name" {
+  command         = plan
+  expect_failures = [var.google_oauth_secret]
+  variables {
+    google_oauth_client_id = "123456789012-abc.apps.googleusercontent.com"
+    google_oauth_secret    = "GOCSPX.secret/value"
+  }
+}
+
+run "another_client_id_than_google_s" {
+  command         = plan
+  expect_failures = [var.google_oauth_client_id]
+  variables {
+    google_oauth_client_id = "my-client"
+    google_oauth_secret    = "google-oauth"
+  }
+}
+
 run "the_sandbox_in_prod_is_warned_of" {
   command         = plan
   expect_failures = [check.providers]

@@ -148,11 +148,11 @@ run "the_plan_follows_the_manifest" {
         try(local.manifest.functions[name].schedule, null) != null ? "scheduler@shop-test-1.iam.gserviceaccount.com" :
         length(try(local.manifest.functions[name].topics, [])) > 0 || try(local.manifest.functions[name].dead_letters, false) ? "push@shop-test-1.iam.gserviceaccount.com" :
         name != "sandbox_provider" ? "somebody@shop-test-1.iam.gserviceaccount.com" :
-        join(" ", [for payer in range(5) : "somebody@shop-test-1.iam.gserviceaccount.com"])
+        join(" ", [for payer in range(6) : "somebody@shop-test-1.iam.gserviceaccount.com"])
       )
       if name != "graphql"
     ])
-    error_message = "a push comes from the push account, a schedule from the scheduler, a command from graphql, a payment from the steps that pay, ship and notify"
+    error_message = "a push comes from the push account, a schedule from the scheduler, a command from graphql, a payment from the steps that pay, ship and notify, its faults from graphql"
   }
   assert {
     condition     = !contains([for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name], "CALLERS")
@@ -386,7 +386,7 @@ run "the_plan_follows_the_manifest" {
     error_message = "labels are missing"
   }
 
-  # The sandbox is called by those alone who pay and ship.
+  # The sandbox is called by those alone who pay and ship, and by graphql for its faults.
   assert {
     condition     = keys(google_cloud_run_v2_service_iam_member.calls_the_sandbox) == ["arrange_shipping", "cancel_shipping", "notify_customer", "process_payment", "refund_payment"]
     error_message = "four functions call it"
@@ -398,6 +398,14 @@ run "the_plan_follows_the_manifest" {
   assert {
     condition     = { for env in google_cloud_run_v2_service.function["process_payment"].template[0].containers[0].env : env.name => env.value }["PAYMENT_URL"] == "${local.urls["sandbox_provider"]}/payments"
     error_message = "at the sandbox's address"
+  }
+  assert {
+    condition     = { for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name => env.value }["FAULT_LAB"] == "true"
+    error_message = "admins may break it"
+  }
+  assert {
+    condition     = { for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name => env.value }["GOOGLE_SIGN_IN"] == "false" && length(google_identity_platform_default_supported_idp_config.google) == 0
+    error_message = "without an OAuth client nothing offers Google accounts"
   }
   assert {
     condition     = google_cloud_run_v2_service.function["sandbox_provider"].template[0].scaling[0].max_instance_count == 1
@@ -416,8 +424,23 @@ run "with_real_providers_there_is_no_sandbox_and_only_callers_read_the_keys" {
     payment_secret      = "payment-authorization"
     shipping_secret     = "shipping-authorization"
     notification_secret = "notification-authorization"
+
+    google_oauth_client_id = "123456789012-abc.apps.googleusercontent.com"
+    google_oauth_secret    = "google-oauth"
   }
 
+  assert {
+    condition     = { for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name => env.value }["FAULT_LAB"] == "false"
+    error_message = "nothing can be broken"
+  }
+  assert {
+    condition     = google_identity_platform_default_supported_idp_config.google[0].idp_id == "google.com" && data.google_secret_manager_secret_version.google_oauth[0].secret == "google-oauth"
+    error_message = "Google accounts sign in with the OAuth client, whose secret is in Secret Manager"
+  }
+  assert {
+    condition     = { for env in google_cloud_run_v2_service.function["graphql"].template[0].containers[0].env : env.name => env.value }["GOOGLE_SIGN_IN"] == "true"
+    error_message = "and the console offers it"
+  }
   assert {
     condition     = !contains(keys(google_cloud_run_v2_service.function), "sandbox_provider") && length(google_cloud_run_v2_service_iam_member.calls_the_sandbox) == 0
     error_message = "no sandbox"

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -278,14 +279,18 @@ def test_the_console_loads_nothing_from_other_hosts(shop: ShopInMemory) -> None:
 
 
 def test_only_sign_in_by_firebase_needs_other_hosts(shop: ShopInMemory, console: Path) -> None:
-    shop.engines.settings = Settings(profile="memory", console_directory=str(console), firebase_api_key="AIza")
+    settings = Settings(profile="memory", console_directory=str(console), firebase_api_key="AIza")
+    shop.engines.settings = settings
     found = policy(shop, "/")
-    assert found["script-src"] == "'self' https://apis.google.com"
     assert found["connect-src"] == "'self' https://identitytoolkit.googleapis.com https://securetoken.googleapis.com"
-    assert found["frame-src"] == "https://shop-local.firebaseapp.com"
-    assert found["style-src"] == found["img-src"] == "'self'"
+    assert found["style-src"] == found["img-src"] == found["script-src"] == "'self'"
     told = shop.http("GET", "/console/config.json").json()
-    assert told["signIn"] == {"kind": "firebase", "apiKey": "AIza", "authDomain": "shop-local.firebaseapp.com"}
+    domain = "shop-local.firebaseapp.com"
+    assert told["signIn"] == {"kind": "firebase", "apiKey": "AIza", "authDomain": domain, "google": False}
+    shop.engines.settings = replace(settings, google_sign_in=True)
+    assert shop.http("GET", "/console/config.json").json()["signIn"]["google"] is True
+    assert policy(shop, "/")["script-src"] == "'self' https://apis.google.com"
+    assert policy(shop, "/")["frame-src"] == f"https://{domain}"
 
 
 def test_the_console_learns_where_it_is_and_how_to_sign_in(shop: ShopInMemory) -> None:

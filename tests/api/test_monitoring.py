@@ -44,9 +44,10 @@ MEMORY = "{ memoryInfo { totalMb processMb binaryMb etsMb processCount portCount
 CHECKS = [
     *("event_store", "command_database", "firestore", "pubsub", "breakers"),
     *("event_outbox", "saga_outbox", "sagas", "dead_letters", "providers", "event_log", "read_models"),
+    "projections",
 ]
-STORES = [name for name in CHECKS[2:] if name not in ("breakers", "event_log", "read_models")]
-"""The checks that read one store; the last two of CHECKS both read the event log."""
+STORES = [name for name in CHECKS[2:] if name not in ("breakers", "event_log", "read_models", "projections")]
+"""The checks that read one store; two others both read the event log."""
 SECRET = "host=10.1.2.3 password=hunter2"
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from graphql import GraphQLField, get_named_type, is_composite_type, is_required_argument
@@ -20,6 +21,8 @@ from shared.dead_letters.protocol import decode_dead_letter
 from shared.messaging.envelope import Push, PushedMessage
 from shared.read_models.documents import READ_MODELS
 from shared.read_models.generations import Generations, change_generations, generations_of
+from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.store import StoredSaga
 from tests.callers import selection
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.streams import SOON, Stream, concurrent, going_on, in_thread, opened, with_settings
@@ -53,6 +56,7 @@ EXPECTED: Mapping[str, Mapping[str, str | None]] = {
     "discardDeadLetter": ADMINS_ONLY,
     "discardDeadLetters": ADMINS_ONLY,
     "retrySaga": ADMINS_ONLY,
+    "restartSaga": ADMINS_ONLY,
     "rebuildProjection": ADMINS_ONLY,
     "cancelRebuild": ADMINS_ONLY,
     "compareProjection": ADMINS_ONLY,
@@ -66,6 +70,7 @@ ADMINISTRATION = {
     "discardDeadLetter": "discard_dead_letter",
     "discardDeadLetters": "discard_dead_letter",
     "retrySaga": "retry_saga",
+    "restartSaga": "restart_saga",
     "rebuildProjection": "rebuild_projection",
     "cancelRebuild": "rebuild_projection",
     "compareProjection": "rebuild_projection",
@@ -153,8 +158,17 @@ def request(shop: ShopInMemory, mutation: str) -> str:
         "dropProjectionGeneration": f'(name: "{with_two_generations(shop)}") {{ name }}',
         "setFault": "(provider: PAYMENT, fault: DOWN) { fault }",
         "retrySaga": f'(id: "{order_without_saga(shop, product_id)}") {{ id }}',
+        "restartSaga": f'(id: "{stuck_saga(shop, product_id)}", fromStep: "reserve_inventory") {{ id }}',
     }
     return f"mutation {{ {mutation}{arguments[mutation]} }}"
+
+
+def stuck_saga(shop: ShopInMemory, product_id: str) -> str:
+    """Let the saga of an order be stuck on the way back, with nothing undone, and return its id."""
+    shop.deliver = lambda *_: 204
+    order_id = order_without_saga(shop, product_id)
+    shop.engines.sagas.save(StoredSaga("OrderSaga", Progress(UUID(order_id), SagaStatus.STUCK), 0, "c"), [], [])
+    return order_id
 
 
 def letter(shop: ShopInMemory) -> str:

@@ -27,6 +27,7 @@ from shared.read_models.compare import difference_of
 from shared.read_models.comparison import Comparison
 from shared.read_models.generations import Generations, IncompleteStream, change_generations
 from shared.read_models.partitions import Partition, Partitions
+from shared.read_models.stops import stop
 from shared.resilience import clock
 from tests.callers import selection
 from tests.shop_in_memory import ShopInMemory
@@ -146,6 +147,7 @@ def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
     shop.ask("{ products { id } }")
     shop.graphql(f'mutation {{ retrySaga(id: "{product}") {{ id }} }}')  # refused, and kept as an operator's action
     begin_rebuild(shop, order)
+    stop(shop.engines.read_models, "sales", "ann", minutes=1)
     shop.engines.recorder.flush()
     letter = shop.engines.dead_letters.latest(1, 0)[0]
     ids = {"order": order, "saga": order, "product": product, "category": category, "deadLetter": str(letter.id)}

@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -36,7 +37,7 @@ from shared.event_store.protocol import Append, Checkpoint, EventLog, EventRecor
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
-from tests.databases import nodes
+from tests.databases import copy_database, nodes
 
 NOW = datetime.now(UTC)
 PLACE = {"epoch": 1, "transaction_id": 2**40, "position": 1}
@@ -267,19 +268,19 @@ def test_a_transaction_in_another_database_holds_the_log_back(command_url: str, 
     assert len(log.everything(0, 100)) == 15
 
 
-@pytest.fixture
-def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
-    """Return a log of 100,000 events. Plans are chosen by cost, so a longer log has the same
+@pytest.fixture(scope="module")
+def large(postgres: str) -> Iterator[psycopg.Connection[TupleRow]]:
+    """Yield a log of 100,000 events. Plans are chosen by cost, so a longer log has the same
     plans."""
-    connection = psycopg.connect(event_store_url, autocommit=True)
-    connection.execute(
-        """INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)
-           SELECT gen_random_uuid(), 'order-' || n / 5, n % 5 + 1, 'Type' || n % 20, 1, '{}',
-               '{"correlation_id": "c", "causation_id": "k"}', now() - interval '1 second' * (99999 - n)
-           FROM generate_series(0, 99999) AS n"""
-    )
-    connection.execute("VACUUM ANALYZE events")
-    return connection
+    with psycopg.connect(copy_database(postgres, "event_store"), autocommit=True) as connection:
+        connection.execute(
+            """INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)
+               SELECT gen_random_uuid(), 'order-' || n / 5, n % 5 + 1, 'Type' || n % 20, 1, '{}',
+                   '{"correlation_id": "c", "causation_id": "k"}', now() - interval '1 second' * (99999 - n)
+               FROM generate_series(0, 99999) AS n"""
+        )
+        connection.execute("VACUUM ANALYZE events")
+        yield connection
 
 
 @pytest.mark.parametrize(
@@ -302,8 +303,7 @@ def large(event_store_url: str) -> psycopg.Connection[TupleRow]:
     ],
 )
 def test_no_query_reads_the_whole_log(large: psycopg.Connection[TupleRow], query: str, values: dict[str, Any]) -> None:
-    with large:
-        row = large.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}".encode(), values).fetchone()
+    row = large.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}".encode(), values).fetchone()
     assert row is not None
     touched = sum(rows_of(node) for node in nodes(row[0][0]["Plan"]))
     assert touched < 3000, json.dumps(row[0], indent=1)
@@ -318,13 +318,12 @@ def rows_of(node: dict[str, Any]) -> float:
 
 
 def test_counting_does_not_read_counted_events_again(large: psycopg.Connection[TupleRow]) -> None:
-    with large:
-        while large.execute("SELECT count_events(20000)").fetchone() == (20000,):
-            pass
-        assert large.execute("SELECT sum(count) FROM event_counts").fetchone() == (100_000,)
-        before = rows_read(large)
-        assert large.execute("SELECT count_events(20000)").fetchone() == (0,)
-        assert rows_read(large) - before < 100
+    while large.execute("SELECT count_events(20000)").fetchone() == (20000,):
+        pass
+    assert large.execute("SELECT sum(count) FROM event_counts").fetchone() == (100_000,)
+    before = rows_read(large)
+    assert large.execute("SELECT count_events(20000)").fetchone() == (0,)
+    assert rows_read(large) - before < 100
 
 
 def rows_read(connection: psycopg.Connection[TupleRow]) -> int:

@@ -24,10 +24,11 @@ from shared.monitoring.executions import (
 from shared.monitoring.memory import MemoryCounts, MemoryExecutions
 from shared.monitoring.metrics import exposition
 from shared.monitoring.recorder import Recorder
-from shared.postgres.pool import Pool
+from shared.postgres.pool import Pool, connect
 from shared.postgres.slices import Slice
 from shared.runtime.engines import using
 from shared.sagas.memory import MemorySagaStore
+from tests.databases import copy_database
 from tests.scrapes import values
 from tests.shop_in_memory import ShopInMemory
 from tests.stand_ins import raising, with_methods
@@ -280,6 +281,20 @@ def test_successes_are_sampled_and_all_failures_are_written() -> None:
     assert [one.status for one in working.find(ExecutionFilter("command"))] == ["CONFLICT"]
 
 
+@pytest.fixture(scope="module")
+def large(postgres: str) -> str:
+    """Return the URL of a command database with a long history."""
+    url = copy_database(postgres, "command")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            """INSERT INTO executions SELECT gen_random_uuid(), 'command', 'Name' || n % 20,
+               CASE WHEN n % 1000 = 0 THEN 'CONFLICT' ELSE 'success' END, 1, NULL, NULL, '{}', 'c' || n,
+               now() - make_interval(secs => n) FROM generate_series(1, 100000) AS n"""
+        )
+        connection.execute("VACUUM ANALYZE executions")
+    return url
+
+
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -290,17 +305,11 @@ def test_successes_are_sampled_and_all_failures_are_written() -> None:
         ExecutionFilter("command", after=(NOW - timedelta(0, 100), LAST_ID)),
     ],
 )
-def test_a_page_of_a_long_history_reads_few_rows(command_url: str, command_pool: Pool, wanted: ExecutionFilter) -> None:
-    with psycopg.connect(command_url, autocommit=True) as connection:
-        connection.execute(
-            """INSERT INTO executions SELECT gen_random_uuid(), 'command', 'Name' || n % 20,
-               CASE WHEN n % 1000 = 0 THEN 'CONFLICT' ELSE 'success' END, 1, NULL, NULL, '{}', 'c' || n,
-               now() - make_interval(secs => n) FROM generate_series(1, 100000) AS n"""
-        )
-        connection.execute("VACUUM ANALYZE executions")
+def test_a_page_of_a_long_history_reads_few_rows(large: str, wanted: ExecutionFilter) -> None:
+    with psycopg.connect(large, autocommit=True) as connection, connect(large, 1) as pool:
         before = rows_read(connection)
-        assert PostgresExecutions(command_pool).find(wanted)
-        with command_pool.connection() as used:
+        assert PostgresExecutions(pool).find(wanted)
+        with pool.connection() as used:
             used.execute("SELECT pg_stat_force_next_flush()")
         assert rows_read(connection) - before < 3000
 

@@ -264,6 +264,9 @@ def operations(shop: Shop, servers: Servers) -> None:
     shop.broker.down = True
     late = shop.new_order(product)
     shop.done("retry_saga", id=late)
+    stuck = "status = 'STUCK', deadline_at = NULL, progress = jsonb_set(progress, '{status}', '\"STUCK\"')"
+    servers.run("command_database", f"UPDATE sagas SET {stuck} WHERE id = '{late}'")
+    shop.done("restart_saga", id=late, fromStep="reserve_inventory")
     shop.broker.down = False
     servers.run("event_store", "UPDATE event_outbox SET leased_until = 'epoch'")
     servers.run("command_database", "UPDATE saga_outbox SET leased_until = 'epoch'")

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 from uuid_utils.compat import uuid7
 
@@ -33,7 +32,7 @@ from shared.sagas.definition import SagaStatus
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.postgres import PostgresSagaStore
 from shared.sagas.store import Sagas
-from tests.databases import nodes
+from tests.databases import copy_database, nodes
 from tests.new_saga import new_saga
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -280,10 +279,7 @@ def large(postgres: str) -> Iterator[dict[str, psycopg.Connection[TupleRow]]]:
     same plans."""
     connections = {}
     for database in ("event_store", "command"):
-        name = f"pages_{uuid7().hex}"
-        with psycopg.connect(make_conninfo(postgres, dbname="postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE {name} TEMPLATE "{database}"'.encode())
-        connections[database] = psycopg.connect(make_conninfo(postgres, dbname=name), autocommit=True)
+        connections[database] = psycopg.connect(copy_database(postgres, database), autocommit=True)
     at = f"'{NOW}'::timestamptz - interval '1 second' * ({ROWS} - n)"
     rows = f"FROM generate_series(1, {ROWS}) AS n"
     connections["event_store"].execute(

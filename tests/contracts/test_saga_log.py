@@ -14,7 +14,6 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 from uuid_utils.compat import uuid7
 
@@ -29,7 +28,7 @@ from shared.sagas.memory import MemorySagaLog, MemorySagaStore
 from shared.sagas.postgres import LAST_SENT, LATELY, READ_ALL, SENT_AFTER, PostgresSagaLog, PostgresSagaStore
 from shared.sagas.postgres_lists import newest
 from shared.sagas.store import HistoryEntry, SagaEntry, SagaLog, Sagas, SagaStore, StoredSaga
-from tests.databases import COMMAND_DATABASE, migrate_as_previously, nodes
+from tests.databases import COMMAND_DATABASE, copy_database, migrate_as_previously, nodes
 
 Both = tuple[SagaStore, SagaLog]
 WRITERS, MOVES, SHARED = 6, 60, 3
@@ -340,10 +339,7 @@ def large(postgres: str) -> Iterator[psycopg.Connection[TupleRow]]:
 
     Plans are chosen by cost, so a million sagas have the same.
     """
-    name = f"large_{uuid7().hex}"
-    with psycopg.connect(make_conninfo(postgres, dbname="postgres"), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE {name} TEMPLATE "command"'.encode())
-    connection = psycopg.connect(make_conninfo(postgres, dbname=name), autocommit=True)
+    connection = psycopg.connect(copy_database(postgres, "command"), autocommit=True)
     connection.execute(
         """INSERT INTO sagas (id, type, version, status, progress, correlation_id, created_at)
            SELECT md5(n::text)::uuid, 'OrderSaga', 5, 'COMPLETED', jsonb_build_object('x', repeat('x', 500)), n::text,

@@ -1,21 +1,43 @@
 """gcloud, terraform and npm as scripts/deploy sees them, with a small cloud behind them: what has
-been made, in one file.
+been made, in one dictionary.
 
-Run under either name. In the file, `fail`: the beginning of a command, such as "gcloud builds
-submit", which fails once; `slow`: of one that goes on until it is interrupted, and then takes a
-second to end well; `new`: how often each of some commands is refused because Google does not know
-yet what was made just before.
+In it, `fail`: the beginning of a command, such as "gcloud builds submit", which fails once; `slow`:
+of one that goes on until it is interrupted, and then takes a second to end well; `new`: how often
+each of some commands is refused because Google does not know yet what was made just before.
+
+A tool is a small shell script that asks the test's process: a deployment calls fifty, and starting
+Python for each took most of the time.
 """
 
 import json
-import os
-import signal
-import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from threading import Thread
+from typing import Any, cast
 
 Json = dict[str, Any]
+
+TOOL = """\
+#!/bin/bash
+# Sends its folder, name and arguments, each ended by a null byte; prints the answer and exits with
+# its code. Told to wait, it says that it does, and a second after an interrupt that it ends.
+exec 3<>/dev/tcp/127.0.0.1/PORT
+printf '%s\\0' $(($# + 2)) "$PWD" "${0##*/}" "$@" >&3
+read -r code <&3
+if [ "$code" = wait ]; then
+  trap 'interrupted=yes' INT
+  printf 'waits\\0' >&3
+  while [ -z "$interrupted" ]; do sleep 0.05; done
+  sleep 1
+  printf 'ends\\0' >&3
+  read -r code <&3
+fi
+IFS= read -r -d '' text <&3
+if [ "$code" = 0 ]; then printf '%s' "$text"; else printf '%s' "$text" >&2; fi
+exit "$code"
+"""
 
 BUILD = [
     "google_artifact_registry_repository_iam_member.build_pushes",
@@ -45,8 +67,13 @@ class Refused(Exception):
     pass
 
 
-def run(cloud: Json, name: str, arguments: list[str]) -> str:
-    """Return the output of the command. Raises Refused."""
+class Interruptible(Exception):
+    """The command goes on until it is interrupted."""
+
+
+def run(cloud: Json, folder: Path, name: str, arguments: list[str]) -> str:
+    """Return the output of the command, which was called in the folder. Raises Refused and
+    Interruptible."""
     said = " ".join([name, *(one for one in arguments if not one.startswith("-"))])
     cloud["calls"].append(" ".join([name, *arguments]))
     if cloud["fail"] and said.startswith(cloud["fail"]):
@@ -58,15 +85,15 @@ def run(cloud: Json, name: str, arguments: list[str]) -> str:
             raise Refused("ERROR: (gcloud) PERMISSION_DENIED: The caller does not have permission")
     if cloud["slow"] and said.startswith(cloud["slow"]):
         cloud["slow"] = ""
-        end_well_when_interrupted(cloud)
+        raise Interruptible
     if name == "npm":
-        return npm(arguments)
-    return gcloud(cloud, said, arguments) if name == "gcloud" else terraform(cloud, said, arguments)
+        return npm(folder, arguments)
+    return gcloud(cloud, said, arguments) if name == "gcloud" else terraform(cloud, folder, said, arguments)
 
 
-def npm(arguments: list[str]) -> str:
+def npm(folder: Path, arguments: list[str]) -> str:
     """Build a console of one page."""
-    console = Path(option(arguments, "--prefix"))
+    console = folder / option(arguments, "--prefix")
     require((console / "package-lock.json").is_file(), "", "ENOENT package-lock.json")
     if "run" in arguments:
         require((console / "node_modules").is_dir(), "", "no packages")
@@ -75,15 +102,6 @@ def npm(arguments: list[str]) -> str:
     else:
         (console / "node_modules").mkdir()
     return ""
-
-
-def end_well_when_interrupted(cloud: Json) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    Path(os.environ["FAKE_CLOUD"]).with_suffix(".busy").touch()
-    signal.sigwait([signal.SIGINT])
-    time.sleep(1)
-    cloud["ended_well"] = True
-    raise Refused("Interrupt received. Gracefully shutting down...")
 
 
 def gcloud(cloud: Json, said: str, arguments: list[str]) -> str:
@@ -176,7 +194,7 @@ def execute(cloud: Json, job: str) -> str:
     return require(job in ("shop-migrate", "shop-smoke", "shop-readiness"), "", "no such job")
 
 
-def terraform(cloud: Json, said: str, arguments: list[str]) -> str:
+def terraform(cloud: Json, folder: Path, said: str, arguments: list[str]) -> str:
     """Represent a resource by its image, or by `there` if it has none."""
     match said.split()[1:]:
         case ["version"]:
@@ -184,11 +202,11 @@ def terraform(cloud: Json, said: str, arguments: list[str]) -> str:
         case ["init"]:
             require(cloud["bucket"]["versioned"], "", "no bucket")
         case ["plan"]:
-            planned(cloud, arguments)
+            planned(cloud, folder, arguments)
         case ["show", plan]:
-            return json.dumps({"resource_changes": changes(cloud, json.loads(Path(plan).read_text()))})
+            return json.dumps({"resource_changes": changes(cloud, json.loads((folder / plan).read_text()))})
         case ["apply", plan]:
-            wanted = json.loads(Path(plan).read_text())
+            wanted = json.loads((folder / plan).read_text())
             anew = wanted.get(SIGN_IN) and SIGN_IN not in cloud["applied"]
             require(
                 not (anew and cloud["sign_in"]), "", "INVALID_PROJECT_ID : Identity Platform has already been enabled"
@@ -212,7 +230,7 @@ def terraform(cloud: Json, said: str, arguments: list[str]) -> str:
     return ""
 
 
-def planned(cloud: Json, arguments: list[str]) -> None:
+def planned(cloud: Json, folder: Path, arguments: list[str]) -> None:
     variables = dict(one.removeprefix("-var=").split("=", 1) for one in arguments if one.startswith("-var="))
     require(
         {"project_id", "region", "environment", "admin_email"} <= {*variables}, "", "No value for required variable"
@@ -224,11 +242,11 @@ def planned(cloud: Json, arguments: list[str]) -> None:
     wanted = {name: image if name in (MIGRATION, SERVICE) else "there" for name in names}
     if "-destroy" in arguments:
         wanted = dict.fromkeys([*(only or cloud["applied"]), *(DATA if cloud["careless"] else [])], "")
-        unlocked = Path("terraform/erase_override.tf").exists() and variables.get("deletion_protection") == "false"
+        unlocked = (folder / "terraform/erase_override.tf").exists() and variables.get("deletion_protection") == "false"
         require(cloud["careless"] or unlocked or not {*DATA} & {*wanted}, "", "Instance cannot be destroyed")
     elif only and {*only} <= {*DATA}:
         require({*only} <= {*cloud["applied"]}, "", "it would be made anew")
-    Path(option(arguments, "-out")).write_text(json.dumps(wanted))
+    (folder / option(arguments, "-out")).write_text(json.dumps(wanted))
     cloud["variables"] = variables
 
 
@@ -263,18 +281,45 @@ def require(condition: object, answer: str, otherwise: str) -> str:
     return answer
 
 
-def main() -> int:
-    file = Path(os.environ["FAKE_CLOUD"])
-    cloud = json.loads(file.read_text())
-    try:
-        sys.stdout.write(run(cloud, Path(sys.argv[0]).name, sys.argv[1:]))
-    except Refused as refusal:
-        sys.stderr.write(str(refusal))
-        return 1
-    finally:
-        file.write_text(json.dumps(cloud))
-    return 0
+class Tools(ThreadingTCPServer):
+    daemon_threads = True
+
+    def __init__(self, cloud: Json) -> None:
+        super().__init__(("127.0.0.1", 0), Call)
+        self.cloud = cloud
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+class Call(StreamRequestHandler):
+    def handle(self) -> None:
+        cloud = cast(Tools, self.server).cloud
+        folder, name, *arguments = [self.word() for _ in range(int(self.word()))]
+        try:
+            self.answer(0, run(cloud, Path(folder), name, arguments))
+        except Refused as refusal:
+            self.answer(1, str(refusal))
+        except Interruptible:
+            self.wfile.write(b"wait\n")
+            cloud["busy"] = self.word() == "waits"
+            cloud["ended_well"] = self.word() == "ends"
+            self.answer(1, "Interrupt received. Gracefully shutting down...")
+
+    def word(self) -> str:
+        return b"".join(iter(lambda: self.rfile.read(1), b"\0")).decode()
+
+    def answer(self, code: int, text: str) -> None:
+        self.wfile.write(f"{code}\n{text}\0".encode())
+
+
+@contextmanager
+def tools(folder: Path, cloud: Json) -> Iterator[None]:
+    """Put the tools into the folder and answer them."""
+    with Tools(cloud) as server:
+        folder.mkdir()
+        for name in ("gcloud", "terraform", "npm"):
+            (folder / name).write_text(TOOL.replace("PORT", str(server.server_address[1])))
+            (folder / name).chmod(0o755)
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()

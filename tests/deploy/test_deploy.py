@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,8 +26,7 @@ from scripts.local.deploy_image import copy_sources, tag
 from scripts.local.deploy_options import DEFAULTS
 from scripts.local.deploy_terraform import OVERRIDE
 from shared.config.manifest import ROOT
-from tests.deploy import fake_tools
-from tests.deploy.fake_tools import BUILD, DATA, MIGRATION, SERVICE
+from tests.deploy.fake_tools import BUILD, DATA, MIGRATION, SERVICE, tools
 
 PROJECT = "shop-test-1"
 Json = dict[str, Any]
@@ -34,6 +34,7 @@ NEW: dict[str, Any] = {
     "calls": [],
     "fail": "",
     "slow": "",
+    "busy": False,
     "ended_well": False,
     "signed_in": True,
     "account": "ann@example.com",
@@ -126,21 +127,20 @@ class Cloud:
     """The resources of the project; deploys into it from a copy of the repository."""
 
     root: Path
-    file: Path
     bin: Path
     google: type[Google]
     address: str
+    there: Json
 
     def __getitem__(self, name: str) -> Any:
-        return json.loads(self.file.read_text())[name]
+        return deepcopy(self.there[name])
 
     def set(self, **changes: Any) -> None:
-        self.file.write_text(json.dumps(json.loads(self.file.read_text()) | changes))
+        self.there.update(deepcopy(changes))
 
     def environment(self, path: str = "") -> dict[str, str]:
         return os.environ | {
             "PATH": path or f"{self.bin}:{os.environ['PATH']}",
-            "FAKE_CLOUD": str(self.file),
             "DEPLOY_PATIENCE_SECONDS": os.environ.get("DEPLOY_PATIENCE_SECONDS", "20"),
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{self.address}/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_IDENTITYTOOLKIT": f"{self.address}/",
@@ -168,32 +168,26 @@ def plainly(call: str) -> str:
     return " ".join(word for word in call.split() if not word.startswith("-"))
 
 
-TOOL = f"""#!{sys.executable} -IS
-import sys
-sys.path.insert(0, {str(Path(fake_tools.__file__).parent)!r})
-import fake_tools
-sys.exit(fake_tools.main())
-"""
-"""A module's bytecode is kept; a script would be compiled each of the fifty times that a deployment
-calls it."""
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of what a deployment needs of the repository."""
+    copy = tmp_path_factory.mktemp("sources")
+    copy_sources(copy)
+    copytree(ROOT / "terraform", copy / "terraform")
+    return copy
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
+def cloud(tmp_path: Path, sources: Path) -> Iterator[Cloud]:
     google = type("Google", (Google,), {"rights": [*RIGHTS], "ready": 200, "users": [], "asked": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), google) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         address = f"http://127.0.0.1:{server.server_port}"
-        made = Cloud(tmp_path / "shop", tmp_path / "cloud.json", tmp_path / "bin", google, address)
-        copy_sources(made.root)
-        copytree(ROOT / "terraform", made.root / "terraform")
-        made.bin.mkdir()
-        for tool in ("gcloud", "terraform", "npm"):
-            (made.bin / tool).write_text(TOOL)
-            (made.bin / tool).chmod(0o755)
-        made.file.write_text(json.dumps(NEW | {"url": made.address}))
-        yield made
+        made = Cloud(tmp_path / "shop", tmp_path / "bin", google, address, deepcopy(NEW) | {"url": address})
+        copytree(sources, made.root, copy_function=os.link)  # a deployment changes no file of the sources
+        with tools(made.bin, made.there):
+            yield made
         server.shutdown()
         thread.join()
 
@@ -404,7 +398,7 @@ def test_an_interrupt_lets_terraform_finish(cloud: Cloud) -> None:
     cloud.set(slow="terraform apply")
     command = [sys.executable, str(cloud.root / "scripts" / "deploy"), PROJECT, "--yes"]
     with subprocess.Popen(command, env=cloud.environment(), start_new_session=True, stderr=subprocess.PIPE) as running:
-        while not cloud.file.with_suffix(".busy").exists():
+        while not cloud["busy"]:
             assert running.poll() is None
             time.sleep(0.05)
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does

@@ -515,9 +515,9 @@ class Noting(MemoryReadModels):
         super().__init__()
         self.updated: list[str] = []
 
-    def update(self, collection: str, key: str, change: MakeChange) -> None:
+    def update(self, collection: str, key: str, change: MakeChange, version: int | None = None) -> None:
         self.updated.append(collection)
-        super().update(collection, key, change)
+        super().update(collection, key, change, version)
 
 
 class SmallPages:

@@ -19,7 +19,8 @@ from shared.sagas.definition import (
     advance,
 )
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.releases import carried_over, step_names
+from shared.sagas.outlook import awaited, outlook
+from shared.sagas.releases import carried_over, in_version, step_names
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ID = UUID(int=1)
@@ -66,3 +67,74 @@ def test_a_removed_step_that_is_being_undone_leaves_the_steps_before_it_to_undo(
 def test_progress_of_a_release_that_did_not_name_its_steps_stays_as_it_is() -> None:
     old = replace(progress(ORDER_FULFILMENT, 2), steps=())
     assert carried_over(LONGER, old) == replace(old, steps=step_names(LONGER))
+
+
+SECOND = replace(LONGER, version=2, former=(ORDER_FULFILMENT,))
+"""A release that adds a step and keeps the version before."""
+
+
+@pytest.mark.parametrize("step", range(5))
+@pytest.mark.parametrize("status", list(SagaStatus))
+def test_a_saga_keeps_the_version_that_it_began_with(step: int, status: SagaStatus) -> None:
+    begun = progress(ORDER_FULFILMENT, step, status)
+    assert in_version(SECOND, begun) == (ORDER_FULFILMENT, begun)
+
+
+def test_a_saga_that_begins_has_the_newest_version() -> None:
+    begun = replace(progress(SECOND, 2), version=2)
+    assert in_version(SECOND, begun) == (SECOND, begun)
+
+
+def test_a_version_that_keeps_its_steps_and_changes_an_event_is_another_version() -> None:
+    steps = (replace(ORDER_FULFILMENT.steps[0], until=events.StockReserved), *ORDER_FULFILMENT.steps[1:])
+    changed = replace(ORDER_FULFILMENT, steps=steps, version=2, former=(ORDER_FULFILMENT,))
+    assert in_version(changed, progress(ORDER_FULFILMENT, 0))[0] is ORDER_FULFILMENT
+
+
+def test_a_version_that_is_not_kept_is_carried_over_and_stays_in_the_new_one() -> None:
+    saga, carried = in_version(ORDER_FULFILMENT, replace(progress(SECOND, 3), version=2))
+    assert (saga, carried.step, carried.version) == (ORDER_FULFILMENT, 2, 1)
+    assert in_version(SECOND, carried) == (ORDER_FULFILMENT, carried)
+
+
+def test_what_people_see_of_a_saga_follows_its_own_version() -> None:
+    begun = progress(ORDER_FULFILMENT, 2)
+    assert awaited(SECOND, begun) == "ArrangeShipping"
+    assert "ArrangeShipping: attempt 2 of 4" in str(outlook(SECOND, begun))
+
+
+def test_former_versions_keep_their_commands_and_their_pace() -> None:
+    shorter = replace(ORDER_FULFILMENT, steps=ORDER_FULFILMENT.steps[:1], version=2, former=(ORDER_FULFILMENT,))
+    assert set(ORDER_FULFILMENT.commands) <= set(shorter.commands)
+    assert shorter.at_pace(2).former == (ORDER_FULFILMENT.at_pace(2),)
+
+
+VERSIONS = {
+    1: (
+        (
+            "ReserveInventory",
+            "InventoryReserved",
+            "InventoryReservationFailed",
+            "ReleaseInventory",
+            "InventoryReleased",
+        ),
+        ("ProcessPayment", "PaymentProcessed", "PaymentFailed", "RefundPayment", "PaymentRefunded"),
+        ("ArrangeShipping", "ShippingArranged", "ShippingFailed", "CancelShipping", "ShippingCancelled"),
+        ("ConfirmOrder", "OrderConfirmed", None, None, None),
+        ("NotifyCustomer", "CustomerNotified", "NotificationFailed", None, None),
+    ),
+}
+"""Commands and events of every version that sagas under way may have. Entries are added, never
+changed."""
+
+
+def test_a_change_of_the_saga_is_a_new_version() -> None:
+    kept = {one.version: one for one in (ORDER_FULFILMENT, *ORDER_FULFILMENT.former)}
+    assert {number: _shape(one) for number, one in kept.items()} == {number: VERSIONS[number] for number in kept}, (
+        "the table differs from its version: give it a new one as shared/sagas/change-the-saga.md says"
+    )
+
+
+def _shape(saga: Saga) -> tuple[tuple[str | None, ...], ...]:
+    parts = ("send", "until", "unless", "undo", "undone")
+    return tuple(tuple(getattr(getattr(step, part), "__name__", None) for part in parts) for step in saga.steps)

@@ -31,6 +31,7 @@ MARKS = {
     "dead letter": "a message is given up",
     "dead letter retried": "an operator publishes it again",
     "stuck saga retried": "an operator resumes a saga that had given up",
+    "restart of a saga": "an operator asks for it from a step, and it is done or refused",
     "missing saga made": "an operator starts the saga of an order without one",
     "restore of a backup": "both databases go back to an earlier moment",
     "clock that jumps": "a process's wall clock moves",

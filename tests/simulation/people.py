@@ -9,6 +9,8 @@ from math import inf
 from typing import Any
 from uuid import UUID
 
+from pydantic.alias_generators import to_snake
+
 from scripts.local.token import emulator_token
 from shared.domain.aggregate import Ref
 from shared.domain.events import StockAdjusted
@@ -19,7 +21,7 @@ from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.observability.context import fresh
 from shared.read_models.documents import READ_MODELS
 from shared.sagas.definition import SagaStatus
-from shared.sagas.store import Sagas
+from shared.sagas.store import ListedSaga, Sagas
 from tests.simulation.graphql import ask
 from tests.simulation.linearizable import Operation, Written
 from tests.simulation.shop import Answer, Shop
@@ -241,7 +243,7 @@ class People:
         for _ in range(times):
             self.wait()
             read_model = READ_MODELS[self.tape.choose("the operator's read model", len(READ_MODELS))]
-            match self.tape.choose("the operator's deed", 7):
+            match self.tape.choose("the operator's deed", 8):
                 case 0:
                     pass
                 case 1:
@@ -254,6 +256,9 @@ class People:
                     self._generation(read_model, "REBUILD", switchWhenEqual=True)
                 case 5:
                     self._switch(read_model)
+                case 6:
+                    for saga in self.shop.databases.sagas.newest(1):
+                        self._restart(saga)
                 case _:
                     self._generation(read_model, "DROP")
 
@@ -321,12 +326,21 @@ class People:
     def _retry_sagas(self) -> None:
         sagas = self.shop.databases.sagas
         for stuck in sagas.newest(100, 0, Sagas(SagaStatus.STUCK)):
-            self._once_as_admin("retry_saga", {"id": str(stuck.saga.progress.saga_id)})
+            saga_id = str(stuck.saga.progress.saga_id)
+            self._restart(stuck)
+            self._once_as_admin("retry_saga", {"id": saga_id})
             self.shop.faults.marks["stuck saga retried"] += 1
         for order_id in sorted(self.orders()):
             if sagas.listed(order_id) is None:
                 self._once_as_admin("retry_saga", {"id": str(order_id)})
                 self.shop.faults.marks["missing saga made"] += 1
+
+    def _restart(self, saga: ListedSaga) -> None:
+        """Ask for a restart from any step; most are refused, and none may do a thing twice."""
+        progress = saga.saga.progress
+        step = to_snake(progress.steps[self.tape.choose("the step to restart from", len(progress.steps))])
+        answer = self._once_as_admin("restart_saga", {"id": str(progress.saga_id), "fromStep": step})
+        self.shop.faults.marks["restart of a saga"] += answer.status in (200, 409)
 
     def orders(self) -> set[Any]:
         order, entries = AGGREGATES["order"], self.shop.databases.events.entries

@@ -8,15 +8,15 @@ import argparse
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from tests.simulation.coverage import never_hit, table
 from tests.simulation.history import Outcome, play
+from tests.simulation.saved import Saved, Totals, commit, merged, read
 from tests.simulation.shrink import shrink, story
 from tests.simulation.tape import load, save
 
@@ -30,28 +30,13 @@ _SECONDS = 25.0
 """For each part; a machine with two idle processors of 2024 plays all its histories meanwhile."""
 
 
-@dataclass
-class Totals:
-    """`broken`: the seeds of broken histories, each with its first sentence."""
-
-    histories: int = 0
-    broken: dict[int, str] = field(default_factory=dict)
-    hits: Counter[tuple[str, str]] = field(default_factory=Counter)
-    marks: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: "Totals") -> None:
-        self.histories += other.histories
-        self.broken |= other.broken
-        self.hits += other.hits
-        self.marks += other.marks
-
-
 def play_batch(seeds: Sequence[int]) -> Totals:
     totals = Totals()
     for seed in seeds:
+        began = time.process_time()
         outcome = play(seed)
         broken = {seed: outcome.broken[0]} if outcome.broken else {}
-        totals.add(Totals(1, broken, outcome.hits, outcome.marks))
+        totals.add(Totals(1, broken, outcome.hits, outcome.marks, time.process_time() - began))
     return totals
 
 
@@ -71,8 +56,20 @@ def play_all(seeds: Sequence[int], processes: int) -> Iterator[Totals]:
     if processes == 1:
         yield from map(play_batch, batches)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), _end_with_parent) as pool:
         yield from pool.map(play_batch, batches)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is killed; it would wait for work for ever."""
+    parent = parent_process()
+
+    def watch() -> None:
+        if parent:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def show(outcome: Outcome, file: Path, shrinking: bool) -> None:
@@ -84,15 +81,36 @@ def show(outcome: Outcome, file: Path, shrinking: bool) -> None:
     print("\n".join(story(outcome)))
 
 
-def many(first: int, histories: int, processes: int, cover: bool) -> int:
-    """Play histories; return 1 when one is broken or, with `cover`, when a mark was never hit."""
-    began, totals = time.monotonic(), Totals()
-    for done in play_all(range(first, first + histories), processes):
-        totals.add(done)
+def many(run: Saved, histories: int, processes: int, file: Path | None = None) -> None:
+    """Play the histories that a run still lacks. `file`: where the run is saved after each
+    batch."""
+    played_by, before, began = commit(), run.wall, time.monotonic()
+    for done in play_all(range(run.next, run.first + histories), processes):
+        run.totals.add(done)
+        run.wall = before + time.monotonic() - began
+        run.totals.commits[played_by] += done.histories
         for seed, sentence in done.broken.items():
             print(f"seed {seed} is broken: {sentence}", flush=True)
-    seconds = time.monotonic() - began
-    print(f"{totals.histories:,} histories in {seconds:.0f} s, {len(totals.broken)} broken\n")
+        if file:
+            run.write(file)
+            if run.totals.histories % 1000 == 0:
+                print(f"{time.strftime('%H:%M')} {summary(run)}", flush=True)
+
+
+def summary(run: Saved) -> str:
+    totals, each = run.totals, run.totals.processor / max(1, run.totals.histories)
+    commits = " and ".join(totals.commits)
+    return (
+        f"{totals.histories:,} histories of {commits} in {run.wall:,.0f} s, {len(totals.broken)} broken, "
+        f"{each:.3f} s of processor each"
+    )
+
+
+def report(run: Saved, cover: bool) -> int:
+    """Print the run's result. Return 1 when a history is broken or, with `cover`, when something
+    was never hit."""
+    totals = run.totals
+    print(f"{summary(run)}\n")
     print("\n".join(table(totals.hits, totals.marks)))
     missing = never_hit(totals.hits, totals.marks) if cover else []
     if missing:
@@ -111,13 +129,15 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     what.add_argument("--histories", type=int, default=2000, help="how many to play (%(default)s)")
     what.add_argument("--mutant", metavar="NAME", help="plant this fault and tell the first history that it breaks")
     what.add_argument("--mutants", action="store_true", help="prove that each planted fault is found")
+    what.add_argument("--merge", type=Path, nargs="+", metavar="FILE", help="add up saved runs of different seeds")
     parser.add_argument("--first", type=int, default=0, help="the first seed (%(default)s)")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="save the run after each batch, or go on with it")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="(%(default)s)")
     parser.add_argument("--cover", action="store_true", help="fail when something of the coverage table was never hit")
     return parser.parse_args(given)
 
 
-def main() -> int:
+def main() -> int | str:
     chosen = arguments()
     if chosen.mutant is not None:
         from tests.simulation.mutants import tell
@@ -131,7 +151,14 @@ def main() -> int:
         outcome = play(None, load(chosen.tape)) if chosen.tape else play(chosen.seed)
         show(outcome, Path(f"simulation-{chosen.seed}.json"), shrinking=not chosen.tape)
         return 1 if outcome.broken else 0
-    return many(chosen.first, chosen.histories, chosen.processes, chosen.cover)
+    try:
+        if chosen.merge:
+            return report(merged(chosen.merge), chosen.cover)
+        run = read(chosen.save, chosen.first) if chosen.save else Saved(chosen.first)
+    except ValueError as error:
+        return f"simulate: {error}"
+    many(run, chosen.histories, chosen.processes, chosen.save)
+    return report(run, chosen.cover)
 
 
 if __name__ == "__main__":

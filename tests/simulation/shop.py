@@ -70,7 +70,12 @@ SAGAS: Sequence[Saga] = (
     ORDER_FULFILMENT,
     ORDER_FULFILMENT.at_pace(0.5),
     replace(ORDER_FULFILMENT.at_pace(2), undo_retries=Retries(2)),
-    replace(ORDER_FULFILMENT, steps=(*ORDER_FULFILMENT.steps[:2], _ADDED, *ORDER_FULFILMENT.steps[2:])),
+    replace(
+        ORDER_FULFILMENT,
+        steps=(*ORDER_FULFILMENT.steps[:2], _ADDED, *ORDER_FULFILMENT.steps[2:]),
+        version=2,
+        former=(ORDER_FULFILMENT,),
+    ),
 )
 """The table of the order's saga in this release, and what another release could have in its
 place."""
@@ -345,7 +350,7 @@ class _Stored:
 
     models: ReadModels
 
-    def update(self, collection: str, key: str, change: Callable[[Any], Any]) -> None:
+    def update(self, collection: str, key: str, change: Callable[[Any], Any], version: int | None = None) -> None:
         change(self.models.documents[collection].get(key))
 
 

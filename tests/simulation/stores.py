@@ -149,7 +149,7 @@ class ReadModels:
         """Return whether a document is being written."""
         return any(times for name, times in self.under_way.items() if name != GENERATIONS)
 
-    def update(self, collection: str, key: str, change: MakeChange) -> None:
+    def update(self, collection: str, key: str, change: MakeChange, version: int | None = None) -> None:
         self.under_way[collection] += 1
         try:
             while not self._attempt(collection, key, change):

@@ -117,6 +117,7 @@ class SimulatedWorld(World):
         self._hub = getcurrent()
         self._agenda: list[tuple[float, int, Callable[[], object]]] = []
         self._order, self._ids, self._random = itertools.count(), itertools.count(1), Random(0)
+        self._until = 0.0
 
     def at(self, seconds: float, call: Callable[[], object]) -> None:
         """Call later, outside of every task. Calls of the same moment keep their order."""
@@ -128,9 +129,10 @@ class SimulatedWorld(World):
 
     def run(self, seconds: float) -> None:
         """Let everything happen that is due within so many seconds."""
-        until = self.time + seconds
-        while self._agenda and self._agenda[0][0] <= until:
-            self.time, _, call = heappop(self._agenda)
+        agenda, until = self._agenda, self.time + seconds
+        self._until = until
+        while agenda and agenda[0][0] <= until:
+            self.time, _, call = heappop(agenda)
             call()
         self.time = until
 
@@ -165,8 +167,14 @@ class SimulatedWorld(World):
         return self.time
 
     def sleep(self, seconds: float) -> None:
-        self.at(seconds, self.waker())
-        self.wait()
+        due = self.time + seconds
+        if due > self._until or (self._agenda and self._agenda[0][0] <= due):
+            self.at(seconds, self.waker())
+            self.wait()
+            return
+        self.time = due  # nothing else happens until then, so this task goes on
+        if not this_task().process.alive:
+            raise Crashed
 
     def new_id(self) -> UUID:
         milliseconds, number = int(self.now().timestamp() * 1000), next(self._ids)

@@ -9,6 +9,7 @@ from shared.monitoring.health import Check, Finding, HealthStatus
 from shared.monitoring.lag import Lag
 from shared.monitoring.reports import age, read_saga_backlog
 from shared.monitoring.stuck import is_late, open_breakers
+from shared.read_models.stops import stops
 from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
 
@@ -26,6 +27,7 @@ def backlogs(engines: Engines, loop: asyncio.AbstractEventLoop) -> list[Check]:
         "providers": lambda: _providers(engines),
         "event_log": lambda: _event_log(engines),
         "read_models": lambda: _read_models(engines, loop),
+        "projections": lambda: _projections(engines, loop),
     }
     return [Check(name, check, engines.settings.health_check_seconds) for name, check in checks.items()]
 
@@ -97,6 +99,15 @@ def _read_models(engines: Engines, loop: asyncio.AbstractEventLoop) -> Finding:
     if late:
         return Finding(HealthStatus.DEGRADED, f"{', '.join(late)}: is the query service up?", details)
     return Finding(HealthStatus.HEALTHY, "none is a minute behind the event store, none is ahead of it", details)
+
+
+def _projections(engines: Engines, loop: asyncio.AbstractEventLoop) -> Finding:
+    found = asyncio.run_coroutine_threadsafe(stops(engines.queries), loop).result(time_left(60))
+    if not found:
+        return Finding(HealthStatus.HEALTHY, "none is stopped", {"stopped": {}})
+    named = ", ".join(f"project_{name} until {one.until:%H:%M:%S} UTC" for name, one in found.items())
+    details = {"stopped": {name: str(one) for name, one in found.items()}}
+    return Finding(HealthStatus.DEGRADED, f"an admin has stopped {named}: startProjection ends it", details)
 
 
 def _behind(name: str, lag: Lag) -> str:

@@ -1,32 +1,46 @@
-"""Faults of the sandbox provider, for people who learn what the shop does about them."""
+"""The fault lab: admins break the sandbox's providers and stop projections, to see what the shop
+does about it."""
 
 from typing import Any
 
 import httpx
 
+from shared.api.command_client import keyed, send
 from shared.api.context import Info, Resolvers
 from shared.api.resolvers.common import require_admin
-from shared.auth.identity import in_the_cloud
+from shared.api.resolvers.projections import projection_now
+from shared.auth.identity import authorization, in_the_cloud
 from shared.config.manifest import manifest
-from shared.domain.errors import Rejected, Unavailable
+from shared.domain.errors import Path, Rejected, Unavailable
 from shared.gateways.sandbox import SetFault
 from shared.monitoring.recorder import watched
 from shared.read_models.protocol import Fields
+from shared.runtime.engines import Engines
 
 _SECONDS = 5.0
 _KINDS = {"PAYMENT": "payments", "SHIPPING": "shipments", "NOTIFICATION": "notifications"}
+_STOP_MINUTES = 5
+
+
+def _has_lab(engines: Engines) -> bool:
+    wanted = engines.settings.fault_lab
+    return not in_the_cloud() if wanted is None else wanted
+
+
+def _require_lab(info: Info, argument: Path) -> None:
+    """Raise Unauthenticated or Forbidden unless the actor is an admin, Rejected without a lab."""
+    require_admin(info)
+    if not _has_lab(info.context.engines):
+        raise Rejected("this shop has no fault lab: only a shop with the sandbox provider can be broken", argument)
 
 
 async def faults(_: Any, info: Info) -> list[Fields]:
-    """Return the fault of each provider; none in the cloud, where only saga steps may call the
-    sandbox."""
-    return [] if in_the_cloud() else _shown(await _ask(info, "GET"))
+    """Return the fault of each provider; none where there is no sandbox."""
+    return _shown(await _ask(info, "GET")) if _has_lab(info.context.engines) else []
 
 
 async def set_fault(_: Any, info: Info, provider: str, fault: str) -> Fields:
-    require_admin(info)
-    if in_the_cloud():
-        raise Rejected("only a shop on a developer's machine has providers with faults", ("provider",))
+    _require_lab(info, ("provider",))
     wanted = {"provider": _KINDS[provider], "fault": fault}
     asked = {"name": provider, "action": fault}
     with watched(info.context.engines.recorder, "operation", SetFault.__name__, info.context.context, asked):
@@ -41,9 +55,12 @@ def _shown(found: Fields) -> list[Fields]:
 async def _ask(info: Info, method: str, body: Fields | None = None) -> Fields:
     """Return the sandbox's answer. Raise Unavailable."""
     engines = info.context.engines
-    url = f"{manifest().functions['sandbox_provider'].url(engines.settings)}/faults"
+    url = manifest().functions["sandbox_provider"].url(engines.settings)
     try:
-        response = await engines.command_http.request(method, url, json=body, timeout=_SECONDS)
+        headers = await authorization(url)
+        response = await engines.command_http.request(
+            method, f"{url}/faults", json=body, headers=headers, timeout=_SECONDS
+        )
         response.raise_for_status()
     except httpx.HTTPError as error:
         raise Unavailable(f"sandbox_provider does not answer: {type(error).__name__}") from error
@@ -51,4 +68,26 @@ async def _ask(info: Info, method: str, body: Fields | None = None) -> Fields:
     return answer
 
 
-RESOLVERS: Resolvers = {"Query": {"faults": faults}, "Mutation": {"setFault": set_fault}}
+async def stop_projection(_: Any, info: Info, name: str, minutes: int | None = None) -> Fields:
+    _require_lab(info, ("name",))
+    after = _STOP_MINUTES if minutes is None else minutes
+    return await _change(info, "StopProjection", {"name": name, "action": "STOP", "minutes": after})
+
+
+async def start_projection(_: Any, info: Info, name: str) -> Fields:
+    _require_lab(info, ("name",))
+    return await _change(info, "StartProjection", {"name": name, "action": "START"})
+
+
+async def _change(info: Info, operation: str, command: Fields) -> Fields:
+    """Stop or start a projection and return it. Record who did it under the operation's own
+    name."""
+    with watched(info.context.engines.recorder, "operation", operation, info.context.context, command):
+        await send(info, "rebuild_projection", command, keyed(info))
+    return await projection_now(info, command["name"])
+
+
+RESOLVERS: Resolvers = {
+    "Query": {"faults": faults},
+    "Mutation": {"setFault": set_fault, "stopProjection": stop_projection, "startProjection": start_projection},
+}

@@ -58,7 +58,7 @@ def _action(execution: Execution) -> Fields:
         "at": execution.recorded_at,
         "by": execution.data.get("by", "unknown"),
         "action": execution.name,
-        "detail": asked.get("action"),
+        "detail": f"from {asked['fromStep']}" if "fromStep" in asked else asked.get("action"),
         "target": asked.get("id") or asked.get("name") or asked.get("source"),
         "reason": asked.get("reason"),
         "status": execution.status,

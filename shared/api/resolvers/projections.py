@@ -26,6 +26,7 @@ from shared.monitoring.reports import EVENT_TYPES, monitoring_client, monitoring
 from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.generations import Generations
 from shared.read_models.protocol import Fields, Queries
+from shared.read_models.stops import Stop, stops
 from shared.resilience import clock
 from shared.resilience.calls import deadline, time_left
 from shared.runtime.engines import Engines
@@ -47,7 +48,12 @@ async def projection_status(_: Any, info: Info) -> Sequence[Fields]:
     found = await (projections(engines) if queries is engines.queries else _read(engines, queries))
     if is_admin(info):
         return found
-    return [one | {"last_error": None, "generations": one["generations"] | {"incomplete": []}} for one in found]
+    return [
+        one
+        | {"last_error": None, "generations": one["generations"] | {"incomplete": []}}
+        | {"stop": one["stop"] and one["stop"] | {"by": None}}
+        for one in found
+    ]
 
 
 async def projections(engines: Engines) -> Sequence[Fields]:
@@ -66,29 +72,41 @@ def _change(action: str) -> Resolver:
     async def change(_: Any, info: Info, name: str, **arguments: int | None) -> Fields:
         given = {key: value for key, value in arguments.items() if value is not None}
         await admin_command(info, "rebuild_projection", {"name": name, "action": action, **given})
-        engines = info.context.engines
-        (projection,) = [one for one in await _read(engines, engines.queries) if one["name"] == name]
-        return projection
+        return await projection_now(info, name)
 
     return change
+
+
+async def projection_now(info: Info, name: str) -> Fields:
+    """Read one projection anew."""
+    engines = info.context.engines
+    (projection,) = [one for one in await _read(engines, engines.queries) if one["name"] == name]
+    return projection
 
 
 async def _read(engines: Engines, queries: Queries) -> Sequence[Fields]:
     functions = [function for function in manifest().functions.values() if function.group == "projections"]
     subscriptions = [name for function in functions for name in _subscriptions(function)]
-    events, executions, troubles, generations = await asyncio.gather(
+    events, executions, troubles, generations, stopped = await asyncio.gather(
         from_stores(engines.event_log.counts),
         from_stores(engines.counts.executions),
         from_stores(engines.dead_letters.troubles, subscriptions),
         engines.queries.generations(),
+        stops(engines.queries),
     )
     behind = await _lags_behind(engines, queries, events)
     sizes = await rebuilds.sizes(engines.queries.queries, generations)
     return [
         _projection(function, behind[function.read_model], executions, troubles)
         | {"generations": _generations(function.read_model, generations, events, sizes.get(function.read_model))}
+        | _stopped(stopped.get(function.read_model))
         for function in functions
     ]
+
+
+def _stopped(stop: Stop | None) -> Fields:
+    """Return the fields of a projection that differ while it is stopped."""
+    return {"stop": vars(stop), "status": "STOPPED"} if stop else {"stop": None}
 
 
 async def _read_lags(engines: Engines, queries: Queries) -> Mapping[str, Lag]:

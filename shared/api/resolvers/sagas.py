@@ -1,4 +1,4 @@
-"""Sagas: queries, live updates, and the retry of a stuck saga."""
+"""Sagas: queries, live updates, and the retry and restart of a stuck saga."""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from shared.postgres.slices import Key, Slice
 from shared.read_models.protocol import Fields
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.steps import SagaStep, name_of, steps_of
+from shared.sagas.steps import SagaStep, current_step, steps_of
 from shared.sagas.store import ListedSaga, SagaEntry, SagaGroup, Sagas
 
 _PROGRESS = TypeAdapter(Progress)
@@ -101,6 +101,11 @@ async def retry_saga(_: Any, info: Info, id: str) -> Fields:
     return await saga(_, info, id)
 
 
+async def restart_saga(_: Any, info: Info, id: str, fromStep: str) -> Fields:
+    await admin_command(info, "restart_saga", {"id": id, "fromStep": fromStep})
+    return await saga(_, info, id)
+
+
 def _status(status: Text, *argument: str) -> SagaStatus | SagaGroup | None:
     name = one_of([*SagaStatus.__members__, *get_args(SagaGroup)], status, *argument)
     return SagaStatus(name) if name in SagaStatus.__members__ else cast(SagaGroup | None, name)
@@ -123,7 +128,7 @@ def _detail(listed: ListedSaga, info: Info) -> Fields:
         "created_at": listed.created_at,
         "updated_at": listed.updated_at,
         "listed": listed,
-        "current_step": None if progress.ended else name_of(ORDER_FULFILMENT, progress.step),
+        "current_step": current_step(ORDER_FULFILMENT, progress),
         "attempts": 0 if progress.ended else progress.attempts,
         "deadline_at": progress.deadline_at,
         "reason": progress.reason if is_admin(info) else None,
@@ -148,7 +153,7 @@ def _steps(saga: Fields, info: Info) -> Sequence[SagaStep]:
 
 RESOLVERS: Resolvers = {
     "Query": {"sagas": sagas, "sagasConnection": sagas_connection, "saga": saga},
-    "Mutation": {"retrySaga": retry_saga},
+    "Mutation": {"retrySaga": retry_saga, "restartSaga": restart_saga},
     "Subscription": {"sagaUpdates": LiveField(saga_updates, _updated)},
     "SagaDetail": {"steps": _steps},
 }

@@ -26,6 +26,7 @@ from shared.monitoring.stuck_order import Outcome, outcome
 from shared.observability.context import annotate
 from shared.read_models.documents import sources_of
 from shared.read_models.protocol import Fields
+from shared.read_models.stops import stops
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines
 
@@ -44,14 +45,15 @@ async def _stuck(engines: Engines) -> Sequence[Stuck]:
     letters = engines.dead_letters
 
     async def read_models() -> list[Stuck]:
-        known = await lags(engines, LAG_SECONDS)
+        known, resting = await asyncio.gather(lags(engines, LAG_SECONDS), stops(engines.queries))
         sources = {name: _subscriptions(name) for name in known}
         troubles = await from_stores(letters.troubles, [*chain(*sources.values())])
         errors = {
             name: next((troubles[one].error for one in names if troubles[one].error), None)
             for name, names in sources.items()
         }
-        return found_by.read_models(known, errors)
+        late = [one for one in found_by.read_models(known, errors) if one.subject not in resting]
+        return found_by.stopped(resting) + late
 
     async def rebuilds() -> list[Stuck]:
         return found_by.rebuilds(await engines.queries.generations())
@@ -152,6 +154,8 @@ async def _applied(engines: Engines, order_id: UUID, version: int) -> tuple[int 
     applied = int(found.get(str(order_id), {}).get("version", 0))
     if applied >= version:
         return applied, []
+    if stop := (await stops(engines.queries)).get("orders"):
+        return applied, found_by.stopped({"orders": stop})
     waiting_for = f"project_orders to apply {version - applied} event(s): queries show it as it was"
     fix = 'is the query service up? { serviceHealth(serviceName: "project_orders") { checks { message } } }'
     return applied, [Stuck("READ_MODEL", "orders", waiting_for, fix)]

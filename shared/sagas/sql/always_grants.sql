@@ -7,7 +7,7 @@ BEGIN
     GRANT SELECT ON ALL TABLES IN SCHEMA public TO shop_graphql;  -- people see everything through it
 
     GRANT SELECT, INSERT, UPDATE ON sagas TO shop_coordination;
-    GRANT INSERT ON saga_history TO shop_coordination;
+    GRANT SELECT, INSERT ON saga_history TO shop_coordination;  -- a restart finds out whether it was done before
     GRANT SELECT, INSERT, DELETE ON saga_outbox, outbox TO shop_coordination;
     GRANT INSERT ON saga_outbox TO shop_projections, shop_sagas;  -- messages that wait for a dependency
     GRANT SELECT ON sagas TO shop_recording;  -- whose dead letters may be overtaken

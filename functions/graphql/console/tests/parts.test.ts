@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { decoded } from "../src/pages/letters/decode.ts";
+import { remembered } from "../src/pages/samples.ts";
 import { stepsOf } from "../src/pages/saga-steps.ts";
 import { placeOf } from "../src/pages/stuck-place.ts";
 import { inTree } from "../src/pages/tree.ts";
@@ -64,6 +65,12 @@ test("the saga's steps show how many are there and how long they take", () => {
     { name: "one", compensation: null, now: 0, medianMs: 2000 },
     { name: "two", compensation: null, now: 2, medianMs: undefined },
   ]);
+});
+
+test("of each number the last values are remembered", () => {
+  let samples = {};
+  for (let n = 1; n <= 100; n++) samples = remembered(samples, [["orders", n]]);
+  assert.deepEqual(samples, { orders: Array.from({ length: 60 }, (_, index) => index + 41) });
 });
 
 test("a local person's token says who it is, and expires", () => {

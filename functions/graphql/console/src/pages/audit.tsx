@@ -44,7 +44,7 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 const placeOf = (action: string, target: string): string | undefined => {
   if (!UUID.test(target)) return undefined;
-  return action === "RetrySaga" ? `/orders/${target}` : `/dead-letters?id=${target}`;
+  return action.endsWith("Saga") ? `/orders/${target}` : `/dead-letters?id=${target}`;
 };
 
 const Audit = () => {

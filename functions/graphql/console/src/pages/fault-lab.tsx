@@ -9,6 +9,7 @@ import { Answer } from "../ui/answer.tsx";
 import { useUrl } from "../ui/use-url.ts";
 import { Faults } from "./faults.tsx";
 import { order } from "./order-once.ts";
+import { Stops } from "./stops.tsx";
 
 const Order = lazy(() => import("./order/order.tsx"));
 
@@ -50,6 +51,7 @@ const FaultLab = () => {
       <h1>{t("nav.lab")}</h1>
       <p className="note">{t("lab.note")}</p>
       <Faults />
+      <Stops />
       <section className="panel">
         <h2>{t("lab.orders")}</h2>
         <Answer

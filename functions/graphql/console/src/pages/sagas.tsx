@@ -16,6 +16,7 @@ import { Table } from "../ui/table.tsx";
 import { Ago, Time } from "../ui/time.tsx";
 import { useUrl } from "../ui/use-url.ts";
 import { RETRY } from "./order/query.ts";
+import { RestartButton } from "./order/restart.tsx";
 import { SagaGraph } from "./saga-graph.tsx";
 
 const SAGAS = graphql(`
@@ -39,6 +40,9 @@ const SAGAS = graphql(`
           createdAt
           updatedAt
           reason
+          steps {
+            name
+          }
         }
       }
     }
@@ -152,16 +156,19 @@ const SagaTable = ({ sagas, done }: { sagas: readonly Saga[]; done: () => void }
         { name: t("order.reason"), cell: ({ reason }) => <span className="break">{reason}</span> },
         {
           name: t("actions"),
-          cell: ({ id, status }) =>
+          cell: ({ id, status, steps }) =>
             status === "STUCK" && (
-              <ActButton
-                permission="admin"
-                run={() => send(RETRY, { id })}
-                done={done}
-                confirm={{ title: t("order.retry"), text: t("order.retry.what") }}
-              >
-                {t("order.retry")}
-              </ActButton>
+              <span className="row">
+                <ActButton
+                  permission="admin"
+                  run={() => send(RETRY, { id })}
+                  done={done}
+                  confirm={{ title: t("order.retry"), text: t("order.retry.what") }}
+                >
+                  {t("order.retry")}
+                </ActButton>
+                <RestartButton id={id} steps={steps} done={done} />
+              </span>
             ),
         },
       ]}

@@ -15,6 +15,8 @@ export const placeOf = (kind: string, subject: string): { href: string; label: K
         href: `/dead-letters?status=PENDING&source=${encodeURIComponent(subject)}`,
         label: "stuck.open.deadLetters",
       };
+    case "PROJECTION_STOPPED":
+      return { href: "/lab", label: "stuck.open.lab" };
     case "READ_MODEL":
     case "REBUILD":
       return { href: "/read-models", label: "stuck.open.readModels" };

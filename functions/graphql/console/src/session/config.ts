@@ -2,7 +2,7 @@ export type Environment = "LOCAL" | "STAGING" | "PRODUCTION";
 
 export type SignIn =
   | { kind: "local"; project: string }
-  | { kind: "firebase"; apiKey: string; authDomain: string }
+  | { kind: "firebase"; apiKey: string; authDomain: string; google: boolean }
   | null;
 
 /** What the server tells before the console starts. `signInRequired`: false where everybody may do everything. */

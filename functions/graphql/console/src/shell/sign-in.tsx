@@ -14,7 +14,7 @@ export const SignIn = () => {
   const { signIn } = session.where;
   return (
     <Dialog open={asking} onClose={() => asking && session.cancel()} title={t("signIn.title")}>
-      {signIn?.kind === "local" ? <People /> : signIn ? <Firebase /> : <p>{t("person.noSignIn")}</p>}
+      {signIn?.kind === "local" ? <People /> : signIn ? <Firebase google={signIn.google} /> : <p>{t("person.noSignIn")}</p>}
       <div className="row end">
         <Button onClick={session.cancel}>{t("act.cancel")}</Button>
       </div>
@@ -40,7 +40,7 @@ const People = () => {
   );
 };
 
-const Firebase = () => {
+const Firebase = ({ google }: { google: boolean }) => {
   const t = useT();
   const [problem, setProblem] = useState<string>();
   const [busy, setBusy] = useState(false);
@@ -82,9 +82,11 @@ const Firebase = () => {
         <Button type="submit" kind="main" busy={busy}>
           {t("person.in")}
         </Button>
-        <Button busy={busy} onClick={() => void attempt(() => session.signInWithGoogle())}>
-          {t("signIn.google")}
-        </Button>
+        {google && (
+          <Button busy={busy} onClick={() => void attempt(() => session.signInWithGoogle())}>
+            {t("signIn.google")}
+          </Button>
+        )}
       </div>
     </form>
   );

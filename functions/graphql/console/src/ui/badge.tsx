@@ -20,6 +20,7 @@ const TONES: Record<string, Tone> = {
   FAILED: "bad",
   FAILING: "bad",
   STUCK: "bad",
+  STOPPED: "bad",
   PENDING: "info",
   WAITING: "info",
   STARTED: "info",

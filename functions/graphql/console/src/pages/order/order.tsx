@@ -15,7 +15,8 @@ import { useUrl } from "../../ui/use-url.ts";
 import { Detail } from "./detail.tsx";
 import { Lanes } from "./lanes.tsx";
 import { Moment } from "./moment.tsx";
-import { CANCEL, ENDED, ORDER, type OrderData, RETRY, UPDATES } from "./query.ts";
+import { CANCEL, ENDED, ORDER, type OrderData, RETRY, type SagaData, UPDATES } from "./query.ts";
+import { RestartButton } from "./restart.tsx";
 import { SagaSteps } from "./steps.tsx";
 import { TimelineList } from "./timeline-list.tsx";
 import { WhyStuck } from "./why-stuck.tsx";
@@ -51,7 +52,7 @@ const OrderPage = ({ id }: { id: string }) => {
       <Answer asked={asked}>
         {() => (
           <>
-            {order && <Facts order={order} again={asked.again} stuck={saga?.status === "STUCK"} />}
+            {order && <Facts order={order} again={asked.again} stuck={saga?.status === "STUCK" ? saga : null} />}
             {order && !ENDED.includes(order.status) && <WhyStuck id={id} hidden={order.userId === MASKED} />}
             {order && (
               <section className="panel">
@@ -80,7 +81,7 @@ const OrderPage = ({ id }: { id: string }) => {
   );
 };
 
-const Facts = ({ order, again, stuck }: { order: OrderData; again: () => void; stuck: boolean }) => {
+const Facts = ({ order, again, stuck }: { order: OrderData; again: () => void; stuck: SagaData | null }) => {
   const t = useT();
   const { id, currency } = order;
   const money = (amount: string) => moneyOf(amount, currency, t.language);
@@ -104,6 +105,7 @@ const Facts = ({ order, again, stuck }: { order: OrderData; again: () => void; s
               {t("order.retry")}
             </ActButton>
           )}
+          {stuck && <RestartButton id={id} steps={stuck.steps} done={again} />}
           {!ENDED.includes(order.status) && (
             <ActButton
               permission="write"

@@ -116,6 +116,14 @@ export const RETRY = graphql(`
   }
 `);
 
+export const RESTART = graphql(`
+  mutation RestartSaga($id: ID!, $fromStep: String!) {
+    restartSaga(id: $id, fromStep: $fromStep) {
+      id
+    }
+  }
+`);
+
 type Page = ResultOf<typeof ORDER>;
 export type OrderData = NonNullable<Page["order"]>;
 export type SagaData = NonNullable<Page["saga"]>;
