@@ -24,7 +24,8 @@ def created(path: str, fields: Fields) -> types.write.Write:
     write.current_document.exists = False
     for name, value in fields.items():
         _encode(value, write.update.fields[name])
-    return types.write.Write.wrap(write)
+    wrapped: types.write.Write = types.write.Write.wrap(write)
+    return wrapped
 
 
 def _encode(value: Any, into: Any) -> None:

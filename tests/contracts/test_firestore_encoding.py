@@ -15,7 +15,7 @@ VALUES: list[Any] = [
     [], {}, (1, "a"), ["a", None, {"b": [1]}], {"a": {"b": 1}},
     datetime(2026, 4, 1, 9, 0, 0, 999_999, tzinfo=UTC), datetime(1901, 1, 1, 0, 0, 0, 1, tzinfo=UTC),
     datetime(2026, 4, 1, tzinfo=timezone(timedelta(hours=9))),
-    DatetimeWithNanoseconds(2026, 4, 1, nanosecond=7, tzinfo=UTC),
+    DatetimeWithNanoseconds(2026, 4, 1, nanosecond=7, tzinfo=UTC),  # type: ignore[no-untyped-call]
 ]  # fmt: skip
 
 
