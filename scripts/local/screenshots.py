@@ -14,6 +14,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from scripts.local import running
 from scripts.local.console import SOURCES
 from scripts.local.seed import ask
 
@@ -99,4 +100,4 @@ def _take(browser: Chrome, address: str, file: Path, width: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main((sys.argv[1] if len(sys.argv) > 1 else "http://localhost:8080").rstrip("/")))
+    sys.exit(main(sys.argv[1].rstrip("/") if len(sys.argv) > 1 else running.found().url.removesuffix("/graphql")))

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from scripts.local.forward import client, forward
 from scripts.local.processes import CannotStart, Processes
 from shared.config.manifest import ROOT, Function
 
@@ -25,8 +26,6 @@ T = TypeVar("T")
 _AT_ONCE = 100  # starts and stops
 _SECONDS = 120
 """For a process to listen."""
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host"}
-"""Headers that concern one connection, and are not passed on: RFC 9110, section 7.6.1."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Instances:
 
     def start(self, function: Function) -> int:
         """Start the function as the cloud does and return its port. Raise CannotStart."""
-        began, port = time.monotonic(), _free_port()
+        began, port = time.monotonic(), free_port()
         served = {
             "FUNCTION_SOURCE": str(function.source),
             "FUNCTION_TARGET": function.name,
@@ -104,9 +103,7 @@ class ScaledToZero:
         self._function, self._instances = function, instances
         self._starting, self._port = asyncio.Lock(), 0
         self._under_way, self._last_used = 0, 0.0
-        self._http = httpx.AsyncClient(
-            timeout=function.timeout_seconds, limits=httpx.Limits(max_keepalive_connections=0)
-        )
+        self._http = client(function.timeout_seconds)
         self._watching: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -132,21 +129,10 @@ class ScaledToZero:
             return PlainTextResponse(f"{error}\n", 503)
         except ClientDisconnect:
             return PlainTextResponse("the client left\n", 499)
-        query = f"?{request.url.query}" if request.url.query else ""
-        headers = [(name, value) for name, value in request.headers.raw if name.decode() not in _HOP_BY_HOP]
-        passed_on = self._http.build_request(
-            request.method,
-            f"http://127.0.0.1:{port}{request.scope['path']}{query}",
-            headers=[*headers, (b"host", request.headers.get("host", "localhost").encode())],
-            content=body,
-        )
         try:
-            answer = await self._http.send(passed_on, stream=True)
+            return await forward(self._http, request, body, port)
         except httpx.TransportError as error:
             return PlainTextResponse(f"{self._function.name} does not answer: {error!r}\n", 503)
-        response = StreamingResponse(_body(answer), answer.status_code)
-        response.raw_headers = [pair for pair in answer.headers.raw if pair[0].decode().lower() not in _HOP_BY_HOP]
-        return response
 
     async def _running(self) -> int:
         async with self._starting:
@@ -166,15 +152,8 @@ class ScaledToZero:
                     await self._instances.in_thread(self._instances.stop, self._function.name)
 
 
-async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
-    try:
-        async for part in answer.aiter_raw():
-            yield part
-    finally:
-        await answer.aclose()
-
-
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

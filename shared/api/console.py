@@ -70,6 +70,7 @@ def config(settings: Settings) -> dict[str, object]:
     return {
         "environment": settings.environment,
         "signIn": _sign_in(settings),
+        "traces": settings.traces_url,
         "signInRequired": settings.sign_in_required or in_the_cloud(),
     }
 

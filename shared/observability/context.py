@@ -59,6 +59,11 @@ def handled() -> Context | None:
     return _current.get(None) or _annotations.get({}).get("context")
 
 
+def handled_function() -> str | None:
+    """Return the name of the function that handles the request."""
+    return _annotations.get({}).get("function")
+
+
 def handled_order() -> str | None:
     """Return the id of the order that the request being handled is about."""
     annotated = _annotations.get({})

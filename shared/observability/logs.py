@@ -13,7 +13,7 @@ from urllib.parse import quote
 import structlog
 from structlog.typing import EventDict, Processor
 
-from shared.observability.context import annotations, handled, handled_order, traceparent
+from shared.observability.context import annotations, handled, handled_function, handled_order, traceparent
 from shared.resilience import clock
 
 _log = structlog.get_logger()
@@ -51,6 +51,7 @@ def access_line(function: str, method: str, path: str) -> Iterator[None]:
     everything that was annotated; `status` is 500 unless it was annotated."""
     began = clock.monotonic()
     with annotations() as annotated:
+        annotated["function"] = function
         try:
             yield
         finally:
@@ -88,8 +89,10 @@ _COLUMNS: Sequence[tuple[str, Any]] = (
 
 
 def with_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """Add the ids that tie a line to its request: correlation id, actor, and the order that it is
-    about."""
+    """Add what ties a line to its request: the function, correlation id, actor, and the order that
+    it is about."""
+    if function := handled_function():
+        line.setdefault("function", function)
     if context := handled():
         line.update(correlation_id=context.correlation_id, actor=context.actor)
     if order_id := handled_order():

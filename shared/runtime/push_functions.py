@@ -84,7 +84,7 @@ def message_subscriber(handle: Callable[[Message, Engines], None]) -> http.HttpF
             data = {"messageId": push.message.message_id, "type": message.type}
             with (
                 watched(engines.recorder, "delivery", push.subscription_id, context, data) as watch,
-                handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push, message.topic)),
+                handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push, message)),
             ):
                 watch.subject = message.subject
                 handle(message, engines)
@@ -92,14 +92,15 @@ def message_subscriber(handle: Callable[[Message, Engines], None]) -> http.HttpF
     return push_subscriber(decode_and_handle)
 
 
-def _about(push: Push, topic: str) -> dict[str, str]:
+def _about(push: Push, message: Message) -> dict[str, str]:
     return {
         "messaging.system": "gcp_pubsub",
         "messaging.operation.type": "process",
         "messaging.operation.name": "process",
-        "messaging.destination.name": topic,
+        "messaging.destination.name": message.topic,
         "messaging.message.id": push.message.message_id,
         "messaging.destination.subscription.name": push.subscription_id,
+        "shop.subject": message.subject,
     }
 
 

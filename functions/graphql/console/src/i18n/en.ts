@@ -155,6 +155,7 @@ export const en = {
   "orders.created": "Created",
   "orders.none": "No orders match.",
   "order.events": "Events",
+  "order.spans": "Spans",
   "order.cancel": "Cancel the order",
   "order.cancel.what":
     "The steps that are done are undone: stock is released, the payment refunded. It cannot be taken back.",

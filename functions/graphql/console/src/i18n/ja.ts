@@ -157,6 +157,7 @@ export const ja: Record<keyof typeof en, string> = {
   "orders.created": "作成",
   "orders.none": "該当する注文はありません。",
   "order.events": "イベント",
+  "order.spans": "スパン",
   "order.cancel": "注文を取り消す",
   "order.cancel.what": "済んだステップは取り消されます。在庫は解放され、支払いは返金されます。元には戻せません。",
   "order.retry": "サーガを再試行",

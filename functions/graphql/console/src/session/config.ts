@@ -5,8 +5,11 @@ export type SignIn =
   | { kind: "firebase"; apiKey: string; authDomain: string; google: boolean }
   | null;
 
-/** What the server tells before the console starts. `signInRequired`: false where everybody may do everything. */
-export type Config = { environment: Environment; signIn: SignIn; signInRequired: boolean };
+/**
+ * What the server tells before the console starts. `signInRequired`: false where everybody may do everything.
+ * `traces`: the address of an order's spans, with {order} in it; empty where none is shown.
+ */
+export type Config = { environment: Environment; signIn: SignIn; signInRequired: boolean; traces: string };
 
 export const loadConfig = async (): Promise<Config> => {
   const response = await fetch("/console/config.json");
