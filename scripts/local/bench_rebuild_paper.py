@@ -18,8 +18,8 @@ MOST_RATE = 10_000
 
 @dataclass(frozen=True)
 class Paper:
-    """The rebuild of all orders on some instances. `rate`: documents per second, but for Firestore's
-    limits. `bound`: what sets the pace most of the time."""
+    """The rebuild of all orders on some instances. `rate`: documents per second, but for the limits
+    of Firestore. `bound`: what sets the pace most of the time."""
 
     instances: int
     rate: float
