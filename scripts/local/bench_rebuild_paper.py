@@ -66,4 +66,4 @@ def _cost(instances: int, seconds: float) -> float:
         "run_memory_seconds": instances * seconds * 0.5,
         "run_requests": partitions,
     }
-    return sum(amount * prices[name]["price"] for name, amount in used.items())
+    return sum(amount * float(prices[name]["price"]) for name, amount in used.items())
