@@ -226,6 +226,15 @@ def test_without_introspection_errors_suggest_no_names(shop: ShopInMemory) -> No
     assert shop.ask("{ __typename }") == {"__typename": "Query"}
 
 
+def test_a_cached_query_is_measured_with_the_variables_of_each_request(shop: ShopInMemory) -> None:
+    limited(shop, max_query_cost=100)
+    query = "query ($limit: Int, $skip: Int) { products(limit: $limit, offset: $skip) { id } }"
+    for _ in range(2):
+        assert problem(shop.graphql(query, {"limit": 10})) == ""
+        assert "query's cost is 301" in problem(shop.graphql(query, {"limit": 300}))
+        assert "query's cost is 111" in problem(shop.graphql(query, {"limit": 10, "skip": 1000}))
+
+
 def test_a_query_is_cached_for_the_settings_it_was_validated_with() -> None:
     def parsed(settings: Settings) -> object:
         return asyncio.run(parse_document(QUERY, settings))[0]

@@ -39,6 +39,9 @@ class Engine:
         find = Find(self.collection, order_by, where, **page)
         return [fields["key"] for fields in asyncio.run(self._ask().find(find))]
 
+    def documents(self, order_by: str = "name", **page: Any) -> list[Fields]:
+        return list(asyncio.run(self._ask().find(Find(self.collection, order_by, **page))))
+
     def count(self, *where: Where) -> int:
         return asyncio.run(self._ask().count(self.collection, where))
 
@@ -253,6 +256,12 @@ def catalogue(engine: Engine) -> Engine:
 def test_documents_are_sorted_and_equal_ones_follow_by_key(catalogue: Engine) -> None:
     assert catalogue.find() == ["b", "d", "c", "a"]
     assert catalogue.find(descending=True) == ["a", "c", "d", "b"]
+
+
+def test_a_list_reads_only_the_wanted_fields_whatever_it_is_sorted_by(catalogue: Engine) -> None:
+    some = catalogue.documents(only=("key", "rank"), limit=2)
+    assert some == [{"key": "b", "rank": 1}, {"key": "d", "rank": 2}]
+    assert {*catalogue.documents(limit=1)[0]} == {"key", "name", "rank", "active", "grams"}
 
 
 def test_only_the_wanted_fields_of_documents_are_read(catalogue: Engine) -> None:
