@@ -237,10 +237,13 @@ def test_an_admin_rebuilds_a_read_model_after_being_asked(page: Page) -> None:
     page.click("Rebuild", "//section[.//h2[contains(., 'project_products')]]")
     page.shows("A new generation of project_products is filled")
     page.click("Rebuild", "//dialog[@open]")
-    page.shows("Generation 2 is read")
-    page.click("Read generation 1")
-    page.click("Read generation 1", "//dialog[@open]")
-    page.shows("Generation 1 is read; 2 is")
+    page.shows("The other generation is what the events make", "Generation 1 is read; 2 is")
+    page.click("Differences")
+    page.shows("There are none.")
+    for to, other in ((2, 1), (1, 2)):
+        page.click(f"Read generation {to}")
+        page.click(f"Read generation {to}", "//dialog[@open]")
+        page.shows(f"Generation {to} is read; {other} is")
 
 
 def test_everything_is_there_in_japanese_and_in_english(page: Page) -> None:
