@@ -179,6 +179,7 @@ def bench_order(chosen: argparse.Namespace) -> list[Figure]:
 def bench_rebuild(chosen: argparse.Namespace) -> list[Figure]:
     """Fill a new generation beside BulkWriter. Raise CannotStart."""
     from scripts.local import bench_rebuild as rebuild
+    from scripts.local import bench_rebuild_paper as paper
     from scripts.local.bench_cold import engines
     from scripts.local.ports import Ports
 
@@ -196,6 +197,12 @@ def bench_rebuild(chosen: argparse.Namespace) -> list[Figure]:
         print(f"{workers:8}{ours:13,.0f}{bulk:12,.0f}{share:8.2f}")
         what = f"rebuild with {workers} worker{'s' if workers > 1 else ''}"
         figures.append(Figure(what, share, rebuild.GOAL, f"BulkWriter: {bulk:,.0f} documents/s"))
+    fewest = min(found)
+    per_worker = median(one.ours for one in found[fewest]) / fewest
+    print(f"\nOn paper, {paper.ORDERS:,} orders at {per_worker:,.0f} documents/s of an instance:")
+    print(f"{'instances':>10}{'documents/s':>13}{'minutes':>9}{'US$':>8}  bound by")
+    for one in paper.on_paper(per_worker):
+        print(f"{one.instances:10}{one.rate:13,.0f}{one.seconds / 60:9.0f}{one.dollars:8.2f}  {one.bound}")
     return figures
 
 

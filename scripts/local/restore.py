@@ -39,8 +39,8 @@ _WRITTEN: Mapping[Database, LiteralString] = {"event_store": "events, idempotenc
 _AT_ONCE = 40
 """Orders in one query."""
 _ENDED = ("CONFIRMED", "CANCELLED", "FAILED")
-_GENERATIONS = "{ projectionStatus { name generations { live other state } } }"
-_CHANGE = "mutation ($name: String!) { done: %s(name: $name) { name } }"
+_GENERATIONS = "{ projectionStatus { name generations { live other state unread } } }"
+_CHANGE = "mutation ($name: String!) { done: %s(name: $name%s) { name } }"
 
 Fields = dict[str, Any]
 
@@ -153,9 +153,9 @@ class Shop:
         """Return the generations of each projection, by its name."""
         return {one["name"]: one["generations"] for one in self.ask(_GENERATIONS)["projectionStatus"]}
 
-    def change(self, mutation: str, names: Sequence[str]) -> None:
+    def change(self, mutation: str, names: Sequence[str], more: str = "") -> None:
         for name in names:
-            self.ask(_CHANGE % mutation, name=name)
+            self.ask(_CHANGE % (mutation, more), name=name)
 
     def orders(self, ids: Sequence[str]) -> dict[str, Fields | None]:
         """Return the orders by their ids, None for an id that no order has."""
@@ -177,8 +177,12 @@ def rebuild_all(shop: Shop, seconds: float) -> None:
     shop.change("dropProjectionGeneration", [name for name, now in shop.generations().items() if now["other"]])
     _wait(shop, None, until)
     names = list(shop.generations())
-    shop.change("rebuildProjection", names)
+    shop.change("rebuildProjection", names, ", switchWhenEqual: true")
     _wait(shop, "KEPT", until)
+    if different := [name for name, now in shop.generations().items() if now["unread"]]:
+        raise Refused(
+            f"{', '.join(different)}: the new generation is not what the events make; see rebuildPartitionsConnection"
+        )
     shop.change("dropProjectionGeneration", names)
 
 

@@ -207,6 +207,7 @@ class Shop:
             "SANDBOX_DATABASE": str((self.in_memory if self.memory else self.home) / "sandbox.sqlite"),
             running.DETOURS: str(running.detours(self.ports.client)),
             "CONSOLE_DIRECTORY": str(CONSOLE),
+            "LOG_FOLDER": str(self.home / "logs"),
             "WAKE_AHEAD_SECONDS": os.environ.get("WAKE_AHEAD_SECONDS", str(self.idle_seconds or 0)),
         }
         self._export(variables)

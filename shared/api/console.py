@@ -72,6 +72,8 @@ def config(settings: Settings) -> dict[str, object]:
         "signIn": _sign_in(settings),
         "traces": settings.traces_url,
         "signInRequired": settings.sign_in_required or in_the_cloud(),
+        "cloudProject": settings.project_id if in_the_cloud() else None,
+        "logFolder": settings.log_folder or None,
     }
 
 

@@ -56,7 +56,7 @@ def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data:
 
 def _about(watch: Watch, context: Context, data: Mapping[str, Any]) -> dict[str, Any]:
     asked = {"asked": _short(data), "causationId": context.causation_id}
-    return asked | {"results": watch.results, "version": watch.version}
+    return asked | {"results": watch.results, "version": watch.version, "trace": context.trace_id}
 
 
 def _short(data: Mapping[str, Any]) -> Any:

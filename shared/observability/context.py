@@ -42,6 +42,10 @@ class Context:
     actor: str = "nobody"
     traceparent: str | None = None
 
+    @property
+    def trace_id(self) -> str | None:
+        return self.traceparent.split("-", 3)[1] if self.traceparent else None
+
 
 # A ContextVar, because log lines and outgoing calls deep below a handler need it.
 _current: ContextVar[Context] = ContextVar("context")

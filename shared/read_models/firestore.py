@@ -15,6 +15,7 @@ from google.cloud.firestore_v1.base_query import FieldFilter
 
 from shared.domain.errors import Unavailable
 from shared.read_models.firestore_calls import one_async_call, one_call
+from shared.read_models.firestore_encoding import created
 from shared.read_models.protocol import Change, Extent, Fields, Find, Increment, MakeChange, Where
 from shared.resilience import clock
 from shared.resilience.calls import RECONNECT, Breaker
@@ -100,8 +101,12 @@ class FirestoreReadModels:
         """Create all in one commit, so that totals stay right. When a document exists, try with
         half of them."""
         batch = self._client.batch()
-        for key, made in changes.items():
-            batch.create(self._client.collection(collection).document(key), made.fields)
+        batch._add_write_pbs(
+            [
+                created(self._client.collection(collection).document(key)._document_path, made.fields)
+                for key, made in changes.items()
+            ]
+        )
         self._add(batch, [increment for made in changes.values() for increment in made.increments])
         with one_call(self._breaker) as bounds:
             try:

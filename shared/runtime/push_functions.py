@@ -22,6 +22,7 @@ from shared.event_store.aggregates import announced
 from shared.messaging.envelope import SUBJECT, Message, Push, command_from, decode_message, decode_push, postponed
 from shared.monitoring.recorder import watched
 from shared.observability.context import SpanKind, annotate, caused_by, fresh, handling
+from shared.read_models.compare import COMPARE, Stores, compare
 from shared.read_models.documents import Collection, sources_of
 from shared.read_models.fill import FILL, fill
 from shared.read_models.project import Projection, project
@@ -186,6 +187,10 @@ def projection(
             engines.stops.refuse_stopped(collection.read_model)
             if message.type == FILL:
                 fill(engines.read_models, by_aggregate, message, engines.event_store)
+                return
+            if message.type == COMPARE:
+                stores = Stores(engines.read_models, engines.queries.queries, engines.event_store, engines.pace)
+                compare(stores, by_aggregate, message)
                 return
             event = announced(message)
             chosen = by_aggregate.get(event.stream.partition("-")[0])

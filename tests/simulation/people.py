@@ -253,7 +253,7 @@ class People:
                 case 3:
                     self._retry_sagas()
                 case 4:
-                    self._generation(read_model, "REBUILD")
+                    self._generation(read_model, "REBUILD", switchWhenEqual=True)
                 case 5:
                     self._switch(read_model)
                 case 6:
@@ -281,7 +281,7 @@ class People:
         documents are being written."""
         self.shop.slow = 0.5
         read_model = READ_MODELS[self.tape.choose("the switched read model", len(READ_MODELS))]
-        self._generation(read_model, "REBUILD")
+        self._generation(read_model, "REBUILD", switchWhenEqual=True)
         self._until(lambda: self.shop.generations(read_model).state != "BUILDING")
         for number in range(2):
             name = f"admin {number}"
@@ -295,7 +295,7 @@ class People:
     def _rebuild(self, read_model: str) -> None:
         self._generation(read_model, "DROP")
         self._until(lambda: self.shop.generations(read_model).other is None)
-        self._generation(read_model, "REBUILD")
+        self._generation(read_model, "REBUILD", switchWhenEqual=True)
         self._until(lambda: self.shop.generations(read_model).state != "BUILDING")
         self._generation(read_model, "DROP")
 

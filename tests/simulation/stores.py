@@ -19,7 +19,7 @@ from shared.event_store.protocol import Append, Checkpoint, EventCounts, LogEntr
 from shared.messaging.memory import MemoryOutbox
 from shared.read_models.generations import GENERATIONS
 from shared.read_models.memory import MemoryReadModels
-from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange
+from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange, Where
 from shared.resilience import clock
 from shared.sagas.memory import MemorySagaStore
 from tests.simulation.world import this_task
@@ -174,6 +174,12 @@ class ReadModels:
                 self.documents[one.collection][one.key] = {**owner, **one.about, **sums}
         return True
 
+    def create(self, collection: str, changes: Mapping[str, Change]) -> int:
+        new = [key for key in changes if key not in self.documents[collection]]
+        for key in new:
+            self.update(collection, key, lambda found, key=key: None if found else changes[key])  # type: ignore[misc]
+        return len(new)
+
     def delete(self, collection: str, limit: int) -> int:
         deleted = list(self.documents[collection])[:limit]
         for key in deleted:
@@ -186,6 +192,9 @@ class ReadModels:
 
     async def find(self, find: Find) -> Sequence[Fields]:
         return await self._in_memory(find.collection).find(find)
+
+    async def count(self, collection: str, where: Sequence[Where]) -> int:
+        return await self._in_memory(collection).count(collection, where)
 
     async def extent(self, collection: str) -> Extent:
         return await self._in_memory(collection).extent(collection)
