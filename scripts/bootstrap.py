@@ -32,7 +32,10 @@ def ready() -> Path:
 
 def run_module(module: str, arguments: list[str]) -> None:
     """Replace this process with `python -m module` in the environment, from the repository's
-    root."""
+    root. For --help print the text that scripts/readme has written, which needs no packages."""
+    if {"-h", "--help"} & {*arguments}:
+        print(_help(Path(sys.argv[0]).name, arguments), end="")
+        return
     _become(ready(), module, arguments)
 
 
@@ -41,6 +44,14 @@ def run_plainly(module: str, arguments: list[str]) -> None:
     work without any."""
     _require_python()
     _become(Path(sys.executable), module, arguments)
+
+
+def _help(script: str, arguments: list[str]) -> str:
+    """Return the help of the command, or of its subcommand if there is one among the arguments."""
+    parts = (ROOT / "scripts" / "help.txt").read_text(encoding="utf-8").split("\n===== ")
+    texts = {title: text for title, _, text in (part.partition("\n") for part in parts)}
+    wanted = [f"scripts/{script} {argument}" for argument in arguments] + [f"scripts/{script}"]
+    return next(texts[title] for title in wanted if title in texts)
 
 
 def _require_python() -> None:
@@ -53,6 +64,8 @@ def _require_python() -> None:
 def _become(python: Path, module: str, arguments: list[str]) -> None:
     os.chdir(ROOT)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    # Containers often set it. Each of the many processes would compile all our code again.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     os.execve(python, [str(python), "-m", module, *arguments], environment)
 
 
@@ -83,7 +96,7 @@ def _install() -> None:
         _make_venv(base)
     _say("Installing requirements.txt and requirements-dev.txt (half a minute at first)")
     files = [argument for file in REQUIREMENTS for argument in ("-r", str(file))]
-    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--python", str(python), *_QUIET]
+    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--python", str(python), "--compile-bytecode", *_QUIET]
     if not (_has_uv(python) and _run([*uv, *files])) and not _run([*_pip(python), *files]):
         sys.exit("Installing failed; pip's message above says why. Fix the cause and run this again.")
     _STAMP.write_text(_wanted())

@@ -103,7 +103,7 @@ locals {
       first    = <<-EOT
         The event store has lost events that this read model has applied: it was restored to an earlier moment. Queries show what is
         no longer there, and new events of those streams are not applied. Rebuild every read model that is ahead; query, ${local.ask}:
-        `{ projectionStatus { name status aheadEvents } }`, then `mutation { rebuildProjection(name: "project_orders") { status } }`.
+        `{ projectionStatus { name status aheadEvents } }`, then `mutation { rebuildProjection(name: "project_orders", switchWhenEqual: true) { status } }`.
       EOT
     }
     log_held_back = {

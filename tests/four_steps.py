@@ -4,8 +4,8 @@ saga gets another step."""
 from dataclasses import replace
 
 from shared.domain.commands import ArrangeShipping, ConfirmOrder, ProcessPayment, ReserveInventory
-from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from tests.first_version import FIRST_VERSION
 
 _SENT = (ReserveInventory, ProcessPayment, ArrangeShipping, ConfirmOrder)
 
-FOUR_STEPS = replace(ORDER_FULFILMENT, steps=tuple(step for step in ORDER_FULFILMENT.steps if step.send in _SENT))
+FOUR_STEPS = replace(FIRST_VERSION, steps=tuple(step for step in FIRST_VERSION.steps if step.send in _SENT))

@@ -14,4 +14,4 @@ refuse_emulator_in_the_cloud()
 
 @functions_framework.aio.http
 async def graphql(request: Request) -> Any:  # an ASGI application, which Starlette calls
-    return application(request.url.path)
+    return application(request.scope["path"])

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import httpx
-import psutil
 import psycopg
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 
@@ -72,7 +71,13 @@ class ColdFunctions:
     def call(self, name: str, body: Any = None, path: str = "/", method: str = "POST") -> Any:
         """Return the JSON that the function of the manifest answers. Raise RuntimeError for an
         error."""
-        return self._call(name, {"FUNCTION_SOURCE": f"{manifest().functions[name].source}"}, body, path, method)
+        source = {"FUNCTION_SOURCE": f"{manifest().functions[name].source}"} if name in manifest().functions else {}
+        return self._call(name, source, body, path, method)
+
+    def start(self, name: str, body: Any, environment: Mapping[str, str]) -> None:
+        """Start a function with this environment, and send it the body."""
+        source = {"FUNCTION_SOURCE": f"{manifest().functions[name].source}"} if name in manifest().functions else {}
+        self._call(name, {**source, **environment}, body)
 
     def start_plain(self, function: Function) -> str:
         """Start the plain function that uses what the function uses, unless it runs. Return its
@@ -89,27 +94,26 @@ class ColdFunctions:
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self._ports[name]}"
 
-    def _call(self, name: str, environment: dict[str, str], body: Any, path: str = "/", method: str = "POST") -> Any:
+    def _call(self, name: str, environment: Mapping[str, str], body: Any, path: str = "/", method: str = "POST") -> Any:
         began, cold = time.monotonic(), name not in self._ports
         if cold:
             self._start(name, environment)
         answer = self._http.request(method, self.url(name) + path, json=body)
         if cold:
-            self.starts[name] = Start(time.monotonic() - began, self._processor_seconds(name))
+            self.starts[name] = Start(time.monotonic() - began, self.processor_seconds(name))
         if answer.is_error:
             raise RuntimeError(f"{name} answered {answer.status_code}: {answer.text}\n{self._processes.tail(name)}")
         return answer.json() if answer.content else None
 
-    def _start(self, name: str, environment: dict[str, str]) -> None:
+    def _start(self, name: str, environment: Mapping[str, str]) -> None:
         self._ports[name] = port = self._first_port + len(self._ports)
         served = {"FUNCTION_TARGET": name, "PORT": str(port), "PYTHONPATH": str(ROOT)}
-        self._processes.start(name, [Path(sys.executable).with_name("functions-framework")], served | environment)
+        self._processes.start(name, [Path(sys.executable).with_name("functions-framework")], {**served, **environment})
         self._processes.wait_until_listening(name, port, SECONDS)
 
-    def _processor_seconds(self, name: str) -> float:
-        server = psutil.Process(self._processes.running[name].pid)
-        times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
-        return sum(each.user + each.system for each in times)
+    def processor_seconds(self, name: str) -> float:
+        """Return the processor time of the function's process and its children so far."""
+        return self._processes.processor_seconds(name)
 
 
 class PullingBroker:

@@ -26,9 +26,11 @@ from shared.messaging.envelope import Message
 from shared.observability.context import fresh
 from shared.postgres.pool import connect
 from shared.read_models.fill import FILL
-from shared.read_models.fill import STREAMS as PAGE
-from shared.read_models.generations import Generations, change_generations, rebuilt, stored_in
+from shared.read_models.generations import Generations, change_generations, stored_in
+from shared.read_models.partitions import FILLING, Partition, Partitions
+from shared.read_models.partitions import STREAMS as PAGE
 from shared.read_models.protocol import Fields
+from shared.read_models.transitions import rebuilt
 from shared.resilience import clock
 from shared.resilience.calls import awaited
 from shared.runtime.engines import engines
@@ -46,8 +48,8 @@ class Rates(NamedTuple):
 
 def record_products(number: int) -> list[str]:
     """Append three events for each of so many new products, in full pages, and return their
-    streams."""
-    number, streams = -(-number // PAGE) * PAGE, list[str]()
+    streams: one page more, to warm up with."""
+    number, streams = -(-number // PAGE) * PAGE + PAGE, list[str]()
     with connect(settings().event_store_url, 1) as pool:
         store = PostgresEventStore(pool)
         for begin in range(0, number, 200):
@@ -72,13 +74,17 @@ def _history(product_id: UUID) -> list[EventRecord]:
 def measure(streams: Sequence[str], workers: int) -> Rates:
     """Fill a generation with the streams, then write its documents again with BulkWriter."""
     now = change_generations(engines().read_models, READ_MODEL, lambda now: rebuilt(Generations(newest=now.newest)))
-    pages = [streams[begin : begin + PAGE] for begin in range(0, len(streams), PAGE)]
-    ours = _rate(fill, [[_push(now.newest, page) for page in pages[n::workers]] for n in range(workers)])
+    warm_up, *pages = [streams[begin : begin + PAGE] for begin in range(0, len(streams), PAGE)]
+    cut = [Partition(FILLING, number, tuple(page)) for number, page in enumerate(pages)]
+    Partitions(engines().read_models, READ_MODEL, now.newest).save(cut)
+    pushes = [_push(now.newest, one.streams, one.id) for one in cut]
+    ours = _rate(fill, [pushes[n::workers] for n in range(workers)], [_push(now.newest, warm_up)])
     written = awaited(_documents(stored_in(READ_MODEL, now.newest), streams), 120)
     if len(written) != len(streams):
         raise RuntimeError(f"{len(written)} of {len(streams)} documents were written")
     copies = [(f"plain_{now.newest}", written[n::workers]) for n in range(workers)]
-    return Rates(workers, ours, _rate(write_in_bulk, copies))
+    one = (copies[0][0], written[:1])
+    return Rates(workers, ours, _rate(write_in_bulk, copies, one))
 
 
 async def _documents(collection: str, streams: Sequence[str]) -> list[Fields]:
@@ -88,18 +94,19 @@ async def _documents(collection: str, streams: Sequence[str]) -> list[Fields]:
     return found
 
 
-def _push(generation: int, page: Sequence[str]) -> bytes:
-    message = Message(TOPIC, FILL, READ_MODEL, {"generation": generation, "streams": list(page)}, fresh())
+def _push(generation: int, page: Sequence[str], partition: str | None = None) -> bytes:
+    data = {"generation": generation, "streams": list(page), "partition": partition}
+    message = Message(TOPIC, FILL, READ_MODEL, data, fresh())
     pushed = {"data": base64.b64encode(message.body()).decode(), "attributes": message.attributes(), "messageId": "1"}
     subscription = subscription_of(f"project_{READ_MODEL}", TOPIC)
     return json.dumps({"message": pushed, "subscription": f"projects/{PROJECT}/subscriptions/{subscription}"}).encode()
 
 
-def _rate(work: Callable[[Any], int], shares: Sequence[Any]) -> float:
-    """Return the documents per second of processes that each do a share at the same time. They are
-    warm."""
+def _rate(work: Callable[[Any], int], shares: Sequence[Any], warm_up: Any) -> float:
+    """Return the documents per second of processes that each do a share at the same time, after a
+    warm-up."""
     with ProcessPoolExecutor(len(shares), mp_context=get_context("spawn")) as processes:
-        list(processes.map(work, [share[:1] if work is fill else (share[0], share[1][:1]) for share in shares]))
+        list(processes.map(work, [warm_up] * len(shares)))
         began = time.monotonic()
         done = sum(processes.map(work, shares))
         return done / (time.monotonic() - began)

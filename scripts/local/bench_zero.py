@@ -48,10 +48,12 @@ class Zero(NamedTuple):
 
 
 @contextmanager
-def shop_at_zero(folder: Path, port: int) -> Iterator[tuple[Shop, Instances, list[dict[str, Any]]]]:
+def shop_at_zero(
+    folder: Path, port: int, idle_seconds: float = IDLE_SECONDS
+) -> Iterator[tuple[Shop, Instances, list[dict[str, Any]]]]:
     """Start a shop with a catalogue, and yield it with its products. Raise CannotStart."""
     os.environ |= {"COMMAND_TIMEOUT_SECONDS": "30", "REQUEST_TIMEOUT_SECONDS": "60", "RATE_LIMIT_SIGNED_IN": "0"}
-    shop = Shop(Ports(port), folder / "data", lambda step: None, idle_seconds=IDLE_SECONDS)
+    shop = Shop(Ports(port), folder / "data", lambda step: None, idle_seconds=idle_seconds)
     try:
         shop.claim()
         shop.start()

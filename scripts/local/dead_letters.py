@@ -10,9 +10,8 @@ from typing import Any
 
 import httpx
 
+from scripts.local import running
 from scripts.local.token import ADMIN_EMAIL, emulator_token
-
-URL = "http://localhost:8080/graphql"
 
 _ENTRY = "kind at by attempts reason"
 _LETTER = f"""id source topic type subject status attempts firstError error traceparent correlationId recordedAt updatedAt
@@ -140,7 +139,8 @@ def _cut(text: str, widest: int) -> str:
 
 def arguments() -> argparse.Namespace:
     where = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    where.add_argument("--url", help=f"the shop's GraphQL address ({URL})")
+    where.add_argument("--url", help="the shop's GraphQL address (that of the running scripts/dev)")
+    where.add_argument("--port", type=int, metavar="N", help="of the running scripts/dev, if several run")
     where.add_argument("--token", help="an admin's ID token (SHOP_TOKEN, or one that scripts/dev accepts)")
     parser = argparse.ArgumentParser(prog="scripts/dead-letters", description=__doc__, parents=[where])
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -167,11 +167,12 @@ def arguments() -> argparse.Namespace:
     all_discarded.add_argument("--source", help="only those of one subscription")
     all_discarded.add_argument("--limit", type=int, default=100, help="at most this many (100)")
     all_discarded.add_argument("--reason", required=True, metavar="TEXT", help="why they are not needed")
-    return parser.parse_args(namespace=argparse.Namespace(url=URL, token=None))
+    return parser.parse_args(namespace=argparse.Namespace(url=None, port=None, token=None))
 
 
 def main() -> int:
     chosen = arguments()
+    chosen.url = chosen.url or running.found(chosen.port).url
     try:
         chosen.run(chosen)
     except Refused as refused:

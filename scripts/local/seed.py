@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import httpx
-
+from scripts.local.local_http import local_http
 from scripts.local.token import emulator_token
 
 CATALOGUE: dict[tuple[str, str], list[tuple[str, str, int, int]]] = {
@@ -42,7 +41,7 @@ def ask(url: str, query: str, variables: dict[str, Any] | None = None) -> dict[s
     """Send the query as an admin and return the data. Raise RuntimeError when the answer has
     errors."""
     headers = {"Authorization": f"Bearer {emulator_token('admin@example.com', role='admin')}"}
-    response = httpx.post(url, json={"query": query, "variables": variables or {}}, headers=headers, timeout=60)
+    response = local_http().post(url, json={"query": query, "variables": variables or {}}, headers=headers)
     answer: dict[str, Any] = response.json()
     if "errors" in answer:
         raise RuntimeError(f"GraphQL answered {answer['errors']}")

@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any
 
+from scripts.local import running
+
 PROJECT = "shop-local"
 ADMIN_EMAIL = "admin@example.com"
 
@@ -51,7 +53,8 @@ def _encoded(part: dict[str, Any]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/token", description="Print an ID token that scripts/dev accepts.")
-    parser.add_argument("email", help=f"the address; {ADMIN_EMAIL} is the admin of scripts/dev")
+    parser.add_argument("email", nargs="?", help="the user's address; without one, the running shop's admin")
+    parser.add_argument("--port", type=int, metavar="N", help="of the shop, if several run (found by itself)")
     parser.add_argument(
         "--role",
         choices=["reader", "writer", "admin"],
@@ -63,7 +66,8 @@ def main() -> int:
     parser.add_argument("--expired", action="store_true", help="a token that expired an hour ago")
     chosen = parser.parse_args()
     provider, lifetime = "password" if chosen.password else "google.com", -3600 if chosen.expired else _YEAR
-    print(emulator_token(chosen.email, chosen.uid, chosen.role, not chosen.unverified, provider, lifetime))
+    email = chosen.email or running.found(chosen.port).admin_email
+    print(emulator_token(email, chosen.uid, chosen.role, not chosen.unverified, provider, lifetime))
     return 0
 
 

@@ -6,22 +6,26 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from scripts.local.forward import client, forward
 from scripts.local.processes import CannotStart, Processes
 from shared.config.manifest import ROOT, Function
 
+T = TypeVar("T")
+
+_AT_ONCE = 100  # starts and stops
 _SECONDS = 120
 """For a process to listen."""
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host"}
-"""Headers that concern one connection, and are not passed on: RFC 9110, section 7.6.1."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +48,30 @@ class Instances:
     cold_starts: list[ColdStart] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._processes = Processes(self.logs)
+        self._processes, self._threads = Processes(self.logs), ThreadPoolExecutor(_AT_ONCE)
+
+    async def in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Run a start or a stop, all at the same time. The event loop's own threads are few on a
+        machine with few processors, so that the seventh start of a service waited for the first."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
 
     def app(self, function: Function) -> "ScaledToZero":
         return ScaledToZero(function, self)
 
     @property
     def running(self) -> list[str]:
-        return [name for name, process in self._processes.running.items() if process.poll() is None]
+        return [name for name, process in self._processes.running.copy().items() if process.poll() is None]
+
+    def processor_seconds(self) -> dict[str, float]:
+        """Return the processor time so far of each function that runs."""
+        return {name: self._processes.processor_seconds(name) for name in self.running}
+
+    def pid(self, name: str) -> int:
+        return self._processes.running[name].pid
 
     def start(self, function: Function) -> int:
         """Start the function as the cloud does and return its port. Raise CannotStart."""
-        began, port = time.monotonic(), _free_port()
+        began, port = time.monotonic(), free_port()
         served = {
             "FUNCTION_SOURCE": str(function.source),
             "FUNCTION_TARGET": function.name,
@@ -87,9 +103,7 @@ class ScaledToZero:
         self._function, self._instances = function, instances
         self._starting, self._port = asyncio.Lock(), 0
         self._under_way, self._last_used = 0, 0.0
-        self._http = httpx.AsyncClient(
-            timeout=function.timeout_seconds, limits=httpx.Limits(max_keepalive_connections=0)
-        )
+        self._http = client(function.timeout_seconds)
         self._watching: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -115,26 +129,15 @@ class ScaledToZero:
             return PlainTextResponse(f"{error}\n", 503)
         except ClientDisconnect:
             return PlainTextResponse("the client left\n", 499)
-        query = f"?{request.url.query}" if request.url.query else ""
-        headers = [(name, value) for name, value in request.headers.raw if name.decode() not in _HOP_BY_HOP]
-        passed_on = self._http.build_request(
-            request.method,
-            f"http://127.0.0.1:{port}{request.scope['path']}{query}",
-            headers=[*headers, (b"host", request.headers.get("host", "localhost").encode())],
-            content=body,
-        )
         try:
-            answer = await self._http.send(passed_on, stream=True)
+            return await forward(self._http, request, body, port)
         except httpx.TransportError as error:
             return PlainTextResponse(f"{self._function.name} does not answer: {error!r}\n", 503)
-        response = StreamingResponse(_body(answer), answer.status_code)
-        response.raw_headers = [pair for pair in answer.headers.raw if pair[0].decode().lower() not in _HOP_BY_HOP]
-        return response
 
     async def _running(self) -> int:
         async with self._starting:
             if not self._port or not self._instances.is_running(self._function.name):
-                self._port = await asyncio.to_thread(self._instances.start, self._function)
+                self._port = await self._instances.in_thread(self._instances.start, self._function)
                 if self._watching is None:
                     self._watching = asyncio.create_task(self._stop_when_idle())
             return self._port
@@ -146,18 +149,11 @@ class ScaledToZero:
                 idle = not self._under_way and time.monotonic() - self._last_used > self._instances.idle_seconds
                 if idle and self._port:
                     self._port = 0
-                    await asyncio.to_thread(self._instances.stop, self._function.name)
+                    await self._instances.in_thread(self._instances.stop, self._function.name)
 
 
-async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
-    try:
-        async for part in answer.aiter_raw():
-            yield part
-    finally:
-        await answer.aclose()
-
-
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -16,7 +16,7 @@ from shared.api.command_client import CommandClient
 from shared.api.consistency import ConsistentQueries, decode_token
 from shared.api.context import RequestContext
 from shared.api.edge import revalidated, served, tag
-from shared.api.http import execute_request, refuse, require_acceptable
+from shared.api.http import accepted_media_type, execute_request, refuse
 from shared.api.limits import in_thread, working_for
 from shared.api.loaders import Loaders
 from shared.api.rates import rates
@@ -27,7 +27,7 @@ from shared.config.settings import Settings
 from shared.domain.errors import Invalid, ShopError, TimedOut, Unavailable
 from shared.monitoring.health import Report
 from shared.monitoring.metrics import observe
-from shared.observability.context import Context, SpanKind, annotate, flush, fresh, handling, sampled
+from shared.observability.context import Context, SpanKind, annotate, flush, fresh, handling, must_flush, sampled
 from shared.observability.error_codes import status_and_code
 from shared.observability.logs import access_line
 from shared.read_models.protocol import Queries
@@ -52,7 +52,7 @@ def application(path: str) -> ASGIApp:
 
 async def respond(request: Request) -> Response:
     """Answer one request to the graphql function. Health and metrics requests are not logged."""
-    match request.url.path, request.method:
+    match request.scope["path"], request.method:
         case "/health/live", "GET" | "HEAD":
             return Response(*health_reply(Report()))
         case "/health/ready", "GET" | "HEAD":
@@ -67,7 +67,7 @@ async def respond(request: Request) -> Response:
 
 
 async def _logged(request: Request) -> Response:
-    path = request.url.path
+    path: str = request.scope["path"]
     with access_line("graphql", request.method, path):
         try:
             response = revalidated(await _graphql_or_console(request, path), request)
@@ -87,7 +87,7 @@ def _failed(request: Request, error: Exception) -> Response:
 
 
 async def _graphql_or_console(request: Request, path: str) -> Response:
-    if request.headers.get("upgrade", "").lower() == "websocket":
+    if request.method == "GET" and request.headers.get("upgrade", "").lower() == "websocket":
         return refuse(
             HttpRefusal(400, f"this endpoint has no WebSockets: subscriptions are server-sent events; {_SSE}")
         )
@@ -110,27 +110,30 @@ async def _graphql(request: Request, engines: Engines) -> Response:
     kind, client = _client(actor, request, engines.settings)
     wait = rates(engines).seconds_until_allowed(kind, client)
     trace = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
-    attributes = {"http.request.method": request.method, "url.path": request.url.path}
+    attributes = {"http.request.method": request.method, "url.path": request.scope["path"]}
     began = clock.monotonic()
     with handling(trace, "graphql", SpanKind.SERVER, attributes) as context:
         try:
-            require_acceptable(request)
+            media_type = accepted_media_type(request)
             _require_no_wait(wait)
             with working_for(client):
-                response = await execute_request(request, _context(request, engines, actor, context))
+                asked = _context(request, engines, (actor, f"{kind} {client}"), context)
+                response = await execute_request(request, media_type, asked)
         except HttpRefusal as refusal:
             response = refuse(refusal, request)
         except Invalid as error:
             response = refuse(HttpRefusal(400, error.message), request)
         except Exception as error:
             response = _failed(request, error)
-    response.headers.update(_challenge(actor))
+    if challenge := _challenge(actor):
+        response.headers.update(challenge)
     if request.method == "GET":
         tag(response)
     seconds = clock.monotonic() - began
     annotate(seconds=round(seconds, 4))
     observe("shop_graphql_duration_seconds", seconds)
-    await to_thread(flush)
+    if must_flush():
+        await to_thread(flush)
     return response
 
 
@@ -140,9 +143,9 @@ def _require_no_wait(wait: int) -> None:
         raise RetryLater(429, f"too many requests; try again in {wait} seconds", wait)
 
 
-def _context(request: Request, engines: Engines, actor: Actor, context: Context) -> RequestContext:
+def _context(request: Request, engines: Engines, caller: tuple[Actor, str], context: Context) -> RequestContext:
     """Raises Invalid for a malformed consistency token."""
-    settings, token = engines.settings, request.headers.get("consistency")
+    settings, token, (actor, client) = engines.settings, request.headers.get("consistency"), caller
     queries: Queries = engines.queries
     if token is not None:
         wait = settings.consistency_wait_seconds
@@ -156,7 +159,7 @@ def _context(request: Request, engines: Engines, actor: Actor, context: Context)
         actor,
         idempotency_key=request.headers.get("idempotency-key"),
         last_event_id=request.headers.get("last-event-id"),
-        client=" ".join(_client(actor, request, settings)),
+        client=client,
     )
 
 

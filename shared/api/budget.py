@@ -1,13 +1,13 @@
 """Charge a request for its query, and for what it reads, as it is read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from graphql.language import ast
 
-from shared.api.limits import UNBOUNDED_LIST, Meter, from_stores, require_affordable
+from shared.api.limits import UNBOUNDED_LIST, Measured, from_stores, require_affordable
 from shared.config.settings import Settings
 from shared.domain.errors import Invalid
 from shared.event_store.protocol import LogEntry, PositionedEvent
@@ -31,7 +31,7 @@ class Budget:
         self._most = settings.max_query_cost
         self._spent = 0
         self._turns = asyncio.Semaphore(_LISTS_AT_ONCE)
-        self._per_entry: dict[int, int] = {}
+        self._per_entry: Mapping[int, int] = {}
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -48,12 +48,11 @@ class Budget:
             self.spend(sum(map(cost_of, found)))
             return found
 
-    def measure(self, meter: Meter, operation: ast.OperationDefinitionNode) -> None:
+    def charge(self, measured: Measured, settings: Settings) -> None:
         """Charge for an operation. Raise GraphQLError when it exceeds a limit."""
-        measured = meter.operation(operation)
-        require_affordable(measured, meter.settings)
-        self._per_entry = meter.per_entry
-        self.spend(measured.cost)
+        require_affordable(measured.whole, settings)
+        self._per_entry = measured.per_entry
+        self.spend(measured.whole.cost)
 
     def charge_list(self, nodes: Sequence[ast.FieldNode], length: int) -> None:
         """Charge for a list without `limit` that is longer than was assumed. Raise Invalid when the

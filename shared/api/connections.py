@@ -190,7 +190,7 @@ async def total_count(connection: Connection[Any], info: Info) -> int:
 
 
 _EXECUTED = ("QueryExecution", "CommandExecution", "OperatorAction")
-_NODES = ("Category", "Product", "Order", "DailySales", "Saga", "Event", "DeadLetter", *_EXECUTED)
+_NODES = ("Category", "Product", "Order", "DailySales", "RebuildPartition", "Saga", "Event", "DeadLetter", *_EXECUTED)
 
 RESOLVERS: Resolvers = {
     "PageInfo": {

@@ -27,8 +27,9 @@ _FOREVER = "public, max-age=31536000, immutable"  # a file's name has a hash of 
 
 def is_browser(request: Request) -> bool:
     """Return whether the request is for a page, not for an answer of GraphQL."""
-    wants_page = "text/html" in request.headers.get("accept", "")
-    return request.method in ("GET", "HEAD") and wants_page and "query" not in request.query_params
+    if request.method not in ("GET", "HEAD"):
+        return False
+    return "text/html" in request.headers.get("accept", "") and "query" not in request.query_params
 
 
 def page(settings: Settings, request: Request) -> Response:
@@ -69,7 +70,10 @@ def config(settings: Settings) -> dict[str, object]:
     return {
         "environment": settings.environment,
         "signIn": _sign_in(settings),
+        "traces": settings.traces_url,
         "signInRequired": settings.sign_in_required or in_the_cloud(),
+        "cloudProject": settings.project_id if in_the_cloud() else None,
+        "logFolder": settings.log_folder or None,
     }
 
 

@@ -8,9 +8,8 @@ from hashlib import sha256
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import request_response
 from starlette.staticfiles import NotModifiedResponse
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette_compress import CompressMiddleware, add_compress_type, remove_compress_type
 
 from shared.api.http import RESPONSE_JSON
@@ -29,7 +28,12 @@ def served(respond: Callable[[Request], Awaitable[Response]], origins: tuple[str
     origins call it."""
     add_compress_type(RESPONSE_JSON)
     remove_compress_type(EVENT_STREAM)  # an event must not wait in a compressor or a proxy
-    compressed = CompressMiddleware(request_response(respond), minimum_size=_PAYS_FROM)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await respond(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    compressed = CompressMiddleware(answer, minimum_size=_PAYS_FROM)
     if not origins:
         return compressed
     return CORSMiddleware(
@@ -58,7 +62,9 @@ def tag(answer: Response) -> None:
 def revalidated(response: Response, request: Request) -> Response:
     """Return 304 without a body when the client says that it has this very response already (RFC
     9110, 13.1.2)."""
-    named = {one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")}
+    if "if-none-match" not in request.headers:
+        return response
+    named = {one.strip().removeprefix("W/") for one in request.headers["if-none-match"].split(",")}
     etag = response.headers.get("etag", "").removeprefix("W/")
     same = etag and response.status_code == 200 and {etag, "*"} & named
     return NotModifiedResponse(response.headers) if same else response

@@ -7,7 +7,6 @@ from contextlib import ExitStack, aclosing
 from typing import Any
 
 from graphql import (
-    DocumentNode,
     ExecutionResult,
     GraphQLError,
     OperationDefinitionNode,
@@ -19,7 +18,7 @@ from starlette.responses import Response
 
 from shared.api.consistency import consistency_extensions
 from shared.api.context import RequestContext
-from shared.api.operation import GraphQLRequest, Results, execute, format_error, parse_document, subscribe
+from shared.api.operation import Document, GraphQLRequest, Results, execute, format_error, parse_document, subscribe
 from shared.api.persisted import persisted_queries, with_text
 from shared.api.refusals import HttpRefusal, RetryLater
 from shared.api.sse import COMPLETE, EVENT_STREAM, STREAM_HEADERS, EventStream, Frame, encode_event, to_json
@@ -48,10 +47,13 @@ def refuse(refusal: HttpRefusal, request: Request | None = None) -> Response:
     return _json({"errors": [error]}, refusal.status, media_type, refusal.headers)
 
 
-def require_acceptable(request: Request) -> None:
-    """Raise HttpRefusal unless the request accepts a media type that this endpoint has."""
-    if _media_type(request) is None:
+def accepted_media_type(request: Request) -> str:
+    """Return the media type in which to answer. Raise HttpRefusal when this endpoint has none that
+    the request accepts."""
+    accepted = _media_type(request)
+    if accepted is None:
         raise HttpRefusal(406, f"this endpoint answers with {RESPONSE_JSON}, {PLAIN_JSON} or {EVENT_STREAM}")
+    return accepted
 
 
 def _media_type(request: Request) -> str | None:
@@ -67,8 +69,9 @@ def _accepted(request: Request) -> list[str]:
     return [part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "*/*").split(",")]
 
 
-async def execute_request(request: Request, context: RequestContext) -> Response:
-    """Execute the operation of an acceptable request. Raises HttpRefusal or Invalid without one.
+async def execute_request(request: Request, media_type: str, context: RequestContext) -> Response:
+    """Execute the operation of a request, and answer in the media type. Raises HttpRefusal or
+    Invalid without an operation.
 
     The status is 200, also when fields have errors; 400 when there is no result at all and the
     client accepts RESPONSE_JSON.
@@ -78,13 +81,13 @@ async def execute_request(request: Request, context: RequestContext) -> Response
         graphql_request = await _decode(request, context.engines)
         document, errors = await parse_document(graphql_request.query, settings)
     except GraphQLError as error:
-        return _response(_body(ExecutionResult(None, [error]), {}), _media_type(request) or PLAIN_JSON, {})
+        return _response(_body(ExecutionResult(None, [error]), {}), media_type, {})
     except TimedOut:
         raise RetryLater(503, "the query could not be checked in time; try again in a moment", 1, "TIMEOUT") from None
     if document is None:
         result = ExecutionResult(None, list(errors))
     else:
-        operation = get_operation_ast(document, graphql_request.operation_name)
+        operation = get_operation_ast(document.node, graphql_request.operation_name)
         _annotate(operation)
         if operation and operation.operation is OperationType.SUBSCRIPTION:
             return await _subscription(request, document, graphql_request, context)
@@ -94,7 +97,7 @@ async def execute_request(request: Request, context: RequestContext) -> Response
     consistency = consistency_extensions(context.queries, context.written)
     extensions = about(context.actor) | ({"consistency": consistency} if consistency else {})
     headers = {"Consistency": consistency["token"]} if "token" in consistency else {}
-    return _response(_body(result, extensions), _media_type(request) or PLAIN_JSON, headers)
+    return _response(_body(result, extensions), media_type, headers)
 
 
 def about(actor: Actor) -> dict[str, Any]:
@@ -112,7 +115,7 @@ def _annotate(operation: OperationDefinitionNode | None) -> None:
 
 
 async def _subscription(
-    request: Request, document: DocumentNode, graphql_request: GraphQLRequest, context: RequestContext
+    request: Request, document: Document, graphql_request: GraphQLRequest, context: RequestContext
 ) -> Response:
     with ExitStack() as stack:
         stack.callback(_reserve_subscription(request, context))

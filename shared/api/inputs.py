@@ -1,6 +1,7 @@
 """Find what is wrong with the inputs of an operation, literals and variables, and say it in our
 words."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 from uuid import UUID
@@ -144,3 +145,14 @@ def faults_of_variables(
 
 def _is_input(kind: Any) -> TypeGuard[GraphQLInputType]:
     return graphql.is_input_type(kind)
+
+
+_TRACE_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+def trace_id(text: str | None) -> str | None:
+    """Return the id of a trace in small letters; None for none. Raise Invalid."""
+    if text is not None and not _TRACE_ID.fullmatch(text.lower()):
+        wanted = "a trace id: 32 hexadecimal digits, as in a traceparent"
+        raise Invalid(at(("filter", "traceId"), must_be(wanted, text)), ("filter", "traceId"))
+    return text and text.lower()

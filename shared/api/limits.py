@@ -36,6 +36,14 @@ class Measure(NamedTuple):
     cost: int = 0
 
 
+class Measured(NamedTuple):
+    """An operation's measure. `per_entry`: the cost of an entry of each list whose length was
+    assumed, by the id of its field's node."""
+
+    whole: Measure
+    per_entry: Mapping[int, int]
+
+
 def require_affordable(measured: Measure, settings: Settings) -> None:
     """Raise GraphQLError that names the limit when the query exceeds one."""
     for name, value, bound in (
@@ -51,8 +59,7 @@ class Meter:
     """Measures one operation; each fragment once, so that fragments can't make this expensive.
 
     `variables`: the operation's, with their defaults. A limit or offset above the settings' maximum
-    counts as the maximum: the field's resolver refuses it with a better message. `per_entry`: the
-    cost of an entry of each list whose length was assumed, by the id of its field's node.
+    counts as the maximum: the field's resolver refuses it with a better message.
     """
 
     def __init__(
@@ -62,15 +69,16 @@ class Meter:
         variables: Mapping[str, Any],
         settings: Settings,
     ) -> None:
-        self.settings = settings
-        self.per_entry: dict[int, int] = {}
+        self._settings = settings
+        self._per_entry: dict[int, int] = {}
         self._schema = schema
         self._variables = variables
         self._fragments = {n.name.value: n for n in document.definitions if isinstance(n, ast.FragmentDefinitionNode)}
         self._measured: dict[tuple[str, int], Measure] = {}
 
-    def operation(self, operation: ast.OperationDefinitionNode) -> Measure:
-        return self._selections(operation.selection_set, self._schema.get_root_type(operation.operation))
+    def operation(self, operation: ast.OperationDefinitionNode) -> Measured:
+        root = self._schema.get_root_type(operation.operation)
+        return Measured(self._selections(operation.selection_set, root), self._per_entry)
 
     def _selections(self, selections: ast.SelectionSetNode | None, parent: object, page: int = 0) -> Measure:
         """`page`: the number of edges if the parent is a connection."""
@@ -109,7 +117,7 @@ class Meter:
         aliases = inner.aliases + (1 if node.alias else 0)
         length = page if name == "edges" else self._length(node, field)
         if name != "edges" and "limit" not in field.args:
-            self.per_entry[id(node)] = inner.cost
+            self._per_entry[id(node)] = inner.cost
         cost = 1 + length * inner.cost + self._skipped(node, field)
         return Measure(0 if name in _META_FIELDS else inner.depth + 1, aliases, cost)
 
@@ -120,7 +128,7 @@ class Meter:
         if graphql.get_named_type(field.type).name.startswith("__"):
             return _INTROSPECTED_LIST
         limit = self._number(node, field, "limit")
-        return UNBOUNDED_LIST if limit is None else min(limit, self.settings.max_list_limit)
+        return UNBOUNDED_LIST if limit is None else min(limit, self._settings.max_list_limit)
 
     def _edges(self, node: ast.FieldNode, field: graphql.GraphQLField) -> int:
         """Return how many edges a connection has at most; 0 for another field."""
@@ -128,11 +136,11 @@ class Meter:
             return 0
         lengths = (self._number(node, field, "first"), self._number(node, field, "last"))
         asked = next((length for length in lengths if length is not None), DEFAULT_PAGE)
-        return min(asked, self.settings.max_list_limit)
+        return min(asked, self._settings.max_list_limit)
 
     def _skipped(self, node: ast.FieldNode, field: graphql.GraphQLField) -> int:
         """Return the cost of the documents that the field's offset skips."""
-        return min(self._number(node, field, "offset") or 0, self.settings.max_list_offset) // _SKIPPED_PER_FIELD
+        return min(self._number(node, field, "offset") or 0, self._settings.max_list_offset) // _SKIPPED_PER_FIELD
 
     def _number(self, node: ast.FieldNode, field: graphql.GraphQLField, name: str) -> int | None:
         """Return the argument's value, at least 0, or its default; None when it has neither."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeVar
 
 from aiodataloader import DataLoader
@@ -13,6 +13,7 @@ from shared.api.budget import COST_OF_EVENT, Budget, cost_of
 from shared.api.limits import from_stores
 from shared.domain.aggregate import Ref
 from shared.event_store.aggregates import Loaded, states_at
+from shared.read_models.documents import SHOWN
 from shared.read_models.protocol import Fields, Find, Queries, Where
 from shared.runtime.engines import Engines
 
@@ -30,18 +31,24 @@ class Loaders:
         self.budget = Budget(engines.settings)
         self._store = engines.event_store
         self._queries = queries
-        self.categories = self._by_id("categories")
-        self.products = self._by_id("products")
-        self.orders = self._by_id("orders")
-        self.past: DataLoader[tuple[Ref[Any], datetime], Loaded[Any] | None] = DataLoader(self._load_past)
         self._shared: dict[str, asyncio.Future[Any]] = {}
         self._members: dict[tuple[str, int], DataLoader[str, list[Fields]]] = {}
+
+    categories = cached_property[DataLoader[str, Fields | None]](lambda self: self._by_id("categories"))
+    products = cached_property[DataLoader[str, Fields | None]](lambda self: self._by_id("products"))
+    orders = cached_property[DataLoader[str, Fields | None]](lambda self: self._by_id("orders"))
+
+    @cached_property
+    def past(self) -> DataLoader[tuple[Ref[Any], datetime], Loaded[Any] | None]:
+        return DataLoader(self._load_past)
 
     async def find(self, find: Find) -> Sequence[Fields]:
         """Return documents, each charged when it is read, so that a list beyond the budget is not
         read to its end."""
         async with self.budget.turn():
-            return await self._queries.find(replace(find, on_read=lambda fields: self.budget.spend(cost_of(fields))))
+            shown = SHOWN.get(find.collection, ())
+            charged = replace(find, on_read=lambda fields: self.budget.spend(cost_of(fields)), only=shown)
+            return await self._queries.find(charged)
 
     async def once(self, name: str, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return what `read` returns, which all fields of the request that ask for the same share
@@ -59,7 +66,7 @@ class Loaders:
 
     def _by_id(self, collection: str) -> DataLoader[str, Fields | None]:
         async def load(keys: Sequence[str]) -> list[Fields | None]:
-            documents = await self._queries.get_many(collection, keys)
+            documents = await self._queries.get_many(collection, keys, SHOWN.get(collection, ()))
             self.budget.spend(sum(map(cost_of, documents.values())))
             return [fields if (fields := documents.get(key)) and "version" in fields else None for key in keys]
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from inspect import isawaitable
 from itertools import islice
@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import graphql
 import structlog
-from graphql import DocumentNode, ExecutionResult, GraphQLError, execution
+from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationDefinitionNode, execution
 
 from shared.api.context import RequestContext, ResumePoint, SourceEvent
 from shared.api.inputs import Inputs, faults_of_variables
-from shared.api.limits import Meter, in_thread
+from shared.api.limits import Measured, Meter, in_thread
 from shared.api.loaders import Loaders
 from shared.api.older_clients import with_current_types
 from shared.api.schema import schema
@@ -24,6 +24,7 @@ from shared.domain.errors import ShopError, Unavailable
 from shared.observability.error_codes import status_and_code
 
 _MAX_CACHED_CHARACTERS = 2_000  # a parsed document takes over 100 times the memory of its text
+_MAX_MEASURED = 20  # kept of one document, for different numbers in its variables
 _MAX_ERRORS = 20  # in one answer; each quotes the value around it, so the time for all of them grows quadratically
 
 _log = structlog.get_logger()
@@ -36,7 +37,24 @@ class GraphQLRequest:
     operation_name: str | None
 
 
-Parsed = tuple[DocumentNode | None, tuple[GraphQLError, ...]]
+@dataclass(frozen=True, eq=False)
+class Document:
+    """A valid document. `measured`: its operations, by what their cost depends on."""
+
+    node: DocumentNode
+    measured: dict[object, Measured] = field(default_factory=dict)
+
+    def measure(self, operation: OperationDefinitionNode, variables: Mapping[str, Any], settings: Settings) -> Measured:
+        """Measure one of the operations, or return what the same numbers gave before."""
+        key = id(operation), *((name, value) for name, value in variables.items() if isinstance(value, int))
+        if key not in self.measured:
+            if len(self.measured) >= _MAX_MEASURED:
+                self.measured.clear()
+            self.measured[key] = Meter(schema(), self.node, variables, settings).operation(operation)
+        return self.measured[key]
+
+
+Parsed = tuple[Document | None, tuple[GraphQLError, ...]]
 """A valid document, or None and what is wrong with it."""
 
 
@@ -66,7 +84,7 @@ def _validated(query: str, settings: Settings) -> Parsed:
         return None, (error,)
     except RecursionError:
         return None, (GraphQLError("the query is nested too deeply"),)
-    return (None, tuple(errors)) if errors else (document, ())
+    return (None, tuple(errors)) if errors else (Document(document), ())
 
 
 def _syntax_error(error: graphql.GraphQLSyntaxError) -> GraphQLError:
@@ -84,29 +102,28 @@ Prepared = execution.Executor[Any] | ExecutionResult
 """What executes an operation, or the errors that prevent it."""
 
 
-async def execute(document: DocumentNode, request: GraphQLRequest, context: RequestContext) -> ExecutionResult:
+async def execute(document: Document, request: GraphQLRequest, context: RequestContext) -> ExecutionResult:
     """Execute a query or mutation, unless it exceeds a limit."""
     executor = _prepare(document, request, context)
     result = executor if isinstance(executor, ExecutionResult) else execution.execute_root_selection_set(executor)
     return await result if isawaitable(result) else result
 
 
-def _prepare(document: DocumentNode, request: GraphQLRequest, context: RequestContext) -> Prepared:
+def _prepare(document: Document, request: GraphQLRequest, context: RequestContext) -> Prepared:
     settings = context.engines.settings
     try:
         require_readable(request.variables, settings)
-        if operation := graphql.get_operation_ast(document, request.operation_name):
-            definitions = operation.variable_definitions or ()
-            variables = graphql.get_variable_values(schema(), definitions, request.variables, _MAX_ERRORS)
+        if operation := graphql.get_operation_ast(document.node, request.operation_name):
+            variables = _variables(operation, request)
             if isinstance(variables, list):
                 ours = faults_of_variables(schema(), operation, request.variables, settings.introspection)
                 return ExecutionResult(None, [*islice(ours, _MAX_ERRORS)] or variables)
-            context.loaders.budget.measure(Meter(schema(), document, variables.coerced, settings), operation)
+            context.loaders.budget.charge(document.measure(operation, variables, settings), settings)
     except GraphQLError as error:
         return ExecutionResult(None, [error])
     executor = execution.Executor.build(
         schema(),
-        document,
+        document.node,
         context_value=context,
         raw_variable_values=request.variables,
         operation_name=request.operation_name,
@@ -115,13 +132,21 @@ def _prepare(document: DocumentNode, request: GraphQLRequest, context: RequestCo
     return ExecutionResult(None, executor) if isinstance(executor, list) else executor
 
 
+def _variables(operation: OperationDefinitionNode, request: GraphQLRequest) -> list[GraphQLError] | Mapping[str, Any]:
+    """Return the operation's variables with their defaults, or what is wrong with them."""
+    if not operation.variable_definitions:
+        return {}
+    found = graphql.get_variable_values(schema(), operation.variable_definitions, request.variables, _MAX_ERRORS)
+    return found if isinstance(found, list) else found.coerced
+
+
 Results = AsyncGenerator[tuple[ResumePoint | None, ExecutionResult | None]]
 """A subscription's results with their resume points; a resume point may come without a result."""
 
 Subscribed = ExecutionResult | Results
 
 
-async def subscribe(document: DocumentNode, request: GraphQLRequest, context: RequestContext) -> Subscribed:
+async def subscribe(document: Document, request: GraphQLRequest, context: RequestContext) -> Subscribed:
     """Return the results as they come, or one result with the errors that prevent them."""
     executor = _prepare(document, request, context)
     if isinstance(executor, ExecutionResult):

@@ -34,7 +34,7 @@ def _origins(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return named
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # so that its hash, of a key in caches, takes no time
 class Settings:
     """In a URL and in `database_user`, `{function}` stands for a function's name and `{service}`
     for the same name with hyphens, as Cloud Run services have it."""
@@ -51,6 +51,8 @@ class Settings:
     command_url: str = "http://127.0.0.1:8081/{function}"  # of the functions of the service `command`
     query_url: str = "http://127.0.0.1:8082/{function}"  # of those of the service `query`
     console_directory: str = ""  # of the built console's files; empty: there is no console
+    log_folder: str = ""  # of the services' log files, which the console names; empty: there are none
+    traces_url: str = ""  # of a page with the spans of an order, with {order} in it; empty: the console links to none
     environment: Literal["LOCAL", "STAGING", "PRODUCTION"] = "LOCAL"  # which the console shows
     monitoring_endpoint: str = ""  # host:port of a Cloud Monitoring without sign-in, for tests; Google's in the cloud
 

@@ -29,6 +29,7 @@ class MemoryEventLog:
         self._streams: Index = {}
         self._types: Index = {}
         self._requests: Index = {}
+        self._traces: Index = {}
         self._times: Index = {}  # by type, in the order of recording time
         self._ids: dict[UUID, p.LogEntry] = {}
         self._counts = Counter[tuple[str, str]]()  # by type and aggregate
@@ -111,6 +112,8 @@ class MemoryEventLog:
             return _of(self._streams, [which.stream])
         if which.correlation_id is not None:
             return _of(self._requests, [which.correlation_id])
+        if which.trace_id is not None:
+            return _of(self._traces, [which.trace_id])
         if which.types is None:
             return [self._entries]
         if which.order == "time":
@@ -128,6 +131,7 @@ class MemoryEventLog:
                 self._streams.setdefault(event.stream, []).append(entry)
                 self._types.setdefault(event.type, []).append(entry)
                 self._requests.setdefault(event.metadata.correlation_id, []).append(entry)
+                self._traces.setdefault(event.metadata.trace_id or "", []).append(entry)
                 insort(self._times.setdefault(event.type, []), entry, key=_moment)
                 self._ids[event.id] = entry
                 self._counts[event.type, event.stream.partition("-")[0]] += 1
@@ -169,6 +173,7 @@ def _matches(which: p.Events, entry: p.LogEntry) -> bool:
     return (
         (which.types is None or event.type in which.types)
         and which.correlation_id in (None, event.metadata.correlation_id)
+        and which.trace_id in (None, event.metadata.trace_id)
         and (which.recorded_after is None or which.recorded_after <= event.recorded_at)
         and (which.recorded_before is None or event.recorded_at < which.recorded_before)
     )

@@ -165,6 +165,7 @@ class Events:
     correlation_id: str | None = None
     recorded_after: datetime | None = None
     recorded_before: datetime | None = None
+    trace_id: str | None = None
 
     @property
     def order(self) -> Literal["version", "time", "log"]:
@@ -172,11 +173,11 @@ class Events:
         if self.stream is not None:
             return "version"
         timed = self.recorded_after is not None or self.recorded_before is not None
-        return "time" if timed and self.correlation_id is None else "log"
+        return "time" if timed and self.correlation_id is None and self.trace_id is None else "log"
 
     def key(self, entry: LogEntry) -> Key:
-        event, place = entry.event, entry.checkpoint
-        return {"version": (event.version,), "time": (event.recorded_at, place.position), "log": place}[self.order]
+        timed = entry.event.recorded_at, entry.checkpoint.position
+        return {"version": (entry.event.version,), "time": timed, "log": entry.checkpoint}[self.order]
 
 
 class HeldBack(NamedTuple):
@@ -210,7 +211,6 @@ class EventLog(Protocol):
     def of_types(self, types: Sequence[str], after: int, limit: int) -> list[PositionedEvent]: ...
 
     def everything(self, after: int, limit: int) -> list[PositionedEvent]: ...
-
     def recent(self, limit: int, types: Sequence[str] = ()) -> list[PositionedEvent]:
         """Return the newest events, newest first. No type stands for all types."""
 

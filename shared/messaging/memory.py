@@ -60,8 +60,9 @@ class MemoryOutbox:
             return [message for _, (message, _) in sorted(self._leased.items()) if message.subject == subject]
 
 
-class _Delivery(NamedTuple):
-    """`tie`: random, so that deliveries due at the same moment come in any order."""
+class Delivery(NamedTuple):
+    """An attempt to push a message. `tie`: random, so that deliveries due at the same moment come
+    in any order."""
 
     due: float
     tie: float
@@ -76,8 +77,8 @@ class MemoryBroker:
     def __init__(self, subscriptions: Sequence[Subscription], deliver: Deliver, workers: int = 4) -> None:
         self._subscriptions = subscriptions
         self._deliver = deliver
-        self._due: list[_Delivery] = []
-        self._in_flight = Counter[str]()
+        self._due: list[Delivery] = []
+        self._in_flight: dict[int, Delivery] = {}
         self._changed = Condition()
         self._closed = False
         self._workers = clock.executor(workers, "broker")
@@ -95,7 +96,7 @@ class MemoryBroker:
     def wait_until_idle(self, seconds: float) -> bool:
         """Return True once all messages are delivered or given up, False after `seconds`."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._due and not self._in_flight.total(), seconds)
+            return self._changed.wait_for(lambda: not self._due and not self._in_flight, seconds)
 
     def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
         for message in messages:
@@ -113,15 +114,28 @@ class MemoryBroker:
         }
         for subscription in self._subscriptions:
             if subscription.topic == topic:
-                self._schedule(_Delivery(clock.monotonic(), clock.random(), subscription, message, 1))
+                self._schedule(Delivery(clock.monotonic(), clock.random(), subscription, message, 1))
 
     def undelivered(self) -> dict[str, int]:
         """Return how many messages each subscription has not acknowledged."""
         with self._changed:
-            waiting = self._in_flight + Counter(delivery.subscription.name for delivery in self._due)
+            waiting = Counter(delivery.subscription.name for delivery in [*self._in_flight.values(), *self._due])
             return {subscription.name: waiting[subscription.name] for subscription in self._subscriptions}
 
-    def _schedule(self, delivery: _Delivery) -> None:
+    def unacknowledged(self) -> list[Delivery]:
+        """Return the deliveries that a broker in the place of this one has to make, those included
+        that have begun."""
+        with self._changed:
+            return [*self._due, *self._in_flight.values()]
+
+    def take_over(self, deliveries: Sequence[Delivery]) -> None:
+        """Make the deliveries of another broker, to those of its subscriptions that exist."""
+        named = {subscription.name: subscription for subscription in self._subscriptions}
+        for delivery in deliveries:
+            if subscription := named.get(delivery.subscription.name):
+                self._schedule(delivery._replace(subscription=subscription))
+
+    def _schedule(self, delivery: Delivery) -> None:
         with self._changed:
             heapq.heappush(self._due, delivery)
             self._changed.notify_all()
@@ -134,10 +148,10 @@ class MemoryBroker:
                 if self._closed:
                     return
                 delivery = heapq.heappop(self._due)
-                self._in_flight[delivery.subscription.name] += 1
+                self._in_flight[id(delivery)] = delivery
                 self._workers.submit(self._attempt, delivery)
 
-    def _attempt(self, delivery: _Delivery) -> None:
+    def _attempt(self, delivery: Delivery) -> None:
         subscription = delivery.subscription
         name = f"projects/memory/subscriptions/{subscription.name}"
         body: dict[str, Any] = {"message": delivery.message, "subscription": name}
@@ -152,10 +166,10 @@ class MemoryBroker:
         if not acknowledged:
             self._retry_or_give_up(delivery)
         with self._changed:
-            self._in_flight[subscription.name] -= 1
+            del self._in_flight[id(delivery)]
             self._changed.notify_all()
 
-    def _retry_or_give_up(self, failed: _Delivery) -> None:
+    def _retry_or_give_up(self, failed: Delivery) -> None:
         """Schedule the next attempt; after the last one, publish to the dead-letter topic."""
         subscription = failed.subscription
         if subscription.dead_letter_topic and failed.attempt >= subscription.max_attempts:
@@ -166,7 +180,7 @@ class MemoryBroker:
             return
         wait = min(subscription.max_backoff, subscription.min_backoff * 2 ** min(failed.attempt - 1, 30))
         due = clock.monotonic() + wait * clock.uniform(0.9, 1.1)
-        self._schedule(_Delivery(due, clock.random(), subscription, failed.message, failed.attempt + 1))
+        self._schedule(Delivery(due, clock.random(), subscription, failed.message, failed.attempt + 1))
 
 
 def push_over_http(settings: Settings, client: httpx.Client) -> Deliver:

@@ -49,7 +49,8 @@ SortedBy = Literal["recorded_at", "milliseconds"]
 @dataclass(frozen=True)
 class ListedExecutions:
     """The executions to list, sorted by time or duration, and id; None matches everything.
-    `recorded_before`: exclusive. `by`: the actor of operations."""
+    `recorded_before`: exclusive. `by`: the actor of operations. `trace_id`: of the request's
+    trace."""
 
     kind: Kind
     name: str | None = None
@@ -57,6 +58,8 @@ class ListedExecutions:
     recorded_after: datetime | None = None
     recorded_before: datetime | None = None
     by: str | None = None
+    trace_id: str | None = None
+    correlation_id: str | None = None
 
 
 class Executions(Protocol):
@@ -104,6 +107,8 @@ _CONDITIONS: Mapping[str, LiteralString] = {
     "recorded_after": "recorded_at >= %(recorded_after)s",
     "recorded_before": "recorded_at < %(recorded_before)s",
     "by": "data ->> 'by' = %(by)s",
+    "trace_id": "data ->> 'trace' = %(trace_id)s",
+    "correlation_id": "correlation_id = %(correlation_id)s",
 }
 _KEYS: Mapping[SortedBy, Mapping[LiteralString, LiteralString]] = {
     "recorded_at": {"recorded_at": "", "id": ""},
@@ -116,6 +121,9 @@ def listed(which: ListedExecutions, by: SortedBy, part: Slice) -> tuple[LiteralS
     conditions, values = _conditions(which)
     bounds, order = part.sql(_KEYS[by])
     query: LiteralString = f"SELECT {_COLUMNS} FROM executions {where([*conditions, *bounds])} {order}"  # noqa: S608
+    if which.trace_id is not None or which.correlation_id is not None:  # few, which are read before they are sorted
+        found: LiteralString = f"SELECT * FROM executions {where(conditions)}"  # noqa: S608
+        query = f"WITH found AS MATERIALIZED ({found}) SELECT {_COLUMNS} FROM found {where(bounds)} {order}"  # noqa: S608
     return query, {**values, **part.values}
 
 

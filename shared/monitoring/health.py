@@ -132,7 +132,7 @@ class _Run:
 
     def __init__(self, check: Check) -> None:
         self._check, self._started = check, clock.monotonic()
-        self._result: Future[Result] = Future()
+        self._result: Future[Result] = clock.future()
         self._result.set_running_or_notify_cancel()  # a caller that stops waiting must not cancel it
         clock.thread(self._look, f"check {check.name}")
 

@@ -61,6 +61,8 @@ class MemoryExecutions:
             and which.status in (None, one.status)
             and (which.recorded_after is None or which.recorded_after <= one.recorded_at)
             and which.by in (None, one.data.get("by"))
+            and which.trace_id in (None, one.data.get("trace"))
+            and which.correlation_id in (None, one.correlation_id)
             and (which.recorded_before is None or one.recorded_at < which.recorded_before)
         )
 

@@ -49,10 +49,14 @@ def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data:
         raise
     finally:
         took = round((clock.monotonic() - started) * 1000)
-        about = {"asked": _short(data), "causationId": context.causation_id}
-        about |= {"results": watch.results, "version": watch.version}
-        about |= {"by": context.actor} if kind == "operation" else {}
-        recorder.record(Execution(kind, name, status, took, context.correlation_id, reason, watch.subject, about))
+        if recorder.count(kind, name, status, took):
+            about = _about(watch, context, data) | ({"by": context.actor} if kind == "operation" else {})
+            recorder.keep(Execution(kind, name, status, took, context.correlation_id, reason, watch.subject, about))
+
+
+def _about(watch: Watch, context: Context, data: Mapping[str, Any]) -> dict[str, Any]:
+    asked = {"asked": _short(data), "causationId": context.causation_id}
+    return asked | {"results": watch.results, "version": watch.version, "trace": context.trace_id}
 
 
 def _short(data: Mapping[str, Any]) -> Any:
@@ -95,25 +99,32 @@ class Recorder:
 
     def record(self, execution: Execution) -> None:
         """Count an execution and queue it for the history. Never wait, never fail."""
-        made_up = execution.kind == "delivery" and execution.name not in label_values()["subscription"]
-        key = execution.kind, "other" if made_up else execution.name  # a caller may make up subscriptions
+        if self.count(execution.kind, execution.name, execution.status, execution.milliseconds):
+            self.keep(execution)
+
+    def count(self, kind: Kind, name: str, status: str, milliseconds: int) -> bool:
+        """Count an execution. Return whether it belongs in the history. Never wait, never fail."""
+        made_up = kind == "delivery" and name not in label_values()["subscription"]
+        key = kind, "other" if made_up else name  # a caller may make up subscriptions
         with self._tallying:
-            tally = Tally(1, int(execution.status != "success"), execution.milliseconds)
+            tally = Tally(1, int(status != "success"), milliseconds)
             self._tallies[key] = self._tallies.get(key, Tally()) + tally
         if self._thread is None:
             self._start()
-        if execution.status == "success" and (execution.kind == "run" or self._leaves_out(execution)):
-            return
+        return status != "success" or not (kind == "run" or self._leaves_out(kind))
+
+    def keep(self, execution: Execution) -> None:
+        """Queue an execution for the history. Never wait, never fail."""
         if len(self._queue) < self._queue_size:
             self._queue.append(execution)
         else:
             with self._tallying:
                 self._refused += 1
 
-    def _leaves_out(self, execution: Execution) -> bool:
+    def _leaves_out(self, kind: Kind) -> bool:
         """Return whether the sample leaves a success out; an admin's operation is always
         recorded."""
-        return execution.kind != "operation" and clock.random() >= self._sample
+        return kind != "operation" and clock.random() >= self._sample
 
     def _start(self) -> None:
         with self._writing:

@@ -209,7 +209,7 @@ def read_models(lags: Mapping[str, Lag], errors: Mapping[str, str | None]) -> li
     for name, lag in lags.items():
         if lag.ahead:
             waiting_for = f"a rebuild: it has {lag.ahead} event(s) that the event store lacks"
-            fix = f'mutation {{ rebuildProjection(name: "project_{name}") {{ status }} }}'
+            fix = f'mutation {{ rebuildProjection(name: "project_{name}", switchWhenEqual: true) {{ status }} }}'
             found.append(Stuck("READ_MODEL", name, waiting_for, fix))
         elif is_late(lag):
             waiting_for = f"project_{name} to apply {lag.events} event(s)"

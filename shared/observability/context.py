@@ -42,6 +42,10 @@ class Context:
     actor: str = "nobody"
     traceparent: str | None = None
 
+    @property
+    def trace_id(self) -> str | None:
+        return self.traceparent.split("-", 3)[1] if self.traceparent else None
+
 
 # A ContextVar, because log lines and outgoing calls deep below a handler need it.
 _current: ContextVar[Context] = ContextVar("context")
@@ -57,6 +61,11 @@ def handled() -> Context | None:
     """Return the context of the request being handled, also after its own work has ended or before
     it has begun."""
     return _current.get(None) or _annotations.get({}).get("context")
+
+
+def handled_function() -> str | None:
+    """Return the name of the function that handles the request."""
+    return _annotations.get({}).get("function")
 
 
 def handled_order() -> str | None:
@@ -144,9 +153,15 @@ def exporter_of_the_environment(project_id: str) -> "SpanExporter | None":
     return None
 
 
+def must_flush() -> bool:
+    """Return whether ended spans must be exported before the response: Cloud Run takes the CPU away
+    after it."""
+    return _tracing is not None and bool(os.environ.get("K_SERVICE"))
+
+
 def flush() -> None:
-    """Export the ended spans now: Cloud Run takes the CPU away after the response."""
-    if _tracing and os.environ.get("K_SERVICE"):
+    """Export the ended spans now, if that is needed."""
+    if _tracing and must_flush():
         _tracing.provider.force_flush(timeout_millis=2000)
 
 
@@ -197,7 +212,8 @@ def span(
 
 def describe(attributes: Attributes) -> None:
     """Add attributes to the current span, if there is one."""
-    trace.get_current_span().set_attributes(dict(attributes))
+    if _tracing is not None:
+        trace.get_current_span().set_attributes(dict(attributes))
 
 
 def traceparent() -> str | None:

@@ -4,16 +4,16 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote
 
 import structlog
 from structlog.typing import EventDict, Processor
 
-from shared.observability.context import annotations, handled, handled_order, traceparent
+from shared.observability.context import annotations, handled, handled_function, handled_order, traceparent
 from shared.resilience import clock
 
 _log = structlog.get_logger()
@@ -22,16 +22,18 @@ _EMAIL = re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(\.[\w-]{1,63})+")
 _TOKEN = re.compile(r"(?i)bearer\s+\S+|\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 
-def configure(project_id: str) -> None:
-    """Configure the process's log lines, also those that libraries write through `logging`."""
-    shared: list[Processor] = [structlog.stdlib.add_log_level, with_ids, _mask_secrets]
+def configure(project_id: str, file: TextIO = sys.stdout) -> None:
+    """Configure the process's log lines, also those that libraries write through `logging`. Our own
+    do not pass through `logging`, which would take a quarter of a small query's time."""
+    shared: list[Processor] = [structlog.processors.add_log_level, with_ids, _mask_secrets]
     shared += [structlog.processors.TimeStamper("iso"), structlog.processors.StackInfoRenderer()]
     structlog.configure(
-        [*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        [*shared, *_rendering(project_id)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(file)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -49,6 +51,7 @@ def access_line(function: str, method: str, path: str) -> Iterator[None]:
     everything that was annotated; `status` is 500 unless it was annotated."""
     began = clock.monotonic()
     with annotations() as annotated:
+        annotated["function"] = function
         try:
             yield
         finally:
@@ -60,15 +63,36 @@ def access_line(function: str, method: str, path: str) -> Iterator[None]:
 
 def _rendering(project_id: str) -> list[Processor]:
     if not os.environ.get("K_SERVICE"):
-        plain = structlog.dev.plain_traceback
-        return [with_trace, structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain)]
+        how: Any = {"exception_formatter": structlog.dev.plain_traceback}
+        if not sys.stdout.isatty():
+            how["columns"] = [structlog.dev.Column(key, part) for key, part in _COLUMNS]
+        return [with_trace, structlog.dev.ConsoleRenderer(**how)]
     cloud = partial(_for_cloud_logging, project_id)
     return [structlog.processors.format_exc_info, cloud, structlog.processors.JSONRenderer(default=str)]
 
 
+_QUOTED = frozenset(" \t\r\n='\"")
+
+
+def _pair(key: str, value: object) -> str:
+    plain = isinstance(value, str) and _QUOTED.isdisjoint(value)
+    return f"{key}={value if plain else repr(value)}"
+
+
+_COLUMNS: Sequence[tuple[str, Any]] = (
+    ("timestamp", lambda _, moment: str(moment)),
+    ("level", lambda _, level: f"[{level:<9}]"),
+    ("event", lambda _, event: f"{event:<30}"),
+    ("", _pair),
+)
+"""The parts of a line without colours, as structlog has them; its own take five times as long."""
+
+
 def with_ids(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """Add the ids that tie a line to its request: correlation id, actor, and the order that it is
-    about."""
+    """Add what ties a line to its request: the function, correlation id, actor, and the order that
+    it is about."""
+    if function := handled_function():
+        line.setdefault("function", function)
     if context := handled():
         line.update(correlation_id=context.correlation_id, actor=context.actor)
     if order_id := handled_order():
@@ -91,7 +115,10 @@ def _mask_secrets(_logger: Any, _method: str, line: EventDict) -> EventDict:
 
 def without_secrets(text: str) -> str:
     """Return the text without e-mail addresses, bearer tokens and JWTs."""
-    return _EMAIL.sub("***@***", _TOKEN.sub("***", text))
+    lowered = text.lower()
+    if "bearer" in lowered or "eyj" in lowered:  # nearly no text has them; the expressions take ten times as long
+        text = _TOKEN.sub("***", text)
+    return _EMAIL.sub("***@***", text) if "@" in text else text
 
 
 def _for_cloud_logging(project_id: str, _logger: Any, _method: str, line: EventDict) -> EventDict:

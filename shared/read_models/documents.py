@@ -107,14 +107,15 @@ def product_index(product: ProductDocument) -> Fields:
 class Collection(Generic[Document]):
     """One document for each stream of `aggregate`, under the aggregate's id.
 
-    `index`: further fields, derived from a document, to look it up by. `totals`: what the documents
-    add to those of another collection.
+    `index`: further fields, derived from a document, to look it up by. `sorted_by`: those of them
+    by which clients sort. `totals`: what the documents add to those of another collection.
     """
 
     name: str
     aggregate: Aggregate[Any]
     document: type[Document]
     index: Callable[[Document], Fields] | None = None
+    sorted_by: tuple[str, ...] = ()
     totals: "Totals[Document] | None" = None
 
     @property
@@ -126,7 +127,13 @@ class Collection(Generic[Document]):
     def counters(self) -> list[str]:
         """Return the fields to which other collections add, 0 until they do."""
         every = [other.totals for other in COLLECTIONS if other.totals]
-        return [field for totals in every if totals.collection == self.name for field in totals.fields]
+        return [name for totals in every if totals.collection == self.name for name in totals.fields]
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Return the fields that clients read: all but the many search strings."""
+        own = self.document.__annotations__
+        return (*own, *self.counters, *self.sorted_by, "version", "created_at", "updated_at")
 
     @property
     def first_event(self) -> str:
@@ -183,7 +190,7 @@ CATEGORY_MEMBERS = Collection(
     MembershipDocument,
     totals=Totals("categories", ("product_count",), product_counts),
 )
-PRODUCTS = Collection("products", PRODUCT, ProductDocument, product_index)
+PRODUCTS = Collection("products", PRODUCT, ProductDocument, product_index, ("price_rank",))
 ORDERS = Collection("orders", ORDER, OrderDocument)
 SALES_OF_ORDERS = Collection(
     "sales_of_orders",
@@ -193,6 +200,8 @@ SALES_OF_ORDERS = Collection(
 )
 
 COLLECTIONS: Sequence[Collection[Any]] = (CATEGORIES, CATEGORY_MEMBERS, PRODUCTS, ORDERS, SALES_OF_ORDERS)
+SHOWN: Mapping[str, tuple[str, ...]] = {one.name: one.shown for one in COLLECTIONS if one.index}
+"""The fields that clients read of each collection that has others."""
 READ_MODELS = tuple(dict.fromkeys(collection.read_model for collection in COLLECTIONS))
 
 

@@ -1,31 +1,29 @@
 """The query database on Firestore, or on its emulator with FIRESTORE_EMULATOR_HOST set."""
 
-import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import aclosing
 from contextvars import copy_context
-from typing import Any
+from threading import Lock
+from typing import Any, NamedTuple
 
 from google.api_core import exceptions as errors
-from google.api_core.retry import AsyncRetry, Retry, if_transient_error
 from google.cloud import firestore
 from google.cloud.firestore_v1 import base_client
 from google.cloud.firestore_v1.async_aggregation import AsyncAggregationQuery
 from google.cloud.firestore_v1.base_query import FieldFilter
 
-from shared.domain.errors import TimedOut, Unavailable
-from shared.observability.context import SpanKind, span
+from shared.domain.errors import Unavailable
+from shared.read_models.firestore_calls import one_async_call, one_call
+from shared.read_models.firestore_encoding import created
 from shared.read_models.protocol import Change, Extent, Fields, Find, Increment, MakeChange, Where
 from shared.resilience import clock
-from shared.resilience.calls import RECONNECT, Breaker, OutOfTime, time_left
+from shared.resilience.calls import RECONNECT, Breaker
 
-_CALL_SECONDS = 10.0
-_RETRY_SECONDS = 2.0  # how long the client library repeats a call that fails with a transient error
 _ATTEMPTS = 9
 _WRITERS, _BATCH = 4, 25  # commits at a time, and documents created in each
 _WRITES = 500  # in one commit of documents and totals: the most that Firestore takes
-_DOWN = (errors.ServiceUnavailable, errors.RetryError, errors.ResourceExhausted, errors.InternalServerError)
+_KEPT = 200  # documents that were written last
 _CONFLICT = (errors.AlreadyExists, errors.FailedPrecondition, errors.NotFound, errors.Aborted)
 
 
@@ -49,30 +47,11 @@ def _reconnect_soon() -> None:
             options.append(RECONNECT)
 
 
-@contextmanager
-def _one_call(breaker: Breaker, scans: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield the time limits of one call. Raise Unavailable or TimedOut for library errors.
+class _Stored(NamedTuple):
+    """A document and when it was written; None and None: it does not exist."""
 
-    A timeout opens the breaker unless the caller had less than a call's time left, or the call
-    `scans` many documents: both say something about the request, not about Firestore, and must not
-    shut out other clients.
-    """
-    with breaker.guard(), span("the read models", SpanKind.CLIENT, {"db.system.name": "gcp.firestore"}):
-        try:
-            left = time_left(_CALL_SECONDS)
-            blame = OutOfTime if scans or left < _CALL_SECONDS else TimedOut
-            yield {"timeout": left, "retry": Retry(if_transient_error, timeout=min(left, _RETRY_SECONDS))}
-        except (errors.DeadlineExceeded, TimeoutError) as error:
-            raise blame("no answer from the read models in time") from error
-        except _DOWN as error:
-            raise Unavailable("no answer from the read models; try again in a moment") from error
-
-
-@asynccontextmanager
-async def _one_async_call(breaker: Breaker, scans: bool = False) -> AsyncIterator[dict[str, Any]]:
-    with _one_call(breaker, scans) as bounds:
-        async with asyncio.timeout(bounds["timeout"]):
-            yield bounds | {"retry": AsyncRetry(if_transient_error, timeout=bounds["retry"].timeout)}
+    fields: Fields | None
+    written_at: Any
 
 
 class FirestoreReadModels:
@@ -81,21 +60,30 @@ class FirestoreReadModels:
     A change is written in one batch, if the document has not been written since it was read. Unlike
     a transaction this takes no lock: of two writers one tries again, where transactions would wait
     for each other's locks for seconds.
+
+    The documents that were written last are kept: the events of an order follow each other within a
+    second, mostly in the same instance, and half of a delivery's processor time was the reading.
     """
 
     def __init__(self, client: firestore.Client, breaker: Breaker) -> None:
         self._client = client
         self._breaker = breaker
+        self._written = OrderedDict[str, _Stored]()
+        self._writing = Lock()
 
-    def update(self, collection: str, key: str, change: MakeChange) -> None:
+    def update(self, collection: str, key: str, change: MakeChange, version: int | None = None) -> None:
         """Try again in a loop, not with tenacity: its waits bypass `clock`, and it is no
         shorter."""
         reference = self._client.collection(collection).document(key)
+        known = self._known(reference, version)
+        if known and (made := change(known.fields)) and self._write(reference, known, made):
+            return
         for attempt in range(_ATTEMPTS):
-            with _one_call(self._breaker) as bounds:
+            with one_call(self._breaker) as bounds:
                 snapshot = reference.get(**bounds)
-            made = change(snapshot.to_dict())
-            if made is None or self._write(snapshot, made):
+            stored = _Stored(snapshot.to_dict(), snapshot.update_time)
+            made = change(stored.fields)
+            if made is None or self._write(reference, stored, made):
                 return
             clock.sleep(clock.uniform(0, 0.01 * 2**attempt))
         raise Unavailable(f"too many processes write {collection}/{key} at the same moment; try again")
@@ -113,10 +101,14 @@ class FirestoreReadModels:
         """Create all in one commit, so that totals stay right. When a document exists, try with
         half of them."""
         batch = self._client.batch()
-        for key, made in changes.items():
-            batch.create(self._client.collection(collection).document(key), made.fields)
+        batch._add_write_pbs(
+            [
+                created(self._client.collection(collection).document(key)._document_path, made.fields)
+                for key, made in changes.items()
+            ]
+        )
         self._add(batch, [increment for made in changes.values() for increment in made.increments])
-        with _one_call(self._breaker) as bounds:
+        with one_call(self._breaker) as bounds:
             try:
                 batch.commit(**bounds)
             except _CONFLICT:
@@ -128,13 +120,13 @@ class FirestoreReadModels:
         return sum(self._create(collection, {key: changes[key] for key in part}) for part in parts)
 
     def delete(self, collection: str, limit: int) -> int:
-        with _one_call(self._breaker) as bounds:
+        with one_call(self._breaker) as bounds:
             snapshots = list(self._client.collection(collection).select([]).limit(limit).get(**bounds))
         batch = self._client.batch()
         for snapshot in snapshots:
             batch.delete(snapshot.reference)
         if snapshots:
-            with _one_call(self._breaker) as bounds:
+            with one_call(self._breaker) as bounds:
                 batch.commit(**bounds)
         return len(snapshots)
 
@@ -149,20 +141,33 @@ class FirestoreReadModels:
             added = {name: firestore.Increment(amount) for name, amount in sums.items()}
             batch.set(document, {**about[place], **added}, merge=True)
 
-    def _write(self, snapshot: firestore.DocumentSnapshot[Any], made: Change) -> bool:
-        """Write a change; return False if the document has been written since the snapshot."""
+    def _known(self, reference: firestore.DocumentReference, version: int | None) -> "_Stored | None":
+        """Return the document as it is stored, if it has this version: none, or the last one that
+        was written here. It is forgotten until it is written again."""
+        if version == 0:
+            return _Stored(None, None)
+        with self._writing:
+            known = self._written.pop(reference.path, None)
+        return known if known and known.fields and known.fields.get("version") == version else None
+
+    def _write(self, reference: firestore.DocumentReference, stored: "_Stored", made: Change) -> bool:
+        """Write a change; return False if the document has been written since it was read."""
         batch = self._client.batch()
-        if snapshot.exists:
-            unchanged = self._client.write_option(last_update_time=snapshot.update_time)
-            batch.update(snapshot.reference, made.fields, option=unchanged)
+        if stored.fields is None:
+            batch.create(reference, made.fields)
         else:
-            batch.create(snapshot.reference, made.fields)
+            unchanged = self._client.write_option(last_update_time=stored.written_at)
+            batch.update(reference, made.fields, option=unchanged)
         self._add(batch, made.increments)
-        with _one_call(self._breaker) as bounds:
+        with one_call(self._breaker) as bounds:
             try:
-                batch.commit(**bounds)
+                result, *_ = batch.commit(**bounds)
             except _CONFLICT:
                 return False
+        with self._writing:
+            self._written[reference.path] = _Stored({**(stored.fields or {}), **made.fields}, result.update_time)
+            while len(self._written) > _KEPT:
+                self._written.popitem(last=False)
         return True
 
 
@@ -176,7 +181,7 @@ class FirestoreQueries:
     async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
         references = [self._client.collection(collection).document(key) for key in keys]
         paths = list(only) or None
-        async with _one_async_call(self._breaker) as bounds:
+        async with one_async_call(self._breaker) as bounds:
             snapshots = [snapshot async for snapshot in self._client.get_all(references, paths, **bounds)]
         return {snapshot.id: fields for snapshot in snapshots if (fields := snapshot.to_dict())}
 
@@ -184,6 +189,8 @@ class FirestoreQueries:
         query = _filtered(self._client.collection(find.collection), find.where).limit(find.limit).offset(find.offset)
         direction = firestore.Query.DESCENDING if find.descending else firestore.Query.ASCENDING
         query = query.order_by(find.order_by, direction=direction)
+        if find.only:
+            query = query.select(find.only)
         if find.after or find.before:
             query = query.order_by("__name__", direction=direction)
         if find.after:
@@ -191,7 +198,7 @@ class FirestoreQueries:
         if find.before:
             query = (query.end_at if find.closed else query.end_before)(self._place(find, find.before))
         found: list[Fields] = []
-        async with _one_async_call(self._breaker, scans=True) as bounds, aclosing(query.stream(**bounds)) as snapshots:
+        async with one_async_call(self._breaker, scans=True) as bounds, aclosing(query.stream(**bounds)) as snapshots:
             async for snapshot in snapshots:
                 found.append(snapshot.to_dict() or {})
                 find.on_read(found[-1])
@@ -203,7 +210,7 @@ class FirestoreQueries:
 
     async def count(self, collection: str, where: Sequence[Where]) -> int:
         query = _filtered(self._client.collection(collection), where)
-        async with _one_async_call(self._breaker, scans=True) as bounds:
+        async with one_async_call(self._breaker, scans=True) as bounds:
             ((result,),) = await query.count(alias="documents").get(**bounds)
         return int(result.value)
 
@@ -212,7 +219,7 @@ class FirestoreQueries:
         query = AsyncAggregationQuery(applied)
         query.count(alias="documents")
         query.sum("version", alias="events")
-        async with _one_async_call(self._breaker, scans=True) as bounds:
+        async with one_async_call(self._breaker, scans=True) as bounds:
             (results,) = await query.get(**bounds)
         totals = {result.alias: int(result.value) for result in results}
         newest = await self.find(Find(collection, "updated_at", descending=True, limit=1))

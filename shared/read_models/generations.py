@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from shared.domain.errors import Rejected
 from shared.domain.values import adapter
 from shared.event_store.protocol import Checkpoint
+from shared.read_models.comparison import Comparison
 from shared.read_models.documents import COLLECTIONS, READ_MODELS
 from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange, Queries, ReadModels, Where
 from shared.resilience import clock
@@ -23,6 +23,12 @@ GENERATIONS = "generations"
 
 FAILURES = "_failures"
 """The end of the name of a collection that says why deliveries to a generation failed."""
+
+PARTITIONS = "_partitions"
+"""The end of the name of a collection with the partitions of a rebuild and its comparisons."""
+
+MAX_RATE = 10_000
+"""The highest limit of a rebuild, documents per second: what one Firestore database takes."""
 
 _MAX_ERROR = 1000  # characters
 
@@ -54,8 +60,14 @@ class Generations:
     """The generations of one read model, under the names that existing installations have stored.
 
     - `live`: the generation that clients read. `newest`: the highest number so far.
-    - `other`: BUILDING, being filled; KEPT, complete and written; DROPPED, not written and being
-      deleted.
+    - `other`: BUILDING, being filled, then compared; KEPT, complete and written; CANCELLED, partial
+      and no longer written; DROPPED, not written and being deleted. `unread`: it has never been
+      live.
+    - `limit`: the most documents per second that all workers of the rebuild write together.
+      `switch`: whether it goes live by itself when the comparison finds no difference.
+    - `partitions`: how many the first pass has made. `filling_since`, `filled_at`: when it began
+      and ended.
+    - `comparison`: the last one of these two generations.
     - `since`: when this state or the present pass over the streams began, UTC. For pace only: the
       clocks of two processes may differ, so no decision about completeness compares times.
     - `until`: the place in the log to which a rebuild fills the new generation; deliveries do the
@@ -69,7 +81,7 @@ class Generations:
 
     live: int = 1
     other: int | None = None
-    state: Literal["BUILDING", "KEPT", "DROPPED"] | None = None
+    state: Literal["BUILDING", "KEPT", "CANCELLED", "DROPPED"] | None = None
     newest: int = 1
     since: datetime | None = None
     wanted: tuple[str, ...] = ()
@@ -82,50 +94,32 @@ class Generations:
     events: int = 0
     incomplete: tuple[IncompleteStream, ...] = ()
     missing_events: int = 0
+    unread: bool = False
+    limit: int | None = None
+    switch: bool = True
+    partitions: int = 0
+    filling_since: datetime | None = None
+    filled_at: datetime | None = None
+    comparison: Comparison | None = None
+
+    @property
+    def is_comparing(self) -> bool:
+        return self.comparison is not None and self.comparison.ended is None
 
     @property
     def written(self) -> list[int]:
         """Return the generations that projections write, the live one first."""
-        return [self.live] if self.other is None or self.state == "DROPPED" else [self.live, self.other]
+        return [self.live, self.other] if self.other and self.state in ("BUILDING", "KEPT") else [self.live]
 
     def is_due(self, pace: Pace) -> bool:
         """Return whether it is time for the pass or deletion to go on. After some passes in vain
         the next ones come less often, up to 64 times."""
+        if self.is_comparing:
+            return True
         if self.since is None or self.state not in ("BUILDING", "DROPPED"):
             return False
         wait = (pace.known_seconds + pace.settled_seconds) * 2 ** min(6, max(0, self.passes - 4))
         return not 0 <= (clock.now() - self.since).total_seconds() < wait  # below 0: clocks differ
-
-
-def rebuilt(now: Generations) -> Generations:
-    """Begin to fill a new generation. Does nothing while one is being filled."""
-    if now.state == "KEPT":
-        raise Rejected(f"generation {now.other} is still kept and written; drop it first", ("name",))
-    if now.state == "DROPPED":
-        raise Rejected(f"generation {now.other} is still being deleted; try again in a minute", ("name",))
-    return now if now.state else Generations(now.live, now.newest + 1, "BUILDING", now.newest + 1, clock.now())
-
-
-def switched(now: Generations, to: int, force: bool = False) -> Generations:
-    """Make another generation live: a complete one, unless `force`. Does nothing when it is."""
-    if to == now.live:
-        return now
-    if to != now.other or now.state == "DROPPED":
-        raise Rejected(f"there is no generation {to} to switch to", ("to",))
-    if now.state == "BUILDING" and not force:
-        building = f"generation {to} is still being built, and goes live by itself when it is complete"
-        streams = ", ".join(f"{one.stream} ({one.error or 'not delivered yet'})" for one in now.incomplete)
-        lacks = f"{now.behind} of {now.checked} checked streams lack events: {streams or 'none'}"
-        others = f"events of streams that begin with no known event: {now.missing_events}"
-        raise Rejected(f"{building}. {lacks}; {others}. To read it all the same, pass force: true", ("to",))
-    return replace(now, live=to, other=now.live, state="KEPT", since=clock.now(), wanted=(), late=(), places={})
-
-
-def dropped(now: Generations) -> Generations:
-    """Begin to delete the other generation, complete or not. Does nothing when there is none."""
-    if now.other is None or now.state == "DROPPED":
-        return now
-    return Generations(now.live, now.other, "DROPPED", now.newest, clock.now())
 
 
 def stored_in(collection: str, generation: int) -> str:
@@ -165,12 +159,12 @@ class EveryGeneration:
         self._known_seconds = known_seconds
         self._known: dict[str, tuple[float, Generations]] = {}
 
-    def update(self, collection: str, key: str, change: MakeChange) -> None:
+    def update(self, collection: str, key: str, change: MakeChange, version: int | None = None) -> None:
         """Update all generations, even if one fails; then raise the first error."""
         now, errors = self._known_generations(collection), dict[int, Exception]()
         for generation in now.written:
             try:
-                self.models.update(stored_in(collection, generation), key, _within(generation, change))
+                self.models.update(stored_in(collection, generation), key, _within(generation, change), version)
             except Exception as error:  # a faulty document must not prevent its repair
                 errors[generation] = error
         if now.state == "BUILDING" and now.other in errors:

@@ -28,7 +28,7 @@ class MemoryReadModels:
         self._collections: dict[str, dict[str, Fields]] = {}
         self.reads = Counter[str]()
 
-    def update(self, collection: str, key: str, change: MakeChange) -> None:
+    def update(self, collection: str, key: str, change: MakeChange, version: int | None = None) -> None:
         with self._lock:
             made = change(copy.deepcopy(self._collections.get(collection, {}).get(key)))
             if made is None:
@@ -62,10 +62,7 @@ class MemoryReadModels:
             self.reads[collection] += 1
             documents = self._collections.get(collection, {})
             found = {key: documents[key] for key in keys if key in documents}
-            wanted = {
-                key: {name: fields[name] for name in only or fields if name in fields} for key, fields in found.items()
-            }
-            return copy.deepcopy(wanted)
+            return copy.deepcopy({key: _only(only, fields) for key, fields in found.items()})
 
     async def find(self, find: Find) -> Sequence[Fields]:
         with self._lock:
@@ -77,7 +74,7 @@ class MemoryReadModels:
             after, before = [(end[find.order_by], end["id"]) if end else None for end in (find.after, find.before)]
             wanted = Slice(find.offset + find.limit, find.descending, after, before, find.closed)
             chosen = wanted.of(found, lambda item: (item[1][find.order_by], item[0]))
-            page = [copy.deepcopy(fields) for _, fields in chosen[find.offset :]]
+            page = [copy.deepcopy(_only(find.only, fields)) for _, fields in chosen[find.offset :]]
         for fields in page:
             find.on_read(fields)
         return page
@@ -93,6 +90,10 @@ class MemoryReadModels:
             applied = [fields for fields in self._collections.get(collection, {}).values() if "version" in fields]
             updated_at = max((fields["updated_at"] for fields in applied), default=None)
             return Extent(len(applied), sum(fields["version"] for fields in applied), updated_at)
+
+
+def _only(names: Sequence[str], fields: Fields) -> Fields:
+    return {name: fields[name] for name in names or fields if name in fields}
 
 
 def _fits(fields: Fields, where: Sequence[Where]) -> bool:

@@ -69,7 +69,7 @@ def project(models: ReadModels, projection: Projection[Any], announced: EventRec
 
     while is_behind:  # page by page, so that a long history need not fit into memory
         is_behind = False
-        models.update(projection.collection.name, key, change)
+        models.update(projection.collection.name, key, change, version - 1)
 
 
 def change_of(projection: Projection[Any], stored: Fields, events: Sequence[EventRecord]) -> Change:

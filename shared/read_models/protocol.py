@@ -34,10 +34,13 @@ MakeChange = Callable[[Fields | None], Change | None]
 class ReadModels(Protocol):
     """The side of the projections. All methods raise Unavailable or TimedOut."""
 
-    def update(self, collection: str, key: str, change: MakeChange) -> None:
+    def update(self, collection: str, key: str, change: MakeChange, version: int | None = None) -> None:
         """Read a document and write its change, all or nothing.
 
         `change` is called again when another process has written the document meanwhile.
+        `version`: of the document, as far as the caller can know, 0 for none. An engine that has
+        written that version itself may then write the change without reading first, under the
+        condition that the document is still the same.
         """
 
     def create(self, collection: str, changes: Mapping[str, Change]) -> int:
@@ -69,7 +72,8 @@ class Find:
 
     `after`, `before`: documents, whose `id` is their key, between which to read; then no document
     is read twice. `closed`: they belong to what is read. They need not exist any more. `on_read`:
-    called with each document when it is read; what it raises ends the query.
+    called with each document when it is read; what it raises ends the query. `only`: read no other
+    fields, which takes less.
     """
 
     collection: str
@@ -82,6 +86,7 @@ class Find:
     before: Fields | None = None
     closed: bool = False
     on_read: Callable[[Fields], None] = _accept
+    only: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

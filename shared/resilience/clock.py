@@ -8,7 +8,7 @@ import asyncio
 import random as _random
 import time as _time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -57,6 +57,10 @@ class World:
         started = Thread(target=target, name=name, daemon=True)
         started.start()
         return started
+
+    def future(self) -> Future[Any]:
+        """Return a future, for whose result any thread may wait."""
+        return Future()
 
     def executor(self, workers: int, name: str) -> Executor:
         """Return a pool of at most `workers` threads."""
@@ -132,6 +136,10 @@ def uniform(low: float, high: float) -> float:
 
 def thread(target: Callable[[], object], name: str) -> Joinable:
     return _world.thread(target, name)
+
+
+def future() -> Future[Any]:
+    return _world.future()
 
 
 def executor(workers: int, name: str) -> Executor:

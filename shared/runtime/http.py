@@ -117,7 +117,8 @@ def _has_left(request: flask.Request) -> bool:
 
 def _answered(handle: Callable[..., ResponseReturnValue], *arguments: Any) -> flask.Response:
     try:
-        return flask.make_response(handle(*arguments))
+        answer = handle(*arguments)
+        return answer if isinstance(answer, flask.Response) else flask.make_response(answer)
     except Exception as error:
         return _failure(error)
     finally:

@@ -22,6 +22,7 @@ from shared.event_store.aggregates import announced
 from shared.messaging.envelope import SUBJECT, Message, Push, command_from, decode_message, decode_push, postponed
 from shared.monitoring.recorder import watched
 from shared.observability.context import SpanKind, annotate, caused_by, fresh, handling
+from shared.read_models.compare import COMPARE, Stores, compare
 from shared.read_models.documents import Collection, sources_of
 from shared.read_models.fill import FILL, fill
 from shared.read_models.project import Projection, project
@@ -83,7 +84,7 @@ def message_subscriber(handle: Callable[[Message, Engines], None]) -> http.HttpF
             data = {"messageId": push.message.message_id, "type": message.type}
             with (
                 watched(engines.recorder, "delivery", push.subscription_id, context, data) as watch,
-                handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push, message.topic)),
+                handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push, message)),
             ):
                 watch.subject = message.subject
                 handle(message, engines)
@@ -91,14 +92,15 @@ def message_subscriber(handle: Callable[[Message, Engines], None]) -> http.HttpF
     return push_subscriber(decode_and_handle)
 
 
-def _about(push: Push, topic: str) -> dict[str, str]:
+def _about(push: Push, message: Message) -> dict[str, str]:
     return {
         "messaging.system": "gcp_pubsub",
         "messaging.operation.type": "process",
         "messaging.operation.name": "process",
-        "messaging.destination.name": topic,
+        "messaging.destination.name": message.topic,
         "messaging.message.id": push.message.message_id,
         "messaging.destination.subscription.name": push.subscription_id,
+        "shop.subject": message.subject,
     }
 
 
@@ -185,6 +187,10 @@ def projection(
             engines.stops.refuse_stopped(collection.read_model)
             if message.type == FILL:
                 fill(engines.read_models, by_aggregate, message, engines.event_store)
+                return
+            if message.type == COMPARE:
+                stores = Stores(engines.read_models, engines.queries.queries, engines.event_store, engines.pace)
+                compare(stores, by_aggregate, message)
                 return
             event = announced(message)
             chosen = by_aggregate.get(event.stream.partition("-")[0])

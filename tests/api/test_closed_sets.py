@@ -12,7 +12,7 @@ from tests.callers import selection
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.streams import concurrent, opened
 
-OPEN = {"searchTerm", "userId", "correlationId", "subject", "reason", "after", "before", "by"}
+OPEN = {"searchTerm", "userId", "correlationId", "traceId", "subject", "reason", "after", "before", "by"}
 """Text arguments of queries and subscriptions that may have any value."""
 
 MEMBERS = {
@@ -90,7 +90,9 @@ async def test_a_subscription_refuses_a_typo_and_lists_the_set(shop: ShopInMemor
 
 def require_refused(argument: Argument, answer: Json) -> None:
     (error,) = answer["errors"]
-    assert error["extensions"]["code"] == ("NOT_FOUND" if argument.field == "serviceHealth" else "INVALID_INPUT")
+    assert error["extensions"]["code"] == (
+        "NOT_FOUND" if argument.field in ("serviceHealth", "rebuildPartitionsConnection") else "INVALID_INPUT"
+    )
     assert error["extensions"]["field"] == list(argument.path)
     assert argument.member in error["message"] and '"typo"' in error["message"], error["message"]
     assert answer["data"] == {argument.field: None}

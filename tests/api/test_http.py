@@ -296,7 +296,8 @@ def test_only_sign_in_by_firebase_needs_other_hosts(shop: ShopInMemory, console:
 def test_the_console_learns_where_it_is_and_how_to_sign_in(shop: ShopInMemory) -> None:
     told = shop.http("GET", "/console/config.json")
     signing_in = {"kind": "local", "project": "shop-local"}
-    assert told.json() == {"environment": "LOCAL", "signIn": signing_in, "signInRequired": False}
+    elsewhere = {"cloudProject": None, "logFolder": None, "traces": ""}
+    assert told.json() == {"environment": "LOCAL", "signIn": signing_in, "signInRequired": False, **elsewhere}
     assert told.headers["cache-control"] == "no-cache"
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import httpx
@@ -18,6 +20,7 @@ from shared.api.rates import Rates
 from shared.config import settings as configured
 from shared.config.manifest import ROOT
 from shared.config.settings import MalformedSetting, Settings
+from shared.resilience import clock
 from tests.shop_in_memory import Json, ShopInMemory, app
 
 QUERY = "{ categories { id } }"
@@ -223,11 +226,21 @@ def test_without_introspection_errors_suggest_no_names(shop: ShopInMemory) -> No
     assert shop.ask("{ __typename }") == {"__typename": "Query"}
 
 
+def test_a_cached_query_is_measured_with_the_variables_of_each_request(shop: ShopInMemory) -> None:
+    limited(shop, max_query_cost=100)
+    query = "query ($limit: Int, $skip: Int) { products(limit: $limit, offset: $skip) { id } }"
+    for _ in range(2):
+        assert problem(shop.graphql(query, {"limit": 10})) == ""
+        assert "query's cost is 301" in problem(shop.graphql(query, {"limit": 300}))
+        assert "query's cost is 111" in problem(shop.graphql(query, {"limit": 10, "skip": 1000}))
+
+
 def test_a_query_is_cached_for_the_settings_it_was_validated_with() -> None:
     def parsed(settings: Settings) -> object:
         return asyncio.run(parse_document(QUERY, settings))[0]
 
-    assert parsed(Settings()) is parsed(Settings()) is not None
+    usual = Settings()
+    assert parsed(usual) is parsed(usual) is not None
     assert parsed(Settings(max_query_fields=1)) is None
 
 
@@ -271,16 +284,19 @@ def test_the_readme_lists_every_limit_with_its_default() -> None:
         assert f"| `{name.upper()}` | {plain[name]:,} |" in readme, name
 
 
-class Clients:
-    """Sends requests from any address to the graphql function. `now`: the clock of the rate
-    limits."""
+class Clients(clock.World):
+    """Sends requests from any address to the graphql function. `seconds`: of the monotonic clock.
+    `jumped`: how far the wall clock has."""
 
     def __init__(self, shop: ShopInMemory) -> None:
-        self.shop = shop
-        self.now = 1_000_000.0  # twenty seconds before a minute begins
+        self.shop, self.jumped = shop, timedelta()
+        self.seconds = 1_000_000.0  # twenty seconds before a minute begins
 
-    def time(self) -> float:
-        return self.now
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return super().now() + self.jumped
 
     def ask(
         self,
@@ -306,10 +322,10 @@ class Clients:
 
 
 @pytest.fixture
-def clients(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> Clients:
+def clients(shop: ShopInMemory) -> Iterator[Clients]:
     made = Clients(limited(shop, rate_limit_anonymous=3, rate_limit_signed_in=5))
-    monkeypatch.setattr("limits.storage.memory.time", made)
-    return made
+    with clock.use(made):
+        yield made
 
 
 def bearer(name: str, role: str | None = None) -> str:
@@ -361,35 +377,41 @@ def test_a_client_that_waits_for_retry_after_is_answered_and_no_second_earlier(
 ) -> None:
     limited(clients.shop, rate_limit_anonymous=limit)
     clients.taken(limit)
-    clients.now += moment
+    clients.seconds += moment
     clients.taken(limit)
     refused = clients.ask()
     wait = int(refused.headers["retry-after"])
     assert 1 <= wait <= 121
     if wait > 1:
-        clients.now += wait - 1.001
+        clients.seconds += wait - 1.001
         assert clients.ask().status_code == 429
-        clients.now -= wait - 1.001
-    clients.now += wait
+        clients.seconds -= wait - 1.001
+    clients.seconds += wait
     assert clients.ask().status_code == 200
 
 
 def test_a_new_minute_does_not_double_the_limit(clients: Clients) -> None:
-    clients.now += 19.9
+    clients.seconds += 19.9
     assert clients.taken(3) == 3
-    clients.now += 0.2  # the next minute
+    clients.seconds += 0.2  # the next minute
     assert clients.taken(3) == 1
-    clients.now += 120
+    clients.seconds += 120
     assert clients.taken(5) == 3
 
 
-@pytest.mark.parametrize("jump", [-86_400.0, -90.0, -30.0, 30.0, 86_400.0])
-def test_a_clock_that_jumps_refuses_no_client_for_more_than_two_minutes(clients: Clients, jump: float) -> None:
-    clients.taken(5)
-    clients.now += jump
-    clients.taken(5)
-    clients.now += 121
-    assert clients.taken(5) >= 1
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_wall_clock_that_jumps_changes_no_limit(clients: Clients, days: int) -> None:
+    assert clients.taken(2) == 2
+    clients.jumped = timedelta(days=days)
+    assert clients.taken(3) == 1
+    clients.seconds += 121
+    assert clients.taken(5) == 3
+
+
+def test_counting_starts_no_thread() -> None:
+    rates, before = Rates(Settings()), threading.active_count()
+    assert [rates.seconds_until_allowed("user", str(number)) for number in range(100)] == [0] * 100
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("setting", ["rate_limit_anonymous", "rate_limit_signed_in"])

@@ -21,7 +21,7 @@ from shared.config.manifest import manifest
 from shared.config.settings import Settings
 from shared.dead_letters.protocol import decode_dead_letter
 from shared.domain.errors import Unavailable
-from shared.event_store.protocol import HeldBack
+from shared.event_store.protocol import Append, EventRecord, HeldBack
 from shared.messaging.envelope import Message, Push, PushedMessage
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog
@@ -406,6 +406,17 @@ def test_a_read_model_that_is_a_minute_behind_degrades_the_health(
     assert error["message"] == f"product {product} was accepted and is not visible yet; try again in a moment"
     for query in (f'{{ order(id: "{uuid7()}") {{ id }} }}', f'{{ category(id: "{uuid7()}") {{ id }} }}'):
         assert shop.refusal(query)["code"] == "NOT_FOUND"
+
+
+def test_a_read_model_that_cannot_read_a_stream_names_it(shop: ShopInMemory, movable_clock: MovableClock) -> None:
+    stream, now = f"order-{uuid7()}", datetime.now(UTC)
+    shop.engines.event_store.append(Append([EventRecord(uuid7(), stream, 1, "OrderImagined", 1, {}, fresh(), now)]))
+    shop.settle()
+    shop.engines.cache = Uncached()
+    movable_clock.move(61)
+    (found,) = [one for one in health(shop)["checks"] if one["name"] == "read_models"]
+    assert found["status"] == "DEGRADED"
+    assert f"this release does not know OrderImagined of {stream}" in found["message"]
 
 
 @pytest.mark.parametrize("noun", ["category", "product", "order"])

@@ -58,6 +58,8 @@ EXPECTED: Mapping[str, Mapping[str, str | None]] = {
     "retrySaga": ADMINS_ONLY,
     "restartSaga": ADMINS_ONLY,
     "rebuildProjection": ADMINS_ONLY,
+    "cancelRebuild": ADMINS_ONLY,
+    "compareProjection": ADMINS_ONLY,
     "switchProjection": ADMINS_ONLY,
     "dropProjectionGeneration": ADMINS_ONLY,
     "setFault": ADMINS_ONLY,
@@ -70,6 +72,8 @@ ADMINISTRATION = {
     "retrySaga": "retry_saga",
     "restartSaga": "restart_saga",
     "rebuildProjection": "rebuild_projection",
+    "cancelRebuild": "rebuild_projection",
+    "compareProjection": "rebuild_projection",
     "switchProjection": "rebuild_projection",
     "dropProjectionGeneration": "rebuild_projection",
 }
@@ -81,6 +85,7 @@ QUERIES = {
     "deadLetter": f'deadLetter(id: "{uuid7()}") {{ id }}',
     "deadLetterCauses": "deadLetterCauses { count }",
     "salesConnection": "salesConnection { totalCount edges { node { id } } }",
+    "rebuildPartitionsConnection": 'rebuildPartitionsConnection(name: "project_sales") { totalCount edges { node { id } } }',
     "operatorActionsConnection": "operatorActionsConnection { edges { cursor } }",
 }
 """Queries for admins only."""
@@ -97,7 +102,7 @@ def test_every_mutation_has_a_row() -> None:
 
 
 def test_every_query_for_admins_has_a_row() -> None:
-    root, of_admins = schema().query_type, re.compile("DeadLetter|OperatorAction|DailySales")
+    root, of_admins = schema().query_type, re.compile("DeadLetter|OperatorAction|DailySales|RebuildPartition")
     assert root is not None
     assert {name for name, field in root.fields.items() if of_admins.search(str(field.type))} == set(QUERIES)
 
@@ -147,6 +152,8 @@ def request(shop: ShopInMemory, mutation: str) -> str:
         "discardDeadLetter": f'(id: "{letter(shop)}", reason: "test") {{ id }}',
         "discardDeadLetters": '(reason: "test") { discarded }',
         "rebuildProjection": '(name: "project_products") { name }',
+        "cancelRebuild": f'(name: "{with_a_rebuild(shop)}") {{ name }}',
+        "compareProjection": f'(name: "{with_two_generations(shop)}") {{ name }}',
         "switchProjection": f'(name: "{with_two_generations(shop)}", to: 2) {{ name }}',
         "dropProjectionGeneration": f'(name: "{with_two_generations(shop)}") {{ name }}',
         "setFault": "(provider: PAYMENT, fault: DOWN) { fault }",
@@ -181,6 +188,12 @@ def with_two_generations(shop: ShopInMemory) -> str:
     """Return a projection with a generation to switch to or to drop."""
     change_generations(shop.engines.read_models, "orders", lambda _: Generations(1, 2, "KEPT", 2))
     return "project_orders"
+
+
+def with_a_rebuild(shop: ShopInMemory) -> str:
+    """Return a projection with a generation that is being filled."""
+    change_generations(shop.engines.read_models, "sales", lambda _: Generations(1, 2, "BUILDING", 2))
+    return "project_sales"
 
 
 def everything(shop: ShopInMemory) -> tuple[object, ...]:
@@ -327,7 +340,7 @@ def test_no_answer_holds_what_masking_hides(shop: ShopInMemory, actor: str) -> N
     assert root is not None
     for name, field in root.fields.items():
         values = {"id": order_id, "aggregateId": order_id, "orderId": order_id, "userId": "x", "searchTerm": "tea"}
-        values["serviceName"] = "graphql"
+        values |= {"serviceName": "graphql", "name": "project_products"}
         needed = [f'{key}: "{values[key]}"' for key, given in field.args.items() if is_required_argument(given)]
         arguments = f"({', '.join(needed)})" if needed else ""
         text = json.dumps(shop.graphql(f"{{ {name}{arguments} {selection(field.type)} }}", headers=ACTORS[actor]))

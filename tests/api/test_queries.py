@@ -1,7 +1,7 @@
 """Queries for categories, products and orders: lists, searches, single entities, and the number of
 reads they take."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +10,8 @@ from uuid_utils.compat import uuid7
 from shared.api import loaders
 from shared.api.resolvers import common
 from shared.read_models.generations import GENERATIONS
-from shared.read_models.protocol import Change
+from shared.read_models.protocol import Change, Fields, Find
+from tests.fakes import method_replaced
 from tests.shop_in_memory import Json, ShopInMemory
 
 PRODUCTS = """query ($categoryId: ID, $limit: Int, $offset: Int, $sortBy: String, $sortOrder: SortOrder,
@@ -571,3 +572,25 @@ def test_a_malformed_user_id_is_refused_and_opens_no_circuit_breaker(shop: ShopI
             (error,) = shop.graphql(query, {"u": user})["errors"]
             assert (error["extensions"]["code"], error["extensions"]["field"]) == ("INVALID_INPUT", ["userId"])
     assert shop.ask("{ orders { id } }") == {"orders": []}
+
+
+@pytest.mark.parametrize("query", ["{ products { category { id } } }", "{ categories { products { id } } }"])
+def test_lists_read_no_search_strings(shop: ShopInMemory, query: str) -> None:
+    """They are most of a document, and only the database compares them."""
+    shop.new_product()
+    shop.settle()
+    read: list[Fields] = []
+    find, get_many = shop.engines.queries.find, shop.engines.queries.get_many
+
+    async def found(wanted: Find) -> Sequence[Fields]:
+        read.extend(documents := await find(wanted))
+        return documents
+
+    async def got(*wanted: Any) -> Mapping[str, Fields]:
+        read.extend((documents := await get_many(*wanted)).values())
+        return documents
+
+    with method_replaced(shop, "queries.find", found), method_replaced(shop, "queries.get_many", got):
+        shop.ask(query)
+    assert len(read) >= 2
+    assert [fields for fields in read if "grams" in fields] == []

@@ -1,7 +1,7 @@
 """schema.graphql keeps the contract with its clients, and every field of it resolves."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from dataclasses import field as default
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,12 @@ from pydantic.alias_generators import to_snake
 from shared.api import operation
 from shared.api.schema import UnboundField, bound, merged, resolvers, schema
 from shared.config.manifest import ROOT
-from shared.read_models.generations import IncompleteStream, change_generations
+from shared.read_models.compare import difference_of
+from shared.read_models.comparison import Comparison
+from shared.read_models.generations import Generations, IncompleteStream, change_generations
+from shared.read_models.partitions import Partition, Partitions
 from shared.read_models.stops import stop
+from shared.resilience import clock
 from tests.callers import selection
 from tests.shop_in_memory import ShopInMemory
 from tests.streams import with_settings
@@ -116,6 +120,19 @@ class Parents:
         return watched
 
 
+def begin_rebuild(shop: ShopInMemory, order: str) -> None:
+    """Keep a rebuild of the orders with an incomplete stream and a partition that differs."""
+    models, stream = shop.engines.read_models, f"order-{order}"
+    made = Generations(
+        1, 2, "BUILDING", 2, incomplete=(IncompleteStream(stream),), comparison=Comparison(1, clock.now())
+    )
+    change_generations(models, "orders", lambda _: made)
+    difference = difference_of("live", "orders", order, ["status"], {"status": "PENDING"}, {"status": "SHIPPED"})
+    sides = {side: {"documents": 1, "events": 1, "digest": "0", "different": 1} for side in ("fold", "live", "other")}
+    found = Partition(0, 1, (stream,)).finished({**sides, "differences": [difference]})
+    Partitions(models, "orders", 2).save([found])
+
+
 def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
     """Ask every query, each with all fields of its type, and the mutations whose results are in no
     query."""
@@ -129,8 +146,7 @@ def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
     shop.ask(f'mutation {{ adjustStock(id: "{product}", delta: 1) {{ id }} }}')
     shop.ask("{ products { id } }")
     shop.graphql(f'mutation {{ retrySaga(id: "{product}") {{ id }} }}')  # refused, and kept as an operator's action
-    incomplete = (IncompleteStream(f"order-{order}"),)
-    change_generations(shop.engines.read_models, "orders", lambda now: replace(now, incomplete=incomplete))
+    begin_rebuild(shop, order)
     stop(shop.engines.read_models, "sales", "ann", minutes=1)
     shop.engines.recorder.flush()
     letter = shop.engines.dead_letters.latest(1, 0)[0]
@@ -145,6 +161,7 @@ def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
             "userId": "ann",
             "searchTerm": "tea",
             "serviceName": "graphql",
+            "name": "project_orders",
         }
         needed = [f'{key}: "{values[key]}"' for key, argument in field.args.items() if is_required_argument(argument)]
         arguments = f"({', '.join(needed)})" if needed else ""

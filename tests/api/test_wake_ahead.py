@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic.alias_generators import to_snake
 
 from shared.api.wake_ahead import WakeAhead, needed_after
 from shared.config.manifest import manifest
@@ -18,10 +19,15 @@ from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.shop_in_memory import ShopInMemory
 
 LIVES = httpx.Response(200)
-STEPS = {"reserve_inventory", "process_payment", "arrange_shipping", "confirm_order", "notify_customer"}
+STEPS = {to_snake(step.send.__name__) for step in ORDER_FULFILMENT.steps}
 
-AFTER_ORDER = ["project_orders", "project_sales"]
-AFTER_PRODUCT = ["project_categories", "project_products"]
+
+def projections_of(topic: str) -> list[str]:
+    found = (one.name for one in manifest().functions.values() if one.group == "projections" and topic in one.topics)
+    return sorted(found)
+
+
+AFTER_ORDER, AFTER_PRODUCT = projections_of("order-events"), projections_of("product-events")
 
 
 def woken_by(

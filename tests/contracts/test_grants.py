@@ -329,6 +329,7 @@ def questions(shop: Shop, servers: Servers) -> None:
 def given(name: str, field: GraphQLField, ids: dict[str, Any]) -> str:
     """Return the required arguments with values."""
     values = {"id": ids.get(name, uuid7()), "userId": "ann", "searchTerm": "tea", "serviceName": "graphql"}
+    values["name"] = "project_products"
     values["aggregateId"] = values["orderId"] = ids["order"]
     needed = [name for name, argument in field.args.items() if str(argument.type).endswith("!")]
     arguments = ", ".join(f'{name}: "{values[name]}"' for name in needed)

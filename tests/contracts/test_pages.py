@@ -58,7 +58,8 @@ def executions_of(store: Any, by: Any) -> Store:
     def add(n: int) -> None:
         name, status = ("CreateOrder", "CancelOrder")[n % 2], ("success", "CONFLICT", "TIMEOUT")[n % 3]
         at = NOW + timedelta(seconds=n // 2)
-        store.write([Execution("command", name, status, 100 - n // 3, "c", recorded_at=at)])
+        about = {"trace": f"t{n % 4}" if n % 3 else None}
+        store.write([Execution("command", name, status, 100 - n // 3, f"c{n % 4}", data=about, recorded_at=at)])
         store.write([Execution("query", "orders", "success", 1, "c", recorded_at=at)])
 
     wanted = ListedExecutions("command")
@@ -68,6 +69,9 @@ def executions_of(store: Any, by: Any) -> Store:
         replace(wanted, name="CancelOrder", status="success"),
         replace(wanted, recorded_after=NOW + timedelta(seconds=2), recorded_before=NOW + timedelta(seconds=4)),
         replace(wanted, name="Nothing"),
+        replace(wanted, trace_id="t1"),
+        replace(wanted, trace_id="t1", name="CancelOrder"),
+        replace(wanted, correlation_id="c2"),
     ]
     key: Callable[[Execution], Key] = lambda one: (getattr(one, by), one.id)  # noqa: E731
     return Store(add, lambda which, part: store.page(which, by, part), store.count, key, wanted, filters)
@@ -128,7 +132,7 @@ def sagas_of(store: Any) -> Store:
 
 def events_of(store: EventStore, log: Any, wanted: Events) -> Store:
     def add(n: int) -> None:
-        context = Context(f"c{n % 2}", "k")
+        context = Context(f"c{n % 2}", "k", traceparent=f"00-t{n // 2 % 2}-5-01")
         at = NOW + timedelta(seconds=COUNT - n)  # clocks of writers differ
         stream, version = f"order-{n % 2}", n // 2 + 1
         store.append(Append([EventRecord(uuid7(), stream, version, TYPES[n // 2 % 2], 1, {}, context, at)]))
@@ -144,6 +148,7 @@ def events_of(store: EventStore, log: Any, wanted: Events) -> Store:
         *([replace(wanted, types=["Sold"], **period)] if wanted.order != "log" else []),
         *([replace(wanted, correlation_id="c1", types=["Made"])] if wanted.correlation_id is None else []),
         *([replace(wanted, stream="order-1", **period)] if wanted.stream else []),
+        *([replace(wanted, trace_id="t1")] if wanted.order != "time" else []),
     ]
     return Store(add, log.page, log.count, wanted.key, wanted, filters)
 
@@ -154,6 +159,7 @@ EVENTS = {
     "events of a stream": Events(stream="order-1"),
     "events by time": Events(types=TYPES, recorded_after=NOW - timedelta(days=1)),
     "events of a request": Events(correlation_id="c0"),
+    "events of a trace": Events(trace_id="t1", recorded_after=NOW - timedelta(days=1)),
 }
 KINDS = [*EVENTS, "sagas", "dead letters", "executions", "slowest executions"]
 
@@ -285,7 +291,8 @@ def large(postgres: str) -> Iterator[dict[str, psycopg.Connection[TupleRow]]]:
     connections["event_store"].execute(
         f"""INSERT INTO events (id, stream, version, type, schema_version, data, metadata, recorded_at)
             SELECT md5(n::text)::uuid, 'order-' || n / 10, n % 10 + 1, 'Type' || n % 7, 1, '{{}}',
-                jsonb_build_object('correlation_id', 'c' || n / 5), {at} {rows}""".encode()
+                jsonb_build_object('correlation_id', 'c' || n / 5, 'traceparent', '00-t' || n / 5 || '-5-01'),
+                {at} {rows}""".encode()
     )
     connections["event_store"].execute("VACUUM ANALYZE events")
     connections["command"].execute(
@@ -297,7 +304,7 @@ def large(postgres: str) -> Iterator[dict[str, psycopg.Connection[TupleRow]]]:
     connections["command"].execute(
         f"""INSERT INTO executions (id, kind, name, status, milliseconds, data, correlation_id, recorded_at)
             SELECT md5(n::text)::uuid, 'command', 'Name' || n % 9, CASE n % 100 WHEN 0 THEN 'TIMEOUT' ELSE 'success' END,
-                n % 1000, '{{}}', 'c', {at} {rows}""".encode()
+                n % 1000, json_build_object('trace', 't' || n / 5), 'c' || n / 5, {at} {rows}""".encode()
     )
     connections["command"].execute("VACUUM ANALYZE dead_letters, executions")
     yield connections
@@ -323,6 +330,8 @@ SEVEN = [f"Type{n}" for n in range(7)]
         ("event_store", listed_events(Events(types=SEVEN, recorded_before=DEEP), Slice(50, descending=True))),
         ("event_store", listed_events(Events(correlation_id="c77"), Slice(50))),
         ("event_store", listed_events(Events(correlation_id="nothing"), Slice(50, descending=True))),
+        ("event_store", listed_events(Events(trace_id="t77"), Slice(50))),
+        ("event_store", listed_events(Events(trace_id="nothing"), Slice(50, descending=True))),
         ("event_store", listed_events(Events(stream="order-77"), Slice(50, after=(3,)))),
         ("command", listed_letters(Letters(), TIMED)),
         ("command", listed_letters(Letters(), LATE)),
@@ -339,6 +348,9 @@ SEVEN = [f"Type{n}" for n in range(7)]
         ("command", listed_executions(ListedExecutions("command"), "recorded_at", TIMED)),
         ("command", listed_executions(ListedExecutions("command", "Name1"), "recorded_at", TIMED)),
         ("command", listed_executions(ListedExecutions("command", status="CONFLICT"), "recorded_at", TIMED)),
+        ("command", listed_executions(ListedExecutions("command", trace_id="t77"), "recorded_at", TIMED)),
+        ("command", listed_executions(ListedExecutions("command", trace_id="nothing"), "recorded_at", LATE)),
+        ("command", listed_executions(ListedExecutions("command", correlation_id="c77"), "milliseconds", Slice(50))),
         ("command", listed_executions(ListedExecutions("command"), "milliseconds", Slice(50, descending=True))),
         ("command", listed_executions(ListedExecutions("command"), "milliseconds", Slice(50, after=(500, LAST_ID)))),
         (

@@ -1,16 +1,18 @@
 """The contract of a query database, tested on Firestore's emulator and in memory."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from google.cloud.firestore import AsyncClient, Client
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Invalid
+from shared.observability import context as tracing
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Extent, Fields, Find, Increment, Queries, ReadModels, Where
@@ -22,8 +24,9 @@ PROJECT = "read-models"
 class Engine:
     """Both sides of a query database, with collections of its own."""
 
-    def __init__(self, models: ReadModels, queries: Any) -> None:
+    def __init__(self, models: ReadModels, queries: Any, another: Callable[[], ReadModels] | None = None) -> None:
         self.models, self._queries = models, queries
+        self.another = another or (lambda: models)  # as another process writes
         self.collection = f"things-{uuid7().hex}"
 
     def put(self, document: str, **fields: Any) -> None:
@@ -35,6 +38,9 @@ class Engine:
     def find(self, order_by: str = "name", where: Sequence[Where] = (), **page: Any) -> list[str]:
         find = Find(self.collection, order_by, where, **page)
         return [fields["key"] for fields in asyncio.run(self._ask().find(find))]
+
+    def documents(self, order_by: str = "name", **page: Any) -> list[Fields]:
+        return list(asyncio.run(self._ask().find(Find(self.collection, order_by, **page))))
 
     def count(self, *where: Where) -> int:
         return asyncio.run(self._ask().count(self.collection, where))
@@ -56,6 +62,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return Engine(
         FirestoreReadModels(Client(PROJECT), Breaker("Firestore", 10, 5)),
         lambda: FirestoreQueries(AsyncClient(PROJECT), Breaker("Firestore", 10, 5)),
+        lambda: FirestoreReadModels(Client(PROJECT), Breaker("Firestore", 10, 5)),
     )
 
 
@@ -159,6 +166,60 @@ def test_a_change_sees_the_stored_document(engine: Engine) -> None:
     assert seen == [None, {"n": 1}]
 
 
+def next_version(stored: Fields | None) -> Change:
+    return Change({"version": (stored or {"version": 0})["version"] + 1})
+
+
+@pytest.mark.parametrize("version", [None, 0, 1, 2, 3, 9])
+@pytest.mark.parametrize("written_here", [True, False])
+def test_the_version_that_a_caller_expects_changes_only_how_a_document_is_read(
+    engine: Engine, version: int | None, written_here: bool
+) -> None:
+    """Here is version 2. Another process has written it, or this one, and then another a further
+    field."""
+    writer = engine.models if written_here else engine.another()
+    for expected in (0, 1):
+        writer.update(engine.collection, "a", next_version, expected)
+    engine.another().update(engine.collection, "a", lambda _: Change({"name": "tea"}))
+    engine.models.update(engine.collection, "a", next_version, version)
+    assert engine.get("a") == {"a": {"version": 3, "name": "tea"}}
+
+
+def test_a_document_that_is_gone_is_made_anew_whatever_was_written_here(engine: Engine) -> None:
+    seen: list[Fields | None] = []
+
+    def change(stored: Fields | None) -> Change:
+        seen.append(stored)
+        return next_version(stored)
+
+    engine.models.update(engine.collection, "a", change, 0)
+    engine.another().delete(engine.collection, 1)
+    engine.models.update(engine.collection, "a", change, 1)
+    assert seen[-1] is None
+    assert engine.get("a") == {"a": {"version": 1}}
+
+
+def test_nothing_to_change_is_only_believed_of_what_was_read(engine: Engine) -> None:
+    engine.models.update(engine.collection, "a", next_version, 0)
+    engine.another().delete(engine.collection, 1)
+    engine.models.update(engine.collection, "a", lambda stored: None if stored else Change({"version": 7}), 1)
+    assert engine.get("a") == {"a": {"version": 7}}
+
+
+@pytest.mark.usefixtures("firestore")
+def test_versions_that_follow_each_other_are_written_without_reading() -> None:
+    models, exporter = FirestoreReadModels(Client(PROJECT), Breaker("Firestore", 10, 5)), InMemorySpanExporter()
+    collection = f"things-{uuid7().hex}"
+    tracing.configure(exporter, at_once=True)
+    try:
+        for version in range(5):
+            models.update(collection, "a", next_version, version)
+        assert len(exporter.get_finished_spans()) == 5  # calls of Firestore
+    finally:
+        tracing.configure(None)
+    assert models.create(collection, {"a": Change({})}) == 0
+
+
 def test_no_change_is_lost_when_many_change_one_document(engine: Engine) -> None:
     def add_one(_: int) -> None:
         engine.models.update(engine.collection, "a", lambda stored: Change({"n": (stored or {"n": 0})["n"] + 1}))
@@ -195,6 +256,12 @@ def catalogue(engine: Engine) -> Engine:
 def test_documents_are_sorted_and_equal_ones_follow_by_key(catalogue: Engine) -> None:
     assert catalogue.find() == ["b", "d", "c", "a"]
     assert catalogue.find(descending=True) == ["a", "c", "d", "b"]
+
+
+def test_a_list_reads_only_the_wanted_fields_whatever_it_is_sorted_by(catalogue: Engine) -> None:
+    some = catalogue.documents(only=("key", "rank"), limit=2)
+    assert some == [{"key": "b", "rank": 1}, {"key": "d", "rank": 2}]
+    assert {*catalogue.documents(limit=1)[0]} == {"key", "name", "rank", "active", "grams"}
 
 
 def test_only_the_wanted_fields_of_documents_are_read(catalogue: Engine) -> None:

@@ -29,7 +29,7 @@ class Counted:
         self._update = shop.engines.read_models.update
         monkeypatch.setattr(shop.engines.read_models, "update", self.update)
 
-    def update(self, collection: str, key: str, change: Any) -> None:
+    def update(self, collection: str, key: str, change: Any, version: int | None = None) -> None:
         made: Any = None
 
         def noted(document: Any) -> Any:

@@ -8,9 +8,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 from uuid_utils.compat import uuid7
 
+from scripts.local.local_http import local_http
 from scripts.local.processes import Processes
 from shared.config.manifest import ROOT
 from shared.event_store.protocol import EventRecord
@@ -45,7 +45,7 @@ class ClientService:
     def wait_for(self, subscriptions: int) -> None:
         """Wait until this many subscriptions are open."""
         ends = time.monotonic() + 60
-        while f"shop_subscriptions_open {subscriptions}.0\n" not in httpx.get(self._metrics).text:
+        while f"shop_subscriptions_open {subscriptions}.0\n" not in local_http().get(self._metrics).text:
             assert time.monotonic() < ends
             time.sleep(0.1)
 

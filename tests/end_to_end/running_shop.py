@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
+from scripts.local.local_http import local_http
 from scripts.local.processes import WITH_PARENT
 from scripts.local.token import emulator_token
 from shared.config.manifest import ROOT
@@ -50,7 +50,7 @@ class Client:
         it."""
         headers = {"Authorization": f"Bearer {ADMIN}"}
         asked = {"query": query, "variables": variables}
-        while (response := httpx.post(self.url, json=asked, headers=headers, timeout=60)).status_code == 429:
+        while (response := local_http().post(self.url, json=asked, headers=headers)).status_code == 429:
             time.sleep(int(response.headers["Retry-After"]))
         answer: Fields = response.json()
         return answer
@@ -104,15 +104,18 @@ class Client:
 
     def ledger(self, kind: str) -> dict[str, str]:
         """Return the sandbox's status of every payment or shipment, by order."""
-        entries = httpx.get(f"http://127.0.0.1:{self.port + 1}/sandbox_provider/{kind}", timeout=10).json()
+        entries = local_http().get(f"http://127.0.0.1:{self.port + 1}/sandbox_provider/{kind}").json()
         return {entry["key"]: entry["status"] for entry in entries}
 
 
 class RunningShop(Client):
-    """One run of `scripts/dev`. `screen`: its output so far."""
+    """One run of `scripts/dev`, of the repository in the folder `root`. `folder`: its data.
+    `screen`: its output so far."""
 
-    def __init__(self, data: Path, *options: str, port: int | None = None, **environment: str) -> None:
-        self.port = port or free_port(8)
+    def __init__(
+        self, data: Path, *options: str, port: int | None = None, root: Path = ROOT, **environment: str
+    ) -> None:
+        self.port, self.folder = port or free_port(8), data
         # The shop stops with the test run, also when a test fails before it closes the shop.
         command = [
             *WITH_PARENT,
@@ -128,10 +131,10 @@ class RunningShop(Client):
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=root,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment},
+                env={**os.environ, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1", **environment},
             )
 
     @property

@@ -19,7 +19,7 @@ from shared.event_store.protocol import Append
 from shared.postgres.pool import Pool
 from tests.end_to_end.browser import Page, chromium
 from tests.end_to_end.client_service import ClientService, event
-from tests.end_to_end.running_shop import RunningShop
+from tests.end_to_end.running_shop import ADMIN, RunningShop
 
 PATHS = (
     "/",
@@ -163,6 +163,59 @@ def test_somebody_on_call_finds_a_poisonous_message_in_three_clicks(page: Page, 
     page.shows("Nothing is stuck")
 
 
+def test_a_stopped_projection_falls_behind_and_catches_up_before_the_viewer_s_eyes(
+    page: Page, shop: RunningShop
+) -> None:
+    page.settings("admin")
+    page.open("/lab")
+    row = "//li[strong[.='project_orders']]"
+
+    def behind() -> int:
+        (shown,) = page.browser.find_elements(By.XPATH, f"{row}//*[@data-behind]")
+        return int(shown.get_attribute("data-behind") or 0)
+
+    page.click("Stop", row)
+    page.shows("Its read model stays as it is", "goes on by itself after 5 minutes")
+    page.click("Stop", "//dialog[@open]")
+    page.shows("Stopped by admin")
+    order_id = shop.order(shop.product(stock=10))
+    page.until(lambda: behind() >= 5, "a backlog")
+    page.open("/")
+    page.click("Open the fault lab", "//li[contains(., 'projection stopped')]")
+    page.shows("Stopped by admin")
+    page.click("Let it go on", row)
+    page.until(lambda: behind() == 0, "no backlog")
+    assert shop.until_ended(order_id)[0]["status"] == "CONFIRMED"
+    page.open("/audit")
+    page.shows("StartProjection", "StopProjection")
+
+
+def test_a_trace_leads_to_its_requests_events_and_logs(page: Page, shop: RunningShop) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    made = {"query": 'mutation { createCategory(input: { name: "traced" }) { id } }'}
+    headers = {"Authorization": f"Bearer {ADMIN}", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    httpx.post(shop.url, json=made, headers=headers, timeout=60).raise_for_status()
+    page.settings("admin")
+    page.open("/executions?trace=" + trace)
+    page.click("CreateCategory", "//table")
+    page.shows("All of the same request", "Logs: grep")
+    page.click("Events of the same trace")
+    page.shows("CategoryCreated", "1 of 1")
+    page.browser.find_element(By.TAG_NAME, "body").send_keys(Keys.CONTROL, "k")
+    page.until(lambda: bool(page.all("dialog[open] input")), "the palette")
+    page.browser.find_element(By.CSS_SELECTOR, "dialog[open] input").send_keys(trace)
+    page.until(lambda: "commands" in page.browser.find_element(By.ID, "palette-results").text, "the trace")
+    page.open("/topology?function=create_category")
+    page.shows("Logs:", "command.log")
+    assert page.all("a[href*='console.cloud.google.com']") == []
+    page.settings("taro")
+    page.open("/")
+    page.browser.find_element(By.TAG_NAME, "body").send_keys(Keys.CONTROL, "k")
+    page.until(lambda: bool(page.all("dialog[open] input")), "the palette")
+    page.browser.find_element(By.CSS_SELECTOR, "dialog[open] input").send_keys(trace)
+    page.shows("are shown to admins only")
+
+
 def test_what_a_role_may_not_do_is_disabled_with_the_reason_also_by_its_address(page: Page) -> None:
     page.settings("taro")
     for path, action in (("/read-models", "Rebuild"), ("/products", "New product"), ("/categories", "Delete")):
@@ -184,10 +237,13 @@ def test_an_admin_rebuilds_a_read_model_after_being_asked(page: Page) -> None:
     page.click("Rebuild", "//section[.//h2[contains(., 'project_products')]]")
     page.shows("A new generation of project_products is filled")
     page.click("Rebuild", "//dialog[@open]")
-    page.shows("Generation 2 is read")
-    page.click("Read generation 1")
-    page.click("Read generation 1", "//dialog[@open]")
-    page.shows("Generation 1 is read; 2 is")
+    page.shows("The other generation is what the events make", "Generation 1 is read; 2 is")
+    page.click("Differences")
+    page.shows("There are none.")
+    for to, other in ((2, 1), (1, 2)):
+        page.click(f"Read generation {to}")
+        page.click(f"Read generation {to}", "//dialog[@open]")
+        page.shows(f"Generation {to} is read; {other} is")
 
 
 def test_everything_is_there_in_japanese_and_in_english(page: Page) -> None:

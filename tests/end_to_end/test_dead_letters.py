@@ -45,6 +45,13 @@ def given_up(shop: RunningShop, data: bytes, name: str) -> str:
     return next(str(letter["id"]) for letter in letters if letter["type"] == name)
 
 
+def test_the_port_of_the_running_shop_is_found(shop: RunningShop) -> None:
+    assert command("list", "--port", str(shop.port)).stdout == "no dead letters\n"
+    unknown = command("list", "--port", "1")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "no shop runs on port 1; running:" in unknown.stderr
+
+
 def test_dead_letters_are_listed_shown_retried_and_discarded_from_a_terminal(shop: RunningShop) -> None:
     assert command("list", "--url", shop.url).stdout == "no dead letters\n"
     first, second, third = (given_up(shop, b"poison", name) for name in ("お茶 🍵", "\x1b[31mred", "plain"))

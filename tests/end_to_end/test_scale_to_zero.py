@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import httpx
@@ -61,6 +62,16 @@ def test_a_function_that_cannot_start_is_answered_for(tmp_path: Path, monkeypatc
         assert asyncio.run(ask()).status_code >= 500
     finally:
         instances.stop_all()
+
+
+def test_all_functions_can_start_at_the_same_time(tmp_path: Path) -> None:
+    instances, together = Instances(tmp_path, idle_seconds=60), Barrier(40)
+
+    async def start() -> None:
+        await asyncio.gather(*(instances.in_thread(together.wait, 30) for _ in range(40)))
+
+    asyncio.run(start())
+    assert not together.broken
 
 
 def test_starts_that_overlap_count_once() -> None:

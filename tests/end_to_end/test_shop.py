@@ -184,7 +184,7 @@ def test_the_numbers_of_monitoring_agree_with_each_other(shop: RunningShop) -> N
 
 def test_a_read_model_is_rebuilt_while_orders_come_in(shop: RunningShop) -> None:
     everything = "{ orders(limit: 1000) { id status totalAmount items { quantity } reason } }"
-    shop.data('mutation { rebuildProjection(name: "project_orders") { name } }')
+    shop.data('mutation { rebuildProjection(name: "project_orders", switchWhenEqual: true) { name } }')
     product, placed = shop.product(stock=100), []
 
     def rebuilt() -> bool:

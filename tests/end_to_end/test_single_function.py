@@ -12,6 +12,7 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
+from scripts.local.local_http import local_http
 from scripts.local.token import emulator_token
 from shared.config.manifest import ROOT, manifest
 from tests.conftest import free_port
@@ -43,7 +44,7 @@ def alone(name: str, **environment: str) -> Iterator[str]:
 
 def _answers(url: str) -> bool:
     try:
-        httpx.get(url, timeout=5)
+        local_http().get(url, timeout=5)
     except httpx.TransportError:
         return False
     return True

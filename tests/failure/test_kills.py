@@ -213,7 +213,7 @@ def test_an_order_whose_every_compensation_dies_after_its_effect_is_undone_once(
 def test_a_rebuild_that_dies_before_it_has_noted_how_far_it_is_goes_on(shop: BreakableShop, product: Fields) -> None:
     comes_to_rest(shop)
     begin_dying(shop, "query", ("after publishing", "ForSubscription(subscription='project-products"))
-    shop.data('mutation { rebuildProjection(name: "project_products") { name } }')
+    shop.data('mutation { rebuildProjection(name: "project_products", switchWhenEqual: true) { name } }')
     dies_of(shop, "query", [("after publishing", "ForSubscription(subscription='project-products")])
 
     def live() -> list[int]:

@@ -31,8 +31,8 @@ from shared.sagas.definition import (
     begin,
     resume,
 )
-from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.outlook import awaited, outlook
+from tests.first_version import FIRST_VERSION
 
 ID, NOW, WITHIN = UUID(int=1), datetime(2026, 4, 1, 9, 0, tzinfo=UTC), timedelta(seconds=10)
 TICK = DeadlinePassed()
@@ -248,10 +248,10 @@ def test_a_saga_that_an_earlier_release_stored_goes_on_with_the_new_steps() -> N
 )
 def test_an_order_is_completed_whether_or_not_its_customer_can_be_told(told: Sequence[object]) -> None:
     successes = [InventoryReserved(ID), PaymentProcessed(ID, "p", ZERO), ShippingArranged(ID, "s"), OrderConfirmed(ID)]
-    before, commands = after(*successes, saga=ORDER_FULFILMENT)
+    before, commands = after(*successes, saga=FIRST_VERSION)
     assert (commands, before.status) == ([NotifyCustomer(ID)], SagaStatus.STARTED)
     progress = before
     for event in told:
-        progress, commands = advance(ORDER_FULFILMENT, progress, event, NOW)
+        progress, commands = advance(FIRST_VERSION, progress, event, NOW)
     assert (progress.status, commands) == (SagaStatus.COMPLETED, [])
     assert bool(progress.given_up) == (not isinstance(told[0], CustomerNotified))

@@ -21,6 +21,7 @@ from shared.sagas.definition import (
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.outlook import awaited, outlook
 from shared.sagas.releases import carried_over, in_version, step_names
+from tests.first_version import FIRST_VERSION
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ID = UUID(int=1)
@@ -31,7 +32,7 @@ def check_again(order_id: UUID) -> commands.ReserveInventory:
 
 
 ADDED = Step(check_again, events.InventoryReserved, timedelta(seconds=5), Retries(0), best_effort=True)
-LONGER = replace(ORDER_FULFILMENT, steps=(*ORDER_FULFILMENT.steps[:2], ADDED, *ORDER_FULFILMENT.steps[2:]))
+LONGER = replace(FIRST_VERSION, steps=(*FIRST_VERSION.steps[:2], ADDED, *FIRST_VERSION.steps[2:]))
 
 
 def progress(of: Saga, step: int, status: SagaStatus = SagaStatus.STARTED, **more: object) -> Progress:
@@ -42,42 +43,42 @@ def progress(of: Saga, step: int, status: SagaStatus = SagaStatus.STARTED, **mor
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 1), (2, 3), (3, 4)])
 @pytest.mark.parametrize("status", [SagaStatus.STARTED, SagaStatus.COMPENSATING])
 def test_a_step_keeps_its_place_when_a_step_is_added_or_removed(before: int, after: int, status: SagaStatus) -> None:
-    short, long = progress(ORDER_FULFILMENT, before, status), progress(LONGER, after, status)
+    short, long = progress(FIRST_VERSION, before, status), progress(LONGER, after, status)
     assert carried_over(LONGER, short) == long
-    assert carried_over(ORDER_FULFILMENT, long) == short
+    assert carried_over(FIRST_VERSION, long) == short
 
 
 def test_what_is_undone_and_given_up_is_carried_over_by_name() -> None:
     marked = progress(LONGER, 1, SagaStatus.COMPENSATING, undone=frozenset({3, 2, END}), given_up=(GivenUp(2, "late"),))
-    carried = carried_over(ORDER_FULFILMENT, marked)
+    carried = carried_over(FIRST_VERSION, marked)
     assert (carried.undone, carried.given_up) == (frozenset({2, END}), ())
 
 
 def test_a_removed_step_in_flight_is_passed_over_at_the_next_deadline() -> None:
-    carried = carried_over(ORDER_FULFILMENT, progress(LONGER, 2))
+    carried = carried_over(FIRST_VERSION, progress(LONGER, 2))
     assert (carried.step, carried.attempts, carried.deadline_at) == (2, 0, NOW)
-    assert advance(ORDER_FULFILMENT, carried, DeadlinePassed(), NOW)[1] == [commands.ArrangeShipping(ID)]
+    assert advance(FIRST_VERSION, carried, DeadlinePassed(), NOW)[1] == [commands.ArrangeShipping(ID)]
 
 
 def test_a_removed_step_that_is_being_undone_leaves_the_steps_before_it_to_undo() -> None:
-    carried = carried_over(ORDER_FULFILMENT, progress(LONGER, 2, SagaStatus.COMPENSATING))
-    assert advance(ORDER_FULFILMENT, carried, DeadlinePassed(), NOW)[1] == [commands.RefundPayment(ID)]
+    carried = carried_over(FIRST_VERSION, progress(LONGER, 2, SagaStatus.COMPENSATING))
+    assert advance(FIRST_VERSION, carried, DeadlinePassed(), NOW)[1] == [commands.RefundPayment(ID)]
 
 
 def test_progress_of_a_release_that_did_not_name_its_steps_stays_as_it_is() -> None:
-    old = replace(progress(ORDER_FULFILMENT, 2), steps=())
+    old = replace(progress(FIRST_VERSION, 2), steps=())
     assert carried_over(LONGER, old) == replace(old, steps=step_names(LONGER))
 
 
-SECOND = replace(LONGER, version=2, former=(ORDER_FULFILMENT,))
+SECOND = replace(LONGER, version=2, former=(FIRST_VERSION,))
 """A release that adds a step and keeps the version before."""
 
 
 @pytest.mark.parametrize("step", range(5))
 @pytest.mark.parametrize("status", list(SagaStatus))
 def test_a_saga_keeps_the_version_that_it_began_with(step: int, status: SagaStatus) -> None:
-    begun = progress(ORDER_FULFILMENT, step, status)
-    assert in_version(SECOND, begun) == (ORDER_FULFILMENT, begun)
+    begun = progress(FIRST_VERSION, step, status)
+    assert in_version(SECOND, begun) == (FIRST_VERSION, begun)
 
 
 def test_a_saga_that_begins_has_the_newest_version() -> None:
@@ -86,27 +87,27 @@ def test_a_saga_that_begins_has_the_newest_version() -> None:
 
 
 def test_a_version_that_keeps_its_steps_and_changes_an_event_is_another_version() -> None:
-    steps = (replace(ORDER_FULFILMENT.steps[0], until=events.StockReserved), *ORDER_FULFILMENT.steps[1:])
-    changed = replace(ORDER_FULFILMENT, steps=steps, version=2, former=(ORDER_FULFILMENT,))
-    assert in_version(changed, progress(ORDER_FULFILMENT, 0))[0] is ORDER_FULFILMENT
+    steps = (replace(FIRST_VERSION.steps[0], until=events.StockReserved), *FIRST_VERSION.steps[1:])
+    changed = replace(FIRST_VERSION, steps=steps, version=2, former=(FIRST_VERSION,))
+    assert in_version(changed, progress(FIRST_VERSION, 0))[0] is FIRST_VERSION
 
 
 def test_a_version_that_is_not_kept_is_carried_over_and_stays_in_the_new_one() -> None:
-    saga, carried = in_version(ORDER_FULFILMENT, replace(progress(SECOND, 3), version=2))
-    assert (saga, carried.step, carried.version) == (ORDER_FULFILMENT, 2, 1)
-    assert in_version(SECOND, carried) == (ORDER_FULFILMENT, carried)
+    saga, carried = in_version(FIRST_VERSION, replace(progress(SECOND, 3), version=2))
+    assert (saga, carried.step, carried.version) == (FIRST_VERSION, 2, 1)
+    assert in_version(SECOND, carried) == (FIRST_VERSION, carried)
 
 
 def test_what_people_see_of_a_saga_follows_its_own_version() -> None:
-    begun = progress(ORDER_FULFILMENT, 2)
+    begun = progress(FIRST_VERSION, 2)
     assert awaited(SECOND, begun) == "ArrangeShipping"
     assert "ArrangeShipping: attempt 2 of 4" in str(outlook(SECOND, begun))
 
 
 def test_former_versions_keep_their_commands_and_their_pace() -> None:
-    shorter = replace(ORDER_FULFILMENT, steps=ORDER_FULFILMENT.steps[:1], version=2, former=(ORDER_FULFILMENT,))
-    assert set(ORDER_FULFILMENT.commands) <= set(shorter.commands)
-    assert shorter.at_pace(2).former == (ORDER_FULFILMENT.at_pace(2),)
+    shorter = replace(FIRST_VERSION, steps=FIRST_VERSION.steps[:1], version=2, former=(FIRST_VERSION,))
+    assert set(FIRST_VERSION.commands) <= set(shorter.commands)
+    assert shorter.at_pace(2).former == (FIRST_VERSION.at_pace(2),)
 
 
 VERSIONS = {

@@ -12,10 +12,10 @@ from shared.domain import commands, events
 from shared.domain.errors import Invalid, Rejected
 from shared.domain.values import Money
 from shared.sagas.definition import GivenUp, Progress, SagaStatus
-from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.restart import restart
+from tests.first_version import FIRST_VERSION
 
-NOW, ID, SAGA = datetime(2026, 1, 1, tzinfo=UTC), UUID(int=1), ORDER_FULFILMENT
+NOW, ID, SAGA = datetime(2026, 1, 1, tzinfo=UTC), UUID(int=1), FIRST_VERSION
 CREATED = events.OrderCreated(ID, "ann", (), Money(Decimal(1)), "card", "post")
 RESERVED = events.InventoryReserved(ID)
 PAID = events.PaymentProcessed(ID, "payment", Money(Decimal(1)))

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from shared.config.manifest import manifest
+
 WAYS = ("before", "after", "raised", "unknown outcome")
 PORTS = (
     "event store",
@@ -38,6 +40,7 @@ MARKS = {
     "clock that jumps": "a process's wall clock moves",
     "a saga under way meets a new definition": "a release with another table of steps",
     "subscription": "a client follows all events by server-sent events",
+    "token met again": "an answer had the version that an earlier one had",
     "graphql": "a reader asks the graphql function",
     "functions framework": "requests go through the framework's application",
 }
@@ -51,6 +54,11 @@ def table(hits: Counter[tuple[str, str]], marks: Counter[str]) -> Iterator[str]:
     for port in PORTS:
         yield f"| {port} | {' | '.join(f'{hits[port, way]:,}' for way in WAYS)} |"
     yield ""
+    yield "| function | calls |"
+    yield "|---|---:|"
+    for function in manifest().functions:
+        yield f"| {function} | {hits['functions', function]:,} |"
+    yield ""
     yield "| rare thing | times |"
     yield "|---|---:|"
     for mark in MARKS:
@@ -59,4 +67,5 @@ def table(hits: Counter[tuple[str, str]], marks: Counter[str]) -> Iterator[str]:
 
 def never_hit(hits: Counter[tuple[str, str]], marks: Counter[str]) -> list[str]:
     ports = [f"{port} {way}" for port in PORTS for way in WAYS if not hits[port, way]]
-    return [*ports, *(mark for mark in MARKS if not marks[mark])]
+    functions = [function for function in manifest().functions if not hits["functions", function]]
+    return [*ports, *functions, *(mark for mark in MARKS if not marks[mark])]

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from shared.api.app import respond
 from shared.domain.errors import TimedOut, Unavailable
 from shared.event_store.protocol import EventRecord
-from tests.simulation.graphql import Loop
+from tests.simulation.loop import Loop
 from tests.simulation.shop import Shop
 from tests.simulation.world import Process, this_task
 

@@ -5,12 +5,13 @@ import gc
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from shared.event_store.protocol import EventRecord
+from shared.monitoring.reports import read_samples
 from shared.read_models.documents import COLLECTIONS, READ_MODELS
 from shared.read_models.generations import stored_in
 from tests.simulation.follower import LIVES, Follower
@@ -20,7 +21,7 @@ from tests.simulation.people import People
 from tests.simulation.shop import Shop, simulated
 from tests.simulation.stores import Databases
 from tests.simulation.tape import Choices, Tape
-from tests.simulation.world import SimulatedWorld
+from tests.simulation.world import SimulatedWorld, this_task
 
 LOOKS = 45.0
 """Seconds between two looks of the reader."""
@@ -55,12 +56,15 @@ def play(seed: int | None = None, choices: Choices | None = None) -> Outcome:
     tape, world = Tape(seed, choices), SimulatedWorld()
     with simulated(world), _garbage_kept():
         history = History(world, tape)
-        history.play()
+        with closing(history.shop):
+            history.play()
+            broken = history.broken()
         faults = history.shop.faults
         faults.marks["switch during delivery"] += history.shop.models.switches
+        faults.hits.update({("functions", name): times for name, times in faults.functions.items()})
         events = "\n".join(f"{at:.3f} {who} {what}" for at, who, what in [*world.story, *world.steps])
         digest = hashlib.sha256(events.encode()).hexdigest()
-        return Outcome(history.broken(), tape.chosen, faults.hits, faults.marks, world.story, digest, world.time)
+        return Outcome(broken, tape.chosen, faults.hits, faults.marks, world.story, digest, world.time)
 
 
 @contextmanager
@@ -109,6 +113,8 @@ class History:
             self.shop.run_in("graphql", self.people.look)
             if self.follower:
                 self.follower.keep_following()
+            if self.shop.by_graphql and self.tape.chance("a reader asks by GraphQL", 0.2):
+                self.shop.run_in("graphql", self.people.look_at_orders)
             self.world.at(LOOKS, self._look)
 
     def _disturb(self) -> None:
@@ -126,7 +132,7 @@ class History:
             case 4 if self.backup:
                 self._restore(self.backup)
             case 5:
-                hours = (0.3, 1.5)[self.tape.choose("hours of an outage", 2)]
+                hours = (0.3, 1.5, 6.0)[self.tape.pick("hours of an outage", (0.4, 0.1))]
                 self.world.tell(f"the providers are silent for {hours} hours", "the platform")
                 self.shop.provider.silent_until = self.world.time + hours * 3600
             case 6:
@@ -173,6 +179,12 @@ class History:
             self.follower.keep_following(60)
             self.world.run(100)
         shop.run_in("graphql", people.look)
+        if shop.by_graphql:
+            for _ in range(2):
+                shop.run_in("graphql", people.look_at_orders)
+                self.world.run(60)
+        if shop.reports and shop.at_rest():
+            shop.run_in("report_metrics", self._compare_metrics)
         self.world.run(10)
         while people.place < shop.databases.events.end():
             place = people.place
@@ -180,6 +192,19 @@ class History:
             self.world.run(10)
             if people.place == place:
                 break
+
+    def _compare_metrics(self) -> None:
+        """At rest, the metrics say that nothing waits, and how many events and sagas there are."""
+        engines = this_task().process.engines
+        shown = {(name, labels): value for name, labels, value in read_samples(cast(Any, engines))}
+        wanted: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        for entry in self.shop.databases.events.entries:
+            wanted["shop_events_total", (entry.event.type,)] += 1
+        for saga in self._sagas():
+            wanted["shop_sagas", (saga.saga.progress.status.value,)] += 1
+        if wrong := {series for series in shown.keys() | wanted if shown.get(series, 0) != wanted[series]}:
+            values = [(series, shown.get(series), wanted[series]) for series in sorted(wrong)]
+            self.people.broken.append(f"at rest the metrics are wrong (series, shown, wanted): {values}")
 
     def _all_ended(self) -> bool:
         sagas = self._sagas()
@@ -202,6 +227,8 @@ class History:
         yield from broken(self._books())
         yield from self._answers()
         yield from self._reader()
+        if shop.by_graphql and (unmet := self.people.tokens.keys() - self.people.consistent.keys()):
+            yield f"at rest the tokens of {sorted(unmet)} are not met"
         if self.follower:
             events = [entry.event for entry in shop.databases.events.entries]
             yield from self.follower.wrong(events, shop.faults.marks["restore of a backup"])
@@ -264,6 +291,7 @@ class History:
 
     def _books(self) -> Books:
         shop, lost = self.shop, frozenset(self.people.lost)
+        shop.provider.read_sandbox()
         places = [place for one in COLLECTIONS for place in self._places(one.read_model, one.name)]
         return Books(
             self.streams(),

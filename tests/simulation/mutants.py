@@ -137,13 +137,14 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a rebuild switches although streams are incomplete",
         "shared/read_models/rebuild.py",
-        "        if not now.behind and not missing:",
-        "        if True:",
+        "        self._save(now, after if streams and not now.wanted else self._after_pass(after))",
+        "        kept = replace(after, state='KEPT', live=now.other, other=now.live)\n"
+        "        self._save(now, after if streams and not now.wanted else kept)",
         within=600,
     ),
     Mutant(
         "a dropped generation is still read",
-        "shared/read_models/generations.py",
+        "shared/read_models/transitions.py",
         '    return Generations(now.live, now.other, "DROPPED", now.newest, clock.now())',
         '    return Generations(now.other, now.live, "DROPPED", now.newest, clock.now())',
         within=600,

@@ -12,9 +12,10 @@ from uuid import UUID
 from pydantic.alias_generators import to_snake
 
 from scripts.local.token import emulator_token
+from shared.api.consistency import MAX_STREAMS, encode_token
 from shared.domain.aggregate import Ref
 from shared.domain.events import StockAdjusted
-from shared.domain.order import AGGREGATES
+from shared.domain.order import ORDER
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load, records, snapshot_if_due
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
@@ -36,7 +37,10 @@ _EXPECTED = {"SERVICE_UNAVAILABLE", "TIMEOUT", "NOT_FOUND"}
 UNCLEAR = (0, 503, 504)
 """Statuses after which the command may have been carried out."""
 _CREATE = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { order { id } } }"
-_LOOK = "{ orders(limit: 20) { id userId status reason paymentId shippingId items { productName quantity } } }"
+_LOOK = """{
+    orders(limit: 20) { id userId status reason paymentId shippingId items { productName quantity } }
+    products(limit: 5) { id } categories(limit: 5) { id }
+}"""
 _LOOK_AT_ONE = """query ($id: ID!) {
     order(id: $id) { userId reason paymentId shippingId timeline { name error id causationId } }
 }"""
@@ -60,15 +64,17 @@ class Requests:
 
 class People:
     """`tokens`: the version that each stream is known to have. `met`: which of these a read model
-    has shown. `read`: the events that the log's reader has seen. `broken`: what a reader saw that
-    must never be. `discarded`: the read models that must be rebuilt, because a message for them was
-    discarded or they are ahead of a restored log."""
+    has shown. `consistent`: which of these a GraphQL answer called consistent. `read`: the events
+    that the log's reader has seen. `broken`: what a reader saw that must never be. `discarded`: the
+    read models that must be rebuilt, because a message for them was discarded or they are ahead of
+    a restored log."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop, self.world, self.tape = shop, shop.world, shop.tape
         self.requests = Requests()
         self.tokens: dict[str, int] = {}
         self.met: dict[str, int] = {}
+        self.consistent: dict[str, int] = {}
         self.read: list[EventRecord] = []
         self.place = Checkpoint()
         self.broken: list[str] = []
@@ -161,7 +167,7 @@ class People:
             self.wait()
             product = self.products[self.tape.choose("the admin's product", len(self.products))]
             about = {"productId": product["productId"]}
-            match self.tape.choose("the admin's deed", 7):
+            match self.tape.choose("the admin's deed", 9):
                 case 0 | 1:
                     self.send("adjust_stock", {**about, "delta": self.tape.choose("units that arrive", 5)})
                 case 2 | 3:
@@ -172,8 +178,12 @@ class People:
                     self.send("update_product", {**about, "description": f"the best, {number}"})
                 case 5:
                     self._move_to_another_category(product)
-                case _:
+                case 6:
                     self.send("delete_category", {"categoryId": self.category})
+                case 7:
+                    self.send("update_category", {"categoryId": self.category, "description": f"hot, {number}"})
+                case _:
+                    self.send("delete_product", {"productId": self.products[-1]["productId"]})
 
     def _move_to_another_category(self, product: Mapping[str, Any]) -> None:
         category = self._id()
@@ -222,19 +232,32 @@ class People:
     def look_at_orders(self) -> None:
         """Ask, without sign-in, for everything that orders have; nothing personal may be in the
         answer."""
-        token = ",".join(f"{stream}:{version}" for stream, version in list(self.tokens.items())[:20])
-        headers = {"Consistency": token} if token else {}
-        self._see(_LOOK, {}, headers)
+        self.shop.faults.functions["graphql"] += 1
+        token = dict(list(self.tokens.items())[:MAX_STREAMS])
+        headers = {"Consistency": encode_token(token)} if token else {}
+        known = all(version <= self.consistent.get(stream, 0) for stream, version in token.items())
+        self._note_consistency(token, known, self._see(_LOOK, {}, headers))
         for order_id in sorted(map(str, self.orders()))[:1]:
             self._see(_LOOK_AT_ONE, {"id": order_id}, headers)
 
-    def _see(self, query: str, variables: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    def _note_consistency(self, token: Mapping[str, int], known: bool, answer: Mapping[str, Any]) -> None:
+        """A token once met is met for ever. `known`: it had been met before the request."""
+        said = answer.get("extensions", {}).get("consistency", {}).get("consistent")
+        if known and said is False:
+            self.broken.append(f"the token {encode_token(token)} was met, and later was not")
+        if said and "errors" not in answer:
+            self.shop.faults.marks["token met again"] += known
+            for stream, version in token.items():
+                self.consistent[stream] = max(version, self.consistent.get(stream, 0))
+
+    def _see(self, query: str, variables: Mapping[str, str], headers: Mapping[str, str]) -> Any:
         answer = ask(self.world, query, variables, headers)
         shown = json.dumps(answer)
         if any(secret in shown for secret in ("customer", "ref-")):
             self.broken.append(f"a reader without sign-in sees {shown}")
         if codes := {one["extensions"]["code"] for one in answer.get("errors", ())} - _EXPECTED:
             self.broken.append(f"a reader without sign-in is answered {codes}: {shown[:300]}")
+        return answer
 
     # Operators
 
@@ -253,7 +276,7 @@ class People:
                 case 3:
                     self._retry_sagas()
                 case 4:
-                    self._generation(read_model, "REBUILD")
+                    self._generation(read_model, "REBUILD", switchWhenEqual=True)
                 case 5:
                     self._switch(read_model)
                 case 6:
@@ -283,7 +306,7 @@ class People:
         documents are being written."""
         self.shop.slow = 0.5
         read_model = READ_MODELS[self.tape.choose("the switched read model", len(READ_MODELS))]
-        self._generation(read_model, "REBUILD")
+        self._generation(read_model, "REBUILD", switchWhenEqual=True)
         self._until(lambda: self.shop.generations(read_model).state != "BUILDING")
         for number in range(2):
             name = f"admin {number}"
@@ -297,7 +320,7 @@ class People:
     def _rebuild(self, read_model: str) -> None:
         self._generation(read_model, "DROP")
         self._until(lambda: self.shop.generations(read_model).other is None)
-        self._generation(read_model, "REBUILD")
+        self._generation(read_model, "REBUILD", switchWhenEqual=True)
         self._until(lambda: self.shop.generations(read_model).state != "BUILDING")
         self._generation(read_model, "DROP")
 
@@ -346,8 +369,7 @@ class People:
         self.shop.faults.marks["stuck saga restarted"] += answer.status == 200
 
     def orders(self) -> set[Any]:
-        order, entries = AGGREGATES["order"], self.shop.databases.events.entries
-        return {order.id_of(one.event.stream) for one in entries if one.event.stream.startswith("order-")}
+        return {ORDER.id_of(stream) for stream in self.shop.databases.events.streams if stream.startswith("order-")}
 
     def _once_as_admin(self, function: str, body: Mapping[str, Any]) -> Answer:
         return self._once(
@@ -385,6 +407,7 @@ class People:
         """Forget what a restore has undone."""
         self.tokens.clear()
         self.met.clear()
+        self.consistent.clear()
         self.requests.accepted.clear()
         self.requests.prices.clear()
 

@@ -31,6 +31,7 @@ class Faults:
     """What may happen at a call of a port, and how often it did.
 
     `hits`: by port and what happened. `marks`: rare things that a long run must have seen.
+    `functions`: how often each was called.
     """
 
     world: SimulatedWorld
@@ -39,6 +40,7 @@ class Faults:
     on: bool = True
     hits: Counter[tuple[str, str]] = field(default_factory=Counter)
     marks: Counter[str] = field(default_factory=Counter)
+    functions: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def drawn(cls, world: SimulatedWorld, tape: Tape) -> "Faults":
@@ -98,7 +100,7 @@ class Port:
         return partial(self.call, method)
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:
-        run = partial(in_engine, partial(getattr(self._engine(), method), *arguments, **named))
+        run = partial(in_engine, getattr(self._engine(), method), *arguments, **named)
         return self._faults.call(self._name, method, run)
 
 
@@ -113,11 +115,11 @@ class AsyncPort(Port):
         return call
 
 
-def in_engine(run: Callable[[], T]) -> T:
+def in_engine(run: Callable[..., T], *arguments: Any, **named: Any) -> T:
     """Run code of a database, by the database's clock."""
     task = this_task()
     task.in_engine = True
     try:
-        return run()
+        return run(*arguments, **named)
     finally:
         task.in_engine = False

@@ -5,6 +5,7 @@ every machine.
 """
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -56,12 +57,14 @@ def play_all(seeds: Sequence[int], processes: int) -> Iterator[Totals]:
     if processes == 1:
         yield from map(play_batch, batches)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn"), _end_with_parent) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), _begin) as pool:
         yield from pool.map(play_batch, batches)
 
 
-def _end_with_parent() -> None:
-    """End this process when its parent is killed; it would wait for work for ever."""
+def _begin() -> None:
+    """Keep what is imported out of garbage collections. End this process when its parent is killed;
+    it would wait for work for ever."""
+    gc.freeze()
     parent = parent_process()
 
     def watch() -> None:

@@ -2,11 +2,10 @@
 
 import copy
 import io
-import itertools
 import pickle
 from bisect import bisect_right, insort
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 from types import FunctionType, MethodType
@@ -15,11 +14,11 @@ from uuid import UUID
 
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.event_store.memory import MemoryEventStore
-from shared.event_store.protocol import Append, Checkpoint, EventCounts, LogEntry, PositionedEvent
+from shared.event_store.protocol import Append, Checkpoint, EventCounts, HeldBack, LogEntry, PositionedEvent
 from shared.messaging.memory import MemoryOutbox
 from shared.read_models.generations import GENERATIONS
 from shared.read_models.memory import MemoryReadModels
-from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange
+from shared.read_models.protocol import Change, Extent, Fields, Find, MakeChange, Where
 from shared.resilience import clock
 from shared.sagas.memory import MemorySagaStore
 from tests.simulation.world import this_task
@@ -39,19 +38,21 @@ class EventDatabase(MemoryEventStore):
     def __init__(self, outbox: MemoryOutbox, pause: Pause, committed: Callable[[Append], None]) -> None:
         super().__init__(outbox)
         self.outbox, self.pause, self.committed = outbox, pause, committed
-        self.epoch, self._transactions, self._positions = 1, itertools.count(1), itertools.count(1)
+        self.epoch, self._transactions, self._positions = 1, 0, 0
         self._running: set[int] = set()
         self.entries: list[LogEntry] = []  # in the log's order
         self._of_stream: dict[str, list[LogEntry]] = {}  # in the order of versions
 
     def append(self, append: Append) -> None:
-        transaction = next(self._transactions)
+        self._transactions += 1
+        transaction = self._transactions
         self._running.add(transaction)
         try:
             self.pause()
             super().append(append)
             for event in sorted(append.events, key=lambda event: (event.stream, event.version)):
-                place = Checkpoint(self.epoch, transaction, next(self._positions))
+                self._positions += 1
+                place = Checkpoint(self.epoch, transaction, self._positions)
                 entry = LogEntry(place, event)
                 insort(self.entries, entry, key=lambda entry: entry.checkpoint)
                 self._of_stream.setdefault(event.stream, []).append(entry)
@@ -65,6 +66,11 @@ class EventDatabase(MemoryEventStore):
         twin.epoch = max(twin.epoch + 1, int(clock.now().timestamp() * 1000))
         twin._running = set()
         return twin
+
+    @property
+    def streams(self) -> Collection[str]:
+        """Return the names of all streams."""
+        return self._of_stream.keys()
 
     @property
     def held_back(self) -> int:
@@ -117,6 +123,9 @@ class Log:
     def of_ids(self, ids: Sequence[UUID]) -> list[PositionedEvent]:
         return [_positioned(one) for one in self.store.entries if one.event.id in ids]
 
+    def held_back(self) -> HeldBack:
+        return HeldBack(1.0 if self.store.held_back else 0.0, self.store.held_back)
+
     def counts(self) -> EventCounts:
         settled = self.store.read_all(Checkpoint(), 10**9)
         counts = Counter((one.event.type, one.event.stream.partition("-")[0]) for one in settled)
@@ -149,7 +158,7 @@ class ReadModels:
         """Return whether a document is being written."""
         return any(times for name, times in self.under_way.items() if name != GENERATIONS)
 
-    def update(self, collection: str, key: str, change: MakeChange) -> None:
+    def update(self, collection: str, key: str, change: MakeChange, version: int | None = None) -> None:
         self.under_way[collection] += 1
         try:
             while not self._attempt(collection, key, change):
@@ -174,6 +183,12 @@ class ReadModels:
                 self.documents[one.collection][one.key] = {**owner, **one.about, **sums}
         return True
 
+    def create(self, collection: str, changes: Mapping[str, Change]) -> int:
+        new = [key for key in changes if key not in self.documents[collection]]
+        for key in new:
+            self.update(collection, key, lambda found, key=key: None if found else changes[key])  # type: ignore[misc]
+        return len(new)
+
     def delete(self, collection: str, limit: int) -> int:
         deleted = list(self.documents[collection])[:limit]
         for key in deleted:
@@ -186,6 +201,9 @@ class ReadModels:
 
     async def find(self, find: Find) -> Sequence[Fields]:
         return await self._in_memory(find.collection).find(find)
+
+    async def count(self, collection: str, where: Sequence[Where]) -> int:
+        return await self._in_memory(collection).count(collection, where)
 
     async def extent(self, collection: str) -> Extent:
         return await self._in_memory(collection).extent(collection)

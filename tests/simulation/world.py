@@ -10,6 +10,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
@@ -21,6 +22,7 @@ from greenlet import getcurrent, greenlet
 
 from shared.resilience.clock import Joinable, World
 from shared.runtime.engines import Engines
+from tests.simulation.loop import Loop
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -169,7 +171,9 @@ class SimulatedWorld(World):
     def sleep(self, seconds: float) -> None:
         due = self.time + seconds
         if due > self._until or (self._agenda and self._agenda[0][0] <= due):
-            self.at(seconds, self.waker())
+            task = this_task()
+            task.turn += 1
+            self.at(seconds, task.switch)  # nothing else can end this wait
             self.wait()
             return
         self.time = due  # nothing else happens until then, so this task goes on
@@ -184,14 +188,25 @@ class SimulatedWorld(World):
         return self._random.random()
 
     def thread(self, target: Callable[[], object], name: str) -> Joinable:
-        self.start(this_task().process, target)
+        def run() -> None:
+            with suppress(Crashed):
+                target()
+
+        self.start(this_task().process, run)
         return _Started()
+
+    def future(self) -> Promise[Any]:
+        return Promise(self)
 
     def executor(self, workers: int, name: str) -> Executor:
         return Tasks(self)
 
     def result_of(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
-        return driven(coroutine)
+        with closing(Loop(self)) as loop:
+            try:
+                return loop.run_until_complete(asyncio.wait_for(coroutine, seconds))
+            finally:
+                loop.abandon()
 
 
 def driven(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -46,6 +46,12 @@ def test_the_readme_has_at_most_200_lines() -> None:
     assert len(README.read_text().splitlines()) <= 200
 
 
+@pytest.mark.parametrize("page", [README, translation(README)], ids=name)
+def test_the_readme_leads_with_the_everyday_mode(page: Path) -> None:
+    commands = re.findall(r"^    (scripts/\S.*?)(?=  )", page.read_text(), re.MULTILINE)
+    assert commands[0] == "scripts/dev --memory"
+
+
 def test_the_readme_links_every_page() -> None:
     linked = {(ROOT / link.partition("#")[0]).resolve() for link in links(README)}
     assert {page for page in PAGES if page.name == "README.md"} - {README} <= linked

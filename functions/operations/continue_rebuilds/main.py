@@ -1,4 +1,4 @@
-"""Continue the rebuilds of read models, and delete the generations that were dropped."""
+"""Continue rebuilds and comparisons of read models, and delete generations that were dropped."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ from shared.resilience.calls import attempt_all
 from shared.runtime.engines import Engines
 from shared.runtime.push_functions import scheduled
 
-_SECONDS = 36.0  # of each minute, divided equally, so that one rebuild does not delay the others
+_SECONDS = 42.0  # of each minute, divided equally, so that one rebuild does not delay the others
 
 
 @scheduled

@@ -7,13 +7,14 @@ from shared.api.resolvers.projections import lags
 from shared.messaging.outbox import Outbox
 from shared.monitoring.health import Check, Finding, HealthStatus
 from shared.monitoring.lag import Lag
-from shared.monitoring.reports import age, read_saga_backlog
+from shared.monitoring.reports import EVENT_TYPES, age, read_saga_backlog
 from shared.monitoring.stuck import is_late, open_breakers
 from shared.read_models.stops import stops
 from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
 
 _OUTBOX_LATE, _OUTBOX_LOST, _LOG_LATE = 60, 600, 60  # seconds
+_NAMED = 3  # unknown events in a message
 LAG_SECONDS = 10.0  # for which the comparison, which reads all documents' versions, is reused
 
 
@@ -96,9 +97,20 @@ def _read_models(engines: Engines, loop: asyncio.AbstractEventLoop) -> Finding:
         message = f"{named}: restore them or rebuild; see shared/monitoring/README.md"
         return Finding(HealthStatus.UNHEALTHY, message, details)
     late = [_behind(name, lag) for name, lag in found.items() if is_late(lag)]
+    if late and (unknown := _unknown_events(engines)):
+        message = f"{', '.join(late)}: this release does not know {', '.join(unknown)}"
+        return Finding(HealthStatus.DEGRADED, message, details)
     if late:
         return Finding(HealthStatus.DEGRADED, f"{', '.join(late)}: is the query service up?", details)
     return Finding(HealthStatus.HEALTHY, "none is a minute behind the event store, none is ahead of it", details)
+
+
+def _unknown_events(engines: Engines) -> list[str]:
+    """Name the oldest events of types that this release does not know, each with its stream."""
+    known = {kind for kinds in EVENT_TYPES.values() for kind in kinds}
+    unknown = sorted({kind for kind, _ in engines.event_log.counts().events} - known)
+    found = engines.event_log.of_types(unknown, 0, _NAMED) if unknown else []
+    return [f"{one.event.type} of {one.event.stream}" for one in found]
 
 
 def _projections(engines: Engines, loop: asyncio.AbstractEventLoop) -> Finding:

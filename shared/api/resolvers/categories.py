@@ -1,6 +1,6 @@
 """Categories: queries, their products, and the mutations of the catalogue's tree."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -79,17 +79,17 @@ async def children(category: Fields, info: Info, limit: Number) -> list[Fields]:
     return found
 
 
-async def parent(category: Fields, info: Info) -> Fields | None:
-    return await category_of(category["parent_id"], info)
+def parent(category: Fields, info: Info) -> Awaitable[Fields | None] | None:
+    return category_of(category["parent_id"], info)
 
 
-async def category_of(category_id: Text, info: Info) -> Fields | None:
+def category_of(category_id: Text, info: Info) -> Awaitable[Fields | None] | None:
     """After a mutation, ask the write side: the category may be too new for the read model."""
     if category_id is None:
         return None
     if info.operation.operation is OperationType.MUTATION:
-        return await from_stores(_written_category, info.context.engines.event_store, UUID(category_id))
-    return await info.context.loaders.categories.load(category_id)
+        return from_stores(_written_category, info.context.engines.event_store, UUID(category_id))
+    return info.context.loaders.categories.load(category_id)
 
 
 def _written_category(store: EventStore, category_id: UUID) -> Fields | None:

@@ -8,7 +8,7 @@ from pydantic.alias_generators import to_camel
 
 from shared.api.connections import AT, NUMBER, Connection, Listing, connect
 from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
-from shared.api.inputs import uuid
+from shared.api.inputs import trace_id, uuid
 from shared.api.limits import from_stores
 from shared.api.resolvers.common import follow_log, is_admin, limit_of, one_of, require_admin
 from shared.api.resolvers.listings import is_descending
@@ -83,21 +83,23 @@ async def events_connection(_: Any, info: Info, filter: Fields | None = None, **
 
 async def _wanted(info: Info, filter: Fields) -> Events:
     """Return what a filter selects. Raise Invalid; Unauthenticated or Forbidden for a correlation
-    id, which is masked."""
+    or trace id, which is masked."""
     correlation_id, aggregate_id = filter.get("correlationId"), filter.get("aggregateId")
-    if correlation_id is not None:
+    of_trace = trace_id(filter.get("traceId"))
+    if correlation_id is not None or of_trace is not None:
         require_admin(info)
     types = _types(filter.get("aggregateType"), filter.get("eventType"), "filter")
     period = filter.get("recordedAfter"), filter.get("recordedBefore")
     if aggregate_id is None:
         every = [kind.__name__ for aggregate in AGGREGATES.values() for kind in aggregate.event_types]
-        timed = any(period) and correlation_id is None
-        return Events(None, types or (every if timed else None), correlation_id and storable(correlation_id), *period)
+        timed = any(period) and correlation_id is None and of_trace is None
+        kinds = types or (every if timed else None)
+        return Events(None, kinds, correlation_id and storable(correlation_id), *period, of_trace)
     aggregate_id = uuid(aggregate_id, "filter", "aggregateId")
     streams = [f"{name}-{aggregate_id}" for name in _names(filter.get("aggregateType"), "filter")]
     first = await from_stores(info.context.engines.event_log.of_places, [(stream, 1) for stream in streams])
     stream = next((one.event.stream for one in first), streams[0])
-    return Events(stream, types, correlation_id and storable(correlation_id), *period)
+    return Events(stream, types, correlation_id and storable(correlation_id), *period, of_trace)
 
 
 def _names(aggregate_type: Text, *within: str) -> Sequence[str]:

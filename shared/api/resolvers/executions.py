@@ -6,13 +6,15 @@ from uuid import UUID
 
 from shared.api.connections import AT, NUMBER, Connection, Listing, connect
 from shared.api.context import Info, Resolvers, Text
+from shared.api.inputs import trace_id
 from shared.api.limits import from_stores
-from shared.api.resolvers.common import after_a_moment, is_admin, limit_of, one_of
+from shared.api.resolvers.common import after_a_moment, is_admin, limit_of, one_of, require_admin
 from shared.api.resolvers.listings import is_descending
 from shared.api.sse import cursor_of, read_cursor
 from shared.config.manifest import manifest
 from shared.monitoring.executions import Execution, ExecutionFilter, Kind, ListedExecutions, SortedBy
 from shared.observability.error_codes import ERROR_CODES
+from shared.postgres.pool import storable
 from shared.postgres.slices import Key, Slice
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
@@ -67,6 +69,9 @@ async def command_executions_connection(_: Any, info: Info, **page: Any) -> Conn
 
 async def _connection(info: Info, kind: Kind, page: Mapping[str, Any]) -> Connection[Execution]:
     wanted: Fields = page.get("filter") or {}
+    correlation_id = wanted.get("correlationId")
+    if correlation_id is not None or wanted.get("traceId") is not None:
+        require_admin(info)
     by: SortedBy = "milliseconds" if page.get("sortBy") == "DURATION" else "recorded_at"
     which = ListedExecutions(
         kind,
@@ -74,6 +79,9 @@ async def _connection(info: Info, kind: Kind, page: Mapping[str, Any]) -> Connec
         one_of(STATUSES, wanted.get("status"), "filter", "status"),
         wanted.get("recordedAfter"),
         wanted.get("recordedBefore"),
+        None,
+        trace_id(wanted.get("traceId")),
+        correlation_id and storable(correlation_id),
     )
     store = info.context.engines.executions
 
@@ -119,6 +127,8 @@ def _execution(execution: Execution, info: Info) -> Fields:
         "result_count": execution.data.get("results"),
         "status": execution.status,
         "error_message": execution.error if is_admin(info) else None,
+        "correlation_id": execution.correlation_id if is_admin(info) else None,
+        "trace_id": execution.data.get("trace") if is_admin(info) else None,
         "timestamp": execution.recorded_at,
         "cursor": cursor_of(execution.recorded_at, execution.id),
     }

@@ -1,6 +1,6 @@
 """Products: queries, live stock, and the mutations of the catalogue's articles."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from math import ceil, floor
@@ -93,8 +93,8 @@ def _storable(price: Decimal) -> Decimal:
     return max(min(price, MAX_AMOUNT + 1), -MAX_AMOUNT)
 
 
-async def category(product: Fields, info: Info) -> Fields | None:
-    return await category_of(product["category_id"], info)
+def category(product: Fields, info: Info) -> Awaitable[Fields | None] | None:
+    return category_of(product["category_id"], info)
 
 
 async def stock_updates(info: Info, productId: str) -> AsyncGenerator[SourceEvent]:

@@ -11,6 +11,7 @@ import structlog
 
 from shared.api.context import Info, Resolver, Resolvers
 from shared.api.limits import from_stores
+from shared.api.resolvers import rebuilds
 from shared.api.resolvers.common import is_admin
 from shared.api.resolvers.operators import admin_command
 from shared.auth.identity import in_the_cloud
@@ -94,9 +95,10 @@ async def _read(engines: Engines, queries: Queries) -> Sequence[Fields]:
         stops(engines.queries),
     )
     behind = await _lags_behind(engines, queries, events)
+    sizes = await rebuilds.sizes(engines.queries.queries, generations)
     return [
         _projection(function, behind[function.read_model], executions, troubles)
-        | {"generations": _generations(function.read_model, generations, events)}
+        | {"generations": _generations(function.read_model, generations, events, sizes.get(function.read_model))}
         | _stopped(stopped.get(function.read_model))
         for function in functions
     ]
@@ -151,9 +153,11 @@ def _projection(
     }
 
 
-def _generations(read_model: str, known: Mapping[str, Generations], events: EventCounts) -> Fields:
+def _generations(
+    read_model: str, known: Mapping[str, Generations], events: EventCounts, size: rebuilds.Size | None
+) -> Fields:
     streams = sum(events.events.get((one.first_event, one.aggregate.name), 0) for one in sources_of(read_model))
-    return vars(known[read_model]) | {"streams": streams}
+    return rebuilds.shown(known[read_model], streams, size)
 
 
 def _status(behind: Lag, failed_at: datetime | None) -> str:
@@ -233,6 +237,8 @@ RESOLVERS: Resolvers = {
     "Mutation": {
         "rebuildProjection": _change("REBUILD"),
         "switchProjection": _change("SWITCH"),
+        "cancelRebuild": _change("CANCEL"),
+        "compareProjection": _change("COMPARE"),
         "dropProjectionGeneration": _change("DROP"),
     },
 }

@@ -5,6 +5,7 @@ import { Link } from "wouter";
 import { client } from "../api/client.ts";
 import { type Failure, failureOf } from "../api/failure.ts";
 import { graphql, type ResultOf } from "../api/graphql.ts";
+import { useAsk } from "../api/use-ask.ts";
 import { useLive } from "../api/use-live.ts";
 import { useT } from "../i18n/index.tsx";
 import { useSession } from "../session/use-session.ts";
@@ -14,6 +15,7 @@ import { Choice, Filters, MomentFilter, TextFilter } from "../ui/filters.tsx";
 import { Json } from "../ui/json.tsx";
 import { numberOf, shortId } from "../ui/format.ts";
 import { LiveSign } from "../ui/live.tsx";
+import { Request } from "../ui/request.tsx";
 import { Time } from "../ui/time.tsx";
 import { useUrl } from "../ui/use-url.ts";
 
@@ -37,6 +39,21 @@ const PAGE = graphql(`
           insertedAt
         }
       }
+    }
+  }
+`);
+
+const ONE = graphql(`
+  query OneEvent($after: Int!) {
+    events(afterId: $after, limit: 1) {
+      id
+      aggregateId
+      aggregateType
+      eventType
+      eventVersion
+      eventData
+      metadata
+      insertedAt
     }
   }
 `);
@@ -74,10 +91,11 @@ const Events = () => {
     eventType: url.get("event"),
     aggregateId: url.get("aggregate"),
     correlationId: url.get("correlation"),
+    traceId: url.get("trace"),
     recordedAfter: url.get("from"),
     recordedBefore: url.get("to"),
   };
-  const narrow = filter.aggregateId ?? filter.correlationId ?? filter.recordedAfter ?? filter.recordedBefore;
+  const narrow = filter.aggregateId ?? filter.correlationId ?? filter.traceId ?? filter.recordedAfter ?? filter.recordedBefore;
   const paused = url.has("paused") || narrow !== null;
   const key = `${user?.id ?? ""} ${JSON.stringify(filter)}`;
   const [page, setPage] = useState<Page>({ key: "", events: [], loading: true });
@@ -119,7 +137,10 @@ const Events = () => {
     if (follows) void load();
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [follows, key]);
-  const chosen = page.events.find(({ id }) => String(id) === url.get("id"));
+  const wanted = url.get("id");
+  const listed = page.events.find(({ id }) => String(id) === wanted);
+  const alone = useAsk(ONE, { after: Number(wanted ?? 1) - 1 }, { pause: wanted === null || listed !== undefined });
+  const chosen = listed ?? alone.data?.events?.find(({ id }) => String(id) === wanted);
   return (
     <>
       <div className="row between">
@@ -138,6 +159,7 @@ const Events = () => {
         <TextFilter name="event" label={t("events.type")} hint="OrderCreated" />
         <TextFilter name="aggregate" label={t("events.aggregate")} hint={t("filter.id")} />
         <TextFilter name="correlation" label={t("events.correlation")} hint={t("filter.id")} />
+        <TextFilter name="trace" label={t("events.trace")} hint={t("filter.trace")} />
         <MomentFilter name="from" label={t("filter.from")} />
         <MomentFilter name="to" label={t("filter.to")} />
       </Filters>
@@ -224,7 +246,8 @@ const textIn = (data: unknown, name: string): string | undefined => {
 
 const Chosen = ({ event }: { event: LoggedEvent }) => {
   const t = useT();
-  const correlation = textIn(event.metadata, "correlationId") ?? textIn(event.metadata, "correlation_id");
+  const correlation = textIn(event.metadata, "correlation_id");
+  const trace = textIn(event.metadata, "traceparent")?.split("-")[1];
   return (
     <section className="panel" aria-live="polite">
       <h2>
@@ -239,12 +262,8 @@ const Chosen = ({ event }: { event: LoggedEvent }) => {
             {t("stuck.open.order")}
           </Link>
         )}
-        {correlation && (
-          <Link className="button" href={`/events?correlation=${correlation}`}>
-            {t("events.sameCorrelation")}
-          </Link>
-        )}
       </div>
+      <Request correlationId={correlation ?? null} traceId={trace ?? null} />
       <div className="columns">
         <div>
           <h3>{t("events.data")}</h3>

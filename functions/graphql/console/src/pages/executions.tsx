@@ -11,6 +11,7 @@ import { durationOf } from "../ui/format.ts";
 import { Json } from "../ui/json.tsx";
 import { pageOf, Pager } from "../ui/pager.tsx";
 import { Table } from "../ui/table.tsx";
+import { Request } from "../ui/request.tsx";
 import { Ago } from "../ui/time.tsx";
 import { useUrl } from "../ui/use-url.ts";
 
@@ -50,6 +51,8 @@ const EXECUTIONS = graphql(`
           errorMessage
           eventsGenerated
           timestamp
+          correlationId
+          traceId
         }
       }
     }
@@ -77,6 +80,8 @@ const EXECUTIONS = graphql(`
           status
           errorMessage
           timestamp
+          correlationId
+          traceId
         }
       }
     }
@@ -106,6 +111,8 @@ type Row = {
   at: string;
   subject: { id: string; type: string | null } | null;
   outcome: string;
+  correlationId: string | null;
+  traceId: string | null;
 };
 
 /** What was asked of the shop, how it went, what was slow and what failed. */
@@ -119,6 +126,8 @@ const Executions = () => {
     status: url.get("status"),
     recordedAfter: url.get("from"),
     recordedBefore: url.get("to"),
+    correlationId: url.get("correlation"),
+    traceId: url.get("trace"),
   };
   const sortBy = slowest ? ("DURATION" as const) : ("TIMESTAMP" as const);
   const asked = useAsk(EXECUTIONS, { ...pageOf(url), filter, sortBy, commands }, { every: 10_000 });
@@ -138,6 +147,7 @@ const Executions = () => {
         </Button>
         <TextFilter name="name" label={t("name")} hint={commands ? "CreateOrder" : "products"} />
         <Choice name="status" label={t("status")} options={CODES} />
+        <TextFilter name="trace" label={t("events.trace")} hint={t("filter.trace")} />
         <MomentFilter name="from" label={t("filter.from")} />
         <MomentFilter name="to" label={t("filter.to")} />
       </Filters>
@@ -158,6 +168,8 @@ const Executions = () => {
               at: node.timestamp,
               subject: node.aggregateId ? { id: node.aggregateId, type: node.aggregateType } : null,
               outcome: node.eventsGenerated?.join(", ") ?? "",
+              correlationId: node.correlationId,
+              traceId: node.traceId,
             })),
             ...(queryExecutionsConnection?.edges ?? []).map(({ node }) => ({
               id: node.id,
@@ -169,6 +181,8 @@ const Executions = () => {
               at: node.timestamp,
               subject: null,
               outcome: node.resultCount === null ? "" : t.n("executions.results", node.resultCount),
+              correlationId: node.correlationId,
+              traceId: node.traceId,
             })),
           ];
           const info = (commandExecutionsConnection ?? queryExecutionsConnection)?.pageInfo;
@@ -215,6 +229,7 @@ const Executions = () => {
               {chosen && (
                 <section className="panel" aria-live="polite">
                   <h2>{chosen.name}</h2>
+                  <Request correlationId={chosen.correlationId} traceId={chosen.traceId} />
                   {chosen.asked === null ? <p className="note">{t("masked")}</p> : <Json value={chosen.asked} />}
                 </section>
               )}

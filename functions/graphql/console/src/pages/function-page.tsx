@@ -3,10 +3,13 @@ import { Link } from "wouter";
 import { graphql } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
+import { session } from "../session/session.ts";
 import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
 import { Button } from "../ui/button.tsx";
+import { logOfFunction } from "../ui/cloud.ts";
 import { durationOf } from "../ui/format.ts";
+import { Elsewhere } from "../ui/places.tsx";
 import { Table } from "../ui/table.tsx";
 import { Ago } from "../ui/time.tsx";
 
@@ -33,6 +36,7 @@ const FUNCTION = graphql(`
           aggregateType
           errorMessage
           timestamp
+          traceId
         }
       }
     }
@@ -44,14 +48,17 @@ const commandOf = (name: string): string =>
   name.replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
 /** One function: its health, its checks, and what it did lately. */
-export const FunctionPage = ({ name, close }: { name: string; close: () => void }) => {
+export const FunctionPage = ({ name, service, close }: { name: string; service: string; close: () => void }) => {
   const t = useT();
   const asked = useAsk(FUNCTION, { name, command: commandOf(name) }, { every: 5_000 });
   return (
     <section className="panel" aria-labelledby="function">
       <div className="row between">
         <h2 id="function">{name}</h2>
-        <Button onClick={close}>{t("act.close")}</Button>
+        <span className="row center">
+          <Elsewhere place={logOfFunction(session.where, name, service)} of="logs" />
+          <Button onClick={close}>{t("act.close")}</Button>
+        </span>
       </div>
       <Answer asked={asked}>
         {({ serviceHealth: health, commandExecutionsConnection: executions }) => (
@@ -90,6 +97,10 @@ export const FunctionPage = ({ name, close }: { name: string; close: () => void 
                       aggregateId && <Link href={`/events/${aggregateId}`}>{aggregateType}</Link>,
                   },
                   { name: t("error"), cell: ({ errorMessage }) => errorMessage ?? "" },
+                  {
+                    name: t("events.trace"),
+                    cell: ({ traceId }) => traceId && <Link href={`/executions?trace=${traceId}`}>{traceId.slice(0, 8)}</Link>,
+                  },
                 ]}
               />
             )}

@@ -1,11 +1,16 @@
 import { graphql, type ResultOf } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
+import { useViewer } from "../session/viewer.tsx";
 import { ActButton, send } from "../ui/act.tsx";
 import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
+import { FormDialog } from "../ui/form.tsx";
 import { durationOf, numberOf } from "../ui/format.ts";
+import { Table } from "../ui/table.tsx";
 import { Ago } from "../ui/time.tsx";
+import { needsForce, rebuildOf, shareOf } from "./rebuild.ts";
+import { Partitions } from "./rebuild-partitions.tsx";
 
 const PROJECTIONS = graphql(`
   query Projections {
@@ -38,14 +43,61 @@ const PROJECTIONS = graphql(`
           stream
           error
         }
+        unread
+        documentsPerSecond
+        progress {
+          documents
+          documentsPerSecond
+          secondsLeft
+          partitions
+          unfinishedPartitions
+        }
+        comparison {
+          run
+          ended
+          partitions
+          isEqual
+          notCompared
+          totals
+          fold {
+            documents
+            digest
+          }
+          live {
+            documents
+            digest
+            different
+          }
+          other {
+            documents
+            digest
+            different
+          }
+        }
       }
     }
   }
 `);
 
 const REBUILD = graphql(`
-  mutation RebuildProjection($name: String!) {
-    rebuildProjection(name: $name) {
+  mutation RebuildProjection($name: String!, $documentsPerSecond: Int, $switchWhenEqual: Boolean) {
+    rebuildProjection(name: $name, documentsPerSecond: $documentsPerSecond, switchWhenEqual: $switchWhenEqual) {
+      name
+    }
+  }
+`);
+
+const CANCEL = graphql(`
+  mutation CancelRebuild($name: String!) {
+    cancelRebuild(name: $name) {
+      name
+    }
+  }
+`);
+
+const COMPARE = graphql(`
+  mutation CompareProjection($name: String!) {
+    compareProjection(name: $name) {
       name
     }
   }
@@ -88,6 +140,7 @@ const ReadModels = () => {
 
 const Model = ({ projection, again }: { projection: Projection; again: () => void }) => {
   const t = useT();
+  const viewer = useViewer();
   const number = (value: number | string) => numberOf(value, t.language);
   return (
     <section className="panel">
@@ -134,14 +187,15 @@ const Model = ({ projection, again }: { projection: Projection; again: () => voi
         </dl>
       </div>
       <Generations of={projection.generations} />
+      {projection.generations.other !== null && viewer.may("admin") && <Partitions name={projection.name} />}
     </section>
   );
 };
 
 const Generations = ({ of }: { of: Projection["generations"] }) => {
   const t = useT();
-  const { live, other, state, since, passes, checked, streams, behind, missingEvents, incomplete } = of;
-  const share = Number(streams) > 0 ? Number(checked) / Number(streams) : 0;
+  const { live, other, state, since, passes, checked, streams, behind, missingEvents, incomplete, progress } = of;
+  const share = shareOf(Number(progress?.documents ?? checked), Number(streams));
   const number = (value: number | string) => numberOf(value, t.language);
   if (other === null) return <p className="note">{t("generation.only", { n: live })}</p>;
   return (
@@ -166,6 +220,8 @@ const Generations = ({ of }: { of: Projection["generations"] }) => {
           </p>
         </>
       )}
+      {progress && <Progress of={of} />}
+      {of.comparison && <Comparison of={of.comparison} />}
       {Number(missingEvents) > 0 && <p>{t("generation.missing", { n: number(missingEvents) })}</p>}
       {incomplete.length > 0 && (
         <ul>
@@ -180,42 +236,132 @@ const Generations = ({ of }: { of: Projection["generations"] }) => {
   );
 };
 
+const Progress = ({ of: { progress, documentsPerSecond: limit, streams } }: { of: Projection["generations"] }) => {
+  const t = useT();
+  const number = (value: number | string) => numberOf(value, t.language);
+  if (!progress) return null;
+  const { documents, documentsPerSecond: rate, secondsLeft: left, partitions, unfinishedPartitions: open } = progress;
+  return (
+    <dl className="facts">
+      <dt>{t("generation.documents")}</dt>
+      <dd>{t("generation.documents.of", { n: number(documents), of: number(streams) })}</dd>
+      <dt>{t("generation.rate")}</dt>
+      <dd>
+        {rate === null ? "–" : number(rate)} {limit !== null && t("generation.limited", { n: number(limit) })}
+      </dd>
+      <dt>{t("partitions.left")}</dt>
+      <dd>{left === null ? "–" : durationOf(left * 1000, t.language)}</dd>
+      <dt>{t("generation.partitions")}</dt>
+      <dd>{t("generation.partitions.open", { n: number(partitions), open: number(open) })}</dd>
+    </dl>
+  );
+};
+
+const Comparison = ({ of }: { of: NonNullable<Projection["generations"]["comparison"]> }) => {
+  const t = useT();
+  const number = (value: number | string) => numberOf(value, t.language);
+  const { ended, isEqual, notCompared, totals, fold, live, other, partitions } = of;
+  if (!ended) return <p>{t("comparison.running", { n: number(partitions) })}</p>;
+  const sides = [
+    { name: t("comparison.fold"), side: { ...fold, different: 0 } },
+    { name: t("comparison.live"), side: live },
+    { name: t("comparison.other"), side: other },
+  ];
+  return (
+    <>
+      <p>
+        {t(isEqual ? "comparison.equal" : "comparison.different")} <Ago at={ended} />
+      </p>
+      {notCompared > 0 && <p>{t("comparison.notCompared", { n: number(notCompared) })}</p>}
+      {!totals && <p>{t("comparison.noTotals")}</p>}
+      <Table
+        caption={t("comparison.caption")}
+        rows={sides}
+        keyOf={({ name }) => name}
+        columns={[
+          { name: t("comparison.side"), cell: ({ name }) => name },
+          { name: t("generation.documents"), number: true, cell: ({ side }) => number(side.documents) },
+          { name: t("comparison.differing"), number: true, cell: ({ side }) => number(side.different) },
+          { name: t("comparison.digest"), cell: ({ side }) => <code>{side.digest}</code> },
+        ]}
+      />
+    </>
+  );
+};
+
 const Actions = ({ projection, again }: { projection: Projection; again: () => void }) => {
   const t = useT();
   const { name, generations } = projection;
   const { other, state } = generations;
+  const begin = (title: string) => (
+    <FormDialog
+      permission="admin"
+      title={title}
+      note={t("generation.rebuild.what", { name })}
+      fields={[
+        { name: "limit", label: t("generation.limit"), type: "number", min: 1, max: 10_000 },
+        {
+          name: "switch",
+          label: t("generation.whenEqual"),
+          required: true,
+          value: "no",
+          options: [
+            { value: "no", label: t("generation.whenEqual.no") },
+            { value: "yes", label: t("generation.whenEqual.yes") },
+          ],
+        },
+      ]}
+      run={(given) => send(REBUILD, { name, ...rebuildOf(given) })}
+      done={again}
+    />
+  );
+  if (other === null) return <div className="row">{begin(t("generation.rebuild"))}</div>;
+  const force = needsForce(generations);
   return (
     <div className="row">
-      {(other === null || state === "DROPPED") && (
-        <ActButton
-          permission="admin"
-          run={() => send(REBUILD, { name })}
-          done={again}
-          confirm={{ title: t("generation.rebuild"), text: t("generation.rebuild.what", { name }) }}
-        >
-          {t("generation.rebuild")}
-        </ActButton>
-      )}
-      {other !== null && state !== "DROPPED" && (
+      {state === "BUILDING" && (
         <>
-          <ActButton
-            permission="admin"
-            run={() => send(SWITCH, { name, to: other, force: false })}
-            done={again}
-            confirm={{ title: t("generation.switch", { n: other }), text: t("generation.switch.what", { n: other }) }}
-          >
-            {t("generation.switch", { n: other })}
-          </ActButton>
+          {begin(t("generation.change"))}
           <ActButton
             permission="admin"
             kind="danger"
-            run={() => send(DROP, { name })}
+            run={() => send(CANCEL, { name })}
             done={again}
-            confirm={{ title: t("generation.drop", { n: other }), text: t("generation.drop.what", { n: other }) }}
+            confirm={{ title: t("generation.cancel"), text: t("generation.cancel.what", { n: other }) }}
           >
-            {t("generation.drop", { n: other })}
+            {t("generation.cancel")}
           </ActButton>
         </>
+      )}
+      {state === "KEPT" && (
+        <ActButton permission="admin" run={() => send(COMPARE, { name })} done={again}>
+          {t("generation.compare")}
+        </ActButton>
+      )}
+      {(state === "KEPT" || state === "BUILDING") && (
+        <ActButton
+          permission="admin"
+          kind={force ? "danger" : "plain"}
+          run={() => send(SWITCH, { name, to: other, force })}
+          done={again}
+          confirm={{
+            title: t("generation.switch", { n: other }),
+            text: t(force ? "generation.switch.force" : "generation.switch.what", { n: other }),
+          }}
+        >
+          {t(force ? "generation.switch.anyway" : "generation.switch", { n: other })}
+        </ActButton>
+      )}
+      {state !== "DROPPED" && (
+        <ActButton
+          permission="admin"
+          kind="danger"
+          run={() => send(DROP, { name })}
+          done={again}
+          confirm={{ title: t("generation.drop", { n: other }), text: t("generation.drop.what", { n: other }) }}
+        >
+          {t("generation.drop", { n: other })}
+        </ActButton>
       )}
     </div>
   );

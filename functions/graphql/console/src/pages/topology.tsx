@@ -63,7 +63,7 @@ const Topology = () => {
           {t("topology.databases")}
         </Button>
       </Filters>
-      {chosen && <FunctionPage name={chosen} close={() => change({ function: undefined })} />}
+      {chosen && <FunctionPage name={chosen} service={groupOf(asked.data?.systemTopology, chosen)} close={() => change({ function: undefined })} />}
       <Answer asked={asked}>
         {({ systemTopology, pubsubStats }) => {
           const services = (systemTopology ?? []).filter((one) => !group || one.group === group);
@@ -109,6 +109,9 @@ const Topology = () => {
     </>
   );
 };
+
+const groupOf = (services: Answered["systemTopology"] | undefined, name: string): string =>
+  services?.find(({ serviceName }) => serviceName === name)?.group ?? "*";
 
 type PictureProps = { services: Services; databases: boolean; rates: ReadonlyMap<string, number> };
 

@@ -5,8 +5,14 @@ export type SignIn =
   | { kind: "firebase"; apiKey: string; authDomain: string; google: boolean }
   | null;
 
-/** What the server tells before the console starts. `signInRequired`: false where everybody may do everything. */
-export type Config = { environment: Environment; signIn: SignIn; signInRequired: boolean };
+/** Where logs and traces are, outside of the console. Both null: it is not known. */
+export type Elsewhere = { cloudProject: string | null; logFolder: string | null };
+
+/**
+ * What the server tells before the console starts. `signInRequired`: false where everybody may do everything.
+ * `traces`: the address of an order's spans, with {order} in it; empty where none is shown.
+ */
+export type Config = { environment: Environment; signIn: SignIn; signInRequired: boolean; traces: string } & Elsewhere;
 
 export const loadConfig = async (): Promise<Config> => {
   const response = await fetch("/console/config.json");

@@ -15,7 +15,14 @@ type Firebase = typeof import("./firebase.ts");
 
 /** Who uses the console. It knows no role: the server says which one a token has. */
 class Session {
-  private config: Config = { environment: "LOCAL", signIn: null, signInRequired: true };
+  private config: Config = {
+    environment: "LOCAL",
+    signIn: null,
+    signInRequired: true,
+    traces: "",
+    cloudProject: null,
+    logFolder: null,
+  };
   private state: SessionState = { asking: false, signOuts: 0 };
   private listeners = new Set<() => void>();
   private person?: Person;

@@ -1,7 +1,14 @@
+import type { TadaDocumentNode } from "gql.tada";
+import type { AnyVariables } from "urql";
+
 import { client } from "../api/client.ts";
+import { failureOf } from "../api/failure.ts";
 import { graphql } from "../api/graphql.ts";
 
-export type Found = { href: string; what: "order" | "product" | "category" | "deadLetter" | "events" | "saga"; label: string };
+export type Found = { href: string; what: "order" | "product" | "category" | "deadLetter" | "events" | "executions"; label: string };
+
+/** `masked`: some of it is only shown to others than this person. */
+export type Answer = { found: Found[]; masked: boolean };
 
 const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/i;
 
@@ -29,6 +36,32 @@ const BY_ID = graphql(`
   }
 `);
 
+const BY_TRACE = graphql(`
+  query FindByTrace($traceId: String!) {
+    eventsConnection(first: 1, filter: { traceId: $traceId }) {
+      edges {
+        node {
+          id
+        }
+      }
+    }
+    commandExecutionsConnection(first: 1, filter: { traceId: $traceId }) {
+      edges {
+        node {
+          id
+        }
+      }
+    }
+    queryExecutionsConnection(first: 1, filter: { traceId: $traceId }) {
+      edges {
+        node {
+          id
+        }
+      }
+    }
+  }
+`);
+
 const BY_NAME = graphql(`
   query FindByName($term: String!) {
     searchProducts(searchTerm: $term, limit: 5) {
@@ -42,40 +75,81 @@ const BY_NAME = graphql(`
   }
 `);
 
-/** Find what an id or a name belongs to: order, product, category, dead letter, correlation or event number. */
-export const find = async (text: string): Promise<Found[]> => {
+/** Return the trace id in a text: 32 hexadecimal digits, alone or in a traceparent. */
+export const traceIn = (text: string): string | undefined =>
+  /^(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?$/i.exec(text.trim())?.[1]?.toLowerCase();
+
+/** Find what an id or a name belongs to: order, product, category, dead letter, correlation, trace or event number. */
+export const find = async (text: string): Promise<Answer> => {
   const typed = text.trim();
   const id = UUID.exec(typed)?.[0].toLowerCase();
   if (id) return await byId(id);
-  if (/^\d+$/.test(typed)) return [{ href: `/events?after=${Number(typed) - 1}`, what: "events", label: `#${typed}` }];
-  return typed ? await byName(typed) : [];
+  const trace = traceIn(typed);
+  if (trace) return await byTrace(trace);
+  if (/^\d+$/.test(typed)) {
+    const found: Found[] = [{ href: `/events?id=${typed}`, what: "events", label: `#${typed}` }];
+    return { found, masked: false };
+  }
+  return typed ? await byName(typed) : { found: [], masked: false };
 };
 
-const byId = async (id: string): Promise<Found[]> => {
-  // Each field answers for itself: an id that is no product's makes an error for `product` only.
-  const { data } = await client.query(BY_ID, { id, correlationId: id }).toPromise();
+/**
+ * Return what a search answered. Each field answers for itself: an id that is no product's makes an error for `product`
+ * only. Throw when there is no answer at all.
+ */
+const answered = async <Data, Variables extends AnyVariables>(
+  document: TadaDocumentNode<Data, Variables>,
+  variables: Variables,
+): Promise<{ data: Data; masked: boolean }> => {
+  const { data, error } = await client.query(document, variables).toPromise();
+  if (!data) throw new Error(error ? failureOf(error).message : "no answer");
+  const codes = error?.graphQLErrors.map(({ extensions }) => extensions["code"]) ?? [];
+  return { data, masked: codes.includes("FORBIDDEN") || codes.includes("UNAUTHENTICATED") };
+};
+
+const byId = async (id: string): Promise<Answer> => {
+  const { data, masked } = await answered(BY_ID, { id, correlationId: id });
   const found: (Found | false | null | undefined)[] = [
-    data?.order && { href: `/orders/${id}`, what: "order", label: data.order.status },
-    data?.product && { href: `/products/${id}`, what: "product", label: data.product.name },
-    data?.category && { href: `/products?category=${id}`, what: "category", label: data.category.name },
-    data?.deadLetter && { href: `/dead-letters?id=${id}`, what: "deadLetter", label: data.deadLetter.type ?? id },
-    (data?.eventsConnection?.edges.length ?? 0) > 0 && {
+    data.order && { href: `/orders/${id}`, what: "order", label: data.order.status },
+    data.product && { href: `/products/${id}`, what: "product", label: data.product.name },
+    data.category && { href: `/products?category=${id}`, what: "category", label: data.category.name },
+    data.deadLetter && { href: `/dead-letters?id=${id}`, what: "deadLetter", label: data.deadLetter.type ?? id },
+    (data.eventsConnection?.edges.length ?? 0) > 0 && {
       href: `/events?correlation=${id}`,
       what: "events",
       label: id,
     },
   ];
-  return found.filter((one): one is Found => Boolean(one));
+  return { found: found.filter((one): one is Found => Boolean(one)), masked };
 };
 
-const byName = async (term: string): Promise<Found[]> => {
-  const { data } = await client.query(BY_NAME, { term: term.slice(0, 200) }).toPromise();
-  return [
-    ...(data?.searchProducts ?? []).map(
+const byTrace = async (trace: string): Promise<Answer> => {
+  const { data, masked } = await answered(BY_TRACE, { traceId: trace });
+  const found: (Found | false)[] = [
+    (data.eventsConnection?.edges.length ?? 0) > 0 && { href: `/events?trace=${trace}`, what: "events", label: trace },
+    (data.commandExecutionsConnection?.edges.length ?? 0) > 0 && {
+      href: `/executions?trace=${trace}`,
+      what: "executions",
+      label: trace,
+    },
+    (data.queryExecutionsConnection?.edges.length ?? 0) > 0 && {
+      href: `/executions?kind=queries&trace=${trace}`,
+      what: "executions",
+      label: trace,
+    },
+  ];
+  return { found: found.filter((one) => one !== false), masked };
+};
+
+const byName = async (term: string): Promise<Answer> => {
+  const { data, masked } = await answered(BY_NAME, { term: term.slice(0, 200) });
+  const found = [
+    ...(data.searchProducts ?? []).map(
       ({ id, name }): Found => ({ href: `/products/${id}`, what: "product", label: name }),
     ),
-    ...(data?.searchCategories ?? []).map(
+    ...(data.searchCategories ?? []).map(
       ({ id, name }): Found => ({ href: `/products?category=${id}`, what: "category", label: name }),
     ),
   ];
+  return { found, masked };
 };

@@ -3,10 +3,11 @@ import { useLocation } from "wouter";
 
 import { useT } from "../i18n/index.tsx";
 import { Dialog } from "../ui/dialog.tsx";
-import { find, type Found } from "./find.ts";
+import { type Answer, find } from "./find.ts";
 import { PAGES } from "./layout.tsx";
 
 const WAIT_MS = 200;
+const NOTHING: Answer = { found: [], masked: false };
 
 /** One box for any id or name, and for every page. */
 export const Palette = ({ open, onClose }: { open: boolean; onClose: () => void }) => {
@@ -24,7 +25,7 @@ const Search = ({ onClose }: { onClose: () => void }) => {
   const t = useT();
   const [, navigate] = useLocation();
   const [text, setText] = useState("");
-  const [found, setFound] = useState<{ of: string; results: Found[] }>({ of: "", results: [] });
+  const [found, setFound] = useState<{ of: string } & (Answer | { failure: string })>({ of: "", ...NOTHING });
   const [chosen, setChosen] = useState(0);
   const box = useRef<HTMLInputElement>(null);
 
@@ -32,9 +33,15 @@ const Search = ({ onClose }: { onClose: () => void }) => {
   useEffect(() => {
     let current = true;
     const timer = setTimeout(() => {
-      void find(text).then((results) => {
-        if (current) setFound({ of: text, results });
-      });
+      find(text).then(
+        (answer) => {
+          if (current) setFound({ of: text, ...answer });
+        },
+        (error: unknown) => {
+          const failure = error instanceof Error ? error.message : String(error);
+          if (current) setFound({ of: text, failure });
+        },
+      );
     }, WAIT_MS);
     return () => {
       current = false;
@@ -46,7 +53,8 @@ const Search = ({ onClose }: { onClose: () => void }) => {
   const pages: Choice[] = PAGES.map(({ path, name }) => ({ href: path, label: t(name), what: t("palette.page") })).filter(
     ({ label, href }) => label.toLowerCase().includes(typed) || href.includes(typed),
   );
-  const results: Choice[] = found.results.map(({ href, label, what }) => ({ href, label, what: t(`palette.${what}`) }));
+  const answer = "failure" in found ? NOTHING : found;
+  const results: Choice[] = answer.found.map(({ href, label, what }) => ({ href, label, what: t(`palette.${what}`) }));
   const choices = found.of === text ? [...results, ...pages] : pages;
   const at = Math.min(chosen, Math.max(0, choices.length - 1));
 
@@ -96,7 +104,15 @@ const Search = ({ onClose }: { onClose: () => void }) => {
           </li>
         ))}
       </ul>
-      {choices.length === 0 && <p role="status">{t(found.of === text ? "palette.nothing" : "answer.loading")}</p>}
+      {found.of === text && "failure" in found && (
+        <p className="failed" role="alert">
+          {t("palette.failed", { message: found.failure })}
+        </p>
+      )}
+      {found.of === text && answer.masked && <p className="note">{t("palette.admins")}</p>}
+      {choices.length === 0 && !("failure" in found) && (
+        <p role="status">{t(found.of === text ? "palette.nothing" : "answer.loading")}</p>
+      )}
     </form>
   );
 };

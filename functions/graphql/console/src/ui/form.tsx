@@ -13,6 +13,8 @@ export type Field = {
   label: string;
   required?: boolean;
   type?: "text" | "number";
+  min?: number;
+  max?: number;
   pattern?: string;
   value?: string;
   options?: readonly { value: string; label: string }[];
@@ -23,13 +25,15 @@ export type Given = Record<string, string>;
 type Props = {
   permission: Permission;
   title: string;
+  /** What will happen. */
+  note?: string;
   fields: readonly Field[];
   run: (given: Given) => Promise<Outcome<unknown>>;
   done?: () => void;
 };
 
 /** A button that opens a form. What was typed stays until it has been accepted, also through a sign-in. */
-export const FormDialog = ({ permission, title, fields, run, done }: Props) => {
+export const FormDialog = ({ permission, title, note, fields, run, done }: Props) => {
   const t = useT();
   const viewer = useViewer();
   const [open, setOpen] = useState(false);
@@ -63,7 +67,8 @@ export const FormDialog = ({ permission, title, fields, run, done }: Props) => {
       </Button>
       <Dialog open={open} onClose={() => setOpen(false)} title={title}>
         <form onSubmit={submit}>
-          {fields.map(({ name, label, required, type, pattern, value, options }) => (
+          {note && <p className="what-happens">{note}</p>}
+          {fields.map(({ name, label, required, options, value, ...input }) => (
             <label key={name}>
               {label}
               {options ? (
@@ -76,7 +81,7 @@ export const FormDialog = ({ permission, title, fields, run, done }: Props) => {
                   ))}
                 </select>
               ) : (
-                <input name={name} required={required} type={type} pattern={pattern} defaultValue={value} />
+                <input name={name} required={required} defaultValue={value} {...input} />
               )}
             </label>
           ))}

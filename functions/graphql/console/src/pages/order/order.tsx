@@ -4,6 +4,7 @@ import { Link } from "wouter";
 import { useAsk } from "../../api/use-ask.ts";
 import { useLive } from "../../api/use-live.ts";
 import { useT } from "../../i18n/index.tsx";
+import { session } from "../../session/session.ts";
 import { ActButton, send } from "../../ui/act.tsx";
 import { Answer } from "../../ui/answer.tsx";
 import { Status } from "../../ui/badge.tsx";
@@ -95,6 +96,11 @@ const Facts = ({ order, again, stuck }: { order: OrderData; again: () => void; s
           <Link href={`/events/${id}`} className="button">
             {t("order.events")}
           </Link>
+          {session.where.traces && (
+            <a href={session.where.traces.replace("{order}", id)} className="button" target="_blank" rel="noreferrer">
+              {t("order.spans")}
+            </a>
+          )}
           {stuck && (
             <ActButton
               permission="admin"

@@ -1,0 +1,15 @@
+/** What a person types to begin a rebuild, as the mutation's arguments. An empty limit is no limit. */
+export const rebuildOf = (given: Record<string, string>) => ({
+  documentsPerSecond: given.limit ? Number(given.limit) : null,
+  switchWhenEqual: given.switch === "yes",
+});
+
+/** The rebuild's share of the streams, 0 to 1. */
+export const shareOf = (done: number, streams: number): number => (streams > 0 ? Math.min(1, done / streams) : 0);
+
+type Comparison = { ended: string | null; isEqual: boolean };
+type Generations = { state: string | null; unread: boolean; comparison: Comparison | null };
+
+/** Whether the switch is refused unless it is forced: the new generation differs, or was not compared. */
+export const needsForce = ({ state, unread, comparison }: Generations): boolean =>
+  state === "BUILDING" || (state === "KEPT" && unread && !(comparison?.ended && comparison.isEqual));

@@ -1,0 +1,43 @@
+"""What all calls of Firestore have in common: time limits, the circuit breaker, errors."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from google.api_core import exceptions as errors
+from google.api_core.retry import AsyncRetry, Retry, if_transient_error
+
+from shared.domain.errors import TimedOut, Unavailable
+from shared.observability.context import SpanKind, span
+from shared.resilience.calls import Breaker, OutOfTime, time_left
+
+_CALL_SECONDS = 10.0
+_RETRY_SECONDS = 2.0  # how long the client library repeats a call that fails with a transient error
+_DOWN = (errors.ServiceUnavailable, errors.RetryError, errors.ResourceExhausted, errors.InternalServerError)
+
+
+@contextmanager
+def one_call(breaker: Breaker, scans: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield the time limits of one call. Raise Unavailable or TimedOut for library errors.
+
+    A timeout opens the breaker unless the caller had less than a call's time left, or the call
+    `scans` many documents: both say something about the request, not about Firestore, and must not
+    shut out other clients.
+    """
+    with breaker.guard(), span("the read models", SpanKind.CLIENT, {"db.system.name": "gcp.firestore"}):
+        try:
+            left = time_left(_CALL_SECONDS)
+            blame = OutOfTime if scans or left < _CALL_SECONDS else TimedOut
+            yield {"timeout": left, "retry": Retry(if_transient_error, timeout=min(left, _RETRY_SECONDS))}
+        except (errors.DeadlineExceeded, TimeoutError) as error:
+            raise blame("no answer from the read models in time") from error
+        except _DOWN as error:
+            raise Unavailable("no answer from the read models; try again in a moment") from error
+
+
+@asynccontextmanager
+async def one_async_call(breaker: Breaker, scans: bool = False) -> AsyncIterator[dict[str, Any]]:
+    with one_call(breaker, scans) as bounds:
+        async with asyncio.timeout(bounds["timeout"]):
+            yield bounds | {"retry": AsyncRetry(if_transient_error, timeout=bounds["retry"].timeout)}
