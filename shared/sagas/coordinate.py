@@ -120,7 +120,7 @@ class _Run:
             progress, commands = advance(saga, self._progress, event, now)
             if progress == self._progress and record.version <= progress.seen:
                 return
-        self._history.append(HistoryEntry("event", record.type, record.data))
+        self._history.append(HistoryEntry("event", record.type, {}))
         progress = replace(progress, seen=max(progress.seen, record.version))
         self._move(progress, commands, caused_by(record.metadata, str(record.id)))
 

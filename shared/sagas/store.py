@@ -29,7 +29,8 @@ class StoredSaga:
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """`message`: the id of the message that carries a command. `note`: a step that was given up."""
+    """`message`: the id of the message that carries a command. `note`: a step that was given up. An
+    event has no data here: it may be personal, and the event store has it."""
 
     kind: Literal["event", "command", "timer", "retry", "note"]
     name: str

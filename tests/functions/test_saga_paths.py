@@ -403,6 +403,14 @@ def test_a_lost_saga_of_an_order_under_way_sends_its_next_command_only(shop: Sho
     ]
 
 
+def test_a_saga_keeps_no_copy_of_what_its_events_tell_of_the_customer(shop: ShopInMemory, tea: str) -> None:
+    order_id = buy(shop, tea)
+    shop.settle()
+    history = shop.engines.sagas.history(UUID(order_id))
+    assert {entry.kind for entry in history} == {"event", "command"}
+    assert [entry.data for entry in history if entry.kind == "event"] == [{}] * 6
+
+
 def test_a_saga_ahead_of_a_restored_event_store_is_rebuilt_from_its_stream(shop: ShopInMemory, tea: str) -> None:
     shop.deliver = lambda to, body: 204 if to.endpoint == "arrange_shipping" else shop.hand_over(to, body)
     order_id = buy(shop, tea)

@@ -34,6 +34,7 @@ MARKS = {
     "dead letter retried": "an operator publishes it again",
     "stuck saga retried": "an operator resumes a saga that had given up",
     "restart of a saga": "an operator asks for it from a step, and it is done or refused",
+    "stuck saga restarted": "an operator sends one forward again after a bad release",
     "missing saga made": "an operator starts the saga of an order without one",
     "restore of a backup": "both databases go back to an earlier moment",
     "clock that jumps": "a process's wall clock moves",

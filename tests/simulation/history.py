@@ -25,6 +25,14 @@ from tests.simulation.world import SimulatedWorld, this_task
 
 LOOKS = 45.0
 """Seconds between two looks of the reader."""
+UNDONE_BY = (
+    ("reserve_inventory", "release_inventory"),
+    ("process_payment", "refund_payment"),
+    ("arrange_shipping", "cancel_shipping"),
+)
+"""Each step with its compensation, which share code that a release can break."""
+BROKEN_SECONDS = 6 * 3600
+"""Longer than a step and its compensation are retried: the sagas are stuck then."""
 CALM = 5 * 24 * 3600.0
 """Seconds after which everything must be at rest."""
 
@@ -111,7 +119,7 @@ class History:
 
     def _disturb(self) -> None:
         """Do to the whole deployment what happens to it once a year."""
-        match self.tape.pick("a disturbance", (0.15, 0.15, 0.1, 0.25, 0.1)):
+        match self.tape.pick("a disturbance", (0.15, 0.15, 0.1, 0.25, 0.1, 0.02)):
             case 1:
                 self.world.tell("every process is killed", "the platform")
                 self.shop.restart()
@@ -127,6 +135,10 @@ class History:
                 hours = (0.3, 1.5, 6.0)[self.tape.pick("hours of an outage", (0.4, 0.1))]
                 self.world.tell(f"the providers are silent for {hours} hours", "the platform")
                 self.shop.provider.silent_until = self.world.time + hours * 3600
+            case 6:
+                broken = UNDONE_BY[self.tape.choose("the step that a bad release breaks", len(UNDONE_BY))]
+                self.world.tell(f"a bad release breaks {' and '.join(broken)}", "the platform")
+                self.shop.break_functions(broken, BROKEN_SECONDS)
             case _:
                 pass
 
@@ -160,7 +172,7 @@ class History:
             self.world.run(600)
             if shop.at_rest() and self._all_ended() and not people.discarded and not people.busy:
                 break
-            if not people.busy and self.world.time > shop.provider.silent_until:
+            if not people.busy and self.world.time > max(shop.provider.silent_until, shop.broken_until):
                 people.start("operator", people.heal)
         if self.follower:
             self.world.run(LIVES[-1])  # its last connection ends

@@ -18,6 +18,7 @@ from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventRecord
 from shared.sagas.definition import DeadlinePassed, Progress, SagaStatus, advance, begin, resume
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from shared.sagas.restart import restart
 from tests.simulation.history import History
 from tests.simulation.shop import simulated
 from tests.simulation.tape import Tape
@@ -40,11 +41,12 @@ def replayed(saga_id: UUID, entries: Sequence[Recorded], completed: bool = False
 
     `completed`: it had ended then; a best-effort step that came later must not keep it from that.
     """
-    progress, sent = Progress(saga_id), list[Any]()
+    progress, sent, happened = Progress(saga_id), list[Any](), list[Any]()
     for number, entry in enumerate(entries):
         match entry["kind"]:
             case "event":
                 event = CODEC.decode(EventRecord(saga_id, "", 0, entry["name"], 1, entry["data"], None, START))  # type: ignore[arg-type]
+                happened.append(event)
                 move = (
                     advance(ORDER_FULFILMENT, progress, event, START)
                     if number
@@ -52,6 +54,8 @@ def replayed(saga_id: UUID, entries: Sequence[Recorded], completed: bool = False
                 )
             case "timer":
                 move = advance(ORDER_FULFILMENT, progress, DeadlinePassed(), START)
+            case "retry" if entry["name"] == "Restarted":
+                move = restart(ORDER_FULFILMENT, progress, happened, entry["data"]["from_step"], START)
             case "retry":
                 move = resume(ORDER_FULFILMENT, progress, START)
             case _:
@@ -103,7 +107,11 @@ def _sagas(history: History) -> Iterator[tuple[tuple[str, ...], Recorded]]:
     store = history.shop.databases.sagas
     for listed in store.newest(1000):
         saga_id = listed.saga.progress.saga_id
-        entries = [{"kind": one.kind, "name": one.name, "data": one.data} for one in store.history(saga_id)]
+        events = {event.type: event.data for event in history.streams()[f"order-{saga_id}"]}
+        entries = [
+            {"kind": one.kind, "name": one.name, "data": events[one.name] if one.kind == "event" else one.data}
+            for one in store.history(saga_id)
+        ]
         about = {"id": str(saga_id), "entries": entries, "progress": standing(listed.saga.progress)}
         yield tuple(f"{one['kind']} {one['name']}" for one in entries), about
 

@@ -288,6 +288,8 @@ class People:
     def heal(self) -> None:
         """Do what the operators' handbook says about everything that does not come to rest by
         itself."""
+        for stuck in self._stuck_sagas():  # before a letter that is published again turns it back
+            self._restart(stuck)
         self._retry_letters()
         self._retry_sagas()
         for read_model in sorted(self.discarded):
@@ -347,16 +349,16 @@ class People:
                 self.discarded.add(letter.source.partition(".")[0].removeprefix("project-"))
 
     def _retry_sagas(self) -> None:
-        sagas = self.shop.databases.sagas
-        for stuck in sagas.newest(100, 0, Sagas(SagaStatus.STUCK)):
-            saga_id = str(stuck.saga.progress.saga_id)
-            self._restart(stuck)
-            self._once_as_admin("retry_saga", {"id": saga_id})
+        for stuck in self._stuck_sagas():
+            self._once_as_admin("retry_saga", {"id": str(stuck.saga.progress.saga_id)})
             self.shop.faults.marks["stuck saga retried"] += 1
         for order_id in sorted(self.orders()):
-            if sagas.listed(order_id) is None:
+            if self.shop.databases.sagas.listed(order_id) is None:
                 self._once_as_admin("retry_saga", {"id": str(order_id)})
                 self.shop.faults.marks["missing saga made"] += 1
+
+    def _stuck_sagas(self) -> list[ListedSaga]:
+        return self.shop.databases.sagas.newest(100, 0, Sagas(SagaStatus.STUCK))
 
     def _restart(self, saga: ListedSaga) -> None:
         """Ask for a restart from any step; most are refused, and none may do a thing twice."""
@@ -364,6 +366,7 @@ class People:
         step = to_snake(progress.steps[self.tape.choose("the step to restart from", len(progress.steps))])
         answer = self._once_as_admin("restart_saga", {"id": str(progress.saga_id), "fromStep": step})
         self.shop.faults.marks["restart of a saga"] += answer.status in (200, 409)
+        self.shop.faults.marks["stuck saga restarted"] += answer.status == 200
 
     def orders(self) -> set[Any]:
         return {ORDER.id_of(stream) for stream in self.shop.databases.events.streams if stream.startswith("order-")}

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -196,6 +196,8 @@ class Shop:
         self.models = ReadModels(self._contention)
         self.fleet: dict[str, list[Process]] = defaultdict(list)
         self.started = Counter[str]()
+        self._broken: Collection[str] = ()
+        self.broken_until = 0.0
         self._open_ports()
         self._schedule()
 
@@ -297,6 +299,10 @@ class Shop:
                 process.alive = False
         self.fleet.clear()
 
+    def break_functions(self, functions: Collection[str], seconds: float) -> None:
+        """Let every delivery to these functions fail from now on, for a time."""
+        self._broken, self.broken_until = functions, self.world.time + seconds
+
     def kill(self, function: str) -> None:
         for process in self.fleet.pop(function, []):
             process.alive = False
@@ -345,6 +351,9 @@ class Shop:
     def _push(self, subscription: Subscription, body: dict[str, Any], answered: Callable[[int], None]) -> None:
         if self.watch.is_undone(subscription.endpoint, body["message"]["attributes"].get("ce-subject", "")):
             self.faults.marks["late step after compensation"] += 1
+        if subscription.endpoint in self._broken and self.world.time < self.broken_until:
+            answered(500)
+            return
         self.send(lambda answer: answered(answer.status), subscription.endpoint, json.dumps(body).encode(), {})
 
     def _schedule(self) -> None:
