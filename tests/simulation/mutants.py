@@ -195,8 +195,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a kept generation is not written",
         "shared/read_models/generations.py",
-        'if self.other is None or self.state == "DROPPED" else [self.live, self.other]',
-        'if self.other is None or self.state != "BUILDING" else [self.live, self.other]',
+        'if self.other and self.state in ("BUILDING", "KEPT") else [self.live]',
+        'if self.other and self.state == "BUILDING" else [self.live]',
         within=600,
     ),
     Mutant(
