@@ -76,24 +76,25 @@ def _lasting(stored: Fields | None) -> Stop | None:
 class Stops:
     """The side of the projections: refuses what comes for a stopped one."""
 
-    def __init__(self, models: ReadModels, known_seconds: float = Pace.known_seconds) -> None:
-        self._models, self._known_seconds = models, known_seconds
+    def __init__(self, known_seconds: float = Pace.known_seconds) -> None:
+        self._known_seconds = known_seconds
         self._known: dict[str, tuple[float, Stop | None]] = {}
 
-    def refuse_stopped(self, read_model: str) -> None:
+    def refuse_stopped(self, models: ReadModels, read_model: str) -> None:
         """Raise Stopped while the read model's projection is stopped."""
         known = self._known.get(read_model)
         if known is None or clock.monotonic() - known[0] >= self._known_seconds:
-            known = self._known[read_model] = clock.monotonic(), self._read(read_model)
+            known = self._known[read_model] = clock.monotonic(), _read(models, read_model)
         if known[1] and known[1].lasts:
             raise Stopped(f"project_{read_model}", "is stopped for a trial", _AGAIN_SECONDS)
 
-    def _read(self, read_model: str) -> Stop | None:
-        found: Stop | None = None
 
-        def look(stored: Fields | None) -> None:
-            nonlocal found
-            found = _lasting(stored)
+def _read(models: ReadModels, read_model: str) -> Stop | None:
+    found: Stop | None = None
 
-        self._models.update(STOPS, read_model, look)
-        return found
+    def look(stored: Fields | None) -> None:
+        nonlocal found
+        found = _lasting(stored)
+
+    models.update(STOPS, read_model, look)
+    return found

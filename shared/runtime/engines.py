@@ -158,7 +158,7 @@ class Engines:
     shipping = once[ShippingGateway](lambda engines: engines._provider("shipping"))
     notifications = once[NotificationGateway](lambda engines: engines._provider("notification"))
 
-    stops = once[Stops](lambda engines: Stops(engines.read_models, engines.pace.known_seconds))
+    stops = once[Stops](lambda engines: Stops(engines.pace.known_seconds))
 
     @once
     def sandbox(self) -> Sandbox:

@@ -184,7 +184,7 @@ def projection(
 
         @wraps(apply)
         def update(message: Message, engines: Engines) -> None:
-            engines.stops.refuse_stopped(collection.read_model)
+            engines.stops.refuse_stopped(engines.read_models, collection.read_model)
             if message.type == FILL:
                 fill(engines.read_models, by_aggregate, message, engines.event_store)
                 return

@@ -21,6 +21,7 @@ from shared.dead_letters.protocol import decode_dead_letter
 from shared.messaging.envelope import Push, PushedMessage
 from shared.read_models.documents import READ_MODELS
 from shared.read_models.generations import Generations, change_generations, generations_of
+from shared.read_models.stops import stop, stops
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import selection
@@ -62,6 +63,8 @@ EXPECTED: Mapping[str, Mapping[str, str | None]] = {
     "compareProjection": ADMINS_ONLY,
     "switchProjection": ADMINS_ONLY,
     "dropProjectionGeneration": ADMINS_ONLY,
+    "stopProjection": ADMINS_ONLY,
+    "startProjection": ADMINS_ONLY,
     "setFault": ADMINS_ONLY,
 }
 ADMINISTRATION = {
@@ -76,6 +79,8 @@ ADMINISTRATION = {
     "compareProjection": "rebuild_projection",
     "switchProjection": "rebuild_projection",
     "dropProjectionGeneration": "rebuild_projection",
+    "stopProjection": "rebuild_projection",
+    "startProjection": "rebuild_projection",
 }
 """Functions that record no event."""
 
@@ -156,6 +161,8 @@ def request(shop: ShopInMemory, mutation: str) -> str:
         "compareProjection": f'(name: "{with_two_generations(shop)}") {{ name }}',
         "switchProjection": f'(name: "{with_two_generations(shop)}", to: 2) {{ name }}',
         "dropProjectionGeneration": f'(name: "{with_two_generations(shop)}") {{ name }}',
+        "stopProjection": '(name: "project_products") { name }',
+        "startProjection": f'(name: "{with_a_stop(shop)}") {{ name }}',
         "setFault": "(provider: PAYMENT, fault: DOWN) { fault }",
         "retrySaga": f'(id: "{order_without_saga(shop, product_id)}") {{ id }}',
         "restartSaga": f'(id: "{stuck_saga(shop, product_id)}", fromStep: "reserve_inventory") {{ id }}',
@@ -196,11 +203,18 @@ def with_a_rebuild(shop: ShopInMemory) -> str:
     return "project_sales"
 
 
+def with_a_stop(shop: ShopInMemory) -> str:
+    """Return a projection that is stopped."""
+    stop(shop.engines.read_models, "categories", "a", 60)
+    return "project_categories"
+
+
 def everything(shop: ShopInMemory) -> tuple[object, ...]:
     """Return everything that a mutation may change."""
     generations = [generations_of(shop.engines.read_models, name) for name in READ_MODELS]
     letters, sagas = shop.engines.dead_letters.latest(1000), shop.engines.sagas.newest(1000)
-    return len(shop.log()), letters, sagas, generations, shop.engines.sandbox.faults()
+    stopped = asyncio.run(stops(shop.engines.queries.queries))
+    return len(shop.log()), letters, sagas, generations, stopped, shop.engines.sandbox.faults()
 
 
 @pytest.mark.parametrize("actor", ACTORS)

@@ -28,6 +28,7 @@ PATTERNS = [
     r'must be a number such as "12.50"' + GOT,
     r"must be a time of RFC 3339 such as 2026-04-01T09:00:00Z" + GOT,
     r"must be a UUID such as 0190b1b6-7c5e-7000-8000-000000000000" + GOT,
+    r"must be a trace id: 32 hexadecimal digits, as in a traceparent" + GOT,
     r"must be one of [\w.-]+(, [\w.-]+)*" + GOT,
     r"must be an ISO 4217 code such as JPY or USD" + GOT,
     r"must be the cursor of an entry of this list, without afterTimestamp" + GOT,
