@@ -57,7 +57,7 @@ PARTS = f"""query ($name: String!, $compared: Boolean, $differing: Boolean, $fir
             differences {{ generation collection key missing error fields {{ name expected found }} }} }} }}
     }}
 }}"""
-SOON = 0.1
+SOON = 0.4  # within which a worker has begun
 
 
 @pytest.fixture
