@@ -1,6 +1,7 @@
 """Connections to PostgreSQL: their time limits, what their failures mean to a caller, and signing
 in with IAM."""
 
+import atexit
 import json
 import select
 import tempfile
@@ -10,6 +11,7 @@ from functools import cached_property, lru_cache
 from math import isfinite
 from threading import Lock
 from typing import Any, TypeVar
+from weakref import ref
 
 from psycopg import Connection, Cursor, InterfaceError, OperationalError, errors
 from psycopg.abc import Params, PQGen, QueryNoTemplate
@@ -29,6 +31,7 @@ outlive it."""
 
 STATEMENT_SECONDS = 15.0  # or the time that the request has left, when that is less
 _CONNECT_SECONDS = 5.0
+_CLOSE_SECONDS = 1.0  # for a thread that connects at the end of the process
 _IDLE_SECONDS = 1.0  # after which the server is asked whether it still has the connection
 _CHECK_SECONDS = 2.0  # for the answer
 # An open transaction that was forgotten holds back all readers of the log, so no transaction may
@@ -166,7 +169,16 @@ def connect(conninfo: str, size: int, password: Password | None = None, server_c
     options |= {"connect_timeout": int(_CONNECT_SECONDS), **_KEEPALIVE}
     more: dict[str, Any] = {"kwargs": (lambda: options | {"password": password()}) if password else options}
     more |= {"timeout": _CONNECT_SECONDS, "reconnect_timeout": _CONNECT_SECONDS}  # then the next caller tries at once
-    return Pool(verified(conninfo, server_ca), connection_class=Session, min_size=0, max_size=size, open=True, **more)
+    more |= {"connection_class": Session, "min_size": 0, "max_size": size, "open": True}
+    pool = Pool(verified(conninfo, server_ca), **more)
+    atexit.register(_close, ref(pool))
+    return pool
+
+
+def _close(pool: "ref[Pool]") -> None:
+    """Before Python's end, which stops the pool's threads: then each is waited for in vain."""
+    if still := pool():
+        still.close(_CLOSE_SECONDS)
 
 
 def verified(conninfo: str, server_ca: str) -> str:

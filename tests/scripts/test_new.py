@@ -29,7 +29,10 @@ TESTS = [
 
 
 def run(copy: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    """`PYTEST_DEBUG_TEMPROOT`: pytest closes the folder of all its runs to other users, and the
+    PostgreSQL of this run is one."""
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    environment["PYTEST_DEBUG_TEMPROOT"] = str(copy.parent)
     python = [sys.executable, "-m", *command]
     return subprocess.run(python, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=280)
 
