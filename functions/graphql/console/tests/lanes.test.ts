@@ -70,3 +70,11 @@ test("a step is shown as it was at the moment of the slider", () => {
     ["PENDING", "RUNNING", "DONE", "UNDONE"],
   );
 });
+
+test("a step that never succeeded runs until it is undone", () => {
+  const step = { status: "UNDONE", startedAt: at(10), endedAt: null, undoneAt: at(30) };
+  assert.deepEqual(
+    [0, 10, 20, 30].map((moment) => statusAt(step, 1_000_000 + moment)),
+    ["PENDING", "RUNNING", "RUNNING", "UNDONE"],
+  );
+});

@@ -17,6 +17,7 @@ import { numberOf, shortId } from "../ui/format.ts";
 import { LiveSign } from "../ui/live.tsx";
 import { Request } from "../ui/request.tsx";
 import { Time } from "../ui/time.tsx";
+import { useShown } from "../ui/use-shown.ts";
 import { useUrl } from "../ui/use-url.ts";
 
 const PAGE = graphql(`
@@ -248,8 +249,9 @@ const Chosen = ({ event }: { event: LoggedEvent }) => {
   const t = useT();
   const correlation = textIn(event.metadata, "correlation_id");
   const trace = textIn(event.metadata, "traceparent")?.split("-")[1];
+  const place = useShown<HTMLElement>(event.id);
   return (
-    <section className="panel" aria-live="polite">
+    <section ref={place} className="panel" aria-live="polite">
       <h2>
         {event.eventType} <small>#{event.id}</small>
       </h2>

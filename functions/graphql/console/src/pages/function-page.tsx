@@ -14,7 +14,7 @@ import { Table } from "../ui/table.tsx";
 import { Ago } from "../ui/time.tsx";
 
 const FUNCTION = graphql(`
-  query FunctionPage($name: String!, $command: String!) {
+  query FunctionPage($name: String!, $command: String!, $handlesCommand: Boolean!) {
     serviceHealth(serviceName: $name) {
       status
       version
@@ -26,7 +26,7 @@ const FUNCTION = graphql(`
         durationMs
       }
     }
-    commandExecutionsConnection(first: 20, filter: { name: $command }) {
+    commandExecutionsConnection(first: 20, filter: { name: $command }) @include(if: $handlesCommand) {
       edges {
         node {
           id
@@ -47,10 +47,12 @@ const FUNCTION = graphql(`
 const commandOf = (name: string): string =>
   name.replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
-/** One function: its health, its checks, and what it did lately. */
-export const FunctionPage = ({ name, service, close }: { name: string; service: string; close: () => void }) => {
+type Props = { name: string; service: string; handlesCommand: boolean; close: () => void };
+
+/** One function: its health, its checks, and, for a client's command, what it did lately. */
+export const FunctionPage = ({ name, service, handlesCommand, close }: Props) => {
   const t = useT();
-  const asked = useAsk(FUNCTION, { name, command: commandOf(name) }, { every: 5_000 });
+  const asked = useAsk(FUNCTION, { name, command: commandOf(name), handlesCommand }, { every: 5_000 });
   return (
     <section className="panel" aria-labelledby="function">
       <div className="row between">

@@ -340,6 +340,7 @@ const Actions = ({ projection, again }: { projection: Projection; again: () => v
       )}
       {(state === "KEPT" || state === "BUILDING") && (
         <ActButton
+          key={`${other} ${force}`}
           permission="admin"
           kind={force ? "danger" : "plain"}
           run={() => send(SWITCH, { name, to: other, force })}

@@ -63,7 +63,14 @@ const Topology = () => {
           {t("topology.databases")}
         </Button>
       </Filters>
-      {chosen && <FunctionPage name={chosen} service={groupOf(asked.data?.systemTopology, chosen)} close={() => change({ function: undefined })} />}
+      {chosen && (
+        <FunctionPage
+          name={chosen}
+          service={groupOf(asked.data?.systemTopology, chosen)}
+          handlesCommand={isCalled(asked.data?.systemTopology, chosen)}
+          close={() => change({ function: undefined })}
+        />
+      )}
       <Answer asked={asked}>
         {({ systemTopology, pubsubStats }) => {
           const services = (systemTopology ?? []).filter((one) => !group || one.group === group);
@@ -112,6 +119,13 @@ const Topology = () => {
 
 const groupOf = (services: Answered["systemTopology"] | undefined, name: string): string =>
   services?.find(({ serviceName }) => serviceName === name)?.group ?? "*";
+
+/** The graphql function calls a function for each command of a client. */
+const isCalled = (services: Answered["systemTopology"] | undefined, name: string): boolean =>
+  services?.some(
+    ({ serviceName, connections }) =>
+      serviceName === "graphql" && connections.some(({ targetService }) => targetService === name),
+  ) ?? false;
 
 type PictureProps = { services: Services; databases: boolean; rates: ReadonlyMap<string, number> };
 

@@ -86,16 +86,20 @@ export const find = async (text: string): Promise<Answer> => {
   if (id) return await byId(id);
   const trace = traceIn(typed);
   if (trace) return await byTrace(trace);
-  if (/^\d+$/.test(typed)) {
-    const found: Found[] = [{ href: `/events?id=${typed}`, what: "events", label: `#${typed}` }];
+  const number = /^#?(\d+)$/.exec(typed)?.[1];
+  if (number) {
+    const found: Found[] = [{ href: `/events?id=${number}`, what: "events", label: `#${number}` }];
     return { found, masked: false };
   }
   return typed ? await byName(typed) : { found: [], masked: false };
 };
 
+/** Codes of errors that say that there is nothing of this kind to find, or not for this person. */
+const ANSWERS = new Set(["NOT_FOUND", "INVALID_INPUT", "FORBIDDEN", "UNAUTHENTICATED"]);
+
 /**
  * Return what a search answered. Each field answers for itself: an id that is no product's makes an error for `product`
- * only. Throw when there is no answer at all.
+ * only. Throw when a field could not be answered: what it would have found is not known.
  */
 const answered = async <Data, Variables extends AnyVariables>(
   document: TadaDocumentNode<Data, Variables>,
@@ -103,7 +107,8 @@ const answered = async <Data, Variables extends AnyVariables>(
 ): Promise<{ data: Data; masked: boolean }> => {
   const { data, error } = await client.query(document, variables).toPromise();
   if (!data) throw new Error(error ? failureOf(error).message : "no answer");
-  const codes = error?.graphQLErrors.map(({ extensions }) => extensions["code"]) ?? [];
+  const codes = error?.graphQLErrors.map(({ extensions }) => String(extensions["code"])) ?? [];
+  if (error && !codes.every((code) => ANSWERS.has(code))) throw new Error(failureOf(error).message);
   return { data, masked: codes.includes("FORBIDDEN") || codes.includes("UNAUTHENTICATED") };
 };
 

@@ -36,13 +36,25 @@ export const Answer = <Data,>({ asked, isEmpty, empty, children }: Props<Data>) 
   );
 };
 
+/** Codes with which the server has answered: it refuses what was asked. */
+const REFUSALS = new Set([
+  "NOT_FOUND",
+  "INVALID_INPUT",
+  "UNAUTHENTICATED",
+  "FORBIDDEN",
+  "CONFLICT",
+  "BUSINESS_RULE_VIOLATION",
+]);
+
 export const Failed = ({ failure, again, since }: { failure: Failure; again?: () => void; since?: Date }) => {
   const t = useT();
   return (
     <div className="failed" role="alert">
       <p>
-        <strong>{t(failure.code === "NETWORK" ? "answer.offline" : "answer.failed")}</strong> {failure.message}{" "}
-        <code>{failure.code}</code>
+        {!REFUSALS.has(failure.code) && (
+          <strong>{t(failure.code === "NETWORK" ? "answer.offline" : "answer.failed")}</strong>
+        )}{" "}
+        {failure.message} <code>{failure.code}</code>
       </p>
       {since && (
         <p>

@@ -5,6 +5,7 @@ import { Changes } from "../../ui/changes.tsx";
 import { durationOf } from "../../ui/format.ts";
 import { Json } from "../../ui/json.tsx";
 import { Time } from "../../ui/time.tsx";
+import { useShown } from "../../ui/use-shown.ts";
 import { keyOf } from "./lanes.ts";
 import type { Entry, HistoryEntry, SagaData } from "./query.ts";
 
@@ -19,6 +20,7 @@ type Props = {
 export const Detail = ({ entries, chosen, history, saga }: Props) => {
   const t = useT();
   const entry = entries.find((one) => keyOf(one) === chosen);
+  const place = useShown<HTMLElement>(entry ? keyOf(entry) : "");
   if (!entry) return null;
   const at = Date.parse(entry.at);
   const event = history.find(
@@ -29,7 +31,7 @@ export const Detail = ({ entries, chosen, history, saga }: Props) => {
   );
   const product = /^product-(.+)$/.exec(entry.subject ?? "")?.[1];
   return (
-    <section className="panel" aria-live="polite">
+    <section ref={place} className="panel" aria-live="polite">
       <h3>
         {entry.name} <small>{entry.kind}</small>
       </h3>

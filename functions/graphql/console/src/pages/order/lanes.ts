@@ -95,6 +95,6 @@ export const statusAt = (step: StepTimes, moment: number): string => {
   const had = (at: string | null) => at !== null && Date.parse(at) <= moment;
   if (!had(step.startedAt)) return "PENDING";
   if (had(step.undoneAt)) return "UNDONE";
-  if (!had(step.endedAt)) return step.endedAt === null ? step.status : "RUNNING";
+  if (!had(step.endedAt)) return step.endedAt ?? step.undoneAt ? "RUNNING" : step.status;
   return step.status === "FAILED" ? "FAILED" : step.undoneAt === null ? step.status : "DONE";
 };
