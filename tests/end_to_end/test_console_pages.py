@@ -206,7 +206,7 @@ def test_a_trace_leads_to_its_requests_events_and_logs(page: Page, shop: Running
     page.browser.find_element(By.CSS_SELECTOR, "dialog[open] input").send_keys(trace)
     page.until(lambda: "commands" in page.browser.find_element(By.ID, "palette-results").text, "the trace")
     page.open("/topology?function=create_category")
-    page.shows("Logs:", "command.log")
+    page.shows("Logs:", "scripts/logs")
     assert page.all("a[href*='console.cloud.google.com']") == []
     page.settings("taro")
     page.open("/")

@@ -47,10 +47,10 @@ const FUNCTION = graphql(`
 const commandOf = (name: string): string =>
   name.replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
-type Props = { name: string; service: string; handlesCommand: boolean; close: () => void };
+type Props = { name: string; handlesCommand: boolean; close: () => void };
 
 /** One function: its health, its checks, and, for a client's command, what it did lately. */
-export const FunctionPage = ({ name, service, handlesCommand, close }: Props) => {
+export const FunctionPage = ({ name, handlesCommand, close }: Props) => {
   const t = useT();
   const asked = useAsk(FUNCTION, { name, command: commandOf(name), handlesCommand }, { every: 5_000 });
   return (
@@ -58,7 +58,7 @@ export const FunctionPage = ({ name, service, handlesCommand, close }: Props) =>
       <div className="row between">
         <h2 id="function">{name}</h2>
         <span className="row center">
-          <Elsewhere place={logOfFunction(session.where, name, service)} of="logs" />
+          <Elsewhere place={logOfFunction(session.where, name)} of="logs" />
           <Button onClick={close}>{t("act.close")}</Button>
         </span>
       </div>

@@ -66,7 +66,6 @@ const Topology = () => {
       {chosen && (
         <FunctionPage
           name={chosen}
-          service={groupOf(asked.data?.systemTopology, chosen)}
           handlesCommand={isCalled(asked.data?.systemTopology, chosen)}
           close={() => change({ function: undefined })}
         />
@@ -116,9 +115,6 @@ const Topology = () => {
     </>
   );
 };
-
-const groupOf = (services: Answered["systemTopology"] | undefined, name: string): string =>
-  services?.find(({ serviceName }) => serviceName === name)?.group ?? "*";
 
 /** The graphql function calls a function for each command of a client. */
 const isCalled = (services: Answered["systemTopology"] | undefined, name: string): boolean =>
