@@ -19,7 +19,7 @@ from shared.domain.values import adapter
 from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import Message
 from shared.read_models.generations import Pace, generations_of, stored_in
-from shared.read_models.partitions import Partitions
+from shared.read_models.partitions import QUERY_SECONDS, Partitions
 from shared.read_models.project import Projection, change_of
 from shared.read_models.protocol import Change, Fields, Queries, ReadModels
 from shared.resilience import clock
@@ -32,7 +32,6 @@ SHOWN, MAX_TEXT = 20, 300
 """The most differing documents that a partition names, and characters of a value that it shows."""
 
 _MAX_SHARES = 2_000  # keys of totals in one partition; with more, totals are not compared
-_QUERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,11 @@ def compare(stores: Stores, projections: Mapping[str, Projection[Any]], message:
     projection = projections[partition.streams[0].partition("-")[0]]
     found = _Found(projection)
     sides = {"live": now.live, "other": now.other}
-    documents = {side: _documents(stores, projection, number, partition.streams) for side, number in sides.items()}
+    keys = {stream: stream.partition("-")[2] for stream in partition.streams}
+    documents = {side: _documents(stores, projection, number, [*keys.values()]) for side, number in sides.items()}
     events = stores.events.read(partition.streams)  # after the documents, so that none is ahead of these
     late = clock.now() - timedelta(seconds=stores.pace.known_seconds + stores.pace.settled_seconds)
-    for stream in partition.streams:
-        key = str(projection.collection.aggregate.id_of(stream))
+    for stream, key in keys.items():
         stored = {side: documents[side].get(key) for side in sides}
         history = events.get(stream, [])
         overdue = sum(one.recorded_at < late for one in history)
@@ -82,12 +81,9 @@ def compare(stores: Stores, projections: Mapping[str, Projection[Any]], message:
     partitions.replace(partition.finished(found.result()))
 
 
-def _documents(
-    stores: Stores, projection: Projection[Any], number: int, streams: Sequence[str]
-) -> Mapping[str, Fields]:
-    keys = [stream.partition("-")[2] for stream in streams]
+def _documents(stores: Stores, projection: Projection[Any], number: int, keys: Sequence[str]) -> Mapping[str, Fields]:
     collection = stored_in(projection.collection.name, number)
-    return awaited(stores.queries.get_many(collection, keys), _QUERY_SECONDS)
+    return awaited(stores.queries.get_many(collection, keys), QUERY_SECONDS)
 
 
 @dataclass(frozen=True)

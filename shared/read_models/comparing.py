@@ -15,9 +15,9 @@ from shared.read_models.compare import COMPARE, SHOWN, difference_of, hexadecima
 from shared.read_models.comparison import Comparison, Side
 from shared.read_models.documents import Totals, sources_of
 from shared.read_models.generations import Generations, change_generations, stored_in
-from shared.read_models.partitions import STREAMS, Partition
+from shared.read_models.partitions import QUERY_SECONDS, STREAMS, Partition
 from shared.read_models.protocol import Fields, Find
-from shared.read_models.sender import POLL_SECONDS, QUERY_SECONDS, Sender
+from shared.read_models.sender import POLL_SECONDS, Sender
 from shared.read_models.transitions import after_comparison
 from shared.resilience import clock
 from shared.resilience.calls import awaited
@@ -67,7 +67,8 @@ class Comparing:
         for partition in self.sender.partitions(now).of(self.sender.queries, found.run):
             result.add(partition)
         differing = {side: self._differing_totals(now, side, result) for side in result.shares}
-        again = self._to_repeat(now, found, differing) if found.rounds < _ROUNDS else []
+        differs = result.differs or any(differing.values())
+        again = self._to_repeat(now, found, differing) if differs and found.rounds < _ROUNDS else []
         if again and len(again) <= _AGAIN:
             clock.sleep(self.sender.pace.known_seconds)
             self.sender.send_again(now, COMPARE, again)
@@ -203,6 +204,11 @@ class _Sum:
         if shares is None or max(map(len, self.shares.values())) > _MAX_TOTALS:
             self.too_many = True
             self.shares = {"live": {}, "other": {}}
+
+    @property
+    def differs(self) -> bool:
+        """Return whether a partition differs or has no result."""
+        return bool(self.unfinished or any(counts["different"] for counts in self._counts.values()))
 
     def side(self, name: str, totals: int = 0, before: int = 0) -> Side:
         """Return what a side adds up to. `totals`: how many of its totals differ. `before`: its

@@ -29,8 +29,10 @@ once."""
 _WORKER_RATE, _MAX_WORKERS = 25, 16  # documents per second of one worker, while these share a limit
 _PARTITION_SECONDS = 20  # the longest that a limited worker takes: less than a delivery may
 _ALIVE_SECONDS = 5.0  # a partition that a worker has touched so lately is that worker's
-_QUERY_SECONDS = 10.0
 _PAGE = 200
+
+QUERY_SECONDS = 10.0
+"""The time limit of a query of a rebuild or a comparison."""
 
 
 def workers(limit: int) -> int:
@@ -148,14 +150,14 @@ class Partitions:
         """Return how many partitions are under way, without those that were given up."""
         now, alive = clock.now().timestamp(), pace.known_seconds + pace.settled_seconds
         since = [Where("open_since", ">=", now - alive), Where("open_since", "<", now + alive)]
-        return awaited(queries.count(self.collection, since), _QUERY_SECONDS)
+        return awaited(queries.count(self.collection, since), QUERY_SECONDS)
 
     def of(self, queries: Queries, run: int) -> Iterator[Partition]:
         """Yield the partitions of a run, page by page."""
         last: Fields | None = None
         while True:
             find = Find(self.collection, "id", within(run), limit=_PAGE, after=last)
-            page = awaited(queries.find(find), _QUERY_SECONDS)
+            page = awaited(queries.find(find), QUERY_SECONDS)
             yield from map(partition_of, page)
             if len(page) < _PAGE:
                 return

@@ -38,10 +38,10 @@ from shared.read_models.generations import (
     Pace,
     stored_in,
 )
-from shared.read_models.partitions import EVENTS, FILLING, streams_at_once, workers
+from shared.read_models.partitions import EVENTS, FILLING, QUERY_SECONDS, streams_at_once, workers
 from shared.read_models.project import not_yet_in
 from shared.read_models.protocol import Queries, ReadModels
-from shared.read_models.sender import POLL_SECONDS, QUERY_SECONDS, Sender, slots
+from shared.read_models.sender import POLL_SECONDS, Sender, slots
 from shared.read_models.stops import MOST_MINUTES
 from shared.read_models.transitions import comparing
 from shared.resilience import clock

@@ -15,8 +15,8 @@ from shared.read_models.generations import Generations, Pace
 from shared.read_models.partitions import EVENTS, STREAMS, Partition, Partitions
 from shared.read_models.protocol import Queries, ReadModels
 
-POLL_SECONDS, QUERY_SECONDS = 0.5, 10.0
-"""The pause between two looks at busy workers, and the time limit of a query."""
+POLL_SECONDS = 0.5
+"""The pause between two looks at busy workers."""
 
 
 def slots(read_model: str) -> int:
