@@ -3,6 +3,18 @@ import type { CombinedError } from "urql";
 /** Why an answer is missing or incomplete. `retryAfter`: seconds, when the server asks to wait. */
 export type Failure = { message: string; code: string; retryAfter?: number };
 
+const REFUSALS = new Set([
+  "NOT_FOUND",
+  "INVALID_INPUT",
+  "UNAUTHENTICATED",
+  "FORBIDDEN",
+  "CONFLICT",
+  "BUSINESS_RULE_VIOLATION",
+]);
+
+/** Return whether the server has answered, by refusing what was asked. */
+export const isRefusal = (code: string): boolean => REFUSALS.has(code);
+
 export const failureOf = (error: CombinedError): Failure => {
   const first = error.graphQLErrors[0];
   if (!first) {

@@ -2,7 +2,7 @@ import type { TadaDocumentNode } from "gql.tada";
 import type { AnyVariables } from "urql";
 
 import { client } from "../api/client.ts";
-import { failureOf } from "../api/failure.ts";
+import { failureOf, isRefusal } from "../api/failure.ts";
 import { graphql } from "../api/graphql.ts";
 
 export type Found = { href: string; what: "order" | "product" | "category" | "deadLetter" | "events" | "executions"; label: string };
@@ -94,9 +94,6 @@ export const find = async (text: string): Promise<Answer> => {
   return typed ? await byName(typed) : { found: [], masked: false };
 };
 
-/** Codes of errors that say that there is nothing of this kind to find, or not for this person. */
-const ANSWERS = new Set(["NOT_FOUND", "INVALID_INPUT", "FORBIDDEN", "UNAUTHENTICATED"]);
-
 /**
  * Return what a search answered. Each field answers for itself: an id that is no product's makes an error for `product`
  * only. Throw when a field could not be answered: what it would have found is not known.
@@ -108,7 +105,7 @@ const answered = async <Data, Variables extends AnyVariables>(
   const { data, error } = await client.query(document, variables).toPromise();
   if (!data) throw new Error(error ? failureOf(error).message : "no answer");
   const codes = error?.graphQLErrors.map(({ extensions }) => String(extensions["code"])) ?? [];
-  if (error && !codes.every((code) => ANSWERS.has(code))) throw new Error(failureOf(error).message);
+  if (error && !codes.every(isRefusal)) throw new Error(failureOf(error).message);
   return { data, masked: codes.includes("FORBIDDEN") || codes.includes("UNAUTHENTICATED") };
 };
 

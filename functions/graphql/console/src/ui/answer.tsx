@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 
 import type { Asked } from "../api/use-ask.ts";
-import type { Failure } from "../api/failure.ts";
+import { type Failure, isRefusal } from "../api/failure.ts";
 import { useT } from "../i18n/index.tsx";
 import { Button } from "./button.tsx";
 import { Time } from "./time.tsx";
@@ -36,22 +36,12 @@ export const Answer = <Data,>({ asked, isEmpty, empty, children }: Props<Data>) 
   );
 };
 
-/** Codes with which the server has answered: it refuses what was asked. */
-const REFUSALS = new Set([
-  "NOT_FOUND",
-  "INVALID_INPUT",
-  "UNAUTHENTICATED",
-  "FORBIDDEN",
-  "CONFLICT",
-  "BUSINESS_RULE_VIOLATION",
-]);
-
 export const Failed = ({ failure, again, since }: { failure: Failure; again?: () => void; since?: Date }) => {
   const t = useT();
   return (
     <div className="failed" role="alert">
       <p>
-        {!REFUSALS.has(failure.code) && (
+        {!isRefusal(failure.code) && (
           <strong>{t(failure.code === "NETWORK" ? "answer.offline" : "answer.failed")}</strong>
         )}{" "}
         {failure.message} <code>{failure.code}</code>
