@@ -28,7 +28,8 @@ from shared.observability.context import Context, SpanKind, annotate, caused_by,
 from shared.observability.error_codes import ERROR_CODES
 from shared.read_models.protocol import Fields
 from shared.resilience import clock
-from shared.resilience.calls import BreakerOpen, Breakers, OutOfTime, time_left
+from shared.resilience.breakers import BreakerOpen, Breakers
+from shared.resilience.calls import OutOfTime, time_left
 
 _ERRORS: dict[str, type[ShopError]] = {
     code: kind for kind, (_, code) in ERROR_CODES.items() if issubclass(kind, ShopError)

@@ -18,7 +18,8 @@ from shared.domain.values import Money, adapter
 from shared.gateways.protocol import Accepted, Declined, Outcome, Unreadable
 from shared.gateways.turns import Turns
 from shared.observability.context import SpanKind, current, span, traceparent
-from shared.resilience.calls import Breaker, Breakers, deadline, time_left
+from shared.resilience.breakers import Breaker, Breakers
+from shared.resilience.calls import deadline, time_left
 
 TIMEOUT = 3.0
 """Seconds for one call, including the last byte of its answer."""

@@ -22,7 +22,8 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Publishable
 from shared.resilience import clock
-from shared.resilience.calls import RECONNECT, Breaker, time_left
+from shared.resilience.breakers import Breaker
+from shared.resilience.calls import RECONNECT, time_left
 
 _log = structlog.get_logger()
 

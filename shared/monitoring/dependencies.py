@@ -12,7 +12,7 @@ from shared.messaging.outbox import Publisher
 from shared.monitoring.health import Check, Finding, HealthStatus
 from shared.read_models.protocol import ReadModels
 from shared.resilience import clock
-from shared.resilience.calls import Breakers
+from shared.resilience.breakers import Breakers
 
 _BREAKERS = {
     "firestore": "Firestore",

@@ -21,7 +21,7 @@ from shared.config.settings import Settings
 from shared.domain.order import AGGREGATE_OF
 from shared.observability.error_codes import ERROR_CODES
 from shared.read_models.documents import READ_MODELS
-from shared.resilience.calls import Breakers
+from shared.resilience.breakers import Breakers
 from shared.sagas.definition import SagaStatus
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"

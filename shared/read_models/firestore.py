@@ -18,7 +18,8 @@ from shared.read_models.firestore_calls import one_async_call, one_call
 from shared.read_models.firestore_encoding import created
 from shared.read_models.protocol import Change, Extent, Fields, Find, Increment, MakeChange, Where
 from shared.resilience import clock
-from shared.resilience.calls import RECONNECT, Breaker
+from shared.resilience.breakers import Breaker
+from shared.resilience.calls import RECONNECT
 
 _ATTEMPTS = 9
 _WRITERS, _BATCH = 4, 25  # commits at a time, and documents created in each

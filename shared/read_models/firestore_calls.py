@@ -10,7 +10,8 @@ from google.api_core.retry import AsyncRetry, Retry, if_transient_error
 
 from shared.domain.errors import TimedOut, Unavailable
 from shared.observability.context import SpanKind, span
-from shared.resilience.calls import Breaker, OutOfTime, time_left
+from shared.resilience.breakers import Breaker
+from shared.resilience.calls import OutOfTime, time_left
 
 _CALL_SECONDS = 10.0
 _RETRY_SECONDS = 2.0  # how long the client library repeats a call that fails with a transient error

@@ -27,7 +27,8 @@ from shared.read_models.documents import Collection, sources_of
 from shared.read_models.fill import FILL, fill
 from shared.read_models.project import Projection, project
 from shared.resilience import clock
-from shared.resilience.calls import BreakerOpen, NotCalled, deadline
+from shared.resilience.breakers import BreakerOpen
+from shared.resilience.calls import NotCalled, deadline
 from shared.runtime import http
 from shared.runtime.engines import Engines, engines
 

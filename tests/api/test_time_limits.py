@@ -22,7 +22,8 @@ from shared.gateways import providers
 from shared.gateways.providers import HttpProvider
 from shared.read_models.firestore import FirestoreQueries
 from shared.read_models.protocol import Find
-from shared.resilience.calls import Breaker, deadline
+from shared.resilience.breakers import Breaker
+from shared.resilience.calls import deadline
 from tests.callers import as_nobody
 from tests.conftest import free_port
 from tests.fakes import method_replaced

@@ -28,7 +28,8 @@ from shared.config.settings import url_of
 from shared.domain.errors import Unavailable
 from shared.gateways.providers import HttpProvider
 from shared.postgres.pool import connect
-from shared.resilience.calls import Breaker, deadline
+from shared.resilience.breakers import Breaker
+from shared.resilience.calls import deadline
 
 NUMBER = "https://shop-{service}-123456789012.asia-northeast1.run.app"
 
@@ -224,7 +225,7 @@ def test_in_the_cloud_the_sandbox_provider_gets_an_id_token(
         f"""
 import httpx
 from shared.gateways.providers import HttpProvider
-from shared.resilience.calls import Breaker
+from shared.resilience.breakers import Breaker
 with httpx.Client() as client:
     HttpProvider("{url}", client, Breaker("the provider", 10, 5), "id-token").refund("key")
 """,

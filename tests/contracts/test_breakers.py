@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from inspect import CORO_CLOSED, getcoroutinestate
 from threading import Barrier, Event
 
 import pytest
@@ -12,7 +13,8 @@ from structlog.testing import capture_logs
 
 from shared.domain.errors import Rejected, TimedOut, Unavailable
 from shared.resilience import clock
-from shared.resilience.calls import Breaker, BreakerOpen, Breakers, OutOfTime, deadline, time_left
+from shared.resilience.breakers import Breaker, BreakerOpen, Breakers
+from shared.resilience.calls import OutOfTime, awaited, deadline, time_left
 
 FAIL_MAX, RESET = 5, 0.2
 
@@ -217,6 +219,17 @@ def test_when_the_time_is_up_no_further_call_is_made() -> None:
         time.sleep(0.02)
         with pytest.raises(TimedOut):
             time_left(3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_when_the_time_is_up_a_coroutine_is_not_begun_and_not_forgotten() -> None:
+    async def ask() -> None:
+        raise AssertionError("it was begun")
+
+    asking = ask()
+    with deadline(0), pytest.raises(OutOfTime):
+        awaited(asking, 1)
+    assert getcoroutinestate(asking) == CORO_CLOSED, "Python would warn that nobody has awaited it"
 
 
 def test_a_fault_in_our_code_does_not_open_the_breaker(breaker: Breaker) -> None:

@@ -20,7 +20,7 @@ from shared.messaging.memory import MemoryBroker
 from shared.messaging.outbox import Publisher
 from shared.messaging.pubsub import PubSubPublisher, batching_client
 from shared.observability.context import Context
-from shared.resilience.calls import Breaker
+from shared.resilience.breakers import Breaker
 
 PROJECT = "broker"
 WORK = Subscription("worker.things", "things", "worker", "command", 0.1, 0.3, 5, 10, "worker.things.dead")

@@ -16,7 +16,7 @@ from shared.observability import context as tracing
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Extent, Fields, Find, Increment, Queries, ReadModels, Where
-from shared.resilience.calls import Breaker
+from shared.resilience.breakers import Breaker
 
 PROJECT = "read-models"
 

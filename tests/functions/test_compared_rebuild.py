@@ -29,7 +29,7 @@ from shared.read_models.memory import MemoryReadModels
 from shared.read_models.partitions import STREAMS, Partition, Partitions, streams_at_once, workers
 from shared.read_models.protocol import Change, Fields, Find
 from shared.resilience import clock
-from shared.resilience.calls import Breaker
+from shared.resilience.breakers import Breaker
 from tests.shop_in_memory import Json, ShopInMemory
 
 NEW = """mutation ($name: String!, $limit: Int, $switch: Boolean) {

@@ -23,7 +23,7 @@ from shared.messaging.envelope import ONLY_FOR, command_message
 from shared.messaging.outbox import Publisher
 from shared.observability.context import fresh
 from shared.read_models.protocol import ReadModels
-from shared.resilience.calls import Breaker, Breakers
+from shared.resilience.breakers import Breaker, Breakers
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.definition import Retries
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT

@@ -38,7 +38,7 @@ from shared.read_models.documents import (
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Fields, Find, Queries, ReadModels
-from shared.resilience.calls import Breaker
+from shared.resilience.breakers import Breaker
 from shared.runtime.push_functions import projection
 from tests.shop_in_memory import Json, Pushed, ShopInMemory, app
 

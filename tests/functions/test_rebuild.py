@@ -29,7 +29,7 @@ from shared.read_models.generations import EveryGeneration, Generations, LiveGen
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Fields, MakeChange
 from shared.resilience import clock
-from shared.resilience.calls import Breaker
+from shared.resilience.breakers import Breaker
 from shared.runtime.engines import using
 from tests.fakes import method_replaced
 from tests.shop_in_memory import Json, ShopInMemory

@@ -32,7 +32,7 @@ from shared.postgres.pool import Pool
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Find, Increment, Queries, ReadModels
-from shared.resilience.calls import Breaker
+from shared.resilience.breakers import Breaker
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.outbox import SAGA_OUTBOX
