@@ -12,7 +12,7 @@ import { Choice, Filters } from "../ui/filters.tsx";
 import { Table } from "../ui/table.tsx";
 import { useUrl } from "../ui/use-url.ts";
 import { FunctionPage } from "./function-page.tsx";
-import { drawn } from "./topology-layout.ts";
+import { drawn, type Edge } from "./topology-layout.ts";
 
 const TOPOLOGY = graphql(`
   query Topology {
@@ -30,6 +30,8 @@ const TOPOLOGY = graphql(`
         connectionType
         status
         latencyMs
+        callsPerMinute
+        errorsPerMinute
       }
     }
     pubsubStats {
@@ -43,6 +45,8 @@ type Answered = ResultOf<typeof TOPOLOGY>;
 type Services = NonNullable<Answered["systemTopology"]>;
 
 const EVERY_MS = 10_000;
+/** How much the picture grows on a large screen. */
+const LARGEST = 1.8;
 const GROUPS = ["client", "command", "query"];
 
 const Topology = () => {
@@ -141,13 +145,13 @@ const Picture = ({ services, databases, rates }: PictureProps) => {
     <div className="graph panel" role="region" aria-label={t("topology.picture")} tabIndex={0}>
       <svg
         viewBox={`0 0 ${shape.width} ${shape.height}`}
-        width={shape.width}
-        height={shape.height}
+        className="grows"
+        style={{ minWidth: shape.width, maxWidth: shape.width * LARGEST }}
         role="group"
         aria-label={t("topology.picture")}
       >
-        {shape.edges.map(({ from, to, path, status }) => (
-          <path key={`${from} ${to}`} d={path} className={toneOf(status) === "bad" ? "bad" : undefined} />
+        {shape.edges.map((edge) => (
+          <EdgeLine key={`${edge.from} ${edge.to}`} edge={edge} />
         ))}
         {shape.nodes.map(({ id, x, y, width, height }) => {
           const service = byName.get(id);
@@ -181,6 +185,24 @@ const Picture = ({ services, databases, rates }: PictureProps) => {
         })}
       </svg>
     </div>
+  );
+};
+
+/** A connection, with how often it was used and how often that failed. */
+const EdgeLine = ({ edge }: { edge: Edge }) => {
+  const t = useT();
+  const { path, status, x, y, callsPerMinute: calls, errorsPerMinute: errors } = edge;
+  const fails = (errors ?? 0) > 0;
+  return (
+    <g className={fails || toneOf(status) === "bad" ? "edge bad" : "edge"}>
+      <path d={path} />
+      {calls !== null && calls > 0 && (
+        <text x={x} y={y - 3} textAnchor="middle" className="second">
+          {t("topology.rate", { n: numberOf(calls, t.language) })}
+          {fails && ` · ${t("topology.edge.errors", { n: numberOf(errors ?? 0, t.language) })}`}
+        </text>
+      )}
+    </g>
   );
 };
 
