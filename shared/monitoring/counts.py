@@ -50,20 +50,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class ExecutionTotals:
-    """`ever`: since counting began. `lately`: within WINDOW."""
+    """`ever`: since counting began. `lately`: by kind, within WINDOW."""
 
     ever: Tallies = field(default_factory=dict)
-    lately: Tallies = field(default_factory=dict)
+    lately: Mapping[Kind, Tally] = field(default_factory=dict)
 
     def ever_of(self, kind: Kind) -> Tally:
-        return _of(kind, self.ever)
-
-    def lately_of(self, kind: Kind) -> Tally:
-        return _of(kind, self.lately)
-
-
-def _of(kind: Kind, tallies: Tallies) -> Tally:
-    return sum((tally for (of, _), tally in tallies.items() if of == kind), Tally())
+        return sum((tally for (of, _), tally in self.ever.items() if of == kind), Tally())
 
 
 class MinuteTally(NamedTuple):
@@ -122,8 +115,8 @@ SELECT kind, name, sum(count)::bigint, sum(errors)::bigint, sum(milliseconds)::b
 FROM execution_counts WHERE minute = '-infinity' GROUP BY kind, name
 """
 LATELY: LiteralString = """
-SELECT kind, name, sum(count)::bigint, sum(errors)::bigint, sum(milliseconds)::bigint, max(succeeded_at)
-FROM execution_counts WHERE minute > now() - %s AND minute <= now() GROUP BY kind, name
+SELECT kind, sum(count)::bigint, sum(errors)::bigint, sum(milliseconds)::bigint, max(succeeded_at)
+FROM execution_counts WHERE minute > now() - %s AND minute <= now() GROUP BY kind
 """
 MINUTES: LiteralString = """
 SELECT minute, kind, sum(count)::bigint, sum(errors)::bigint, sum(milliseconds)::bigint
@@ -156,7 +149,7 @@ class PostgresCounts:
 
     def executions(self) -> ExecutionTotals:
         ever = {(row[0], row[1]): Tally(*row[2:]) for row in self._pool.rows("the counts", EVER)}
-        lately = {(row[0], row[1]): Tally(*row[2:]) for row in self._pool.rows("the counts", LATELY, (WINDOW,))}
+        lately = {row[0]: Tally(*row[1:]) for row in self._pool.rows("the counts", LATELY, (WINDOW,))}
         return ExecutionTotals(ever, lately)
 
     def minutes(self, since: datetime) -> list[MinuteTally]:

@@ -105,7 +105,7 @@ class MemoryCounts:
         self._sagas, self._dead_letters, self._executions = sagas, dead_letters, executions
         self._lock = Lock()
         self._ever: dict[tuple[Kind, str], Tally] = {}
-        self._minutes: dict[tuple[datetime, Kind, str], Tally] = {}
+        self._minutes: dict[tuple[datetime, Kind], Tally] = {}
         self._batches: dict[UUID, int] = {}
 
     def add(self, batch: Batch) -> None:
@@ -116,25 +116,22 @@ class MemoryCounts:
             self._batches[batch.counter] = batch.number
             for (kind, name), added in batch.tallies.items():
                 tally = added + Tally(succeeded_at=now if added.count > added.errors else None)
-                minute = now.replace(second=0, microsecond=0), kind, name
+                minute = now.replace(second=0, microsecond=0), kind
                 self._ever[kind, name] = self._ever.get((kind, name), Tally()) + tally
                 self._minutes[minute] = self._minutes.get(minute, Tally()) + tally
 
     def executions(self) -> ExecutionTotals:
-        since, lately = clock.now() - WINDOW, dict[tuple[Kind, str], Tally]()
+        since, lately = clock.now() - WINDOW, dict[Kind, Tally]()
         with self._lock:
-            for (minute, kind, name), tally in self._minutes.items():
+            for (minute, kind), tally in self._minutes.items():
                 if minute > since:
-                    lately[kind, name] = lately.get((kind, name), Tally()) + tally
+                    lately[kind] = lately.get(kind, Tally()) + tally
             return ExecutionTotals(dict(self._ever), lately)
 
     def minutes(self, since: datetime) -> list[MinuteTally]:
-        found = dict[tuple[datetime, Kind], Tally]()
         with self._lock:
-            for (minute, kind, _), tally in self._minutes.items():
-                if minute >= since:
-                    found[minute, kind] = found.get((minute, kind), Tally()) + tally
-        return [MinuteTally(minute, kind, found[minute, kind]) for minute, kind in sorted(found)]
+            found = [MinuteTally(minute, kind, tally) for (minute, kind), tally in self._minutes.items()]
+        return sorted((one for one in found if one.minute >= since), key=lambda one: one[:2])
 
     def records(self) -> RecordTotals:
         sagas = self._sagas.extent()

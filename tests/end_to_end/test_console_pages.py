@@ -186,7 +186,9 @@ def test_a_stopped_projection_falls_behind_and_catches_up_before_the_viewer_s_ey
     page.shows("Lists and queries do not show it", "OrderConfirmed", "CONFIRMED", "Timeline")
     page.settings("admin", language="ja")
     page.open("/")
-    page.shows("admin が project_orders を停止しました", "project_orders を再開してください", "管理者が停止中: project_orders")
+    page.shows(
+        "admin が project_orders を停止しました", "project_orders を再開してください", "管理者が停止中: project_orders"
+    )
     assert not re.search("has stopped|none is|answers|startProjection", page.text)
     page.settings("admin")
     page.open("/")

@@ -7,7 +7,6 @@ answered.
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -23,7 +22,7 @@ from shared.auth.identity import authorization
 from shared.config.manifest import Function, manifest
 from shared.domain.errors import NotFound, ShopError
 from shared.domain.faults import shown
-from shared.monitoring.counts import WINDOW, Tallies, Tally
+from shared.monitoring.counts import Tallies, Tally
 from shared.monitoring.dependencies import dependencies
 from shared.monitoring.executions import Kind
 from shared.monitoring.health import Check, Finding, HealthStatus, Report, Result
@@ -102,14 +101,14 @@ async def system_topology(_: Any, info: Info) -> Sequence[Fields]:
 
 
 async def _topology(engines: Engines) -> Sequence[Fields]:
-    answers, queues, lately = await asyncio.gather(_answers(engines), queue_sizes(engines), _lately(engines))
-    return [_node(function, answers, queues, lately) for function in manifest().functions.values()]
+    answers, queues, used = await asyncio.gather(_answers(engines), queue_sizes(engines), _used(engines))
+    return [_node(function, answers, queues, used) for function in manifest().functions.values()]
 
 
-async def _lately(engines: Engines) -> Tallies | None:
-    """Return what was executed in the last minutes, None when that is unknown."""
+async def _used(engines: Engines) -> Tallies | None:
+    """Return what has ever been executed, None when that is unknown."""
     try:
-        return (await from_stores(engines.counts.executions)).lately
+        return (await from_stores(engines.counts.executions)).ever
     except ShopError:
         return None
 
@@ -133,7 +132,7 @@ async def _answer(engines: Engines, function: Function) -> Result:
     return await engines.cache.get(f"the health of {function.name}", engines.settings.topology_seconds, ask)
 
 
-def _node(function: Function, answers: _Answers, queues: Mapping[str, int], lately: Tallies | None) -> Fields:
+def _node(function: Function, answers: _Answers, queues: Mapping[str, int], used: Tallies | None) -> Fields:
     report = _report(answers, function.name)
     process = report.get("process", {})
     return {
@@ -145,7 +144,7 @@ def _node(function: Function, answers: _Answers, queues: Mapping[str, int], late
         "memory_usage_mb": process.get("memoryMb"),
         "cpu_usage_percent": process.get("cpuPercent"),
         "message_queue_size": queues.get(function.name),
-        "connections": list(_connections(function, answers, lately)),
+        "connections": list(_connections(function, answers, used)),
     }
 
 
@@ -159,7 +158,7 @@ def _status(answers: _Answers, function: str) -> str:
     return answers[function].found.status.name if function in answers else _UNKNOWN
 
 
-def _connections(function: Function, answers: _Answers, lately: Tallies | None) -> Iterator[Fields]:
+def _connections(function: Function, answers: _Answers, used: Tallies | None) -> Iterator[Fields]:
     checks = {check["name"]: check for check in _report(answers, function.name).get("checks", ())}
     for name in function.uses:
         check = checks.get(name, {})
@@ -168,25 +167,24 @@ def _connections(function: Function, answers: _Answers, lately: Tallies | None) 
     for subscription in manifest().all_subscriptions:
         if subscription.endpoint == function.name:
             about = _connection(subscription.topic, "SUBSCRIPTION", _UNKNOWN, None)
-            yield about | _rates(lately, "delivery", subscription.name)
+            yield about | _calls(used, "delivery", subscription.name)
     if function.name == "graphql":
         for other in _called_by_graphql():
             latency_ms = answers[other].duration_ms if other in answers else None
             about = _connection(other, "HTTP", _status(answers, other), latency_ms)
-            yield about | _rates(lately, "command", named(other))
+            yield about | _calls(used, "command", named(other))
 
 
 def _connection(target: str, kind: str, status: str, latency_ms: int | None) -> Fields:
     about = {"target_service": target, "connection_type": kind, "status": status, "latency_ms": latency_ms}
-    return about | {"calls_per_minute": None, "errors_per_minute": None}
+    return about | {"calls": None, "errors": None}
 
 
-def _rates(lately: Tallies | None, kind: Kind, name: str) -> Fields:
-    """Return how often the connection was used in the last minutes, and how often that failed."""
-    if lately is None:
-        return {}
-    tally, minutes = lately.get((kind, name), Tally()), WINDOW / timedelta(minutes=1)
-    return {"calls_per_minute": tally.count / minutes, "errors_per_minute": tally.errors / minutes}
+def _calls(used: Tallies | None, kind: Kind, name: str) -> Fields:
+    """Return how often the connection was used, and how often that failed; nothing when that is
+    unknown."""
+    tally = used.get((kind, name), Tally()) if used is not None else None
+    return {"calls": tally.count, "errors": tally.errors} if tally else {}
 
 
 def _called_by_graphql() -> list[str]:

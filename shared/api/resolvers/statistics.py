@@ -159,7 +159,7 @@ async def _read_dashboard(engines: Engines) -> Fields:
         from_stores(engines.counts.executions),
         shop_report(engines),
     )
-    recent = executions.lately_of("command") + executions.lately_of("query")
+    recent = executions.lately.get("command", Tally()) + executions.lately.get("query", Tally())
     return {
         "total_events": sum(events.events.values()),
         "events_per_minute": float(events.last_minute),

@@ -1,4 +1,4 @@
-import { useMemo } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { Link } from "wouter";
 
 import { graphql, type ResultOf } from "../api/graphql.ts";
@@ -12,7 +12,7 @@ import { Choice, Filters } from "../ui/filters.tsx";
 import { Table } from "../ui/table.tsx";
 import { useUrl } from "../ui/use-url.ts";
 import { FunctionPage } from "./function-page.tsx";
-import { drawn, type Edge } from "./topology-layout.ts";
+import { drawn, type Edge, rateOf, type Rates, type Reading, readingOf, withReading } from "./topology-layout.ts";
 
 const TOPOLOGY = graphql(`
   query Topology {
@@ -30,8 +30,8 @@ const TOPOLOGY = graphql(`
         connectionType
         status
         latencyMs
-        callsPerMinute
-        errorsPerMinute
+        calls
+        errors
       }
     }
     pubsubStats {
@@ -53,6 +53,11 @@ const Topology = () => {
   const t = useT();
   const [url, change] = useUrl();
   const asked = useAsk(TOPOLOGY, {}, { every: EVERY_MS });
+  const [readings, setReadings] = useState<Reading[]>([]);
+  const found = asked.data?.systemTopology;
+  useEffect(() => {
+    if (found) setReadings((before) => withReading(before, readingOf(found, Date.now())));
+  }, [found]);
   const group = url.get("group");
   const chosen = url.get("function");
   return (
@@ -82,6 +87,7 @@ const Topology = () => {
               <Picture
                 services={services}
                 databases={url.has("databases")}
+                readings={readings}
                 rates={new Map(pubsubStats?.map(({ topic, messagesPerMinute }) => [topic, messagesPerMinute]))}
               />
               <Table
@@ -127,9 +133,9 @@ const isCalled = (services: Answered["systemTopology"] | undefined, name: string
       serviceName === "graphql" && connections.some(({ targetService }) => targetService === name),
   ) ?? false;
 
-type PictureProps = { services: Services; databases: boolean; rates: ReadonlyMap<string, number> };
+type PictureProps = { services: Services; databases: boolean; rates: ReadonlyMap<string, number>; readings: readonly Reading[] };
 
-const Picture = ({ services, databases, rates }: PictureProps) => {
+const Picture = ({ services, databases, rates, readings }: PictureProps) => {
   const t = useT();
   const shape = useMemo(() => {
     const kinds = databases ? ["DATABASE", "BROKER", "SUBSCRIPTION", "HTTP"] : ["SUBSCRIPTION", "HTTP"];
@@ -151,7 +157,7 @@ const Picture = ({ services, databases, rates }: PictureProps) => {
         aria-label={t("topology.picture")}
       >
         {shape.edges.map((edge) => (
-          <EdgeLine key={`${edge.from} ${edge.to}`} edge={edge} />
+          <EdgeLine key={`${edge.from} ${edge.to}`} edge={edge} rates={rateOf(readings, `${edge.from} ${edge.to}`)} />
         ))}
         {shape.nodes.map(({ id, x, y, width, height }) => {
           const service = byName.get(id);
@@ -189,17 +195,16 @@ const Picture = ({ services, databases, rates }: PictureProps) => {
 };
 
 /** A connection, with how often it was used and how often that failed. */
-const EdgeLine = ({ edge }: { edge: Edge }) => {
+const EdgeLine = ({ edge: { path, status, x, y }, rates }: { edge: Edge; rates: Rates }) => {
   const t = useT();
-  const { path, status, x, y, callsPerMinute: calls, errorsPerMinute: errors } = edge;
-  const fails = (errors ?? 0) > 0;
+  const fails = (rates?.errors ?? 0) > 0;
   return (
     <g className={fails || toneOf(status) === "bad" ? "edge bad" : "edge"}>
       <path d={path} />
-      {calls !== null && calls > 0 && (
+      {rates && rates.calls > 0 && (
         <text x={x} y={y - 3} textAnchor="middle" className="second">
-          {t("topology.rate", { n: numberOf(calls, t.language) })}
-          {fails && ` · ${t("topology.edge.errors", { n: numberOf(errors ?? 0, t.language) })}`}
+          {t("topology.rate", { n: numberOf(rates.calls, t.language) })}
+          {fails && ` · ${t("topology.edge.errors", { n: numberOf(rates.errors, t.language) })}`}
         </text>
       )}
     </g>
