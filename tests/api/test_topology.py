@@ -82,12 +82,12 @@ def test_a_connection_says_how_often_it_was_used_and_how_often_that_failed(shop:
     fields = "serviceName connections { targetService connectionType calls errors }"
     found = {one["serviceName"]: one for one in shop.ask(f"{{ systemTopology {{ {fields} }} }}")["systemTopology"]}
 
-    def uses(function: str, target: str) -> tuple[int, int]:
+    def uses(function: str, target: str) -> tuple[int | None, int | None]:
         (one,) = [one for one in found[function]["connections"] if one["targetService"] == target]
         return one["calls"], one["errors"]
 
     assert uses("graphql", "create_category") == (1, 0)
-    assert uses("process_payment", "process-payment")[1] >= 1
+    assert (uses("process_payment", "process-payment")[1] or 0) >= 1
     assert uses("reserve_inventory", "reserve-inventory") == (1, 0)
     assert uses("process_payment", "event_store") == (None, None)
 
