@@ -41,6 +41,8 @@ MARKS = {
     "a saga under way meets a new definition": "a release with another table of steps",
     "subscription": "a client follows all events by server-sent events",
     "token met again": "an answer had the version that an earlier one had",
+    "a question of a stranger": "a caller without rights asks one of the schema's questions",
+    "a command of a stranger": "a caller without rights repeats another's command",
     "graphql": "a reader asks the graphql function",
     "functions framework": "requests go through the framework's application",
 }

@@ -20,6 +20,7 @@ from tests.simulation.linearizable import ONE_ANSWER, linearizable, register
 from tests.simulation.people import People
 from tests.simulation.shop import Shop, simulated
 from tests.simulation.stores import Databases
+from tests.simulation.stranger import Stranger
 from tests.simulation.tape import Choices, Tape
 from tests.simulation.world import SimulatedWorld, this_task
 
@@ -92,6 +93,7 @@ class History:
         self.shop = Shop(world, tape)
         self.people = People(self.shop)
         self.follower = Follower(self.shop) if tape.chance("a follower", 0.06) else None
+        self.stranger = Stranger(self.people)
         self.backup: Databases | None = None
 
     def play(self) -> None:
@@ -112,6 +114,9 @@ class History:
             self.world.run(900)
         for _ in range(1 + choose("restarts", 3)):
             self.world.run((150.0, 20.0, 400.0, 1500.0)[choose("time goes by", 4)])
+            if self.tape.chance("a stranger repeats the commands of others", 0.1):
+                people.start("stranger", self.stranger.repeat_others)
+            self._let_a_stranger_ask(4)
             self._disturb()
         self._come_to_rest()
 
@@ -123,6 +128,10 @@ class History:
             if self.shop.by_graphql and self.tape.chance("a reader asks by GraphQL", 0.2):
                 self.shop.run_in("graphql", self.people.look_at_orders)
             self.world.at(LOOKS, self._look)
+
+    def _let_a_stranger_ask(self, times: int) -> None:
+        if self.shop.by_graphql:
+            self.shop.run_in("graphql", lambda: self.stranger.ask_something(times))
 
     def _disturb(self) -> None:
         """Do to the whole deployment what happens to it once a year."""
@@ -190,6 +199,7 @@ class History:
             for _ in range(2):
                 shop.run_in("graphql", people.look_at_orders)
                 self.world.run(60)
+            self._let_a_stranger_ask(10)
         if shop.reports and shop.at_rest():
             shop.run_in("report_metrics", self._compare_metrics)
         self.world.run(10)
