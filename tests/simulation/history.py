@@ -14,7 +14,7 @@ from shared.event_store.protocol import EventRecord
 from shared.monitoring.reports import read_samples
 from shared.read_models.documents import COLLECTIONS, READ_MODELS
 from shared.read_models.generations import stored_in
-from tests.simulation.follower import LIVES, Follower
+from tests.simulation.follower import FOLLOWED, LIVES, Follower
 from tests.simulation.invariants import Books, Watch, broken
 from tests.simulation.linearizable import ONE_ANSWER, linearizable, register
 from tests.simulation.people import People
@@ -92,7 +92,8 @@ class History:
         self.world, self.tape = world, tape
         self.shop = Shop(world, tape)
         self.people = People(self.shop)
-        self.follower = Follower(self.shop) if tape.chance("a follower", 0.06) else None
+        followed = FOLLOWED[tape.choose("what is followed", len(FOLLOWED))]
+        self.follower = Follower(self.shop, followed) if tape.chance("a follower", 0.1) else None
         self.stranger = Stranger(self.people)
         self.backup: Databases | None = None
 
@@ -135,7 +136,7 @@ class History:
 
     def _disturb(self) -> None:
         """Do to the whole deployment what happens to it once a year."""
-        match self.tape.pick("a disturbance", (0.15, 0.15, 0.1, 0.25, 0.1, 0.02)):
+        match self.tape.pick("a disturbance", (0.15, 0.15, 0.1, 0.25, 0.1, 0.05)):
             case 1:
                 self.world.tell("every process is killed", "the platform")
                 self.shop.restart()
@@ -248,7 +249,8 @@ class History:
             yield f"at rest the tokens of {sorted(unmet)} are not met"
         if self.follower:
             events = [entry.event for entry in shop.databases.events.entries]
-            yield from self.follower.wrong(events, shop.faults.marks["restore of a backup"])
+            restored = shop.faults.marks["restore of a backup"]
+            yield from self.follower.wrong(events, shop.databases.sagas.entries, restored)
         letters = {
             (letter.source, letter.attributes.get("ce-id", "")) for letter in shop.databases.letters.latest(10**6)
         }
