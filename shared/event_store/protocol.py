@@ -166,6 +166,12 @@ class Events:
     recorded_after: datetime | None = None
     recorded_before: datetime | None = None
     trace_id: str | None = None
+    causation_id: str | None = None
+
+    @property
+    def is_of_one_origin(self) -> bool:
+        """Return whether a request, a trace or a cause is wanted, which have few events."""
+        return (self.correlation_id, self.trace_id, self.causation_id) != (None, None, None)
 
     @property
     def order(self) -> Literal["version", "time", "log"]:
@@ -173,7 +179,7 @@ class Events:
         if self.stream is not None:
             return "version"
         timed = self.recorded_after is not None or self.recorded_before is not None
-        return "time" if timed and self.correlation_id is None and self.trace_id is None else "log"
+        return "time" if timed and not self.is_of_one_origin else "log"
 
     def key(self, entry: LogEntry) -> Key:
         timed = entry.event.recorded_at, entry.checkpoint.position
