@@ -61,7 +61,7 @@ def _about(watch: Watch, context: Context, data: Mapping[str, Any]) -> dict[str,
 
 def _short(data: Mapping[str, Any]) -> Any:
     """Return the data as JSON; None when it is too long for a history."""
-    written = json.dumps(data, default=str)
+    written = json.dumps(data, default=str, ensure_ascii=False)
     return json.loads(written) if len(written) <= _LONGEST else None
 
 
