@@ -18,8 +18,7 @@ class EventRecord:
     """An event as it is stored.
 
     `version`: 1, 2, 3, ... in its stream. `recorded_at`: UTC, by the writer's clock, for people
-    only: nothing is ordered by it.
-    """
+    only: nothing is ordered by it."""
 
     id: UUID
     stream: str
@@ -166,14 +165,18 @@ class Events:
     recorded_after: datetime | None = None
     recorded_before: datetime | None = None
     trace_id: str | None = None
+    causation_id: str | None = None
+
+    @property
+    def is_of_one_origin(self) -> bool:
+        """Return whether a request, a trace or a cause is wanted, which have few events."""
+        return (self.correlation_id, self.trace_id, self.causation_id) != (None, None, None)
 
     @property
     def order(self) -> Literal["version", "time", "log"]:
         """Return what they are sorted by, so that an index finds each page."""
-        if self.stream is not None:
-            return "version"
-        timed = self.recorded_after is not None or self.recorded_before is not None
-        return "time" if timed and self.correlation_id is None and self.trace_id is None else "log"
+        timed = (self.recorded_after, self.recorded_before) != (None, None) and not self.is_of_one_origin
+        return "version" if self.stream is not None else "time" if timed else "log"
 
     def key(self, entry: LogEntry) -> Key:
         timed = entry.event.recorded_at, entry.checkpoint.position
@@ -181,11 +184,8 @@ class Events:
 
 
 class HeldBack(NamedTuple):
-    """What readers of the log wait for: it ends below the oldest transaction that is still running.
-
-    `oldest_transaction_seconds`: the age of that transaction, in any database of the server; 0 when
-    none runs. `events`: how many committed events it hides from the log's readers, at most 100,000.
-    """
+    """What readers of the log wait for: the oldest running transaction, in any database of the
+    server, 0 seconds without one. `events`: committed events that it hides, at most 100,000."""
 
     oldest_transaction_seconds: float
     events: int
