@@ -15,11 +15,8 @@ from shared.postgres.slices import Key, Slice
 
 @dataclass(frozen=True)
 class EventRecord:
-    """An event as it is stored.
-
-    `version`: 1, 2, 3, ... in its stream. `recorded_at`: UTC, by the writer's clock, for people
-    only: nothing is ordered by it.
-    """
+    """`version`: 1, 2, 3, ... in its stream. `recorded_at`: UTC, by the writer's clock, for people
+    only: nothing is ordered by it."""
 
     id: UUID
     stream: str
@@ -141,10 +138,8 @@ class PositionedEvent:
 @dataclass(frozen=True)
 class EventCounts:
     """The number of events by type and aggregate, and the newest event's position and time.
-
     `counted_to`: the position of the last event that was counted, in the log's order.
-    `last_minute`: how many events were recorded in the last 60 seconds.
-    """
+    `last_minute`: how many events were recorded in the last 60 seconds."""
 
     events: Mapping[tuple[str, str], int]
     last_position: int
@@ -182,7 +177,6 @@ class Events:
 
 class HeldBack(NamedTuple):
     """What readers of the log wait for: it ends below the oldest transaction that is still running.
-
     `oldest_transaction_seconds`: the age of that transaction, in any database of the server; 0 when
     none runs. `events`: how many committed events it hides from the log's readers, at most 100,000.
     """
@@ -216,6 +210,12 @@ class EventLog(Protocol):
 
     def by_time(self, types: Sequence[str], after: Moment | None, limit: int) -> list[PositionedEvent]:
         """Return events by recording time: the newest first, or the oldest after a moment."""
+
+    def of_key(self, key: UUID, limit: int) -> list[str]:
+        """Return streams of orders that are encrypted with a key and have no OrderErased."""
+
+    def has_unsealed(self, user_id: str) -> bool:
+        """Return whether the user has orders from before orders were encrypted."""
 
     def page(self, which: Events, part: Slice) -> list[LogEntry]:
         """Return a slice of the events by `which.key`. Sorting by time needs `types`."""

@@ -14,6 +14,7 @@ import structlog
 from psycopg import DataError
 
 from shared.domain.errors import ShopError
+from shared.domain.personal import masked
 from shared.monitoring.counts import Batch, Counts, Tallies, Tally
 from shared.monitoring.executions import Execution, Executions, Kind
 from shared.monitoring.metrics import count, label_values
@@ -50,7 +51,8 @@ def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data:
     finally:
         took = round((clock.monotonic() - started) * 1000)
         if recorder.count(kind, name, status, took):
-            about = _about(watch, context, data) | ({"by": context.actor} if kind == "operation" else {})
+            asked = data if kind == "operation" else masked(data)  # why an admin did something is no personal value
+            about = _about(watch, context, asked) | ({"by": context.actor} if kind == "operation" else {})
             recorder.keep(Execution(kind, name, status, took, context.correlation_id, reason, watch.subject, about))
 
 

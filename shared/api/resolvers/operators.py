@@ -17,9 +17,9 @@ from shared.postgres.slices import Key, Slice
 from shared.read_models.protocol import Fields
 
 
-async def admin_command(info: Info, function: str, command: Fields) -> Fields:
+async def admin_command(info: Info, function: str, command: Fields, unrecorded: Fields | None = None) -> Fields:
     """Send a command that is for admins, its `id` in canonical form, and return the answer. Record
-    who sent it.
+    who sent it. `unrecorded`: fields of the command that the record must not keep.
 
     Raise Unauthenticated, Forbidden and Invalid, and what the command function raises."""
     require_admin(info)
@@ -27,7 +27,7 @@ async def admin_command(info: Info, function: str, command: Fields) -> Fields:
         command = command | {"id": uuid(command["id"], "id")}
     name = function.title().replace("_", "")
     with watched(info.context.engines.recorder, "operation", name, info.context.context, command):
-        return await send(info, function, command, keyed(info))
+        return await send(info, function, command | (unrecorded or {}), keyed(info))
 
 
 async def operator_actions_connection(_: Any, info: Info, by: Text = None, **page: Any) -> Connection[Execution]:
