@@ -197,10 +197,19 @@ def keyed(info: Info) -> Context:
     return caused_by(info.context.context, str(own))
 
 
-async def send(info: Info, function: str, command: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Return the command function's answer, and record the call in the history of executions."""
+def named(function: str) -> str:
+    """Return the name of a function's command: create_order is CreateOrder."""
+    return function.title().replace("_", "")
+
+
+async def send(
+    info: Info, function: str, command: dict[str, Any], context: Context, name: str | None = None
+) -> dict[str, Any]:
+    """Return the command function's answer, and record the call in the history of executions.
+
+    `name`: under which it is recorded, by default the function's."""
     request = info.context
-    name = function.title().replace("_", "")  # create_order is CreateOrder
+    name = name or named(function)
     if "orderId" in command:
         annotate(subject=f"{ORDER.name}-{command['orderId']}")
     wake_ahead(request.engines).before(function, request.engines.command_http)

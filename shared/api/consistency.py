@@ -80,7 +80,8 @@ class ConsistentQueries:
         """Wait for the collection; concurrent reads of one collection share one wait."""
         if collection not in self._arrivals:
             self._arrivals[collection] = asyncio.ensure_future(self._has_arrived(collection))
-        self.consistent &= await self._arrivals[collection]
+        arrived = await self._arrivals[collection]
+        self.consistent &= arrived  # `&= await` would read the old value before another collection's answer
 
     async def _has_arrived(self, collection: str) -> bool:
         """Wait until the collection has the token's versions; return False when time is up."""

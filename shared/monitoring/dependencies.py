@@ -10,6 +10,7 @@ from shared.config.manifest import Database, Dependency, Function, manifest
 from shared.config.settings import Settings
 from shared.messaging.outbox import Publisher
 from shared.monitoring.health import Check, Finding, HealthStatus
+from shared.observability.sentences import joined, said
 from shared.read_models.protocol import ReadModels
 from shared.resilience import clock
 from shared.resilience.breakers import Breakers
@@ -65,16 +66,16 @@ def _dependency(engines: CheckedEngines, name: Dependency) -> Finding:
         case "event_store" | "command_database":
             if missing := engines.missing_migrations(name):
                 details = {"missingMigrations": len(missing)}
-                return Finding(HealthStatus.UNHEALTHY, "is not up to date; run scripts/migrate", details)
-            return Finding(HealthStatus.HEALTHY, "answers and is up to date")
+                return Finding(HealthStatus.UNHEALTHY, said("NOT_MIGRATED"), details)
+            return Finding(HealthStatus.HEALTHY, said("ANSWERS_MIGRATED"))
         case "firestore":
             engines.read_models.update("health", "probe", lambda _: None)  # changes nothing, so it only reads
-            return Finding(HealthStatus.HEALTHY, "answers")
+            return Finding(HealthStatus.HEALTHY, said("ANSWERS"))
         case "pubsub":
             if lacking := _missing_topics(engines.publisher):
-                message = f"answers, but lacks {len(lacking)} topics: {', '.join(lacking[:3])}; run scripts/deploy"
+                message = said("LACKS_TOPICS", number=len(lacking), topics=", ".join(lacking[:3]))
                 return Finding(HealthStatus.UNHEALTHY, message, {"missingTopics": lacking})
-            return Finding(HealthStatus.HEALTHY, "answers")
+            return Finding(HealthStatus.HEALTHY, said("ANSWERS"))
 
 
 def _missing_topics(publisher: Publisher) -> list[str]:
@@ -90,6 +91,11 @@ def _missing_topics(publisher: Publisher) -> list[str]:
 
 def _breakers(engines: CheckedEngines, own: Set[str]) -> Finding:
     states = {name: state for name, state in engines.breakers.states().items() if name in own}
-    not_closed = ", ".join(f"{name} is {state}" for name, state in states.items() if state != "closed")
+    not_closed = [
+        said("BREAKER_IS_OPEN" if state == "open" else "BREAKER_IS_HALF_OPEN", dependency=name)
+        for name, state in states.items()
+        if state != "closed"
+    ]
     status = HealthStatus.DEGRADED if not_closed else HealthStatus.HEALTHY
-    return Finding(status, f"{not_closed or 'none is open'} (in this process)", {"breakers": dict(states)})
+    message = joined("ALSO", not_closed) if not_closed else said("NO_BREAKER_OPEN")
+    return Finding(status, message + said("IN_THIS_PROCESS"), {"breakers": dict(states)})

@@ -22,6 +22,7 @@ import structlog
 
 from shared.config.manifest import ROOT
 from shared.domain.errors import ShopError
+from shared.observability.sentences import Sentence, said
 from shared.resilience import clock
 from shared.resilience.calls import deadline
 
@@ -41,7 +42,7 @@ class Finding:
     """`message`: for every client. `details`: numbers and reasons, for admins only."""
 
     status: HealthStatus
-    message: str
+    message: Sentence
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -123,8 +124,9 @@ class Report:
 
 def _result_fields(result: Result, everything: bool) -> dict[str, Any]:
     found = result.found
-    fields = {"name": result.name, "status": found.status.name, "message": found.message}
-    return fields | {"details": dict(found.details) if everything else None, "durationMs": result.duration_ms}
+    about = {"name": result.name, "status": found.status.name, "durationMs": result.duration_ms}
+    message = {"message": str(found.message), "messagePhrases": found.message.shown}
+    return about | message | {"details": dict(found.details) if everything else None}
 
 
 class _Run:
@@ -145,7 +147,7 @@ class _Run:
 
     @property
     def _late(self) -> Finding:
-        return Finding(HealthStatus.UNHEALTHY, f"did not answer within {self._check.seconds:g} seconds")
+        return Finding(HealthStatus.UNHEALTHY, said("NO_ANSWER_WITHIN", seconds=f"{self._check.seconds:g}"))
 
     def wait(self) -> Result:
         try:
@@ -163,10 +165,11 @@ class _Run:
             with deadline(self._check.seconds):
                 found = self._check.look()
         except ShopError as error:
-            found = Finding(HealthStatus.UNHEALTHY, error.message, {"error": repr(error.__cause__ or error)})
+            details = {"error": repr(error.__cause__ or error)}
+            found = Finding(HealthStatus.UNHEALTHY, said("ERROR", error=error.message), details)
         except Exception as error:  # whatever a check raises is a finding, not a failure of the report
             _log.exception("a health check failed", check=self._check.name)
-            found = Finding(HealthStatus.UNHEALTHY, "failed; the log says why", {"error": repr(error)})
+            found = Finding(HealthStatus.UNHEALTHY, said("CHECK_FAILED"), {"error": repr(error)})
         took = self._age
         finding = found if took <= self._check.seconds else self._late
         self._result.set_result(Result(self._check.name, finding, int(took * 1000)))

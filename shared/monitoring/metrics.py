@@ -121,7 +121,8 @@ def _process_metrics() -> _ProcessMetrics:
         return _made_once()
 
 
-def bounded(metric: str, labels: Iterable[str]) -> tuple[str, ...]:
+@lru_cache(1024)
+def bounded(metric: str, labels: tuple[str, ...]) -> tuple[str, ...]:
     """Return the labels with `other` in place of each value that is not in `label_values`."""
     allowed = label_values()
     pairs = zip(metrics()[metric].labels, labels, strict=True)

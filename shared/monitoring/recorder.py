@@ -51,8 +51,7 @@ def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data:
     finally:
         took = round((clock.monotonic() - started) * 1000)
         if recorder.count(kind, name, status, took):
-            asked = data if kind == "operation" else masked(data)  # why an admin did something is no personal value
-            about = _about(watch, context, asked) | ({"by": context.actor} if kind == "operation" else {})
+            about = _about(watch, context, masked(data)) | (_of_operation(context, data) if kind == "operation" else {})
             recorder.keep(Execution(kind, name, status, took, context.correlation_id, reason, watch.subject, about))
 
 
@@ -61,9 +60,15 @@ def _about(watch: Watch, context: Context, data: Mapping[str, Any]) -> dict[str,
     return asked | {"results": watch.results, "version": watch.version, "trace": context.trace_id}
 
 
+def _of_operation(context: Context, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which admin did it, and what with: the reason is the admin's, not a customer's."""
+    reason = {"reason": data["reason"]} if "reason" in data else {}
+    return {"by": context.actor, "asked": _short(masked(data) | reason)}
+
+
 def _short(data: Mapping[str, Any]) -> Any:
     """Return the data as JSON; None when it is too long for a history."""
-    written = json.dumps(data, default=str)
+    written = json.dumps(data, default=str, ensure_ascii=False)
     return json.loads(written) if len(written) <= _LONGEST else None
 
 

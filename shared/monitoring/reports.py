@@ -25,6 +25,7 @@ from shared.messaging.outbox import Outbox
 from shared.monitoring.health import Check, Checkup, Finding, HealthStatus
 from shared.monitoring.lag import ahead, applied_events, at_most
 from shared.monitoring.metrics import Sample, count, metrics, summed
+from shared.observability.sentences import said
 from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.project import not_yet_in
 from shared.read_models.protocol import Queries
@@ -155,13 +156,13 @@ def read_samples(
     for name, result in zip(reads, engines.checkup.run(checks), strict=True):
         if result.found.status is not HealthStatus.HEALTHY:
             count("shop_scrape_errors_total", name)
-            _log.warning("could not read for metrics", collector=name, reason=result.found.message)
+            _log.warning("could not read for metrics", collector=name, reason=str(result.found.message))
         samples += result.found.details.get("samples", ())
     return summed(samples)
 
 
 def _finding(read: Callable[[], Iterator[Sample]]) -> Finding:
-    return Finding(HealthStatus.HEALTHY, "read", {"samples": list(read())})
+    return Finding(HealthStatus.HEALTHY, said("ANSWERS"), {"samples": list(read())})
 
 
 _TYPE = "custom.googleapis.com/shop/"

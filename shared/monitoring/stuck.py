@@ -16,6 +16,7 @@ from shared.monitoring.counts import ExecutionTotals, Tally
 from shared.monitoring.lag import Lag
 from shared.monitoring.reports import SWEEPS_MISSED, age
 from shared.monitoring.schedules import Run
+from shared.observability.sentences import Sentence, said
 from shared.read_models.generations import Generations
 from shared.read_models.stops import Stop
 from shared.resilience import clock
@@ -45,8 +46,8 @@ class Stuck:
 
     kind: Kind
     subject: str
-    waiting_for: str
-    what_to_do: str
+    waiting_for: Sentence
+    what_to_do: Sentence
     since: datetime | None = None
     last_error: str | None = None
     attempts: int | None = None
@@ -93,24 +94,22 @@ def of_saga(listed: ListedSaga, now: Outlook, failures: Mapping[tuple[str, str],
     kind, waiting_for, what_to_do = _state_of_saga(str(progress.saga_id), progress.status, now, last)
     telling = max(known, key=lambda failure: (failure.attempts > 0, failure.at), default=None)  # not the breaker's own
     error = telling.error if telling else None
-    return Stuck(kind, f"order-{progress.saga_id}", waiting_for, what_to_do, since, error, now.attempt, now.next_at)
+    again = None if now.is_last_attempt else now.next_at
+    return Stuck(kind, f"order-{progress.saga_id}", waiting_for, what_to_do, since, error, now.attempt, again)
 
 
-def _state_of_saga(saga_id: str, status: SagaStatus, now: Outlook, last: Failure | None) -> tuple[Kind, str, str]:
-    waits_for = f"{now} (the circuit breaker of {last.waits_for} is open)" if last and last.waits_for else str(now)
+def _state_of_saga(
+    saga_id: str, status: SagaStatus, now: Outlook, last: Failure | None
+) -> tuple[Kind, Sentence, Sentence]:
+    dependency = last.waits_for if last else None
+    waits_for = now.sentence + (said("BREAKER_OPEN", dependency=dependency) if dependency else Sentence())
     if status is SagaStatus.STUCK:
-        by_itself = "; it also goes on by itself" if now.next_at else ""
-        fix = f'remove the cause of the last error, then mutation {{ retrySaga(id: "{saga_id}") {{ status }} }}{by_itself}'
-        return "SAGA_STUCK", waits_for, fix
+        retry = said("DO_RETRY_SAGA", id=saga_id)
+        return "SAGA_STUCK", waits_for, retry + said("DO_OR_WAIT") if now.next_at else retry
     if now.next_at and now.next_at <= clock.now() - SWEEPS_MISSED:
-        return (
-            "SAGA_OVERDUE",
-            waits_for,
-            "its deadline was not fired: see { schedules { name status lastError } } for sweep_sagas",
-        )
-    if last and last.waits_for:
-        return "STEP_REPEATED", waits_for, f"restore {last.waits_for}; the saga goes on by itself"
-    return "STEP_REPEATED", waits_for, "nothing yet: the saga goes on by itself; remove the cause of the last error"
+        return "SAGA_OVERDUE", waits_for, said("DO_SEE_SWEEP")
+    restore = said("DO_RESTORE_FOR_SAGA", dependency=dependency) if dependency else said("DO_REMOVE_CAUSE_FOR_SAGA")
+    return "STEP_REPEATED", waits_for, restore + now.otherwise
 
 
 def dead_letters(letters: DeadLetters) -> list[Stuck]:
@@ -119,9 +118,10 @@ def dead_letters(letters: DeadLetters) -> list[Stuck]:
         Stuck(
             "DEAD_LETTER",
             one.source,
-            f"an admin: {one.number} message(s) that no attempt could deliver, the newest of {one.subject or 'no stream'}",
-            f'remove the cause, then mutation {{ retryDeadLetters(source: "{one.source}") {{ retried left }} }}; '
-            "or discardDeadLetters with a reason",
+            said("ADMIN_FOR_LETTERS", number=one.number, subject=one.subject)
+            if one.subject
+            else said("ADMIN_FOR_LETTERS_OF_NO_STREAM", number=one.number),
+            said("DO_RETRY_LETTERS", source=one.source),
             one.since,
             one.error,
             one.attempts,
@@ -146,17 +146,15 @@ def dependencies(letters: DeadLetters, executed: ExecutionTotals, states: Mappin
         Stuck(
             "DEPENDENCY",
             one.dependency,
-            f"an answer; {one.messages} message(s) of {one.subscription} wait for it",
-            "restore it; what waits goes on by itself within a minute",
+            said("ANSWER_FOR_MESSAGES", messages=one.messages, subscription=one.subscription),
+            said("DO_RESTORE_WITHIN_A_MINUTE"),
             last_error=one.error,
         )
         for one in open_breakers(letters, executed)
     ]
     known = {one.subject for one in found}
     return found + [
-        Stuck(
-            "DEPENDENCY", name, f"an answer; its circuit breaker is {state}", "restore it; the breaker closes by itself"
-        )
+        Stuck("DEPENDENCY", name, said("ANSWER_BREAKER_OPEN"), said("DO_RESTORE_BREAKER_CLOSES"))
         for name, state in states.items()
         if state == "open" and name not in known
     ]
@@ -164,11 +162,8 @@ def dependencies(letters: DeadLetters, executed: ExecutionTotals, states: Mappin
 
 def outboxes(named: Mapping[str, Outbox]) -> list[Stuck]:
     found = {name: outbox.backlog() for name, outbox in named.items()}
-    what_to_do = (
-        "see { health { checks { name message } } } for pubsub and { schedules { name lastError } } for relay_outbox"
-    )
     return [
-        Stuck("OUTBOX", name, f"relay_outbox to publish {backlog.waiting} message(s)", what_to_do, backlog.oldest)
+        Stuck("OUTBOX", name, said("RELAY", messages=backlog.waiting), said("DO_SEE_RELAY"), backlog.oldest)
         for name, backlog in found.items()
         if age(backlog.oldest) >= LATE_SECONDS
     ]
@@ -178,9 +173,9 @@ def event_log(log: EventLog) -> list[Stuck]:
     seconds, events = log.held_back()
     if seconds < LATE_SECONDS:
         return []
-    waiting_for = f"a transaction that began {seconds:.0f} seconds ago; it hides {events} event(s) from live updates"
+    waiting_for = said("OLD_TRANSACTION", seconds=round(seconds), events=events)
     since = clock.now() - timedelta(seconds=seconds)
-    return [Stuck("EVENT_LOG", "events", waiting_for, "end it, as shared/monitoring/README.md says", since)]
+    return [Stuck("EVENT_LOG", "events", waiting_for, said("DO_END_TRANSACTION"), since)]
 
 
 def is_late(lag: Lag) -> bool:
@@ -193,8 +188,8 @@ def stopped(stops: Mapping[str, Stop]) -> list[Stuck]:
         Stuck(
             "PROJECTION_STOPPED",
             name,
-            f"an admin, or {one.until:%H:%M:%S} UTC: {one.by} has stopped project_{name}",
-            f'mutation {{ startProjection(name: "project_{name}") {{ status }} }}',
+            said("STOPPED_UNTIL", at=one.until, by=one.by, projection=f"project_{name}"),
+            said("DO_START_PROJECTION", projection=f"project_{name}"),
             one.since,
             next_try=one.until,
         )
@@ -208,12 +203,12 @@ def read_models(lags: Mapping[str, Lag], errors: Mapping[str, str | None]) -> li
     found = []
     for name, lag in lags.items():
         if lag.ahead:
-            waiting_for = f"a rebuild: it has {lag.ahead} event(s) that the event store lacks"
-            fix = f'mutation {{ rebuildProjection(name: "project_{name}", switchWhenEqual: true) {{ status }} }}'
-            found.append(Stuck("READ_MODEL", name, waiting_for, fix))
+            waiting_for = said("REBUILD_FOR_AHEAD", events=lag.ahead)
+            found.append(Stuck("READ_MODEL", name, waiting_for, said("DO_REBUILD", projection=f"project_{name}")))
         elif is_late(lag):
-            waiting_for = f"project_{name} to apply {lag.events} event(s)"
-            fix = f'is the query service up? {{ serviceHealth(serviceName: "project_{name}") {{ checks {{ message }} }} }}'
+            function = f"project_{name}"
+            waiting_for = said("PROJECTION_TO_APPLY", projection=function, events=lag.events)
+            fix = said("DO_SEE_QUERY_SERVICE", projection=function)
             found.append(Stuck("READ_MODEL", name, waiting_for, fix, lag.since, errors.get(name)))
     return found
 
@@ -223,8 +218,8 @@ def rebuilds(generations: Mapping[str, Generations]) -> list[Stuck]:
         Stuck(
             "REBUILD",
             name,
-            f"{one.behind} stream(s) that the new generation lacks after {one.passes} passes",
-            "{ projectionStatus { name generations { incomplete { stream error } } } }, or switchProjection with force",
+            said("STREAMS_LACKING", streams=one.behind, passes=one.passes),
+            said("DO_SEE_GENERATIONS"),
             one.since,
             next((stream.error for stream in one.incomplete if stream.error), None),
             one.passes,
@@ -239,8 +234,8 @@ def schedules(all_runs: Sequence[Run], watching_since: datetime) -> list[Stuck]:
         Stuck(
             "SCHEDULE",
             run.function.name,
-            "a successful run" if status == "FAILING" else f"its next run, due every {run.seconds:g} seconds",
-            "its log has the error" if status == "FAILING" else "is the schedule paused, is its service up?",
+            said("SUCCESSFUL_RUN") if status == "FAILING" else said("NEXT_RUN", seconds=run.seconds),
+            said("DO_READ_LOG") if status == "FAILING" else said("DO_SEE_SCHEDULE"),
             run.succeeded_at,
             run.last_error,
         )

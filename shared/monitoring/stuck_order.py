@@ -14,6 +14,7 @@ from shared.messaging.envelope import Message
 from shared.messaging.outbox import Outbox
 from shared.monitoring.reports import SWEEPS_MISSED
 from shared.monitoring.stuck import Stuck, causes_first, of_saga, sent
+from shared.observability.sentences import Sentence, said
 from shared.resilience import clock
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.outlook import Outlook, outlook
@@ -43,16 +44,16 @@ class OrderEngines(Protocol):
 
 
 class Outcome(NamedTuple):
-    """`now`: a sentence that says what happens now. `facts`: what prevents it, the first cause
+    """`now`: what happens now. `facts`: what prevents it, the first cause
     first."""
 
-    now: str
+    now: Sentence
     facts: list[Stuck]
 
     @property
-    def sentence(self) -> str:
+    def sentence(self) -> Sentence:
         first = next((fact for fact in self.facts if fact.kind not in OF_SAGAS), None)
-        return f"{self.now}; it waits for {first.waiting_for}" if first else self.now
+        return self.now + said("WAITS_FOR") + first.waiting_for if first else self.now
 
 
 def outcome(engines: OrderEngines, order_id: UUID, applied: int | None) -> Outcome | None:
@@ -113,32 +114,31 @@ def _is_for_another_read_model(message: Message) -> bool:
     return waits.startswith("project-") and waits != PROJECTION
 
 
-def _why_unpublished(message: Message) -> tuple[str, str]:
+def _why_unpublished(message: Message) -> tuple[Sentence, Sentence]:
     """Return what the message waits for, and what to do."""
     if message.postponed:
         dependency = message.postponed.dependency
-        return f"{dependency} to answer again, then for relay_outbox to publish {message.type}", f"restore {dependency}"
-    look = "is Pub/Sub up, does relay_outbox run: { schedules { name status } }"
-    return f"relay_outbox to publish {message.type}", look
+        waiting_for = said("DEPENDENCY_THEN_RELAY", dependency=dependency, type=message.type)
+        return waiting_for, said("DO_RESTORE", dependency=dependency)
+    return said("RELAY_OF_ONE", type=message.type), said("DO_SEE_PUBSUB")
 
 
 def _undelivered(source: str, kind: str, failure: Failure, again_at: datetime | None) -> Stuck:
     """`again_at`: when the order's saga acts again by itself; it then settles its step's dead
     letter."""
     if failure.letter and again_at and source in step_subscriptions().values():
-        retry = f'nothing, or sooner: mutation {{ retryDeadLetter(id: "{failure.letter}") {{ status }} }}'
-        waiting_for = f"its saga's deadline at {again_at:%H:%M:%S} UTC: no attempt could deliver {kind}"
+        retry = said("DO_NOTHING_OR_RETRY_LETTER", letter=str(failure.letter))
+        waiting_for = said("DEADLINE_FOR_LETTER", at=again_at, type=kind)
         return Stuck("DEAD_LETTER", source, waiting_for, retry, failure.at, failure.error, failure.attempts)
     if failure.letter:
-        retry = f'remove the cause, then mutation {{ retryDeadLetter(id: "{failure.letter}") {{ status }} }}'
-        waiting_for = f"an admin: no attempt could deliver {kind}"
+        retry = said("DO_RETRY_LETTER", letter=str(failure.letter))
+        waiting_for = said("ADMIN_FOR_LETTER", type=kind)
         return Stuck("DEAD_LETTER", source, waiting_for, retry, failure.at, failure.error, failure.attempts)
     if failure.waits_for:
-        waiting_for = f"{failure.waits_for}, whose circuit breaker is open"
-        fix = f"restore {failure.waits_for}; {kind} is delivered again by itself"
+        waiting_for = said("OPEN_BREAKER", dependency=failure.waits_for)
+        fix = said("DO_RESTORE_FOR_DELIVERY", dependency=failure.waits_for, type=kind)
         return Stuck("DEPENDENCY", failure.waits_for, waiting_for, fix, failure.at, failure.error, failure.attempts)
-    waiting_for = f"Pub/Sub to deliver {kind} again"
-    fix = "remove the cause of the last error; it is delivered again by itself"
+    waiting_for, fix = said("REDELIVERY", type=kind), said("DO_REMOVE_CAUSE_FOR_DELIVERY")
     return Stuck("STEP_REPEATED", source, waiting_for, fix, failure.at, failure.error, failure.attempts)
 
 
@@ -150,10 +150,10 @@ def _late(saga: ListedSaga | None, now: Outlook | None, failures: Mapping[tuple[
     return [of_saga(saga, now, failures)] if now.next_at is None or overdue or now.attempt > 1 else []
 
 
-def _sentence(saga: ListedSaga | None, now: Outlook | None, events: Sequence[EventRecord]) -> str:
+def _sentence(saga: ListedSaga | None, now: Outlook | None, events: Sequence[EventRecord]) -> Sentence:
     if saga is None:
-        return "its saga has not begun: order_saga has not handled its first event yet"
+        return said("SAGA_NOT_BEGUN")
     if now:
-        return str(now)
+        return now.sentence
     unread = len(events) - saga.saga.progress.seen
-    return "it has ended" if unread <= 0 else f"its saga has {unread} event(s) to read"
+    return said("ENDED") if unread <= 0 else said("SAGA_TO_READ", events=unread)

@@ -128,6 +128,7 @@ def stored_in(collection: str, generation: int) -> str:
     return collection if generation == 1 else f"{GENERATIONS}/{generation}/{collection}"
 
 
+_FIRST = Generations()
 _READ_MODEL_OF = {name: one.read_model for one in COLLECTIONS for name in (one.name, one.read_model)}
 
 
@@ -135,11 +136,11 @@ def change_generations(
     models: ReadModels, read_model: str, step: Callable[[Generations], Generations | None]
 ) -> Generations:
     """Change a read model's generations atomically and return them; None changes nothing."""
-    after = Generations()
+    after = _FIRST
 
     def change(stored: Fields | None) -> Change | None:
         nonlocal after
-        before = adapter(Generations).validate_python(stored or {})
+        before = adapter(Generations).validate_python(stored) if stored else _FIRST
         after = step(before) or before
         return None if after == before else Change(adapter(Generations).dump_python(after, mode="json"))
 
@@ -182,7 +183,7 @@ class EveryGeneration:
     def _known_generations(self, collection: str) -> Generations:
         read_model = _READ_MODEL_OF.get(collection)
         if read_model is None:
-            return Generations()
+            return _FIRST
         known = self._known.get(read_model)
         if known is None or clock.monotonic() - known[0] >= self._known_seconds:
             known = self._known[read_model] = clock.monotonic(), generations_of(self.models, read_model)
@@ -229,7 +230,10 @@ class LiveGeneration:
         """Read the generations of each read model now."""
         asked_at = clock.monotonic()
         stored = await self.queries.get_many(GENERATIONS, READ_MODELS)
-        generations = {name: adapter(Generations).validate_python(stored.get(name, {})) for name in READ_MODELS}
+        generations = {
+            name: adapter(Generations).validate_python(stored[name]) if name in stored else _FIRST
+            for name in READ_MODELS
+        }
         self._known = asked_at, generations
         return generations
 

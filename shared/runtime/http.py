@@ -24,6 +24,7 @@ from shared.monitoring.metrics import TEXT, Sample, bounded, count, exposition, 
 from shared.observability.context import annotate, flush
 from shared.observability.error_codes import status_and_code
 from shared.observability.logs import access_line
+from shared.observability.sentences import said
 from shared.resilience import clock
 from shared.runtime.engines import engines
 
@@ -164,7 +165,7 @@ def examination(function: str) -> tuple[Checkup, list[Check]]:
 
 def _configured() -> Finding:
     engines()
-    return Finding(HealthStatus.HEALTHY, "valid")
+    return Finding(HealthStatus.HEALTHY, said("VALID"))
 
 
 def health_reply(report: Report) -> Reply:

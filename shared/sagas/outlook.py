@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.observability.sentences import Sentence, said
 from shared.sagas.definition import Progress, Saga
 from shared.sagas.releases import command_name, in_version
 
@@ -12,24 +13,35 @@ class Outlook:
     """`command`: the one whose answer the saga awaits. `attempt` of `attempts`: how often it was
     sent, and how often it will be at most; None for without end. `next_at`: when the next attempt,
     or `then`, begins; None for a stuck compensation. `then`: what follows when the last attempt has
-    no answer."""
+    no answer; `otherwise`: the same, for a person who has done nothing until then."""
 
     command: str
     attempt: int
     attempts: int | None
     next_at: datetime | None
-    then: str
+    then: Sentence
+    otherwise: Sentence
 
-    def __str__(self) -> str:
+    @property
+    def is_last_attempt(self) -> bool:
+        return self.attempts is not None and self.attempt >= self.attempts
+
+    @property
+    def sentence(self) -> Sentence:
         """Return a sentence such as `ProcessPayment: attempt 3 of 4, next at 13:48:07 UTC, then
         RefundPayment`."""
         if self.next_at is None:
-            return f"{self.command} was sent {self.attempt} times without an answer; an admin must retry the saga"
-        at, after = f"{self.next_at:%H:%M:%S} UTC", self.then
+            return said("SAGA_UNANSWERED", command=self.command, attempts=self.attempt)
         if self.attempts is None:
-            return f"{self.command}: attempt {self.attempt}, next at {at}, and so on until it succeeds"
-        wait = f"next at {at}" if self.attempt < self.attempts else f"waits for its answer until {at}"
-        return f"{self.command}: attempt {self.attempt} of {self.attempts}, {wait}, then {after}"
+            return said("SAGA_UNTIL_SUCCESS", command=self.command, attempt=self.attempt, at=self.next_at)
+        about = said(
+            "SAGA_LAST_ATTEMPT" if self.is_last_attempt else "SAGA_ATTEMPT",
+            command=self.command,
+            attempt=self.attempt,
+            attempts=self.attempts,
+            at=self.next_at,
+        )
+        return about + self.then
 
 
 def outlook(saga: Saga, progress: Progress) -> Outlook | None:
@@ -38,15 +50,16 @@ def outlook(saga: Saga, progress: Progress) -> Outlook | None:
         return None
     saga, progress = in_version(saga, progress)
     times: int | None = saga.undo_retries.times + 1
-    then = "an admin must retry the saga"
+    then, otherwise = said("THEN_ADMIN"), said("ELSE_ADMIN")
     if saga.goes_forward(progress):
         step = saga.steps[progress.step]
-        times, then = step.retries.times + 1, _turning_back(saga, progress)
+        times = step.retries.times + 1
+        then, otherwise = said("THEN_UNDO", commands=_turning_back(saga, progress)), said("ELSE_FAILED")
         if step.best_effort:
-            then = "the saga goes on without it"
+            then, otherwise = said("THEN_WITHOUT"), Sentence()
         elif progress.step > saga.last_return:
-            times = None
-    return Outlook(awaited(saga, progress), progress.attempts, times, progress.deadline_at, then)
+            times, otherwise = None, Sentence()
+    return Outlook(awaited(saga, progress), progress.attempts, times, progress.deadline_at, then, otherwise)
 
 
 def _turning_back(saga: Saga, progress: Progress) -> str:

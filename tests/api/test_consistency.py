@@ -1,8 +1,9 @@
 """Clients read their own writes, however slow the projections are."""
 
+import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event, Timer
 from typing import Any
 
@@ -10,9 +11,13 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
+from shared.api.consistency import ConsistentQueries
 from shared.config.settings import Settings
 from shared.domain.errors import TimedOut, Unavailable
-from shared.read_models.protocol import Change
+from shared.event_store.memory import MemoryEventStore
+from shared.event_store.memory_log import MemoryEventLog
+from shared.read_models.memory import MemoryReadModels
+from shared.read_models.protocol import Change, Fields
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.stand_ins import raising, with_methods
 
@@ -176,3 +181,33 @@ def test_one_token_serves_many_streams(shop: ShopInMemory, slow: Callable[[float
     tokens = [token_of(ask(shop, CATEGORY.replace("お茶", f"c{n}"))) for n in range(3)]
     answer: Mapping[str, Any] = ask(shop, "{ categories { name } }", " , ".join(tokens)).json()
     assert [one["name"] for one in answer["data"]["categories"]] == ["c0", "c1", "c2"]
+
+
+class OneFirst(MemoryReadModels):
+    """Read models of which the others answer when `first` has been read and waited for."""
+
+    def __init__(self, first: str) -> None:
+        super().__init__()
+        self.first, self.over = first, asyncio.Event()
+
+    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
+        if collection != self.first:
+            await self.over.wait()
+        return await super().get_many(collection, keys, only)
+
+
+@pytest.mark.parametrize("first", ["products", "category_members"])
+def test_an_answer_is_not_consistent_when_one_of_its_collections_is_late(first: str) -> None:
+    product_id, models = str(uuid7()), OneFirst(first)
+    models.update("products", product_id, lambda _: Change({"version": 1}))
+    log = with_methods(MemoryEventLog(MemoryEventStore()), of_places=lambda places: [*places])
+    queries = ConsistentQueries(models, {f"product-{product_id}": 1}, 0.0, log)
+
+    async def read_both() -> None:
+        reads = {name: asyncio.ensure_future(queries.get_many(name, [])) for name in ("products", "category_members")}
+        await reads[first]
+        models.over.set()
+        await asyncio.gather(*reads.values())
+
+    asyncio.run(read_both())
+    assert not queries.consistent

@@ -12,6 +12,7 @@ from scripts.local.token import emulator_token
 from tests.shop_in_memory import Json, ShopInMemory
 
 ADMIN = {"Authorization": f"Bearer {emulator_token('ann@example.com', role='admin')}"}
+ORDER = "0190b1b6-7c5e-7000-8000-000000000000"
 ACTIONS = """query ($by: String, $first: Int, $after: String) {
     operatorActionsConnection(by: $by, first: $first, after: $after) { totalCount pageInfo { endCursor hasNextPage }
     edges { node { by action detail target reason status error } } } }"""
@@ -49,6 +50,33 @@ def test_an_admins_actions_say_who_did_what_to_what_and_why(shop: ShopInMemory) 
     assert discarded["by"], discarded["action"] == ("ann", "DiscardDeadLetter")
     assert (discarded["target"], discarded["reason"], discarded["status"]) == (letter, "a test", "NOT_FOUND")
     assert "dead letter" in discarded["error"]
+
+
+ASKED = {
+    "retryDeadLetters": "left",
+    f'retrySaga(id: "{ORDER}"': "id",
+    f'restartSaga(id: "{ORDER}", fromStep: "ship"': "id",
+    'rebuildProjection(name: "project_orders"': "name",
+    'cancelRebuild(name: "project_orders"': "name",
+    'compareProjection(name: "project_orders"': "name",
+    'switchProjection(name: "project_orders", to: 9': "name",
+    'dropProjectionGeneration(name: "project_orders"': "name",
+    'stopProjection(name: "project_orders"': "name",
+    'startProjection(name: "project_orders"': "name",
+    "setFault(provider: PAYMENT, fault: SLOW": "fault",
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_the_audit_has_the_reason_of_every_action_also_of_one_that_is_refused(shop: ShopInMemory, asked: str) -> None:
+    reason = "本番の訓練" * 300
+    field = f"{asked}{',' if '(' in asked else '('} reason: $reason) {{ {ASKED[asked]} }}"
+    mutation = f"mutation ($reason: String) {{ {field} }}"
+    shop.graphql(mutation, {"reason": reason}, headers=ADMIN)
+    (found,) = nodes(actions(shop))
+    assert found["reason"] == reason
+    (refused,) = shop.graphql(mutation, {"reason": "two\nlines"}, headers=ADMIN)["errors"]
+    assert refused["extensions"] == {"code": "INVALID_INPUT", "field": ["reason"]}
 
 
 def test_operators_actions_are_read_page_by_page_and_by_who_did_them(shop: ShopInMemory) -> None:

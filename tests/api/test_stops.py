@@ -99,16 +99,20 @@ def test_health_and_what_is_stuck_say_that_it_is_stopped_and_by_whom(
 
 
 def test_stopping_and_starting_are_recorded(shop: ShopInMemory) -> None:
-    shop.ask(STOP)
+    shop.ask(STOP.replace("minutes: $minutes", 'minutes: $minutes, reason: "a drill"'))
     shop.ask(START)
     shop.engines.recorder.flush()
-    fields = "edges { node { action target by status } }"
+    fields = "edges { node { action target by reason status } }"
     found = shop.ask(f"{{ operatorActionsConnection {{ {fields} }} }}")["operatorActionsConnection"]["edges"]
     about = {"target": "project_orders", "by": "ann", "status": "success"}
     assert [edge["node"] for edge in found] == [
-        {"action": "StartProjection", **about},
-        {"action": "StopProjection", **about},
+        {"action": "StartProjection", "reason": None, **about},
+        {"action": "StopProjection", "reason": "a drill", **about},
     ]
+    commands = shop.ask("{ commandExecutions { commandType } }")["commandExecutions"]
+    assert [one["commandType"] for one in commands] == ["StartProjection", "StopProjection"]
+    stops = shop.ask('{ commandExecutions(commandType: "StopProjection") { commandType } }')["commandExecutions"]
+    assert len(stops) == 1
 
 
 def test_others_than_admins_neither_stop_it_nor_learn_who_did(shop: ShopInMemory) -> None:

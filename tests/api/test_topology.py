@@ -15,6 +15,7 @@ import pytest
 from google.cloud.monitoring_v3.types import ListTimeSeriesRequest, ListTimeSeriesResponse, TimeSeries
 
 from shared.config.manifest import Subscription, manifest
+from shared.domain.errors import Unavailable
 from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
 from shared.monitoring import reports as report
@@ -23,7 +24,7 @@ from shared.resilience.calls import SingleFlightCache
 from tests.callers import as_nobody
 from tests.fakes import MovableClock, functions_answer
 from tests.shop_in_memory import Json, ShopInMemory, until
-from tests.stand_ins import with_methods
+from tests.stand_ins import raising, with_methods
 
 TOPOLOGY = """{ systemTopology { serviceName nodeName group status uptimeSeconds memoryUsageMb cpuUsagePercent
     messageQueueSize connections { targetService connectionType status latencyMs } } }"""
@@ -70,6 +71,25 @@ def test_graphql_is_connected_to_the_functions_it_calls(services: ShopInMemory) 
     called = {one["targetService"] for one in connections if one["connectionType"] == "HTTP"}
     assert {"create_order", "retry_saga"} <= called and "sandbox_provider" not in called
     assert called < set(manifest().functions)
+
+
+def test_a_connection_says_how_often_it_was_used_and_how_often_that_failed(shop: ShopInMemory) -> None:
+    shop.engines.payments = with_methods(shop.engines.payments, charge=raising(Unavailable("the provider is away")))
+    shop.ask('mutation { createCategory(input: { name: "teas" }) { id } }')
+    shop.new_order(shop.new_product())
+    shop.settle()
+    shop.engines.recorder.flush()
+    fields = "serviceName connections { targetService connectionType calls errors }"
+    found = {one["serviceName"]: one for one in shop.ask(f"{{ systemTopology {{ {fields} }} }}")["systemTopology"]}
+
+    def uses(function: str, target: str) -> tuple[int | None, int | None]:
+        (one,) = [one for one in found[function]["connections"] if one["targetService"] == target]
+        return one["calls"], one["errors"]
+
+    assert uses("graphql", "create_category") == (1, 0)
+    assert (uses("process_payment", "process-payment")[1] or 0) >= 1
+    assert uses("reserve_inventory", "reserve-inventory") == (1, 0)
+    assert uses("process_payment", "event_store") == (None, None)
 
 
 def test_an_anonymous_caller_sees_the_topology_without_reasons_of_failures(shop: ShopInMemory) -> None:

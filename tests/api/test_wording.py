@@ -49,7 +49,7 @@ PATTERNS = [
 SENTENCES = [
     r"no (projection|service) is called .*",
     r"\w+ (\S+ )?[0-9a-f-]{36} (does not exist|is no longer sold)",
-    r"there is no (dead letter|saga) .*",
+    r"there is (no (dead letter|saga)|neither a saga nor an order) .*",
     r"a string must have at most \d+ characters; got \d+",
     r"(the )?product is called .*",
     r"the price is .*",

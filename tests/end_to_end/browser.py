@@ -105,6 +105,10 @@ class Page:
             assert time.monotonic() < ends, f"waited for {what}"
             time.sleep(0.1)
 
+    def focused(self) -> str:
+        """Return the tag of the element that has the focus; BODY when it is lost."""
+        return str(self.browser.execute_script("return document.activeElement?.tagName ?? 'BODY'"))
+
     def quiet(self) -> None:
         """Wait until nothing is on its way any more."""
         self.until(lambda: not self.all(".loading"), f"an answer at {self.browser.current_url}")

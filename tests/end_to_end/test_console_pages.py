@@ -176,18 +176,32 @@ def test_a_stopped_projection_falls_behind_and_catches_up_before_the_viewer_s_ey
 
     page.click("Stop", row)
     page.shows("Its read model stays as it is", "goes on by itself after 5 minutes")
+    page.browser.find_element(By.CSS_SELECTOR, "dialog[open] textarea").send_keys("a drill")
     page.click("Stop", "//dialog[@open]")
     page.shows("Stopped by admin")
+    assert page.focused() not in ("BODY", "HTML")
     order_id = shop.order(shop.product(stock=10))
     page.until(lambda: behind() >= 5, "a backlog")
+    page.open(f"/orders/{order_id}")
+    page.shows("Lists and queries do not show it", "OrderConfirmed", "CONFIRMED", "Timeline")
+    page.settings("admin", language="ja")
     page.open("/")
-    page.click("Open the fault lab", "//li[contains(., 'projection stopped')]")
-    page.shows("Stopped by admin")
-    page.click("Let it go on", row)
+    page.shows(
+        "admin が project_orders を停止しました", "project_orders を再開してください", "管理者が停止中: project_orders"
+    )
+    assert not re.search("has stopped|none is|answers|startProjection", page.text)
+    page.settings("admin")
+    page.open("/")
+    page.shows("admin has stopped project_orders")
+    page.click("Let it go on", "//li[contains(., 'projection stopped')]")
+    page.click("Let it go on", "//dialog[@open]")
+    page.shows_no_more("admin has stopped project_orders")
+    assert page.focused() not in ("BODY", "HTML")
+    page.open("/lab")
     page.until(lambda: behind() == 0, "no backlog")
     assert shop.until_ended(order_id)[0]["status"] == "CONFIRMED"
     page.open("/audit")
-    page.shows("StartProjection", "StopProjection")
+    page.shows("StartProjection", "StopProjection", "a drill")
 
 
 def test_a_trace_leads_to_its_requests_events_and_logs(page: Page, shop: RunningShop) -> None:
@@ -244,6 +258,13 @@ def test_an_admin_rebuilds_a_read_model_after_being_asked(page: Page) -> None:
         page.click(f"Read generation {to}")
         page.click(f"Read generation {to}", "//dialog[@open]")
         page.shows(f"Generation {to} is read; {other} is")
+    page.click("Drop generation 2")
+    page.click("Drop generation 2", "//dialog[@open]")
+    page.shows("there is no way back to it")  # a reason is required
+    page.browser.find_element(By.CSS_SELECTOR, "dialog[open] textarea").send_keys("made by a test")
+    page.click("Drop generation 2", "//dialog[@open]")
+    page.shows_no_more("Drop generation 2")
+    assert page.focused() not in ("BODY", "HTML")
 
 
 def test_everything_is_there_in_japanese_and_in_english(page: Page) -> None:
@@ -303,6 +324,7 @@ def test_the_palette_finds_an_order_by_its_id_with_the_keyboard_alone(page: Page
     page.until(lambda: "order" in page.browser.find_element(By.ID, "palette-results").text, "the order")
     page.browser.find_element(By.CSS_SELECTOR, "dialog[open] input").send_keys(Keys.ENTER)
     page.until(lambda: page.browser.current_url.endswith(f"/orders/{ordered}"), "the order's page")
+    page.until(lambda: page.focused() not in ("BODY", "HTML"), "a focus")
 
 
 def test_a_failed_query_is_never_shown_as_nothing_there(page: Page) -> None:

@@ -22,6 +22,7 @@ from shared.config.manifest import ROOT, Function, manifest
 from shared.config.settings import Settings
 from shared.domain.errors import Unavailable
 from shared.monitoring.health import Check, Checkup, Finding, HealthStatus, Report
+from shared.observability.sentences import said
 from shared.runtime import http
 from shared.runtime.engines import Engines, using
 from tests.conftest import free_port
@@ -59,7 +60,7 @@ def test_every_function_answers_that_it_is_live_and_ready(shop: ShopInMemory, fu
         assert set(answer.json()["process"]) == {"uptimeSeconds", "memoryMb", "cpuPercent"}
         assert answer.json()["timestamp"].endswith("Z")
     for check in ready.json()["checks"]:
-        assert set(check) == {"name", "status", "message", "details", "durationMs"}
+        assert set(check) == {"name", "status", "message", "messagePhrases", "details", "durationMs"}
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -243,7 +244,7 @@ def test_a_check_that_has_ended_late_is_run_again() -> None:
         looks.append(1)
         if len(looks) == 1:
             over.wait(60)
-        return Finding(HealthStatus.HEALTHY, "answers")
+        return Finding(HealthStatus.HEALTHY, said("ANSWERS"))
 
     checkup, check = Checkup(keep_seconds=0), Check("it", look, 0.05)
     assert checkup.run([check])[0].found.status is HealthStatus.UNHEALTHY
@@ -283,7 +284,7 @@ def test_callers_at_the_same_time_share_one_look() -> None:
     def look() -> Finding:
         looks.append(1)
         time.sleep(0.1)
-        return Finding(HealthStatus.HEALTHY, "answers")
+        return Finding(HealthStatus.HEALTHY, said("ANSWERS"))
 
     checkup = Checkup()
     with ThreadPoolExecutor(16) as pool:
@@ -302,7 +303,7 @@ def test_callers_at_the_same_time_share_one_look() -> None:
     ],
 )
 def test_a_report_has_the_status_of_its_worst_check(found: list[HealthStatus], overall: str, status: int) -> None:
-    checks = [Check(str(n), lambda one=one: Finding(one, ""), 5) for n, one in enumerate(found)]  # type: ignore[misc]
+    checks = [Check(str(n), lambda one=one: Finding(one, said("READY")), 5) for n, one in enumerate(found)]  # type: ignore[misc]
     body, code, _ = http.health_reply(Report(Checkup().run(checks)))
     assert (f'"status": "{overall}"' in body, code) == (True, status)
 

@@ -226,7 +226,8 @@ def test_a_late_point_of_no_return_wins_and_the_saga_goes_on(before: Sequence[ob
     ],
 )  # fmt: skip
 def test_people_read_what_a_saga_does_next(events: Sequence[object], says: str) -> None:
-    assert str(outlook(SAGA, after(*events)[0])).startswith(says)
+    now = outlook(SAGA, after(*events)[0])
+    assert now and str(now.sentence).startswith(says)
 
 
 def test_the_command_that_a_stuck_step_awaits_is_its_own() -> None:

@@ -101,7 +101,8 @@ def test_a_version_that_is_not_kept_is_carried_over_and_stays_in_the_new_one() -
 def test_what_people_see_of_a_saga_follows_its_own_version() -> None:
     begun = progress(FIRST_VERSION, 2)
     assert awaited(SECOND, begun) == "ArrangeShipping"
-    assert "ArrangeShipping: attempt 2 of 4" in str(outlook(SECOND, begun))
+    now = outlook(SECOND, begun)
+    assert now and "ArrangeShipping: attempt 2 of 4" in str(now.sentence)
 
 
 def test_former_versions_keep_their_commands_and_their_pace() -> None:

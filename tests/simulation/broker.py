@@ -2,6 +2,7 @@
 acknowledgement."""
 
 import base64
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,17 +20,19 @@ DELAYS = (0.005, 0.02, 0.3, 3.0, 40.0, 400.0, 4 * 3600.0, 50 * 3600.0)
 """Seconds between publication and delivery."""
 _DEAD = "CloudPubSubDeadLetterSource"
 
-Push = Callable[[Subscription, dict[str, Any], Callable[[int], None]], None]
-"""Begin to deliver a body to a subscription's function; the third argument is told the status of
-the response."""
+Push = Callable[[Subscription, str, bytes, Callable[[int], None]], None]
+"""Begin to deliver a message about a subject to a subscription's function, as this body; the last
+argument is told the status of the response."""
 
 
 @dataclass(eq=False)
 class _Delivery:
-    """One message for one subscription. `done`: it is acknowledged, or it became a dead letter."""
+    """One message for one subscription. `written`: the message as JSON. `done`: it is acknowledged,
+    or it became a dead letter."""
 
     subscription: Subscription
     message: dict[str, Any]
+    written: str
     attempt: int = 0
     under_way: int = 0
     done: bool = False
@@ -77,8 +80,9 @@ class Broker:
             "data": base64.b64encode(data).decode(),
             "attributes": attributes,
         }
+        written = json.dumps(message)
         for subscription in self._of_topic[topic]:
-            delivery = _Delivery(subscription, message)
+            delivery = _Delivery(subscription, message, written)
             self.pending.add(delivery)
             label = f"{subscription.name} delivery"
             late = self.faults.on and self.tape.chance(f"{label} is late", self._lateness)
@@ -101,10 +105,9 @@ class Broker:
             self.faults.marks["redelivery during the first attempt"] += 1
         delivery.attempt, delivery.under_way = delivery.attempt + 1, delivery.under_way + 1
         subscription = delivery.subscription
-        name = f"projects/simulated/subscriptions/{subscription.name}"
-        body: dict[str, Any] = {"message": delivery.message, "subscription": name}
+        body = f'"message": {delivery.written}, "subscription": "projects/simulated/subscriptions/{subscription.name}"'
         if subscription.dead_letter_topic:
-            body["deliveryAttempt"] = delivery.attempt
+            body += f', "deliveryAttempt": {delivery.attempt}'
         over: list[int] = []
 
         def answered(status: int) -> None:
@@ -113,7 +116,8 @@ class Broker:
                 delivery.under_way -= 1
                 self._answered(delivery, status in ACKNOWLEDGED, delivery.attempt)
 
-        self.push(subscription, body, answered)
+        subject = delivery.message["attributes"].get("ce-subject", "")
+        self.push(subscription, subject, f"{{{body}}}".encode(), answered)
         self.world.at(subscription.ack_deadline, lambda: answered(0))
         if self.faults.on and self.tape.chance(f"{subscription.name} delivers twice", self._repeats):
             seconds = DELAYS[self.tape.choose(f"{subscription.name} delivers again after", self._longest)]

@@ -41,6 +41,7 @@ class Faults:
     hits: Counter[tuple[str, str]] = field(default_factory=Counter)
     marks: Counter[str] = field(default_factory=Counter)
     functions: Counter[str] = field(default_factory=Counter)
+    _labels: dict[tuple[str, str, str], tuple[str, str]] = field(default_factory=dict)
 
     @classmethod
     def drawn(cls, world: SimulatedWorld, tape: Tape) -> "Faults":
@@ -50,14 +51,14 @@ class Faults:
     def call(self, port: str, method: str, run: Callable[[], T]) -> T:
         """Make one call. Raise Unavailable where the engine would, TimedOut when the request's time
         is up, or Crashed."""
-        task, what = this_task(), f"{port}.{method}"
-        if not task.process.alive:
+        process = this_task().process
+        if not process.alive:
             raise Crashed
-        label = f"{task.process.name} {what}"
+        what, label = self._labels.get((process.name, port, method)) or self._label(process.name, port, method)
         fault = self.tape.pick(label, self.rates) if self.on else 0
         seconds = MOMENTS[self.tape.choose(f"{label} takes", len(MOMENTS))] if fault == 1 else 0.001
         self.hits[port, "before"] += 1
-        self.world.steps.append((self.world.time, task.process.name, what))
+        self.world.steps.append((self.world.time, process.name, what))
         self.world.sleep(seconds)
         if fault == 4:
             self._crash(f"is killed before {what}")
@@ -78,6 +79,13 @@ class Faults:
             self._raise(port, f"{what} happens, and its answer is lost")
         return answer
 
+    def _label(self, process: str, port: str, method: str) -> tuple[str, str]:
+        """Return the names of a call in the story and on the tape; to make them takes longer than
+        to find them."""
+        what = f"{port}.{method}"
+        label = self._labels[process, port, method] = what, f"{process} {what}"
+        return label
+
     def _crash(self, text: str) -> None:
         self.world.tell(text)
         this_task().process.alive = False
@@ -97,10 +105,22 @@ class Port:
         self._faults, self._name, self._engine = faults, name, engine
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        return partial(self.call, method)
+        """Return the method, and keep it for the next call."""
+        call = vars(self)[method] = partial(self.call, method)
+        return call
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:
-        run = partial(in_engine, getattr(self._engine(), method), *arguments, **named)
+        engine = getattr(self._engine(), method)
+
+        def run() -> Any:
+            """Run code of a database, by the database's clock."""
+            task = this_task()
+            task.in_engine = True
+            try:
+                return engine(*arguments, **named)
+            finally:
+                task.in_engine = False
+
         return self._faults.call(self._name, method, run)
 
 
@@ -113,13 +133,3 @@ class AsyncPort(Port):
             return self._faults.call(self._name, method, lambda: driven(ask(*arguments, **named)))
 
         return call
-
-
-def in_engine(run: Callable[..., T], *arguments: Any, **named: Any) -> T:
-    """Run code of a database, by the database's clock."""
-    task = this_task()
-    task.in_engine = True
-    try:
-        return run(*arguments, **named)
-    finally:
-        task.in_engine = False

@@ -11,12 +11,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from math import inf
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
 
 from tests.simulation.coverage import never_hit, table
-from tests.simulation.history import Outcome, play
+from tests.simulation.history import Outcome, garbage_kept, play
 from tests.simulation.saved import Saved, Totals, commit, merged, read
 from tests.simulation.shrink import shrink, story
 from tests.simulation.tape import load, save
@@ -32,23 +33,29 @@ _SECONDS = 25.0
 
 
 def play_batch(seeds: Sequence[int]) -> Totals:
-    totals = Totals()
-    for seed in seeds:
-        began = time.process_time()
-        outcome = play(seed)
-        broken = {seed: outcome.broken[0]} if outcome.broken else {}
-        totals.add(Totals(1, broken, outcome.hits, outcome.marks, time.process_time() - began))
+    return _played(seeds, inf)
+
+
+def _played(seeds: Sequence[int], seconds: float) -> Totals:
+    """Play the histories of the seeds, as many as there is time for. Collect garbage after every
+    batch: it grows by less than one megabyte with each."""
+    began, totals = time.monotonic(), Totals()
+    with garbage_kept():
+        for number, seed in enumerate(seeds):
+            if time.monotonic() - began > seconds and number >= LEAST:
+                break
+            processor = time.process_time()
+            outcome = play(seed)
+            if number % _BATCH == _BATCH - 1:
+                gc.collect()
+            broken = {seed: outcome.broken[0]} if outcome.broken else {}
+            totals.add(Totals(1, broken, outcome.hits, outcome.marks, time.process_time() - processor))
     return totals
 
 
 def play_part(part: int) -> Totals:
     """Play a part of the histories of the ordinary test run, as many as there is time for."""
-    began, totals = time.monotonic(), Totals()
-    for seed in range(part, 2000, PARTS):
-        if time.monotonic() - began > _SECONDS and totals.histories >= LEAST:
-            break
-        totals.add(play_batch([seed]))
-    return totals
+    return _played(range(part, 2000, PARTS), _SECONDS)
 
 
 def play_all(seeds: Sequence[int], processes: int) -> Iterator[Totals]:
@@ -62,8 +69,10 @@ def play_all(seeds: Sequence[int], processes: int) -> Iterator[Totals]:
 
 
 def _begin() -> None:
-    """Keep what is imported out of garbage collections. End this process when its parent is killed;
-    it would wait for work for ever."""
+    """Import all functions, and keep them out of garbage collections. End this process when its
+    parent is killed; it would wait for work for ever."""
+    play(None, {})
+    gc.collect()
     gc.freeze()
     parent = parent_process()
 

@@ -197,6 +197,7 @@ class Shop:
         self.fleet: dict[str, list[Process]] = defaultdict(list)
         self.started = Counter[str]()
         self._broken: Collection[str] = ()
+        self._idle_since: tuple[int, Databases] | None = None
         self.broken_until = 0.0
         self._open_ports()
         self._schedule()
@@ -348,25 +349,27 @@ class Shop:
         for event in append.events:
             self.world.tell(f"{event.type} is version {event.version} of {event.stream[:-32]}…{event.stream[-4:]}")
 
-    def _push(self, subscription: Subscription, body: dict[str, Any], answered: Callable[[int], None]) -> None:
-        if self.watch.is_undone(subscription.endpoint, body["message"]["attributes"].get("ce-subject", "")):
+    def _push(self, subscription: Subscription, subject: str, body: bytes, answered: Callable[[int], None]) -> None:
+        if self.watch.is_undone(subscription.endpoint, subject):
             self.faults.marks["late step after compensation"] += 1
         if subscription.endpoint in self._broken and self.world.time < self.broken_until:
             answered(500)
             return
-        self.send(lambda answer: answered(answer.status), subscription.endpoint, json.dumps(body).encode(), {})
+        self.send(lambda answer: answered(answer.status), subscription.endpoint, body, {})
 
     def _schedule(self) -> None:
         """Call the scheduled functions every minute. A call with nothing to do is left out: it
-        would change nothing."""
+        would change nothing, and without a call of a port since then nothing has changed."""
         needed: Mapping[str, Callable[[], object]] = {
             "relay_outbox": self._backlog,
             "sweep_sagas": lambda: self._deadlines() or self.databases.letters.pending(),
             "continue_rebuilds": self._rebuilds,
             "report_metrics": lambda: self.reports and self.faults.on,
         }
-        for function, is_needed in needed.items():
-            if is_needed():
+        if self._idle_since != (now := (len(self.world.steps), self.databases)):
+            called = [function for function, is_needed in needed.items() if is_needed()]
+            self._idle_since = None if called else now
+            for function in called:
                 times = 1
                 if self.faults.on:
                     times = (1, 0, 2)[self.tape.pick(f"schedule of {function}", (self._missed, self._doubled))]

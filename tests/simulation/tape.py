@@ -7,7 +7,6 @@ original.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -26,7 +25,7 @@ class Tape:
     def __init__(self, seed: int | None = None, written: Choices | None = None) -> None:
         self._random = Random(seed) if seed is not None else None
         self._written = written or {}
-        self._numbers = Counter[str]()
+        self._numbers: dict[str, int] = {}
         self.chosen: dict[Place, int] = {}
 
     def choose(self, label: str, bound: int) -> int:
@@ -44,15 +43,17 @@ class Tape:
         return self._note(label, len(rates) + 1, drawn if self._random else None)
 
     def chance(self, label: str, rate: float) -> bool:
-        return bool(self.pick(label, (rate,)))
+        drawn = self._random.random() < rate if self._random else None
+        return bool(self._note(label, 2, drawn))
 
     def _note(self, label: str, bound: int, drawn: int | None) -> int:
-        place = label, self._numbers[label]
-        self._numbers[label] += 1
-        value = min(self._written.get(place, 0), bound - 1) if drawn is None else drawn
-        if value:
-            self.chosen[place] = value
-        return value
+        number = self._numbers.get(label, 0)
+        self._numbers[label] = number + 1
+        if drawn is None:
+            drawn = min(self._written.get((label, number), 0), bound - 1)
+        if drawn:
+            self.chosen[label, number] = int(drawn)
+        return drawn
 
 
 def save(choices: Choices, file: Path) -> None:

@@ -65,7 +65,7 @@ def test_smaller_histories_leave_choices_out_or_lower_them() -> None:
 def outcome(choices: Choices) -> Outcome:
     """Return the outcome of a toy history, which is broken when both faults happen."""
     broken = ["2 units are lost"] if choices.get(("fault", 7)) and choices.get(("crash", 2)) else []
-    return Outcome(broken, choices, Counter(), Counter(), [(61.5, "reserve_inventory", "is killed")], "", 0)
+    return Outcome(broken, choices, Counter(), Counter(), [(61.5, "reserve_inventory", "is killed")], [], 0)
 
 
 def test_a_broken_history_is_made_small() -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from random import Random
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from greenlet import getcurrent, greenlet
@@ -54,10 +54,8 @@ class Task(greenlet):
         self.process, self.in_engine, self.turn = process, False, 0
 
 
-def this_task() -> Task:
-    task = getcurrent()
-    assert isinstance(task, Task), "only a task of the simulation may wait"
-    return task
+this_task = cast(Callable[[], Task], getcurrent)
+"""Return the task that runs. Only tasks of the simulation may ask."""
 
 
 class Promise(Future[T]):
@@ -120,6 +118,7 @@ class SimulatedWorld(World):
         self._agenda: list[tuple[float, int, Callable[[], object]]] = []
         self._order, self._ids, self._random = itertools.count(), itertools.count(1), Random(0)
         self._until = 0.0
+        self._now = 0.0, START
 
     def at(self, seconds: float, call: Callable[[], object]) -> None:
         """Call later, outside of every task. Calls of the same moment keep their order."""
@@ -162,8 +161,12 @@ class SimulatedWorld(World):
 
     def now(self) -> datetime:
         task = getcurrent()
-        offset = task.process.offset if isinstance(task, Task) and not task.in_engine else 0.0
-        return START + timedelta(seconds=self.time + offset)
+        seconds = self.time
+        if isinstance(task, Task) and not task.in_engine:
+            seconds += task.process.offset
+        if seconds != self._now[0]:
+            self._now = seconds, START + timedelta(seconds=seconds)
+        return self._now[1]
 
     def monotonic(self) -> float:
         return self.time

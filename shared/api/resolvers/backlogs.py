@@ -9,6 +9,7 @@ from shared.monitoring.health import Check, Finding, HealthStatus
 from shared.monitoring.lag import Lag
 from shared.monitoring.reports import EVENT_TYPES, age, read_saga_backlog
 from shared.monitoring.stuck import is_late, open_breakers
+from shared.observability.sentences import Sentence, joined, said
 from shared.read_models.stops import stops
 from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
@@ -38,28 +39,27 @@ def _outbox(outbox: Outbox) -> Finding:
     oldest_seconds = age(backlog.oldest)
     details = {"waiting": backlog.waiting, "oldestSeconds": round(oldest_seconds)}
     if oldest_seconds >= _OUTBOX_LOST:
-        return Finding(HealthStatus.UNHEALTHY, "messages have not been published for 10 minutes or more", details)
+        return Finding(HealthStatus.UNHEALTHY, said("UNPUBLISHED_FOR_TEN_MINUTES"), details)
     if oldest_seconds >= _OUTBOX_LATE:
-        return Finding(HealthStatus.DEGRADED, "messages have not been published for a minute or more", details)
-    return Finding(HealthStatus.HEALTHY, "messages are published in time", details)
+        return Finding(HealthStatus.DEGRADED, said("UNPUBLISHED_FOR_A_MINUTE"), details)
+    return Finding(HealthStatus.HEALTHY, said("PUBLISHED_IN_TIME"), details)
 
 
 def _sagas(engines: Engines) -> Finding:
     backlog = read_saga_backlog(engines.sagas)
     details = {"overdue": backlog.overdue, "stuck": backlog.stuck}
     if backlog.stuck:
-        return Finding(HealthStatus.DEGRADED, "some sagas are stuck: a step could not be undone", details)
+        return Finding(HealthStatus.DEGRADED, said("SAGAS_STUCK"), details)
     if backlog.overdue:
-        message = "deadlines of sagas passed two minutes ago and have not been fired"
-        return Finding(HealthStatus.DEGRADED, message, details)
-    return Finding(HealthStatus.HEALTHY, "no saga is stuck or overdue", details)
+        return Finding(HealthStatus.DEGRADED, said("SAGAS_OVERDUE"), details)
+    return Finding(HealthStatus.HEALTHY, said("NO_SAGA_STUCK"), details)
 
 
 def _dead_letters(engines: Engines) -> Finding:
     pending = engines.dead_letters.pending()
     if pending:
-        return Finding(HealthStatus.DEGRADED, "dead letters wait for an admin", {"pending": pending})
-    return Finding(HealthStatus.HEALTHY, "no dead letters wait", {"pending": 0})
+        return Finding(HealthStatus.DEGRADED, said("LETTERS_WAIT"), {"pending": pending})
+    return Finding(HealthStatus.HEALTHY, said("NO_LETTER_WAITS"), {"pending": 0})
 
 
 def _providers(engines: Engines) -> Finding:
@@ -67,8 +67,11 @@ def _providers(engines: Engines) -> Finding:
     itself."""
     waiting = {one.dependency: one for one in open_breakers(engines.dead_letters, engines.counts.executions())}
     if not waiting:
-        return Finding(HealthStatus.HEALTHY, "no message waits for a provider", {"waiting": {}})
-    message = "; ".join(f"{name} does not answer: {one.messages} message(s) wait" for name, one in waiting.items())
+        return Finding(HealthStatus.HEALTHY, said("NO_MESSAGE_WAITS"), {"waiting": {}})
+    message = joined(
+        "AND",
+        [said("PROVIDER_DOES_NOT_ANSWER", dependency=name, messages=one.messages) for name, one in waiting.items()],
+    )
     return Finding(HealthStatus.DEGRADED, message, {"waiting": {name: one.error for name, one in waiting.items()}})
 
 
@@ -76,12 +79,8 @@ def _event_log(engines: Engines) -> Finding:
     seconds, events = engines.event_log.held_back()
     details = {"oldestTransactionSeconds": round(seconds), "eventsHeldBack": events}
     if seconds < _LOG_LATE:
-        return Finding(HealthStatus.HEALTHY, "readers of the log see what is committed", details)
-    message = (
-        f"a transaction that began {seconds:.0f} seconds ago holds back {events} events: live updates and counts wait "
-        "for it; end it, as shared/monitoring/README.md says"
-    )
-    return Finding(HealthStatus.DEGRADED, message, details)
+        return Finding(HealthStatus.HEALTHY, said("LOG_IN_TIME"), details)
+    return Finding(HealthStatus.DEGRADED, said("LOG_HELD_BACK", seconds=round(seconds), events=events), details)
 
 
 def _read_models(engines: Engines, loop: asyncio.AbstractEventLoop) -> Finding:
@@ -93,16 +92,15 @@ def _read_models(engines: Engines, loop: asyncio.AbstractEventLoop) -> Finding:
     }
     if any(lag.ahead for lag in found.values()):
         ahead = {name: lag.ahead for name, lag in found.items() if lag.ahead}
-        named = ", ".join(f"read model {name} is ahead of the event store by {n} events" for name, n in ahead.items())
-        message = f"{named}: restore them or rebuild; see shared/monitoring/README.md"
-        return Finding(HealthStatus.UNHEALTHY, message, details)
+        named = joined("ALSO", [said("MODEL_AHEAD", name=name, events=n) for name, n in ahead.items()])
+        return Finding(HealthStatus.UNHEALTHY, named + said("RESTORE_OR_REBUILD"), details)
     late = [_behind(name, lag) for name, lag in found.items() if is_late(lag)]
     if late and (unknown := _unknown_events(engines)):
-        message = f"{', '.join(late)}: this release does not know {', '.join(unknown)}"
+        message = joined("ALSO", late) + said("UNKNOWN_EVENTS", events=", ".join(unknown))
         return Finding(HealthStatus.DEGRADED, message, details)
     if late:
-        return Finding(HealthStatus.DEGRADED, f"{', '.join(late)}: is the query service up?", details)
-    return Finding(HealthStatus.HEALTHY, "none is a minute behind the event store, none is ahead of it", details)
+        return Finding(HealthStatus.DEGRADED, joined("ALSO", late) + said("QUERY_SERVICE_UP"), details)
+    return Finding(HealthStatus.HEALTHY, said("MODELS_IN_TIME"), details)
 
 
 def _unknown_events(engines: Engines) -> list[str]:
@@ -116,12 +114,13 @@ def _unknown_events(engines: Engines) -> list[str]:
 def _projections(engines: Engines, loop: asyncio.AbstractEventLoop) -> Finding:
     found = asyncio.run_coroutine_threadsafe(stops(engines.queries), loop).result(time_left(60))
     if not found:
-        return Finding(HealthStatus.HEALTHY, "none is stopped", {"stopped": {}})
-    named = ", ".join(f"project_{name} until {one.until:%H:%M:%S} UTC" for name, one in found.items())
+        return Finding(HealthStatus.HEALTHY, said("NONE_STOPPED"), {"stopped": {}})
+    named = joined("ALSO", [said("UNTIL", projection=f"project_{name}", at=one.until) for name, one in found.items()])
     details = {"stopped": {name: str(one) for name, one in found.items()}}
-    return Finding(HealthStatus.DEGRADED, f"an admin has stopped {named}: startProjection ends it", details)
+    return Finding(HealthStatus.DEGRADED, said("ADMIN_HAS_STOPPED") + named + said("START_ENDS_IT"), details)
 
 
-def _behind(name: str, lag: Lag) -> str:
-    since = "an unknown time" if lag.seconds is None else f"{lag.seconds:.0f} seconds"
-    return f"read model {name} has been behind for {since} by {lag.events} events"
+def _behind(name: str, lag: Lag) -> Sentence:
+    if lag.seconds is None:
+        return said("MODEL_BEHIND_FOR_UNKNOWN", name=name, events=lag.events)
+    return said("MODEL_BEHIND", name=name, seconds=round(lag.seconds), events=lag.events)

@@ -95,16 +95,16 @@ async def dead_letter(_: Any, info: Info, id: str) -> DeadLetter:
     return existing(letter, "dead letter", id)
 
 
-async def retry_dead_letter(_: Any, info: Info, id: str) -> DeadLetter:
-    await admin_command(info, "retry_dead_letters", {"id": id})
+async def retry_dead_letter(_: Any, info: Info, id: str, reason: Text = None) -> DeadLetter:
+    await admin_command(info, "retry_dead_letters", {"id": id}, reason)
     return await dead_letter(_, info, id)
 
 
-async def retry_dead_letters(_: Any, info: Info, **arguments: Any) -> Fields:
+async def retry_dead_letters(_: Any, info: Info, reason: Text = None, **arguments: Any) -> Fields:
     command = {name: value for name, value in arguments.items() if value is not None}
     if "source" in command:
         command["source"] = one_of(_sources(), command["source"], "source")
-    return await admin_command(info, "retry_dead_letters", command)
+    return await admin_command(info, "retry_dead_letters", command, reason)
 
 
 async def discard_dead_letter(_: Any, info: Info, id: str, reason: str) -> DeadLetter:

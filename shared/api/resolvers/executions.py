@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from shared.api.command_client import named
 from shared.api.connections import AT, NUMBER, Connection, Listing, connect
 from shared.api.context import Info, Resolvers, Text
 from shared.api.inputs import trace_id
@@ -22,6 +23,8 @@ from shared.runtime.engines import Engines
 _ID, _LAST_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", UUID(int=2**128 - 1)
 STATUSES = ("success", *(code for _, code in ERROR_CODES.values()), "INTERNAL_ERROR")
 """How an execution can end."""
+STOP, START = "StopProjection", "StartProjection"
+"""Commands that rebuild_projection carries out under a name of their own."""
 _MAX_EVENTS = 5  # that one command can record on one stream
 
 
@@ -56,7 +59,7 @@ def _names(info: Info, kind: Kind) -> Sequence[str]:
     if kind == "query" and queries:
         return list(queries.fields)
     called = [name for name, one in manifest().functions.items() if one.http and one.uses and not one.public]
-    return [name.title().replace("_", "") for name in called]
+    return [*map(named, called), STOP, START]
 
 
 async def query_executions_connection(_: Any, info: Info, **page: Any) -> Connection[Execution]:

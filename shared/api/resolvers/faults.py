@@ -6,8 +6,10 @@ from typing import Any
 import httpx
 
 from shared.api.command_client import keyed, send
-from shared.api.context import Info, Resolvers
+from shared.api.context import Info, Resolvers, Text
 from shared.api.resolvers.common import require_admin
+from shared.api.resolvers.executions import START, STOP
+from shared.api.resolvers.operators import why
 from shared.api.resolvers.projections import projection_now
 from shared.auth.identity import authorization, in_the_cloud
 from shared.config.manifest import manifest
@@ -39,10 +41,10 @@ async def faults(_: Any, info: Info) -> list[Fields]:
     return _shown(await _ask(info, "GET")) if _has_lab(info.context.engines) else []
 
 
-async def set_fault(_: Any, info: Info, provider: str, fault: str) -> Fields:
+async def set_fault(_: Any, info: Info, provider: str, fault: str, reason: Text = None) -> Fields:
     _require_lab(info, ("provider",))
     wanted = {"provider": _KINDS[provider], "fault": fault}
-    asked = {"name": provider, "action": fault}
+    asked = {"name": provider, "action": fault, **why(reason)}
     with watched(info.context.engines.recorder, "operation", SetFault.__name__, info.context.context, asked):
         found = _shown(await _ask(info, "POST", wanted))
     return next(one for one in found if one["provider"] == provider)
@@ -68,22 +70,22 @@ async def _ask(info: Info, method: str, body: Fields | None = None) -> Fields:
     return answer
 
 
-async def stop_projection(_: Any, info: Info, name: str, minutes: int | None = None) -> Fields:
+async def stop_projection(_: Any, info: Info, name: str, minutes: int | None = None, reason: Text = None) -> Fields:
     _require_lab(info, ("name",))
     after = _STOP_MINUTES if minutes is None else minutes
-    return await _change(info, "StopProjection", {"name": name, "action": "STOP", "minutes": after})
+    return await _change(info, STOP, {"name": name, "action": "STOP", "minutes": after}, reason)
 
 
-async def start_projection(_: Any, info: Info, name: str) -> Fields:
+async def start_projection(_: Any, info: Info, name: str, reason: Text = None) -> Fields:
     _require_lab(info, ("name",))
-    return await _change(info, "StartProjection", {"name": name, "action": "START"})
+    return await _change(info, START, {"name": name, "action": "START"}, reason)
 
 
-async def _change(info: Info, operation: str, command: Fields) -> Fields:
-    """Stop or start a projection and return it. Record who did it under the operation's own
-    name."""
-    with watched(info.context.engines.recorder, "operation", operation, info.context.context, command):
-        await send(info, "rebuild_projection", command, keyed(info))
+async def _change(info: Info, operation: str, command: Fields, reason: Text) -> Fields:
+    """Stop or start a projection and return it. Record it under the operation's own name."""
+    asked = command | why(reason)
+    with watched(info.context.engines.recorder, "operation", operation, info.context.context, asked):
+        await send(info, "rebuild_projection", command, keyed(info), operation)
     return await projection_now(info, command["name"])
 
 

@@ -12,16 +12,21 @@ from typing import Any
 
 import httpx
 
+from shared.api.command_client import named
 from shared.api.context import Info, Resolvers
+from shared.api.limits import from_stores
 from shared.api.resolvers.backlogs import backlogs
 from shared.api.resolvers.common import is_admin
 from shared.api.resolvers.projections import queue_sizes
 from shared.auth.identity import authorization
 from shared.config.manifest import Function, manifest
-from shared.domain.errors import NotFound, Unavailable
+from shared.domain.errors import NotFound, ShopError
 from shared.domain.faults import shown
+from shared.monitoring.counts import Tallies, Tally
 from shared.monitoring.dependencies import dependencies
+from shared.monitoring.executions import Kind
 from shared.monitoring.health import Check, Finding, HealthStatus, Report, Result
+from shared.observability.sentences import said
 from shared.read_models.protocol import Fields
 from shared.resilience.calls import time_left
 from shared.runtime.engines import Engines
@@ -81,13 +86,13 @@ def _report_over_http(engines: Engines, function: Function) -> Finding:
         answer = engines.health_http.get(f"{url}/health/ready", headers=headers, timeout=time_left(60))
         return _summary(answer.json())
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise Unavailable("gave no report of its health; it may not be running") from error
+        return Finding(HealthStatus.UNHEALTHY, said("NO_REPORT"), {"error": repr(error)})
 
 
 def _summary(report: Fields) -> Finding:
     """Make one finding of a function's report, with the whole report as its details."""
     failing = [check["name"] for check in report["checks"] if check["status"] != HealthStatus.HEALTHY.name]
-    message = f"not healthy: {', '.join(failing)}" if failing else "ready"
+    message = said("NOT_HEALTHY", checks=", ".join(failing)) if failing else said("READY")
     return Finding(HealthStatus[report["status"]], message, report)
 
 
@@ -96,8 +101,16 @@ async def system_topology(_: Any, info: Info) -> Sequence[Fields]:
 
 
 async def _topology(engines: Engines) -> Sequence[Fields]:
-    answers, queues = await asyncio.gather(_answers(engines), queue_sizes(engines))
-    return [_node(function, answers, queues) for function in manifest().functions.values()]
+    answers, queues, used = await asyncio.gather(_answers(engines), queue_sizes(engines), _used(engines))
+    return [_node(function, answers, queues, used) for function in manifest().functions.values()]
+
+
+async def _used(engines: Engines) -> Tallies | None:
+    """Return what has ever been executed, None when that is unknown."""
+    try:
+        return (await from_stores(engines.counts.executions)).ever
+    except ShopError:
+        return None
 
 
 async def _answers(engines: Engines) -> _Answers:
@@ -119,7 +132,7 @@ async def _answer(engines: Engines, function: Function) -> Result:
     return await engines.cache.get(f"the health of {function.name}", engines.settings.topology_seconds, ask)
 
 
-def _node(function: Function, answers: _Answers, queues: Mapping[str, int]) -> Fields:
+def _node(function: Function, answers: _Answers, queues: Mapping[str, int], used: Tallies | None) -> Fields:
     report = _report(answers, function.name)
     process = report.get("process", {})
     return {
@@ -131,7 +144,7 @@ def _node(function: Function, answers: _Answers, queues: Mapping[str, int]) -> F
         "memory_usage_mb": process.get("memoryMb"),
         "cpu_usage_percent": process.get("cpuPercent"),
         "message_queue_size": queues.get(function.name),
-        "connections": list(_connections(function, answers)),
+        "connections": list(_connections(function, answers, used)),
     }
 
 
@@ -145,7 +158,7 @@ def _status(answers: _Answers, function: str) -> str:
     return answers[function].found.status.name if function in answers else _UNKNOWN
 
 
-def _connections(function: Function, answers: _Answers) -> Iterator[Fields]:
+def _connections(function: Function, answers: _Answers, used: Tallies | None) -> Iterator[Fields]:
     checks = {check["name"]: check for check in _report(answers, function.name).get("checks", ())}
     for name in function.uses:
         check = checks.get(name, {})
@@ -153,15 +166,25 @@ def _connections(function: Function, answers: _Answers) -> Iterator[Fields]:
         yield _connection(name, kind, check.get("status", _UNKNOWN), check.get("durationMs"))
     for subscription in manifest().all_subscriptions:
         if subscription.endpoint == function.name:
-            yield _connection(subscription.topic, "SUBSCRIPTION", _UNKNOWN, None)
+            about = _connection(subscription.topic, "SUBSCRIPTION", _UNKNOWN, None)
+            yield about | _calls(used, "delivery", subscription.name)
     if function.name == "graphql":
         for other in _called_by_graphql():
             latency_ms = answers[other].duration_ms if other in answers else None
-            yield _connection(other, "HTTP", _status(answers, other), latency_ms)
+            about = _connection(other, "HTTP", _status(answers, other), latency_ms)
+            yield about | _calls(used, "command", named(other))
 
 
 def _connection(target: str, kind: str, status: str, latency_ms: int | None) -> Fields:
-    return {"target_service": target, "connection_type": kind, "status": status, "latency_ms": latency_ms}
+    about = {"target_service": target, "connection_type": kind, "status": status, "latency_ms": latency_ms}
+    return about | {"calls": None, "errors": None}
+
+
+def _calls(used: Tallies | None, kind: Kind, name: str) -> Fields:
+    """Return how often the connection was used, and how often that failed; nothing when that is
+    unknown."""
+    tally = used.get((kind, name), Tally()) if used is not None else None
+    return {"calls": tally.count, "errors": tally.errors} if tally else {}
 
 
 def _called_by_graphql() -> list[str]:
@@ -171,5 +194,8 @@ def _called_by_graphql() -> list[str]:
 
 RESOLVERS: Resolvers = {
     "Query": {"health": health, "serviceHealth": service_health, "systemTopology": system_topology},
-    "HealthCheckResult": dict.fromkeys(("durationMs", "duration_ms"), lambda check, _: check["durationMs"]),
+    "HealthCheckResult": {
+        **dict.fromkeys(("durationMs", "duration_ms"), lambda check, _: check["durationMs"]),
+        "messagePhrases": lambda check, _: check.get("messagePhrases", []),  # an earlier release sends none
+    },
 }

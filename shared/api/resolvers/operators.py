@@ -1,33 +1,48 @@
 """What admins do to the running shop: send it, and keep who did what, when and why."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from shared.api.command_client import keyed, send
+from shared.api.command_client import keyed, named, send
 from shared.api.connections import AT, Connection, Listing, connect
 from shared.api.context import Info, Resolvers, Text
 from shared.api.inputs import uuid
 from shared.api.limits import from_stores
 from shared.api.resolvers.common import require_admin
+from shared.domain.values import Reason
 from shared.monitoring.executions import Execution, ListedExecutions
 from shared.monitoring.recorder import watched
 from shared.postgres.pool import storable
 from shared.postgres.slices import Key, Slice
 from shared.read_models.protocol import Fields
+from shared.runtime.decode import decode
 
 
-async def admin_command(info: Info, function: str, command: Fields, unrecorded: Fields | None = None) -> Fields:
+@dataclass(frozen=True)
+class Why:
+    """Why an admin does something; for the audit only."""
+
+    reason: Reason
+
+
+def why(reason: Text) -> Fields:
+    """Return what the audit keeps of the reason, without one nothing. Raise Invalid."""
+    return {} if reason is None else {"reason": decode(Why, {"reason": reason}).reason}
+
+
+async def admin_command(info: Info, function: str, command: Fields, reason: Text = None) -> Fields:
     """Send a command that is for admins, its `id` in canonical form, and return the answer. Record
-    who sent it. `unrecorded`: fields of the command that the record must not keep.
+    who sent it and why.
 
     Raise Unauthenticated, Forbidden and Invalid, and what the command function raises."""
     require_admin(info)
     if "id" in command:
         command = command | {"id": uuid(command["id"], "id")}
-    name = function.title().replace("_", "")
-    with watched(info.context.engines.recorder, "operation", name, info.context.context, command):
-        return await send(info, function, command | (unrecorded or {}), keyed(info))
+    name, asked = named(function), command | why(reason)
+    with watched(info.context.engines.recorder, "operation", name, info.context.context, asked):
+        return await send(info, function, command, keyed(info))
 
 
 async def operator_actions_connection(_: Any, info: Info, by: Text = None, **page: Any) -> Connection[Execution]:

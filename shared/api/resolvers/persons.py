@@ -8,7 +8,7 @@ from shared.read_models.protocol import Fields
 
 
 async def erase_person(_: Any, info: Info, userId: str, reason: str) -> Fields:
-    done = await admin_command(info, "erase_person", {"reason": reason}, unrecorded={"userId": userId})
+    done = await admin_command(info, "erase_person", {"userId": userId, "reason": reason})
     return {"erased": done["erased"] == 1, "orders": done["orders"]}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from shared.api.context import Info, Resolver, Resolvers
+from shared.api.context import Info, Resolver, Resolvers, Text
 from shared.api.limits import from_stores
 from shared.api.resolvers import rebuilds
 from shared.api.resolvers.common import is_admin
@@ -69,9 +69,9 @@ async def lags(engines: Engines, seconds: float) -> Mapping[str, Lag]:
 def _change(action: str) -> Resolver:
     """Return the resolver of a mutation that answers with the projection after the action."""
 
-    async def change(_: Any, info: Info, name: str, **arguments: int | None) -> Fields:
+    async def change(_: Any, info: Info, name: str, reason: Text = None, **arguments: int | None) -> Fields:
         given = {key: value for key, value in arguments.items() if value is not None}
-        await admin_command(info, "rebuild_projection", {"name": name, "action": action, **given})
+        await admin_command(info, "rebuild_projection", {"name": name, "action": action, **given}, reason)
         return await projection_now(info, name)
 
     return change

@@ -96,13 +96,13 @@ async def _updated(entry: SagaEntry, info: Info, **_: Any) -> Fields | None:
     return _detail(entry.saga, info) if entry.saga else None
 
 
-async def retry_saga(_: Any, info: Info, id: str) -> Fields:
-    await admin_command(info, "retry_saga", {"id": id})
+async def retry_saga(_: Any, info: Info, id: str, reason: Text = None) -> Fields:
+    await admin_command(info, "retry_saga", {"id": id}, reason)
     return await saga(_, info, id)
 
 
-async def restart_saga(_: Any, info: Info, id: str, fromStep: str) -> Fields:
-    await admin_command(info, "restart_saga", {"id": id, "fromStep": fromStep})
+async def restart_saga(_: Any, info: Info, id: str, fromStep: str, reason: Text = None) -> Fields:
+    await admin_command(info, "restart_saga", {"id": id, "fromStep": fromStep}, reason)
     return await saga(_, info, id)
 
 

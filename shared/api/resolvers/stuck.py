@@ -24,6 +24,7 @@ from shared.monitoring.schedules import Run, runs
 from shared.monitoring.stuck import Kind, Stuck, causes_first
 from shared.monitoring.stuck_order import Outcome, outcome
 from shared.observability.context import annotate
+from shared.observability.sentences import said
 from shared.read_models.documents import sources_of
 from shared.read_models.protocol import Fields
 from shared.read_models.stops import stops
@@ -82,8 +83,7 @@ async def _part(engines: Engines, name: str, read: Callable[[], Awaitable[list[S
             return await read()
     except (ShopError, TimeoutError) as error:
         reason = error.message if isinstance(error, ShopError) else "no answer in time"
-        look = f"{{ health {{ checks {{ name status message }} }} }}: what {name} holds is unknown meanwhile"
-        return [Stuck("DEPENDENCY", name, "an answer", look, last_error=reason)]
+        return [Stuck("DEPENDENCY", name, said("ANSWER"), said("DO_SEE_HEALTH", store=name), last_error=reason)]
 
 
 def _subscriptions(read_model: str) -> list[str]:
@@ -139,7 +139,7 @@ async def why_stuck(_: Any, info: Info, orderId: str) -> Fields:
         "stuck": first is not None,
         "kind": first.kind if first else None,
         "answer": Outcome(found.now, facts).sentence,
-        "what_to_do": first.what_to_do if first else "nothing",
+        "what_to_do": first.what_to_do if first else said("DO_NOTHING"),
         "facts": facts if is_admin(info) else [replace(one, last_error=None) for one in facts],
     }
 
@@ -149,16 +149,30 @@ async def _applied(engines: Engines, order_id: UUID, version: int) -> tuple[int 
     try:
         found = await engines.queries.get_many("orders", [str(order_id)])
     except ShopError as error:
-        look = "{ health { checks { name status message } } } for firestore"
-        return None, [Stuck("DEPENDENCY", "firestore", "an answer", look, last_error=error.message)]
+        look = said("DO_SEE_HEALTH", store="firestore")
+        return None, [Stuck("DEPENDENCY", "firestore", said("ANSWER"), look, last_error=error.message)]
     applied = int(found.get(str(order_id), {}).get("version", 0))
     if applied >= version:
         return applied, []
     if stop := (await stops(engines.queries)).get("orders"):
         return applied, found_by.stopped({"orders": stop})
-    waiting_for = f"project_orders to apply {version - applied} event(s): queries show it as it was"
-    fix = 'is the query service up? { serviceHealth(serviceName: "project_orders") { checks { message } } }'
+    waiting_for = said("PROJECTION_TO_APPLY_OF_ORDER", projection="project_orders", events=version - applied)
+    fix = said("DO_SEE_QUERY_SERVICE", projection="project_orders")
     return applied, [Stuck("READ_MODEL", "orders", waiting_for, fix)]
 
 
-RESOLVERS: Resolvers = {"Query": {"stuck": stuck, "whyStuck": why_stuck, "schedules": schedules}}
+RESOLVERS: Resolvers = {
+    "Query": {"stuck": stuck, "whyStuck": why_stuck, "schedules": schedules},
+    "Stuck": {
+        "waitingFor": lambda one, _: str(one.waiting_for),
+        "waitingForPhrases": lambda one, _: one.waiting_for.shown,
+        "whatToDo": lambda one, _: str(one.what_to_do),
+        "whatToDoPhrases": lambda one, _: one.what_to_do.shown,
+    },
+    "WhyStuck": {
+        "answer": lambda why, _: str(why["answer"]),
+        "answerPhrases": lambda why, _: why["answer"].shown,
+        "whatToDo": lambda why, _: str(why["what_to_do"]),
+        "whatToDoPhrases": lambda why, _: why["what_to_do"].shown,
+    },
+}

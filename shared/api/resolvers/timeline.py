@@ -67,7 +67,7 @@ async def what_happens_now(order: Fields, info: Info) -> str:
     """Return a sentence about the order. Raise Invalid inside a list, like `timeline`."""
     _require_single(info, "whatHappensNow")
     found = await from_stores(outcome, info.context.engines, UUID(order["id"]), None)
-    return found.sentence if found else "it does not exist"
+    return str(found.sentence) if found else "it does not exist"
 
 
 def _require_single(info: Info, field: str) -> None:

@@ -8,9 +8,11 @@ import { createRoot } from "react-dom/client";
 import { App } from "./app.tsx";
 import { loadConfig } from "./session/config.ts";
 import { session } from "./session/session.ts";
+import { keepFocus } from "./shell/keep-focus.ts";
 import { applyTheme } from "./shell/theme.ts";
 
 applyTheme();
+keepFocus();
 
 const root = document.getElementById("console");
 if (root) {

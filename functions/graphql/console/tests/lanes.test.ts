@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { arrowsOf, axisOf, type Happening, laneOf, statusAt } from "../src/pages/order/lanes.ts";
+import { arrowsOf, axisOf, type Happening, laneOf, marked, statusAt } from "../src/pages/order/lanes.ts";
 
 const at = (milliseconds: number): string => new Date(1_000_000 + milliseconds).toISOString();
 const entry = (kind: string, name: string, more: Partial<Happening> = {}): Happening => ({
@@ -37,6 +37,16 @@ test("the axis keeps the order of time, and marks the waits", () => {
     waits.map(({ milliseconds }) => milliseconds),
     [60_000],
   );
+});
+
+test("the marks of waits do not overlap, and the longest waits have theirs", () => {
+  const wait = (at: number, milliseconds: number) => ({ from: at - 0.01, to: at + 0.01, milliseconds });
+  const many = [wait(0.1, 2_000), wait(0.15, 90_000), wait(0.2, 3_000), wait(0.5, 4_000), wait(0.97, 2_500)];
+  assert.deepEqual(
+    marked(many, 0.1).map(({ milliseconds }) => milliseconds),
+    [90_000, 4_000, 2_500],
+  );
+  assert.deepEqual(marked([], 0.1), []);
 });
 
 test("an axis without moments, or with one, has a place for everything", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { isAnswered } from "../src/api/answered.ts";
 import { decoded } from "../src/pages/letters/decode.ts";
 import { remembered } from "../src/pages/samples.ts";
 import { stepsOf } from "../src/pages/saga-steps.ts";
@@ -8,6 +9,15 @@ import { placeOf } from "../src/pages/stuck-place.ts";
 import { inTree } from "../src/pages/tree.ts";
 import { localToken, PEOPLE } from "../src/session/people.ts";
 import { ago, durationOf, moneyOf } from "../src/ui/format.ts";
+
+test("an answer whose every field has failed is none", () => {
+  const failure = { code: "INVALID_INPUT", message: "topic must be one of ..." };
+  assert.equal(isAnswered({ pubsubMessages: null }, failure), false);
+  assert.equal(isAnswered({ order: null, saga: { id: 1 } }, failure), true);
+  assert.equal(isAnswered({ pubsubMessages: [] }, failure), true);
+  assert.equal(isAnswered({ health: null }, undefined), true);
+  assert.equal(isAnswered(undefined, undefined), false);
+});
 
 test("money is exact, however large", () => {
   assert.equal(moneyOf("9007199254740993", "JPY", "en"), "¥9,007,199,254,740,993");

@@ -1,11 +1,30 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { needsForce, rebuildOf, shareOf } from "../src/pages/rebuild.ts";
+import { leftOf, needsForce, rebuildOf, shareOf } from "../src/pages/rebuild.ts";
 
 test("an empty limit is no limit", () => {
-  assert.deepEqual(rebuildOf({ limit: "", switch: "no" }), { documentsPerSecond: null, switchWhenEqual: false });
-  assert.deepEqual(rebuildOf({ limit: "50", switch: "yes" }), { documentsPerSecond: 50, switchWhenEqual: true });
+  assert.deepEqual(rebuildOf({ limit: "", switch: "no" }), {
+    documentsPerSecond: null,
+    switchWhenEqual: false,
+    reason: null,
+  });
+  assert.deepEqual(rebuildOf({ limit: "50", switch: "yes", reason: " a new field " }), {
+    documentsPerSecond: 50,
+    switchWhenEqual: true,
+    reason: "a new field",
+  });
+});
+
+test("a change of the limit leaves whether the rebuild switches by itself", () => {
+  assert.equal(rebuildOf({ limit: "50" }).switchWhenEqual, undefined);
+});
+
+test("a rebuild never has 0 ms left", () => {
+  assert.equal(leftOf(0, "en"), "–");
+  assert.equal(leftOf(null, "en"), "–");
+  assert.equal(leftOf(0.02, "en"), "1 s");
+  assert.equal(leftOf(90, "en"), "1.5 min");
 });
 
 test("the bar of a rebuild is never longer than its place", () => {

@@ -3,6 +3,7 @@ import { useCallback, useEffect, useRef, useState } from "react";
 import type { AnyVariables } from "urql";
 
 import { useSession } from "../session/use-session.ts";
+import { isAnswered } from "./answered.ts";
 import { client } from "./client.ts";
 import { type Failure, failureOf } from "./failure.ts";
 
@@ -47,7 +48,7 @@ export const useAsk = <Data, Variables extends AnyVariables>(
         const failure = result.error && failureOf(result.error);
         setState((before) => {
           const known = before.key === key ? { data: before.data, at: before.at } : {};
-          const found = result.data ? { data: result.data, at: new Date() } : known;
+          const found = isAnswered(result.data, failure) ? { data: result.data, at: new Date() } : known;
           return { ...found, key, loading: false, failure };
         });
       });

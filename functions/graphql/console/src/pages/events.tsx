@@ -5,7 +5,7 @@ import { Link } from "wouter";
 import { client } from "../api/client.ts";
 import { type Failure, failureOf } from "../api/failure.ts";
 import { graphql, type ResultOf } from "../api/graphql.ts";
-import { useAsk } from "../api/use-ask.ts";
+import { type Asked, useAsk } from "../api/use-ask.ts";
 import { useLive } from "../api/use-live.ts";
 import { useT } from "../i18n/index.tsx";
 import { useSession } from "../session/use-session.ts";
@@ -76,6 +76,12 @@ const STREAM = graphql(`
 
 type LoggedEvent = ResultOf<typeof STREAM>["eventStream"];
 
+/** Return the event's number; for what is none, one that no event has. */
+const numberIn = (text: string | null): number => {
+  const number = Number(text);
+  return Number.isSafeInteger(number) && number > 0 ? number : Number.MAX_SAFE_INTEGER;
+};
+
 const TYPES = ["category", "product", "order"];
 const ROW = 36;
 /** The newest that a tab keeps while it follows the log. */
@@ -140,7 +146,7 @@ const Events = () => {
   }, [follows, key]);
   const wanted = url.get("id");
   const listed = page.events.find(({ id }) => String(id) === wanted);
-  const alone = useAsk(ONE, { after: Number(wanted ?? 1) - 1 }, { pause: wanted === null || listed !== undefined });
+  const alone = useAsk(ONE, { after: numberIn(wanted) - 1 }, { pause: wanted === null || listed !== undefined });
   const chosen = listed ?? alone.data?.events?.find(({ id }) => String(id) === wanted);
   return (
     <>
@@ -178,7 +184,19 @@ const Events = () => {
         !page.failure && <p className="empty">{t("events.none")}</p>
       )}
       {chosen && <Chosen event={chosen} />}
+      {wanted !== null && !chosen && <Missing number={wanted} asked={alone} />}
     </>
+  );
+};
+
+/** Say that the event of the address is on its way, is not there, or could not be read. */
+const Missing = ({ number, asked }: { number: string; asked: Asked<ResultOf<typeof ONE>> }) => {
+  const t = useT();
+  if (asked.failure) return <Failed failure={asked.failure} again={asked.again} />;
+  return (
+    <p className={asked.data ? "failed" : "loading"} role="status">
+      {asked.data ? t("events.noSuch", { n: number }) : t("answer.loading")}
+    </p>
   );
 };
 

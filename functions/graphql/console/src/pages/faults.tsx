@@ -15,8 +15,8 @@ const FAULTS = graphql(`
 `);
 
 const SET_FAULT = graphql(`
-  mutation SetFault($provider: Provider!, $fault: Fault!) {
-    setFault(provider: $provider, fault: $fault) {
+  mutation SetFault($provider: Provider!, $fault: Fault!, $reason: String) {
+    setFault(provider: $provider, fault: $fault, reason: $reason) {
       provider
     }
   }
@@ -48,12 +48,12 @@ export const Faults = () => {
                     key={name}
                     permission="admin"
                     kind={name === "NONE" ? "main" : "danger"}
-                    run={() => send(SET_FAULT, { provider, fault: name })}
+                    run={(reason) => send(SET_FAULT, { provider, fault: name, reason: reason || null })}
                     done={asked.again}
                     confirm={
                       name === "NONE"
                         ? undefined
-                        : { title: t(`lab.make.${name}`), text: t(`lab.make.${name}.what`) }
+                        : { title: t(`lab.make.${name}`), text: t(`lab.make.${name}.what`), reason: "optional" }
                     }
                   >
                     {t(`lab.make.${name}`)}

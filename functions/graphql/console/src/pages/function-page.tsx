@@ -3,6 +3,7 @@ import { Link } from "wouter";
 import { graphql } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
+import { Sentence } from "../i18n/said.tsx";
 import { session } from "../session/session.ts";
 import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
@@ -23,6 +24,10 @@ const FUNCTION = graphql(`
         name
         status
         message
+        messagePhrases {
+          code
+          parts
+        }
         durationMs
       }
     }
@@ -73,7 +78,8 @@ export const FunctionPage = ({ name, handlesCommand, close }: Props) => {
                 <ul className="steps">
                   {health.checks.map((check) => (
                     <li key={check.name}>
-                      <Status of={check.status} /> <strong>{check.name}</strong> {check.message}{" "}
+                      <Status of={check.status} /> <strong>{check.name}</strong>{" "}
+                        <Sentence of={check.messagePhrases} english={check.message} />{" "}
                       <small>{durationOf(check.durationMs, t.language)}</small>
                     </li>
                   ))}

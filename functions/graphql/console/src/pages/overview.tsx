@@ -5,6 +5,7 @@ import { graphql, type ResultOf } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useLive } from "../api/use-live.ts";
 import { useT } from "../i18n/index.tsx";
+import { Sentence } from "../i18n/said.tsx";
 import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
 import { durationOf, numberOf } from "../ui/format.ts";
@@ -37,6 +38,10 @@ const OVERVIEW = graphql(`
         name
         status
         message
+        messagePhrases {
+          code
+          parts
+        }
         durationMs
       }
     }
@@ -121,10 +126,14 @@ const Overview = () => {
                   <h2>
                     {t("overview.health")} <Status of={health.status} />
                   </h2>
+                  <p className="note">
+                    {t("overview.health.note")} <a href="#stuck">{t("stuck.title")}</a>
+                  </p>
                   <ul className="steps">
                     {health.checks.map((check) => (
                       <li key={check.name}>
-                        <Status of={check.status} /> <strong>{check.name}</strong> {check.message}{" "}
+                        <Status of={check.status} /> <strong>{check.name}</strong>{" "}
+                        <Sentence of={check.messagePhrases} english={check.message} />{" "}
                         <small>{durationOf(check.durationMs, t.language)}</small>
                       </li>
                     ))}

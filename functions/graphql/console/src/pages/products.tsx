@@ -70,6 +70,11 @@ const Products = () => {
                 {name}
               </option>
             ))}
+            {categoryId && !categories.data?.categories?.some(({ id }) => id === categoryId) && (
+              <option value={categoryId}>
+                {categories.data ? t("category.unknown", { id: categoryId }) : t("answer.loading")}
+              </option>
+            )}
           </select>
         </label>
       </Filters>

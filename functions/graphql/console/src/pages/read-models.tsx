@@ -5,11 +5,11 @@ import { useViewer } from "../session/viewer.tsx";
 import { ActButton, send } from "../ui/act.tsx";
 import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
-import { FormDialog } from "../ui/form.tsx";
+import { type Field, FormDialog, type Given } from "../ui/form.tsx";
 import { durationOf, numberOf } from "../ui/format.ts";
 import { Table } from "../ui/table.tsx";
 import { Ago } from "../ui/time.tsx";
-import { needsForce, rebuildOf, shareOf } from "./rebuild.ts";
+import { leftOf, needsForce, rebuildOf, shareOf } from "./rebuild.ts";
 import { Partitions } from "./rebuild-partitions.tsx";
 
 const PROJECTIONS = graphql(`
@@ -80,16 +80,21 @@ const PROJECTIONS = graphql(`
 `);
 
 const REBUILD = graphql(`
-  mutation RebuildProjection($name: String!, $documentsPerSecond: Int, $switchWhenEqual: Boolean) {
-    rebuildProjection(name: $name, documentsPerSecond: $documentsPerSecond, switchWhenEqual: $switchWhenEqual) {
+  mutation RebuildProjection($name: String!, $documentsPerSecond: Int, $switchWhenEqual: Boolean, $reason: String) {
+    rebuildProjection(
+      name: $name
+      documentsPerSecond: $documentsPerSecond
+      switchWhenEqual: $switchWhenEqual
+      reason: $reason
+    ) {
       name
     }
   }
 `);
 
 const CANCEL = graphql(`
-  mutation CancelRebuild($name: String!) {
-    cancelRebuild(name: $name) {
+  mutation CancelRebuild($name: String!, $reason: String) {
+    cancelRebuild(name: $name, reason: $reason) {
       name
     }
   }
@@ -104,16 +109,16 @@ const COMPARE = graphql(`
 `);
 
 const SWITCH = graphql(`
-  mutation SwitchProjection($name: String!, $to: Int!, $force: Boolean) {
-    switchProjection(name: $name, to: $to, force: $force) {
+  mutation SwitchProjection($name: String!, $to: Int!, $force: Boolean, $reason: String) {
+    switchProjection(name: $name, to: $to, force: $force, reason: $reason) {
       name
     }
   }
 `);
 
 const DROP = graphql(`
-  mutation DropGeneration($name: String!) {
-    dropProjectionGeneration(name: $name) {
+  mutation DropGeneration($name: String!, $reason: String) {
+    dropProjectionGeneration(name: $name, reason: $reason) {
       name
     }
   }
@@ -224,13 +229,16 @@ const Generations = ({ of }: { of: Projection["generations"] }) => {
       {of.comparison && <Comparison of={of.comparison} />}
       {Number(missingEvents) > 0 && <p>{t("generation.missing", { n: number(missingEvents) })}</p>}
       {incomplete.length > 0 && (
-        <ul>
-          {incomplete.map(({ stream, error }) => (
-            <li key={stream} className="break">
-              <code>{stream}</code> {error}
-            </li>
-          ))}
-        </ul>
+        <>
+          <h3>{t("generation.incomplete")}</h3>
+          <ul>
+            {incomplete.map(({ stream, error }) => (
+              <li key={stream} className="break">
+                <code>{stream}</code> {error}
+              </li>
+            ))}
+          </ul>
+        </>
       )}
     </>
   );
@@ -250,7 +258,7 @@ const Progress = ({ of: { progress, documentsPerSecond: limit, streams } }: { of
         {rate === null ? "–" : number(rate)} {limit !== null && t("generation.limited", { n: number(limit) })}
       </dd>
       <dt>{t("partitions.left")}</dt>
-      <dd>{left === null ? "–" : durationOf(left * 1000, t.language)}</dd>
+      <dd>{leftOf(left, t.language)}</dd>
       <dt>{t("generation.partitions")}</dt>
       <dd>{t("generation.partitions.open", { n: number(partitions), open: number(open) })}</dd>
     </dl>
@@ -293,11 +301,14 @@ const Actions = ({ projection, again }: { projection: Projection; again: () => v
   const t = useT();
   const { name, generations } = projection;
   const { other, state } = generations;
-  const begin = (title: string) => (
+  const rebuild = (given: Given) => send(REBUILD, { name, ...rebuildOf(given) });
+  const why: Field = { name: "reason", label: t("act.reason.optional"), maxLength: 2_000 };
+  const begin = (
     <FormDialog
       permission="admin"
-      title={title}
+      title={t("generation.rebuild")}
       note={t("generation.rebuild.what", { name })}
+      refused={other === null ? undefined : t(state === "DROPPED" ? "generation.dropped" : "generation.kept", { n: other })}
       fields={[
         { name: "limit", label: t("generation.limit"), type: "number", min: 1, max: 10_000 },
         {
@@ -310,24 +321,48 @@ const Actions = ({ projection, again }: { projection: Projection; again: () => v
             { value: "yes", label: t("generation.whenEqual.yes") },
           ],
         },
+        why,
       ]}
-      run={(given) => send(REBUILD, { name, ...rebuildOf(given) })}
+      run={rebuild}
       done={again}
     />
   );
-  if (other === null) return <div className="row">{begin(t("generation.rebuild"))}</div>;
+  if (other === null) return <div className="row">{begin}</div>;
   const force = needsForce(generations);
   return (
     <div className="row">
+      {state !== "BUILDING" && begin}
       {state === "BUILDING" && (
         <>
-          {begin(t("generation.change"))}
+          <FormDialog
+            permission="admin"
+            title={t("generation.change")}
+            note={t("generation.change.what", { name })}
+            fields={[
+              {
+                name: "limit",
+                label: t("generation.limit.changed"),
+                type: "number",
+                min: 1,
+                max: 10_000,
+                required: true,
+                value: generations.documentsPerSecond === null ? "" : String(generations.documentsPerSecond),
+              },
+              why,
+            ]}
+            run={rebuild}
+            done={again}
+          />
           <ActButton
             permission="admin"
             kind="danger"
-            run={() => send(CANCEL, { name })}
+            run={(reason) => send(CANCEL, { name, reason: reason || null })}
             done={again}
-            confirm={{ title: t("generation.cancel"), text: t("generation.cancel.what", { n: other }) }}
+            confirm={{
+              title: t("generation.cancel"),
+              text: t("generation.cancel.what", { n: other }),
+              reason: "optional",
+            }}
           >
             {t("generation.cancel")}
           </ActButton>
@@ -343,11 +378,12 @@ const Actions = ({ projection, again }: { projection: Projection; again: () => v
           key={`${other} ${force}`}
           permission="admin"
           kind={force ? "danger" : "plain"}
-          run={() => send(SWITCH, { name, to: other, force })}
+          run={(reason) => send(SWITCH, { name, to: other, force, reason: reason || null })}
           done={again}
           confirm={{
             title: t("generation.switch", { n: other }),
             text: t(force ? "generation.switch.force" : "generation.switch.what", { n: other }),
+            reason: force ? "required" : "optional",
           }}
         >
           {t(force ? "generation.switch.anyway" : "generation.switch", { n: other })}
@@ -357,9 +393,13 @@ const Actions = ({ projection, again }: { projection: Projection; again: () => v
         <ActButton
           permission="admin"
           kind="danger"
-          run={() => send(DROP, { name })}
+          run={(reason) => send(DROP, { name, reason })}
           done={again}
-          confirm={{ title: t("generation.drop", { n: other }), text: t("generation.drop.what", { n: other }) }}
+          confirm={{
+            title: t("generation.drop", { n: other }),
+            text: t("generation.drop.what", { n: other }),
+            reason: "required",
+          }}
         >
           {t("generation.drop", { n: other })}
         </ActButton>

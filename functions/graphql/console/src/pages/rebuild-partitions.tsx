@@ -4,10 +4,11 @@ import { useT } from "../i18n/index.tsx";
 import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
 import { Button } from "../ui/button.tsx";
-import { durationOf, numberOf } from "../ui/format.ts";
+import { numberOf } from "../ui/format.ts";
 import { pageOf, Pager } from "../ui/pager.tsx";
 import { Table } from "../ui/table.tsx";
 import { useUrl } from "../ui/use-url.ts";
+import { leftOf } from "./rebuild.ts";
 
 const PARTITIONS = graphql(`
   query RebuildPartitions(
@@ -144,7 +145,7 @@ const List = ({ of, compared }: { of: readonly Partition[]; compared: boolean })
     {
       name: t("partitions.left"),
       number: true,
-      cell: ({ secondsLeft: n }: Partition) => (n === null ? "–" : durationOf(n * 1000, t.language)),
+      cell: ({ secondsLeft }: Partition) => leftOf(secondsLeft, t.language),
     },
   ];
   const sides = [

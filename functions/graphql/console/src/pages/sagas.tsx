@@ -6,7 +6,9 @@ import { useAsk } from "../api/use-ask.ts";
 import { useLive } from "../api/use-live.ts";
 import { useT } from "../i18n/index.tsx";
 import { ActButton, type Outcome, send } from "../ui/act.tsx";
+import { useViewer } from "../session/viewer.tsx";
 import { Answer } from "../ui/answer.tsx";
+import { each, outcomeOf } from "../ui/each.ts";
 import { Status } from "../ui/badge.tsx";
 import { Choice, Filters, MomentFilter, TextFilter } from "../ui/filters.tsx";
 import { shortId } from "../ui/format.ts";
@@ -153,7 +155,7 @@ const SagaTable = ({ sagas, done }: { sagas: readonly Saga[]; done: () => void }
         },
         { name: t("sagas.started"), cell: ({ createdAt }) => <Ago at={createdAt} /> },
         { name: t("updated"), cell: ({ updatedAt }) => <Ago at={updatedAt} /> },
-        { name: t("order.reason"), cell: ({ reason }) => <span className="break">{reason}</span> },
+        { name: t("order.reason"), cell: ({ reason, status }) => <Reason reason={reason} status={status} /> },
         {
           name: t("actions"),
           cell: ({ id, status, steps }) =>
@@ -161,9 +163,9 @@ const SagaTable = ({ sagas, done }: { sagas: readonly Saga[]; done: () => void }
               <span className="row">
                 <ActButton
                   permission="admin"
-                  run={() => send(RETRY, { id })}
+                  run={(reason) => send(RETRY, { id, reason: reason || null })}
                   done={done}
-                  confirm={{ title: t("order.retry"), text: t("order.retry.what") }}
+                  confirm={{ title: t("order.retry"), text: t("order.retry.what"), reason: "optional" }}
                 >
                   {t("order.retry")}
                 </ActButton>
@@ -174,6 +176,16 @@ const SagaTable = ({ sagas, done }: { sagas: readonly Saga[]; done: () => void }
       ]}
     />
   );
+};
+
+const HAVE_REASON = ["COMPENSATING", "STUCK", "FAILED"];
+
+/** Why a saga has turned back. Only admins are told: it may be a customer's own words. */
+const Reason = ({ reason, status }: { reason: string | null; status: string }) => {
+  const t = useT();
+  const viewer = useViewer();
+  if (reason === null && !viewer.may("admin") && HAVE_REASON.includes(status)) return <small>{t("hidden")}</small>;
+  return <span className="break">{reason}</span>;
 };
 
 type Filter = {
@@ -188,13 +200,13 @@ const RetryAll = ({ filter, done }: { filter: Filter; done: () => void }) => {
   const [progress, setProgress] = useState<string>();
   const asked = useAsk(STUCK_IDS, { filter });
   const ids = asked.data?.sagasConnection?.edges.map(({ node }) => node.id) ?? [];
-  const run = async (): Promise<Outcome<unknown>> => {
-    for (const [index, id] of ids.entries()) {
-      setProgress(t("progress", { n: index + 1, of: ids.length }));
-      const outcome = await send(RETRY, { id });
-      if ("failure" in outcome) return outcome;
-    }
-    return { data: ids.length };
+  const run = async (reason: string): Promise<Outcome<unknown>> => {
+    const retry = (id: string) => send(RETRY, { id, reason: reason || null });
+    const refused = await each(ids, retry, (n) => setProgress(t("progress", { n, of: ids.length })));
+    setProgress(undefined);
+    asked.again();
+    if (refused.length > 0) done();
+    return outcomeOf(ids.length, refused, (values) => t("batch.failed", values));
   };
   return (
     <ActButton
@@ -208,6 +220,7 @@ const RetryAll = ({ filter, done }: { filter: Filter; done: () => void }) => {
             {t.n("sagas.retryAll.what", ids.length)} <span role="status">{progress}</span>
           </>
         ),
+        reason: "optional",
       }}
     >
       {t("sagas.retryAll")}

@@ -10,6 +10,7 @@ import { durationOf, numberOf } from "../ui/format.ts";
 import { Spark } from "../ui/spark.tsx";
 import { Time } from "../ui/time.tsx";
 import { remembered, type Samples } from "./samples.ts";
+import { StartButton } from "./start.tsx";
 
 const LAGS = graphql(`
   query Lags {
@@ -30,16 +31,8 @@ const LAGS = graphql(`
 `);
 
 const STOP = graphql(`
-  mutation StopProjection($name: String!, $minutes: Int!) {
-    stopProjection(name: $name, minutes: $minutes) {
-      name
-    }
-  }
-`);
-
-const START = graphql(`
-  mutation StartProjection($name: String!) {
-    startProjection(name: $name) {
+  mutation StopProjection($name: String!, $minutes: Int!, $reason: String) {
+    stopProjection(name: $name, minutes: $minutes, reason: $reason) {
       name
     }
   }
@@ -100,17 +93,19 @@ const Projection = ({ of, samples, done }: { of: Lag; samples: readonly number[]
           <small>
             {stop.by === null ? t("lab.stopped.until") : t("lab.stopped.by", { by: stop.by })} <Time at={stop.until} />
           </small>
-          <ActButton permission="admin" kind="main" run={() => send(START, { name })} done={done}>
-            {t("lab.start")}
-          </ActButton>
+          <StartButton name={name} done={done} />
         </>
       ) : (
         <ActButton
           permission="admin"
           kind="danger"
-          run={() => send(STOP, { name, minutes: MINUTES })}
+          run={(reason) => send(STOP, { name, minutes: MINUTES, reason: reason || null })}
           done={done}
-          confirm={{ title: t("lab.stop.title", { name }), text: t("lab.stop.what", { minutes: MINUTES }) }}
+          confirm={{
+            title: t("lab.stop.title", { name }),
+            text: t("lab.stop.what", { minutes: MINUTES }),
+            reason: "optional",
+          }}
         >
           {t("lab.stop")}
         </ActButton>

@@ -3,12 +3,14 @@ import { Link } from "wouter";
 import { graphql } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
+import { Sentence } from "../i18n/said.tsx";
 import { Answer } from "../ui/answer.tsx";
 import { Badge } from "../ui/badge.tsx";
-import { Ago, Time } from "../ui/time.tsx";
+import { Ago } from "../ui/time.tsx";
 import { session } from "../session/session.ts";
 import { useViewer } from "../session/viewer.tsx";
 import { Button } from "../ui/button.tsx";
+import { StartButton } from "./start.tsx";
 import { placeOf } from "./stuck-place.ts";
 
 const STUCK = graphql(`
@@ -18,10 +20,17 @@ const STUCK = graphql(`
       subject
       since
       waitingFor
+      waitingForPhrases {
+        code
+        parts
+      }
       lastError
       attempts
-      nextTry
       whatToDo
+      whatToDoPhrases {
+        code
+        parts
+      }
     }
   }
 `);
@@ -46,6 +55,7 @@ export const StuckNow = () => {
   return (
     <section aria-labelledby="stuck">
       <h2 id="stuck">{t("stuck.title")}</h2>
+      <p className="note">{t("stuck.note")}</p>
       <Answer
         asked={asked}
         isEmpty={({ stuck }) => stuck?.length === 0}
@@ -57,7 +67,9 @@ export const StuckNow = () => {
               const { href, label } = placeOf(one.kind, one.subject);
               return (
                 <li key={`${one.kind} ${one.subject}`}>
-                  <Badge tone="bad">{t(`stuck.kind.${one.kind}`)}</Badge> <strong>{one.waitingFor}</strong>{" "}
+                  <Badge tone="bad">{t(`stuck.kind.${one.kind}`)}</Badge> <strong>
+                    <Sentence of={one.waitingForPhrases} english={one.waitingFor} />
+                  </strong>{" "}
                   <code className="break">{one.subject}</code>{" "}
                   {one.since && (
                     <small>
@@ -65,19 +77,19 @@ export const StuckNow = () => {
                     </small>
                   )}
                   {one.lastError && <p className="break">{one.lastError}</p>}
-                  <p>
-                    {one.attempts !== null && <>{t.n("stuck.attempts", one.attempts)} </>}
-                    {one.nextTry && (
-                      <>
-                        {t("stuck.next")} <Time at={one.nextTry} />
-                      </>
-                    )}
-                  </p>
+                  {one.attempts !== null && <p>{t.n("stuck.attempts", one.attempts)}</p>}
                   <div className="row between">
-                    <span>{one.whatToDo}</span>
-                    <Link className="button main" href={href}>
-                      {t(label)}
-                    </Link>
+                    <span>
+                      <Sentence of={one.whatToDoPhrases} english={one.whatToDo} />
+                    </span>
+                    <span className="row center">
+                      {one.kind === "PROJECTION_STOPPED" && (
+                        <StartButton name={`project_${one.subject}`} done={asked.again} />
+                      )}
+                      <Link className="button main" href={href}>
+                        {t(label)}
+                      </Link>
+                    </span>
                   </div>
                 </li>
               );

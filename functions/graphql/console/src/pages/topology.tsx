@@ -1,4 +1,4 @@
-import { useMemo } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { Link } from "wouter";
 
 import { graphql, type ResultOf } from "../api/graphql.ts";
@@ -12,7 +12,7 @@ import { Choice, Filters } from "../ui/filters.tsx";
 import { Table } from "../ui/table.tsx";
 import { useUrl } from "../ui/use-url.ts";
 import { FunctionPage } from "./function-page.tsx";
-import { drawn } from "./topology-layout.ts";
+import { drawn, type Edge, rateOf, type Rates, type Reading, readingOf, withReading } from "./topology-layout.ts";
 
 const TOPOLOGY = graphql(`
   query Topology {
@@ -30,6 +30,8 @@ const TOPOLOGY = graphql(`
         connectionType
         status
         latencyMs
+        calls
+        errors
       }
     }
     pubsubStats {
@@ -43,12 +45,19 @@ type Answered = ResultOf<typeof TOPOLOGY>;
 type Services = NonNullable<Answered["systemTopology"]>;
 
 const EVERY_MS = 10_000;
+/** How much the picture grows on a large screen. */
+const LARGEST = 1.8;
 const GROUPS = ["client", "command", "query"];
 
 const Topology = () => {
   const t = useT();
   const [url, change] = useUrl();
   const asked = useAsk(TOPOLOGY, {}, { every: EVERY_MS });
+  const [readings, setReadings] = useState<Reading[]>([]);
+  const found = asked.data?.systemTopology;
+  useEffect(() => {
+    if (found) setReadings((before) => withReading(before, readingOf(found, Date.now())));
+  }, [found]);
   const group = url.get("group");
   const chosen = url.get("function");
   return (
@@ -78,6 +87,7 @@ const Topology = () => {
               <Picture
                 services={services}
                 databases={url.has("databases")}
+                readings={readings}
                 rates={new Map(pubsubStats?.map(({ topic, messagesPerMinute }) => [topic, messagesPerMinute]))}
               />
               <Table
@@ -123,9 +133,9 @@ const isCalled = (services: Answered["systemTopology"] | undefined, name: string
       serviceName === "graphql" && connections.some(({ targetService }) => targetService === name),
   ) ?? false;
 
-type PictureProps = { services: Services; databases: boolean; rates: ReadonlyMap<string, number> };
+type PictureProps = { services: Services; databases: boolean; rates: ReadonlyMap<string, number>; readings: readonly Reading[] };
 
-const Picture = ({ services, databases, rates }: PictureProps) => {
+const Picture = ({ services, databases, rates, readings }: PictureProps) => {
   const t = useT();
   const shape = useMemo(() => {
     const kinds = databases ? ["DATABASE", "BROKER", "SUBSCRIPTION", "HTTP"] : ["SUBSCRIPTION", "HTTP"];
@@ -141,13 +151,13 @@ const Picture = ({ services, databases, rates }: PictureProps) => {
     <div className="graph panel" role="region" aria-label={t("topology.picture")} tabIndex={0}>
       <svg
         viewBox={`0 0 ${shape.width} ${shape.height}`}
-        width={shape.width}
-        height={shape.height}
+        className="grows"
+        style={{ minWidth: shape.width, maxWidth: shape.width * LARGEST }}
         role="group"
         aria-label={t("topology.picture")}
       >
-        {shape.edges.map(({ from, to, path, status }) => (
-          <path key={`${from} ${to}`} d={path} className={toneOf(status) === "bad" ? "bad" : undefined} />
+        {shape.edges.map((edge) => (
+          <EdgeLine key={`${edge.from} ${edge.to}`} edge={edge} rates={rateOf(readings, `${edge.from} ${edge.to}`)} />
         ))}
         {shape.nodes.map(({ id, x, y, width, height }) => {
           const service = byName.get(id);
@@ -181,6 +191,23 @@ const Picture = ({ services, databases, rates }: PictureProps) => {
         })}
       </svg>
     </div>
+  );
+};
+
+/** A connection, with how often it was used and how often that failed. */
+const EdgeLine = ({ edge: { path, status, x, y }, rates }: { edge: Edge; rates: Rates }) => {
+  const t = useT();
+  const fails = (rates?.errors ?? 0) > 0;
+  return (
+    <g className={fails || toneOf(status) === "bad" ? "edge bad" : "edge"}>
+      <path d={path} />
+      {rates && rates.calls > 0 && (
+        <text x={x} y={y - 3} textAnchor="middle" className="second">
+          {t("topology.rate", { n: numberOf(rates.calls, t.language) })}
+          {fails && ` · ${t("topology.edge.errors", { n: numberOf(rates.errors, t.language) })}`}
+        </text>
+      )}
+    </g>
   );
 };
 

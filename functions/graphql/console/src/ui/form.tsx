@@ -15,6 +15,7 @@ export type Field = {
   type?: "text" | "number";
   min?: number;
   max?: number;
+  maxLength?: number;
   pattern?: string;
   value?: string;
   options?: readonly { value: string; label: string }[];
@@ -27,19 +28,21 @@ type Props = {
   title: string;
   /** What will happen. */
   note?: string;
+  /** Why it is not possible now. */
+  refused?: string;
   fields: readonly Field[];
   run: (given: Given) => Promise<Outcome<unknown>>;
   done?: () => void;
 };
 
 /** A button that opens a form. What was typed stays until it has been accepted, also through a sign-in. */
-export const FormDialog = ({ permission, title, note, fields, run, done }: Props) => {
+export const FormDialog = ({ permission, title, note, refused: impossible, fields, run, done }: Props) => {
   const t = useT();
   const viewer = useViewer();
   const [open, setOpen] = useState(false);
   const [busy, setBusy] = useState(false);
   const [outcome, setOutcome] = useState<Outcome<unknown>>();
-  const refused = viewer.mayAfterSignIn(permission) ? undefined : t("act.needs", { role: t(`role.${permission}`) });
+  const refused = viewer.mayAfterSignIn(permission) ? impossible : t("act.needs", { role: t(`role.${permission}`) });
 
   const begin = async () => {
     setOutcome(undefined);

@@ -19,6 +19,12 @@ export const dayAndClockOf = (at: string, language: string): string =>
     hourCycle: "h23",
   }).format(new Date(at));
 
+export const briefOf = (at: string, now: Date, language: string): string => {
+  const isToday = new Date(at).toDateString() === now.toDateString();
+  if (!isToday) return dayAndClockOf(at, language);
+  return new Intl.DateTimeFormat(language, { timeStyle: "medium", hourCycle: "h23" }).format(new Date(at));
+};
+
 const UNITS: readonly [Intl.RelativeTimeFormatUnit, number][] = [
   ["day", 86_400],
   ["hour", 3_600],

@@ -1,16 +1,17 @@
 import { useEffect, useState } from "react";
 
 import { useT } from "../i18n/index.tsx";
-import { ago, clockOf, dayAndClockOf } from "./format.ts";
+import { ago, briefOf, clockOf, dayAndClockOf } from "./format.ts";
 
 const utc = (at: string): string => `${new Date(at).toISOString().replace("T", " ").replace("Z", "")} UTC`;
 
-/** Show a moment in the viewer's time zone, and in UTC on hover. */
-export const Time = ({ at, precise = false }: { at: string; precise?: boolean }) => {
+/** Show a moment in the viewer's time zone, and in UTC on hover. `brief`: without the day if it is today. */
+export const Time = ({ at, precise = false, brief = false }: { at: string; precise?: boolean; brief?: boolean }) => {
   const { language } = useT();
+  const plain = brief ? briefOf(at, new Date(), language) : dayAndClockOf(at, language);
   return (
     <time dateTime={at} title={utc(at)}>
-      {precise ? clockOf(at, language) : dayAndClockOf(at, language)}
+      {precise ? clockOf(at, language) : plain}
     </time>
   );
 };

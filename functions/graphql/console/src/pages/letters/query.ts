@@ -58,9 +58,11 @@ export const LETTER = graphql(`
 `);
 
 export const IDS = graphql(`
-  query DeadLetterIds($filter: DeadLetterFilterInput) {
-    deadLettersConnection(first: 500, filter: $filter, sortOrder: ASC) {
-      totalCount
+  query DeadLetterIds($after: String, $filter: DeadLetterFilterInput) {
+    deadLettersConnection(first: 500, after: $after, filter: $filter, sortOrder: ASC) {
+      pageInfo {
+        endCursor
+      }
       edges {
         node {
           id
@@ -71,8 +73,8 @@ export const IDS = graphql(`
 `);
 
 export const RETRY = graphql(`
-  mutation RetryDeadLetter($id: ID!) {
-    retryDeadLetter(id: $id) {
+  mutation RetryDeadLetter($id: ID!, $reason: String) {
+    retryDeadLetter(id: $id, reason: $reason) {
       status
     }
   }

@@ -1,9 +1,11 @@
 import { useState } from "react";
+import { CombinedError } from "urql";
 
 import { client } from "../../api/client.ts";
 import { failureOf } from "../../api/failure.ts";
 import { useT } from "../../i18n/index.tsx";
 import { ActButton, type Outcome, send } from "../../ui/act.tsx";
+import { type Act, all, each, outcomeOf, type Refusal } from "../../ui/each.ts";
 import { DISCARD, IDS, type LetterFilter, RETRY } from "./query.ts";
 
 type Props = {
@@ -13,35 +15,45 @@ type Props = {
   done: () => void;
 };
 
-type Change = (id: string) => Promise<Outcome<unknown>>;
-
 /** Retry or discard the selected letters, or all pending ones of the filter. */
 export const Triage = ({ selected, filter, total, done }: Props) => {
   const t = useT();
   const [progress, setProgress] = useState<string>();
 
-  const each = async (ids: readonly string[], act: Change): Promise<Outcome<unknown>> => {
-    for (const [index, id] of ids.entries()) {
-      setProgress(t("progress", { n: index + 1, of: ids.length }));
-      const outcome = await act(id);
-      if ("failure" in outcome) return outcome;
-    }
+  const shown = (of: number) => (n: number) => setProgress(t("progress", { n, of }));
+  const ended = (number: number, refused: readonly Refusal[]): Outcome<unknown> => {
     setProgress(undefined);
-    return { data: ids.length };
+    if (refused.length > 0) done();
+    return outcomeOf(number, refused, (values) => t("batch.failed", values));
   };
-  const all = async (act: Change): Promise<Outcome<unknown>> => {
-    for (;;) {
-      const { data, error } = await client.query(IDS, { filter: { ...filter, status: "PENDING" } }).toPromise();
-      if (error) return { failure: failureOf(error) };
-      const ids = data?.deadLettersConnection?.edges.map(({ node }) => node.id) ?? [];
-      if (ids.length === 0) return { data: 0 };
-      const outcome = await each(ids, act);
-      if ("failure" in outcome) return outcome;
+  const ofSelected = async (act: Act) => {
+    const ids = [...selected];
+    return ended(ids.length, await each(ids, act, shown(ids.length)));
+  };
+  const ofFilter = async (act: Act): Promise<Outcome<unknown>> => {
+    let after: string | null = null;
+    const next = async (): Promise<string[]> => {
+      const asked = { after, filter: { ...filter, status: "PENDING" as const } };
+      const { data, error } = await client.query(IDS, asked).toPromise();
+      if (error) throw error;
+      const found = data?.deadLettersConnection;
+      after = found?.pageInfo.endCursor ?? after;
+      return found?.edges.map(({ node }) => node.id) ?? [];
+    };
+    try {
+      const { number, refused } = await all(next, act, shown(total ?? 0));
+      return ended(number, refused);
+    } catch (error) {
+      if (error instanceof CombinedError) return { failure: failureOf(error) };
+      throw error;
     }
   };
-  const retry: Change = (id) => send(RETRY, { id });
+  const retry =
+    (reason: string): Act =>
+    (id) =>
+      send(RETRY, { id, reason: reason || null });
   const discard =
-    (reason: string): Change =>
+    (reason: string): Act =>
     (id) =>
       send(DISCARD, { id, reason });
   const canAll = filter.status === "PENDING" && total !== undefined && total > 0;
@@ -56,16 +68,20 @@ export const Triage = ({ selected, filter, total, done }: Props) => {
         <>
           <ActButton
             permission="admin"
-            run={() => each([...selected], retry)}
+            run={(reason) => ofSelected(retry(reason))}
             done={done}
-            confirm={{ title: t("letters.retrySelected"), text: what("letters.retry.what", selected.size) }}
+            confirm={{
+              title: t("letters.retrySelected"),
+              text: what("letters.retry.what", selected.size),
+              reason: "optional",
+            }}
           >
             {t("letters.retrySelected")}
           </ActButton>
           <ActButton
             permission="admin"
             kind="danger"
-            run={(reason) => each([...selected], discard(reason))}
+            run={(reason) => ofSelected(discard(reason))}
             done={done}
             confirm={{
               title: t("letters.discardSelected"),
@@ -81,16 +97,16 @@ export const Triage = ({ selected, filter, total, done }: Props) => {
         <>
           <ActButton
             permission="admin"
-            run={() => all(retry)}
+            run={(reason) => ofFilter(retry(reason))}
             done={done}
-            confirm={{ title: t("letters.retryAll"), text: what("letters.retry.what", total) }}
+            confirm={{ title: t("letters.retryAll"), text: what("letters.retry.what", total), reason: "optional" }}
           >
             {t("letters.retryAll")}
           </ActButton>
           <ActButton
             permission="admin"
             kind="danger"
-            run={(reason) => all(discard(reason))}
+            run={(reason) => ofFilter(discard(reason))}
             done={done}
             confirm={{ title: t("letters.discardAll"), text: what("letters.discard.what", total), reason: "required" }}
           >

@@ -61,6 +61,19 @@ export const axisOf = (moments: readonly number[]): Axis => {
   return { place, waits, end: sorted.at(-1) ?? 0 };
 };
 
+/**
+ * Return the waits whose marks fit beside each other: a mark is `width` wide, in the middle of its wait. Of marks that
+ * would overlap, the longer wait keeps its own.
+ */
+export const marked = (waits: readonly Wait[], width: number): Wait[] => {
+  const middle = ({ from, to }: Wait) => (from + to) / 2;
+  const kept: Wait[] = [];
+  for (const wait of [...waits].sort((a, b) => b.milliseconds - a.milliseconds)) {
+    if (kept.every((one) => Math.abs(middle(one) - middle(wait)) >= width)) kept.push(wait);
+  }
+  return kept.sort((a, b) => a.from - b.from);
+};
+
 export const endOf = ({ at, durationMs }: Pick<Happening, "at" | "durationMs">): number =>
   Date.parse(at) + (durationMs ?? 0);
 

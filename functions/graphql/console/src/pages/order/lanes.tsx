@@ -2,7 +2,7 @@ import type { KeyboardEvent } from "react";
 
 import { useT } from "../../i18n/index.tsx";
 import { clockOf, durationOf } from "../../ui/format.ts";
-import { arrowsOf, axisOf, endOf, keyOf, LANES, laneOf } from "./lanes.ts";
+import { arrowsOf, axisOf, endOf, keyOf, LANES, laneOf, marked } from "./lanes.ts";
 import type { Entry, SagaData } from "./query.ts";
 
 const WIDTH = 1000;
@@ -10,6 +10,8 @@ const LEFT = 110;
 const RIGHT = 24;
 const LANE = 44;
 const TOP = 22;
+/** The width of a wait's mark. */
+const MARK = 82;
 
 type Props = {
   entries: readonly Entry[];
@@ -55,7 +57,7 @@ export const Lanes = ({ entries, saga, chosen, moment, choose }: Props) => {
             </text>
           </g>
         ))}
-        {axis.waits.map(({ from, to, milliseconds }) => (
+        {marked(axis.waits, MARK / (WIDTH - LEFT - RIGHT)).map(({ from, to, milliseconds }) => (
           <text
             key={from}
             className="lane-name"

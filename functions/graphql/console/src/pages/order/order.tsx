@@ -1,7 +1,9 @@
 import { useState } from "react";
 import { Link } from "wouter";
 
-import { useAsk } from "../../api/use-ask.ts";
+import { isRefusal } from "../../api/failure.ts";
+import type { ResultOf } from "../../api/graphql.ts";
+import { type Asked, useAsk } from "../../api/use-ask.ts";
 import { useLive } from "../../api/use-live.ts";
 import { useT } from "../../i18n/index.tsx";
 import { session } from "../../session/session.ts";
@@ -16,7 +18,7 @@ import { useUrl } from "../../ui/use-url.ts";
 import { Detail } from "./detail.tsx";
 import { Lanes } from "./lanes.tsx";
 import { Moment } from "./moment.tsx";
-import { CANCEL, ENDED, ORDER, type OrderData, RETRY, type SagaData, UPDATES } from "./query.ts";
+import { CANCEL, ENDED, NOW, ORDER, type OrderData, READ, RETRY, type SagaData, UPDATES } from "./query.ts";
 import { RestartButton } from "./restart.tsx";
 import { SagaSteps } from "./steps.tsx";
 import { TimelineList } from "./timeline-list.tsx";
@@ -32,8 +34,10 @@ const OrderPage = ({ id }: { id: string }) => {
   const t = useT();
   const [url, change] = useUrl();
   const [settled, setSettled] = useState(false);
-  const asked = useAsk(ORDER, { id }, settled ? {} : { every: EVERY_MS });
-  const live = useLive(UPDATES, { id }, () => asked.again());
+  const asked = useAsk(ORDER, { id, now: NOW }, settled ? {} : { every: EVERY_MS });
+  const read = useAsk(READ, { id }, settled ? {} : { every: EVERY_MS });
+  const unknown = asked.failure && isRefusal(asked.failure.code) && !asked.data?.order;
+  const live = useLive(UPDATES, { id }, () => asked.again(), unknown);
   const order = asked.data?.order;
   const ended = order ? ENDED.includes(order.status) && Date.now() - Date.parse(order.updatedAt) > SETTLED_MS : false;
   if (ended !== settled) setSettled(ended);
@@ -48,11 +52,12 @@ const OrderPage = ({ id }: { id: string }) => {
         <h1>
           {t("orders.order")} <code className="break">{id}</code>
         </h1>
-        {!ended && <LiveSign live={live} />}
+        {!ended && !unknown && <LiveSign live={live} />}
       </div>
       <Answer asked={asked}>
         {() => (
           <>
+            {order && <Late status={order.status} read={read} />}
             {order && <Facts order={order} again={asked.again} stuck={saga?.status === "STUCK" ? saga : null} />}
             {order && !ENDED.includes(order.status) && <WhyStuck id={id} hidden={order.userId === MASKED} />}
             {order && (
@@ -82,6 +87,19 @@ const OrderPage = ({ id }: { id: string }) => {
   );
 };
 
+/** Say that lists and queries do not show the order as it is here, and where to see why. */
+const Late = ({ status, read }: { status: string; read: Asked<ResultOf<typeof READ>> }) => {
+  const t = useT();
+  const shown = read.data?.order?.status;
+  if (shown === status || (!read.failure && !shown)) return null;
+  return (
+    <p className="note">
+      {shown ? t("order.late", { status: shown }) : t("order.missing")}{" "}
+      <Link href="/read-models">{t("stuck.open.readModels")}</Link>
+    </p>
+  );
+};
+
 const Facts = ({ order, again, stuck }: { order: OrderData; again: () => void; stuck: SagaData | null }) => {
   const t = useT();
   const { id, currency } = order;
@@ -104,9 +122,9 @@ const Facts = ({ order, again, stuck }: { order: OrderData; again: () => void; s
           {stuck && (
             <ActButton
               permission="admin"
-              run={() => send(RETRY, { id })}
+              run={(reason) => send(RETRY, { id, reason: reason || null })}
               done={again}
-              confirm={{ title: t("order.retry"), text: t("order.retry.what") }}
+              confirm={{ title: t("order.retry"), text: t("order.retry.what"), reason: "optional" }}
             >
               {t("order.retry")}
             </ActButton>

@@ -1,8 +1,8 @@
 import { graphql, type ResultOf } from "../../api/graphql.ts";
 
 export const ORDER = graphql(`
-  query OrderPage($id: ID!) {
-    order(id: $id) {
+  query OrderPage($id: ID!, $now: DateTime!) {
+    order(id: $id, asOf: $now) {
       id
       userId
       status
@@ -81,6 +81,17 @@ export const ORDER = graphql(`
   }
 `);
 
+/** Later than every event: the state of the write side, which is there also while the read models are not. */
+export const NOW = "9999-12-31T23:59:59Z";
+
+export const READ = graphql(`
+  query OrderInQueries($id: ID!) {
+    order(id: $id) {
+      status
+    }
+  }
+`);
+
 export const UPDATES = graphql(`
   subscription OrderUpdates($id: ID!) {
     orderUpdates(id: $id) {
@@ -109,16 +120,16 @@ export const CANCEL = graphql(`
 `);
 
 export const RETRY = graphql(`
-  mutation RetrySaga($id: ID!) {
-    retrySaga(id: $id) {
+  mutation RetrySaga($id: ID!, $reason: String) {
+    retrySaga(id: $id, reason: $reason) {
       id
     }
   }
 `);
 
 export const RESTART = graphql(`
-  mutation RestartSaga($id: ID!, $fromStep: String!) {
-    restartSaga(id: $id, fromStep: $fromStep) {
+  mutation RestartSaga($id: ID!, $fromStep: String!, $reason: String) {
+    restartSaga(id: $id, fromStep: $fromStep, reason: $reason) {
       id
     }
   }

@@ -13,10 +13,11 @@ export const RestartButton = ({ id, steps, done }: Restarted) => {
   return (
     <ActButton
       permission="admin"
-      run={() => send(RESTART, { id, fromStep })}
+      run={(reason) => send(RESTART, { id, fromStep, reason: reason || null })}
       done={done}
       confirm={{
         title: t("order.restart"),
+        reason: "optional",
         text: (
           <>
             <p>{t("order.restart.what")}</p>

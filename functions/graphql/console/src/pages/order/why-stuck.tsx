@@ -3,9 +3,11 @@ import { Link } from "wouter";
 import { graphql } from "../../api/graphql.ts";
 import { useAsk } from "../../api/use-ask.ts";
 import { useT } from "../../i18n/index.tsx";
+import { Sentence } from "../../i18n/said.tsx";
 import { Answer } from "../../ui/answer.tsx";
 import { Badge } from "../../ui/badge.tsx";
-import { Ago, Time } from "../../ui/time.tsx";
+import { Ago } from "../../ui/time.tsx";
+import { StartButton } from "../start.tsx";
 import { placeOf } from "../stuck-place.ts";
 
 const WHY = graphql(`
@@ -14,16 +16,31 @@ const WHY = graphql(`
       stuck
       kind
       answer
+      answerPhrases {
+        code
+        parts
+      }
       whatToDo
+      whatToDoPhrases {
+        code
+        parts
+      }
       facts {
         kind
         subject
         since
         waitingFor
+        waitingForPhrases {
+          code
+          parts
+        }
         lastError
         attempts
-        nextTry
         whatToDo
+        whatToDoPhrases {
+          code
+          parts
+        }
       }
     }
   }
@@ -47,21 +64,29 @@ export const WhyStuck = ({ id, hidden }: { id: string; hidden: boolean }) => {
               <>
                 <p>
                   <Badge tone={why.stuck ? "bad" : "good"}>{t(why.stuck ? "why.stuck" : "why.goesOn")}</Badge>{" "}
-                  <strong>{why.answer}</strong>
+                  <strong>
+                    <Sentence of={why.answerPhrases} english={why.answer} />
+                  </strong>
                 </p>
-                {why.whatToDo && <p>{why.whatToDo}</p>}
+                <p>
+                  <Sentence of={why.whatToDoPhrases} english={why.whatToDo} />
+                </p>
                 <ul>
                   {why.facts.map((fact) => {
                     const { href, label } = placeOf(fact.kind, fact.subject);
                     return (
                       <li key={`${fact.kind} ${fact.subject}`}>
-                        {fact.waitingFor} {fact.since && <Ago at={fact.since} />}{" "}
-                        {fact.nextTry && (
-                          <>
-                            {t("stuck.next")} <Time at={fact.nextTry} />
-                          </>
-                        )}{" "}
+                        <Sentence of={fact.waitingForPhrases} english={fact.waitingFor} />{" "}
+                        {fact.since && <Ago at={fact.since} />} {fact.attempts !== null && t.n("stuck.attempts", fact.attempts)}{" "}
                         {fact.lastError && <span className="break">{fact.lastError} </span>}
+                        {fact !== why.facts[0] && (
+                          <>
+                            <Sentence of={fact.whatToDoPhrases} english={fact.whatToDo} />{" "}
+                          </>
+                        )}
+                        {fact.kind === "PROJECTION_STOPPED" && (
+                          <StartButton name={`project_${fact.subject}`} done={asked.again} />
+                        )}{" "}
                         {!href.startsWith("/orders/") && <Link href={href}>{t(label)}</Link>}
                       </li>
                     );

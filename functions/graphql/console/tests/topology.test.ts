@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { drawn, rateOf, readingOf, widthOf, withReading } from "../src/pages/topology-layout.ts";
+
+const service = (calls: number | null, errors: number | null) => [
+  {
+    serviceName: "process_payment",
+    group: "command",
+    status: "HEALTHY",
+    connections: [
+      { targetService: "process-payment", connectionType: "SUBSCRIPTION", status: "UNKNOWN", latencyMs: null, calls, errors },
+    ],
+  },
+];
+
+test("an edge has the rates between the first and the last reading of five minutes", () => {
+  let readings = withReading([], readingOf(service(10, 1), 0));
+  assert.equal(rateOf(readings, "process-payment process_payment"), undefined);
+  readings = withReading(readings, readingOf(service(16, 4), 60_000));
+  assert.deepEqual(rateOf(readings, "process-payment process_payment"), { calls: 6, errors: 3 });
+  readings = withReading(readings, readingOf(service(20, 4), 301_000));
+  assert.deepEqual(readings.map(({ at }) => at), [60_000, 301_000]);
+  assert.equal(rateOf(readings, "no such"), undefined);
+  assert.equal(rateOf([readingOf(service(null, null), 0)], "process-payment process_payment"), undefined);
+});
+
+test("no name is cut, and every edge has a place for its label", () => {
+  const long = "record-dead-letter.process-payment.process-payment.dead";
+  assert.ok(widthOf(long) > long.length * 7);
+  const { edges, nodes } = drawn(service(1, 0));
+  assert.equal(nodes.length, 2);
+  assert.ok(edges.every(({ x, y }) => Number.isFinite(x) && Number.isFinite(y)));
+});
