@@ -157,7 +157,11 @@ def test_erasures_and_orders_at_once_leave_one_key_each(stores: Stores) -> None:
 
 def test_a_stored_answer_is_the_same_again_and_erased_with_its_person(stores: Stores) -> None:
     order = ordered()
-    answer = {"stream": order.stream, "version": 1, "entity": {"user_id": "花子", "total": "5", "reason": None}}
+    answer: dict[str, Any] = {
+        "stream": order.stream,
+        "version": 1,
+        "entity": {"user_id": "花子", "total": "5", "reason": None},
+    }
     text = json.dumps(answer, ensure_ascii=False)
     stores.store.append(Append([order], record=IdempotencyRecord("k", "f", text)))
     assert stores.store.recorded("k") == IdempotencyRecord("k", "f", text)

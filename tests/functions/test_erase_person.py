@@ -320,5 +320,7 @@ def _texts(kind: type[Any]) -> list[str]:
     for field in fields(kind):
         hint = get_type_hints(kind)[field.name]
         found += [f"{kind.__name__}.{field.name}"] if str in (hint, *get_args(hint)) else []
-        found += [text for part in get_args(hint) if is_dataclass(part) for text in _texts(part)]
+        found += [
+            text for part in get_args(hint) if isinstance(part, type) and is_dataclass(part) for text in _texts(part)
+        ]
     return found
