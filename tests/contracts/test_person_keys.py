@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
 from shared.config.settings import MalformedSetting
 from shared.domain.errors import TimedOut, Unavailable
+from shared.erasure.conversion import encrypt_orders, forget_copies
 from shared.erasure.kms import CloudKms
 from shared.erasure.memory import MemoryPersonKeys
 from shared.erasure.postgres import PostgresPersonKeys, Unwrapped, person_keys
@@ -271,3 +273,33 @@ def test_the_cloud_needs_cloud_kms(command_pool: Pool, monkeypatch: pytest.Monke
     monkeypatch.setenv("K_SERVICE", "create-order")
     with pytest.raises(MalformedSetting, match="WRAPPING_KEY"):
         person_keys(command_pool, "", httpx.Client)
+
+
+def test_orders_from_before_are_encrypted_once(
+    event_store_pool: Pool, event_store_url: str, command_pool: Pool, command_url: str
+) -> None:
+    raw, keys = PostgresEventStore(event_store_pool), PostgresPersonKeys(command_pool, Unwrapped())
+    store, log = (
+        SealedEventStore(raw, lambda: keys),
+        SealedEventLog(PostgresEventLog(event_store_pool), lambda: keys),
+    )
+    orders = [ordered("花子"), ordered("taro")]
+    cancelled = record(orders[0].stream, 2, "OrderCancellationRequested", reason="moving to 神戸")
+    late = record(orders[1].stream, 2, "PaymentFailed", reason="card of taro")
+    raw.append(Append([record("product-1", 1, "StockAdjusted", reason="found", delta=3), *orders, cancelled]))
+    raw.save_snapshot(Snapshot(orders[0].stream, 2, 2, {"user_id": "花子"}, NOW, NOW))
+    before, places = store.read_all(Checkpoint(), 99), [one.checkpoint for one in raw.read_all(Checkpoint(), 99)]
+    with psycopg.connect(event_store_url, autocommit=True) as connection:
+        assert encrypt_orders(connection, keys) == 3
+        assert store.read_all(Checkpoint(), 99) == before
+        assert [one.checkpoint for one in raw.read_all(Checkpoint(), 99)] == places
+        assert encrypt_orders(connection, keys) == 0
+        raw.append(Append([late]))  # by a function of the release before
+        assert encrypt_orders(connection, keys) == 1
+    at_rest = repr(raw.read_all(Checkpoint(), 99)) + repr(raw.snapshots([one.stream for one in orders], 2))
+    assert not [word for word in ("花子", "taro", "moving", "hanako") if word in at_rest.replace("'hanako'", "", 1)]
+    assert not log.has_unsealed("花子")
+    assert keys.destroy("taro", "ann", "asked for it")
+    assert [one.data.get("reason") for one in store.read([orders[1].stream])[orders[1].stream]] == [None, "erased"]
+    with psycopg.connect(command_url, autocommit=True) as connection:
+        forget_copies(connection)
