@@ -24,6 +24,7 @@ locals {
     for name, function in local.functions : name => function
     if contains(function.databases, "command_database") && contains(function.databases, "event_store")
     && length(setintersection(function.access, local.kinds_that_read_persons)) > 0
+    && (function.group != "projections" || contains(function.topics, "order-events"))
   }
   kinds_that_read_persons = ["graphql", "ordering", "projections", "sagas", "coordination", "rebuilding", "erasure"]
 

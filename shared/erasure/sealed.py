@@ -49,8 +49,7 @@ class SealedEventStore:
         """Return the key of each order's stream."""
         begun = {one.stream: one.data["user_id"] for one in events if one.stream in streams and one.version == 1}
         keys = {stream: self._keys().current(user_id) for stream, user_id in begun.items()}
-        self._remember({stream: key.id for stream, key in keys.items()})
-        for stream in streams - self._known.keys():
+        for stream in streams - self._known.keys() - keys.keys():
             (first,) = self._store.read_stream(stream, 0, 1)
             if "sealed" in first.event.data:
                 self._note([first.event])

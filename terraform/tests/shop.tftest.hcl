@@ -232,6 +232,7 @@ run "the_plan_follows_the_manifest" {
       google_kms_crypto_key_iam_member.reads_persons["graphql"].role == "roles/cloudkms.cryptoKeyDecrypter",
       google_kms_crypto_key_iam_member.reads_persons["erase_person"].role == "roles/cloudkms.cryptoKeyDecrypter",
       !contains(keys(google_kms_crypto_key_iam_member.reads_persons), "create_product"),
+      !contains(keys(google_kms_crypto_key_iam_member.reads_persons), "project_products"),
       !contains(keys(google_kms_crypto_key_iam_member.reads_persons), "relay_outbox"),
     ])
     error_message = "only functions that meet what orders say about persons may use the wrapping key"

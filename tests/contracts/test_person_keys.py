@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +15,8 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.config.settings import MalformedSetting
+from scripts.local import restore
+from shared.config.settings import MalformedSetting, Settings
 from shared.domain.errors import TimedOut, Unavailable
 from shared.erasure.conversion import encrypt_orders, forget_copies
 from shared.erasure.kms import CloudKms
@@ -273,6 +275,23 @@ def test_the_cloud_needs_cloud_kms(command_pool: Pool, monkeypatch: pytest.Monke
     monkeypatch.setenv("K_SERVICE", "create-order")
     with pytest.raises(MalformedSetting, match="WRAPPING_KEY"):
         person_keys(command_pool, "", httpx.Client)
+
+
+def test_what_was_erased_after_a_backup_is_erased_again(command_url: str, command_pool: Pool, tmp_path: Path) -> None:
+    keys, settings = PostgresPersonKeys(command_pool, Unwrapped()), Settings(command_database_url=command_url)
+    kept, early, late = (keys.current(name).id for name in ("taro", "花子", "次郎"))
+    keys.destroy("花子", "ann", "before the backup")
+    backup = command_pool.rows("keys", "SELECT person, id, wrapped FROM person_keys")
+    keys.destroy("次郎", "ann", "after the backup")
+    assert restore.erasures(settings, tmp_path / "erasures.txt") == 2
+    with psycopg.connect(command_url, autocommit=True) as connection:
+        connection.execute("TRUNCATE person_keys")
+        connection.execute("DELETE FROM erasures WHERE key = %s", (late,))
+        connection.cursor().executemany("INSERT INTO person_keys (person, id, wrapped) VALUES (%s, %s, %s)", backup)
+    assert keys.of([late])[late].secret
+    assert [restore.erase_again(settings, tmp_path / "erasures.txt") for _ in "ab"] == [1, 0]
+    assert [bool(key.secret) for key in keys.of([kept, early, late]).values()].count(True) == 1
+    assert late in {erasure.key for erasure in keys.unfinished(9)}
 
 
 def test_orders_from_before_are_encrypted_once(
