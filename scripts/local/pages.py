@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from scripts.local.files import files_below
 from shared.config.manifest import ROOT
 
 FOLDERS = ("functions", "scripts", "shared", "terraform", "tests")
@@ -17,8 +18,7 @@ GLOSSARY = ROOT / "functions" / "graphql" / "console" / "src" / "glossary.json"
 
 def pages() -> list[Path]:
     """Return every Markdown page, that of the repository first."""
-    found = sorted(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))
-    return [*sorted(ROOT.glob("*.md")), *(page for page in found if "node_modules" not in page.parts)]
+    return [*sorted(ROOT.glob("*.md")), *(page for folder in FOLDERS for page in files_below(ROOT / folder, ".md"))]
 
 
 def translation(page: Path) -> Path:

@@ -185,23 +185,22 @@ class Engines:
 
     @once
     def http(self) -> "httpx.Client":
-        import httpx
+        from shared.runtime.http_clients import client
 
-        return self._made.enter_context(httpx.Client())
+        return self._made.enter_context(client())
 
     @once
     def command_http(self) -> "httpx.AsyncClient":
-        import httpx
+        from shared.runtime.http_clients import async_client
 
-        limits = httpx.Limits(max_connections=100)
-        return httpx.AsyncClient(timeout=self.settings.command_timeout_seconds, limits=limits)
+        return async_client(self.settings.command_timeout_seconds, connections=100)
 
     @once
     def health_http(self) -> "httpx.Client":
         """The client that asks functions for health: rarely, so it keeps no connection open."""
-        import httpx
+        from shared.runtime.http_clients import RARE, client
 
-        return self._made.enter_context(httpx.Client(limits=httpx.Limits(max_keepalive_connections=0)))
+        return self._made.enter_context(client(RARE))
 
     @once
     def _event_store_pool(self) -> Pool:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, cast
@@ -30,6 +30,7 @@ from shared.read_models.partitions import STREAMS, Partition, Partitions, stream
 from shared.read_models.protocol import Change, Fields, Find
 from shared.resilience import clock
 from shared.resilience.breakers import Breaker
+from tests.fakes import HurriedClock
 from tests.shop_in_memory import Json, ShopInMemory
 
 NEW = """mutation ($name: String!, $limit: Int, $switch: Boolean) {
@@ -61,9 +62,10 @@ SOON = 0.4  # within which a worker has begun
 
 
 @pytest.fixture
-def shop(shop: ShopInMemory) -> ShopInMemory:
+def shop(shop: ShopInMemory) -> Iterator[ShopInMemory]:
     shop.engines.pace = Pace(known_seconds=0.0, settled_seconds=SOON)
-    return shop
+    with clock.use(HurriedClock(shop)):
+        yield shop
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def spoil(shop: ShopInMemory, collection: str, key: str, **fields: Any) -> None:
 
 def run(shop: ShopInMemory, times: int = 4) -> None:
     for _ in range(times):
-        time.sleep(SOON)
+        clock.sleep(SOON)
         response = shop.call("continue_rebuilds")
         assert response.status_code == 200, response.text
         shop.settle()
@@ -226,7 +228,7 @@ def test_documents_without_a_stream_and_missing_ones_are_found(stocked: ShopInMe
     ghost = str(uuid7())
     spoil(stocked, stored_in("orders", 2), ghost, id=ghost, version=1, updated_at=clock.now())
     models(stocked).delete("orders", 1)
-    time.sleep(2 * SOON)  # what is missing for longer than a delivery takes is no lateness
+    clock.sleep(2 * SOON)  # what is missing for longer than a delivery takes is no lateness
     stocked.ask(COMPARE, name="project_orders")
     run(stocked, 6)
     found = status(stocked, "orders")["comparison"]
@@ -283,14 +285,14 @@ def test_all_workers_of_a_rebuild_together_keep_its_limit(shop: ShopInMemory) ->
     shop.settle()
     told = shop.ask(NEW, name="project_products", limit=20)["rebuildProjection"]["generations"]
     assert told["documentsPerSecond"] == 20
-    time.sleep(SOON)
-    began = time.monotonic()
+    clock.sleep(SOON)
+    began = clock.monotonic()
     filled: list[tuple[float, int]] = []
     create = models(shop).create
 
     def noting(collection: str, changes: Any) -> int:
         if PARTITIONS not in collection:
-            filled.append((time.monotonic() - began, len(changes)))
+            filled.append((clock.monotonic() - began, len(changes)))
         return create(collection, changes)
 
     models(shop).create = noting  # type: ignore[method-assign]

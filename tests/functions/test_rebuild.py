@@ -4,11 +4,10 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any, cast
 
 import psycopg
@@ -31,7 +30,7 @@ from shared.read_models.protocol import Change, Fields, MakeChange
 from shared.resilience import clock
 from shared.resilience.breakers import Breaker
 from shared.runtime.engines import using
-from tests.fakes import method_replaced
+from tests.fakes import HurriedClock, MovableClock, method_replaced
 from tests.shop_in_memory import Json, ShopInMemory
 
 PRODUCTS = "{ products(limit: 1000) { id name stockQuantity reservedQuantity } }"
@@ -51,10 +50,11 @@ SOON = 0.1
 
 
 @pytest.fixture
-def shop(shop: ShopInMemory) -> ShopInMemory:
-    """Return a shop that reads the generations before each use: rebuilds need not wait for that."""
+def shop(shop: ShopInMemory) -> Iterator[ShopInMemory]:
+    """Yield a shop that reads the generations before each use: rebuilds need not wait for that."""
     shop.engines.pace = Pace(known_seconds=0.0, settled_seconds=SOON)
-    return shop
+    with clock.use(HurriedClock(shop)):
+        yield shop
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def run(shop: ShopInMemory, times: int = 4) -> list[int]:
     """Return how many things each run of the schedule reports."""
     done = []
     for _ in range(times):
-        time.sleep(SOON)
+        clock.sleep(SOON)
         response = shop.call("continue_rebuilds")
         assert response.status_code == 200, response.text
         done.append(response.json()["done"])
@@ -205,7 +205,7 @@ def test_the_status_shows_the_progress_of_a_pass(busy_shop: ShopInMemory, monkey
     paged(busy_shop, 3)
     busy_shop.ask(NEW, name="project_products")
     stop_after(busy_shop, 2, monkeypatch)
-    time.sleep(SOON)
+    clock.sleep(SOON)
     assert busy_shop.call("continue_rebuilds").status_code == 503
     found = progress(busy_shop)
     assert (found["checked"], found["streams"], found["behind"]) == (6, 7, 6)
@@ -237,7 +237,7 @@ def test_an_interrupted_pass_goes_on_from_its_last_page(
     busy_shop.ask(NEW, name="project_products")
     with monkeypatch.context() as patch:
         stop_after(busy_shop, 1, patch)
-        time.sleep(SOON)
+        clock.sleep(SOON)
         assert busy_shop.call("continue_rebuilds").status_code == 503
     busy_shop.settle()
     assert len(documents(busy_shop, "products", 2)) == 2
@@ -260,7 +260,7 @@ def test_a_rebuild_that_fails_does_not_stop_the_others(
     for name in ("project_products", "project_orders"):
         busy_shop.ask(NEW, name=name)
     for _ in range(2):
-        time.sleep(SOON)
+        clock.sleep(SOON)
         assert busy_shop.call("continue_rebuilds").status_code == 503
         busy_shop.settle()
     assert (known(busy_shop, "products").live, known(busy_shop, "orders").live) == (1, 2)
@@ -319,16 +319,6 @@ def test_a_rebuild_waits_for_a_running_transaction_that_hides_streams_from_the_l
         assert documents(shop, "products", 2).keys() == {shown, hidden}
 
 
-class Shifted(clock.World):
-    """A machine whose wall clock is wrong by so many seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        self._wrong = timedelta(seconds=seconds)
-
-    def now(self) -> datetime:
-        return super().now() + self._wrong
-
-
 CLOCKS = {
     "the writers' is ahead": (3600, 0, 0),
     "the writers' is behind": (-3600, 0, 0),
@@ -347,7 +337,7 @@ def test_no_event_is_left_out_whatever_the_clocks_say(
 ) -> None:
     on_firestore = store == "firestore" and request.getfixturevalue("firestore")
     queries = use_firestore(shop) if on_firestore else lambda: stored(shop)
-    writers, admin, rebuild = (Shifted(seconds) for seconds in clocks)
+    writers, admin, rebuild = (HurriedClock(shop, seconds) for seconds in clocks)
     with clock.use(writers):
         products = [shop.new_product() for _ in range(5)]
         shop.command("adjust_stock", {"productId": products[0], "delta": 5})
@@ -479,7 +469,9 @@ def test_passes_in_vain_become_rare(shop: ShopInMemory) -> None:
 
 
 def due_after(now: Generations, pace: Pace, seconds: float) -> bool:
-    with clock.use(Shifted(seconds)):
+    later = MovableClock()
+    later.move(seconds)
+    with clock.use(later):
         return now.is_due(pace)
 
 
@@ -554,7 +546,7 @@ def test_a_history_is_applied_page_by_page(shop: ShopInMemory) -> None:
 def test_concurrent_runs_make_the_same_documents(busy_shop: ShopInMemory) -> None:
     paged(busy_shop, 1)
     busy_shop.ask(NEW, name="project_categories")
-    time.sleep(SOON)
+    clock.sleep(SOON)
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: busy_shop.call("continue_rebuilds").status_code, range(4)))
     assert answers == [200] * 4
@@ -662,13 +654,13 @@ def test_documents_written_before_every_process_knew_are_checked_too(shop: ShopI
     shop.new_category()
     shop.settle()  # now this process knows that there is one generation
     shop.command("rebuild_projection", {"name": "project_categories", "action": "REBUILD", "switchWhenEqual": True})
-    time.sleep(0.05)
+    clock.sleep(0.05)
     shop.new_category()
     shop.settle()
     until = time.monotonic() + 10
     while known(shop, "categories").live == 1 and time.monotonic() < until:
         shop.call("continue_rebuilds")
-        time.sleep(0.01)
+        clock.sleep(0.01)
     assert documents(shop, "categories", 2) == documents(shop, "categories", 1) != {}
 
 

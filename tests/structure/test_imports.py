@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from scripts.local.files import files_below
 from shared.config.manifest import ROOT
 
 OURS = sorted(
     ".".join(file.relative_to(ROOT).with_suffix("").parts)
     for folder in ("shared", "functions")
-    for file in (ROOT / folder).rglob("*.py")
+    for file in files_below(ROOT / folder, ".py")
 )
 
 # Libraries do work when they are imported (psutil reads /proc): import them before the watch

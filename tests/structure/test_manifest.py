@@ -11,6 +11,7 @@ import functions_framework
 import pytest
 import yaml
 
+from scripts.local.files import files_below
 from scripts.local.readme import purpose
 from shared.config.manifest import ROOT, Function, manifest
 from shared.domain.aggregate import Aggregate
@@ -22,8 +23,7 @@ FUNCTIONS = list(manifest().functions.values())
 
 
 def test_every_folder_has_an_entry_and_every_entry_has_a_folder() -> None:
-    found = (ROOT / "functions").rglob("*.py")
-    folders = {file.relative_to(ROOT) for file in found if "node_modules" not in file.parts}
+    folders = {file.relative_to(ROOT) for file in files_below(ROOT / "functions", ".py")}
     assert folders == {function.source.relative_to(ROOT) for function in FUNCTIONS}
 
 
@@ -126,7 +126,7 @@ def written_twice(files: Iterable[Path]) -> list[str]:
 
 def test_nothing_is_written_twice() -> None:
     folders = ("functions", "scripts", "shared")
-    assert written_twice(file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))) == []
+    assert written_twice(file for folder in folders for file in files_below(ROOT / folder, ".py")) == []
 
 
 def test_what_is_written_twice_is_found(tmp_path: Path) -> None:
