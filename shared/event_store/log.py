@@ -115,6 +115,7 @@ _CONDITIONS: Mapping[str, LiteralString] = {
     "stream": "stream = %(stream)s",
     "types": "type = ANY (%(types)s)",
     "correlation_id": "metadata ->> 'correlation_id' = %(correlation_id)s",
+    "causation_id": "metadata ->> 'causation_id' = %(causation_id)s",
     "trace_id": "split_part(metadata ->> 'traceparent', '-', 2) = %(trace_id)s",
     "recorded_after": "recorded_at >= %(recorded_after)s",
     "recorded_before": "recorded_at < %(recorded_before)s",
@@ -135,7 +136,7 @@ def listed(which: Events, part: Slice) -> tuple[LiteralString, dict[str, Any]]:
     bounds, order = part.sql(_KEYS[which.order])
     conditions += [*bounds, *([SETTLED] if which.order == "log" else [])]
     found: LiteralString = f"SELECT * FROM events {where(conditions)}"  # noqa: S608 - constants only, as below
-    if (which.correlation_id, which.trace_id) != (None, None) and which.stream is None:
+    if which.is_of_one_origin and which.stream is None:
         found = f"WITH found AS MATERIALIZED ({found}) SELECT * FROM found"  # noqa: S608
     elif which.types is not None and which.stream is None:
         each = [condition for condition in conditions if condition != _CONDITIONS["types"]]

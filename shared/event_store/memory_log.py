@@ -30,6 +30,7 @@ class MemoryEventLog:
         self._types: Index = {}
         self._requests: Index = {}
         self._traces: Index = {}
+        self._causes: Index = {}
         self._times: Index = {}  # by type, in the order of recording time
         self._ids: dict[UUID, p.LogEntry] = {}
         self._counts = Counter[tuple[str, str]]()  # by type and aggregate
@@ -127,6 +128,8 @@ class MemoryEventLog:
             return _of(self._requests, [which.correlation_id])
         if which.trace_id is not None:
             return _of(self._traces, [which.trace_id])
+        if which.causation_id is not None:
+            return _of(self._causes, [which.causation_id])
         if which.types is None:
             return [self._entries]
         if which.order == "time":
@@ -145,6 +148,7 @@ class MemoryEventLog:
                 self._types.setdefault(event.type, []).append(entry)
                 self._requests.setdefault(event.metadata.correlation_id, []).append(entry)
                 self._traces.setdefault(event.metadata.trace_id or "", []).append(entry)
+                self._causes.setdefault(event.metadata.causation_id, []).append(entry)
                 insort(self._times.setdefault(event.type, []), entry, key=_moment)
                 self._ids[event.id] = entry
                 self._counts[event.type, event.stream.partition("-")[0]] += 1
@@ -187,6 +191,7 @@ def _matches(which: p.Events, entry: p.LogEntry) -> bool:
         (which.types is None or event.type in which.types)
         and which.correlation_id in (None, event.metadata.correlation_id)
         and which.trace_id in (None, event.metadata.trace_id)
+        and which.causation_id in (None, event.metadata.causation_id)
         and (which.recorded_after is None or which.recorded_after <= event.recorded_at)
         and (which.recorded_before is None or event.recorded_at < which.recorded_before)
     )

@@ -74,7 +74,6 @@ class IdempotencyRecord:
 @dataclass(frozen=True)
 class Append:
     """Events, placements and an idempotency record that are written together or not at all.
-
     The versions of `events` continue each stream: a stream's first version minus one is the version
     that the writer expects the stream to have.
     """
@@ -161,14 +160,18 @@ class Events:
     recorded_after: datetime | None = None
     recorded_before: datetime | None = None
     trace_id: str | None = None
+    causation_id: str | None = None
+
+    @property
+    def is_of_one_origin(self) -> bool:
+        """Return whether a request, a trace or a cause is wanted, which have few events."""
+        return (self.correlation_id, self.trace_id, self.causation_id) != (None, None, None)
 
     @property
     def order(self) -> Literal["version", "time", "log"]:
         """Return what they are sorted by, so that an index finds each page."""
-        if self.stream is not None:
-            return "version"
-        timed = self.recorded_after is not None or self.recorded_before is not None
-        return "time" if timed and self.correlation_id is None and self.trace_id is None else "log"
+        timed = (self.recorded_after, self.recorded_before) != (None, None) and not self.is_of_one_origin
+        return "version" if self.stream is not None else "time" if timed else "log"
 
     def key(self, entry: LogEntry) -> Key:
         timed = entry.event.recorded_at, entry.checkpoint.position
@@ -176,10 +179,8 @@ class Events:
 
 
 class HeldBack(NamedTuple):
-    """What readers of the log wait for: it ends below the oldest transaction that is still running.
-    `oldest_transaction_seconds`: the age of that transaction, in any database of the server; 0 when
-    none runs. `events`: how many committed events it hides from the log's readers, at most 100,000.
-    """
+    """What readers of the log wait for: the oldest running transaction, in any database of the
+    server, 0 seconds without one. `events`: committed events that it hides, at most 100,000."""
 
     oldest_transaction_seconds: float
     events: int
@@ -214,8 +215,7 @@ class EventLog(Protocol):
     def of_key(self, key: UUID, limit: int) -> list[str]:
         """Return streams of orders that are encrypted with a key and have no OrderErased."""
 
-    def has_unsealed(self, user_id: str) -> bool:
-        """Return whether the user has orders from before orders were encrypted."""
+    def has_unsealed(self, user_id: str) -> bool: ...  # whether the user has orders that are not encrypted
 
     def page(self, which: Events, part: Slice) -> list[LogEntry]:
         """Return a slice of the events by `which.key`. Sorting by time needs `types`."""

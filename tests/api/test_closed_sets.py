@@ -12,7 +12,7 @@ from tests.callers import selection
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.streams import concurrent, opened
 
-OPEN = {"searchTerm", "userId", "correlationId", "traceId", "subject", "reason", "after", "before", "by"}
+OPEN = {"searchTerm", "userId", "correlationId", "causationId", "traceId", "subject", "reason", "after", "before", "by"}
 """Text arguments of queries and subscriptions that may have any value."""
 
 MEMBERS = {

@@ -52,6 +52,19 @@ def test_traces_are_for_admins(shop: ShopInMemory, list_of: str) -> None:
     assert [edge["node"] for edge in edges] == [{"traceId": None, "correlationId": None}]
 
 
+def test_a_cause_leads_to_what_it_has_led_to(shop: ShopInMemory) -> None:
+    order_id = shop.new_order(shop.new_product())
+    shop.settle()
+    causes = {event.type: event.metadata.causation_id for event in shop.log() if event.stream == f"order-{order_id}"}
+    query = "query ($id: String) { eventsConnection(filter: { causationId: $id }) { edges { node { eventType } } } }"
+    edges = shop.ask(query, id=causes["PaymentProcessed"])["eventsConnection"]["edges"]
+    assert [edge["node"]["eventType"] for edge in edges] == ["PaymentProcessed"]
+    assert shop.ask(query, id="nothing")["eventsConnection"]["edges"] == []
+    writer = {"Authorization": f"Bearer {emulator_token('bob@example.com', role='writer')}"}
+    (error,) = shop.graphql(query, {"id": causes["PaymentProcessed"]}, headers=writer)["errors"]
+    assert error["extensions"]["code"] == "FORBIDDEN"
+
+
 @pytest.mark.parametrize("trace", ["", "0af7651916cd43dd", f"00-{TRACE}-b7ad6b7169203331-01", "g" * 32, "٠" * 32])
 def test_what_is_no_trace_id_is_refused(shop: ShopInMemory, trace: str) -> None:
     (error,) = shop.graphql(

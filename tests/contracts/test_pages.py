@@ -132,7 +132,7 @@ def sagas_of(store: Any) -> Store:
 
 def events_of(store: EventStore, log: Any, wanted: Events) -> Store:
     def add(n: int) -> None:
-        context = Context(f"c{n % 2}", "k", traceparent=f"00-t{n // 2 % 2}-5-01")
+        context = Context(f"c{n % 2}", f"m{n // 2 % 2}", traceparent=f"00-t{n // 2 % 2}-5-01")
         at = NOW + timedelta(seconds=COUNT - n)  # clocks of writers differ
         stream, version = f"order-{n % 2}", n // 2 + 1
         store.append(Append([EventRecord(uuid7(), stream, version, TYPES[n // 2 % 2], 1, {}, context, at)]))
@@ -149,6 +149,7 @@ def events_of(store: EventStore, log: Any, wanted: Events) -> Store:
         *([replace(wanted, correlation_id="c1", types=["Made"])] if wanted.correlation_id is None else []),
         *([replace(wanted, stream="order-1", **period)] if wanted.stream else []),
         *([replace(wanted, trace_id="t1")] if wanted.order != "time" else []),
+        *([replace(wanted, causation_id="m0")] if wanted.order == "log" and wanted.causation_id is None else []),
     ]
     return Store(add, log.page, log.count, wanted.key, wanted, filters)
 
@@ -160,6 +161,7 @@ EVENTS = {
     "events by time": Events(types=TYPES, recorded_after=NOW - timedelta(days=1)),
     "events of a request": Events(correlation_id="c0"),
     "events of a trace": Events(trace_id="t1", recorded_after=NOW - timedelta(days=1)),
+    "events of a cause": Events(causation_id="m1", recorded_after=NOW - timedelta(days=1)),
 }
 KINDS = [*EVENTS, "sagas", "dead letters", "executions", "slowest executions"]
 
@@ -332,6 +334,7 @@ SEVEN = [f"Type{n}" for n in range(7)]
         ("event_store", listed_events(Events(correlation_id="nothing"), Slice(50, descending=True))),
         ("event_store", listed_events(Events(trace_id="t77"), Slice(50))),
         ("event_store", listed_events(Events(trace_id="nothing"), Slice(50, descending=True))),
+        ("event_store", listed_events(Events(causation_id="nothing"), Slice(50))),
         ("event_store", listed_events(Events(stream="order-77"), Slice(50, after=(3,)))),
         ("command", listed_letters(Letters(), TIMED)),
         ("command", listed_letters(Letters(), LATE)),

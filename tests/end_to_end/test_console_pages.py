@@ -198,6 +198,7 @@ def test_a_stopped_projection_falls_behind_and_catches_up_before_the_viewer_s_ey
     page.shows_no_more("admin has stopped project_orders")
     assert page.focused() not in ("BODY", "HTML")
     page.open("/lab")
+    page.shows("project_orders")
     page.until(lambda: behind() == 0, "no backlog")
     assert shop.until_ended(order_id)[0]["status"] == "CONFIRMED"
     page.open("/audit")

@@ -1,6 +1,7 @@
 """Events: the log, the history of an aggregate, the live stream, masking of personal data."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -76,24 +77,27 @@ async def events_connection(_: Any, info: Info, filter: Fields | None = None, **
 
 
 async def _wanted(info: Info, filter: Fields) -> Events:
-    """Return what a filter selects. Raise Invalid; Unauthenticated or Forbidden for a correlation
-    or trace id, which is masked."""
-    correlation_id, aggregate_id = filter.get("correlationId"), filter.get("aggregateId")
-    of_trace = trace_id(filter.get("traceId"))
-    if correlation_id is not None or of_trace is not None:
+    """Return what a filter selects. Raise Invalid; Unauthenticated or Forbidden for a correlation,
+    causation or trace id, which is masked."""
+    aggregate_id = filter.get("aggregateId")
+    correlation_id, causation_id = (
+        text and storable(text) for text in map(filter.get, ("correlationId", "causationId"))
+    )
+    origin = Events(correlation_id=correlation_id, trace_id=trace_id(filter.get("traceId")), causation_id=causation_id)
+    if origin.is_of_one_origin:
         require_admin(info)
     types = _types(filter.get("aggregateType"), filter.get("eventType"), "filter")
     period = filter.get("recordedAfter"), filter.get("recordedBefore")
     if aggregate_id is None:
         every = [kind.__name__ for aggregate in AGGREGATES.values() for kind in aggregate.event_types]
-        timed = any(period) and correlation_id is None and of_trace is None
+        timed = any(period) and not origin.is_of_one_origin
         kinds = types or (every if timed else None)
-        return Events(None, kinds, correlation_id and storable(correlation_id), *period, of_trace)
+        return replace(origin, types=kinds, recorded_after=period[0], recorded_before=period[1])
     aggregate_id = uuid(aggregate_id, "filter", "aggregateId")
     streams = [f"{name}-{aggregate_id}" for name in _names(filter.get("aggregateType"), "filter")]
     first = await from_stores(info.context.engines.event_log.of_places, [(stream, 1) for stream in streams])
     stream = next((one.event.stream for one in first), streams[0])
-    return Events(stream, types, correlation_id and storable(correlation_id), *period, of_trace)
+    return replace(origin, stream=stream, types=types, recorded_after=period[0], recorded_before=period[1])
 
 
 def _names(aggregate_type: Text, *within: str) -> Sequence[str]:

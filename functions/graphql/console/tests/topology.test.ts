@@ -32,3 +32,22 @@ test("no name is cut, and every edge has a place for its label", () => {
   assert.equal(nodes.length, 2);
   assert.ok(edges.every(({ x, y }) => Number.isFinite(x) && Number.isFinite(y)));
 });
+
+test("groups that no connection joins are placed in columns on a wide screen, and none covers another", () => {
+  const services = Array.from({ length: 6 }, (_, index) => ({
+    ...service(1, 0)[0]!,
+    serviceName: `function_${index}`,
+    connections: service(1, 0)[0]!.connections.map((one) => ({ ...one, targetService: `topic-${Math.floor(index / 2)}` })),
+  }));
+  const [narrow, wide] = [drawn(services, 600), drawn(services, 3_000)];
+  assert.ok(wide.width > narrow.width * 2 && wide.height < narrow.height);
+  for (const { nodes } of [narrow, wide]) {
+    assert.equal(nodes.length, 9);
+    for (const [index, one] of nodes.entries()) {
+      for (const other of nodes.slice(index + 1)) {
+        const apart = Math.abs(one.x - other.x) >= (one.width + other.width) / 2 || Math.abs(one.y - other.y) >= one.height;
+        assert.ok(apart, `${one.id} covers ${other.id}`);
+      }
+    }
+  }
+});

@@ -32,7 +32,7 @@ export const en: Record<string, string> = {
   RELAY: "relay_outbox to publish {messages} message(s)",
   REDELIVERY: "Pub/Sub to deliver {type} again",
   OLD_TRANSACTION: "a transaction that began {seconds} seconds ago; it hides {events} event(s) from live updates",
-  STOPPED_UNTIL: "an admin, or {at}: {by} has stopped {projection}",
+  STOPPED_UNTIL: "an admin, or the end of the stop at {at}: {by} has stopped {projection}",
   REBUILD_FOR_AHEAD: "a rebuild: it has {events} event(s) that the event store lacks",
   PROJECTION_TO_APPLY: "{projection} to apply {events} event(s)",
   PROJECTION_TO_APPLY_OF_ORDER: "{projection} to apply {events} event(s): queries show it as it was",

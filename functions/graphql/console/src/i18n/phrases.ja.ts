@@ -32,7 +32,7 @@ export const ja: Record<string, string> = {
   RELAY: "relay_outbox によるメッセージ {messages} 件の送信",
   REDELIVERY: "Pub/Sub による {type} の再配信",
   OLD_TRANSACTION: "{seconds} 秒前に始まったトランザクション。イベント {events} 件がライブ更新に現れません",
-  STOPPED_UNTIL: "管理者の操作、または {at}: {by} が {projection} を停止しました",
+  STOPPED_UNTIL: "管理者の操作、または {at} の停止終了: {by} が {projection} を停止しました",
   REBUILD_FOR_AHEAD: "再構築: イベントストアにないイベントが {events} 件あります",
   PROJECTION_TO_APPLY: "{projection} によるイベント {events} 件の適用",
   PROJECTION_TO_APPLY_OF_ORDER: "{projection} によるイベント {events} 件の適用。クエリには以前の状態が見えます",

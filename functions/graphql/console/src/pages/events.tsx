@@ -98,11 +98,13 @@ const Events = () => {
     eventType: url.get("event"),
     aggregateId: url.get("aggregate"),
     correlationId: url.get("correlation"),
+    causationId: url.get("causation"),
     traceId: url.get("trace"),
     recordedAfter: url.get("from"),
     recordedBefore: url.get("to"),
   };
-  const narrow = filter.aggregateId ?? filter.correlationId ?? filter.traceId ?? filter.recordedAfter ?? filter.recordedBefore;
+  const { aggregateType, eventType, ...others } = filter;
+  const narrow = Object.values(others).find((one) => one !== null) ?? null;
   const paused = url.has("paused") || narrow !== null;
   const key = `${user?.id ?? ""} ${JSON.stringify(filter)}`;
   const [page, setPage] = useState<Page>({ key: "", events: [], loading: true });
@@ -128,7 +130,7 @@ const Events = () => {
 
   const live = useLive(
     STREAM,
-    { aggregateType: filter.aggregateType, eventType: filter.eventType },
+    { aggregateType, eventType },
     ({ eventStream: event }) => {
       setPage((before) =>
         before.key !== key || before.events.some(({ id }, index) => index < 500 && id === event.id)
@@ -166,6 +168,7 @@ const Events = () => {
         <TextFilter name="event" label={t("events.type")} hint="OrderCreated" />
         <TextFilter name="aggregate" label={t("events.aggregate")} hint={t("filter.id")} />
         <TextFilter name="correlation" label={t("events.correlation")} hint={t("filter.id")} />
+        <TextFilter name="causation" label={t("events.causation")} hint={t("filter.id")} />
         <TextFilter name="trace" label={t("events.trace")} hint={t("filter.trace")} />
         <MomentFilter name="from" label={t("filter.from")} />
         <MomentFilter name="to" label={t("filter.to")} />
@@ -266,6 +269,7 @@ const textIn = (data: unknown, name: string): string | undefined => {
 const Chosen = ({ event }: { event: LoggedEvent }) => {
   const t = useT();
   const correlation = textIn(event.metadata, "correlation_id");
+  const causation = textIn(event.metadata, "causation_id");
   const trace = textIn(event.metadata, "traceparent")?.split("-")[1];
   const place = useShown<HTMLElement>(event.id);
   return (
@@ -280,6 +284,11 @@ const Chosen = ({ event }: { event: LoggedEvent }) => {
         {event.aggregateType === "order" && (
           <Link className="button" href={`/orders/${event.aggregateId}`}>
             {t("stuck.open.order")}
+          </Link>
+        )}
+        {causation && (
+          <Link className="button" href={`/events?causation=${encodeURIComponent(causation)}`}>
+            {t("events.sameCause")}
           </Link>
         )}
       </div>

@@ -9,21 +9,20 @@ export type Service = { serviceName: string; group: string; status: string; conn
 
 export type Placed = { id: string; x: number; y: number; width: number; height: number };
 /** `x`, `y`: of the middle, where its label is. */
-export type Edge = { from: string; to: string; status: string; path: string; x: number; y: number };
+export type Edge = { from: string; to: string; status: string; points: { x: number; y: number }[]; x: number; y: number };
 export type Drawing = { nodes: Placed[]; edges: Edge[]; width: number; height: number };
 
 const HEIGHT = 44;
-const LABEL = { width: 84, height: 14, labelpos: "c" };
+const LABEL = { width: 140, height: 14, labelpos: "c" };
 const [NARROWEST, OF_CHARACTER, PADDING] = [168, 7.2, 20];
 
 /** Return how wide the place of a name is: no name is cut. */
 export const widthOf = (name: string): number => Math.max(NARROWEST, Math.ceil(name.length * OF_CHARACTER) + PADDING);
 const node = (name: string) => ({ width: widthOf(name), height: HEIGHT });
 
-/** Lay the functions, topics and databases out from left to right, along the way of a message. */
-export const drawn = (services: readonly Service[]): Drawing => {
+const groupDrawn = (services: readonly Service[]): Drawing => {
   const graph = new graphlib.Graph();
-  graph.setGraph({ rankdir: "LR", nodesep: 10, ranksep: 40, marginx: 8, marginy: 8 });
+  graph.setGraph({ rankdir: "LR", nodesep: 8, ranksep: 20, marginx: 8, marginy: 8 });
   graph.setDefaultEdgeLabel(() => ({}));
   const known = new Map<string, Connection>();
   for (const { serviceName, connections } of services) {
@@ -42,11 +41,58 @@ export const drawn = (services: readonly Service[]): Drawing => {
   const nodes = graph.nodes().map((id): Placed => ({ id, ...node(id), ...(graph.node(id) as { x: number; y: number }) }));
   const edges = graph.edges().map(({ v, w }): Edge => {
     const { points, x, y } = graph.edge(v, w) as { points: { x: number; y: number }[]; x: number; y: number };
-    const path = points.map(({ x, y }, index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join(" ");
-    return { from: v, to: w, status: known.get(`${v} ${w}`)?.status ?? "UNKNOWN", path, x, y };
+    return { from: v, to: w, status: known.get(`${v} ${w}`)?.status ?? "UNKNOWN", points, x, y };
   });
   return { nodes, edges, width: size.width ?? 0, height: size.height ?? 0 };
 };
+
+/** Return the services in groups that no connection joins. */
+const groupsOf = (services: readonly Service[]): Service[][] => {
+  const groups: { names: Set<string>; services: Service[] }[] = [];
+  for (const service of services) {
+    const names = new Set([service.serviceName, ...service.connections.map(({ targetService }) => targetService)]);
+    const joined = groups.filter((group) => [...names].some((name) => group.names.has(name)));
+    for (const group of joined) groups.splice(groups.indexOf(group), 1);
+    groups.push({
+      names: new Set([...joined.flatMap((group) => [...group.names]), ...names]),
+      services: [...joined.flatMap((group) => group.services), service],
+    });
+  }
+  return groups.map((group) => group.services);
+};
+
+const COLUMN = 560;
+
+/**
+ * Lay the functions, topics and databases out from left to right, along the way of a message. Groups that no connection
+ * joins are placed in as many columns as fit into the width, each in the shortest.
+ */
+export const drawn = (services: readonly Service[], width = 0): Drawing => {
+  const groups = groupsOf(services).map(groupDrawn).sort((a, b) => b.height - a.height);
+  const widest = Math.max(COLUMN, ...groups.map((group) => group.width));
+  const columns = Array.from({ length: Math.max(1, Math.floor(width / widest)) }, () => 0);
+  const all: Drawing = { nodes: [], edges: [], width: 0, height: 0 };
+  for (const group of groups) {
+    const column = columns.indexOf(Math.min(...columns));
+    const [left, top] = [column * widest, columns[column] ?? 0];
+    all.nodes.push(...group.nodes.map((one) => ({ ...one, x: one.x + left, y: one.y + top })));
+    all.edges.push(
+      ...group.edges.map((one) => ({
+        ...one,
+        x: one.x + left,
+        y: one.y + top,
+        points: one.points.map(({ x, y }) => ({ x: x + left, y: y + top })),
+      })),
+    );
+    columns[column] = top + group.height;
+    all.width = Math.max(all.width, left + group.width);
+    all.height = Math.max(all.height, top + group.height);
+  }
+  return all;
+};
+
+export const pathOf = ({ points }: Edge): string =>
+  points.map(({ x, y }, index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join(" ");
 
 /** How often each connection had been used, by its two ends, at a moment in milliseconds. */
 export type Reading = { at: number; counts: ReadonlyMap<string, { calls: number; errors: number }> };

@@ -12,7 +12,7 @@ import { Choice, Filters } from "../ui/filters.tsx";
 import { Table } from "../ui/table.tsx";
 import { useUrl } from "../ui/use-url.ts";
 import { FunctionPage } from "./function-page.tsx";
-import { drawn, type Edge, rateOf, type Rates, type Reading, readingOf, withReading } from "./topology-layout.ts";
+import { drawn, type Edge, pathOf, rateOf, type Rates, type Reading, readingOf, withReading } from "./topology-layout.ts";
 
 const TOPOLOGY = graphql(`
   query Topology {
@@ -47,6 +47,7 @@ type Services = NonNullable<Answered["systemTopology"]>;
 const EVERY_MS = 10_000;
 /** How much the picture grows on a large screen. */
 const LARGEST = 1.8;
+const [MENU, STEP] = [280, 80];
 const GROUPS = ["client", "command", "query"];
 
 const Topology = () => {
@@ -137,6 +138,7 @@ type PictureProps = { services: Services; databases: boolean; rates: ReadonlyMap
 
 const Picture = ({ services, databases, rates, readings }: PictureProps) => {
   const t = useT();
+  const width = useWidth();
   const shape = useMemo(() => {
     const kinds = databases ? ["DATABASE", "BROKER", "SUBSCRIPTION", "HTTP"] : ["SUBSCRIPTION", "HTTP"];
     return drawn(
@@ -144,8 +146,9 @@ const Picture = ({ services, databases, rates, readings }: PictureProps) => {
         ...one,
         connections: one.connections.filter(({ connectionType }) => kinds.includes(connectionType)),
       })),
+      width,
     );
-  }, [services, databases]);
+  }, [services, databases, width]);
   const byName = new Map(services.map((one) => [one.serviceName, one]));
   return (
     <div className="graph panel" role="region" aria-label={t("topology.picture")} tabIndex={0}>
@@ -194,17 +197,32 @@ const Picture = ({ services, databases, rates, readings }: PictureProps) => {
   );
 };
 
+const rounded = (rate: number, language: string): string =>
+  numberOf(rate < 10 ? rate.toFixed(1) : Math.round(rate), language);
+
+/** Return how much of the window's width the picture has, in steps, so that not every pixel draws it anew. */
+const useWidth = (): number => {
+  const [width, setWidth] = useState(innerWidth);
+  useEffect(() => {
+    const resized = () => setWidth(innerWidth);
+    addEventListener("resize", resized);
+    return () => removeEventListener("resize", resized);
+  }, []);
+  return Math.floor((width - MENU) / STEP) * STEP;
+};
+
 /** A connection, with how often it was used and how often that failed. */
-const EdgeLine = ({ edge: { path, status, x, y }, rates }: { edge: Edge; rates: Rates }) => {
+const EdgeLine = ({ edge, rates }: { edge: Edge; rates: Rates }) => {
   const t = useT();
+  const { status, x, y } = edge;
   const fails = (rates?.errors ?? 0) > 0;
   return (
     <g className={fails || toneOf(status) === "bad" ? "edge bad" : "edge"}>
-      <path d={path} />
+      <path d={pathOf(edge)} />
       {rates && rates.calls > 0 && (
         <text x={x} y={y - 3} textAnchor="middle" className="second">
-          {t("topology.rate", { n: numberOf(rates.calls, t.language) })}
-          {fails && ` · ${t("topology.edge.errors", { n: numberOf(rates.errors, t.language) })}`}
+          {t("topology.rate", { n: rounded(rates.calls, t.language) })}
+          {fails && ` · ${t("topology.edge.errors", { n: rounded(rates.errors, t.language) })}`}
         </text>
       )}
     </g>

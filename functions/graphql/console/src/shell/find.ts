@@ -5,7 +5,7 @@ import { client } from "../api/client.ts";
 import { failureOf, isRefusal } from "../api/failure.ts";
 import { graphql } from "../api/graphql.ts";
 
-export type Found = { href: string; what: "order" | "product" | "category" | "deadLetter" | "events" | "executions"; label: string };
+export type Found = { href: string; what: "order" | "product" | "category" | "deadLetter" | "events" | "caused" | "executions"; label: string };
 
 /** `masked`: some of it is only shown to others than this person. */
 export type Answer = { found: Found[]; masked: boolean };
@@ -30,6 +30,13 @@ const BY_ID = graphql(`
       edges {
         node {
           id
+        }
+      }
+    }
+    caused: eventsConnection(first: 1, filter: { causationId: $correlationId }) {
+      edges {
+        node {
+          eventType
         }
       }
     }
@@ -79,7 +86,7 @@ const BY_NAME = graphql(`
 export const traceIn = (text: string): string | undefined =>
   /^(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?$/i.exec(text.trim())?.[1]?.toLowerCase();
 
-/** Find what an id or a name belongs to: order, product, category, dead letter, correlation, trace or event number. */
+/** Find what an id or a name belongs to: order, product, category, dead letter, correlation, causation, trace or event number. */
 export const find = async (text: string): Promise<Answer> => {
   const typed = text.trim();
   const id = UUID.exec(typed)?.[0].toLowerCase();
@@ -120,6 +127,11 @@ const byId = async (id: string): Promise<Answer> => {
       href: `/events?correlation=${id}`,
       what: "events",
       label: id,
+    },
+    (data.caused?.edges.length ?? 0) > 0 && {
+      href: `/events?causation=${id}`,
+      what: "caused",
+      label: data.caused?.edges[0]?.node.eventType ?? id,
     },
   ];
   return { found: found.filter((one): one is Found => Boolean(one)), masked };

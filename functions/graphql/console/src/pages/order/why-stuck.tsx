@@ -76,13 +76,22 @@ export const WhyStuck = ({ id, hidden }: { id: string; hidden: boolean }) => {
                     const { href, label } = placeOf(fact.kind, fact.subject);
                     return (
                       <li key={`${fact.kind} ${fact.subject}`}>
-                        <Sentence of={fact.waitingForPhrases} english={fact.waitingFor} />{" "}
-                        {fact.since && <Ago at={fact.since} />} {fact.attempts !== null && t.n("stuck.attempts", fact.attempts)}{" "}
-                        {fact.lastError && <span className="break">{fact.lastError} </span>}
+                        <strong>
+                          <Sentence of={fact.waitingForPhrases} english={fact.waitingFor} />
+                        </strong>{" "}
+                        <small>
+                          {fact.since && (
+                            <>
+                              {t("stuck.since")} <Ago at={fact.since} />
+                            </>
+                          )}{" "}
+                          {fact.attempts !== null && t.n("stuck.attempts", fact.attempts)}
+                        </small>{" "}
+                        {fact.lastError && <p className="break">{fact.lastError}</p>}
                         {fact !== why.facts[0] && (
-                          <>
-                            <Sentence of={fact.whatToDoPhrases} english={fact.whatToDo} />{" "}
-                          </>
+                          <p>
+                            <Sentence of={fact.whatToDoPhrases} english={fact.whatToDo} />
+                          </p>
                         )}
                         {fact.kind === "PROJECTION_STOPPED" && (
                           <StartButton name={`project_${fact.subject}`} done={asked.again} />
