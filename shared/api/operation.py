@@ -20,7 +20,7 @@ from shared.api.loaders import Loaders
 from shared.api.older_clients import with_current_types
 from shared.api.schema import schema
 from shared.config.settings import Settings
-from shared.domain.errors import ShopError, Unavailable
+from shared.domain.errors import ShopError, TimedOut, Unavailable
 from shared.observability.error_codes import status_and_code
 
 _MAX_CACHED_CHARACTERS = 2_000  # a parsed document takes over 100 times the memory of its text
@@ -167,7 +167,12 @@ async def _results(executor: execution.Executor[Any], events: AsyncGenerator[Sou
                 event_executor = executor.build_per_event_executor(value)
                 event_executor.context_value = replace(context, loaders=Loaders(context.engines, context.queries))
                 result = execution.execute_subscription_event(event_executor) if value is not None else None
-                yield resume_point, await result if isawaitable(result) else result
+                result = await result if isawaitable(result) else result
+                errors = (result.errors if result and result.data is None else None) or ()
+                if any(isinstance(error.original_error, Unavailable | TimedOut) for error in errors):
+                    yield None, result  # without its id, so that the client gets it when it connects again
+                    return
+                yield resume_point, result
     except GraphQLError as error:
         yield None, ExecutionResult(None, [error])
 

@@ -24,7 +24,7 @@ from shared.observability.context import fresh
 from shared.runtime.engines import Engines, use
 from tests.callers import NOBODY, personal, signed_in
 from tests.shop_in_memory import Json, ShopInMemory
-from tests.stand_ins import with_methods
+from tests.stand_ins import raising, with_methods
 from tests.streams import EVENT_STREAM, SOON, concurrent, going_on, in_thread, opened, until_still, with_settings
 
 EVENTS = "subscription { eventStream { id aggregateId eventType eventData eventVersion metadata } }"
@@ -185,6 +185,29 @@ async def test_an_order_that_fails_is_followed_through_its_compensation(shop: Sh
     of_order = [event.type for event in shop.log() if event.stream == f"order-{order}"]
     assert len(statuses) == len(of_order) - 1  # all but the first, which the client has
     assert of_order[-1] == "OrderFailed"
+
+
+@concurrent
+async def test_a_state_that_could_not_be_read_comes_when_the_client_connects_again(shop: ShopInMemory) -> None:
+    query = "subscription ($id: ID!) { orderUpdates(id: $id) { sagaCurrentStep timeline { name } } }"
+    product = await in_thread(shop.new_product)
+    shop.deliver = lambda *_: 500  # so that the order stays as it is
+    order = await in_thread(shop.new_order, product)
+    async with opened(query, {"id": order}) as stream:
+        first = await stream.event()
+        outboxes = shop.engines.outboxes
+        shop.engines.outboxes = [with_methods(outboxes[0], about=raising(Unavailable("down"))), outboxes[1]]
+        cancelled = await in_thread(shop.command, "cancel_order", {"orderId": order})
+        assert cancelled.status_code == 200
+        failed = await stream.event()
+        await stream.complete()
+    assert first.id is not None and failed.id is None
+    assert (failed.data or {})["errors"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+    shop.engines.outboxes = outboxes
+    async with opened(query, {"id": order}, going_on(first.id)) as again:
+        assert await again.next("sagaCurrentStep") == "compensating"
+    shop.deliver = shop.hand_over
+    await in_thread(shop.settle)
 
 
 @concurrent

@@ -3,6 +3,7 @@ own."""
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import closing
@@ -15,17 +16,21 @@ from shared.api.app import respond
 from tests.simulation.loop import Loop
 from tests.simulation.world import SimulatedWorld
 
+PERSONAL = re.compile(r'customer \d|ref-[0-9a-f]|"ann"')
+"""The names of customers and of the admin, and the references of payments and parcels."""
+
 
 class ToCommands(httpx.AsyncBaseTransport):
     """Brings the graphql function's requests to command functions. `call`: sends one, and returns
     its answer."""
 
-    def __init__(self, call: Callable[[str, bytes, Mapping[str, str]], Future[Any]]) -> None:
+    def __init__(self, call: Callable[..., Future[Any]]) -> None:
         self._call = call
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        function = request.url.path.strip("/")
-        answer = await asyncio.wrap_future(self._call(function, request.content, dict(request.headers)))
+        function, _, path = request.url.path.strip("/").partition("/")
+        sent = self._call(function, request.content, dict(request.headers), request.method, f"/{path}")
+        answer = await asyncio.wrap_future(sent)
         if not answer.status:
             raise httpx.ReadError("the function was killed", request=request)
         return httpx.Response(answer.status, text=answer.text, headers={"Content-Type": "application/json"})

@@ -14,12 +14,13 @@ from shared.event_store.protocol import EventRecord
 from shared.monitoring.reports import read_samples
 from shared.read_models.documents import COLLECTIONS, READ_MODELS
 from shared.read_models.generations import stored_in
-from tests.simulation.follower import LIVES, Follower
+from tests.simulation.follower import FOLLOWED, LIVES, Follower
 from tests.simulation.invariants import Books, Watch, broken
 from tests.simulation.linearizable import ONE_ANSWER, linearizable, register
 from tests.simulation.people import People
 from tests.simulation.shop import Shop, simulated
 from tests.simulation.stores import Databases
+from tests.simulation.stranger import Stranger
 from tests.simulation.tape import Choices, Tape
 from tests.simulation.world import SimulatedWorld, this_task
 
@@ -91,7 +92,9 @@ class History:
         self.world, self.tape = world, tape
         self.shop = Shop(world, tape)
         self.people = People(self.shop)
-        self.follower = Follower(self.shop) if tape.chance("a follower", 0.06) else None
+        followed = FOLLOWED[tape.choose("what is followed", len(FOLLOWED))]
+        self.follower = Follower(self.shop, followed) if tape.chance("a follower", 0.1) else None
+        self.stranger = Stranger(self.people)
         self.backup: Databases | None = None
 
     def play(self) -> None:
@@ -112,6 +115,9 @@ class History:
             self.world.run(900)
         for _ in range(1 + choose("restarts", 3)):
             self.world.run((150.0, 20.0, 400.0, 1500.0)[choose("time goes by", 4)])
+            if self.tape.chance("a stranger repeats the commands of others", 0.1):
+                people.start("stranger", self.stranger.repeat_others)
+            self._let_a_stranger_ask(4)
             self._disturb()
         self._come_to_rest()
 
@@ -124,9 +130,13 @@ class History:
                 self.shop.run_in("graphql", self.people.look_at_orders)
             self.world.at(LOOKS, self._look)
 
+    def _let_a_stranger_ask(self, times: int) -> None:
+        if self.shop.by_graphql:
+            self.shop.run_in("graphql", lambda: self.stranger.ask_something(times))
+
     def _disturb(self) -> None:
         """Do to the whole deployment what happens to it once a year."""
-        match self.tape.pick("a disturbance", (0.15, 0.15, 0.1, 0.25, 0.1, 0.02)):
+        match self.tape.pick("a disturbance", (0.15, 0.15, 0.1, 0.25, 0.1, 0.05)):
             case 1:
                 self.world.tell("every process is killed", "the platform")
                 self.shop.restart()
@@ -190,6 +200,7 @@ class History:
             for _ in range(2):
                 shop.run_in("graphql", people.look_at_orders)
                 self.world.run(60)
+            self._let_a_stranger_ask(10)
         if shop.reports and shop.at_rest():
             shop.run_in("report_metrics", self._compare_metrics)
         self.world.run(10)
@@ -238,7 +249,8 @@ class History:
             yield f"at rest the tokens of {sorted(unmet)} are not met"
         if self.follower:
             events = [entry.event for entry in shop.databases.events.entries]
-            yield from self.follower.wrong(events, shop.faults.marks["restore of a backup"])
+            restored = shop.faults.marks["restore of a backup"]
+            yield from self.follower.wrong(events, shop.databases.sagas.entries, restored)
         letters = {
             (letter.source, letter.attributes.get("ce-id", "")) for letter in shop.databases.letters.latest(10**6)
         }

@@ -163,10 +163,10 @@ MUTANTS: Sequence[Mutant] = (
         "        amounts[share.key].subtract({})",
     ),
     Mutant(
-        "a sale counts from the order on, confirmed or not",
+        "an order that failed counts as a sale",
         "functions/projections/project_sales/main.py",
-        "return SaleDocument(currency, order_items(event.items, currency))",
-        "return SaleDocument(currency, order_items(event.items, currency), _.astimezone(UTC).date())",
+        "return replace(sale, taken_back=True)",
+        "return replace(sale, day=recorded_at.astimezone(UTC).date())",
     ),
     Mutant(
         "a share that does not change is added again",
@@ -272,6 +272,30 @@ MUTANTS: Sequence[Mutant] = (
         "                    if entry.checkpoint > place:\n",
         "                    if True:\n",
         2000,
+    ),
+    Mutant(
+        "everybody sees what messages hold",
+        "shared/api/resolvers/messages.py",
+        "message if message.stream in visible else _masked(message)",
+        "message",
+    ),
+    Mutant(
+        "everybody sees who caused an event",
+        "shared/api/resolvers/events.py",
+        "vars(event.metadata) if personal else None",
+        "vars(event.metadata)",
+    ),
+    Mutant(
+        "everybody may cancel an order",
+        "functions/commands/cancel_order/main.py",
+        "            require_self(order.user_id, call.actor)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "customers may do what admins may",
+        "shared/runtime/command.py",
+        "            require(permission, actor)\n",
+        "",
     ),
     Mutant(
         "everybody sees the customers of orders",

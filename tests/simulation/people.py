@@ -25,7 +25,7 @@ from shared.sagas.definition import SagaStatus
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.releases import step_names
 from shared.sagas.store import ListedSaga, Sagas
-from tests.simulation.graphql import ask
+from tests.simulation.graphql import PERSONAL, ask
 from tests.simulation.linearizable import Operation, Written
 from tests.simulation.shop import Answer, Shop
 from tests.simulation.world import Process, driven, this_task
@@ -54,13 +54,14 @@ class Requests:
     """Every request to a command function, and its answers.
 
     `by_key`: the answers to each idempotency key. `prices`: what happened to each product's price.
-    `accepted`: the stream and version that each key's answer named. `surprises`: answers that no
-    client should get.
+    `accepted`: the stream and version that each key's answer named. `latest`: the last body and key
+    for each function. `surprises`: answers that no client should get.
     """
 
     by_key: dict[str, list[Operation]] = field(default_factory=lambda: defaultdict(list))
     prices: dict[str, list[Operation]] = field(default_factory=lambda: defaultdict(list))
     accepted: dict[str, tuple[str, int]] = field(default_factory=dict)
+    latest: dict[str, tuple[Mapping[str, Any], str]] = field(default_factory=dict)
     surprises: list[str] = field(default_factory=list)
 
 
@@ -117,6 +118,7 @@ class People:
     ) -> Answer:
         """Send a command once. `refusals`: statuses that are right here and wrong elsewhere."""
         called = self.world.time
+        self.requests.latest[function] = body, headers["Idempotency-Key"]
         self.world.tell(f"asks {function} {json.dumps(body)} (key …{key[-4:]})")
         answer = self.shop.ask(function, body, headers)
         self.world.tell(f"is answered {answer.status or 'nothing'} {answer.text[:140]} (key …{key[-4:]})")
@@ -258,7 +260,7 @@ class People:
     def _see(self, query: str, variables: Mapping[str, str], headers: Mapping[str, str]) -> Any:
         answer = ask(self.world, query, variables, headers)
         shown = json.dumps(answer)
-        if any(secret in shown for secret in ("customer", "ref-")):
+        if PERSONAL.search(shown):
             self.broken.append(f"a reader without sign-in sees {shown}")
         if codes := {one["extensions"]["code"] for one in answer.get("errors", ())} - _EXPECTED:
             self.broken.append(f"a reader without sign-in is answered {codes}: {shown[:300]}")

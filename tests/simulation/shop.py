@@ -182,6 +182,7 @@ class Shop:
         self.settings = Settings(
             profile="engines",
             sign_in_required=True,
+            fault_lab=self.sandbox is not None,
             breaker_fail_max=fail_max,
             breaker_reset_seconds=30,
             command_url="http://command/{function}",

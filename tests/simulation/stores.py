@@ -14,6 +14,7 @@ from uuid import UUID
 
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.event_store.memory import MemoryEventStore
+from shared.event_store.memory_log import MemoryEventLog
 from shared.event_store.protocol import Append, Checkpoint, EventCounts, HeldBack, LogEntry, PositionedEvent
 from shared.messaging.memory import MemoryOutbox
 from shared.read_models.generations import GENERATIONS
@@ -99,11 +100,13 @@ class EventDatabase(MemoryEventStore):
         ]
 
 
-@dataclass
-class Log:
-    """What the shop asks the log for, in the simulation."""
+class Log(MemoryEventLog):
+    """What the shop asks the log for: some answers have events that its readers do not see yet, as
+    in PostgreSQL."""
 
-    store: EventDatabase
+    def __init__(self, store: EventDatabase) -> None:
+        super().__init__(store)
+        self.store = store
 
     def recent(self, limit: int, types: Sequence[str] = ()) -> list[PositionedEvent]:
         return [_positioned(one) for one in self.store.entries[::-1] if not types or one.event.type in types][:limit]
