@@ -52,6 +52,7 @@ locals {
     relay          = local.consumed_topics
     administration = local.consumed_topics
     rebuilding     = local.event_topics
+    erasure        = local.event_topics
   }
 
   publishers = merge([

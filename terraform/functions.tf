@@ -56,6 +56,7 @@ locals {
         variable => replace(local.database_url[use], "{user}", urlencode(google_sql_user.function[name].name))
         if contains(function.databases, use)
       },
+      contains(keys(local.reads_persons), name) ? { WRAPPING_KEY = google_kms_crypto_key.persons.id } : {},
       function.public ? {} : { CALLERS = join(" ", local.callers[name]), AUDIENCE = local.urls[name] },
       name == "graphql" ? {
         ADMIN_EMAIL              = var.admin_email

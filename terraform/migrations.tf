@@ -50,6 +50,7 @@ resource "google_cloud_run_v2_job" "migrate" {
             PROJECT_ID           = var.project_id
             DATABASE_IAM         = "true"
             DATABASE_CA          = local.database_ca
+            WRAPPING_KEY         = google_kms_crypto_key.persons.id
             DATABASE_USER        = "shop-{service}@${var.project_id}.iam"
             EVENT_STORE_URL      = "${replace(local.database_url["event_store"], "{user}", urlencode(google_sql_user.migrate.name))}${local.as_owner}"
             COMMAND_DATABASE_URL = "${replace(local.database_url["command_database"], "{user}", urlencode(google_sql_user.migrate.name))}${local.as_owner}"

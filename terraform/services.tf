@@ -9,6 +9,7 @@ locals {
     "cloudbuild.googleapis.com",           # makes the image
     "cloudscheduler.googleapis.com",       # the schedules
     "cloudtrace.googleapis.com",           # where spans go
+    "cloudkms.googleapis.com",             # the key of the persons' keys
     "compute.googleapis.com",              # the network
     "dns.googleapis.com",                  # the functions' addresses inside the network
     "firebaserules.googleapis.com",        # denies clients Firestore

@@ -5,6 +5,6 @@ max_instances            = 1
 pool_size                = 1
 functions                = { graphql = { pool_size = 4 } } # it follows the log and runs queries in parallel
 database_tier            = "db-g1-small"
-database_max_connections = 100
+database_max_connections = 110
 high_availability        = false
 trace_sample_ratio       = 1

@@ -262,7 +262,7 @@ variable "database_tier" {
 variable "database_max_connections" {
   description = "PostgreSQL's max_connections; each takes about 10 MB of its memory when all are busy."
   type        = number
-  default     = 500
+  default     = 520
 
   validation {
     condition     = var.database_max_connections >= 50 && var.database_max_connections <= 10000 && floor(var.database_max_connections) == var.database_max_connections

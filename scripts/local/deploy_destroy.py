@@ -16,6 +16,7 @@ _KEPT = (
     "google_firestore_",
     "google_firebase",
     "google_identity_platform_",
+    "google_kms_",
     "google_secret_manager_secret.",
     "google_storage_bucket.",
     "google_compute_",
@@ -26,7 +27,7 @@ _KEPT = (
     "google_iam_workload_identity_pool",
 )
 POSTGRES, NETWORK = "google_sql_database_instance.postgres", "google_compute_network.shop"
-_PROTECTED = [POSTGRES, "google_firestore_database.read_models"]
+_PROTECTED = [POSTGRES, "google_firestore_database.read_models", "google_kms_crypto_key.persons"]
 _PEERING = "servicenetworking-googleapis-com"
 
 

@@ -127,6 +127,7 @@ _DECISIONS: Sequence[Callable[[Order], Sequence[events.Event]]] = (
     lambda order: fulfilment.confirm(commands.ConfirmOrder(_ID), order, [_CUP]),
     lambda order: fulfilment.record_notification("n", commands.NotifyCustomer(_ID), order),
     lambda order: fulfilment.record_notification_failure("bounced", commands.NotifyCustomer(_ID), order),
+    lambda order: orders.erase(commands.EraseOrder(_ID), order),
     lambda order: fulfilment.fail(commands.FailOrder(_ID, "no answer"), order),
 )
 """Every decision about an order."""

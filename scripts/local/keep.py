@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.runtime.engines import Engines
 
-_STORES = ("memory_models", "event_store", "sagas", "dead_letters", "executions", "counts")
+_STORES = ("memory_models", "encrypted_events", "person_keys", "sagas", "dead_letters", "executions", "counts")
 _DATA = (dict, list, set, tuple, int, float, str)  # not locks, threads and the other stores
 
 

@@ -5,6 +5,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import httpx
 import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -12,8 +13,10 @@ from psycopg.sql import SQL, Identifier
 
 from shared.config.manifest import SQL_FOLDERS, Function, manifest
 from shared.config.settings import Settings, service_name, settings
+from shared.erasure.conversion import encrypt_orders, forget_copies
+from shared.erasure.postgres import person_keys
 from shared.postgres.migrations import migrate
-from shared.postgres.pool import Password, login_token, verified
+from shared.postgres.pool import Password, connect, login_token, verified
 from shared.resilience import clock
 
 _ROLES = """
@@ -75,6 +78,21 @@ def migrate_all(settings: Settings, new_epoch: bool = False) -> list[str]:
     return applied + (give_roles(settings, password) if settings.database_user else [])
 
 
+def encrypt_all(settings: Settings) -> list[str]:
+    """Encrypt what orders from before there were keys say about persons. It may be repeated."""
+    password = login_token if settings.database_iam else None
+    event_store, command = _urls(settings)
+    with (
+        connect(command, 1, password) as pool,
+        psycopg.connect(event_store, password=password() if password else None, autocommit=True) as events,
+        psycopg.connect(command, password=password() if password else None, autocommit=True) as copies,
+        httpx.Client() as client,
+    ):
+        done = encrypt_orders(events, person_keys(pool, settings.wrapping_key, lambda: client))
+        forget_copies(copies)
+    return [f"{done} events of orders are encrypted now"]
+
+
 def _urls(settings: Settings) -> list[str]:
     return [verified(url, settings.database_ca) for url in (settings.event_store_url, settings.command_database_url)]
 
@@ -108,6 +126,12 @@ def _change_roles(connection: Connection[TupleRow], template: str, function: Fun
 if __name__ == "__main__":
     parser = argparse.ArgumentParser("scripts/migrate", description=__doc__)
     parser.add_argument("--new-epoch", action="store_true", help="after a backup was restored in place")
-    chosen, new_epoch = settings(), parser.parse_args().new_epoch
+    parser.add_argument(
+        "--encrypt-orders", action="store_true", help="also encrypt orders from before orders were encrypted"
+    )
+    arguments = parser.parse_args()
+    chosen, new_epoch = settings(), arguments.new_epoch
     done = until_signed_in(partial(migrate_all, chosen, new_epoch), _SIGN_IN_SECONDS if chosen.database_iam else 0)
     print("\n".join(done) or "up to date")
+    if arguments.encrypt_orders:
+        print("\n".join(encrypt_all(chosen)))

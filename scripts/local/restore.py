@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, LiteralString
+from uuid import UUID
 
 import httpx
 import psycopg
@@ -23,10 +24,12 @@ from shared.postgres.pool import login_token
 
 PROCEDURE = """
 1. Stop the shop, so that nothing is written: Ctrl-C for scripts/dev. In the cloud, pause the schedules and close the
-   graphql function: `gcloud run services update graphql --ingress=internal`.
+   graphql function: `gcloud run services update graphql --ingress=internal`. Keep the list of erased persons' keys:
+   `scripts/restore erasures FILE`.
 2. Put both databases back to one moment. From a dump: create two empty databases, set EVENT_STORE_URL and
    COMMAND_DATABASE_URL, then `scripts/restore load FOLDER`. In Cloud SQL both databases are in one instance: restore a
    backup or a point in time, then run the job shop-migrate with `--new-epoch`. Both ways create the functions' roles.
+   Before any function starts, erase the same persons again: `scripts/restore erase-again FILE`.
 3. Discard the messages of events that are lost: `gcloud pubsub subscriptions seek NAME --time=NOW` for each subscription.
 4. Start the shop.
 5. `scripts/restore finish` rebuilds all read models and compares the providers' ledgers with the orders.
@@ -36,6 +39,12 @@ DATABASES: Sequence[Database] = ("event_store", "command_database")
 # What appends and sagas write: while these tables are locked, both databases are at the same
 # moment.
 _WRITTEN: Mapping[Database, LiteralString] = {"event_store": "events, idempotency", "command_database": "sagas"}
+_ERASE_AGAIN = """
+WITH destroyed AS (DELETE FROM person_keys WHERE id = ANY(%(keys)s) RETURNING id)
+INSERT INTO erasures (key, by, reason)
+SELECT key, 'system', 'erased after the backup' FROM unnest(%(keys)s::uuid[]) AS erased (key)
+ON CONFLICT (key) DO NOTHING
+"""
 _AT_ONCE = 40
 """Orders in one query."""
 _ENDED = ("CONFIRMED", "CANCELLED", "FAILED")
@@ -109,6 +118,26 @@ def load(settings: Settings, folder: Path) -> list[str]:
         options = ("--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction")
         _run(settings, database, "pg_restore", *options, str(folder / database))
     return migrate_all(settings, new_epoch=True)
+
+
+def erasures(settings: Settings, file: Path) -> int:
+    """Write the ids of all destroyed keys into a new file, and return how many there are."""
+    with psycopg.connect(_url(settings, "command_database"), password=_password(settings)) as connection:
+        keys = [str(key) for (key,) in connection.execute("SELECT key FROM erasures ORDER BY erased_at")]
+    with file.open("x") as written:
+        written.writelines(f"{key}\n" for key in keys)
+    return len(keys)
+
+
+def erase_again(settings: Settings, file: Path) -> int:
+    """Destroy these keys in a restored database, and return how many it still had. When the shop
+    runs, continue_erasures records it on the orders. It may be repeated.
+
+    Raise ValueError for a line that is no key.
+    """
+    keys = [UUID(line) for line in file.read_text().split()]
+    with psycopg.connect(_url(settings, "command_database"), password=_password(settings)) as connection:
+        return connection.execute(_ERASE_AGAIN, {"keys": keys}).rowcount
 
 
 def _run(settings: Settings, database: Database, program: str, *arguments: str) -> None:
@@ -241,6 +270,11 @@ def arguments(settings: Settings, given: Sequence[str] | None = None) -> argpars
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, about in (("dump", "write both databases, at one moment"), ("load", "fill two empty databases from it")):
         commands.add_parser(name, help=about).add_argument("folder", type=Path)
+    for name, about in (
+        ("erasures", "write the ids of erased persons' keys"),
+        ("erase-again", "destroy the keys with these ids in restored databases"),
+    ):
+        commands.add_parser(name, help=about).add_argument("file", type=Path)
     last = commands.add_parser("finish", help="with the shop open: rebuild all read models, compare the ledgers")
     last.add_argument("--url", help="the shop's GraphQL address (that of the running scripts/dev)")
     last.add_argument("--port", type=int, metavar="N", help="of the running scripts/dev, if several run")
@@ -259,11 +293,15 @@ def main() -> int:
                 Shop(chosen.url or running.found().url, chosen.token or emulator_token(ADMIN_EMAIL, role="admin")),
                 chosen,
             )
-        if chosen.command == "load":
+        if chosen.command == "erasures":
+            print(f"{erasures(settings(), chosen.file)} keys of erased persons")
+        elif chosen.command == "erase-again":
+            print(f"{erase_again(settings(), chosen.file)} persons are erased again")
+        elif chosen.command == "load":
             print("\n".join(load(settings(), chosen.folder)))
         else:
             dump(settings(), chosen.folder)
-    except (Refused, FileExistsError, psycopg.Error) as refused:
+    except (Refused, OSError, ValueError, psycopg.Error) as refused:
         print(refused, file=sys.stderr)
         return 1
     return 0

@@ -13,11 +13,14 @@ import structlog
 
 from shared.auth.permissions import ANONYMOUS, DEVELOPER, SYSTEM, Actor, Role
 from shared.domain.errors import Forbidden, Unavailable
+from shared.domain.personal import ERASED
 from shared.resilience import clock
 
 _log = structlog.get_logger()
 
-_RESERVED = frozenset({ANONYMOUS.name, DEVELOPER.name, SYSTEM.name})  # a user with such an id would pass for the shop
+_RESERVED = frozenset(
+    {ANONYMOUS.name, DEVELOPER.name, SYSTEM.name, ERASED}
+)  # a user with such an id would pass for the shop
 _CLOCK_SKEW = 10  # seconds between Google's clock and ours
 _EXPIRED = "the ID token has expired; sign in again"
 _REMOVED_BY_CLOUD_RUN = ".SIGNATURE_REMOVED_BY_GOOGLE"

@@ -17,12 +17,24 @@ ROOT = Path(__file__).resolve().parents[2]
 Database = Literal["event_store", "command_database"]
 Dependency = Literal[Database, "firestore", "pubsub"]
 Group = Literal["graphql", "commands", "projections", "sagas", "operations"]
-Access = Literal["coordination", "relay", "recording", "administration", "expiry", "reporting", "rebuilding"]
+Access = Literal[
+    "coordination",
+    "relay",
+    "recording",
+    "administration",
+    "expiry",
+    "reporting",
+    "rebuilding",
+    "erasure",
+    "commands",
+    "ordering",
+]
 strict = with_config(ConfigDict(extra="forbid"))
 
+_OF_COMMANDS = ("postgres", "sagas", "dead_letters", "monitoring", "erasure")
 SQL_FOLDERS: Mapping[Database, list[Path]] = {
     "event_store": [ROOT / f"shared/{package}/sql" for package in ("postgres", "event_store")],
-    "command_database": [ROOT / f"shared/{name}/sql" for name in ("postgres", "sagas", "dead_letters", "monitoring")],
+    "command_database": [ROOT / f"shared/{name}/sql" for name in _OF_COMMANDS],
 }
 """The folders of each database's SQL files, in the order in which their always_*.sql files are
 applied."""

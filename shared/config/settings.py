@@ -47,6 +47,9 @@ class Settings:
     pool_size: Positive = 4  # connections per database
     database_iam: bool = False  # sign in to PostgreSQL with a token of the service account, not with a password
     database_ca: str = ""  # PEM certificates of the CA that the server must have one of; empty: as the URL says
+    # The Cloud KMS key, projects/P/locations/L/keyRings/R/cryptoKeys/K, that protects the keys of
+    # persons; empty: they are stored as they are, which is refused in the cloud
+    wrapping_key: str = ""
     database_user: str = ""  # of a function, with {service}: migrating gives it the manifest's roles; empty: none
     command_url: str = "http://127.0.0.1:8081/{function}"  # of the functions of the service `command`
     query_url: str = "http://127.0.0.1:8082/{function}"  # of those of the service `query`

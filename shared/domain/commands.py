@@ -14,6 +14,7 @@ from shared.domain.values import (
     KnownName,
     Name,
     Quantity,
+    Reason,
     Stock,
     StockDelta,
     Text,
@@ -124,6 +125,21 @@ class CreateOrder:
 class CancelOrder:
     order_id: UUID
     reason: Text | None = None
+
+
+@wire_command
+class EraseOrder:
+    """Sent by the erasure of the order's person."""
+
+    order_id: UUID
+
+
+@wire_command
+class ErasePerson:
+    """`reason`: why, for the record of operations; it must not name the person."""
+
+    user_id: Token
+    reason: Reason
 
 
 @wire_command

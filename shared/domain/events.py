@@ -202,6 +202,14 @@ class NotificationFailed:
 
 
 @dataclass(frozen=True)
+class OrderErased:
+    """The key of the order's person is destroyed: no personal value of the order can be read again,
+    and each reads "erased"."""
+
+    order_id: UUID
+
+
+@dataclass(frozen=True)
 class OrderCancelled:
     order_id: UUID
     reason: str
@@ -223,6 +231,7 @@ PaymentEvent = PaymentProcessed | PaymentFailed | PaymentRefunded
 ShippingEvent = ShippingArranged | ShippingFailed | ShippingCancelled
 EndEvent = FulfilmentStopped | OrderConfirmed | OrderCancelled | OrderFailed
 NotificationEvent = CustomerNotified | NotificationFailed
-OrderChange = OrderCancellationRequested | InventoryEvent | PaymentEvent | ShippingEvent | EndEvent | NotificationEvent
+PersonEvent = OrderCancellationRequested | OrderErased
+OrderChange = PersonEvent | InventoryEvent | PaymentEvent | ShippingEvent | EndEvent | NotificationEvent
 OrderEvent = OrderCreated | OrderChange
 Event = CategoryEvent | ProductEvent | OrderEvent

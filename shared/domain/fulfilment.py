@@ -11,6 +11,7 @@ from shared.domain import commands, events
 from shared.domain import product as products_of
 from shared.domain.events import Event, OrderEvent
 from shared.domain.order import Order, OrderStatus, Outcome
+from shared.domain.personal import ERASED
 from shared.domain.product import Product
 
 _ENDED = (OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED)
@@ -46,7 +47,7 @@ def release_inventory(command: commands.ReleaseInventory, order: Order, products
 
 def wants_payment(order: Order) -> bool:
     """Return True when the payment provider must be asked to charge the order."""
-    return _may_begin(order, order.payment) and order.inventory is Outcome.DONE
+    return _may_begin(order, order.payment) and order.inventory is Outcome.DONE and order.payment_method != ERASED
 
 
 def record_payment(payment_id: str, command: commands.ProcessPayment, order: Order) -> list[OrderEvent]:
@@ -76,7 +77,7 @@ def record_refund(command: commands.RefundPayment, order: Order) -> list[OrderEv
 
 def wants_shipping(order: Order) -> bool:
     """Return True when the shipping provider must be asked to ship the order."""
-    return _may_begin(order, order.shipping) and order.payment is Outcome.DONE
+    return _may_begin(order, order.shipping) and order.payment is Outcome.DONE and order.shipping_method != ERASED
 
 
 def record_shipping(shipping_id: str, command: commands.ArrangeShipping, order: Order) -> list[OrderEvent]:
@@ -106,7 +107,7 @@ def confirm(command: commands.ConfirmOrder, order: Order, products: Sequence[Pro
 
 def wants_notification(order: Order) -> bool:
     """Return True when the customer must be told that the order is confirmed."""
-    return order.status is OrderStatus.CONFIRMED and order.notification is Outcome.OPEN
+    return order.status is OrderStatus.CONFIRMED and order.notification is Outcome.OPEN and order.user_id != ERASED
 
 
 def record_notification(notification_id: str, command: commands.NotifyCustomer, order: Order) -> list[OrderEvent]:

@@ -9,10 +9,11 @@ from uuid import UUID
 from shared.domain import events
 from shared.domain.aggregate import Aggregate, Placement
 from shared.domain.category import CATEGORY
-from shared.domain.commands import CancelOrder, CreateOrder, OrderLine
+from shared.domain.commands import CancelOrder, CreateOrder, EraseOrder, OrderLine
 from shared.domain.errors import Invalid, NotFound, Path, Rejected
 from shared.domain.events import Event, OrderEvent, OrderItem
 from shared.domain.faults import shown
+from shared.domain.personal import ERASED, forget
 from shared.domain.product import PRODUCT, Product, require_on_sale
 from shared.domain.values import NIL, ZERO, Money
 
@@ -39,7 +40,8 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Order:
-    """`closing`: a failure or a cancellation is recorded, so no further step begins."""
+    """`closing`: a failure or a cancellation is recorded, so no further step begins. `erased`: the
+    erasure of its person is recorded."""
 
     order_id: UUID = NIL
     user_id: str = ""
@@ -57,9 +59,17 @@ class Order:
     closing: bool = False
     cancelled_by_customer: bool = False
     reason: str | None = None
+    erased: bool = False
 
 
 def evolve(order: Order, event: OrderEvent) -> Order:
+    """Return the state after the event. After an erasure it is the same whether or not this process
+    could still read the personal values of the events."""
+    after = _evolve(order, event)
+    return forget(after) if after.erased else after
+
+
+def _evolve(order: Order, event: OrderEvent) -> Order:
     match event:
         case events.OrderCreated(order_id, user_id, items, total, payment, shipping):
             return Order(order_id, user_id, items, total, payment, shipping, OrderStatus.PENDING)
@@ -91,6 +101,8 @@ def evolve(order: Order, event: OrderEvent) -> Order:
             return replace(order, payment=Outcome.UNDONE, closing=True)
         case events.ShippingCancelled():
             return replace(order, shipping=Outcome.UNDONE, closing=True)
+        case events.OrderErased():
+            return replace(order, erased=True)
         case events.OrderCancelled(_, reason):
             return replace(order, status=OrderStatus.CANCELLED, closing=True, reason=reason)
         case events.OrderFailed(_, reason):
@@ -102,7 +114,7 @@ def _first_reason(order: Order, reason: str) -> str | None:
     return order.reason if order.closing else reason
 
 
-ORDER = Aggregate("order", Order(), evolve, OrderEvent, snapshot_schema=2)
+ORDER = Aggregate("order", Order(), evolve, OrderEvent, snapshot_schema=3)
 
 AGGREGATES: Mapping[str, Aggregate[Any]] = {one.name: one for one in (CATEGORY, PRODUCT, ORDER)}
 """Every aggregate by its name. The list is here because this module imports the other two."""
@@ -125,6 +137,8 @@ def create(command: CreateOrder, order: Order, products: Sequence[Product]) -> l
     """
     if order.status is not OrderStatus.ABSENT:
         raise Rejected(f"order {command.order_id} exists already", ("order_id",))
+    if command.user_id == ERASED:
+        raise Invalid(f"{shown(ERASED)} stands for erased people; no user may have this id", ("user_id",))
     _require_distinct(command.items)
     lines = enumerate(zip(command.items, products, strict=True))
     items = [_item(line, product, ("items", n)) for n, (line, product) in lines]
@@ -167,3 +181,13 @@ def cancel(command: CancelOrder, order: Order) -> list[OrderEvent]:
             raise NotFound(f"order {command.order_id} does not exist", ("id",))
         case OrderStatus.SHIPPED | OrderStatus.CONFIRMED:
             raise Rejected(f"an order that is {order.status.value} can't be cancelled", ("id",))
+
+
+def erase(command: EraseOrder, order: Order) -> list[OrderEvent]:
+    """Record the erasure of the order's person once. An order under way is cancelled: what its next
+    steps need can no longer be read."""
+    if order.erased or order.status is OrderStatus.ABSENT:
+        return []
+    ended = order.status in (OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED)
+    stopped = [] if ended or order.closing else [events.OrderCancellationRequested(command.order_id, ERASED)]
+    return [*stopped, events.OrderErased(command.order_id)]

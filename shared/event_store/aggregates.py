@@ -2,7 +2,7 @@
 into records and messages, and read events of older schema versions."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar, cast
 
@@ -13,7 +13,8 @@ from shared.domain.aggregate import Ref, topic_of
 from shared.domain.errors import Invalid
 from shared.domain.events import Event
 from shared.domain.faults import at, first_fault
-from shared.domain.order import AGGREGATE_OF
+from shared.domain.order import AGGREGATE_OF, ORDER
+from shared.domain.personal import PERSONAL
 from shared.domain.values import adapter
 from shared.event_store.protocol import Checkpoint, EventRecord, EventStore, LogEntry, Snapshot
 from shared.messaging.envelope import DATA, Message
@@ -207,11 +208,18 @@ CODEC = Codec(AGGREGATE_OF, UPCASTERS)
 
 def announcement(event: EventRecord) -> Message:
     """Return the message that announces an event: on the topic of its aggregate, with the event's
-    own id."""
-    data = {"version": event.version, "schema_version": event.schema_version, "data": event.data}
+    own id.
+
+    It is a hint, whose consumers read the event from the store. So it has nothing personal in it,
+    encrypted or not, that would be left in topics and dead letters after an erasure.
+    """
+    hidden = (PERSONAL | {"sealed"}) if event.stream.startswith(f"{ORDER.name}-") else frozenset()
+    content = {name: value for name, value in event.data.items() if name not in hidden}
+    context = event.metadata if content.keys() == event.data.keys() else replace(event.metadata, actor="system")
+    data = {"version": event.version, "schema_version": event.schema_version, "data": content}
     data |= {"recorded_at": event.recorded_at.isoformat()}
     about = topic_of(event.stream), event.type, event.stream
-    return Message(*about, data, event.metadata, id=event.id, time=event.recorded_at)
+    return Message(*about, data, context, id=event.id, time=event.recorded_at)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,15 @@ SELECT name, (SELECT count(*) FROM events WHERE type = name AND recorded_at > %(
     (SELECT max(recorded_at) FROM events WHERE type = name)
 FROM unnest(%(types)s::text[]) AS wanted (name)
 """
+OF_KEY: LiteralString = """
+SELECT stream FROM events AS created WHERE type = 'OrderCreated' AND data #>> '{sealed,key}' = %(key)s
+    AND NOT EXISTS (SELECT FROM events WHERE stream = created.stream AND type = 'OrderErased') LIMIT %(limit)s
+"""
+UNSEALED: LiteralString = """
+SELECT EXISTS (
+    SELECT FROM events WHERE type = 'OrderCreated' AND data #>> '{sealed,key}' IS NULL AND data ->> 'user_id' = %(user)s
+)
+"""
 _NEWEST: LiteralString = "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1"
 LAST_MINUTE: LiteralString = """
 SELECT (SELECT position FROM events_counted), coalesce(sum(count), 0)::bigint FROM event_seconds
@@ -189,6 +198,12 @@ class PostgresEventLog:
     def page(self, which: Events, part: Slice) -> list[LogEntry]:
         rows = self._rows(*listed(which, part))
         return [LogEntry(Checkpoint(*row[:3]), event_from(row[3:])) for row in rows]
+
+    def of_key(self, key: UUID, limit: int) -> list[str]:
+        return [stream for (stream,) in self._rows(OF_KEY, {"key": str(key), "limit": limit})]
+
+    def has_unsealed(self, user_id: str) -> bool:
+        return bool(self._rows(UNSEALED, {"user": user_id})[0][0])
 
     def count(self, which: Events) -> int:
         conditions, values = _wanted(which)

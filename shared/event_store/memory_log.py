@@ -75,6 +75,19 @@ class MemoryEventLog:
         with self._indexed():
             return list(islice(self._matching(which, part), part.limit))
 
+    def of_key(self, key: UUID, limit: int) -> list[str]:
+        with self._indexed():
+            begun = [one.event for one in self._types.get("OrderCreated", ())]
+            of_key = [one.stream for one in begun if one.data.get("sealed", {}).get("key") == str(key)]
+            return [one for one in of_key if not self._has(one, "OrderErased")][:limit]
+
+    def _has(self, stream: str, kind: str) -> bool:
+        return any(one.event.type == kind for one in self._streams[stream])
+
+    def has_unsealed(self, user_id: str) -> bool:
+        with self._indexed():
+            return any(one.event.data.get("user_id") == user_id for one in self._types.get("OrderCreated", ()))
+
     def count(self, which: p.Events) -> int:
         with self._indexed():
             return sum(1 for _ in self._matching(which, Slice(0)))

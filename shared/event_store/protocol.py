@@ -15,9 +15,7 @@ from shared.postgres.slices import Key, Slice
 
 @dataclass(frozen=True)
 class EventRecord:
-    """An event as it is stored.
-
-    `version`: 1, 2, 3, ... in its stream. `recorded_at`: UTC, by the writer's clock, for people
+    """`version`: 1, 2, 3, ... in its stream. `recorded_at`: UTC, by the writer's clock, for people
     only: nothing is ordered by it."""
 
     id: UUID
@@ -76,7 +74,6 @@ class IdempotencyRecord:
 @dataclass(frozen=True)
 class Append:
     """Events, placements and an idempotency record that are written together or not at all.
-
     The versions of `events` continue each stream: a stream's first version minus one is the version
     that the writer expects the stream to have.
     """
@@ -140,10 +137,8 @@ class PositionedEvent:
 @dataclass(frozen=True)
 class EventCounts:
     """The number of events by type and aggregate, and the newest event's position and time.
-
     `counted_to`: the position of the last event that was counted, in the log's order.
-    `last_minute`: how many events were recorded in the last 60 seconds.
-    """
+    `last_minute`: how many events were recorded in the last 60 seconds."""
 
     events: Mapping[tuple[str, str], int]
     last_position: int
@@ -216,6 +211,11 @@ class EventLog(Protocol):
 
     def by_time(self, types: Sequence[str], after: Moment | None, limit: int) -> list[PositionedEvent]:
         """Return events by recording time: the newest first, or the oldest after a moment."""
+
+    def of_key(self, key: UUID, limit: int) -> list[str]:
+        """Return streams of orders that are encrypted with a key and have no OrderErased."""
+
+    def has_unsealed(self, user_id: str) -> bool: ...  # whether the user has orders that are not encrypted
 
     def page(self, which: Events, part: Slice) -> list[LogEntry]:
         """Return a slice of the events by `which.key`. Sorting by time needs `types`."""

@@ -14,6 +14,7 @@ import structlog
 from psycopg import DataError
 
 from shared.domain.errors import ShopError
+from shared.domain.personal import masked
 from shared.monitoring.counts import Batch, Counts, Tallies, Tally
 from shared.monitoring.executions import Execution, Executions, Kind
 from shared.monitoring.metrics import count, label_values
@@ -50,13 +51,19 @@ def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data:
     finally:
         took = round((clock.monotonic() - started) * 1000)
         if recorder.count(kind, name, status, took):
-            about = _about(watch, context, data) | ({"by": context.actor} if kind == "operation" else {})
+            about = _about(watch, context, masked(data)) | (_of_operation(context, data) if kind == "operation" else {})
             recorder.keep(Execution(kind, name, status, took, context.correlation_id, reason, watch.subject, about))
 
 
 def _about(watch: Watch, context: Context, data: Mapping[str, Any]) -> dict[str, Any]:
     asked = {"asked": _short(data), "causationId": context.causation_id}
     return asked | {"results": watch.results, "version": watch.version, "trace": context.trace_id}
+
+
+def _of_operation(context: Context, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which admin did it, and what with: the reason is the admin's, not a customer's."""
+    reason = {"reason": data["reason"]} if "reason" in data else {}
+    return {"by": context.actor, "asked": _short(masked(data) | reason)}
 
 
 def _short(data: Mapping[str, Any]) -> Any:

@@ -6,6 +6,7 @@ number, makes an id or starts a thread. A simulation replaces all of it at once 
 
 import asyncio
 import random as _random
+import secrets as _secrets
 import time as _time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -51,6 +52,10 @@ class World:
     def random(self) -> float:
         """Return a number in [0, 1)."""
         return _random.random()
+
+    def secret(self, length: int) -> bytes:
+        """Return random bytes that cannot be guessed."""
+        return _secrets.token_bytes(length)
 
     def thread(self, target: Callable[[], object], name: str) -> Joinable:
         """Start `target` in a daemon thread of its own."""
@@ -132,6 +137,10 @@ def random() -> float:
 def uniform(low: float, high: float) -> float:
     """Return a random number between `low` and `high`."""
     return low + (high - low) * _world.random()
+
+
+def secret(length: int) -> bytes:
+    return _world.secret(length)
 
 
 def thread(target: Callable[[], object], name: str) -> Joinable:

@@ -14,6 +14,8 @@ from shared.config.settings import Settings, settings
 from shared.dead_letters.postgres import PostgresDeadLetters
 from shared.dead_letters.protocol import DeadLetters
 from shared.domain.order import ORDER
+from shared.erasure.protocol import PersonKeys
+from shared.erasure.sealed import SealedEventLog, SealedEventStore
 from shared.event_store.log import PostgresEventLog
 from shared.event_store.postgres import EVENT_OUTBOX, PostgresEventStore
 from shared.event_store.protocol import EventLog, EventStore, LogEntry
@@ -65,8 +67,8 @@ class Engines:
         """Replace the databases of events and sagas by stores in memory, which know each other."""
         from shared.runtime.memory import stores_in_memory
 
-        vars(self).update(vars(stores_in_memory(self.publisher, lease_seconds)))
-        self.in_memory[1:] = [*self.outboxes, self.event_store, self.sagas, self.dead_letters, self.executions]
+        vars(self).update(vars(stores := stores_in_memory(self.publisher, lease_seconds)))
+        self.in_memory[1:] = [*self.outboxes, stores.encrypted_events, self.sagas, self.dead_letters, self.executions]
 
     def close(self) -> None:
         """Close what was made, the last first. Asynchronous clients end with their loop."""
@@ -74,35 +76,31 @@ class Engines:
 
     @once
     def event_store(self) -> EventStore:
-        return PostgresEventStore(self._event_store_pool, publish_after_commit(self.outboxes[0], self.publisher))
+        published = publish_after_commit(self.outboxes[0], self.publisher)
+        return SealedEventStore(PostgresEventStore(self._event_store_pool, published), lambda: self.person_keys)
 
     @once
     def event_log(self) -> EventLog:
-        return PostgresEventLog(self._event_store_pool)
+        return SealedEventLog(PostgresEventLog(self._event_store_pool), lambda: self.person_keys)
+
+    @once
+    def person_keys(self) -> PersonKeys:
+        from shared.erasure.postgres import person_keys
+
+        return person_keys(self._command_pool, self.settings.wrapping_key, lambda: self.http)
 
     @once
     def sagas(self) -> SagaStore:
         return PostgresSagaStore(self._command_pool, publish_after_commit(self.outboxes[1], self.publisher))
 
     @once
-    def saga_log(self) -> SagaLog:
-        return PostgresSagaLog(self._command_pool)
-
-    @once
     def outboxes(self) -> list[Outbox]:
         return [PostgresOutbox(self._event_store_pool, EVENT_OUTBOX), PostgresOutbox(self._command_pool, SAGA_OUTBOX)]
 
-    @once
-    def dead_letters(self) -> DeadLetters:
-        return PostgresDeadLetters(self._command_pool)
-
-    @once
-    def executions(self) -> Executions:
-        return PostgresExecutions(self._command_pool)
-
-    @once
-    def counts(self) -> Counts:
-        return PostgresCounts(self._command_pool)
+    saga_log = once[SagaLog](lambda engines: PostgresSagaLog(engines._command_pool))
+    dead_letters = once[DeadLetters](lambda engines: PostgresDeadLetters(engines._command_pool))
+    executions = once[Executions](lambda engines: PostgresExecutions(engines._command_pool))
+    counts = once[Counts](lambda engines: PostgresCounts(engines._command_pool))
 
     def missing_migrations(self, database: Database) -> list[str]:
         """Return the migration files that the database has not applied. Raises Unavailable."""

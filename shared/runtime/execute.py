@@ -49,8 +49,14 @@ class Call:
 
     @property
     def key(self) -> str:
-        """Return the key of the stored answer: each user has idempotency keys of their own. A
-        newline separates user and key, because neither may have control characters."""
+        """Return the key of the stored answer: each user has idempotency keys of their own. It is a
+        hash, because it would name the user otherwise."""
+        return hashlib.sha256(self.former_key.encode()).hexdigest()
+
+    @property
+    def former_key(self) -> str:
+        """Return the key under which the release before this one stored answers. A newline
+        separates user and key, because neither may have control characters."""
         return f"{self.actor.name}\n{self.context.causation_id}"
 
     def record(self, answer: Answer) -> IdempotencyRecord:
@@ -64,16 +70,11 @@ def fingerprint(function: str, actor: str, body: bytes) -> str:
 
 def earlier_answer(store: EventStore, call: Call) -> Answer | None:
     """Return the answer that the call's key got before. Raises Conflict when the user has used the
-    key for another request.
-
-    Releases before this one stored answers under the client's key alone. Such a record counts for
-    the same request of the same user, which its fingerprint shows; it is ignored for every other
-    request.
-    """
-    record = store.recorded(call.key, call.context.causation_id)
+    key for another request."""
+    record = store.recorded(call.key, call.former_key)
     if record and record.fingerprint == call.fingerprint:
         return Answer(record.result)
-    if record and record.key == call.key:
+    if record:
         raise Conflict("this idempotency key was used for another request; use a new one")
     return None
 

@@ -17,6 +17,7 @@ import structlog
 
 from shared.domain.aggregate import Aggregate
 from shared.domain.errors import ConcurrencyError, NotFound, Rejected
+from shared.domain.personal import forget
 from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import Message, command_message
@@ -110,7 +111,8 @@ class _Run:
                 self._read(record)
 
     def _read(self, record: EventRecord) -> None:
-        event, saga, now = CODEC.decode(record), self._saga, clock.now()
+        # A saga keeps why it turned back: without a person's words, which no erasure would reach.
+        event, saga, now = forget(CODEC.decode(record), instead=record.type), self._saga, clock.now()
         if self._progress is None:
             if not isinstance(event, saga.starts_on):
                 return

@@ -115,8 +115,8 @@ run "everything_is_watched_and_every_alert_says_what_to_do" {
 
   assert {
     condition = (
-      endswith(google_monitoring_alert_policy.threshold["connections"].conditions[0].condition_prometheus_query_language[0].query, "[2m])) > 400")
-      && var.database_max_connections == 500
+      endswith(google_monitoring_alert_policy.threshold["connections"].conditions[0].condition_prometheus_query_language[0].query, "[2m])) > 416")
+      && var.database_max_connections == 520
     )
     error_message = "The alert comes when there are no connections left."
   }

@@ -219,6 +219,25 @@ run "the_plan_follows_the_manifest" {
     error_message = "no password, and no role but those that the migrations give"
   }
   assert {
+    condition = alltrue([
+      for name, service in google_cloud_run_v2_service.function :
+      contains([for env in service.template[0].containers[0].env : env.name], "WRAPPING_KEY")
+      == contains(keys(google_kms_crypto_key_iam_member.reads_persons), name)
+    ])
+    error_message = "each function with the right to use the wrapping key knows its name, and no other"
+  }
+  assert {
+    condition = alltrue([
+      google_kms_crypto_key_iam_member.reads_persons["create_order"].role == "roles/cloudkms.cryptoKeyEncrypterDecrypter",
+      google_kms_crypto_key_iam_member.reads_persons["graphql"].role == "roles/cloudkms.cryptoKeyDecrypter",
+      google_kms_crypto_key_iam_member.reads_persons["erase_person"].role == "roles/cloudkms.cryptoKeyDecrypter",
+      !contains(keys(google_kms_crypto_key_iam_member.reads_persons), "create_product"),
+      !contains(keys(google_kms_crypto_key_iam_member.reads_persons), "project_products"),
+      !contains(keys(google_kms_crypto_key_iam_member.reads_persons), "relay_outbox"),
+    ])
+    error_message = "only functions that meet what orders say about persons may use the wrapping key"
+  }
+  assert {
     condition     = toset(keys(google_project_iam_member.signs_in_to_postgres)) == setunion(["migrate"], keys(google_sql_user.function))
     error_message = "functions with a user may sign in"
   }
@@ -466,7 +485,7 @@ run "a_small_system_fits_a_small_database" {
     max_instances            = 1
     pool_size                = 1
     database_tier            = "db-g1-small"
-    database_max_connections = 100
+    database_max_connections = 110
     high_availability        = false
     functions                = { graphql = { pool_size = 4, min_instances = 1 } }
   }

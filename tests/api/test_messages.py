@@ -238,8 +238,7 @@ def test_personal_data_is_for_admins_and_the_owner(
         )
         visible = sees == "everything" or (sees == "orders" and of_order)
         assert one["payload"] == (payload if visible else hidden(payload))
-    text = json.dumps(shown)
-    assert ("hanako" in text) == bool(sees)
+    assert "hanako" not in json.dumps(shown), "an announcement is a hint, which names no person"
 
 
 def stats(shop: ShopInMemory) -> dict[str, Json]:
@@ -423,11 +422,9 @@ async def test_no_message_is_lost_repeated_or_reordered_while_orders_are_written
         assert [i for i in ids if not topic_of[i].endswith("-events")] == commands
 
 
-@pytest.mark.parametrize(
-    ("headers", "sees"), [(None, True), (signed_in("hanako"), True), (signed_in("taro"), False), (NOBODY, False)]
-)
+@pytest.mark.parametrize("headers", [None, signed_in("hanako"), signed_in("taro"), NOBODY])
 @concurrent
-async def test_a_stream_masks_like_the_query(shop: ShopInMemory, headers: Mapping[str, str] | None, sees: bool) -> None:
+async def test_a_stream_masks_like_the_query(shop: ShopInMemory, headers: Mapping[str, str] | None) -> None:
     product = await in_thread(shop.new_product)
     async with opened(STREAM, headers=headers) as stream:
         await in_thread(shop.new_order, product, userId="hanako", paymentMethod="decline")
@@ -437,7 +434,7 @@ async def test_a_stream_masks_like_the_query(shop: ShopInMemory, headers: Mappin
         while shown[-1]["messageType"] != "OrderFailed":
             shown.append(await stream.next())
     assert all(queried[one["id"]] == one for one in shown)
-    assert ("hanako" in json.dumps(shown)) == sees
+    assert "hanako" not in json.dumps(shown)
 
 
 @concurrent

@@ -58,6 +58,7 @@ EXPECTED: Mapping[str, Mapping[str, str | None]] = {
     "discardDeadLetters": ADMINS_ONLY,
     "retrySaga": ADMINS_ONLY,
     "restartSaga": ADMINS_ONLY,
+    "erasePerson": ADMINS_ONLY,
     "rebuildProjection": ADMINS_ONLY,
     "cancelRebuild": ADMINS_ONLY,
     "compareProjection": ADMINS_ONLY,
@@ -74,6 +75,7 @@ ADMINISTRATION = {
     "discardDeadLetters": "discard_dead_letter",
     "retrySaga": "retry_saga",
     "restartSaga": "restart_saga",
+    "erasePerson": "erase_person",
     "rebuildProjection": "rebuild_projection",
     "cancelRebuild": "rebuild_projection",
     "compareProjection": "rebuild_projection",
@@ -165,6 +167,7 @@ def request(shop: ShopInMemory, mutation: str) -> str:
         "startProjection": f'(name: "{with_a_stop(shop)}") {{ name }}',
         "setFault": "(provider: PAYMENT, fault: DOWN) { fault }",
         "retrySaga": f'(id: "{order_without_saga(shop, product_id)}") {{ id }}',
+        "erasePerson": '(userId: "hanako", reason: "asked for it") { erased }',
         "restartSaga": f'(id: "{stuck_saga(shop, product_id)}", fromStep: "reserve_inventory") {{ id }}',
     }
     return f"mutation {{ {mutation}{arguments[mutation]} }}"

@@ -166,8 +166,14 @@ def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
         needed = [f'{key}: "{values[key]}"' for key, argument in field.args.items() if is_required_argument(argument)]
         arguments = f"({', '.join(needed)})" if needed else ""
         shop.graphql(f"{{ {name}{arguments} {selection(field.type)} }}")
-    discard = 'discardDeadLetters(reason: "test")'
-    for call in (f'cancelOrder(id: "{failed}")', f'deleteCategory(id: "{category}")', "retryDeadLetters", discard):
+    discard, erase = 'discardDeadLetters(reason: "test")', 'erasePerson(userId: "hanako", reason: "test")'
+    for call in (
+        f'cancelOrder(id: "{failed}")',
+        f'deleteCategory(id: "{category}")',
+        "retryDeadLetters",
+        discard,
+        erase,
+    ):
         shop.graphql(f"mutation {{ {call} {selection(schema.mutation_type.fields[call.partition('(')[0]].type)} }}")
 
 

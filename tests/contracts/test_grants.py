@@ -212,7 +212,7 @@ def may_publish(function: str, topic: str) -> bool:
     """Return what terraform/access.tf grants."""
     access: Sequence[str] = FUNCTIONS[function].access or [FUNCTIONS[function].group]
     if topic.endswith("-events"):
-        return bool({*access} & {"commands", "sagas", "relay", "administration", "rebuilding"})
+        return bool({*access} & {"commands", "sagas", "relay", "administration", "rebuilding", "erasure"})
     return bool({*access} & {"coordination", "relay", "administration"})
 
 
@@ -239,6 +239,12 @@ def sagas(shop: Shop, product: str) -> None:
     shop.new_order(product, paymentMethod="decline")
     shop.new_order(product, shippingMethod="refuse")
     shop.deliver_until()
+    erased = shop.new_order(product, userId="hanako")
+    shop.deliver_until("arrange-shipping")
+    shop.done("erase_person", userId="hanako", reason="asked for it")
+    shop.deliver_until()
+    shop.done("continue_erasures")
+    assert shop.graphql(f'{{ order(id: "{erased}") {{ userId }} }}')["data"]["order"] == {"userId": "erased"}
     cancelled = shop.new_order(product)
     shop.deliver_until("arrange-shipping")
     shop.done("cancel_order", orderId=cancelled)
@@ -369,13 +375,19 @@ APPENDS = {
     "event_outbox INSERT", "event_outbox DELETE", "outbox INSERT", "outbox DELETE",
 }  # fmt: skip
 ANSWERS = {"idempotency INSERT", "idempotency UPDATE"}
+NEW_KEYS = {"person_keys INSERT", "wrapping_keys INSERT"}
 MAY_WRITE: dict[str, dict[str, set[str]]] = {
     "graphql": {"event_store": set(), "command_database": {"executions INSERT"}},
     "create_order": {
-        "event_store": {*APPENDS, *ANSWERS, "placements INSERT", "placements UPDATE", "placements DELETE"}
+        "event_store": {*APPENDS, *ANSWERS, "placements INSERT", "placements UPDATE", "placements DELETE"},
+        "command_database": NEW_KEYS,
     },
     "project_orders": {"event_store": set(), "command_database": {*EVERYWHERE, "saga_outbox INSERT"}},
-    "process_payment": {"event_store": APPENDS, "command_database": {*EVERYWHERE, "saga_outbox INSERT"}},
+    "process_payment": {"event_store": APPENDS, "command_database": {*EVERYWHERE, *NEW_KEYS, "saga_outbox INSERT"}},
+    "continue_erasures": {
+        "event_store": APPENDS,
+        "command_database": {"person_keys DELETE", "erasures INSERT", "erasures UPDATE", "executions INSERT"},
+    },
     "order_saga": {
         "event_store": set(),
         "command_database": {

@@ -42,6 +42,7 @@ NOT_IN_DOCUMENTS = {
     "Order.shipping": "steps read it; the status shows it",
     "Order.notification": "the saga's step shows it",
     "Order.cancelled_by_customer": "decides between CANCELLED and FAILED",
+    "Order.erased": "the values that were erased show it",
 }
 NOT_IN_THE_SCHEMA = {"Order.closing": "shown as sagaCurrentStep"}
 

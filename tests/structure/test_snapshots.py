@@ -11,10 +11,10 @@ from shared.domain.order import AGGREGATES
 SHAPES = {
     ("category", 1): "category_id name description parent_id lifecycle",
     ("product", 1): "product_id name description category_id price on_hand reserved lifecycle",
-    ("order", 1): "order_id user_id items total payment_method shipping_method status inventory payment shipping"
-    " payment_id shipping_id closing cancelled_by_customer reason",
     ("order", 2): "order_id user_id items total payment_method shipping_method status inventory payment shipping"
     " notification payment_id shipping_id closing cancelled_by_customer reason",
+    ("order", 3): "order_id user_id items total payment_method shipping_method status inventory payment shipping"
+    " notification payment_id shipping_id closing cancelled_by_customer reason erased",
 }
 """The fields of each aggregate's state, by its name and snapshot_schema. Earlier ones may go."""
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from shared.domain import events as e
+from shared.domain.personal import ERASED, forget
 from shared.read_models.documents import ORDERS, OrderDocument, order_items
 from shared.runtime.push_functions import projection
 
@@ -15,6 +16,11 @@ def created(event: e.OrderCreated) -> OrderDocument:
 
 @projection(ORDERS, created)
 def project_orders(order: OrderDocument, event: e.OrderChange) -> OrderDocument:
+    erased = isinstance(event, e.OrderErased) or order.user_id == ERASED
+    return forget(_after(order, event)) if erased else _after(order, event)
+
+
+def _after(order: OrderDocument, event: e.OrderChange) -> OrderDocument:
     match event:
         case e.InventoryReserved():
             return replace(order, status="INVENTORY_RESERVED")
@@ -37,5 +43,5 @@ def project_orders(order: OrderDocument, event: e.OrderChange) -> OrderDocument:
             return replace(order, closing=True, reason=order.reason if order.closing else reason)
         case e.InventoryReleased() | e.PaymentRefunded() | e.ShippingCancelled() | e.FulfilmentStopped():
             return replace(order, closing=True)
-        case e.CustomerNotified() | e.NotificationFailed():
+        case e.CustomerNotified() | e.NotificationFailed() | e.OrderErased():
             return order

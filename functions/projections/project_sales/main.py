@@ -21,7 +21,7 @@ def project_sales(sale: SaleDocument, event: e.OrderChange, recorded_at: datetim
         case e.PaymentRefunded() | e.OrderCancelled() | e.OrderFailed():
             return replace(sale, taken_back=True)
         case (
-            e.OrderCancellationRequested() | e.FulfilmentStopped()
+            e.OrderCancellationRequested() | e.FulfilmentStopped() | e.OrderErased()
             | e.InventoryReserved() | e.InventoryReservationFailed() | e.InventoryReleased()
             | e.PaymentProcessed() | e.PaymentFailed()
             | e.CustomerNotified() | e.NotificationFailed()

@@ -12,9 +12,10 @@ from shared.api.budget import COST_OF_EVENT, COST_OF_LINE
 from shared.api.context import Info, Number, Resolvers
 from shared.api.inputs import uuid
 from shared.api.resolvers.common import limit_of
-from shared.api.resolvers.events import PERSONAL, events_for_actor
+from shared.api.resolvers.events import events_for_actor
 from shared.domain.errors import Invalid, NotFound
 from shared.domain.order import AGGREGATES
+from shared.domain.personal import PERSONAL
 from shared.event_store.aggregates import Loaded, history, initial, snapshot_of
 from shared.event_store.protocol import EventStore, PositionedEvent
 from shared.read_models.protocol import Fields

@@ -5,8 +5,6 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
-from pydantic.alias_generators import to_camel
-
 from shared.api.connections import AT, NUMBER, Connection, Listing, connect
 from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
 from shared.api.inputs import trace_id, uuid
@@ -15,6 +13,7 @@ from shared.api.resolvers.common import follow_log, is_admin, limit_of, one_of, 
 from shared.api.resolvers.listings import is_descending
 from shared.domain.events import OrderCreated
 from shared.domain.order import AGGREGATES, ORDER
+from shared.domain.personal import masked
 from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventLog, Events, LogEntry, PositionedEvent
 from shared.postgres.pool import storable
@@ -22,11 +21,6 @@ from shared.postgres.slices import Slice
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 
-PERSONAL = frozenset(
-    {"user_id", "payment_id", "shipping_id", "notification_id", "payment_method", "shipping_method", "reason"}
-)
-"""Fields that identify a person or hold a person's own words."""
-_MASKED = PERSONAL | {to_camel(name) for name in PERSONAL}  # commands have them in camel case
 _MAX_OWNERS = 10_000
 
 
@@ -168,13 +162,9 @@ async def visible_streams(info: Info, streams: Set[str]) -> Set[str]:
     return {stream for stream, owner in owners.items() if actor.may_see(owner)}
 
 
-def masked(data: Fields) -> Fields:
-    """Replace personal data in an event's or a command's data."""
-    return data | dict.fromkeys(_MASKED & data.keys(), "***")
-
-
 class _Owners:
-    """The user of each order, which never changes. Read from the log: read models lag behind it."""
+    """The user of each order, which never changes: of an erased order there is nothing left to
+    hide. Read from the log: read models lag behind it."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, TypeVar
 from shared.api.context import Info, LiveField, Number, RequestContext, Resolvers, ResumePoint, SourceEvent, Text
 from shared.api.limits import from_stores
 from shared.api.resolvers.common import after_a_moment, limit_of
-from shared.api.resolvers.events import masked, visible_streams
+from shared.api.resolvers.events import visible_streams
 from shared.api.sse import cursor_of, read_cursor, require_in_log, resume_point
 from shared.config.manifest import manifest
 from shared.domain.aggregate import topic_of
 from shared.domain.errors import Invalid
 from shared.domain.faults import at, one_of
 from shared.domain.order import AGGREGATES, ORDER
+from shared.domain.personal import masked
 from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import Checkpoint, EventRecord, Moment
 from shared.messaging.envelope import topic as topic_of_command

@@ -2,7 +2,7 @@
 DO $$
 BEGIN
     IF NOT admit_roles(
-        '{graphql,commands,projections,sagas,coordination,relay,administration,expiry,reporting,rebuilding}'
+        '{graphql,commands,projections,sagas,coordination,relay,administration,expiry,reporting,rebuilding,erasure}'
     ) THEN
         RETURN;
     END IF;
@@ -13,10 +13,10 @@ BEGIN
 
     -- No role may change or delete an event.
     GRANT SELECT ON events TO shop_commands, shop_sagas, shop_projections, shop_coordination, shop_relay, shop_reporting,
-        shop_rebuilding;
-    GRANT INSERT ON events TO shop_commands, shop_sagas;
-    GRANT SELECT, INSERT, UPDATE ON snapshots TO shop_commands, shop_sagas;
-    GRANT SELECT, INSERT, DELETE ON event_outbox, outbox TO shop_commands, shop_sagas;
+        shop_rebuilding, shop_erasure;
+    GRANT INSERT ON events TO shop_commands, shop_sagas, shop_erasure;
+    GRANT SELECT, INSERT, UPDATE ON snapshots TO shop_commands, shop_sagas, shop_erasure;
+    GRANT SELECT, INSERT, DELETE ON event_outbox, outbox TO shop_commands, shop_sagas, shop_erasure;
     GRANT SELECT, UPDATE, DELETE ON event_outbox, outbox TO shop_relay;
     GRANT SELECT, INSERT, UPDATE, DELETE ON placements TO shop_commands;
     GRANT SELECT, INSERT, UPDATE ON idempotency TO shop_commands, shop_administration;
