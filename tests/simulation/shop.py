@@ -229,6 +229,7 @@ class Shop:
             "command_http": httpx.AsyncClient(transport=ToCommands(self.call)),
             "pace": self.pace,
             "sandbox": self.sandbox,
+            "missing_migrations": lambda _: [],  # of a real database, which a question about health would look for
         }
         self._models = port("read models", lambda: self.models)
         self._queries = AsyncPort(self.faults, "queries", lambda: self.models)
