@@ -26,7 +26,7 @@ locals {
     && length(setintersection(function.access, local.kinds_that_read_persons)) > 0
     && (function.group != "projections" || contains(function.topics, "order-events"))
   }
-  kinds_that_read_persons = ["graphql", "ordering", "projections", "sagas", "coordination", "rebuilding", "erasure"]
+  kinds_that_read_persons = ["graphql", "ordering", "projections", "sagas", "coordination", "rebuilding", "erasure", "reporting"]
 
   # The first of these makes the wrapping key.
   makes_keys = [for name, function in local.reads_persons : name if length(setintersection(function.access, ["ordering", "sagas"])) > 0]
