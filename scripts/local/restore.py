@@ -39,10 +39,10 @@ DATABASES: Sequence[Database] = ("event_store", "command_database")
 # What appends and sagas write: while these tables are locked, both databases are at the same
 # moment.
 _WRITTEN: Mapping[Database, LiteralString] = {"event_store": "events, idempotency", "command_database": "sagas"}
-_ERASE_AGAIN = """
-WITH destroyed AS (DELETE FROM person_keys WHERE id = ANY(%(keys)s) RETURNING id)
+_DESTROY = "DELETE FROM person_keys WHERE id = ANY(%s)"
+_RECORD_ERASURES = """
 INSERT INTO erasures (key, by, reason)
-SELECT key, 'system', 'erased after the backup' FROM unnest(%(keys)s::uuid[]) AS erased (key)
+SELECT key, 'system', 'erased after the backup' FROM unnest(%s::uuid[]) AS erased (key)
 ON CONFLICT (key) DO NOTHING
 """
 _AT_ONCE = 40
@@ -133,11 +133,22 @@ def erase_again(settings: Settings, file: Path) -> int:
     """Destroy these keys in a restored database, and return how many it still had. When the shop
     runs, continue_erasures records it on the orders. It may be repeated.
 
-    Raise ValueError for a line that is no key.
+    Raise Refused for a line that is no key; then none is destroyed.
     """
-    keys = [UUID(line) for line in file.read_text().split()]
+    keys = [_key(file, number, line) for number, line in enumerate(file.read_text().splitlines(), 1) if line]
     with psycopg.connect(_url(settings, "command_database"), password=_password(settings)) as connection:
-        return connection.execute(_ERASE_AGAIN, {"keys": keys}).rowcount
+        destroyed = connection.execute(_DESTROY, (keys,)).rowcount
+        connection.execute(_RECORD_ERASURES, (keys,))
+    return destroyed
+
+
+def _key(file: Path, number: int, line: str) -> UUID:
+    try:
+        return UUID(line)
+    except ValueError as error:
+        raise Refused(
+            f"line {number} of {file} is no key: {line[:80]!r}; give the file as scripts/restore erasures wrote it"
+        ) from error
 
 
 def _run(settings: Settings, database: Database, program: str, *arguments: str) -> None:
@@ -296,7 +307,7 @@ def main() -> int:
         if chosen.command == "erasures":
             print(f"{erasures(settings(), chosen.file)} keys of erased persons")
         elif chosen.command == "erase-again":
-            print(f"{erase_again(settings(), chosen.file)} persons are erased again")
+            print(f"{erase_again(settings(), chosen.file)} keys are destroyed again")
         elif chosen.command == "load":
             print("\n".join(load(settings(), chosen.folder)))
         else:

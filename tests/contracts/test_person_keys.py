@@ -282,16 +282,21 @@ def test_what_was_erased_after_a_backup_is_erased_again(command_url: str, comman
     kept, early, late = (keys.current(name).id for name in ("taro", "花子", "次郎"))
     keys.destroy("花子", "ann", "before the backup")
     backup = command_pool.rows("keys", "SELECT person, id, wrapped FROM person_keys")
-    keys.destroy("次郎", "ann", "after the backup")
-    assert restore.erasures(settings, tmp_path / "erasures.txt") == 2
+    newer = keys.current("恵").id
+    for name in ("次郎", "恵"):
+        keys.destroy(name, "ann", "after the backup")
+    assert restore.erasures(settings, tmp_path / "erasures.txt") == 3
     with psycopg.connect(command_url, autocommit=True) as connection:
         connection.execute("TRUNCATE person_keys")
-        connection.execute("DELETE FROM erasures WHERE key = %s", (late,))
+        connection.execute("DELETE FROM erasures WHERE key = ANY(%s)", ([late, newer],))
         connection.cursor().executemany("INSERT INTO person_keys (person, id, wrapped) VALUES (%s, %s, %s)", backup)
+    (damaged := tmp_path / "damaged.txt").write_text(f"{late}\n{str(early)[:20]}\n")
+    with pytest.raises(restore.Refused, match=r"line 2 of .*damaged.txt is no key: .*scripts/restore erasures"):
+        restore.erase_again(settings, damaged)
     assert keys.of([late])[late].secret
     assert [restore.erase_again(settings, tmp_path / "erasures.txt") for _ in "ab"] == [1, 0]
     assert [bool(key.secret) for key in keys.of([kept, early, late]).values()].count(True) == 1
-    assert late in {erasure.key for erasure in keys.unfinished(9)}
+    assert {late, newer} <= {erasure.key for erasure in keys.unfinished(9)}
 
 
 def test_orders_from_before_are_encrypted_once(
