@@ -183,7 +183,7 @@ export const en = {
   "erase.what.unreadable":
     "In all orders of this customer, the user id, the payment and shipping details and the reasons become unreadable: in events, lists and backups.",
   "erase.what.orders":
-    "Orders under way are cancelled: their finished steps are undone. Amounts, stock and sales stay as they are.",
+    "Orders under way are cancelled: their finished steps are undone. Amounts, stock and sales stay right.",
   "erase.what.final": "It cannot be undone. Somebody who orders again under this id begins anew.",
   "erase.what.reason": "Your reason is kept. It must not name the customer.",
   "erase.done.one": "Erased, and recorded on {n} order. Orders that are left follow within minutes.",

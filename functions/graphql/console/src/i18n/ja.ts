@@ -183,7 +183,7 @@ export const ja: Record<keyof typeof en, string> = {
   "erase.title": "顧客 {user} を消去",
   "erase.what.unreadable":
     "この顧客のすべての注文で、ユーザー ID、支払いと配送の情報、理由が読めなくなります。イベント・一覧・バックアップのどこでも読めません。",
-  "erase.what.orders": "進行中の注文は取り消され、済んだステップも取り消されます。金額・在庫・売上は変わりません。",
+  "erase.what.orders": "進行中の注文は取り消され、済んだステップも取り消されます。金額・在庫・売上は正しいままです。",
   "erase.what.final": "元には戻せません。同じ ID で再び注文した人は、新しい顧客として扱われます。",
   "erase.what.reason": "理由は記録に残ります。顧客の名前を書かないでください。",
   "erase.done.one": "消去し、{n} 件の注文に記録しました。残りの注文にも数分以内に記録されます。",
