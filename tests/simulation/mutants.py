@@ -309,13 +309,6 @@ MUTANTS: Sequence[Mutant] = (
         "        streams = engines.event_log.of_key(erasure.key, _BATCH)\n",
         "        streams = []\n",
     ),
-    Mutant(
-        "an erasure looks for orders once",
-        "shared/runtime/erasing.py",
-        "    if erasure.age > SETTLED:\n",
-        "    if True:\n",
-        1000,
-    ),
 )
 
 
