@@ -3,14 +3,21 @@ import { test } from "node:test";
 
 import { drawn, rateOf, readingOf, widthOf, withReading } from "../src/pages/topology-layout.ts";
 
+const connection = (targetService: string, calls: number | null, errors: number | null) => ({
+  targetService,
+  connectionType: "SUBSCRIPTION",
+  status: "UNKNOWN",
+  latencyMs: null,
+  calls,
+  errors,
+});
+
 const service = (calls: number | null, errors: number | null) => [
   {
     serviceName: "process_payment",
     group: "command",
     status: "HEALTHY",
-    connections: [
-      { targetService: "process-payment", connectionType: "SUBSCRIPTION", status: "UNKNOWN", latencyMs: null, calls, errors },
-    ],
+    connections: [connection("process-payment", calls, errors)],
   },
 ];
 
@@ -35,9 +42,10 @@ test("no name is cut, and every edge has a place for its label", () => {
 
 test("groups that no connection joins are placed in columns on a wide screen, and none covers another", () => {
   const services = Array.from({ length: 6 }, (_, index) => ({
-    ...service(1, 0)[0]!,
     serviceName: `function_${index}`,
-    connections: service(1, 0)[0]!.connections.map((one) => ({ ...one, targetService: `topic-${Math.floor(index / 2)}` })),
+    group: "command",
+    status: "HEALTHY",
+    connections: [connection(`topic-${Math.floor(index / 2)}`, 1, 0)],
   }));
   const [narrow, wide] = [drawn(services, 600), drawn(services, 3_000)];
   assert.ok(wide.width > narrow.width * 2 && wide.height < narrow.height);
