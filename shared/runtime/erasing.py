@@ -4,6 +4,7 @@ The first makes all that was written unreadable at once. The second lets read mo
 clients know; it is repeated until no order is left, so it may stop between any two lines.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -13,6 +14,7 @@ from shared.domain.commands import EraseOrder
 from shared.domain.errors import Rejected
 from shared.domain.order import ORDER, erase
 from shared.erasure.protocol import SETTLED, Erasure
+from shared.observability.context import current, within
 from shared.resilience import clock
 from shared.resilience.calls import attempt_all
 from shared.runtime.engines import Engines
@@ -65,7 +67,9 @@ def _erase(engines: Engines, stream: str, until: float) -> int:
     if clock.monotonic() > until:
         return 0
     order_id = ORDER.id_of(stream)
-    execute_step(engines.event_store, erase, EraseOrder(order_id), ORDER.ref(order_id))
+    # Each with a correlation of its own: an order's timeline shows all that has one of its ids.
+    with within(replace(current(), correlation_id=str(clock.new_id()))):
+        execute_step(engines.event_store, erase, EraseOrder(order_id), ORDER.ref(order_id))
     return 1
 
 

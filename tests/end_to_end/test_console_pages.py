@@ -246,6 +246,30 @@ def test_what_a_role_may_not_do_is_disabled_with_the_reason_also_by_its_address(
         assert page.all("main table") == []
 
 
+def test_an_admin_erases_a_customer_after_being_told_what_happens(page: Page, shop: RunningShop) -> None:
+    order_id = shop.order(shop.product(stock=10), userId="umeko")
+    shop.until_ended(order_id)
+    page.settings("taro")
+    page.open(f"/orders/{order_id}")
+    page.shows("Erase the customer", "needs the role admin")
+    page.settings("admin")
+    page.open(f"/orders/{order_id}")
+    page.shows("umeko")
+    page.click("Erase the customer")
+    page.shows("Erase the customer umeko", "become unreadable", "are cancelled", "It cannot be undone")
+    page.click("Erase the customer", "//dialog[@open]")
+    page.shows("It must not name the customer")  # a reason is required
+    page.browser.find_element(By.CSS_SELECTOR, "dialog[open] textarea").send_keys("made by a test")
+    page.click("Erase the customer", "//dialog[@open]")
+    page.shows("Erased, and recorded on 1 order.", "OrderErased")
+    page.shows_no_more("umeko")
+    assert page.focused() not in ("BODY", "HTML")
+    page.settings("admin", language="ja")
+    page.open(f"/orders/{order_id}")
+    page.shows("消去済み")
+    assert "顧客を消去" not in page.text
+
+
 def test_an_admin_rebuilds_a_read_model_after_being_asked(page: Page) -> None:
     page.settings("admin")
     page.open("/read-models")

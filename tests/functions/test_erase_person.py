@@ -180,6 +180,17 @@ def test_another_person_and_a_later_order_are_untouched(shop: ShopInMemory) -> N
     assert order(shop, later)["userId"] == ERASED
 
 
+def test_the_timeline_of_an_erased_order_shows_no_other_order(shop: ShopInMemory) -> None:
+    first, second = (shop.new_order(shop.new_product(), userId=PERSON) for _ in range(2))
+    shop.settle()
+    assert erase(shop) == {"erased": True, "orders": 2}
+    shop.settle()
+    shop.engines.recorder.flush()
+    for order_id in (first, second):
+        timeline = shop.ask(f'{{ order(id: "{order_id}") {{ timeline {{ kind name }} }} }}')["order"]["timeline"]
+        assert [one["kind"] for one in timeline if one["name"] == "OrderErased"] == ["EVENT"]
+
+
 @pytest.mark.parametrize("call", range(6))
 def test_a_crash_between_any_two_lines_is_made_good_by_the_schedule(shop: ShopInMemory, call: int) -> None:
     orders = [shop.new_order(shop.new_product(), userId=PERSON) for _ in range(2)]

@@ -8,6 +8,7 @@ import { Status } from "../ui/badge.tsx";
 import { Choice, Filters, MomentFilter, TextFilter } from "../ui/filters.tsx";
 import { moneyOf, shortId } from "../ui/format.ts";
 import { pageOf, Pager } from "../ui/pager.tsx";
+import { Personal } from "../ui/personal.tsx";
 import { Table } from "../ui/table.tsx";
 import { Ago } from "../ui/time.tsx";
 import { useUrl } from "../ui/use-url.ts";
@@ -110,7 +111,7 @@ const Orders = () => {
                     number: true,
                     cell: ({ totalAmount, currency }) => moneyOf(totalAmount, currency, t.language),
                   },
-                  { name: t("orders.user"), cell: ({ userId }) => userId },
+                  { name: t("orders.user"), cell: ({ userId }) => <Personal of={userId} /> },
                   { name: t("orders.created"), cell: ({ createdAt }) => <Ago at={createdAt} /> },
                 ]}
               />

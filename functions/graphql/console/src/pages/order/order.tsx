@@ -12,9 +12,11 @@ import { Answer } from "../../ui/answer.tsx";
 import { Status } from "../../ui/badge.tsx";
 import { moneyOf } from "../../ui/format.ts";
 import { LiveSign } from "../../ui/live.tsx";
+import { MASKED, Personal } from "../../ui/personal.tsx";
 import { Table } from "../../ui/table.tsx";
 import { Time } from "../../ui/time.tsx";
 import { useUrl } from "../../ui/use-url.ts";
+import { Customer } from "./customer.tsx";
 import { Detail } from "./detail.tsx";
 import { Lanes } from "./lanes.tsx";
 import { Moment } from "./moment.tsx";
@@ -25,8 +27,6 @@ import { TimelineList } from "./timeline-list.tsx";
 import { WhyStuck } from "./why-stuck.tsx";
 
 const EVERY_MS = 3_000;
-/** What the server shows in place of a user's id to all but that user and admins. */
-const MASKED = "***";
 /** After its end the read models and the last deliveries still follow. */
 const SETTLED_MS = 15_000;
 
@@ -145,7 +145,9 @@ const Facts = ({ order, again, stuck }: { order: OrderData; again: () => void; s
       </div>
       <dl className="facts">
         <dt>{t("orders.user")}</dt>
-        <dd>{order.userId}</dd>
+        <dd>
+          <Customer userId={order.userId} done={again} />
+        </dd>
         <dt>{t("orders.created")}</dt>
         <dd>
           <Time at={order.createdAt} />
@@ -153,19 +155,25 @@ const Facts = ({ order, again, stuck }: { order: OrderData; again: () => void; s
         {order.reason && (
           <>
             <dt>{t("order.reason")}</dt>
-            <dd>{order.reason}</dd>
+            <dd>
+              <Personal of={order.reason} />
+            </dd>
           </>
         )}
         {order.paymentId && (
           <>
             <dt>{t("order.payment")}</dt>
-            <dd>{order.paymentId}</dd>
+            <dd>
+              <Personal of={order.paymentId} />
+            </dd>
           </>
         )}
         {order.shippingId && (
           <>
             <dt>{t("order.shipping")}</dt>
-            <dd>{order.shippingId}</dd>
+            <dd>
+              <Personal of={order.shippingId} />
+            </dd>
           </>
         )}
       </dl>
