@@ -1,6 +1,8 @@
 """The keys of persons in memory."""
 
 from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from itertools import islice
 from threading import RLock
 from uuid import UUID
 
@@ -14,7 +16,7 @@ class MemoryPersonKeys:
         self._lock = RLock()
         self._current: dict[str, UUID] = {}
         self._keys: dict[UUID, PersonKey] = {}
-        self._unfinished: dict[UUID, Erasure] = {}
+        self._unfinished: dict[UUID, datetime] = {}  # and when each key was destroyed
 
     def current(self, person: str) -> PersonKey:
         with self._lock:
@@ -34,12 +36,13 @@ class MemoryPersonKeys:
             if (key := self._current.pop(person, None)) is None:
                 return None
             self._keys[key] = PersonKey(key, None)
-            self._unfinished[key] = Erasure(key, clock.now())
-            return self._unfinished[key]
+            self._unfinished[key] = clock.now()
+            return Erasure(key, timedelta(0))
 
     def unfinished(self, limit: int) -> list[Erasure]:
         with self._lock:
-            return [*self._unfinished.values()][:limit]
+            now, found = clock.now(), islice(self._unfinished.items(), limit)
+            return [Erasure(key, now - erased_at) for key, erased_at in found]
 
     def finish(self, erasure: Erasure) -> None:
         with self._lock:

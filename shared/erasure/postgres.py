@@ -32,9 +32,11 @@ UNION ALL SELECT key, NULL FROM erasures WHERE key = ANY(%(ids)s)
 """
 _DESTROY = """
 WITH destroyed AS (DELETE FROM person_keys WHERE person = %s RETURNING id)
-INSERT INTO erasures (key, by, reason) SELECT id, %s, %s FROM destroyed RETURNING key, erased_at
+INSERT INTO erasures (key, by, reason) SELECT id, %s, %s FROM destroyed RETURNING key, interval '0'
 """
-_UNFINISHED = "SELECT key, erased_at FROM erasures WHERE finished_at IS NULL ORDER BY erased_at, key LIMIT %s"
+_UNFINISHED = """
+SELECT key, clock_timestamp() - erased_at FROM erasures WHERE finished_at IS NULL ORDER BY erased_at, key LIMIT %s
+"""
 _FINISH = "UPDATE erasures SET finished_at = clock_timestamp() WHERE key = %s AND finished_at IS NULL"
 
 

@@ -3,7 +3,7 @@ key. Destroying the key erases it, in every copy and backup of the events."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -22,10 +22,11 @@ class PersonKey:
 
 @dataclass(frozen=True)
 class Erasure:
-    """The record of a destroyed key. It does not tell whose key it was."""
+    """The record of a destroyed key. It does not tell whose key it was. `age`: by the database's
+    clock, when it answered."""
 
     key: UUID
-    erased_at: datetime
+    age: timedelta
 
 
 class PersonKeys(Protocol):

@@ -5,7 +5,6 @@ clients know; it is repeated until no order is left, so it may stop between any 
 """
 
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 
 import structlog
@@ -54,11 +53,10 @@ def record_erasures(engines: Engines, seconds: float) -> int:
 def _record(engines: Engines, erasure: Erasure, until: float) -> int:
     done = 0
     while clock.monotonic() < until:
-        began = clock.now()
         streams = engines.event_log.of_key(erasure.key, _BATCH)
         done += attempt_all("orders", {stream: partial(_erase, engines, stream, until) for stream in streams})
         if not streams:
-            _finish(engines, erasure, began)
+            _finish(engines, erasure)
             break
     return done
 
@@ -73,8 +71,8 @@ def _erase(engines: Engines, stream: str, until: float) -> int:
     return 1
 
 
-def _finish(engines: Engines, erasure: Erasure, looked_at: datetime) -> None:
+def _finish(engines: Engines, erasure: Erasure) -> None:
     """Look no more for orders of the key once no request can be under way that creates one with
     it."""
-    if looked_at - erasure.erased_at > SETTLED:
+    if erasure.age > SETTLED:
         engines.person_keys.finish(erasure)

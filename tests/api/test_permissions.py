@@ -142,7 +142,11 @@ def request(shop: ShopInMemory, mutation: str) -> str:
     category_id = shop.new_category()
     product_id = shop.new_product(category_id)
     line = f'{{productId: "{product_id}", productName: "Tea", quantity: 1, unitPrice: "500"}}'
-    order_id = shop.new_order(product_id, userId="owner", paymentMethod="time-out") if mutation == "cancelOrder" else ""
+    order_id = (
+        shop.new_order(product_id, userId="owner", paymentMethod="time-out")
+        if mutation in ("cancelOrder", "erasePerson")
+        else ""
+    )
     arguments = {
         "createCategory": f'(input: {{name: "{uuid7()}"}}) {{ id }}',
         "updateCategory": f'(id: "{category_id}", input: {{description: "x"}}) {{ id }}',
@@ -167,7 +171,7 @@ def request(shop: ShopInMemory, mutation: str) -> str:
         "startProjection": f'(name: "{with_a_stop(shop)}") {{ name }}',
         "setFault": "(provider: PAYMENT, fault: DOWN) { fault }",
         "retrySaga": f'(id: "{order_without_saga(shop, product_id)}") {{ id }}',
-        "erasePerson": '(userId: "hanako", reason: "asked for it") { erased }',
+        "erasePerson": '(userId: "owner", reason: "asked for it") { erased }',
         "restartSaga": f'(id: "{stuck_saga(shop, product_id)}", fromStep: "reserve_inventory") {{ id }}',
     }
     return f"mutation {{ {mutation}{arguments[mutation]} }}"

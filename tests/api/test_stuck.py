@@ -192,7 +192,14 @@ def schedule(shop: ShopInMemory, name: str) -> Json:
 
 def test_the_last_run_of_each_schedule_is_known(shop: ShopInMemory, movable_clock: MovableClock) -> None:
     names = {one["name"] for one in shop.ask(SCHEDULES)["schedules"]}
-    assert names == {"relay_outbox", "sweep_sagas", "expire_records", "report_metrics", "continue_rebuilds"}
+    assert names == {
+        "relay_outbox",
+        "sweep_sagas",
+        "expire_records",
+        "report_metrics",
+        "continue_rebuilds",
+        "continue_erasures",
+    }
     unknown = schedule(shop, "relay_outbox")
     assert (unknown["status"], unknown["lastRunAt"], unknown["runs"]) == ("UNKNOWN", None, 0)
     shop.call("relay_outbox")

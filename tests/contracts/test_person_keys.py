@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord, EventStore, IdempotencyRecord, Snapshot
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
+from shared.resilience import clock
 
 CONTEXT = Context("correlation", "causation", "hanako")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -133,9 +134,24 @@ def test_an_erased_order_is_looked_for_no_more(stores: Stores) -> None:
     assert erasure and {*stores.log.of_key(erasure.key, 9)} == {one.stream for one in orders}
     stores.store.append(Append([record(orders[0].stream, 2, "OrderErased")]))
     assert stores.log.of_key(erasure.key, 9) == [orders[1].stream]
-    assert stores.keys.unfinished(9) == [erasure]
+    assert [one.key for one in stores.keys.unfinished(9)] == [erasure.key]
     stores.keys.finish(erasure)
     assert stores.keys.unfinished(9) == []
+
+
+def test_a_process_whose_clock_is_wrong_does_not_take_an_erasure_for_old(command_pool: Pool) -> None:
+    """It would look no more for an order that is just being created."""
+
+    class Ahead(clock.World):
+        def now(self) -> datetime:
+            return super().now() + timedelta(days=1)
+
+    keys = PostgresPersonKeys(command_pool, Unwrapped())
+    keys.current("花子")
+    erasure = keys.destroy("花子", "ann", "asked for it")
+    with clock.use(Ahead()):
+        ages = [one.age for one in keys.unfinished(9) if erasure and one.key == erasure.key]
+    assert [timedelta(0) <= age < timedelta(hours=12) for age in ages] == [True]
 
 
 def test_destroying_twice_or_an_unknown_key_does_nothing(stores: Stores) -> None:

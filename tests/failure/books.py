@@ -10,6 +10,8 @@ import httpx
 from google.cloud import firestore
 
 from scripts.local.token import PROJECT
+from shared.erasure.postgres import person_keys
+from shared.erasure.sealed import SealedEventStore
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.postgres.pool import connect
@@ -31,8 +33,9 @@ def open_books(shop: BreakableShop) -> Books:
 
 def read_log(shop: BreakableShop) -> dict[str, list[EventRecord]]:
     streams: dict[str, list[EventRecord]] = defaultdict(list)
-    with connect(shop.event_store, 1) as pool:
-        for entry in PostgresEventStore(pool).read_all(Checkpoint(), 1_000_000):
+    with connect(shop.event_store, 1) as pool, connect(shop.command_database, 1) as keys, httpx.Client() as http:
+        store = SealedEventStore(PostgresEventStore(pool), lambda: person_keys(keys, "", lambda: http))
+        for entry in store.read_all(Checkpoint(), 1_000_000):
             streams[entry.event.stream].append(entry.event)
     return streams
 

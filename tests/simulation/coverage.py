@@ -14,6 +14,7 @@ PORTS = (
     "outbox",
     "dead letters",
     "publisher",
+    "person keys",
     "read models",
     "queries",
     "provider of payments",
@@ -44,6 +45,7 @@ MARKS = {
     "token met again": "an answer had the version that an earlier one had",
     "a question of a stranger": "a caller without rights asks one of the schema's questions",
     "a command of a stranger": "a caller without rights repeats another's command",
+    "person erased": "an operator destroys the key of a customer, whose orders may be under way",
     "graphql": "a reader asks the graphql function",
     "functions framework": "requests go through the framework's application",
 }

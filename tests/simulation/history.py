@@ -3,20 +3,26 @@ promises."""
 
 import gc
 import hashlib
+import json
+import pickle
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
+from uuid import UUID
 
+from shared.domain.order import ORDER
+from shared.domain.personal import ERASED, masked
+from shared.erasure.seals import keys_of
 from shared.event_store.protocol import EventRecord
 from shared.monitoring.reports import read_samples
 from shared.read_models.documents import COLLECTIONS, READ_MODELS
 from shared.read_models.generations import stored_in
 from tests.simulation.follower import FOLLOWED, LIVES, Follower
 from tests.simulation.invariants import Books, Watch, broken
-from tests.simulation.linearizable import ONE_ANSWER, linearizable, register
+from tests.simulation.linearizable import ONE_ANSWER, Operation, linearizable, register
 from tests.simulation.people import People
 from tests.simulation.shop import Shop, simulated
 from tests.simulation.stores import Databases
@@ -109,6 +115,8 @@ class History:
             people.start(name, partial(people.order, name))
         people.start("admin", lambda: people.keep_the_catalogue(choose("deeds of the admin", 4)))
         people.start("operator", lambda: people.operate(choose("deeds of the operator", 5)))
+        if self.tape.chance("customers are erased", 0.3):
+            people.start("operator", lambda: people.erase(1 + choose("erasures", 4)))
         self._look()
         if self.tape.chance("switches under load", 0.03):
             people.start("operator", people.switch_under_load)
@@ -165,10 +173,10 @@ class History:
         shop, people = self.shop, self.people
         shop.faults.marks["restore of a backup"] += 1
         shop.restart()
-        shop.databases = backup.restored()
+        shop.databases = backup.restored(shop.databases.keys.destroyed)
         shop.broker.discard()
         shop.watch = Watch(shop.watch.faults)
-        shop.watch.see(entry.event for entry in shop.databases.events.entries)
+        shop.watch.see(self._events())
         people.forget()
         people.lost |= self._unsettled()
         people.discarded |= set(READ_MODELS)
@@ -204,6 +212,8 @@ class History:
         if shop.reports and shop.at_rest():
             shop.run_in("report_metrics", self._compare_metrics)
         self.world.run(10)
+        if shop.databases.keys.destroyed:
+            self._let_every_process_look_for_the_erased()
         while people.place < shop.databases.events.end():
             place = people.place
             shop.run_in("graphql", people.look)
@@ -244,11 +254,12 @@ class History:
             yield f"the shop does not come to rest: {waiting}, {shop.databases.letters.pending()} letters, {generations}"
         yield from broken(self._books())
         yield from self._answers()
+        yield from self._named()
         yield from self._reader()
         if shop.by_graphql and (unmet := self.people.tokens.keys() - self.people.consistent.keys()):
             yield f"at rest the tokens of {sorted(unmet)} are not met"
         if self.follower:
-            events = [entry.event for entry in shop.databases.events.entries]
+            events = self._events()
             restored = shop.faults.marks["restore of a backup"]
             yield from self.follower.wrong(events, shop.databases.sagas.entries, restored)
         letters = {
@@ -262,7 +273,7 @@ class History:
         """Equal keys have equal bytes and one effect, and what was answered is in the log."""
         requests, streams = self.people.requests, self.streams()
         for key, operations in requests.by_key.items():
-            if not linearizable(ONE_ANSWER, operations):
+            if not linearizable(ONE_ANSWER, _comparable(operations)):
                 yield f"the key {key} has different answers: {[one.what.read for one in operations]}"
         restored = self.shop.faults.marks["restore of a backup"]  # then prices begin anew at an unknown one
         for product_id, operations in requests.prices.items() if not restored else ():
@@ -277,6 +288,35 @@ class History:
         for (key, kind, stream), times in effects.items():
             if times > 1 and key in requests.by_key:
                 yield f"the key {key} has {times} {kind} of {stream}"
+
+    def _erased(self) -> list[str]:
+        """Return the orders whose person's key is destroyed."""
+        databases = self.shop.databases
+        begun = [one.event for one in databases.events.entries if one.event.type == "OrderCreated"]
+        return [str(ORDER.id_of(one.stream)) for one in begun if keys_of([one]) & databases.keys.destroyed.keys()]
+
+    def _forgotten(self) -> list[str]:
+        """Return the words that must be nowhere: names of the erased, and the references of their
+        orders. A person who has ordered again has a name."""
+        erased, ledgers = self._erased(), self.shop.provider.ledgers.values()
+        references = [ledger[order].reference for ledger in ledgers for order in erased if order in ledger]
+        return [*sorted(self.shop.databases.keys.forgotten), *filter(None, references)]
+
+    def _let_every_process_look_for_the_erased(self) -> None:
+        """Let it read the events of erased orders, as far as it still can."""
+        words, orders = self._forgotten(), [ORDER.stream(UUID(one)) for one in self._erased()]
+        for process in [process for processes in self.shop.fleet.values() for process in processes if process.alive]:
+            self.world.start(process, partial(self.people.look_for, words, orders))
+        self.world.run(10)
+
+    def _named(self) -> Iterator[str]:
+        """Nothing that is stored names a person who was erased."""
+        for where, found in (
+            ("the databases", self.shop.databases.at_rest()),
+            ("the read models", pickle.dumps(self.shop.models.documents)),
+        ):
+            if named := [word for word in self._forgotten() if word.encode() in found]:
+                yield f"{where} still name {named}, which an erasure has taken"
 
     def _reader(self) -> Iterator[str]:
         """The reader of the log has seen every event once, and each stream's in order."""
@@ -302,10 +342,15 @@ class History:
         comes."""
         return {key: fields for key, fields in self.shop.models.documents[place].items() if "version" in fields}
 
+    def _events(self) -> list[EventRecord]:
+        """Return all events, in the log's order."""
+        databases = self.shop.databases
+        return databases.opened([entry.event for entry in databases.events.entries])
+
     def streams(self) -> Mapping[str, list[EventRecord]]:
         streams: dict[str, list[EventRecord]] = defaultdict(list)
-        for entry in self.shop.databases.events.entries:
-            streams[entry.event.stream].append(entry.event)
+        for event in self._events():
+            streams[event.stream].append(event)
         return streams
 
     def _books(self) -> Books:
@@ -320,4 +365,17 @@ class History:
             [(place, self._documents(place)) for place in places],
             [(place, self.shop.models.documents[place]) for place in self._places("sales", "sales")],
             lost,
+            frozenset(self._erased()),
         )
+
+
+def _comparable(operations: Sequence[Operation]) -> Sequence[Operation]:
+    """Return operations whose answers must be equal: an erasure takes the personal values out."""
+    if not any(f'"{ERASED}"' in one.what.read for one in operations if one.answered):
+        return operations
+    return [_without_the_person(one) if one.answered else one for one in operations]
+
+
+def _without_the_person(operation: Operation) -> Operation:
+    answer = json.dumps(masked(json.loads(operation.what.read)))
+    return replace(operation, what=replace(operation.what, read=answer))

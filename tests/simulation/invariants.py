@@ -19,6 +19,7 @@ from functions.projections.project_sales import main as sales
 from shared.domain import events as e
 from shared.domain.aggregate import Aggregate, Lifecycle
 from shared.domain.order import AGGREGATES, ORDER, Order, OrderStatus
+from shared.domain.personal import ERASED
 from shared.domain.product import PRODUCT, Product
 from shared.domain.values import adapter
 from shared.event_store.aggregates import CODEC
@@ -64,7 +65,7 @@ class Books:
     `shipments`: the entry of each order in the providers' ledgers. `sagas`: their status by order.
     `documents`: those of each live and kept generation of a collection. `sales`: the same of the
     sales, which are the totals of a collection. `lost`: orders that a restore of a backup has
-    lost."""
+    lost. `erased`: orders whose person's key is destroyed."""
 
     streams: Mapping[str, Sequence[EventRecord]]
     payments: Mapping[str, Deed]
@@ -73,6 +74,7 @@ class Books:
     documents: Sequence[tuple[str, Mapping[str, Fields]]]
     sales: Sequence[tuple[str, Mapping[str, Fields]]]
     lost: frozenset[str] = frozenset()
+    erased: frozenset[str] = frozenset()
 
     @cached_property
     def orders(self) -> Mapping[str, Order]:
@@ -134,6 +136,8 @@ def _orders(books: Books) -> Iterator[str]:
         saga = books.sagas.get(order_id)
         if saga != ("COMPLETED" if order.status is OrderStatus.CONFIRMED else "FAILED"):
             yield f"order {order_id} is {order.status.value}, its saga {saga}"
+        if order.erased != (order_id in books.erased):
+            yield f"order {order_id} has recorded an erasure, or its key is destroyed, not both"
         if twice := [name for name, times in Counter(books.happened(order_id)).items() if times > 1]:
             yield f"order {order_id} has {twice} more than once"
 
@@ -165,7 +169,8 @@ def _money(books: Books) -> Iterator[str]:
         yield f"order {key} is charged or confirmed, not both: {books.happened(key)}"
     for key in charged.keys() & books.confirmed:
         order, deed = books.orders[key], charged[key]
-        if (deed.amount, deed.reference) != (order.total.amount, order.payment_id):
+        reference = ERASED if order.erased else deed.reference
+        if (deed.amount, reference) != (order.total.amount, order.payment_id):
             yield f"{deed} was made for order {key}, which has {order.total} and {order.payment_id}"
     for key, order in books.orders.items():
         names = books.happened(key)
@@ -250,7 +255,7 @@ class Watch:
             self.faults.append(f"{stream} has {kind.__name__} after {_NEVER_AFTER[kind].__name__}")
         if isinstance(state, Order) and kind in before:
             self.faults.append(f"{stream} has {kind.__name__} twice")
-        told = (e.CustomerNotified, e.NotificationFailed)
+        told = (e.CustomerNotified, e.NotificationFailed, e.OrderErased)
         if isinstance(state, Order) and e.OrderConfirmed in before and kind not in told:
             self.faults.append(f"{stream} has {kind.__name__} after OrderConfirmed")
         if isinstance(state, Product) and not 0 <= sum(state.reserved.values()) <= state.on_hand:

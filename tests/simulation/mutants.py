@@ -303,6 +303,12 @@ MUTANTS: Sequence[Mutant] = (
         '_personal("user_id", masked="***")',
         'lambda order, _: order["user_id"]',
     ),
+    Mutant(
+        "an erasure is not recorded on orders",
+        "shared/runtime/erasing.py",
+        "        streams = engines.event_log.of_key(erasure.key, _BATCH)\n",
+        "        streams = []\n",
+    ),
 )
 
 

@@ -3,8 +3,9 @@ models and log."""
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import Any
 from uuid import UUID
@@ -42,6 +43,11 @@ _CREATE = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { o
 _LOOK = """{
     orders(limit: 20) { id userId status reason paymentId shippingId items { productName quantity } }
     products(limit: 5) { id } categories(limit: 5) { id }
+}"""
+_LOOK_AT_ALL = """{
+    orders(limit: 20) { id userId status reason paymentId shippingId sagaStatus }
+    events(limit: 200) { eventData metadata }
+    recentEvents { eventData }
 }"""
 _LOOK_AT_ONE = """query ($id: ID!) {
     order(id: $id) { userId reason paymentId shippingId timeline { name error id causationId } }
@@ -86,6 +92,7 @@ class People:
         self.products: list[dict[str, Any]] = []
         self.category = ""
         self.calm, self.busy = False, 0
+        self.customers: list[str] = []
 
     def start(self, name: str, act: Callable[[], object]) -> None:
         """Let a person act; `busy` tells how many still do."""
@@ -128,6 +135,8 @@ class People:
         )
         if clear and "stream" in answer.text:
             self._learn(key, answer)
+        if headers["X-Actor"] in self.shop.databases.keys.destroyed.values():
+            refusals = (*refusals, 403)  # an order from before the erasure is nobody's
         if answer.status not in (200, 404, 409, *refusals, *UNCLEAR):
             self.requests.surprises.append(f"{function} answers {answer.status} {answer.text}")
         self._note_price(function, body, called, answer)
@@ -201,6 +210,7 @@ class People:
 
     def order(self, name: str) -> None:
         """Place an order and, perhaps, cancel it."""
+        self.customers.append(name)
         self.wait()
         order_id, headers = self._id(), {"X-Actor": name, "X-Role": "writer"}
         chosen = self.products[: 1 + self.tape.choose("lines of an order", len(self.products))]
@@ -219,7 +229,7 @@ class People:
         self.send("create_order", {"orderId": order_id, "userId": name, "items": lines}, headers)
         if self.tape.choose("the customer cancels", 3) == 2:
             self.wait()
-            self.send("cancel_order", {"orderId": order_id}, headers)
+            self.send("cancel_order", {"orderId": order_id, "reason": f"{name} has moved"}, headers)
 
     def _order_by_graphql(self, name: str, lines: list[dict[str, Any]]) -> None:
         """Place an order under one key, repeat it, and let everybody see the orders."""
@@ -291,6 +301,16 @@ class People:
                         self._restart(saga)
                 case _:
                     self._generation(read_model, "DROP")
+
+    def erase(self, times: int) -> None:
+        """Erase customers, some of them twice; some order again meanwhile."""
+        for _ in range(times):
+            self.wait()
+            name = self.customers[self.tape.choose("the erased customer", len(self.customers))]
+            answer = self.send("erase_person", {"userId": name, "reason": "as asked"})
+            self.shop.faults.marks["person erased"] += answer.status == 200 and answer.fields["erased"]
+            if self.tape.choose("the erased customer orders again", 3) == 2:
+                self.start(name, partial(self.order, name))
 
     def heal(self) -> None:
         """Do what the operators' handbook says about everything that does not come to rest by
@@ -398,10 +418,22 @@ class People:
                 shown = {stream: found.get(stream.partition("-")[2], {}).get("version", 0) for stream in versions}
                 self._compare(before, versions, shown)
         place = self.place
-        page = self.shop.event_store.read_all(place, 50)
+        page = process.engines.event_store.read_all(place, 50)
         if page and place == self.place:
             self.read += [entry.event for entry in page]
             self.place = page[-1].checkpoint
+
+    def look_for(self, words: Sequence[str], orders: Sequence[str]) -> None:
+        """Read these orders as the present process does, and by GraphQL as an admin; none of the
+        words may be there."""
+        process = this_task().process
+        assert process.engines is not None
+        shown = repr(process.engines.event_store.read(orders))
+        if process.name == "graphql":
+            as_admin = {"Authorization": f"Bearer {emulator_token('ann@example.com', role='admin')}"}
+            shown += json.dumps(ask(self.world, _LOOK_AT_ALL, {}, as_admin))
+        if named := [word for word in words if word in shown]:
+            self.broken.append(f"{process.name} can still read {named}, which an erasure has taken")
 
     def _compare(self, before: Mapping[str, int], versions: Mapping[str, int], shown: Mapping[str, int]) -> None:
         """What a read model has once shown, it shows for ever."""

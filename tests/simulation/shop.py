@@ -23,6 +23,7 @@ from shared.config.settings import Settings
 from shared.domain import commands, events
 from shared.domain.errors import ConcurrencyError, TimedOut, Unavailable
 from shared.domain.order import ORDER
+from shared.erasure.sealed import SealedEventLog, SealedEventStore
 from shared.event_store.aggregates import announcement
 from shared.event_store.protocol import Append, Checkpoint, LogEntry
 from shared.event_store.tail import Tail
@@ -213,10 +214,11 @@ class Shop:
         self.publish_events = publish_after_commit(cast(Any, outboxes[0]), cast(Any, self.publisher))
         self.publish_commands = publish_after_commit(cast(Any, outboxes[1]), cast(Any, self.publisher))
         executions = MemoryExecutions()
-        self.event_store = EventStorePort(self.faults, self)
+        self._events, self._keys = EventStorePort(self.faults, self), port("person keys", lambda: self.databases.keys)
+        log = port("event log", lambda: Log(self.databases.events))
         self._shared: dict[str, Any] = {
-            "event_store": self.event_store,
-            "event_log": port("event log", lambda: Log(self.databases.events)),
+            "event_log": SealedEventLog(cast(Any, log), self._person_keys),
+            "person_keys": self._keys,
             "sagas": SagaStorePort(self.faults, self),
             "saga_log": MemorySagaLog(self.databases.sagas),
             "outboxes": outboxes,
@@ -233,6 +235,9 @@ class Shop:
         }
         self._models = port("read models", lambda: self.models)
         self._queries = AsyncPort(self.faults, "queries", lambda: self.models)
+
+    def _person_keys(self) -> Any:
+        return self._keys
 
     def call(self, function: str, body: bytes, headers: Mapping[str, str], *to: str) -> Promise[Answer]:
         """Send a request to one of the function's instances. `to`: see `send`."""
@@ -314,10 +319,11 @@ class Shop:
         return generations_of(cast(Any, _Stored(self.models)), read_model)
 
     def at_rest(self) -> bool:
-        """Return whether nothing is under way: no message, no outbox row, no deadline, no
-        rebuild."""
-        letters = self.databases.letters.pending()
-        return not (self.broker.pending or letters or self._backlog() or self._deadlines() or self._rebuilds())
+        """Return whether nothing is under way: no message, no outbox row, no deadline, no rebuild,
+        no erasure."""
+        letters, erasures = self.databases.letters.pending(), self.databases.keys.unfinished(1)
+        waiting = self.broker.pending or letters or erasures or self._backlog()
+        return not (waiting or self._deadlines() or self._rebuilds())
 
     def _instance(self, function: str) -> Process:
         alive = self.fleet[function] = [one for one in self.fleet[function] if one.alive]
@@ -337,6 +343,7 @@ class Shop:
         process.engines = engines
         process.offset = OFFSETS[self.tape.choose(f"the clock of {function}", self._wrong)]
         vars(engines).update(self._shared)
+        engines.event_store = SealedEventStore(cast(Any, self._events), self._person_keys)
         vars(engines)["tail"] = Tail(engines.event_store, 100, poll_seconds=5, page=7)
         engines.read_models = EveryGeneration(cast(Any, self._models), self.pace.known_seconds)
         engines.queries = LiveGeneration(cast(Any, self._queries), self.pace.known_seconds)
@@ -347,7 +354,7 @@ class Shop:
         return process
 
     def _committed(self, append: Append) -> None:
-        self.watch.see(append.events)
+        self.watch.see(self.databases.opened(append.events))
         for event in append.events:
             self.world.tell(f"{event.type} is version {event.version} of {event.stream[:-32]}…{event.stream[-4:]}")
 
@@ -366,6 +373,7 @@ class Shop:
             "relay_outbox": self._backlog,
             "sweep_sagas": lambda: self._deadlines() or self.databases.letters.pending(),
             "continue_rebuilds": self._rebuilds,
+            "continue_erasures": lambda: self.databases.keys.unfinished(1),
             "report_metrics": lambda: self.reports and self.faults.on,
         }
         if self._idle_since != (now := (len(self.world.steps), self.databases)):

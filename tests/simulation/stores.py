@@ -13,9 +13,20 @@ from typing import Any
 from uuid import UUID
 
 from shared.dead_letters.memory import MemoryDeadLetters
+from shared.erasure.memory import MemoryPersonKeys
+from shared.erasure.protocol import Erasure
+from shared.erasure.sealed import all_opened
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.memory_log import MemoryEventLog
-from shared.event_store.protocol import Append, Checkpoint, EventCounts, HeldBack, LogEntry, PositionedEvent
+from shared.event_store.protocol import (
+    Append,
+    Checkpoint,
+    EventCounts,
+    EventRecord,
+    HeldBack,
+    LogEntry,
+    PositionedEvent,
+)
 from shared.messaging.memory import MemoryOutbox
 from shared.read_models.generations import GENERATIONS
 from shared.read_models.memory import MemoryReadModels
@@ -126,6 +137,12 @@ class Log(MemoryEventLog):
     def of_ids(self, ids: Sequence[UUID]) -> list[PositionedEvent]:
         return [_positioned(one) for one in self.store.entries if one.event.id in ids]
 
+    def of_key(self, key: UUID, limit: int) -> list[str]:
+        erased = {one.event.stream for one in self.store.entries if one.event.type == "OrderErased"}
+        begun = [one.event for one in self.store.entries if one.event.type == "OrderCreated"]
+        of_key = [one.stream for one in begun if one.data["sealed"]["key"] == str(key)]
+        return [stream for stream in of_key if stream not in erased][:limit]
+
     def held_back(self) -> HeldBack:
         return HeldBack(1.0 if self.store.held_back else 0.0, self.store.held_back)
 
@@ -219,6 +236,32 @@ class ReadModels:
         return models
 
 
+class KeyDatabase(MemoryPersonKeys):
+    """The keys of persons. `destroyed`: whose each destroyed key was, which the shop does not
+    know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.destroyed: dict[UUID, str] = {}
+
+    def destroy(self, person: str, by: str, reason: str) -> Erasure | None:
+        erasure = super().destroy(person, by, reason)
+        if erasure:
+            self.destroyed[erasure.key] = person
+        return erasure
+
+    def destroy_again(self, destroyed: Mapping[UUID, str]) -> None:
+        """Destroy these keys in a restored database, as far as it has them."""
+        for key, person in destroyed.items():
+            if self._current.get(person) == key:
+                self.destroy(person, "system", "erased after the backup")
+
+    @property
+    def forgotten(self) -> set[str]:
+        """Return the erased persons who have not ordered again."""
+        return {*self.destroyed.values()} - self._current.keys()
+
+
 @dataclass
 class Databases:
     """Both PostgreSQL databases, which a backup copies at one moment."""
@@ -227,6 +270,7 @@ class Databases:
     sagas: MemorySagaStore
     outboxes: list[MemoryOutbox]
     letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
+    keys: KeyDatabase = field(default_factory=KeyDatabase)
 
     @classmethod
     def new(cls, pause: Pause, committed: Callable[[Append], None]) -> "Databases":
@@ -237,15 +281,35 @@ class Databases:
         twin: Databases = duplicate(self)
         return twin
 
-    def restored(self) -> "Databases":
+    def restored(self, destroyed: Mapping[UUID, str]) -> "Databases":
+        """Return a copy of this backup as running databases, with these keys destroyed again."""
         twin: Databases = duplicate(self)
         twin.events = twin.events.restored()
+        twin.keys.destroy_again(destroyed)
         return twin
+
+    def opened(self, events: Sequence[EventRecord]) -> list[EventRecord]:
+        """Return the events as the shop reads them."""
+        return all_opened(events, lambda: self.keys)
+
+    def at_rest(self) -> bytes:
+        """Return everything that is stored but the keys; words stand in it as they are."""
+        return _pickled([self.events, self.sagas, self.outboxes, self.letters], [])
 
 
 def duplicate(store: Any) -> Any:
     """Return a deep copy that shares locks and functions with the original."""
     shared: list[object] = []
+
+    class Reader(pickle.Unpickler):
+        def persistent_load(self, number: int) -> object:
+            return shared[number]
+
+    return Reader(io.BytesIO(_pickled(store, shared))).load()
+
+
+def _pickled(store: Any, shared: list[object]) -> bytes:
+    """Return the store's bytes. Its locks and functions are added to `shared` instead."""
 
     class Writer(pickle.Pickler):
         def persistent_id(self, value: object) -> int | None:
@@ -254,10 +318,6 @@ def duplicate(store: Any) -> Any:
             shared.append(value)
             return len(shared) - 1
 
-    class Reader(pickle.Unpickler):
-        def persistent_load(self, number: int) -> object:
-            return shared[number]
-
     file = io.BytesIO()
     Writer(file).dump(store)
-    return Reader(io.BytesIO(file.getvalue())).load()
+    return file.getvalue()

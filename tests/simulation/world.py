@@ -117,6 +117,7 @@ class SimulatedWorld(World):
         self._hub = getcurrent()
         self._agenda: list[tuple[float, int, Callable[[], object]]] = []
         self._order, self._ids, self._random = itertools.count(), itertools.count(1), Random(0)
+        self._secrets = Random(1)
         self._until = 0.0
         self._now = 0.0, START
 
@@ -189,6 +190,9 @@ class SimulatedWorld(World):
 
     def random(self) -> float:
         return self._random.random()
+
+    def secret(self, length: int) -> bytes:
+        return self._secrets.randbytes(length)
 
     def thread(self, target: Callable[[], object], name: str) -> Joinable:
         def run() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from shared.api.budget import COST_OF_RECORD
@@ -157,10 +157,9 @@ def _belongs(executed: TimelineEntry, own: Sequence[TimelineEntry], stream: str)
 
 
 def _of_event(event: EventRecord) -> TimelineEntry:
-    causation_id = event.metadata.causation_id
-    return TimelineEntry(
-        event.recorded_at, "EVENT", event.type, subject=event.stream, id=str(event.id), causation_id=causation_id
-    )
+    about: dict[str, Any] = {"id": str(event.id), "causation_id": event.metadata.causation_id}
+    why = event.data.get("reason")  # the saga keeps none, since it may name a person
+    return TimelineEntry(event.recorded_at, "EVENT", event.type, subject=event.stream, error=why, **about)
 
 
 def _of_saga(saga: ListedSaga, events: Sequence[EventRecord]) -> Iterator[TimelineEntry]:
