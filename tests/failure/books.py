@@ -52,7 +52,7 @@ def comes_to_rest(shop: BreakableShop, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while (wrong := faults(shop)) and time.monotonic() < until:
         time.sleep(0.5)
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def _ledger(shop: BreakableShop, kind: str) -> dict[str, Deed]:

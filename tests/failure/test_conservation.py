@@ -50,7 +50,7 @@ def test_units_and_money_are_conserved_through_failures_duplicates_and_kills(sho
             stop.set()
     for visit in (*shopping, round_trip):
         visit.result()
-    comes_to_rest(shop, 120)
+    comes_to_rest(shop, 300)  # a busy machine takes minutes for what the kills have held up
     postman.bring(postman.random.sample(postman.known(), 300))
     assert faults(shop) == []
     _log.info("it has been", kills=kills, unanswered=sum(client.unknown for client in clients), pushes=postman.brought)
