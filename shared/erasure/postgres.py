@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.config.settings import MalformedSetting
 from shared.domain.errors import Unavailable
+from shared.erasure.cipher import decrypt, encrypt
 from shared.erasure.protocol import Erasure, PersonKey
 from shared.postgres.pool import Pool
 from shared.resilience import clock
@@ -71,15 +71,15 @@ def person_keys(pool: Pool, wrapping_key: str, client: "Callable[[], httpx.Clien
 class PostgresPersonKeys:
     def __init__(self, pool: Pool, wrapping: Wrapping) -> None:
         self._pool, self._wrapping = pool, wrapping
-        self._wrapping_cipher: AESGCM | None = None
+        self._unwrapped: bytes | None = None
 
     def current(self, person: str) -> PersonKey:
         while True:
             found = self._pool.rows(_WHAT, "SELECT id, wrapped FROM person_keys WHERE person = %s", (_hash(person),))
             for key_id, wrapped in found:
                 return PersonKey(key_id, self._unwrap(key_id, wrapped))
-            key_id, nonce = clock.new_id(), clock.secret(12)
-            wrapped = nonce + self._cipher.encrypt(nonce, clock.secret(32), key_id.bytes)
+            key_id = clock.new_id()
+            wrapped = encrypt(self._wrapping_key, clock.secret(32), key_id.bytes)
             with self._pool.use(_WHAT) as connection:  # another process may be faster, so it is read again
                 connection.writer.execute(_MAKE, (_hash(person), key_id, wrapped))
 
@@ -106,17 +106,17 @@ class PostgresPersonKeys:
 
     def _unwrap(self, key_id: UUID, wrapped: bytes) -> bytes:
         try:
-            return self._cipher.decrypt(wrapped[:12], wrapped[12:], key_id.bytes)
+            return decrypt(self._wrapping_key, wrapped, key_id.bytes)
         except InvalidTag as error:
             raise Unavailable(f"the key {key_id} can't be decrypted: it was changed, or moved here") from error
 
     @property
-    def _cipher(self) -> AESGCM:
+    def _wrapping_key(self) -> bytes:
         """The wrapping key. Threads that begin together may each ask for it: no thread waits for a
         lock while KMS is unreachable."""
-        if self._wrapping_cipher is None:
-            self._wrapping_cipher = AESGCM(self._wrapping.unwrap(self._wrapped()))
-        return self._wrapping_cipher
+        if self._unwrapped is None:
+            self._unwrapped = self._wrapping.unwrap(self._wrapped())
+        return self._unwrapped
 
     def _wrapped(self) -> bytes:
         """Return the wrapping key as it is stored. The first process that needs it makes it for

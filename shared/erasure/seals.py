@@ -18,9 +18,7 @@ from shared.domain.order import ORDER
 from shared.domain.personal import ERASED, PERSONAL
 from shared.erasure.protocol import PersonKey
 from shared.event_store.protocol import EventRecord, IdempotencyRecord
-from shared.resilience import clock
 
-_NONCE = 12  # bytes
 Fields = dict[str, Any]
 Keys = Mapping[UUID, PersonKey]
 
@@ -95,11 +93,9 @@ def _without(fields: Fields, names: Sequence[str]) -> Fields:
 def _seal(key: PersonKey, names: Sequence[str], text: str, place: bytes) -> Fields:
     seal: Fields = {"key": str(key.id), "fields": names}
     if key.secret is not None:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from shared.erasure.cipher import encrypt
 
-        nonce = clock.secret(_NONCE)
-        encrypted = nonce + AESGCM(key.secret).encrypt(nonce, text.encode(), place)
-        seal["text"] = base64.b64encode(encrypted).decode()
+        seal["text"] = base64.b64encode(encrypt(key.secret, text.encode(), place)).decode()
     return {"sealed": seal}
 
 
@@ -109,11 +105,11 @@ def _text(seal: Fields, keys: Keys, place: bytes) -> str | None:
     if secret is None or "text" not in seal:
         return None
     from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    encrypted = base64.b64decode(seal["text"])
+    from shared.erasure.cipher import decrypt
+
     try:
-        return AESGCM(secret).decrypt(encrypted[:_NONCE], encrypted[_NONCE:], place).decode()
+        return decrypt(secret, base64.b64decode(seal["text"]), place).decode()
     except InvalidTag as error:
         raise Unavailable("an encrypted text was changed, or moved to another place") from error
 
