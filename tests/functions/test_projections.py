@@ -96,6 +96,8 @@ class Clerk:
         actions += [self.create_order, self.cancel_order]
         for action in self.random.choices(actions, [1, 3, 1, 2, 6, 3, 1, 6, 2], k=commands):
             action()
+        self.shop.settle()  # an order's erasure is recorded when the order has ended
+        self._send("erase_person", userId="bob", reason="bob asked for it")
 
     def create_category(self) -> None:
         self.categories.append(str(uuid7()))
@@ -139,7 +141,8 @@ class Clerk:
             "paymentMethod": self.random.choice(["approve", "approve", "approve", "decline"]),
             "shippingMethod": self.random.choice(["standard", "refuse"]),
         }
-        self._send("create_order", orderId=self.orders[-1], userId="ann", items=lines, **methods)
+        user_id = ("ann", "bob")[len(self.orders) % 2]
+        self._send("create_order", orderId=self.orders[-1], userId=user_id, items=lines, **methods)
 
     def cancel_order(self) -> None:
         self._send("cancel_order", orderId=self.random.choice([*self.orders, str(uuid7())]))
