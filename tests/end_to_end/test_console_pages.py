@@ -268,6 +268,42 @@ def test_an_admin_erases_a_customer_after_being_told_what_happens(page: Page, sh
     page.open(f"/orders/{order_id}")
     page.shows("消去済み")
     assert "顧客を消去" not in page.text
+    page.open(f"/events/{order_id}")
+    page.shows('"userId": "消去済み"')
+    assert '"erased"' not in page.text
+
+
+def test_what_needs_sign_in_asks_for_it_and_goes_on_afterwards(page: Page, ordered: str) -> None:
+    page.open("/orders?user=hanako")
+    page.shows("Sign in to go on.")
+    page.click("Sign in", "//main")
+    page.click("admin admin")
+    page.shows("in total", ordered[-8:])
+    assert page.browser.current_url.endswith("/orders?user=hanako")
+    # The browser's clock is two hours late, until the first click.
+    late = "let late = 7_200_000; addEventListener('click', () => { late = 0; }, true);"
+    script = f"{late} const now = Date.now.bind(Date); Date.now = () => now() - late;"
+    added = page.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    try:
+        page.open("/audit")
+        page.shows("Your sign-in is no longer valid.")
+        page.click("admin admin", "//dialog[@open]")
+        page.shows_no_more("Your sign-in is no longer valid.")
+        page.until(lambda: bool(page.all("main table")), "what admins did")
+    finally:
+        page.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+@pytest.mark.parametrize(
+    ("language", "order", "product"),
+    [("en", "There is no order", "There is no product"), ("ja", "は存在しません", "は存在しません")],
+)
+def test_what_does_not_exist_is_said_to_be_missing(page: Page, language: str, order: str, product: str) -> None:
+    page.settings(language=language)
+    for path, words in (("/orders/", order), ("/products/", product), ("/events/", order.removesuffix(" order"))):
+        page.open(f"{path}01a2238a-5c99-704a-8bb1-88574a01e89d")
+        page.shows(words)
+        assert "does not exist" not in page.text
 
 
 def test_an_admin_rebuilds_a_read_model_after_being_asked(page: Page) -> None:

@@ -42,8 +42,9 @@ export const useLive = <Data, Variables extends Record<string, unknown>>(
       last.current = { key, id: result.extensions?.lastEventId ?? last.current.id };
       const failed = result.errors?.[0];
       if (failed) {
-        const code = String(failed.extensions?.["code"] ?? "");
-        setLive({ state: isRefusal(code) ? "ended" : "lost", message: failed.message, code });
+        const code = failed.extensions?.["code"];
+        const refused = typeof code === "string" && isRefusal(code) ? code : undefined;
+        setLive({ state: refused ? "ended" : "lost", message: failed.message, code: refused });
       }
       else if (result.data) {
         setLive({ state: "live" });
