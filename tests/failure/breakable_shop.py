@@ -45,10 +45,10 @@ class BreakableShop(Client):
             self._stack.callback(self.processes.stop)
             self._start_postgres()
             self._start_emulators(emulators)
-            self._services = Services(self._settings() | environment, home / "logs")
-            self._stack.callback(self._services.stop)
-            self.start(*self.ports.services)
             self._start_clock()
+            self._services = Services(self._settings() | environment, home / "logs")
+            self._stack.callback(self._services.stop)  # first, or the clock would wait for their answers
+            self.start(*self.ports.services)
             self._stack = self._stack.pop_all()  # only if all of it has started is it left running
 
     def close(self) -> None:
