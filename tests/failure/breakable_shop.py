@@ -27,7 +27,7 @@ from shared.postgres.migrations import migrate
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import Client, Fields
 from tests.failure.proxy import Proxy
-from tests.failure.services import Services
+from tests.forked_services import Services
 
 
 class BreakableShop(Client):

@@ -21,7 +21,7 @@ from scripts.local.processes import CannotStart
 from scripts.local.services import server
 from shared.read_models.generations import Pace
 from shared.runtime.engines import engines
-from tests.failure.victim import arm
+from tests.victim import arm
 
 _FORKING = get_context("forkserver")
 _LOADED = ["google.cloud.firestore", "google.cloud.pubsub_v1", "firebase_admin.auth"]
@@ -59,7 +59,9 @@ class Services:
         raise CannotStart(f"{service} did not start; see {self._logs}")
 
     def kill(self, service: str) -> None:
+        """Kill the process without warning, as when a machine is lost."""
         self._running[service].kill()
+        self._running[service].join()
 
     def died(self, service: str, seconds: float) -> int | None:
         """Wait for the service's end; return its exit status, None if it still runs."""
