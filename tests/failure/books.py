@@ -10,6 +10,8 @@ import httpx
 from google.cloud import firestore
 
 from scripts.local.token import PROJECT
+from shared.domain.order import ORDER
+from shared.domain.personal import ERASED
 from shared.erasure.postgres import person_keys
 from shared.erasure.sealed import SealedEventStore
 from shared.event_store.postgres import PostgresEventStore
@@ -31,7 +33,13 @@ Place = tuple[str, dict[str, Fields]]
 def open_books(shop: BreakableShop) -> Books:
     """Read everything that the checks of a simulated history look at."""
     payments, shipments = (_ledger(shop, kind) for kind in ("payments", "shipments"))
-    return Books(read_log(shop), payments, shipments, shop.sagas(), *_read_models())
+    streams = read_log(shop)
+    erased = frozenset(
+        str(ORDER.id_of(stream))
+        for stream, events in streams.items()
+        if stream.startswith("order-") and events[0].data["user_id"] == ERASED
+    )
+    return Books(streams, payments, shipments, shop.sagas(), *_read_models(), erased=erased)
 
 
 def read_log(shop: BreakableShop) -> dict[str, list[EventRecord]]:
