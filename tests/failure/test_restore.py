@@ -64,9 +64,13 @@ class Backup:
 
 
 @pytest.fixture
-def backup(new_cluster: NewCluster, tmp_path: Path) -> Backup:
-    settings = new_cluster()
-    migrate_all(settings)
+def settings(event_store_url: str, command_url: str) -> Settings:
+    """The databases of a shop without events."""
+    return Settings(event_store_url=event_store_url, command_database_url=command_url)
+
+
+@pytest.fixture
+def backup(settings: Settings, tmp_path: Path) -> Backup:
     with connect(settings.event_store_url, 1) as pool:
         store = PostgresEventStore(pool)
         for number in range(300):
@@ -168,12 +172,11 @@ def test_only_empty_databases_are_filled(backup: Backup, tmp_path: Path) -> None
 
 
 def test_a_dump_shows_both_databases_at_one_moment_while_the_shop_goes_on(
-    new_cluster: NewCluster, tmp_path: Path
+    settings: Settings, new_cluster: NewCluster, tmp_path: Path
 ) -> None:
     """Each event is written before its saga: a dump never has a saga without its event, nor lacks
     an older saga."""
-    settings, stop = new_cluster(), Event()
-    migrate_all(settings)
+    stop = Event()
 
     def write() -> None:
         insert = (
