@@ -227,9 +227,7 @@ def provider() -> Iterator[str]:
         yield f"{url}/sandbox_provider"
 
 
-@pytest.fixture
-def shop_settings(provider: str) -> Settings:
-    """Return the settings of `shop`. A test module that needs others overrides this fixture."""
+def usual_settings(provider: str) -> Settings:
     return Settings(
         profile="memory",
         sign_in_required=True,
@@ -239,10 +237,31 @@ def shop_settings(provider: str) -> Settings:
     )
 
 
+@contextmanager
+def opened(settings: Settings) -> Iterator[ShopInMemory]:
+    """Yield a new shop, which the functions of this process use inside the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
+        shop = ShopInMemory(settings)
+        with using(shop.engines):
+            yield shop
+            shop.close()
+
+
 @pytest.fixture
-def shop(shop_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShopInMemory]:
-    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
-    shop = ShopInMemory(shop_settings)
-    with using(shop.engines):
+def shop_settings(provider: str) -> Settings:
+    """Return the settings of `shop`. A test module that needs others overrides this fixture."""
+    return usual_settings(provider)
+
+
+@pytest.fixture
+def shop(shop_settings: Settings) -> Iterator[ShopInMemory]:
+    with opened(shop_settings) as shop:
         yield shop
-        shop.close()
+
+
+@pytest.fixture(scope="module")
+def shared_shop(provider: str) -> Iterator[ShopInMemory]:
+    """Yield one shop for all tests of a module that only read, or add what no other test reads."""
+    with opened(usual_settings(provider)) as shop:
+        yield shop
