@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import cache
 from threading import Barrier, Lock
@@ -34,6 +35,7 @@ R = TypeVar("R")
 Json = dict[str, Any]
 ADMIN = emulator_token("ann@example.com", role="admin")
 """The token of requests, unless a test sends another."""
+SIGN_IN_EMULATOR = "FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099"
 PATIENCE = 30.0
 """Seconds after which a test gives up waiting."""
 
@@ -68,6 +70,7 @@ class ShopInMemory:
     def __init__(self, settings: Settings) -> None:
         self._lock = Lock()
         self._pushed: list[Pushed] = []
+        self._idle: list[asyncio.Runner] = []
         self.deliver: Deliver = self.hand_over
         self.engines = Engines(settings, self._deliver, hasty_subscriptions())
         self.engines.command_http = command_http()
@@ -77,18 +80,25 @@ class ShopInMemory:
             self.settle()
         finally:
             self.engines.close()
+            for runner in self._idle:
+                runner.close()
 
     def http(self, method: str, path: str = "/graphql", **request: Any) -> httpx.Response:
         """Send one request to the graphql function. A crash is a 500, as it would be on a
         server."""
         request["headers"] = {"Authorization": f"Bearer {ADMIN}", **(request.get("headers") or {})}
+        with self._runner() as runner:
+            return runner.run(graphql_http().request(method, path, **request), context=copy_context())
 
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(cast(Starlette, app("graphql")), raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
-                return await client.request(method, path, **request)
-
-        return asyncio.run(send())
+    @contextmanager
+    def _runner(self) -> Iterator[asyncio.Runner]:
+        """Yield an event loop for this thread. It is kept, with its threads: to make them takes as
+        long as to answer a request."""
+        runner = self._idle.pop() if self._idle else asyncio.Runner()
+        try:
+            yield runner
+        finally:
+            self._idle.append(runner)
 
     def graphql(self, query: str, variables: Json | None = None, headers: Mapping[str, str] | None = None) -> Json:
         """Return the answer, errors included."""
@@ -170,6 +180,12 @@ class ShopInMemory:
 
 
 @cache
+def graphql_http() -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(cast(Starlette, app("graphql")), raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://shop")
+
+
+@cache
 def command_http() -> httpx.AsyncClient:
     """Return a client that calls the functions over ASGI, in this process. It takes long to make,
     so all tests share it."""
@@ -238,10 +254,10 @@ def usual_settings(provider: str) -> Settings:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[ShopInMemory]:
+def open_shop(settings: Settings) -> Iterator[ShopInMemory]:
     """Yield a new shop, which the functions of this process use inside the block."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
+        patch.setenv(*SIGN_IN_EMULATOR)
         shop = ShopInMemory(settings)
         with using(shop.engines):
             yield shop
@@ -255,13 +271,14 @@ def shop_settings(provider: str) -> Settings:
 
 
 @pytest.fixture
-def shop(shop_settings: Settings) -> Iterator[ShopInMemory]:
-    with opened(shop_settings) as shop:
+def shop(shop_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShopInMemory]:
+    monkeypatch.setenv(*SIGN_IN_EMULATOR)  # a test may delete it, which is undone after `open_shop` has ended
+    with open_shop(shop_settings) as shop:
         yield shop
 
 
 @pytest.fixture(scope="module")
 def shared_shop(provider: str) -> Iterator[ShopInMemory]:
     """Yield one shop for all tests of a module that only read, or add what no other test reads."""
-    with opened(usual_settings(provider)) as shop:
+    with open_shop(usual_settings(provider)) as shop:
         yield shop

@@ -25,7 +25,7 @@ from shared.read_models.stops import stop, stops
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import selection
-from tests.shop_in_memory import Json, ShopInMemory
+from tests.shop_in_memory import ShopInMemory
 from tests.streams import SOON, Stream, concurrent, going_on, in_thread, opened, with_settings
 
 ACTORS: Mapping[str, Mapping[str, str]] = {

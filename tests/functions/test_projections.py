@@ -42,7 +42,7 @@ from shared.read_models.protocol import Fields, Find, Queries, ReadModels
 from shared.resilience.breakers import Breaker
 from shared.runtime.engines import using
 from shared.runtime.push_functions import projection
-from tests.shop_in_memory import Json, Pushed, ShopInMemory, app, opened, usual_settings
+from tests.shop_in_memory import Json, Pushed, ShopInMemory, app, open_shop, usual_settings
 
 PROJECTIONS = ("project_categories", "project_products", "project_orders", "project_sales")
 AGGREGATES: dict[str, Aggregate[Any]] = {one.name: one.aggregate for one in COLLECTIONS}
@@ -188,7 +188,7 @@ def random_history(shop: ShopInMemory, seed: int) -> History:
 def histories(provider: str) -> Iterator[list[History]]:
     """Yield the histories of all seeds. Tests deliver their messages to new query databases."""
     with ExitStack() as shops:
-        yield [random_history(shops.enter_context(opened(usual_settings(provider))), seed) for seed in SEEDS]
+        yield [random_history(shops.enter_context(open_shop(usual_settings(provider))), seed) for seed in SEEDS]
 
 
 @pytest.fixture(params=SEEDS)
