@@ -279,6 +279,7 @@ def shop(shop_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def shared_shop(provider: str) -> Iterator[ShopInMemory]:
-    """Yield one shop for all tests of a module that only read, or add what no other test reads."""
+    """Yield one shop for all tests of a module that only read, or add what no other test reads. A
+    module has one at a time, since all functions of the process use it."""
     with open_shop(usual_settings(provider)) as shop:
         yield shop
