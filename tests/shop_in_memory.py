@@ -5,7 +5,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
@@ -63,6 +63,25 @@ class Pushed:
     body: Json
 
 
+class Loops:
+    """Event loops with their threads, each for one caller at a time. They are kept: to make one
+    takes as long as to answer a request."""
+
+    def __init__(self) -> None:
+        self._idle: list[asyncio.Runner] = []
+
+    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        runner = self._idle.pop() if self._idle else asyncio.Runner()
+        try:
+            return runner.run(coroutine, context=copy_context())
+        finally:
+            self._idle.append(runner)
+
+    def close(self) -> None:
+        for runner in self._idle:
+            runner.close()
+
+
 class ShopInMemory:
     """`deliver`: takes a push and returns its HTTP status; replace it to lose, repeat or delay
     messages."""
@@ -70,7 +89,7 @@ class ShopInMemory:
     def __init__(self, settings: Settings) -> None:
         self._lock = Lock()
         self._pushed: list[Pushed] = []
-        self._idle: list[asyncio.Runner] = []
+        self.loops = Loops()
         self.deliver: Deliver = self.hand_over
         self.engines = Engines(settings, self._deliver, hasty_subscriptions())
         self.engines.command_http = command_http()
@@ -80,25 +99,13 @@ class ShopInMemory:
             self.settle()
         finally:
             self.engines.close()
-            for runner in self._idle:
-                runner.close()
+            self.loops.close()
 
     def http(self, method: str, path: str = "/graphql", **request: Any) -> httpx.Response:
         """Send one request to the graphql function. A crash is a 500, as it would be on a
         server."""
         request["headers"] = {"Authorization": f"Bearer {ADMIN}", **(request.get("headers") or {})}
-        with self._runner() as runner:
-            return runner.run(graphql_http().request(method, path, **request), context=copy_context())
-
-    @contextmanager
-    def _runner(self) -> Iterator[asyncio.Runner]:
-        """Yield an event loop for this thread. It is kept, with its threads: to make them takes as
-        long as to answer a request."""
-        runner = self._idle.pop() if self._idle else asyncio.Runner()
-        try:
-            yield runner
-        finally:
-            self._idle.append(runner)
+        return self.loops.run(graphql_http().request(method, path, **request))
 
     def graphql(self, query: str, variables: Json | None = None, headers: Mapping[str, str] | None = None) -> Json:
         """Return the answer, errors included."""
