@@ -11,11 +11,9 @@ from tests.shop_in_memory import Json, ShopInMemory
 def shop(shared_shop: ShopInMemory) -> ShopInMemory:
     """Return a shop whose only order has a hundred lines."""
     category = shared_shop.new_category()
-    lines = [
-        {"productId": shared_shop.new_product(category), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
-        for _ in range(100)
-    ]
-    shared_shop.new_order(lines[0]["productId"], items=lines)
+    products = [shared_shop.new_product(category) for _ in range(100)]
+    lines = [{"productId": one, "productName": "Tea", "quantity": 1, "unitPrice": "500"} for one in products]
+    shared_shop.new_order(products[0], items=lines)
     shared_shop.settle()
     return shared_shop
 
