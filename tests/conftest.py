@@ -96,6 +96,7 @@ def emulators(engines_wanted: None) -> Emulators:
     found, missing = find_emulators()
     if found is None:
         pytest.skip(f"needs Google's emulators: {missing}")
+    found.make_archives()
     return found
 
 
