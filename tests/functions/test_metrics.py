@@ -137,9 +137,9 @@ def test_every_function_shows_its_metrics(used_shop: ShopInMemory, function: Fun
 
 @pytest.mark.parametrize("service", ["command", "query"])
 def test_a_function_of_a_service_has_its_metrics_below_its_name(shop: ShopInMemory, service: str) -> None:
-    with served(service) as url:
+    with served(service) as url, httpx.Client(base_url=url) as client:
         for function in manifest().of_service(service):
-            assert "shop_errors_total" in httpx.get(f"{url}/{function.name}/metrics").text
+            assert "shop_errors_total" in client.get(f"/{function.name}/metrics").text
 
 
 @pytest.mark.parametrize(
