@@ -24,8 +24,8 @@ CHECKS: dict[str, list[str | Path]] = {
 }
 
 
-ALL_TESTS = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
-"""Two test files run at a time: the tests of outages mostly wait. With four on two processors,
+ALL_TESTS = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+"""Three test files run at a time, on two processors: the tests of outages mostly wait. With four,
 statements take longer than the shop allows them."""
 
 SLOWEST = ["--durations=20", "--durations-min=1"]
