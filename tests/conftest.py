@@ -15,7 +15,7 @@ from scripts.local.processes import Processes
 from shared.domain.errors import Unavailable
 from shared.postgres.migrations import migrate
 from shared.postgres.pool import Pool, connect
-from tests.databases import COMMAND_DATABASE, EVENT_STORE, copy_database
+from tests.databases import COMMAND_DATABASE, EVENT_STORE, copied_database
 
 _numbers = itertools.count(os.getpid() % 700)  # so that two test runs on one machine choose different ports
 
@@ -58,21 +58,24 @@ def postgres(engines_wanted: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def empty_database(postgres: str) -> str:
-    """Return the URL of a new database without tables."""
-    return copy_database(postgres, "template1")
+def empty_database(postgres: str) -> Iterator[str]:
+    """Yield the URL of a new database without tables."""
+    with copied_database(postgres, "template1") as url:
+        yield url
 
 
 @pytest.fixture
-def event_store_url(postgres: str) -> str:
-    """Return the URL of a new, empty event store."""
-    return copy_database(postgres, "event_store")
+def event_store_url(postgres: str) -> Iterator[str]:
+    """Yield the URL of a new, empty event store."""
+    with copied_database(postgres, "event_store") as url:
+        yield url
 
 
 @pytest.fixture
-def command_url(postgres: str) -> str:
-    """Return the URL of a new, empty command database."""
-    return copy_database(postgres, "command")
+def command_url(postgres: str) -> Iterator[str]:
+    """Yield the URL of a new, empty command database."""
+    with copied_database(postgres, "command") as url:
+        yield url
 
 
 @pytest.fixture
@@ -93,6 +96,7 @@ def emulators(engines_wanted: None) -> Emulators:
     found, missing = find_emulators()
     if found is None:
         pytest.skip(f"needs Google's emulators: {missing}")
+    found.make_archives()
     return found
 
 

@@ -5,8 +5,9 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import cache
 from threading import Barrier, Lock
@@ -34,6 +35,7 @@ R = TypeVar("R")
 Json = dict[str, Any]
 ADMIN = emulator_token("ann@example.com", role="admin")
 """The token of requests, unless a test sends another."""
+SIGN_IN_EMULATOR = "FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099"
 PATIENCE = 30.0
 """Seconds after which a test gives up waiting."""
 
@@ -61,6 +63,25 @@ class Pushed:
     body: Json
 
 
+class Loops:
+    """Event loops with their threads, each for one caller at a time. They are kept: to make one
+    takes as long as to answer a request."""
+
+    def __init__(self) -> None:
+        self._idle: list[asyncio.Runner] = []
+
+    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        runner = self._idle.pop() if self._idle else asyncio.Runner()
+        try:
+            return runner.run(coroutine, context=copy_context())
+        finally:
+            self._idle.append(runner)
+
+    def close(self) -> None:
+        for runner in self._idle:
+            runner.close()
+
+
 class ShopInMemory:
     """`deliver`: takes a push and returns its HTTP status; replace it to lose, repeat or delay
     messages."""
@@ -68,6 +89,7 @@ class ShopInMemory:
     def __init__(self, settings: Settings) -> None:
         self._lock = Lock()
         self._pushed: list[Pushed] = []
+        self.loops = Loops()
         self.deliver: Deliver = self.hand_over
         self.engines = Engines(settings, self._deliver, hasty_subscriptions())
         self.engines.command_http = command_http()
@@ -77,18 +99,13 @@ class ShopInMemory:
             self.settle()
         finally:
             self.engines.close()
+            self.loops.close()
 
     def http(self, method: str, path: str = "/graphql", **request: Any) -> httpx.Response:
         """Send one request to the graphql function. A crash is a 500, as it would be on a
         server."""
         request["headers"] = {"Authorization": f"Bearer {ADMIN}", **(request.get("headers") or {})}
-
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(cast(Starlette, app("graphql")), raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
-                return await client.request(method, path, **request)
-
-        return asyncio.run(send())
+        return self.loops.run(graphql_http().request(method, path, **request))
 
     def graphql(self, query: str, variables: Json | None = None, headers: Mapping[str, str] | None = None) -> Json:
         """Return the answer, errors included."""
@@ -170,6 +187,12 @@ class ShopInMemory:
 
 
 @cache
+def graphql_http() -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(cast(Starlette, app("graphql")), raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://shop")
+
+
+@cache
 def command_http() -> httpx.AsyncClient:
     """Return a client that calls the functions over ASGI, in this process. It takes long to make,
     so all tests share it."""
@@ -227,9 +250,7 @@ def provider() -> Iterator[str]:
         yield f"{url}/sandbox_provider"
 
 
-@pytest.fixture
-def shop_settings(provider: str) -> Settings:
-    """Return the settings of `shop`. A test module that needs others overrides this fixture."""
+def usual_settings(provider: str) -> Settings:
     return Settings(
         profile="memory",
         sign_in_required=True,
@@ -239,10 +260,33 @@ def shop_settings(provider: str) -> Settings:
     )
 
 
+@contextmanager
+def open_shop(settings: Settings) -> Iterator[ShopInMemory]:
+    """Yield a new shop, which the functions of this process use inside the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(*SIGN_IN_EMULATOR)
+        shop = ShopInMemory(settings)
+        with using(shop.engines):
+            yield shop
+            shop.close()
+
+
+@pytest.fixture
+def shop_settings(provider: str) -> Settings:
+    """Return the settings of `shop`. A test module that needs others overrides this fixture."""
+    return usual_settings(provider)
+
+
 @pytest.fixture
 def shop(shop_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShopInMemory]:
-    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
-    shop = ShopInMemory(shop_settings)
-    with using(shop.engines):
+    monkeypatch.setenv(*SIGN_IN_EMULATOR)  # a test may delete it, which is undone after `open_shop` has ended
+    with open_shop(shop_settings) as shop:
         yield shop
-        shop.close()
+
+
+@pytest.fixture(scope="module")
+def shared_shop(provider: str) -> Iterator[ShopInMemory]:
+    """Yield one shop for all tests of a module that only read, or add what no other test reads. A
+    module has one at a time, since all functions of the process use it."""
+    with open_shop(usual_settings(provider)) as shop:
+        yield shop

@@ -134,6 +134,7 @@ def _run(shop: Shop, say: Progress, chosen: argparse.Namespace, stack: ExitStack
     announcement.tell(environment=shop.environment)
     print(screen(shop, console.is_alive()), flush=True)
     announcement.tell(is_open=True)  # --detach shows the screen until then
+    Thread(target=shop.prepare_next_start, daemon=True).start()
     return _watch(shop, None if chosen.no_reload else Reload(shop))
 
 

@@ -29,8 +29,8 @@ def only(name: str, shop: Running) -> int:
 def serve(function: Function, shop: int, debugger: int | None) -> int:
     """Serve the function for the shop on the port `shop`. `debugger`: the port on which it first
     waits for one."""
+    from scripts.local.ports import free_port
     from scripts.local.services import app, server_of, wait_for_debugger
-    from scripts.local.zero import free_port
 
     port = free_port()
     if detour_port(detours(shop), function.name):

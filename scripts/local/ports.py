@@ -57,3 +57,11 @@ def _is_busy(port: int) -> bool:
         except OSError:
             return True
         return False
+
+
+def free_port() -> int:
+    """Return a port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -102,12 +102,12 @@ class Processes:
         for name in reversed([*self.running]):
             self.stop_one(name)
 
-    def stop_one(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
-        """Stop one process with its children; kill it when that takes over ten seconds."""
+    def stop_one(self, name: str, number: signal.Signals = signal.SIGTERM, seconds: float = 10) -> None:
+        """Stop one process with its children; kill it when that takes longer than `seconds`."""
         process = self.running.pop(name)
         _signal(process, number)
         try:
-            process.wait(10)
+            process.wait(seconds)
         except subprocess.TimeoutExpired:
             _signal(process, signal.SIGKILL)
             process.wait()

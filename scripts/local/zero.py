@@ -3,7 +3,6 @@ which its first request starts and which ends when no request has come for a whi
 
 import asyncio
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from scripts.local.forward import client, forward
+from scripts.local.ports import free_port
 from scripts.local.processes import CannotStart, Processes
 from shared.config.manifest import ROOT, Function
 
@@ -150,11 +150,3 @@ class ScaledToZero:
                 if idle and self._port:
                     self._port = 0
                     await self._instances.in_thread(self._instances.stop, self._function.name)
-
-
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

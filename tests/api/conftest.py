@@ -7,9 +7,9 @@ import pytest
 
 from shared.resilience import clock
 from tests.fakes import MovableClock
-from tests.shop_in_memory import ShopInMemory, plain_logs, provider, served, shop, shop_settings
+from tests.shop_in_memory import ShopInMemory, plain_logs, provider, served, shared_shop, shop, shop_settings
 
-__all__ = ["plain_logs", "provider", "services", "shop", "shop_settings"]
+__all__ = ["plain_logs", "provider", "services", "shared_shop", "shop", "shop_settings"]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 from shared.dead_letters.protocol import decode_dead_letter
 from shared.messaging.envelope import Push, PushedMessage
 from tests.callers import NOBODY, signed_in
-from tests.shop_in_memory import Json, ShopInMemory
+from tests.shop_in_memory import Json, ShopInMemory, open_shop, usual_settings
 
 COUNT = 7
 UNKNOWN_ID = "01a2036e-52b0-77fc-b14e-d9af82f3d492"
@@ -88,14 +88,15 @@ LISTS = {
 }
 
 
-@pytest.fixture(params=LISTS)
-def listed(request: pytest.FixtureRequest, shop: ShopInMemory) -> tuple[ShopInMemory, List, str]:
+@pytest.fixture(scope="module", params=LISTS)
+def listed(request: pytest.FixtureRequest, provider: str) -> Iterator[tuple[ShopInMemory, List, str]]:
     """A list with some entries, and the category of those to come."""
-    list_, category_id = LISTS[request.param], shop.new_category()
-    for _ in range(COUNT):
-        list_.add(shop, category_id)
-    shop.settle()
-    return shop, list_, category_id
+    with open_shop(usual_settings(provider)) as shop:
+        list_, category_id = LISTS[request.param], shop.new_category()
+        for _ in range(COUNT):
+            list_.add(shop, category_id)
+        shop.settle()
+        yield shop, list_, category_id
 
 
 def page(shop: ShopInMemory, field: str, *arguments: str, **more: Any) -> Json:
@@ -135,7 +136,7 @@ def pages_backwards(shop: ShopInMemory, list_: List, size: int) -> Iterator[Json
 
 def test_pages_follow_each_other_in_both_directions(listed: tuple[ShopInMemory, List, str]) -> None:
     shop, list_, _ = listed
-    whole = page(shop, list_.field, list_.arguments, first=100)
+    whole = page(shop, list_.field, list_.arguments, first=1000)
     everything = ids(whole)
     assert len(everything) >= COUNT and len(set(everything)) == len(everything)
     if list_.field != "queryExecutionsConnection":  # each query of this test is one more
@@ -149,7 +150,7 @@ def test_pages_follow_each_other_in_both_directions(listed: tuple[ShopInMemory, 
 
 def test_page_info_tells_where_the_page_is(listed: tuple[ShopInMemory, List, str]) -> None:
     shop, list_, _ = listed
-    whole = page(shop, list_.field, list_.arguments, first=100)
+    whole = page(shop, list_.field, list_.arguments, first=1000)
     cursors = [edge["cursor"] for edge in whole["edges"]]
 
     def info(**arguments: Any) -> tuple[bool, bool, str | None, str | None]:
@@ -159,7 +160,7 @@ def test_page_info_tells_where_the_page_is(listed: tuple[ShopInMemory, List, str
     assert info(first=2)[:2] == (False, True)
     assert info(first=2) == (False, True, cursors[0], cursors[1])
     assert info(first=2, after=cursors[0]) == (True, True, cursors[1], cursors[2])
-    assert info(first=100, after=cursors[-2])[:2] == (True, False)
+    assert info(first=1000, after=cursors[-2])[:2] == (True, False)
     assert info(first=1, after=cursors[0], before=cursors[2]) == (True, False, cursors[1], cursors[1])
     assert info(first=1, after=cursors[0], before=cursors[3])[:2] == (True, True)
     assert info(last=1, after=cursors[0], before=cursors[3]) == (True, True, cursors[2], cursors[2])
@@ -173,7 +174,7 @@ def test_page_info_tells_where_the_page_is(listed: tuple[ShopInMemory, List, str
 
 def test_what_is_added_while_a_client_pages_hides_and_repeats_nothing(listed: tuple[ShopInMemory, List, str]) -> None:
     shop, list_, category_id = listed
-    before = ids(page(shop, list_.field, list_.arguments, first=100))
+    before = ids(page(shop, list_.field, list_.arguments, first=1000))
     read: list[Any] = []
     for number, found in enumerate(pages(shop, list_, 2)):
         read += ids(found)

@@ -16,15 +16,13 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from shared.api.schema import schema
-from shared.config.settings import Settings
 from shared.domain.product import PRODUCT
 from shared.event_store.aggregates import load
 from shared.event_store.protocol import Append
 from shared.monitoring.executions import Execution
 from shared.read_models.protocol import Change
-from shared.runtime.engines import using
 from tests.processor import costs_at_most
-from tests.shop_in_memory import ShopInMemory
+from tests.shop_in_memory import ShopInMemory, open_shop, usual_settings
 
 EVENTS, PRODUCTS, ORDERS = 10_000, 2_000, 1_200
 ORDER = "0190b1b6-7c5e-7000-8000-000000000001"
@@ -36,49 +34,39 @@ BEGAN = datetime.now(UTC) + timedelta(seconds=1)
 def large(provider: str) -> Iterator[tuple[ShopInMemory, str]]:
     """A shop; its product with 10,000 events, one for each second; 2,000 products that share two
     letters; and orders of 100 lines each, all of one request."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
-        settings = Settings(
-            profile="memory",
-            sign_in_required=True,
-            payment_url=f"{provider}/payments",
-            shipping_url=f"{provider}/shipments",
-            notification_url=f"{provider}/notifications",
-        )
-        shop = ShopInMemory(settings)
-        with using(shop.engines):
-            product_id = shop.new_product()
-            shop.settle()
-            (document,) = asyncio.run(shop.engines.memory_models.get_many("products", [product_id])).values()
-            for number in range(PRODUCTS):
-                name, key = f"Tea {number}", str(uuid7())
-                change = Change(document | {"id": key, "name": name, "description": "Leaves of tea. " * 20})
-                shop.engines.memory_models.update("products", key, lambda _, change=change: change)  # type: ignore[misc]
-            store, stream = shop.engines.event_store, f"product-{product_id}"
-            (created,) = store.read([stream])[stream]
-            data = {"product_id": product_id, "delta": 1, "reason": None}
-            many = [
-                replace(
-                    created,
-                    id=uuid7(),
-                    version=version,
-                    type="StockAdjusted",
-                    data=data,
-                    recorded_at=BEGAN + timedelta(seconds=version),
-                )
-                for version in range(2, EVENTS + 1)
-            ]
-            silent = shop.engines.broker
-            order_with_many_lines(shop)
-            shop.deliver = lambda to, body: 204
-            copy_order(shop)
-            store.append(Append(many))
-            (loaded,) = load(store, [PRODUCT.ref(UUID(product_id))])
-            assert loaded.version == EVENTS
-            assert silent.wait_until_idle(60)
-            gc.freeze()  # a service does not hold the whole shop, so it does not look through it for garbage
-            yield shop, product_id
-            gc.unfreeze()
+    with open_shop(usual_settings(provider)) as shop:
+        product_id = shop.new_product()
+        shop.settle()
+        (document,) = asyncio.run(shop.engines.memory_models.get_many("products", [product_id])).values()
+        for number in range(PRODUCTS):
+            name, key = f"Tea {number}", str(uuid7())
+            change = Change(document | {"id": key, "name": name, "description": "Leaves of tea. " * 20})
+            shop.engines.memory_models.update("products", key, lambda _, change=change: change)  # type: ignore[misc]
+        store, stream = shop.engines.event_store, f"product-{product_id}"
+        (created,) = store.read([stream])[stream]
+        data = {"product_id": product_id, "delta": 1, "reason": None}
+        many = [
+            replace(
+                created,
+                id=uuid7(),
+                version=version,
+                type="StockAdjusted",
+                data=data,
+                recorded_at=BEGAN + timedelta(seconds=version),
+            )
+            for version in range(2, EVENTS + 1)
+        ]
+        silent = shop.engines.broker
+        order_with_many_lines(shop)
+        shop.deliver = lambda to, body: 204
+        copy_order(shop)
+        store.append(Append(many))
+        (loaded,) = load(store, [PRODUCT.ref(UUID(product_id))])
+        assert loaded.version == EVENTS
+        assert silent.wait_until_idle(60)
+        gc.freeze()  # a service does not hold the whole shop, so it does not look through it for garbage
+        yield shop, product_id
+        gc.unfreeze()
 
 
 def order_with_many_lines(shop: ShopInMemory) -> None:

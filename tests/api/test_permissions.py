@@ -25,7 +25,7 @@ from shared.read_models.stops import stop, stops
 from shared.sagas.definition import Progress, SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import selection
-from tests.shop_in_memory import Json, ShopInMemory
+from tests.shop_in_memory import ShopInMemory
 from tests.streams import SOON, Stream, concurrent, going_on, in_thread, opened, with_settings
 
 ACTORS: Mapping[str, Mapping[str, str]] = {
@@ -124,16 +124,32 @@ def test_only_admins_may_read_what_is_for_them(shop: ShopInMemory, query: str, a
     assert codes == ([refused] if refused else found)
 
 
+@pytest.fixture(scope="module")
+def confirmed_order(shared_shop: ShopInMemory) -> str:
+    """Return the id of an order of the owner's in `shared_shop`."""
+    order_id = shared_shop.new_order(shared_shop.new_product(), userId="owner")
+    shared_shop.settle()
+    return order_id
+
+
+@pytest.fixture(scope="module")
+def refused_order(shared_shop: ShopInMemory) -> str:
+    """Return the id of an order of the owner's in `shared_shop`, which could not be shipped."""
+    order_id = shared_shop.new_order(shared_shop.new_product(), userId="owner", shippingMethod="refuse")
+    shared_shop.settle()
+    return order_id
+
+
 @pytest.mark.parametrize("actor", ACTORS)
-def test_sagas_are_public_and_contain_no_personal_data(shop: ShopInMemory, actor: str) -> None:
-    order_id = shop.new_order(shop.new_product(), userId="owner", shippingMethod="refuse")
-    shop.settle()
+def test_sagas_are_public_and_contain_no_personal_data(
+    shared_shop: ShopInMemory, refused_order: str, actor: str
+) -> None:
     fields = "id sagaType status state commandsDispatched { commandType commandData } eventsHandled correlationId"
-    for document in (f'{{ saga(id: "{order_id}") {{ {fields} }} }}', f"{{ saga: sagas {{ {fields} }} }}"):
-        shown = json.dumps(shop.graphql(document, headers=ACTORS[actor])["data"])
-        assert order_id in shown
-        (payment,) = shop.engines.sandbox.ledger("payments")
-        assert payment["reference"] not in shown
+    for document in (f'{{ saga(id: "{refused_order}") {{ {fields} }} }}', f"{{ saga: sagas {{ {fields} }} }}"):
+        shown = json.dumps(shared_shop.graphql(document, headers=ACTORS[actor])["data"])
+        assert refused_order in shown
+        payments = shared_shop.engines.sandbox.ledger("payments")
+        assert payments and not [payment for payment in payments if payment["reference"] in shown]
         assert "owner" not in shown
 
 
@@ -274,14 +290,18 @@ def test_the_actor_is_in_every_events_metadata(shop: ShopInMemory) -> None:
 @pytest.mark.parametrize(
     ("actor", "visible"), [("owner", True), ("admin", True), ("writer", False), ("reader", False), ("nobody", False)]
 )
-def test_personal_data_is_for_the_owner_and_admins(shop: ShopInMemory, actor: str, visible: bool) -> None:
-    order_id = shop.new_order(shop.new_product(), userId="owner")
-    shop.settle()
+def test_personal_data_is_for_the_owner_and_admins(
+    shared_shop: ShopInMemory, confirmed_order: str, actor: str, visible: bool
+) -> None:
     fields = "id status totalAmount userId paymentId shippingId"
     by_user = [f'{{ order: userOrders(userId: "owner") {{ {fields} }} }}'] if visible else []
-    for document in (f'{{ order(id: "{order_id}") {{ {fields} }} }}', f"{{ order: orders {{ {fields} }} }}", *by_user):
-        found: Any = json.loads(json.dumps(shop.graphql(document, headers=ACTORS[actor])["data"]["order"]))
-        order: Json = found[0] if isinstance(found, list) else found
+    for document in (
+        f'{{ order(id: "{confirmed_order}") {{ {fields} }} }}',
+        f"{{ order: orders {{ {fields} }} }}",
+        *by_user,
+    ):
+        found: Any = shared_shop.graphql(document, headers=ACTORS[actor])["data"]["order"]
+        (order,) = [one for one in (found if isinstance(found, list) else [found]) if one["id"] == confirmed_order]
         assert order["status"] == "CONFIRMED"
         shown = (order["userId"], bool(order["paymentId"]), bool(order["shippingId"]))
         assert shown == (("owner", True, True) if visible else ("***", False, False))
@@ -291,12 +311,10 @@ def test_personal_data_is_for_the_owner_and_admins(shop: ShopInMemory, actor: st
 @pytest.mark.parametrize("actor", ACTORS)
 @pytest.mark.parametrize("field", ["orders", "userOrders"])
 def test_orders_are_found_by_user_only_for_that_user_and_admins(
-    shop: ShopInMemory, field: str, actor: str, user: str
+    shared_shop: ShopInMemory, confirmed_order: str, field: str, actor: str, user: str
 ) -> None:
     """Whether the user has orders or not makes no difference."""
-    shop.new_order(shop.new_product(), userId="owner")
-    shop.settle()
-    answer = shop.graphql(f'{{ {field}(userId: "{user}") {{ id }} }}', headers=ACTORS[actor])
+    answer = shared_shop.graphql(f'{{ {field}(userId: "{user}") {{ id }} }}', headers=ACTORS[actor])
     codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
     own = "own" if (actor, user) == ("owner", "owner") else actor
     assert codes == {"own": [], "admin": [], "nobody": [OUT], "invalid token": [OUT]}.get(own, [NO])
@@ -314,17 +332,23 @@ def arguments_to_filter_by() -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("actor", ["nobody", "reader", "writer"])
-@pytest.mark.parametrize(("field", "argument"), arguments_to_filter_by())
-def test_no_filter_tells_what_masking_hides(shop: ShopInMemory, field: str, argument: str, actor: str) -> None:
-    """Asking for a hidden value gets the same answer as asking for one that does not exist."""
-    order_id = shop.new_order(shop.new_product(), userId="owner", shippingMethod="refuse")
-    shop.settle()
-    order = shop.ask(f'{{ order(id: "{order_id}") {{ userId paymentId shippingId reason }} }}')["order"]
-    recorded = [event for event in shop.log() if event.stream == f"order-{order_id}"]
+@pytest.fixture(scope="module")
+def hidden(shared_shop: ShopInMemory, refused_order: str) -> set[str]:
+    """Return the values of an order that only its owner and admins may see."""
+    order = shared_shop.ask(f'{{ order(id: "{refused_order}") {{ userId paymentId shippingId reason }} }}')["order"]
+    recorded = [event for event in shared_shop.log() if event.stream == f"order-{refused_order}"]
     hidden = {*order.values(), *(event.metadata.correlation_id for event in recorded)} - {None}
     hidden |= {str(event.data[name]) for event in recorded for name in ("payment_method",) if name in event.data}
     assert len(hidden) >= 4
+    return hidden
+
+
+@pytest.mark.parametrize("actor", ["nobody", "reader", "writer"])
+@pytest.mark.parametrize(("field", "argument"), arguments_to_filter_by())
+def test_no_filter_tells_what_masking_hides(
+    shared_shop: ShopInMemory, hidden: set[str], field: str, argument: str, actor: str
+) -> None:
+    """Asking for a hidden value gets the same answer as asking for one that does not exist."""
     root = schema().query_type
     assert root is not None
     others = {
@@ -336,7 +360,7 @@ def test_no_filter_tells_what_masking_hides(shop: ShopInMemory, field: str, argu
 
     def ask(value: str) -> Any:
         arguments = ", ".join(f"{name}: {given}" for name, given in {**others, argument: json.dumps(value)}.items())
-        answer = shop.graphql(f"{{ {field}({arguments}){leaf} }}", headers=ACTORS[actor])
+        answer = shared_shop.graphql(f"{{ {field}({arguments}){leaf} }}", headers=ACTORS[actor])
         return json.loads(json.dumps(answer).replace(value, "VALUE"))
 
     for value in hidden:

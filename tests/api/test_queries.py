@@ -201,8 +201,12 @@ CATALOGUE = {
 }
 
 
-@pytest.fixture
-def stocked(shop: ShopInMemory) -> ShopInMemory:
+@pytest.fixture(scope="module")
+def stocked(shared_shop: ShopInMemory) -> ShopInMemory:
+    return with_catalogue(shared_shop)
+
+
+def with_catalogue(shop: ShopInMemory) -> ShopInMemory:
     category_id = shop.new_category()
     for name, description in CATALOGUE.items():
         shop.new_product(category_id, name=name, description=description)
@@ -292,7 +296,8 @@ def test_categories_are_searched_too(shop: ShopInMemory) -> None:
     assert names(shop, SEARCH_CATEGORIES, term="道具") == names(shop, SEARCH_CATEGORIES, term="文") == ["文房具"]
 
 
-def test_a_search_can_be_limited_to_one_category(stocked: ShopInMemory) -> None:
+def test_a_search_can_be_limited_to_one_category(shop: ShopInMemory) -> None:
+    stocked = with_catalogue(shop)
     category_id = stocked.new_category()
     stocked.new_product(category_id, name="玉露茶")
     stocked.settle()

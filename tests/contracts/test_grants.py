@@ -31,8 +31,10 @@ from shared.monitoring.dependencies import dependencies
 from shared.postgres.pool import connect
 from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
 from shared.read_models.memory import MemoryReadModels
+from shared.resilience import clock
 from shared.runtime.engines import Engines, use
-from tests.shop_in_memory import Json, ShopInMemory, app, plain_logs, provider
+from tests.fakes import MovableClock
+from tests.shop_in_memory import Json, Loops, ShopInMemory, app, plain_logs, provider
 
 __all__ = ["plain_logs", "provider"]
 
@@ -127,7 +129,7 @@ class Shop(ShopInMemory):
     """One function at a time, each with engines that sign in as its user."""
 
     def __init__(self, servers: Servers, provider: str) -> None:
-        self.broker, models = Broker(), MemoryReadModels()
+        self.broker, self.loops, models = Broker(), Loops(), MemoryReadModels()
         common = Settings(
             payment_url=f"{provider}/payments",
             shipping_url=f"{provider}/shipments",
@@ -141,6 +143,7 @@ class Shop(ShopInMemory):
     def close(self) -> None:
         for engines in self.of.values():
             engines.close()
+        self.loops.close()
 
     def as_itself(self, function: str) -> None:
         use(self.of[function])
@@ -282,8 +285,11 @@ def operations(shop: Shop, servers: Servers) -> None:
     assert shop.call("report_metrics", method="GET").status_code == 200
     shop.broker.waiting.clear()
     shop.done("rebuild_projection", name="project_products", action="REBUILD")
-    shop.of["continue_rebuilds"].pace = Pace(0.0, 0.0)
-    shop.done("continue_rebuilds")
+    shop.of["continue_rebuilds"].pace, later = Pace(0.0, 60.0), MovableClock()
+    with clock.use(later):
+        for _ in range(2):  # the first pass over all streams, and one over those that it has found incomplete
+            later.move(60)
+            shop.done("continue_rebuilds")
     assert {topic for topic, _ in shop.broker.waiting} == {"product-events"}
 
 

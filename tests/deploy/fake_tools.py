@@ -19,6 +19,8 @@ from typing import Any, cast
 
 Json = dict[str, Any]
 
+SOON = 0.01
+"""Seconds after which a server notices that it should stop, by default half a second."""
 TOOL = """\
 #!/bin/bash
 # Sends its folder, name and arguments, each ended by a null byte; prints the answer and exits with
@@ -318,7 +320,7 @@ def tools(folder: Path, cloud: Json) -> Iterator[None]:
         for name in ("gcloud", "terraform", "npm"):
             (folder / name).write_text(TOOL.replace("PORT", str(server.server_address[1])))
             (folder / name).chmod(0o755)
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(SOON,))
         thread.start()
         yield
         server.shutdown()

@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from compileall import compile_dir
 from copy import deepcopy
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from shutil import copytree
+from shutil import copy2, copytree
 from typing import Any
 
 import pytest
@@ -22,11 +23,11 @@ from scripts.local.deploy import FOR_THE_BUILD, FOR_THE_MIGRATION
 from scripts.local.deploy_adopt import SIGN_IN
 from scripts.local.deploy_checks import RIGHTS
 from scripts.local.deploy_health import READINESS_JOB
-from scripts.local.deploy_image import copy_sources, tag
+from scripts.local.deploy_image import CONSOLE, copy_sources, tag
 from scripts.local.deploy_options import DEFAULTS
 from scripts.local.deploy_terraform import OVERRIDE
 from shared.config.manifest import ROOT
-from tests.deploy.fake_tools import BUILD, DATA, MIGRATION, SERVICE, tools
+from tests.deploy.fake_tools import BUILD, DATA, MIGRATION, SERVICE, SOON, tools
 
 PROJECT = "shop-test-1"
 Json = dict[str, Any]
@@ -168,12 +169,23 @@ def plainly(call: str) -> str:
     return " ".join(word for word in call.split() if not word.startswith("-"))
 
 
+RUN = ["scripts/deploy", "scripts/bootstrap.py", "scripts/local/deploy*.py", "terraform/*"]
+PUT_INTO_THE_IMAGE = [
+    *["schema.graphql", "pyproject.toml", "requirements.txt", ".python-version", "functions/manifest.yaml"],
+    *["functions/graphql/main.py", f"{CONSOLE}/package*.json", "shared/config/*.py"],
+]
+
+
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of what a deployment needs of the repository."""
+    """Return a copy of what a deployment runs, compiled, and of some files of each kind that it
+    only puts into the image: every deployment here copies them all."""
     copy = tmp_path_factory.mktemp("sources")
-    copy_sources(copy)
-    copytree(ROOT / "terraform", copy / "terraform")
+    for source in (file for pattern in RUN + PUT_INTO_THE_IMAGE for file in ROOT.glob(pattern) if file.is_file()):
+        target = copy / source.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy2(source, target)
+    compile_dir(copy / "scripts", quiet=1)
     return copy
 
 
@@ -181,7 +193,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cloud(tmp_path: Path, sources: Path) -> Iterator[Cloud]:
     google = type("Google", (Google,), {"rights": [*RIGHTS], "ready": 200, "users": [], "asked": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), google) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(SOON,))
         thread.start()
         address = f"http://127.0.0.1:{server.server_port}"
         made = Cloud(tmp_path / "shop", tmp_path / "bin", google, address, deepcopy(NEW) | {"url": address})

@@ -18,16 +18,21 @@ from tests.shop_in_memory import ShopInMemory, served
 from tests.stand_ins import raising, with_methods
 
 
-@pytest.fixture
-def urls(shop: ShopInMemory) -> Iterator[dict[str, str]]:
-    """Serve all functions, and yield the address of each."""
-    shop.engines.checkup = Checkup(keep_seconds=0)
+@pytest.fixture(scope="module")
+def addresses() -> Iterator[dict[str, str]]:
+    """Serve all functions of the shop of whichever test runs, and yield the address of each."""
     with ExitStack() as stack:
         address = {service: stack.enter_context(served(service)) for service in ("client", "command", "query")}
         yield {
             one.name: address[one.service] + ("" if one.name == "graphql" else f"/{one.name}")
             for one in manifest().functions.values()
         }
+
+
+@pytest.fixture
+def urls(shop: ShopInMemory, addresses: dict[str, str]) -> dict[str, str]:
+    shop.engines.checkup = Checkup(keep_seconds=0)
+    return addresses
 
 
 def token(url: str) -> str:

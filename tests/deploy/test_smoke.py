@@ -15,6 +15,7 @@ from scripts.local import smoke
 from scripts.local.smoke import USER, NotHealthy, Shop, clear_away
 from scripts.local.token import emulator_token
 from shared.config.manifest import Subscription
+from tests.deploy.fake_tools import SOON
 from tests.shop_in_memory import ShopInMemory, served
 
 Json = dict[str, Any]
@@ -48,7 +49,7 @@ def identity(monkeypatch: pytest.MonkeyPatch, shop: ShopInMemory) -> Iterator[li
         asked: ClassVar[list[str]] = []
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Asked) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(SOON,))
         thread.start()
         monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", f"127.0.0.1:{server.server_port}")
         yield Asked.asked
@@ -56,10 +57,16 @@ def identity(monkeypatch: pytest.MonkeyPatch, shop: ShopInMemory) -> Iterator[li
         thread.join()
 
 
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Serve the shop of whichever test runs."""
+    with served("client") as url:
+        yield url
+
+
 @pytest.fixture
-def url(shop: ShopInMemory) -> Iterator[str]:
-    with served("client") as address:
-        yield f"{address}/graphql"
+def url(shop: ShopInMemory, address: str) -> str:
+    return f"{address}/graphql"
 
 
 def environment(monkeypatch: pytest.MonkeyPatch, url: str, key: str = "the-key") -> None:

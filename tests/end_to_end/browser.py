@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -66,17 +66,20 @@ class Page:
 
     @property
     def text(self) -> str:
-        try:
-            return self.browser.find_element(By.TAG_NAME, "body").text
-        except StaleElementReferenceException:
-            return ""
+        """What a person reads. WebElement.text would ask for the style of every element."""
+        return str(self.browser.execute_script("return document.body?.innerText ?? ''"))
 
     def shows(self, *texts: str) -> None:
         """Wait until all texts are on the page."""
-        self.until(lambda: all(text in self.text for text in texts), f"{texts} in {self.browser.current_url}")
+
+        def shown() -> bool:
+            on_the_page = self.text
+            return all(text in on_the_page for text in texts)
+
+        self.until(shown, f"{texts} on the page")
 
     def shows_no_more(self, text: str) -> None:
-        self.until(lambda: text not in self.text, f"{text!r} gone from {self.browser.current_url}")
+        self.until(lambda: text not in self.text, f"{text!r} to be gone")
 
     def click(self, name: str, within: str = "") -> None:
         """Click the first visible link or button with this name. `within`: an XPath."""
@@ -94,7 +97,7 @@ class Page:
                     continue  # it moved or was drawn again: look for it again
             return False
 
-        self.until(clicked, f"{name!r} to click at {self.browser.current_url}: {self.text[:1500]}")
+        self.until(clicked, f"{name!r} to click")
 
     def all(self, selector: str) -> list[WebElement]:
         return self.browser.find_elements(By.CSS_SELECTOR, selector)
@@ -102,7 +105,7 @@ class Page:
     def until(self, happened: Callable[[], bool], what: str) -> None:
         ends = time.monotonic() + PATIENCE
         while not happened():
-            assert time.monotonic() < ends, f"waited for {what}"
+            assert time.monotonic() < ends, f"waited for {what} at {self.browser.current_url}: {self.text[:1500]}"
             time.sleep(0.1)
 
     def focused(self) -> str:
@@ -111,7 +114,7 @@ class Page:
 
     def quiet(self) -> None:
         """Wait until nothing is on its way any more."""
-        self.until(lambda: not self.all(".loading"), f"an answer at {self.browser.current_url}")
+        self.until(lambda: not self.all(".loading"), "an answer")
 
     def width(self) -> int:
         """Return how wide the page is, beyond the screen too."""
@@ -120,7 +123,8 @@ class Page:
     def violations(self) -> list[str]:
         """Return what axe finds serious or critical."""
         self.browser.execute_script(AXE.read_text())
-        run = "const done = arguments[0]; axe.run().then(({violations}) => done(JSON.stringify(violations)))"
+        run = """const done = arguments[0];
+            axe.run({resultTypes: ["violations"]}).then(({violations}) => done(JSON.stringify(violations)))"""
         found: list[dict[str, Any]] = json.loads(self.browser.execute_async_script(run))
         return [
             f"{one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0].get('failureSummary', '')[:300]}"

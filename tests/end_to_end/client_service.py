@@ -1,9 +1,6 @@
 """Run the client service in its own process, for tests that kill it; make events to write while it
 runs."""
 
-import os
-import signal
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +8,10 @@ from pathlib import Path
 from uuid_utils.compat import uuid7
 
 from scripts.local.local_http import local_http
-from scripts.local.processes import Processes
-from shared.config.manifest import ROOT
 from shared.event_store.protocol import EventRecord
 from shared.observability.context import fresh
 from tests.conftest import free_port
+from tests.forked_services import Services
 
 
 class ClientService:
@@ -23,24 +19,22 @@ class ClientService:
     address."""
 
     def __init__(self, folder: Path, event_store_url: str, command_url: str, **more: str) -> None:
-        self._processes = Processes(folder)
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}/graphql"
         self._metrics = self.url.replace("/graphql", "/metrics")
-        self._environment = {
+        environment = {
             "PROFILE": "postgres",
             "EVENT_STORE_URL": event_store_url,
             "COMMAND_DATABASE_URL": command_url,
             "RATE_LIMIT_SIGNED_IN": "0",
             "HEARTBEAT_SECONDS": "0.5",
-            "PYTHONPATH": str(ROOT),
             **more,
         }
+        self._services = Services(environment, folder)
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "scripts.local.services", "client", str(self._port)]
-        self._processes.start("client", command, self._environment)
-        self._processes.wait_for("client", self.url.replace("/graphql", "/health/live"))
+        self._services.start("client", self._port)
+        self._services.wait_for("client", self.url.replace("/graphql", "/health/live"))
 
     def wait_for(self, subscriptions: int) -> None:
         """Wait until this many subscriptions are open."""
@@ -51,12 +45,10 @@ class ClientService:
 
     def kill(self) -> None:
         """Kill the process without warning, as when a machine is lost."""
-        process = self._processes.running["client"]
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        self._services.kill("client")
 
     def stop(self) -> None:
-        self._processes.stop()
+        self._services.stop()
 
 
 def event(stream: str, version: int) -> EventRecord:

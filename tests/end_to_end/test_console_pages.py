@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import httpx
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from scripts.local.console import build_console
+from scripts.local.local_http import local_http
 from scripts.local.shop import CONSOLE
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append
@@ -92,7 +92,7 @@ def poison(shop: RunningShop, name: str) -> None:
     }
     message = {"messageId": name, "data": base64.b64encode(b"poison").decode(), "attributes": attributes}
     body = {"message": message, "subscription": f"projects/p/subscriptions/record-dead-letter.{POISONED}.dead"}
-    httpx.post(f"http://127.0.0.1:{shop.port + 1}/record_dead_letter", json=body, timeout=30).raise_for_status()
+    local_http().post(f"http://127.0.0.1:{shop.port + 1}/record_dead_letter", json=body, timeout=30).raise_for_status()
 
 
 def complaints(found: Mapping[str, Sequence[str]]) -> str:
@@ -209,7 +209,7 @@ def test_a_trace_leads_to_its_requests_events_and_logs(page: Page, shop: Running
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     made = {"query": 'mutation { createCategory(input: { name: "traced" }) { id } }'}
     headers = {"Authorization": f"Bearer {ADMIN}", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-    httpx.post(shop.url, json=made, headers=headers, timeout=60).raise_for_status()
+    local_http().post(shop.url, json=made, headers=headers, timeout=60).raise_for_status()
     page.settings("admin")
     page.open("/executions?trace=" + trace)
     page.click("CreateCategory", "//table")

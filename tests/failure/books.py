@@ -6,10 +6,12 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
-import httpx
 from google.cloud import firestore
 
+from scripts.local.local_http import local_http
 from scripts.local.token import PROJECT
+from shared.domain.order import ORDER
+from shared.domain.personal import ERASED
 from shared.erasure.postgres import person_keys
 from shared.erasure.sealed import SealedEventStore
 from shared.event_store.postgres import PostgresEventStore
@@ -17,10 +19,13 @@ from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.postgres.pool import connect
 from shared.read_models.documents import COLLECTIONS
 from shared.read_models.generations import GENERATIONS, stored_in
+from shared.sagas.definition import SagaStatus
 from tests.failure.breakable_shop import BreakableShop
 from tests.simulation.invariants import Books, Deed, broken
 
 Fields = dict[str, Any]
+
+_ENDED = {SagaStatus.COMPLETED.value, SagaStatus.FAILED.value}
 
 Place = tuple[str, dict[str, Fields]]
 
@@ -28,13 +33,19 @@ Place = tuple[str, dict[str, Fields]]
 def open_books(shop: BreakableShop) -> Books:
     """Read everything that the checks of a simulated history look at."""
     payments, shipments = (_ledger(shop, kind) for kind in ("payments", "shipments"))
-    return Books(read_log(shop), payments, shipments, shop.sagas(), *_read_models())
+    streams = read_log(shop)
+    erased = frozenset(
+        str(ORDER.id_of(stream))
+        for stream, events in streams.items()
+        if stream.startswith("order-") and events[0].data["user_id"] == ERASED
+    )
+    return Books(streams, payments, shipments, shop.sagas(), *_read_models(), erased=erased)
 
 
 def read_log(shop: BreakableShop) -> dict[str, list[EventRecord]]:
     streams: dict[str, list[EventRecord]] = defaultdict(list)
-    with connect(shop.event_store, 1) as pool, connect(shop.command_database, 1) as keys, httpx.Client() as http:
-        store = SealedEventStore(PostgresEventStore(pool), lambda: person_keys(keys, "", lambda: http))
+    with connect(shop.event_store, 1) as pool, connect(shop.command_database, 1) as keys:
+        store = SealedEventStore(PostgresEventStore(pool), lambda: person_keys(keys, "", local_http))
         for entry in store.read_all(Checkpoint(), 1_000_000):
             streams[entry.event.stream].append(entry.event)
     return streams
@@ -50,13 +61,19 @@ def faults(shop: BreakableShop) -> list[str]:
 def comes_to_rest(shop: BreakableShop, seconds: float = 60) -> None:
     """Wait until the shop is at rest and assert that it is consistent."""
     until = time.monotonic() + seconds
-    while (wrong := faults(shop)) and time.monotonic() < until:
+    while (wrong := _under_way(shop) or faults(shop)) and time.monotonic() < until:
         time.sleep(0.5)
     assert not wrong, "\n".join(wrong)
 
 
+def _under_way(shop: BreakableShop) -> list[str]:
+    """Return what shows, without reading all books, that the shop is not at rest."""
+    left = [f"{row} is left in an outbox" for row in shop.outbox()]
+    return left + [f"saga {key} is {status}" for key, status in shop.sagas().items() if status not in _ENDED]
+
+
 def _ledger(shop: BreakableShop, kind: str) -> dict[str, Deed]:
-    entries = httpx.get(f"{shop.ports.url('command')}/sandbox_provider/{kind}", timeout=30).json()
+    entries = local_http().get(f"{shop.ports.url('command')}/sandbox_provider/{kind}", timeout=30).json()
     return {one["key"]: Deed(one["status"], Decimal(one["amount"]), one["reference"]) for one in entries}
 
 

@@ -5,7 +5,6 @@ that can be killed.
 """
 
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -19,6 +18,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from scripts.local.emulators import Emulators, start_postgres
+from scripts.local.local_http import local_http
 from scripts.local.ports import Ports
 from scripts.local.processes import CannotStart, Processes
 from scripts.local.token import ADMIN_EMAIL, PROJECT
@@ -28,6 +28,7 @@ from shared.postgres.migrations import migrate
 from tests.conftest import free_port
 from tests.end_to_end.running_shop import Client, Fields
 from tests.failure.proxy import Proxy
+from tests.forked_services import Services
 
 
 class BreakableShop(Client):
@@ -45,9 +46,10 @@ class BreakableShop(Client):
             self._stack.callback(self.processes.stop)
             self._start_postgres()
             self._start_emulators(emulators)
-            self._environment = self._settings() | environment
-            self.start(*self.ports.services)
             self._start_clock()
+            self._services = Services(self._settings() | environment, home / "logs")
+            self._stack.callback(self._services.stop)  # first, or the clock would wait for their answers
+            self.start(*self.ports.services)
             self._stack = self._stack.pop_all()  # only if all of it has started is it left running
 
     def close(self) -> None:
@@ -55,29 +57,27 @@ class BreakableShop(Client):
 
     def start(self, *services: str, dying: Sequence[str] = ()) -> None:
         """Start the services, or start them again. `dying`: the victim's moment and its subject."""
-        module = "tests.failure.victim" if dying else "scripts.local.services"
         for service in services:
-            command = [sys.executable, "-m", module, *dying, service, str(self.ports.services[service])]
-            self.processes.start(service, command, self._environment)
+            self._services.start(service, self.ports.services[service], dying)
         for service in services:
             try:
-                self.processes.wait_for(service, self.ports.url(service))
+                self._services.wait_for(service, self.ports.url(service))
             except CannotStart:  # a victim may meet its moment before it is seen to answer: the clock calls it too
-                if not dying or self.processes.running[service].poll() != -signal.SIGKILL:
+                if not dying or self.died(service, 0) != -signal.SIGKILL:
                     raise
 
     def kill(self, service: str) -> None:
-        self.processes.running[service].kill()
+        self._services.kill(service)
         assert self.died(service) == -signal.SIGKILL
 
-    def died(self, service: str, seconds: float = 60) -> int:
-        """Return the victim's exit status, or None while it runs."""
-        return self.processes.running[service].wait(seconds)
+    def died(self, service: str, seconds: float = 60) -> int | None:
+        """Wait for the victim's end; return its exit status, None if it still runs."""
+        return self._services.died(service, seconds)
 
     def command(self, function: str, body: Fields, key: str) -> httpx.Response:
         """Call a command function as the graphql function does."""
         url = f"{self.ports.url('command')}/{function}"
-        return httpx.post(url, json=body, headers={"Idempotency-Key": key}, timeout=60)
+        return local_http().post(url, json=body, headers={"Idempotency-Key": key}, timeout=60)
 
     def outbox(self) -> list[tuple[Any, ...]]:
         """Return the unpublished messages of both databases."""
@@ -169,7 +169,7 @@ class BreakableShop(Client):
 def _call_regularly(url: str, seconds: float, stopping: Event) -> None:
     while not stopping.wait(seconds):
         with suppress(httpx.HTTPError):  # as Cloud Scheduler: the next time is soon
-            httpx.post(url, timeout=60)
+            local_http().post(url, timeout=60)
 
 
 def _rows(url: str, query: str) -> list[tuple[Any, ...]]:

@@ -20,6 +20,8 @@ from tests.failure.breakable_shop import BreakableShop
 CLEAR = {"SERVICE_UNAVAILABLE", "TIMEOUT"}
 AT_ONCE = 30.0
 """Seconds within which every request is answered, during any outage."""
+PAUSE = 2.0
+"""Seconds between two requests of a customer."""
 HEALED = 90.0
 """Seconds after the outage until everything that was accepted has ended: a message may wait for its
 backoff."""
@@ -59,7 +61,7 @@ class Customers:
             visit.result()
 
     def _keep_asking(self, what: str) -> None:
-        while not self._gone.wait(1.0):
+        while not self._gone.wait(PAUSE):
             self.answers.append(self.ask(what))
 
     def ask(self, what: str) -> Answer:
@@ -96,6 +98,7 @@ class Customers:
 
 
 @pytest.mark.parametrize(("engine", "affected"), [("PostgreSQL", "order"), ("Pub/Sub", None), ("Firestore", "query")])
+# A cut lasts longer than the 25 s of a request, so that some fail.
 @pytest.mark.parametrize(("breaks", "seconds"), [("cut", 30), ("hang", 12)])
 def test_an_engine_that_goes_away_costs_no_order_and_the_shop_heals_by_itself(
     shop: BreakableShop, engine: str, affected: str | None, breaks: str, seconds: float
@@ -138,9 +141,7 @@ def test_a_restart_of_postgresql_fails_no_request_once_it_is_back(shop: Breakabl
     assert ask_all_at_once() == []
     if how == "fail-over":
         shop.engines["PostgreSQL"].strand()
-        time.sleep(
-            20
-        )  # a fail-over takes longer than the 15 seconds for which a statement under way keeps its connection
+        time.sleep(16)  # longer than the 15 seconds for which a statement under way keeps its connection
     restart_postgres(shop.home / "postgres", "immediate" if how == "immediate" else "fast")
     time.sleep(1.5)
     assert ask_all_at_once() == []

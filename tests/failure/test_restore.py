@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
-import httpx
 import psycopg
 import pytest
+from google.cloud import firestore
 from psycopg.conninfo import conninfo_to_dict
 from uuid_utils.compat import uuid7
 
 from scripts.local.emulators import start_postgres
+from scripts.local.local_http import local_http
 from scripts.local.migrate import migrate_all
-from scripts.local.restore import Refused, Shop, differences, dump, finish, load
+from scripts.local.restore import Refused, Shop, differences, dump, erase_again, erasures, finish, load
+from scripts.local.token import PROJECT
 from shared.config.settings import Settings
 from shared.event_store.log import PostgresEventLog
 from shared.event_store.postgres import PostgresEventStore
@@ -31,6 +34,8 @@ from tests.end_to_end.running_shop import ADMIN
 from tests.failure.books import comes_to_rest, faults
 from tests.failure.breakable_shop import BreakableShop
 
+ERASED_LATER = "erased after the backup"
+ERASE = """mutation ($user: ID!) { erasePerson(userId: $user, reason: "request 7") { erased } }"""
 NewCluster = Callable[[], Settings]
 
 
@@ -59,9 +64,13 @@ class Backup:
 
 
 @pytest.fixture
-def backup(new_cluster: NewCluster, tmp_path: Path) -> Backup:
-    settings = new_cluster()
-    migrate_all(settings)
+def settings(event_store_url: str, command_url: str) -> Settings:
+    """The databases of a shop without events."""
+    return Settings(event_store_url=event_store_url, command_database_url=command_url)
+
+
+@pytest.fixture
+def backup(settings: Settings, tmp_path: Path) -> Backup:
     with connect(settings.event_store_url, 1) as pool:
         store = PostgresEventStore(pool)
         for number in range(300):
@@ -77,6 +86,13 @@ def backup(new_cluster: NewCluster, tmp_path: Path) -> Backup:
 
 def event(stream: str, version: int) -> EventRecord:
     return EventRecord(uuid7(), stream, version, "Happened", 1, {}, Context("c", "k"), datetime.now(UTC))
+
+
+def documents_with(text: str) -> list[str]:
+    """Return the paths of Firestore's documents that hold the text, those of all generations."""
+    client: Any = firestore.Client(PROJECT)
+    found = (document for collection in client.collections() for document in collection.stream())
+    return [document.reference.path for document in found if text in str(document.to_dict())]
 
 
 def streams(pool: Pool) -> list[str]:
@@ -156,12 +172,11 @@ def test_only_empty_databases_are_filled(backup: Backup, tmp_path: Path) -> None
 
 
 def test_a_dump_shows_both_databases_at_one_moment_while_the_shop_goes_on(
-    new_cluster: NewCluster, tmp_path: Path
+    settings: Settings, new_cluster: NewCluster, tmp_path: Path
 ) -> None:
     """Each event is written before its saga: a dump never has a saga without its event, nor lacks
     an older saga."""
-    settings, stop = new_cluster(), Event()
-    migrate_all(settings)
+    stop = Event()
 
     def write() -> None:
         insert = (
@@ -225,11 +240,15 @@ def test_the_whole_shop_agrees_after_a_restore(
     shop: BreakableShop, new_cluster: NewCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     product = shop.product(stock=100)
-    kept = [shop.order(product) for _ in range(3)]
+    of_erased = shop.order(product, userId=ERASED_LATER)
+    kept = [of_erased, *(shop.order(product) for _ in range(2))]
     for order in kept:
         assert shop.until_ended(order)[0]["status"] == "CONFIRMED"
     comes_to_rest(shop)
-    dump(Settings(event_store_url=shop.event_store, command_database_url=shop.command_database), tmp_path / "backup")
+    before = Settings(event_store_url=shop.event_store, command_database_url=shop.command_database)
+    dump(before, tmp_path / "backup")
+    assert documents_with(ERASED_LATER)
+    shop.data(ERASE, user=ERASED_LATER)
     lost = [shop.order(product, 5), shop.order(shop.product(stock=10))]
     for order in lost:
         assert shop.until_ended(order)[0]["status"] == "CONFIRMED"
@@ -237,8 +256,10 @@ def test_the_whole_shop_agrees_after_a_restore(
 
     for service in shop.ports.services:
         shop.kill(service)
+    assert erasures(before, tmp_path / "erased") == 1
     restored = new_cluster()
     load(restored, tmp_path / "backup")
+    assert erase_again(restored, tmp_path / "erased") == 1
     shop.event_store, shop.command_database = restored.event_store_url, restored.command_database_url
     shop.engines["PostgreSQL"].cut()
     shop.engines["PostgreSQL"].point_at(f"{conninfo_to_dict(shop.event_store)['host']}/.s.PGSQL.5432")
@@ -257,7 +278,9 @@ def test_the_whole_shop_agrees_after_a_restore(
 
     for order in lost:
         for kind in ("payments", "shipments"):
-            httpx.delete(f"{provider}/{kind}/{order}", timeout=30).raise_for_status()
+            local_http().delete(f"{provider}/{kind}/{order}", timeout=30).raise_for_status()
     assert shop.until_ended(shop.order(product))[0]["status"] == "CONFIRMED"
     comes_to_rest(shop)
     assert faults(shop) == []
+    assert shop.data("query ($id: ID!) { order(id: $id) { userId } }", id=of_erased)["order"]["userId"] == "erased"
+    assert documents_with(ERASED_LATER) == []

@@ -93,11 +93,11 @@ os.wait()
 
 @pytest.mark.parametrize("service", ["command", "query", "client"])
 def test_a_function_of_a_service_has_its_health_below_its_name(shop: ShopInMemory, service: str) -> None:
-    with served(service) as url:
+    with served(service) as url, httpx.Client(base_url=url) as client:
         for function in manifest().of_service(service):
             below = "" if service == "client" else f"/{function.name}"
             for path in PATHS:
-                assert httpx.get(f"{url}{below}{path}").json()["status"] == "HEALTHY"
+                assert client.get(f"{below}{path}").json()["status"] == "HEALTHY"
 
 
 def test_a_function_reports_the_open_breaker_of_its_provider(shop: ShopInMemory) -> None:

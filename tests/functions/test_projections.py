@@ -5,8 +5,9 @@ import asyncio
 import base64
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple, cast
@@ -39,8 +40,9 @@ from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Fields, Find, Queries, ReadModels
 from shared.resilience.breakers import Breaker
+from shared.runtime.engines import using
 from shared.runtime.push_functions import projection
-from tests.shop_in_memory import Json, Pushed, ShopInMemory, app
+from tests.shop_in_memory import Json, Pushed, ShopInMemory, app, open_shop, usual_settings
 
 PROJECTIONS = ("project_categories", "project_products", "project_orders", "project_sales")
 AGGREGATES: dict[str, Aggregate[Any]] = {one.name: one.aggregate for one in COLLECTIONS}
@@ -56,7 +58,7 @@ class BothSides(NamedTuple):
     queries: Callable[[], Queries]
 
 
-@pytest.fixture(params=["memory", "firestore"])
+@pytest.fixture(scope="module", params=["memory", "firestore"])
 def read_models(request: pytest.FixtureRequest) -> Callable[[], BothSides]:
     """Return a function that makes empty query databases."""
 
@@ -163,14 +165,46 @@ class Clerk:
         return {name: value for name, value in changes.items() if self.random.random() < 0.5}
 
 
-@pytest.fixture(params=SEEDS)
-def history(shop: ShopInMemory, request: pytest.FixtureRequest) -> list[Pushed]:
-    """Return the messages to the projections about a random history, in the order of its events."""
+@dataclass(frozen=True, eq=False)
+class History:
+    """A shop with a random history. `messages`: to the projections, in the order of its events.
+    `in_order`: the documents that they make, by the kind of query database."""
+
+    shop: ShopInMemory
+    messages: list[Pushed]
+    in_order: dict[Callable[[], BothSides], Documents] = field(default_factory=dict)
+
+
+def random_history(shop: ShopInMemory, seed: int) -> History:
     shop.deliver = lambda to, body: 204 if to.endpoint in PROJECTIONS else shop.hand_over(to, body)
-    Clerk(shop, Random(request.param)).work(60)
+    Clerk(shop, Random(seed)).work(60)
     shop.settle()
     position = {str(event.id): n for n, event in enumerate(shop.log())}
-    return sorted(shop.pushed(*PROJECTIONS), key=lambda pushed: position[attributes(pushed)["ce-id"]])
+    messages = sorted(shop.pushed(*PROJECTIONS), key=lambda pushed: position[attributes(pushed)["ce-id"]])
+    return History(shop, messages)
+
+
+@pytest.fixture(scope="module")
+def histories(provider: str) -> Iterator[list[History]]:
+    """Yield the histories of all seeds. Tests deliver their messages to new query databases."""
+    with ExitStack() as shops:
+        yield [random_history(shops.enter_context(open_shop(usual_settings(provider))), seed) for seed in SEEDS]
+
+
+@pytest.fixture(params=SEEDS)
+def history(histories: list[History], request: pytest.FixtureRequest) -> Iterator[History]:
+    chosen = histories[request.param]
+    with using(chosen.shop.engines):
+        yield chosen
+
+
+@pytest.fixture
+def in_order(history: History, read_models: Callable[[], BothSides]) -> Documents:
+    """Return the documents after the history's messages in order. They are made once for all
+    tests."""
+    if read_models not in history.in_order:
+        history.in_order[read_models] = projected(history.shop, read_models(), history.messages)
+    return history.in_order[read_models]
 
 
 def attributes(pushed: Pushed) -> dict[str, str]:
@@ -185,9 +219,14 @@ def projected(shop: ShopInMemory, sides: BothSides, messages: Sequence[Pushed], 
         statuses = set(pool.map(lambda pushed: shop.push(pushed.function, pushed.body).status_code, messages))
     assert statuses == {204}
     ids = {name: [str(ref.id) for ref in refs_of(shop, aggregate)] for name, aggregate in AGGREGATES.items()}
-    documents = {name: dict(asyncio.run(sides.queries().get_many(name, keys))) for name, keys in ids.items()}
-    sales = asyncio.run(sides.queries().find(Find("sales", "day", limit=1000)))
-    return documents | {"sales": {one["id"]: one for one in sales}}
+
+    async def stored() -> Documents:
+        queries = sides.queries()
+        documents = {name: dict(await queries.get_many(name, keys)) for name, keys in ids.items()}
+        sales = await queries.find(Find("sales", "day", limit=1000))
+        return documents | {"sales": {one["id"]: one for one in sales}}
+
+    return asyncio.run(stored())
 
 
 def refs_of(shop: ShopInMemory, aggregate: Aggregate[Any]) -> list[Ref[Any]]:
@@ -215,39 +254,35 @@ def only_the_last(history: list[Pushed], random: Random) -> list[Pushed]:
 
 @pytest.mark.parametrize("deliveries", [twice, shuffled, backwards, only_the_last])
 def test_the_documents_do_not_depend_on_the_deliveries(
-    shop: ShopInMemory,
     read_models: Callable[[], BothSides],
-    history: list[Pushed],
+    history: History,
+    in_order: Documents,
     deliveries: Callable[[list[Pushed], Random], list[Pushed]],
 ) -> None:
-    in_order = projected(shop, read_models(), history)
-    assert projected(shop, read_models(), deliveries(history, Random(1))) == in_order
+    assert projected(history.shop, read_models(), deliveries(history.messages, Random(1))) == in_order
 
 
 def test_the_documents_do_not_depend_on_how_many_messages_are_delivered_at_once(
-    shop: ShopInMemory, read_models: Callable[[], BothSides], history: list[Pushed]
+    read_models: Callable[[], BothSides], history: History, in_order: Documents
 ) -> None:
-    in_order = projected(shop, read_models(), history)
-    assert projected(shop, read_models(), shuffled(history, Random(2)), at_once=8) == in_order
+    assert projected(history.shop, read_models(), shuffled(history.messages, Random(2)), at_once=8) == in_order
 
 
-def test_a_category_counts_its_products_on_sale(
-    shop: ShopInMemory, read_models: Callable[[], BothSides], history: list[Pushed]
-) -> None:
-    documents = projected(shop, read_models(), only_the_last(history, Random(3)))
-    products = load(shop.engines.event_store, refs_of(shop, PRODUCT))
+def test_a_category_counts_its_products_on_sale(read_models: Callable[[], BothSides], history: History) -> None:
+    documents = projected(history.shop, read_models(), only_the_last(history.messages, Random(3)))
+    products = load(history.shop.engines.event_store, refs_of(history.shop, PRODUCT))
     on_sale = Counter(str(one.state.category_id) for one in products if one.state.lifecycle is Lifecycle.ACTIVE)
     counted = {key: found.get("product_count", 0) for key, found in documents["categories"].items()}
     assert counted == {key: on_sale[key] for key in documents["categories"]}
 
 
 def test_the_sales_of_a_day_add_up_the_orders_confirmed_on_it(
-    shop: ShopInMemory, read_models: Callable[[], BothSides], history: list[Pushed]
+    read_models: Callable[[], BothSides], history: History
 ) -> None:
-    documents = projected(shop, read_models(), only_the_last(history, Random(4)))
-    days = {event.stream: event.recorded_at.date() for event in shop.log() if event.type == "OrderConfirmed"}
+    documents = projected(history.shop, read_models(), only_the_last(history.messages, Random(4)))
+    days = {event.stream: event.recorded_at.date() for event in history.shop.log() if event.type == "OrderConfirmed"}
     orders, units, revenue = Counter[str](), Counter[str](), Counter[str]()
-    for one in load(shop.engines.event_store, refs_of(shop, ORDER)):
+    for one in load(history.shop.engines.event_store, refs_of(history.shop, ORDER)):
         for item in one.state.items if one.ref.stream in days else ():
             key = f"{item.product_id}_{days[one.ref.stream]}"
             orders[key] += 1
@@ -257,26 +292,20 @@ def test_the_sales_of_a_day_add_up_the_orders_confirmed_on_it(
         assert {key: found[field_name] for key, found in documents["sales"].items()} == expected
 
 
-def test_a_document_equals_the_answer_of_the_write_side(
-    shop: ShopInMemory, read_models: Callable[[], BothSides], history: list[Pushed]
-) -> None:
-    documents = projected(shop, read_models(), history)
+def test_a_document_equals_the_answer_of_the_write_side(history: History, in_order: Documents) -> None:
     everything: TypeAdapter[Any] = TypeAdapter(Any)
     for collection in ("categories", "products", "orders"):
-        for one in load(shop.engines.event_store, refs_of(shop, AGGREGATES[collection])):
-            shown = documents[collection][str(one.ref.id)]
+        for one in load(history.shop.engines.event_store, refs_of(history.shop, AGGREGATES[collection])):
+            shown = in_order[collection][str(one.ref.id)]
             answered = everything.dump_python(document(one.state), mode="json")
             answered |= {"version": one.version, "created_at": one.created_at, "updated_at": one.updated_at}
             assert answered == {name: shown[name] for name in answered}
 
 
-def test_the_histories_hold_nearly_every_event_type(shop: ShopInMemory) -> None:
+def test_the_histories_hold_nearly_every_event_type(histories: list[History]) -> None:
     """The tests above prove little for event types that no history holds."""
-    for seed in SEEDS:
-        Clerk(shop, Random(seed)).work(60)
-        shop.settle()
     never = {kind.__name__ for kind in AGGREGATE_OF}
-    never -= {event.type for event in shop.log()}
+    never -= {event.type for history in histories for event in history.shop.log()}
     cancelled = {"ShippingCancelled", "FulfilmentStopped", "OrderCancelled", "OrderCancellationRequested"}
     assert never <= cancelled | {"NotificationFailed"}  # the sandbox refuses a notification only when an admin says so
 

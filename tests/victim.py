@@ -1,18 +1,13 @@
 """A service that kills itself as `kill -9` would, the first time its work reaches a certain moment.
 
-    python -m tests.failure.victim MOMENT ABOUT SERVICE PORT
-
-Otherwise it is the service itself: the same functions under the functions framework. `about`
-chooses which work: the name of an event, a command or a collection.
+Otherwise it is the service itself: the same functions under the functions framework.
 """
 
 import os
 import signal
-import sys
 from functools import wraps
 from typing import Any
 
-from scripts.local.services import server
 from shared.event_store.postgres import PostgresEventStore
 from shared.messaging.outbox import PostgresOutbox
 from shared.messaging.pubsub import PubSubPublisher
@@ -31,6 +26,8 @@ MOMENTS: dict[str, tuple[str, list[tuple[type[Any], str]]]] = {
 
 
 def arm(moment: str, about: str) -> None:
+    """Let this process die at the moment. `about` chooses which work: the name of an event, a
+    command or a collection."""
     when, methods = MOMENTS[moment]
     for owner, name in methods:
         setattr(owner, name, _deadly(getattr(owner, name), when, about))
@@ -47,8 +44,3 @@ def _deadly(method: Any, when: str, about: str) -> Any:
         return answer
 
     return call
-
-
-if __name__ == "__main__":
-    arm(sys.argv[1], sys.argv[2])
-    server(sys.argv[3], int(sys.argv[4])).run()
