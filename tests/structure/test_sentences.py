@@ -54,17 +54,20 @@ def errors() -> Iterator[str]:
     """Yield the text of everything that our code reports as not answering, with x for each part."""
     for file in sorted((ROOT / "shared").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                match node.func.id, node.args:
-                    case "Unavailable" | "TimedOut" | "OutOfTime", [ast.Constant() | ast.JoinedStr() as text, *_]:
-                        yield text_of(text)
-                    case "NotCalled" | "BreakerOpen" | "Stopped", [_, ast.Constant() as why, _]:
-                        yield f"x {why.value}; try again in 5 seconds"
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            name, given = node.func.id, [text_of(one) for one in node.args]
+            if name in ("Unavailable", "TimedOut", "OutOfTime") and given and given[0]:
+                yield given[0]
+            elif name in ("NotCalled", "BreakerOpen", "Stopped") and len(given) == 3 and given[1]:
+                yield f"x {given[1]}; try again in 5 seconds"
 
 
-def text_of(node: ast.Constant | ast.JoinedStr) -> str:
-    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-    return "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in parts)
+def text_of(node: ast.expr) -> str:
+    """Return a text as it is written, with x for each part; empty for what is no text."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(one) or "x" for one in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def test_the_console_knows_every_text_with_which_our_code_says_that_something_does_not_answer() -> None:
@@ -77,9 +80,9 @@ def test_the_console_knows_every_text_with_which_our_code_says_that_something_do
 
 def test_the_console_puts_words_for_what_is_erased_into_the_fields_that_are_personal() -> None:
     text = (CATALOGUES.parent / "ui" / "erased.ts").read_text()
-    names = {name for name in re.findall(r'"(\w+)"', text.partition("new Set(")[2].partition(");")[0])}
+    names = set(re.findall(r'"(\w+)"', text.partition("new Set(")[2].partition(");")[0]))
     people = {name for name in names if f"{name}_id" in PERSONAL}
-    assert PERSONAL == {f"{name}_id" for name in people} | (names & PERSONAL)
+    assert {f"{name}_id" for name in people} | (names & PERSONAL) == PERSONAL
 
 
 def words_of(file: Path) -> dict[str, str]:
