@@ -5,6 +5,7 @@ out, and the sandbox provider, which stands for other companies' servers.
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -53,6 +54,7 @@ _PARTS: Mapping[str, Sequence[str]] = {
     "the shop": ("shared/", "functions/"),
 }
 """Files by the beginnings of their paths. A sample counts for its innermost frame that is here."""
+_LIBRARIES = re.compile(r".*/(site-packages|python3\.\d+)/")
 
 
 @dataclass
@@ -105,6 +107,7 @@ def parts(shop: WarmShop, orders: int) -> dict[str, float]:
     sampled = {name: shop.shop.home / f"{name}.samples" for name in names}
     spy = Path(sys.executable).with_name("py-spy")
     options = ["--gil", "--nonblocking", "--subprocesses", "--rate", "50", "--duration", "3600", "--format", "raw"]
+    options += ["--full-filenames"]
     running = [
         subprocess.Popen(
             [spy, "record", *options, "--output", sampled[name], "--pid", str(shop.instances.pid(name))],
@@ -123,13 +126,15 @@ def parts(shop: WarmShop, orders: int) -> dict[str, float]:
     for file in sampled.values():
         for line in file.read_text().splitlines() if file.exists() else ():
             stack, _, samples = line.rpartition(" ")
-            found[_part(stack)] += int(samples)
+            found[part_of(stack)] += int(samples)
     return {part: samples / found.total() for part, samples in found.items()}
 
 
-def _part(stack: str) -> str:
+def part_of(stack: str) -> str:
+    """Return the part that a sample counts for: frames with full paths, the outermost first."""
     for frame in reversed(stack.split(";")):
-        path = frame.rpartition("(")[2]
+        path = frame.rpartition("(")[2].removeprefix(f"{ROOT}/")
+        path = _LIBRARIES.sub("", path)
         for part, beginnings in _PARTS.items():
             if path.startswith(tuple(beginnings)):
                 return part

@@ -3,11 +3,14 @@ Cloud SDK."""
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from scripts.local.java_archives import archive_of, reading, written
 from scripts.local.ports import free_port
@@ -132,3 +135,15 @@ def start_postgres(data: Path) -> tuple[str, str, Callable[[], None]]:
             process.wait(10)  # otherwise the wheel's exit handler takes it for still running
 
     return server.get_uri("event_store"), server.get_uri("command"), stop
+
+
+def stop_left_over(data: Path) -> None:
+    """Stop the PostgreSQL of a shop that was killed, whose data is not needed any more. It runs on
+    while it has a client, and the wheel waits two seconds for it."""
+    try:
+        process = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
+        if str(data) in process.cmdline():
+            process.send_signal(signal.SIGQUIT)  # without waiting for clients
+            process.wait(30)
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return

@@ -16,7 +16,7 @@ import httpx
 import structlog
 
 from scripts.local import observe, running
-from scripts.local.emulators import Emulators, find_emulators, start_postgres
+from scripts.local.emulators import Emulators, find_emulators, start_postgres, stop_left_over
 from scripts.local.local_http import local_http
 from scripts.local.ports import Ports, busy
 from scripts.local.processes import CannotStart, Processes
@@ -100,6 +100,7 @@ class Shop:
         """Delete the data of earlier runs, and no other file in the folder."""
         if self.memory:
             return
+        stop_left_over(self.home / "postgres")
         for folder in ("postgres", "runtime", "logs", "prometheus"):
             shutil.rmtree(self.home / folder, ignore_errors=True)
         (self.home / "sandbox.sqlite").unlink(missing_ok=True)

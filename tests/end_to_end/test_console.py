@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
@@ -13,6 +12,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from scripts.local.console import build_console
+from scripts.local.local_http import local_http
 from scripts.local.shop import CONSOLE
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append
@@ -90,7 +90,7 @@ def test_the_console_shows_events_as_they_happen(
     run(browser, 'subscription { pubsubStream(topic: "nothing") { id } }')
     until(lambda: "INVALID_INPUT" in answer(browser))
     asked = {"json": {"query": "subscription { eventStream { id } }"}, "headers": {"Accept": "text/event-stream"}}
-    with httpx.stream("POST", address.url, **asked) as other:  # type: ignore[arg-type]
+    with local_http().stream("POST", address.url, **asked) as other:  # type: ignore[arg-type]
         chunks = other.iter_bytes()  # the reference keeps the stream open
         next(chunks)
         run(browser, "subscription { eventStream { id } }")

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import httpx
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from scripts.local.console import build_console
+from scripts.local.local_http import local_http
 from scripts.local.shop import CONSOLE
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append
@@ -92,7 +92,7 @@ def poison(shop: RunningShop, name: str) -> None:
     }
     message = {"messageId": name, "data": base64.b64encode(b"poison").decode(), "attributes": attributes}
     body = {"message": message, "subscription": f"projects/p/subscriptions/record-dead-letter.{POISONED}.dead"}
-    httpx.post(f"http://127.0.0.1:{shop.port + 1}/record_dead_letter", json=body, timeout=30).raise_for_status()
+    local_http().post(f"http://127.0.0.1:{shop.port + 1}/record_dead_letter", json=body, timeout=30).raise_for_status()
 
 
 def complaints(found: Mapping[str, Sequence[str]]) -> str:
@@ -209,7 +209,7 @@ def test_a_trace_leads_to_its_requests_events_and_logs(page: Page, shop: Running
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     made = {"query": 'mutation { createCategory(input: { name: "traced" }) { id } }'}
     headers = {"Authorization": f"Bearer {ADMIN}", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-    httpx.post(shop.url, json=made, headers=headers, timeout=60).raise_for_status()
+    local_http().post(shop.url, json=made, headers=headers, timeout=60).raise_for_status()
     page.settings("admin")
     page.open("/executions?trace=" + trace)
     page.click("CreateCategory", "//table")
@@ -268,6 +268,42 @@ def test_an_admin_erases_a_customer_after_being_told_what_happens(page: Page, sh
     page.open(f"/orders/{order_id}")
     page.shows("消去済み")
     assert "顧客を消去" not in page.text
+    page.open(f"/events/{order_id}")
+    page.shows('"userId": "消去済み"')
+    assert '"erased"' not in page.text
+
+
+def test_what_needs_sign_in_asks_for_it_and_goes_on_afterwards(page: Page, ordered: str) -> None:
+    page.open("/orders?user=hanako")
+    page.shows("Sign in to go on.")
+    page.click("Sign in", "//main")
+    page.click("admin admin")
+    page.shows("in total", ordered[-8:])
+    assert page.browser.current_url.endswith("/orders?user=hanako")
+    # The browser's clock is two hours late, until the first click.
+    late = "let late = 7_200_000; addEventListener('click', () => { late = 0; }, true);"
+    script = f"{late} const now = Date.now.bind(Date); Date.now = () => now() - late;"
+    added = page.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    try:
+        page.open("/orders?user=hanako")
+        page.shows("Your sign-in is no longer valid.")
+        page.click("admin admin", "//dialog[@open]")
+        page.shows_no_more("Your sign-in is no longer valid.")
+        page.shows("in total", ordered[-8:])
+    finally:
+        page.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+@pytest.mark.parametrize(
+    ("language", "order", "product"),
+    [("en", "There is no order", "There is no product"), ("ja", "は存在しません", "は存在しません")],
+)
+def test_what_does_not_exist_is_said_to_be_missing(page: Page, language: str, order: str, product: str) -> None:
+    page.settings(language=language)
+    for path, words in (("/orders/", order), ("/products/", product), ("/events/", order.removesuffix(" order"))):
+        page.open(f"{path}01a2238a-5c99-704a-8bb1-88574a01e89d")
+        page.shows(words)
+        assert "does not exist" not in page.text
 
 
 def test_an_admin_rebuilds_a_read_model_after_being_asked(page: Page) -> None:

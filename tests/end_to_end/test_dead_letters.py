@@ -5,10 +5,10 @@ import os
 import subprocess
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from scripts.local.dead_letters import table, width
+from scripts.local.local_http import local_http
 from scripts.local.token import emulator_token
 from shared.config.manifest import ROOT
 from tests.conftest import free_port
@@ -40,7 +40,7 @@ def given_up(shop: RunningShop, data: bytes, name: str) -> str:
     }
     message = {"messageId": name, "data": base64.b64encode(data).decode(), "attributes": attributes}
     body = {"message": message, "subscription": f"projects/p/subscriptions/record-dead-letter.{SOURCE}.dead"}
-    httpx.post(f"http://127.0.0.1:{shop.port + 1}/record_dead_letter", json=body, timeout=30).raise_for_status()
+    local_http().post(f"http://127.0.0.1:{shop.port + 1}/record_dead_letter", json=body, timeout=30).raise_for_status()
     letters = shop.data("{ deadLetters(limit: 1000) { id type } }")["deadLetters"]
     return next(str(letter["id"]) for letter in letters if letter["type"] == name)
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import httpx
 import psutil
+import psycopg
 import pytest
 
-from scripts.local import observe
+from scripts.local import observe, running
 from scripts.local.emulators import Emulators
 from scripts.local.local_http import local_http
 from scripts.local.ports import busy
@@ -268,13 +269,13 @@ def test_data_outlives_a_stop_and_a_kill_until_a_reset_and_no_process_does(on_en
     assert second.until_ended(under_way, 60)[0]["status"] in ("CONFIRMED", "FAILED")
     assert "catalogue" not in second.screen.partition("open")[0]
     ours = [process for process in second.family() if "postgres" not in process.name()]
-    second.process.kill()
-    second.process.wait()
-    assert psutil.wait_procs(ours, 20)[1] == []
-
-    third = RunningShop(data, "--reset", "--no-seed", port=second.port).open()
+    with psycopg.connect(running.find(second.port).environment["EVENT_STORE_URL"]):  # PostgreSQL waits for its clients
+        second.process.kill()
+        second.process.wait()
+        assert psutil.wait_procs(ours, 20)[1] == []
+        third = RunningShop(data, "--reset", "--no-seed", port=second.port).open()
     nothing: dict[str, list[object]] = {"products": [], "categories": [], "orders": []}
     assert third.data("{ products { id } categories { id } orders { id } }") == nothing
     assert third.close() == 0
-    running = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
-    assert [line for line in running if str(data) in line] == []
+    lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+    assert [line for line in lines if str(data) in line] == []

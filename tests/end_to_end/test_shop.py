@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
 
+from scripts.local.local_http import local_http
 from shared.config.manifest import manifest
 from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.generations import Pace
@@ -135,7 +135,7 @@ def test_the_example_catalogue_is_in_japanese_and_english(shop: RunningShop) -> 
 
 
 def test_a_malformed_push_is_refused_with_its_code(shop: RunningShop) -> None:
-    response = httpx.post(f"http://127.0.0.1:{shop.port + 2}/project_orders", content=b"hello")
+    response = local_http().post(f"http://127.0.0.1:{shop.port + 2}/project_orders", content=b"hello")
     assert response.status_code == 422
     assert response.json()["code"] == "INVALID_INPUT"
     assert shop.data("{ products { id } }")
@@ -216,7 +216,7 @@ def test_every_function_reports_its_health(shop: RunningShop) -> None:
 def test_the_dashboard_stream_counts_new_events(shop: RunningShop) -> None:
     query = {"query": "subscription { dashboardStatsStream { totalEvents } }"}
     accept = {"Accept": EVENT_STREAM}
-    with httpx.stream("POST", shop.url, json=query, headers=accept, timeout=30) as response:
+    with local_http().stream("POST", shop.url, json=query, headers=accept, timeout=30) as response:
         told = (
             json.loads(line.removeprefix("data: "))["data"]["dashboardStatsStream"]["totalEvents"]
             for line in response.iter_lines()

@@ -69,41 +69,41 @@ def url_of() -> Iterator[Callable[[str], str]]:
 
 def test_a_command_runs_alone(url_of: Callable[[str], str]) -> None:
     url = url_of("create_category")
-    made = httpx.post(url, json={"categoryId": str(uuid7()), "name": "お茶"}, headers=ADMIN)
+    made = local_http().post(url, json={"categoryId": str(uuid7()), "name": "お茶"}, headers=ADMIN)
     assert made.status_code == 200
     assert made.json()["entity"]["name"] == "お茶"
-    large = httpx.post(url, content=b"x" * 10_000_000, headers=ADMIN)
+    large = local_http().post(url, content=b"x" * 10_000_000, headers=ADMIN)
     assert (large.status_code, large.json()["code"]) == (422, "INVALID_INPUT")
 
 
 def test_graphql_runs_alone(url_of: Callable[[str], str]) -> None:
     url = url_of("graphql")
-    assert httpx.post(url, json={"query": "{ products { id } }"}).json() == {"data": {"products": []}}
+    assert local_http().post(url, json={"query": "{ products { id } }"}).json() == {"data": {"products": []}}
     assert _sent_before_it_listens(url, b"x" * 10_000_000) == 413
     ask = {"query": f'mutation {{ deleteProduct(id: "{uuid7()}") {{ success }} }}'}
     signed_in = {"Authorization": f"Bearer {emulator_token('a@example.com', role='admin')}"}
-    down = httpx.post(url, json=ask, headers=signed_in, timeout=30).json()
+    down = local_http().post(url, json=ask, headers=signed_in, timeout=30).json()
     assert down["errors"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
 
 
 @pytest.mark.parametrize("name", ["project_orders", "order_saga", "reserve_inventory", "record_dead_letter"])
 def test_a_function_that_pubsub_calls_runs_alone(url_of: Callable[[str], str], name: str) -> None:
-    assert httpx.post(url_of(name), content=b"not a push").status_code == 422
+    assert local_http().post(url_of(name), content=b"not a push").status_code == 422
 
 
 @pytest.mark.parametrize("name", ["graphql", "create_category", "record_dead_letter", "sandbox_provider"])
 def test_a_single_function_reports_its_health_at_its_root(url_of: Callable[[str], str], name: str) -> None:
     for path in ("/health/live", "/health/ready"):
         address = url_of(name) + path
-        assert httpx.get(address).json()["status"] == "HEALTHY"
-        assert httpx.head(address).content == b""
-        assert httpx.post(address).status_code == 405
+        assert local_http().get(address).json()["status"] == "HEALTHY"
+        assert local_http().head(address).content == b""
+        assert local_http().post(address).status_code == 405
 
 
 def test_a_single_function_with_a_malformed_setting_is_alive_and_reports_it() -> None:
     with alone("create_category", MAX_BODY_BYTES="0") as url:
-        assert httpx.get(f"{url}/health/live").status_code == 200
-        ready = httpx.get(f"{url}/health/ready")
+        assert local_http().get(f"{url}/health/live").status_code == 200
+        ready = local_http().get(f"{url}/health/ready")
         assert (ready.status_code, ready.json()["checks"][0]["name"]) == (503, "settings")
 
 
@@ -116,5 +116,5 @@ def test_a_command_runs_alone_on_postgresql_with_the_broker_down(event_store_url
         "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{free_port()}",
     }
     with alone("create_category", **engines) as url:
-        made = httpx.post(url, json={"categoryId": str(uuid7()), "name": "お茶"}, headers=ADMIN, timeout=60)
+        made = local_http().post(url, json={"categoryId": str(uuid7()), "name": "お茶"}, headers=ADMIN, timeout=60)
         assert made.status_code == 200

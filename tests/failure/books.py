@@ -6,9 +6,9 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
-import httpx
 from google.cloud import firestore
 
+from scripts.local.local_http import local_http
 from scripts.local.token import PROJECT
 from shared.domain.order import ORDER
 from shared.domain.personal import ERASED
@@ -44,8 +44,8 @@ def open_books(shop: BreakableShop) -> Books:
 
 def read_log(shop: BreakableShop) -> dict[str, list[EventRecord]]:
     streams: dict[str, list[EventRecord]] = defaultdict(list)
-    with connect(shop.event_store, 1) as pool, connect(shop.command_database, 1) as keys, httpx.Client() as http:
-        store = SealedEventStore(PostgresEventStore(pool), lambda: person_keys(keys, "", lambda: http))
+    with connect(shop.event_store, 1) as pool, connect(shop.command_database, 1) as keys:
+        store = SealedEventStore(PostgresEventStore(pool), lambda: person_keys(keys, "", local_http))
         for entry in store.read_all(Checkpoint(), 1_000_000):
             streams[entry.event.stream].append(entry.event)
     return streams
@@ -73,7 +73,7 @@ def _under_way(shop: BreakableShop) -> list[str]:
 
 
 def _ledger(shop: BreakableShop, kind: str) -> dict[str, Deed]:
-    entries = httpx.get(f"{shop.ports.url('command')}/sandbox_provider/{kind}", timeout=30).json()
+    entries = local_http().get(f"{shop.ports.url('command')}/sandbox_provider/{kind}", timeout=30).json()
     return {one["key"]: Deed(one["status"], Decimal(one["amount"]), one["reference"]) for one in entries}
 
 

@@ -18,6 +18,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from scripts.local.emulators import Emulators, start_postgres
+from scripts.local.local_http import local_http
 from scripts.local.ports import Ports
 from scripts.local.processes import CannotStart, Processes
 from scripts.local.token import ADMIN_EMAIL, PROJECT
@@ -76,7 +77,7 @@ class BreakableShop(Client):
     def command(self, function: str, body: Fields, key: str) -> httpx.Response:
         """Call a command function as the graphql function does."""
         url = f"{self.ports.url('command')}/{function}"
-        return httpx.post(url, json=body, headers={"Idempotency-Key": key}, timeout=60)
+        return local_http().post(url, json=body, headers={"Idempotency-Key": key}, timeout=60)
 
     def outbox(self) -> list[tuple[Any, ...]]:
         """Return the unpublished messages of both databases."""
@@ -168,7 +169,7 @@ class BreakableShop(Client):
 def _call_regularly(url: str, seconds: float, stopping: Event) -> None:
     while not stopping.wait(seconds):
         with suppress(httpx.HTTPError):  # as Cloud Scheduler: the next time is soon
-            httpx.post(url, timeout=60)
+            local_http().post(url, timeout=60)
 
 
 def _rows(url: str, query: str) -> list[tuple[Any, ...]]:

@@ -16,6 +16,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from uuid_utils.compat import uuid7
 
+from scripts.local.local_http import local_http
 from shared.config.manifest import manifest
 from shared.domain import commands
 from shared.event_store.aggregates import announcement
@@ -143,7 +144,7 @@ class Postman:
                 if subscription.topic == message.topic:
                     url = f"{self.shop.ports.url(subscription.service)}/{subscription.endpoint}"
                     with suppress(httpx.TransportError):  # the service is being killed: no attempt is certain
-                        answer = httpx.post(url, json=_push(message, subscription.name), timeout=60)
+                        answer = local_http().post(url, json=_push(message, subscription.name), timeout=60)
                         self.brought[f"{subscription.endpoint} {answer.status_code}"] += 1
 
 

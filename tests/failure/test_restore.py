@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 from google.cloud import firestore
@@ -19,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from uuid_utils.compat import uuid7
 
 from scripts.local.emulators import start_postgres
+from scripts.local.local_http import local_http
 from scripts.local.migrate import migrate_all
 from scripts.local.restore import Refused, Shop, differences, dump, erase_again, erasures, finish, load
 from scripts.local.token import PROJECT
@@ -278,7 +278,7 @@ def test_the_whole_shop_agrees_after_a_restore(
 
     for order in lost:
         for kind in ("payments", "shipments"):
-            httpx.delete(f"{provider}/{kind}/{order}", timeout=30).raise_for_status()
+            local_http().delete(f"{provider}/{kind}/{order}", timeout=30).raise_for_status()
     assert shop.until_ended(shop.order(product))[0]["status"] == "CONFIRMED"
     comes_to_rest(shop)
     assert faults(shop) == []

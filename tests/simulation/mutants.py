@@ -309,6 +309,20 @@ MUTANTS: Sequence[Mutant] = (
         "        streams = engines.event_log.of_key(erasure.key, _BATCH)\n",
         "        streams = []\n",
     ),
+    Mutant(
+        "a process keeps the keys of persons",
+        "shared/erasure/sealed.py",
+        "        return all_opened(events, self._keys)\n",
+        """        kept = vars(self).setdefault("kept", {})
+
+        class Kept:
+            def of(self, ids):
+                return {one: kept[one] for one in ids if one in kept or kept.update(keys().of([one])) is None}
+
+        keys = self._keys
+        return all_opened(events, Kept)
+""",
+    ),
 )
 
 

@@ -11,6 +11,7 @@ from string import Formatter
 import pytest
 
 from shared.config.manifest import ROOT
+from shared.domain.personal import PERSONAL
 from shared.observability.phrases import ENGLISH
 from shared.observability.sentences import joined, said
 
@@ -47,6 +48,41 @@ def test_the_console_has_words_for_every_phrase_and_no_others(language: str) -> 
     for code, text in words.items():
         assert set(re.findall(r"\{(\w+)\}", text)) <= places(ENGLISH[code]), code
         assert "mutation" not in text, f"{code}: the console has buttons and links for what an API client would send"
+
+
+def errors() -> Iterator[str]:
+    """Yield the text of everything that our code reports as not answering, with x for each part."""
+    for file in sorted((ROOT / "shared").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            name, given = node.func.id, [text_of(one) for one in node.args]
+            if name in ("Unavailable", "TimedOut", "OutOfTime") and given and given[0]:
+                yield given[0]
+            elif name in ("NotCalled", "BreakerOpen", "Stopped") and len(given) == 3 and given[1]:
+                yield f"x {given[1]}; try again in 5 seconds"
+
+
+def text_of(node: ast.expr) -> str:
+    """Return a text as it is written, with x for each part; empty for what is no text."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(one) or "x" for one in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def test_the_console_knows_every_text_with_which_our_code_says_that_something_does_not_answer() -> None:
+    known = [re.split(r"\{\w+\}", text) for text in words_of(CATALOGUES / "errors.en.ts").values()]
+    forms = [re.compile(".+".join(map(re.escape, pieces))) for pieces in known]
+    found = [*errors()]
+    assert len(found) > 20
+    assert [text for text in found if not any(form.fullmatch(text) for form in forms)] == []
+
+
+def test_the_console_puts_words_for_what_is_erased_into_the_fields_that_are_personal() -> None:
+    text = (CATALOGUES.parent / "ui" / "erased.ts").read_text()
+    names = set(re.findall(r'"(\w+)"', text.partition("new Set(")[2].partition(");")[0]))
+    people = {name for name in names if f"{name}_id" in PERSONAL}
+    assert {f"{name}_id" for name in people} | (names & PERSONAL) == PERSONAL
 
 
 def words_of(file: Path) -> dict[str, str]:

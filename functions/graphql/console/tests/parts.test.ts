@@ -1,13 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { CombinedError } from "urql";
+
 import { isAnswered } from "../src/api/answered.ts";
+import { codeOfStatus, failureOf } from "../src/api/failure.ts";
 import { decoded } from "../src/pages/letters/decode.ts";
 import { remembered } from "../src/pages/samples.ts";
 import { stepsOf } from "../src/pages/saga-steps.ts";
+import { grouped, placeOfGroup } from "../src/pages/stuck-groups.ts";
 import { placeOf } from "../src/pages/stuck-place.ts";
 import { inTree } from "../src/pages/tree.ts";
 import { localToken, PEOPLE } from "../src/session/people.ts";
+import { withWord } from "../src/ui/erased.ts";
 import { ago, durationOf, moneyOf } from "../src/ui/format.ts";
 
 test("an answer whose every field has failed is none", () => {
@@ -52,6 +57,53 @@ test("a problem leads to the page where it is put right", () => {
   assert.equal(placeOf("DEAD_LETTER", "a b").href, "/dead-letters?status=PENDING&source=a%20b");
   assert.equal(placeOf("READ_MODEL", "project_orders").href, "/read-models");
   assert.equal(placeOf("DEPENDENCY", "payments").href, "/topology");
+});
+
+test("orders that are held up at the same step by the same error are one problem", () => {
+  const problem = (kind: string, subject: string, since: string, command: string, lastError: string | null = "down") => ({
+    kind,
+    subject,
+    since,
+    lastError,
+    waitingForPhrases: [{ code: "SAGA_UNANSWERED", parts: { command } }],
+  });
+  const found = grouped([
+    problem("SAGA_STUCK", "order-2", "2026-01-02T00:00:00Z", "RefundPayment"),
+    problem("SAGA_STUCK", "order-1", "2026-01-01T00:00:00Z", "RefundPayment"),
+    problem("SAGA_STUCK", "order-3", "2026-01-01T00:00:00Z", "RefundPayment", "refused"),
+    problem("SAGA_STUCK", "order-4", "2026-01-01T00:00:00Z", "ReleaseInventory"),
+    problem("STEP_REPEATED", "order-5", "2026-01-01T00:00:00Z", "RefundPayment"),
+    problem("STEP_REPEATED", "process-payment.process-payment", "2026-01-01T00:00:00Z", "RefundPayment"),
+    problem("DEAD_LETTER", "a", "2026-01-01T00:00:00Z", ""),
+    problem("DEAD_LETTER", "b", "2026-01-01T00:00:00Z", ""),
+  ]);
+  assert.deepEqual(
+    found.map((group) => group.map(({ subject }) => subject)),
+    [["order-1", "order-2"], ["order-3"], ["order-4"], ["order-5"], ["process-payment.process-payment"], ["a"], ["b"]],
+  );
+  assert.equal(found[0] && placeOfGroup(found[0]).href, "/sagas?status=STUCK");
+  assert.equal(found[1] && placeOfGroup(found[1]).href, "/orders/3");
+});
+
+test("of several errors the one of the first field is told, and a proxy's refusal asks for sign-in", () => {
+  const at = (line: number, code: string) => ({ message: code, locations: [{ line, column: 3 }], extensions: { code } });
+  const graphQLErrors = [at(40, "SERVICE_UNAVAILABLE"), at(3, "NOT_FOUND")];
+  assert.equal(failureOf(new CombinedError({ graphQLErrors })).code, "NOT_FOUND");
+  const refused = { networkError: new Error("Unauthorized"), response: { status: 401 } };
+  assert.equal(failureOf(new CombinedError(refused)).code, "UNAUTHENTICATED");
+  assert.equal(failureOf(new CombinedError({ networkError: new Error("Failed to fetch") })).code, "NETWORK");
+  assert.equal(codeOfStatus(500), undefined);
+});
+
+test("what is left of an erased person is said in the viewer's words, and nothing else is", () => {
+  const data = { user_id: "erased", items: [{ product_name: "erased" }], before: { paymentId: "erased", total: 3 } };
+  assert.deepEqual(withWord(data, "消去済み"), {
+    user_id: "消去済み",
+    items: [{ product_name: "erased" }],
+    before: { paymentId: "消去済み", total: 3 },
+  });
+  assert.equal(withWord("erased", "消去済み", "reason"), "消去済み");
+  assert.equal(withWord("erased", "消去済み", "status"), "erased");
 });
 
 test("a message's data is shown as JSON, as text, or as it is", () => {

@@ -16,10 +16,17 @@ const headersOf = async (): Promise<Record<string, string>> => {
   };
 };
 
+/** Ask for sign-in again when the server says that the token of this request is not valid. */
+export const seeWhoItIs = (response: Response, sent: Headers): void => {
+  const token = sent.get("Authorization")?.replace("Bearer ", "");
+  if (token && response.headers.get("WWW-Authenticate")?.includes("invalid_token")) void session.lapse(token);
+};
+
 const send: typeof fetch = async (input, init) => {
   const headers = new Headers(init?.headers);
   for (const [name, value] of Object.entries(await headersOf())) headers.set(name, value);
   const response = await fetch(input, { ...init, headers });
+  seeWhoItIs(response, headers);
   const token = response.headers.get("Consistency");
   if (token) written = [...written, { token, at: Date.now() }].slice(-20);
   return response;

@@ -1,5 +1,7 @@
 import { createClient, type RequestParams } from "graphql-sse";
 
+import { codeOfStatus } from "./failure.ts";
+
 export type LiveResult = {
   data?: Record<string, unknown> | null;
   errors?: readonly { message: string; extensions?: Record<string, unknown> }[];
@@ -12,6 +14,8 @@ type Sink = {
   complete: () => void;
   /** Called with false when the connection is lost, and with true when it is back. */
   connected?: (now: boolean) => void;
+  /** Called with every response of the server, before its first result. */
+  answered?: (response: Response, sent: Headers) => void;
 };
 
 const RETRY_MS = 1000;
@@ -33,7 +37,7 @@ const refusalOf = async (response: Response): Promise<Refused> => {
     const code = error?.extensions?.["code"];
     return new Refused(error?.message ?? response.statusText, typeof code === "string" ? code : "");
   } catch {
-    return new Refused(`HTTP ${response.status}`, "");
+    return new Refused(`HTTP ${response.status}`, codeOfStatus(response.status) ?? "");
   }
 };
 
@@ -55,6 +59,7 @@ export const follow = (
     headers: async () => ({ ...(await headers()), ...(last && { "Last-Event-ID": last }) }),
     fetchFn: async (input: RequestInfo, init?: RequestInit) => {
       const response = await fetch(input, init);
+      sink.answered?.(response, new Headers(init?.headers));
       refusal = response.ok ? undefined : await refusalOf(response);
       // A server that is down says nothing of its own, and a stream that had begun waits until the server is back.
       if (response.status >= 500 && (begun || refusal?.code === "")) refusal = undefined;

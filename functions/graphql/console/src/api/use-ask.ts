@@ -62,7 +62,7 @@ export const useAsk = <Data, Variables extends AnyVariables>(
       if (!globalThis.document.hidden) again();
     }, every);
     return () => clearInterval(timer);
-  }, [again, every, pause, user?.id]);
+  }, [again, every, pause, user]);
 
   useEffect(
     () => () => {

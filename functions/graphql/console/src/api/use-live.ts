@@ -3,11 +3,12 @@ import { type OperationDefinitionNode, print } from "graphql";
 import { useEffect, useRef, useState } from "react";
 
 import { useSession } from "../session/use-session.ts";
-import { liveHeaders } from "./client.ts";
+import { isRefusal } from "./failure.ts";
+import { liveHeaders, seeWhoItIs } from "./client.ts";
 import { follow, type LiveResult, Refused } from "./follow.ts";
 
-/** `message`: why the server has refused or ended the stream. */
-export type Live = { state: "connecting" | "live" | "lost" | "ended" | "paused"; message?: string };
+/** `message`, `code`: why the server has refused or ended the stream. */
+export type Live = { state: "connecting" | "live" | "lost" | "ended" | "paused"; message?: string; code?: string };
 
 type Following = { again: () => void };
 
@@ -39,21 +40,27 @@ export const useLive = <Data, Variables extends Record<string, unknown>>(
 
     const next = (result: LiveResult) => {
       last.current = { key, id: result.extensions?.lastEventId ?? last.current.id };
-      if (result.errors?.[0]) setLive({ state: "lost", message: result.errors[0].message });
+      const failed = result.errors?.[0];
+      if (failed) {
+        const code = failed.extensions?.["code"];
+        const refused = typeof code === "string" && isRefusal(code) ? code : undefined;
+        setLive({ state: refused ? "ended" : "lost", message: failed.message, code: refused });
+      }
       else if (result.data) {
         setLive({ state: "live" });
         receive.current(result.data as Data);
       }
     };
     const error = (reason: unknown) => {
-      setLive({ state: "ended", message: reason instanceof Refused ? reason.message : String(reason) });
+      const refused = reason instanceof Refused ? reason : undefined;
+      setLive({ state: "ended", message: refused?.message ?? String(reason), code: refused?.code });
     };
-    const complete = () => setLive((before) => (before.state === "lost" ? before : { state: "ended" }));
+    const complete = () => setLive((before) => (before.message !== undefined || before.state === "lost" ? before : { state: "ended" }));
     const connected = (now: boolean) => setLive({ state: now ? "live" : "lost" });
     const begin = () => {
       const operation = document.definitions[0] as OperationDefinitionNode;
       const request = { query: print(document), variables, operationName: operation.name?.value };
-      stop ??= follow(request, liveHeaders, { next, error, complete, connected }, last.current.id);
+      stop ??= follow(request, liveHeaders, { next, error, complete, connected, answered: seeWhoItIs }, last.current.id);
     };
     const seen = () => {
       if (!globalThis.document.hidden) begin();
@@ -71,7 +78,7 @@ export const useLive = <Data, Variables extends Record<string, unknown>>(
     };
     // `key` stands for the document and the variables.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [key, pause, round, user?.id]);
+  }, [key, pause, round, user]);
 
   return { ...live, again: () => setRound((number) => number + 1) };
 };

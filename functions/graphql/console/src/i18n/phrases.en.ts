@@ -12,7 +12,7 @@ export const en: Record<string, string> = {
   SAGA_TO_READ: "its saga has {events} event(s) to read",
   ENDED: "it has ended",
   WAITS_FOR: "; it waits for ",
-  DO_RETRY_SAGA: "Remove the cause of the last error, then retry the saga on the order's page",
+  DO_RETRY_SAGA: "Remove the cause of the last error, then retry the saga",
   DO_OR_WAIT: "; it also goes on by itself",
   DO_SEE_SWEEP: "Its deadline was not fired: see the last run of sweep_sagas under Schedules",
   DO_RESTORE_FOR_SAGA: "Restore {dependency}; the saga goes on by itself",

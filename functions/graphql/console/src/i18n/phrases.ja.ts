@@ -12,7 +12,7 @@ export const ja: Record<string, string> = {
   SAGA_TO_READ: "サーガが読むべきイベントが {events} 件あります",
   ENDED: "終了しています",
   WAITS_FOR: "。待っているもの: ",
-  DO_RETRY_SAGA: "最後のエラーの原因を取り除き、注文のページでサーガを再試行してください",
+  DO_RETRY_SAGA: "最後のエラーの原因を取り除いてから、サーガを再試行してください",
   DO_OR_WAIT: "。待てば自動でも続きます",
   DO_SEE_SWEEP: "期限の処理が行われていません。「定期実行」の sweep_sagas を確認してください",
   DO_RESTORE_FOR_SAGA: "{dependency}を復旧してください。サーガは自動で続きます",
@@ -101,9 +101,17 @@ export const ja: Record<string, string> = {
   VALID: "有効",
 };
 
-/** What the server calls by an English name inside its phrases. */
+/** What the server calls by an English name inside its phrases and errors. */
 export const names: Record<string, string> = {
   "the payment provider": "決済事業者",
   "the shipping provider": "配送事業者",
   "the notification provider": "通知事業者",
+  "the event store": "イベントストア",
+  "the command database": "コマンドデータベース",
+  "the read models": "リードモデル",
+  order: "注文",
+  product: "商品",
+  category: "カテゴリー",
+  saga: "サーガ",
+  "dead letter": "配信不能メッセージ",
 };

@@ -1,8 +1,11 @@
 import type { Language } from "./catalogue.ts";
+import { en as errorsInEnglish } from "./errors.en.ts";
+import { ja as errorsInJapanese } from "./errors.ja.ts";
 import { en } from "./phrases.en.ts";
 import { ja, names } from "./phrases.ja.ts";
 
 export const PHRASES: Record<Language, Record<string, string>> = { en, ja };
+export const ERRORS: Record<Language, Record<string, string>> = { en: errorsInEnglish, ja: errorsInJapanese };
 
 /** A sentence as its phrases: the code of each, and its parts by name. */
 export type Said = readonly { code: string; parts: unknown }[];
@@ -26,4 +29,32 @@ export const spoken = (said: Said, language: Language): Piece[] | undefined => {
       return partOf(piece, (parts as Record<string, unknown>)[piece], language);
     }),
   );
+};
+
+/** What a place of an error's text may hold. */
+const HOLDS: Record<string, string> = {
+  ...Object.fromEntries(["seconds", "number", "quantity", "available", "status"].map((name) => [name, "[\\d,]+"])),
+  ...Object.fromEntries(["error", "missing"].map((name) => [name, ".+"])),
+  event: "\\w+",
+};
+
+const formOf = (template: string): RegExp => {
+  const pieces = template.split(/\{(\w+)\}/).map((piece, index) =>
+    index % 2 === 0 ? piece.replace(/[.*+?^${}()|[\]\\]/g, "\\$&") : `(?<${piece}>${HOLDS[piece] ?? "[^;]+?"})`,
+  );
+  return new RegExp(`^${pieces.join("")}$`);
+};
+
+const FORMS = Object.entries(ERRORS.en).map(([code, template]) => ({ code, form: formOf(template) }));
+
+/** Return what an error of our own says in this language; undefined for a text that somebody else wrote. */
+export const reported = (text: string, language: Language): string | undefined => {
+  for (const { code, form } of FORMS) {
+    const found = form.exec(text);
+    if (!found) continue;
+    const parts = found.groups ?? {};
+    const said = (_: string, name: string) => NAMES[language][parts[name] ?? ""] ?? parts[name] ?? "";
+    return (ERRORS[language][code] ?? text).replace(/\{(\w+)\}/g, said);
+  }
+  return undefined;
 };

@@ -3,6 +3,7 @@ import { Link } from "wouter";
 import { graphql } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
+import { Reported } from "../i18n/said.tsx";
 import { session } from "../session/session.ts";
 import { useViewer } from "../session/viewer.tsx";
 import { Answer } from "../ui/answer.tsx";
@@ -101,7 +102,7 @@ const Actions = () => {
                   },
                   { name: t("order.reason"), cell: ({ reason }) => <span className="break">{reason}</span> },
                   { name: t("status"), cell: ({ status }) => <Status of={status} /> },
-                  { name: t("error"), cell: ({ error }) => <span className="break">{error}</span> },
+                  { name: t("error"), cell: ({ error }) => error && <Reported text={error} /> },
                 ]}
               />
               <Pager info={found.pageInfo} />

@@ -3,6 +3,7 @@ import { Link } from "wouter";
 import { graphql } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
+import { Reported } from "../i18n/said.tsx";
 import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
 import { Button } from "../ui/button.tsx";
@@ -222,7 +223,7 @@ const Executions = () => {
                         </Link>
                       ),
                   },
-                  { name: t("error"), cell: ({ error }) => <span className="break">{error}</span> },
+                  { name: t("error"), cell: ({ error }) => error && <Reported text={error} /> },
                 ]}
               />
               {info && <Pager info={info} />}

@@ -3,6 +3,7 @@ import { Link } from "wouter";
 import { graphql } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
+import { Reported } from "../i18n/said.tsx";
 import { Sentence } from "../i18n/said.tsx";
 import { session } from "../session/session.ts";
 import { Answer } from "../ui/answer.tsx";
@@ -104,7 +105,7 @@ export const FunctionPage = ({ name, handlesCommand, close }: Props) => {
                     cell: ({ aggregateId, aggregateType }) =>
                       aggregateId && <Link href={`/events/${aggregateId}`}>{aggregateType}</Link>,
                   },
-                  { name: t("error"), cell: ({ errorMessage }) => errorMessage ?? "" },
+                  { name: t("error"), cell: ({ errorMessage }) => errorMessage && <Reported text={errorMessage} /> },
                   {
                     name: t("events.trace"),
                     cell: ({ traceId }) => traceId && <Link href={`/executions?trace=${traceId}`}>{traceId.slice(0, 8)}</Link>,

@@ -51,7 +51,8 @@ const Product = ({ id }: { id: string }) => {
   const live = useLive(STOCK, { id }, (data) => setStock(data.stockUpdates));
   return (
     <>
-      <Answer asked={asked}>
+      {!asked.data?.product && <h1>{t("product")}</h1>}
+      <Answer asked={asked} missing={t("products.noSuch", { id })}>
         {({ product }) =>
           product && (
             <>

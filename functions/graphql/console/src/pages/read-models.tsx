@@ -1,6 +1,7 @@
 import { graphql, type ResultOf } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
+import { Reported } from "../i18n/said.tsx";
 import { useViewer } from "../session/viewer.tsx";
 import { ActButton, send } from "../ui/act.tsx";
 import { Answer } from "../ui/answer.tsx";
@@ -186,7 +187,9 @@ const Model = ({ projection, again }: { projection: Projection; again: () => voi
           {projection.lastError && (
             <>
               <dt>{t("error")}</dt>
-              <dd>{projection.lastError}</dd>
+              <dd>
+                <Reported text={projection.lastError} />
+              </dd>
             </>
           )}
         </dl>
@@ -234,7 +237,7 @@ const Generations = ({ of }: { of: Projection["generations"] }) => {
           <ul>
             {incomplete.map(({ stream, error }) => (
               <li key={stream} className="break">
-                <code>{stream}</code> {error}
+                <code>{stream}</code> {error && <Reported text={error} />}
               </li>
             ))}
           </ul>

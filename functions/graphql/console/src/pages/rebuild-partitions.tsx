@@ -1,6 +1,7 @@
 import { graphql, type ResultOf } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
+import { Reported } from "../i18n/said.tsx";
 import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
 import { Button } from "../ui/button.tsx";
@@ -196,7 +197,7 @@ const Differences = ({ of }: { of: readonly Partition[] }) => {
         {
           name: t("differences.fields"),
           cell: ({ missing, error, fields }) =>
-            error ?? (missing ? t("differences.missing") : <Fields of={fields} />),
+            error ? <Reported text={error} /> : (missing ? t("differences.missing") : <Fields of={fields} />),
         },
       ]}
     />

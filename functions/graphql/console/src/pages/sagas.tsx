@@ -5,6 +5,7 @@ import { graphql, type ResultOf } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useLive } from "../api/use-live.ts";
 import { useT } from "../i18n/index.tsx";
+import { Reported } from "../i18n/said.tsx";
 import { ActButton, type Outcome, send } from "../ui/act.tsx";
 import { useViewer } from "../session/viewer.tsx";
 import { Answer } from "../ui/answer.tsx";
@@ -14,6 +15,7 @@ import { Choice, Filters, MomentFilter, TextFilter } from "../ui/filters.tsx";
 import { shortId } from "../ui/format.ts";
 import { LiveSign } from "../ui/live.tsx";
 import { pageOf, Pager } from "../ui/pager.tsx";
+import { Personal } from "../ui/personal.tsx";
 import { Table } from "../ui/table.tsx";
 import { Ago, Time } from "../ui/time.tsx";
 import { useUrl } from "../ui/use-url.ts";
@@ -185,7 +187,13 @@ const Reason = ({ reason, status }: { reason: string | null; status: string }) =
   const t = useT();
   const viewer = useViewer();
   if (reason === null && !viewer.may("admin") && HAVE_REASON.includes(status)) return <small>{t("hidden")}</small>;
-  return <span className="break">{reason}</span>;
+  return (
+    reason && (
+      <Personal of={reason}>
+        <Reported text={reason} />
+      </Personal>
+    )
+  );
 };
 
 type Filter = {

@@ -51,6 +51,7 @@ const Stream = ({ id }: { id: string }) => {
       </h1>
       <Answer
         asked={asked}
+        missing={t("stream.noSuch", { id })}
         isEmpty={({ eventHistory }) => eventHistory?.length === 0}
         empty={<p>{t("events.none")}</p>}
       >

@@ -1,17 +1,18 @@
 import { Link } from "wouter";
 
-import { graphql } from "../api/graphql.ts";
+import { graphql, type ResultOf } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
-import { Sentence } from "../i18n/said.tsx";
+import { Reported, Sentence } from "../i18n/said.tsx";
 import { Answer } from "../ui/answer.tsx";
 import { Badge } from "../ui/badge.tsx";
+import { shortId } from "../ui/format.ts";
 import { Ago } from "../ui/time.tsx";
 import { session } from "../session/session.ts";
 import { useViewer } from "../session/viewer.tsx";
 import { Button } from "../ui/button.tsx";
 import { StartButton } from "./start.tsx";
-import { placeOf } from "./stuck-place.ts";
+import { grouped, placeOfGroup } from "./stuck-groups.ts";
 
 const STUCK = graphql(`
   query Stuck {
@@ -35,7 +36,11 @@ const STUCK = graphql(`
   }
 `);
 
+type Problem = NonNullable<ResultOf<typeof STUCK>["stuck"]>[number];
+
 const EVERY_MS = 5_000;
+/** How many orders of a group are named. */
+const NAMED = 5;
 
 /** What is stuck now, why, and where to put it right. */
 export const StuckNow = () => {
@@ -63,40 +68,61 @@ export const StuckNow = () => {
       >
         {({ stuck }) => (
           <ul className="stuck">
-            {stuck?.map((one) => {
-              const { href, label } = placeOf(one.kind, one.subject);
-              return (
-                <li key={`${one.kind} ${one.subject}`}>
-                  <Badge tone="bad">{t(`stuck.kind.${one.kind}`)}</Badge> <strong>
-                    <Sentence of={one.waitingForPhrases} english={one.waitingFor} />
-                  </strong>{" "}
-                  <code className="break">{one.subject}</code>{" "}
-                  {one.since && (
-                    <small>
-                      {t("stuck.since")} <Ago at={one.since} />
-                    </small>
-                  )}
-                  {one.lastError && <p className="break">{one.lastError}</p>}
-                  {one.attempts !== null && <p>{t.n("stuck.attempts", one.attempts)}</p>}
-                  <div className="row between">
-                    <span>
-                      <Sentence of={one.whatToDoPhrases} english={one.whatToDo} />
-                    </span>
-                    <span className="row center">
-                      {one.kind === "PROJECTION_STOPPED" && (
-                        <StartButton name={`project_${one.subject}`} done={asked.again} />
-                      )}
-                      <Link className="button main" href={href}>
-                        {t(label)}
-                      </Link>
-                    </span>
-                  </div>
-                </li>
-              );
-            })}
+            {grouped(stuck ?? []).map((group) => (
+              <Problems key={`${group[0].kind} ${group[0].subject}`} group={group} done={asked.again} />
+            ))}
           </ul>
         )}
       </Answer>
     </section>
+  );
+};
+
+/** One problem, or one that several orders have. */
+const Problems = ({ group, done }: { group: [Problem, ...Problem[]]; done: () => void }) => {
+  const t = useT();
+  const [one] = group;
+  const { href, label } = placeOfGroup(group);
+  return (
+    <li>
+      <Badge tone="bad">{t(`stuck.kind.${one.kind}`)}</Badge>{" "}
+      <strong>
+        {group.length > 1 && t.n("stuck.orders", group.length)}
+        <Sentence of={one.waitingForPhrases} english={one.waitingFor} />
+      </strong>{" "}
+      {group.length === 1 && <code className="break">{one.subject}</code>}{" "}
+      {one.since && (
+        <small>
+          {t("stuck.since")} <Ago at={one.since} />
+        </small>
+      )}
+      {one.lastError && (
+        <p>
+          <Reported text={one.lastError} />
+        </p>
+      )}
+      {group.length > 1 && (
+        <p className="row">
+          {group.slice(0, NAMED).map(({ subject }) => (
+            <Link key={subject} href={`/orders/${subject.replace("order-", "")}`}>
+              <code>{shortId(subject)}</code>
+            </Link>
+          ))}
+          {group.length > NAMED && "…"}
+        </p>
+      )}
+      {one.attempts !== null && group.length === 1 && <p>{t.n("stuck.attempts", one.attempts)}</p>}
+      <div className="row between">
+        <span>
+          <Sentence of={one.whatToDoPhrases} english={one.whatToDo} />
+        </span>
+        <span className="row center">
+          {one.kind === "PROJECTION_STOPPED" && <StartButton name={`project_${one.subject}`} done={done} />}
+          <Link className="button main" href={href}>
+            {t(label)}
+          </Link>
+        </span>
+      </div>
+    </li>
   );
 };

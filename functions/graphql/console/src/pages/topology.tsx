@@ -38,6 +38,12 @@ const TOPOLOGY = graphql(`
       topic
       messagesPerMinute
     }
+    projectionStatus {
+      name
+      stop {
+        until
+      }
+    }
   }
 `);
 
@@ -81,7 +87,7 @@ const Topology = () => {
         />
       )}
       <Answer asked={asked}>
-        {({ systemTopology, pubsubStats }) => {
+        {({ systemTopology, pubsubStats, projectionStatus }) => {
           const services = (systemTopology ?? []).filter((one) => !group || one.group === group);
           return (
             <>
@@ -89,6 +95,7 @@ const Topology = () => {
                 services={services}
                 databases={url.has("databases")}
                 readings={readings}
+                stopped={new Set(projectionStatus?.filter(({ stop }) => stop).map(({ name }) => name))}
                 rates={new Map(pubsubStats?.map(({ topic, messagesPerMinute }) => [topic, messagesPerMinute]))}
               />
               <Table
@@ -134,9 +141,16 @@ const isCalled = (services: Answered["systemTopology"] | undefined, name: string
       serviceName === "graphql" && connections.some(({ targetService }) => targetService === name),
   ) ?? false;
 
-type PictureProps = { services: Services; databases: boolean; rates: ReadonlyMap<string, number>; readings: readonly Reading[] };
+type PictureProps = {
+  services: Services;
+  databases: boolean;
+  rates: ReadonlyMap<string, number>;
+  readings: readonly Reading[];
+  /** The projections that an admin has stopped: what comes for them waits, and has not failed. */
+  stopped: ReadonlySet<string>;
+};
 
-const Picture = ({ services, databases, rates, readings }: PictureProps) => {
+const Picture = ({ services, databases, rates, readings, stopped }: PictureProps) => {
   const t = useT();
   const width = useWidth();
   const shape = useMemo(() => {
@@ -160,13 +174,18 @@ const Picture = ({ services, databases, rates, readings }: PictureProps) => {
         aria-label={t("topology.picture")}
       >
         {shape.edges.map((edge) => (
-          <EdgeLine key={`${edge.from} ${edge.to}`} edge={edge} rates={rateOf(readings, `${edge.from} ${edge.to}`)} />
+          <EdgeLine
+            key={`${edge.from} ${edge.to}`}
+            edge={edge}
+            rates={rateOf(readings, `${edge.from} ${edge.to}`)}
+            stopped={stopped.has(edge.to)}
+          />
         ))}
         {shape.nodes.map(({ id, x, y, width, height }) => {
           const service = byName.get(id);
           const rate = rates.get(id);
           const second = [
-            service?.status ?? "",
+            stopped.has(id) ? t("topology.stopped") : (service?.status ?? ""),
             service?.messageQueueSize ? t("topology.waiting", { n: service.messageQueueSize }) : "",
             rate === undefined ? "" : t("topology.rate", { n: numberOf(rate, t.language) }),
           ]
@@ -174,7 +193,7 @@ const Picture = ({ services, databases, rates, readings }: PictureProps) => {
             .join(" · ");
           const href = service ? `/topology?function=${id}` : rate === undefined ? undefined : `/messages?topic=${id}`;
           const box = (
-            <g className={`node ${service ? toneOf(service.status) : ""}`}>
+            <g className={`node ${stopped.has(id) ? "warn" : service ? toneOf(service.status) : ""}`}>
               <rect x={x - width / 2} y={y - height / 2} width={width} height={height} rx={service ? 8 : 22} />
               <text x={x} y={y - 2} textAnchor="middle">
                 {id}
@@ -212,10 +231,10 @@ const useWidth = (): number => {
 };
 
 /** A connection, with how often it was used and how often that failed. */
-const EdgeLine = ({ edge, rates }: { edge: Edge; rates: Rates }) => {
+const EdgeLine = ({ edge, rates, stopped }: { edge: Edge; rates: Rates; stopped: boolean }) => {
   const t = useT();
   const { status, x, y } = edge;
-  const fails = (rates?.errors ?? 0) > 0;
+  const fails = !stopped && (rates?.errors ?? 0) > 0;
   return (
     <g className={fails || toneOf(status) === "bad" ? "edge bad" : "edge"}>
       <path d={pathOf(edge)} />

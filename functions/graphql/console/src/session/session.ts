@@ -5,8 +5,11 @@ export type Role = "READER" | "WRITER" | "ADMIN";
 
 export type User = { id: string; name: string };
 
-/** `asking`: the sign-in dialog is open. `signOuts`: how often somebody has signed out here. */
-export type SessionState = { user?: User; asking: boolean; signOuts: number };
+/**
+ * `asking`: the sign-in dialog is open. `signOuts`: how often somebody has signed out here. `lapsed`: the server no
+ * longer takes the token of the person who was signed in.
+ */
+export type SessionState = { user?: User; asking: boolean; signOuts: number; lapsed: boolean };
 
 const STORED = "console.person";
 const RENEW_BEFORE_MS = 60_000;
@@ -23,7 +26,7 @@ class Session {
     cloudProject: null,
     logFolder: null,
   };
-  private state: SessionState = { asking: false, signOuts: 0 };
+  private state: SessionState = { asking: false, signOuts: 0, lapsed: false };
   private listeners = new Set<() => void>();
   private person?: Person;
   private made?: { token: string; until: number };
@@ -102,12 +105,21 @@ class Session {
     this.person = undefined;
     this.made = undefined;
     await this.firebase?.out();
-    this.change({ user: undefined, signOuts: this.state.signOuts + 1 });
+    this.change({ user: undefined, signOuts: this.state.signOuts + 1, lapsed: false });
+  }
+
+  /** Ask who it is again, because the server has refused this token. What the page shows stays until it is asked anew. */
+  async lapse(token: string): Promise<void> {
+    if (token !== (await this.token())) return;
+    localStorage.removeItem(STORED);
+    this.person = undefined;
+    this.made = undefined;
+    this.change({ user: undefined, lapsed: true, asking: true });
   }
 
   private signedIn(user: User): void {
     localStorage.setItem(STORED, user.id);
-    this.change({ user, asking: false });
+    this.change({ user, asking: false, lapsed: false });
     this.settle(true);
   }
 

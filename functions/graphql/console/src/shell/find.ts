@@ -2,13 +2,23 @@ import type { TadaDocumentNode } from "gql.tada";
 import type { AnyVariables } from "urql";
 
 import { client } from "../api/client.ts";
-import { failureOf, isRefusal } from "../api/failure.ts";
+import { type Failure, failureOf, isRefusal } from "../api/failure.ts";
 import { graphql } from "../api/graphql.ts";
 
 export type Found = { href: string; what: "order" | "product" | "category" | "deadLetter" | "events" | "caused" | "executions"; label: string };
 
 /** `masked`: some of it is only shown to others than this person. */
 export type Answer = { found: Found[]; masked: boolean };
+
+/** A search that the server could not answer, or did not. */
+export class SearchFailed extends Error {
+  readonly failure: Failure;
+
+  constructor(failure: Failure) {
+    super(failure.message);
+    this.failure = failure;
+  }
+}
 
 const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/i;
 
@@ -110,9 +120,11 @@ const answered = async <Data, Variables extends AnyVariables>(
   variables: Variables,
 ): Promise<{ data: Data; masked: boolean }> => {
   const { data, error } = await client.query(document, variables).toPromise();
-  if (!data) throw new Error(error ? failureOf(error).message : "no answer");
+  const failure = error && failureOf(error);
   const codes = error?.graphQLErrors.map(({ extensions }) => String(extensions["code"])) ?? [];
-  if (error && !codes.every(isRefusal)) throw new Error(failureOf(error).message);
+  const fails = codes.length === 0 || !codes.every(isRefusal);
+  if (failure && (!data || fails)) throw new SearchFailed(failure);
+  if (!data) throw new SearchFailed({ code: "UNKNOWN", message: "no answer" });
   return { data, masked: codes.includes("FORBIDDEN") || codes.includes("UNAUTHENTICATED") };
 };
 

@@ -1,9 +1,12 @@
 import { type KeyboardEvent, type SyntheticEvent, useEffect, useRef, useState } from "react";
 import { useLocation } from "wouter";
 
+import type { Failure } from "../api/failure.ts";
 import { useT } from "../i18n/index.tsx";
+import { useSession } from "../session/use-session.ts";
+import { AskSignIn, Failed } from "../ui/answer.tsx";
 import { Dialog } from "../ui/dialog.tsx";
-import { type Answer, find } from "./find.ts";
+import { type Answer, find, SearchFailed } from "./find.ts";
 import { PAGES } from "./layout.tsx";
 
 const WAIT_MS = 200;
@@ -25,8 +28,9 @@ const Search = ({ onClose }: { onClose: () => void }) => {
   const t = useT();
   const [, navigate] = useLocation();
   const [text, setText] = useState("");
-  const [found, setFound] = useState<{ of: string } & (Answer | { failure: string })>({ of: "", ...NOTHING });
+  const [found, setFound] = useState<{ of: string } & (Answer | { failure: Failure })>({ of: "", ...NOTHING });
   const [chosen, setChosen] = useState(0);
+  const { user } = useSession();
   const box = useRef<HTMLInputElement>(null);
 
   useEffect(() => box.current?.focus(), []);
@@ -38,7 +42,8 @@ const Search = ({ onClose }: { onClose: () => void }) => {
           if (current) setFound({ of: text, ...answer });
         },
         (error: unknown) => {
-          const failure = error instanceof Error ? error.message : String(error);
+          const failure =
+            error instanceof SearchFailed ? error.failure : { code: "UNKNOWN", message: String(error) };
           if (current) setFound({ of: text, failure });
         },
       );
@@ -47,7 +52,7 @@ const Search = ({ onClose }: { onClose: () => void }) => {
       current = false;
       clearTimeout(timer);
     };
-  }, [text]);
+  }, [text, user]);
 
   const typed = text.trim().toLowerCase();
   const pages: Choice[] = PAGES.map(({ path, name }) => ({ href: path, label: t(name), what: t("palette.page") })).filter(
@@ -104,12 +109,12 @@ const Search = ({ onClose }: { onClose: () => void }) => {
           </li>
         ))}
       </ul>
-      {found.of === text && "failure" in found && (
-        <p className="failed" role="alert">
-          {t("palette.failed", { message: found.failure })}
-        </p>
+      {found.of === text && "failure" in found && <Failed failure={found.failure} />}
+      {found.of === text && answer.masked && (
+        <div className="note">
+          {t("palette.admins")} <AskSignIn />
+        </div>
       )}
-      {found.of === text && answer.masked && <p className="note">{t("palette.admins")}</p>}
       {choices.length === 0 && !("failure" in found) && (
         <p role="status">{t(found.of === text ? "palette.nothing" : "answer.loading")}</p>
       )}

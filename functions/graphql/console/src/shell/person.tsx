@@ -8,11 +8,11 @@ import { Button } from "../ui/button.tsx";
 /** Who is signed in and with which role, always visible. */
 export const Person = () => {
   const t = useT();
-  const { user } = useSession();
+  const { user, lapsed } = useSession();
   const { role } = useViewer();
   return (
     <span className="person">
-      <span className="person-name">{user?.name ?? t("person.nobody")}</span>
+      <span className="person-name">{user?.name ?? t(lapsed ? "person.lapsed" : "person.nobody")}</span>
       <span data-role={role}>
         <Badge tone={role === "ADMIN" ? "warn" : "info"}>{role ? t(`role.${role}`) : t("role.unknown")}</Badge>
       </span>

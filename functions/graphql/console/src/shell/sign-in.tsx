@@ -10,10 +10,11 @@ import { Dialog } from "../ui/dialog.tsx";
 /** Ask who it is. Afterwards the page goes on with what made it ask. */
 export const SignIn = () => {
   const t = useT();
-  const { asking } = useSession();
+  const { asking, lapsed } = useSession();
   const { signIn } = session.where;
   return (
     <Dialog open={asking} onClose={() => asking && session.cancel()} title={t("signIn.title")}>
+      {lapsed && <p role="status">{t("signIn.lapsed")}</p>}
       {signIn?.kind === "local" ? <People /> : signIn ? <Firebase google={signIn.google} /> : <p>{t("person.noSignIn")}</p>}
       <div className="row end">
         <Button onClick={session.cancel}>{t("act.cancel")}</Button>

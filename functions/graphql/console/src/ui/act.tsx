@@ -24,6 +24,13 @@ export const send = async <Data, Variables extends AnyVariables>(
   return result.data ? { data: result.data } : { failure: { code: "UNKNOWN", message: "no answer" } };
 };
 
+/** Run it, and once more after a sign-in when the server asks for one. */
+export const signedIn = async (run: () => Promise<Outcome<unknown>>): Promise<Outcome<unknown>> => {
+  const outcome = await run();
+  const asks = "failure" in outcome && outcome.failure.code === "UNAUTHENTICATED";
+  return asks && (await session.ask()) ? await run() : outcome;
+};
+
 type Act = {
   /** What it needs, and therefore why it is disabled for the present role. */
   permission: Permission;
@@ -48,7 +55,7 @@ export const ActButton = ({ permission, run, done, children, kind, confirm }: Ac
 
   const act = async () => {
     setBusy(true);
-    const result = await run(reason.trim());
+    const result = await signedIn(() => run(reason.trim()));
     setBusy(false);
     setOutcome(result);
     if ("data" in result) {

@@ -1,4 +1,5 @@
 import { useT } from "../i18n/index.tsx";
+import { withWord } from "./erased.ts";
 
 type Change = { field: string; before?: unknown; after?: unknown };
 
@@ -7,6 +8,7 @@ const text = (value: unknown): string => (typeof value === "string" ? value : JS
 /** What an event has changed, field by field. */
 export const Changes = ({ changes }: { changes: readonly Change[] }) => {
   const t = useT();
+  const shown = (field: string, value: unknown) => text(withWord(value, t("erased"), field));
   if (changes.length === 0) return <p className="note">{t("changes.none")}</p>;
   return (
     <table className="changes">
@@ -23,8 +25,8 @@ export const Changes = ({ changes }: { changes: readonly Change[] }) => {
             <td>
               <code>{field}</code>
             </td>
-            <td>{before === null || before === undefined ? "" : <del>{text(before)}</del>}</td>
-            <td>{after === null || after === undefined ? "" : <ins>{text(after)}</ins>}</td>
+            <td>{before === null || before === undefined ? "" : <del>{shown(field, before)}</del>}</td>
+            <td>{after === null || after === undefined ? "" : <ins>{shown(field, after)}</ins>}</td>
           </tr>
         ))}
       </tbody>

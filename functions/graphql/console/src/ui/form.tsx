@@ -3,7 +3,7 @@ import { type SyntheticEvent, useState } from "react";
 import { useT } from "../i18n/index.tsx";
 import { session } from "../session/session.ts";
 import { type Permission, useViewer } from "../session/viewer.tsx";
-import type { Outcome } from "./act.tsx";
+import { type Outcome, signedIn } from "./act.tsx";
 import { Failed } from "./answer.tsx";
 import { Button } from "./button.tsx";
 import { Dialog } from "./dialog.tsx";
@@ -50,7 +50,7 @@ export const FormDialog = ({ permission, title, note, refused: impossible, field
   };
   const act = async (given: Given) => {
     setBusy(true);
-    const result = await run(given);
+    const result = await signedIn(() => run(given));
     setBusy(false);
     setOutcome(result);
     if ("data" in result) {

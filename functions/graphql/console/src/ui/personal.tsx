@@ -1,12 +1,10 @@
+import type { ReactNode } from "react";
+
 import { useT } from "../i18n/index.tsx";
+import { ERASED } from "./erased.ts";
 
-/** What the server shows in place of a user's id to all but that user and admins. */
-export const MASKED = "***";
-/** What the server shows in place of every personal value of an erased person. */
-export const ERASED = "erased";
-
-/** A personal value of an order, or the viewer's word for an erased one. */
-export const Personal = ({ of }: { of: string }) => {
+/** A personal value of an order, or the viewer's word for an erased one. `children`: how it is shown, if not as it is. */
+export const Personal = ({ of, children }: { of: string; children?: ReactNode }) => {
   const t = useT();
-  return of === ERASED ? <em>{t("erased")}</em> : of;
+  return of === ERASED ? <em>{t("erased")}</em> : (children ?? of);
 };

@@ -1,6 +1,7 @@
 import { graphql } from "../../api/graphql.ts";
 import { useAsk } from "../../api/use-ask.ts";
 import { useT } from "../../i18n/index.tsx";
+import { Reported } from "../../i18n/said.tsx";
 import { Answer } from "../../ui/answer.tsx";
 import { Button } from "../../ui/button.tsx";
 import { Table } from "../../ui/table.tsx";
@@ -42,7 +43,7 @@ export const CauseGroups = () => {
             keyOf={({ source, type, error }) => `${source} ${type ?? ""} ${error ?? ""}`}
             columns={[
               { name: t("letters.count"), number: true, cell: ({ count }) => count },
-              { name: t("error"), cell: ({ error }) => <span className="break">{error ?? t("unknown")}</span> },
+              { name: t("error"), cell: ({ error }) => (error ? <Reported text={error} /> : t("unknown")) },
               { name: t("messages.type"), cell: ({ type }) => type ?? "" },
               { name: t("letters.source"), cell: ({ source }) => <code>{source}</code> },
               { name: t("letters.first"), cell: ({ firstRecordedAt }) => <Ago at={firstRecordedAt} /> },

@@ -3,6 +3,7 @@ import { Link } from "wouter";
 import { graphql } from "../../api/graphql.ts";
 import { useAsk } from "../../api/use-ask.ts";
 import { useT } from "../../i18n/index.tsx";
+import { Reported } from "../../i18n/said.tsx";
 import { ActButton, send } from "../../ui/act.tsx";
 import { Answer } from "../../ui/answer.tsx";
 import { Status } from "../../ui/badge.tsx";
@@ -38,7 +39,7 @@ export const Letter = ({ id, close, done }: Props) => {
   };
   return (
     <section className="panel" aria-labelledby="letter">
-      <Answer asked={asked}>
+      <Answer asked={asked} missing={t("letters.noSuch", { id })}>
         {({ deadLetter: letter }) =>
           letter && (
             <>
@@ -88,11 +89,13 @@ export const Letter = ({ id, close, done }: Props) => {
                   <code>{letter.source}</code>
                 </dd>
                 <dt>{t("error")}</dt>
-                <dd>{letter.error ?? t("letters.noError")}</dd>
+                <dd>{letter.error ? <Reported text={letter.error} /> : t("letters.noError")}</dd>
                 {letter.firstError && letter.firstError !== letter.error && (
                   <>
                     <dt>{t("letters.firstError")}</dt>
-                    <dd>{letter.firstError}</dd>
+                    <dd>
+                      <Reported text={letter.firstError} />
+                    </dd>
                   </>
                 )}
                 <dt>{t("sagas.attempts")}</dt>

@@ -1,6 +1,7 @@
 import { Link } from "wouter";
 
 import { useT } from "../../i18n/index.tsx";
+import { Reported } from "../../i18n/said.tsx";
 import { Status } from "../../ui/badge.tsx";
 import { Button } from "../../ui/button.tsx";
 import { shortId } from "../../ui/format.ts";
@@ -54,7 +55,7 @@ export const LetterTable = ({ letters, selected, select, open }: Props) => {
               <code>{shortId(subject ?? "")}</code>
             ),
         },
-        { name: t("error"), cell: ({ error }) => <span className="break">{error}</span> },
+        { name: t("error"), cell: ({ error }) => error && <Reported text={error} /> },
         { name: t("sagas.attempts"), number: true, cell: ({ attempts }) => attempts },
         { name: t("letters.recorded"), cell: ({ recordedAt }) => <Ago at={recordedAt} /> },
       ]}

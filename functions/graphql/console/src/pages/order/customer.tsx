@@ -3,7 +3,8 @@ import { useState } from "react";
 import { graphql, type ResultOf } from "../../api/graphql.ts";
 import { useT } from "../../i18n/index.tsx";
 import { ActButton, send } from "../../ui/act.tsx";
-import { ERASED, MASKED, Personal } from "../../ui/personal.tsx";
+import { ERASED, MASKED } from "../../ui/erased.ts";
+import { Personal } from "../../ui/personal.tsx";
 
 const ERASE = graphql(`
   mutation ErasePerson($userId: ID!, $reason: String!) {

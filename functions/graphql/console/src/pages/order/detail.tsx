@@ -1,6 +1,7 @@
 import { Link } from "wouter";
 
 import { useT } from "../../i18n/index.tsx";
+import { Reported } from "../../i18n/said.tsx";
 import { Changes } from "../../ui/changes.tsx";
 import { durationOf } from "../../ui/format.ts";
 import { Json } from "../../ui/json.tsx";
@@ -63,7 +64,9 @@ export const Detail = ({ entries, chosen, history, saga }: Props) => {
         {entry.error && (
           <>
             <dt>{t("error")}</dt>
-            <dd>{entry.error}</dd>
+            <dd>
+              <Reported text={entry.error} />
+            </dd>
           </>
         )}
       </dl>

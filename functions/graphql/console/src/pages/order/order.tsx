@@ -6,13 +6,15 @@ import type { ResultOf } from "../../api/graphql.ts";
 import { type Asked, useAsk } from "../../api/use-ask.ts";
 import { useLive } from "../../api/use-live.ts";
 import { useT } from "../../i18n/index.tsx";
+import { Reported } from "../../i18n/said.tsx";
 import { session } from "../../session/session.ts";
 import { ActButton, send } from "../../ui/act.tsx";
 import { Answer } from "../../ui/answer.tsx";
 import { Status } from "../../ui/badge.tsx";
+import { MASKED } from "../../ui/erased.ts";
 import { moneyOf } from "../../ui/format.ts";
 import { LiveSign } from "../../ui/live.tsx";
-import { MASKED, Personal } from "../../ui/personal.tsx";
+import { Personal } from "../../ui/personal.tsx";
 import { Table } from "../../ui/table.tsx";
 import { Time } from "../../ui/time.tsx";
 import { useUrl } from "../../ui/use-url.ts";
@@ -54,12 +56,16 @@ const OrderPage = ({ id }: { id: string }) => {
         </h1>
         {!ended && !unknown && <LiveSign live={live} />}
       </div>
-      <Answer asked={asked}>
+      <Answer asked={asked} missing={order ? undefined : t("order.noSuch", { id })}>
         {() => (
           <>
             {order && <Late status={order.status} read={read} />}
-            {order && <Facts order={order} again={asked.again} stuck={saga?.status === "STUCK" ? saga : null} />}
-            {order && !ENDED.includes(order.status) && <WhyStuck id={id} hidden={order.userId === MASKED} />}
+            {order && <Facts order={order} again={asked.again} />}
+            {order && !ENDED.includes(order.status) && (
+              <WhyStuck id={id} hidden={order.userId === MASKED}>
+                {saga?.status === "STUCK" && <PutRight id={id} saga={saga} done={asked.again} />}
+              </WhyStuck>
+            )}
             {order && (
               <section className="panel">
                 <h2>{t("lanes.title")}</h2>
@@ -100,7 +106,26 @@ const Late = ({ status, read }: { status: string; read: Asked<ResultOf<typeof RE
   );
 };
 
-const Facts = ({ order, again, stuck }: { order: OrderData; again: () => void; stuck: SagaData | null }) => {
+/** What an admin can do for a saga whose compensation was never answered. */
+const PutRight = ({ id, saga, done }: { id: string; saga: SagaData; done: () => void }) => {
+  const t = useT();
+  return (
+    <span className="row">
+      <ActButton
+        permission="admin"
+        kind="main"
+        run={(reason) => send(RETRY, { id, reason: reason || null })}
+        done={done}
+        confirm={{ title: t("order.retry"), text: t("order.retry.what"), reason: "optional" }}
+      >
+        {t("order.retry")}
+      </ActButton>
+      <RestartButton id={id} steps={saga.steps} done={done} />
+    </span>
+  );
+};
+
+const Facts = ({ order, again }: { order: OrderData; again: () => void }) => {
   const t = useT();
   const { id, currency } = order;
   const money = (amount: string) => moneyOf(amount, currency, t.language);
@@ -119,17 +144,6 @@ const Facts = ({ order, again, stuck }: { order: OrderData; again: () => void; s
               {t("order.spans")}
             </a>
           )}
-          {stuck && (
-            <ActButton
-              permission="admin"
-              run={(reason) => send(RETRY, { id, reason: reason || null })}
-              done={again}
-              confirm={{ title: t("order.retry"), text: t("order.retry.what"), reason: "optional" }}
-            >
-              {t("order.retry")}
-            </ActButton>
-          )}
-          {stuck && <RestartButton id={id} steps={stuck.steps} done={again} />}
           {!ENDED.includes(order.status) && (
             <ActButton
               permission="write"
@@ -156,7 +170,9 @@ const Facts = ({ order, again, stuck }: { order: OrderData; again: () => void; s
           <>
             <dt>{t("order.reason")}</dt>
             <dd>
-              <Personal of={order.reason} />
+              <Personal of={order.reason}>
+                <Reported text={order.reason} />
+              </Personal>
             </dd>
           </>
         )}

@@ -1,9 +1,10 @@
+import type { ReactNode } from "react";
 import { Link } from "wouter";
 
 import { graphql } from "../../api/graphql.ts";
 import { useAsk } from "../../api/use-ask.ts";
 import { useT } from "../../i18n/index.tsx";
-import { Sentence } from "../../i18n/said.tsx";
+import { Reported, Sentence } from "../../i18n/said.tsx";
 import { Answer } from "../../ui/answer.tsx";
 import { Badge } from "../../ui/badge.tsx";
 import { Ago } from "../../ui/time.tsx";
@@ -48,15 +49,18 @@ const WHY = graphql(`
 
 const EVERY_MS = 4_000;
 
-/** One answer to "why is it stuck?", from facts, with the place to put it right beside each. For its owner and admins. */
-export const WhyStuck = ({ id, hidden }: { id: string; hidden: boolean }) => {
+/** One answer to "why is it stuck?", from facts, with the place to put it right beside each. For its owner and admins. `children`: what puts it right here. */
+export const WhyStuck = ({ id, hidden, children }: { id: string; hidden: boolean; children?: ReactNode }) => {
   const t = useT();
   const asked = useAsk(WHY, { id }, { every: EVERY_MS, pause: hidden });
   return (
     <section className="panel">
       <h2>{t("why.title")}</h2>
       {hidden ? (
-        <p className="note">{t("why.hidden")}</p>
+        <>
+          <p className="note">{t("why.hidden")}</p>
+          {children}
+        </>
       ) : (
         <Answer asked={asked}>
           {({ whyStuck: why }) =>
@@ -71,6 +75,7 @@ export const WhyStuck = ({ id, hidden }: { id: string; hidden: boolean }) => {
                 <p>
                   <Sentence of={why.whatToDoPhrases} english={why.whatToDo} />
                 </p>
+                {children}
                 <ul>
                   {why.facts.map((fact) => {
                     const { href, label } = placeOf(fact.kind, fact.subject);
@@ -87,7 +92,7 @@ export const WhyStuck = ({ id, hidden }: { id: string; hidden: boolean }) => {
                           )}{" "}
                           {fact.attempts !== null && t.n("stuck.attempts", fact.attempts)}
                         </small>{" "}
-                        {fact.lastError && <p className="break">{fact.lastError}</p>}
+                        {fact.lastError && <p><Reported text={fact.lastError} /></p>}
                         {fact !== why.facts[0] && (
                           <p>
                             <Sentence of={fact.whatToDoPhrases} english={fact.whatToDo} />
