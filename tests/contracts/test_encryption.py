@@ -91,7 +91,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(engines_wanted: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Start a PostgreSQL with TLS: the machine's, because the wheel's has none."""
     programs = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"))] or [
         Path(shutil.which("initdb") or "/none/initdb").parent
