@@ -382,6 +382,9 @@ async def test_a_slow_reader_is_dropped_with_the_reason_and_resumes(shop: ShopIn
     with_settings(shop, subscriber_buffer=5)
     category = await in_thread(shop.new_category)
     async with opened(TYPES) as stream, opened(TYPES) as other:
+        async with asyncio.timeout(SOON):
+            while len(shop.engines.tail.queues) < 2:  # until then each reads the log at its own pace
+                await asyncio.sleep(0.02)
         await stream.until(lambda: stream.parser.last_id)
         stream.reading.clear()
         for _ in range(10):
