@@ -393,6 +393,7 @@ export const en = {
   "differences.nothing": "nothing",
   "topology.group": "Service",
   "topology.databases": "With databases",
+  "topology.dead": "With dead-letter topics",
   "topology.picture": "The functions and topics, and how messages pass",
   "topology.function": "Function",
   "topology.memory": "Memory",

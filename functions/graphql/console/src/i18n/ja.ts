@@ -392,6 +392,7 @@ export const ja: Record<keyof typeof en, string> = {
   "differences.nothing": "なし",
   "topology.group": "サービス",
   "topology.databases": "データベースも表示",
+  "topology.dead": "配信不能トピックも表示",
   "topology.picture": "関数とトピック、メッセージの流れ",
   "topology.function": "関数",
   "topology.memory": "メモリー",

@@ -35,6 +35,8 @@ const RECENT = graphql(`
   }
 `);
 
+/** How much the picture shrinks to fit before it scrolls. */
+const SMALLEST = 0.7;
 const STEP = { width: 190, height: 62, gap: 44 };
 
 /** The saga's definition as a graph: how many are at each step now, and how long a step takes. */
@@ -55,7 +57,13 @@ export const SagaGraph = () => {
           const width = steps.length * (STEP.width + STEP.gap);
           return (
             <div className="graph" role="region" aria-label={t("sagas.definition")} tabIndex={0}>
-              <svg viewBox={`0 0 ${width} 190`} width={width} height={190} role="group" aria-label={t("sagas.definition")}>
+              <svg
+                viewBox={`0 0 ${width} 190`}
+                className="grows"
+                style={{ minWidth: width * SMALLEST, maxWidth: width }}
+                role="group"
+                aria-label={t("sagas.definition")}
+              >
                 {steps.map((step, index) => {
                   const x = index * (STEP.width + STEP.gap) + 4;
                   const label = t.n("sagas.here", step.now);

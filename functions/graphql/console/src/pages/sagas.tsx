@@ -181,6 +181,8 @@ const SagaTable = ({ sagas, done }: { sagas: readonly Saga[]; done: () => void }
 };
 
 const HAVE_REASON = ["COMPENSATING", "STUCK", "FAILED"];
+/** What a saga keeps of the event that turned it back. */
+const EVENT_NAME = /^[A-Z][A-Za-z]+$/;
 
 /** Why a saga has turned back. Only admins are told: it may be a customer's own words. */
 const Reason = ({ reason, status }: { reason: string | null; status: string }) => {
@@ -190,7 +192,7 @@ const Reason = ({ reason, status }: { reason: string | null; status: string }) =
   return (
     reason && (
       <Personal of={reason}>
-        <Reported text={reason} />
+        {EVENT_NAME.test(reason) ? <code>{reason}</code> : <Reported text={reason} />}
       </Personal>
     )
   );

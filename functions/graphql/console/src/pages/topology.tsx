@@ -78,6 +78,9 @@ const Topology = () => {
         >
           {t("topology.databases")}
         </Button>
+        <Button pressed={url.has("dead")} onClick={() => change({ dead: url.has("dead") ? undefined : "1" })}>
+          {t("topology.dead")}
+        </Button>
       </Filters>
       {chosen && (
         <FunctionPage
@@ -94,6 +97,7 @@ const Topology = () => {
               <Picture
                 services={services}
                 databases={url.has("databases")}
+                dead={url.has("dead")}
                 readings={readings}
                 stopped={new Set(projectionStatus?.filter(({ stop }) => stop).map(({ name }) => name))}
                 rates={new Map(pubsubStats?.map(({ topic, messagesPerMinute }) => [topic, messagesPerMinute]))}
@@ -144,13 +148,14 @@ const isCalled = (services: Answered["systemTopology"] | undefined, name: string
 type PictureProps = {
   services: Services;
   databases: boolean;
+  dead: boolean;
   rates: ReadonlyMap<string, number>;
   readings: readonly Reading[];
   /** The projections that an admin has stopped: what comes for them waits, and has not failed. */
   stopped: ReadonlySet<string>;
 };
 
-const Picture = ({ services, databases, rates, readings, stopped }: PictureProps) => {
+const Picture = ({ services, databases, dead, rates, readings, stopped }: PictureProps) => {
   const t = useT();
   const width = useWidth();
   const shape = useMemo(() => {
@@ -158,11 +163,14 @@ const Picture = ({ services, databases, rates, readings, stopped }: PictureProps
     return drawn(
       services.map((one) => ({
         ...one,
-        connections: one.connections.filter(({ connectionType }) => kinds.includes(connectionType)),
+        connections: one.connections.filter(
+          ({ connectionType, targetService }) =>
+            kinds.includes(connectionType) && (dead || !targetService.endsWith(".dead")),
+        ),
       })),
       width,
     );
-  }, [services, databases, width]);
+  }, [services, databases, dead, width]);
   const byName = new Map(services.map((one) => [one.serviceName, one]));
   return (
     <div className="graph panel" role="region" aria-label={t("topology.picture")} tabIndex={0}>
