@@ -62,11 +62,11 @@ def opened(event: EventRecord, keys: Keys) -> EventRecord:
 
 
 def sealed_answer(record: IdempotencyRecord, key: PersonKey) -> IdempotencyRecord:
-    """Return the record of a command's answer with the whole answer encrypted. What is not personal
-    also remains readable, as the answer after an erasure."""
+    """Return the record of a command's answer with the whole answer encrypted. Beside it stands, in
+    the same order, what is answered after an erasure."""
     answer: Fields = json.loads(record.result)
     names = _personal(answer["entity"])
-    answer["entity"] = _without(answer["entity"], names)
+    answer["entity"] |= dict.fromkeys(names, ERASED)
     seal = _seal(key, names, record.result, _place(record))
     return replace(record, result=json.dumps(answer | seal, ensure_ascii=False))
 
@@ -80,9 +80,7 @@ def key_of_answer(record: IdempotencyRecord) -> UUID | None:
 def opened_answer(record: IdempotencyRecord, keys: Keys) -> IdempotencyRecord:
     answer: Fields = json.loads(record.result)
     seal = answer.pop("sealed")
-    if (text := _text(seal, keys, _place(record))) is None:
-        answer["entity"] |= dict.fromkeys(seal["fields"], ERASED)
-        text = json.dumps(answer, ensure_ascii=False)
+    text = _text(seal, keys, _place(record)) or json.dumps(answer, ensure_ascii=False)
     return replace(record, result=text)
 
 

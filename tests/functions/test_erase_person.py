@@ -99,6 +99,17 @@ def test_nothing_at_rest_names_an_erased_person(shop: ShopInMemory, tmp_path: Pa
     assert "erased" in shown and "hanako" not in shown
 
 
+def test_a_repeated_request_has_the_same_answer_without_the_person(shop: ShopInMemory) -> None:
+    line = {"productId": shop.new_product(), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
+    body, once = {"orderId": str(uuid7()), "userId": PERSON, "items": [line]}, {"Idempotency-Key": "once"}
+    before = shop.command("create_order", body, once)
+    assert shop.command("create_order", body, once).content == before.content
+    shop.settle()
+    erase(shop)
+    after = shop.command("create_order", body, once).content
+    assert after == before.content.replace(PERSON.encode(), ERASED.encode())
+
+
 def test_before_an_erasure_only_the_read_model_names_the_person(shop: ShopInMemory) -> None:
     order_id = shop.new_order(shop.new_product(), userId=PERSON)
     assert order(shop, order_id)["userId"] == PERSON
