@@ -8,15 +8,12 @@ import ctypes
 import os
 import signal
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-import httpx
-
-from scripts.local.local_http import local_http
+from scripts.local.local_http import answers
 from scripts.local.processes import CannotStart
 from scripts.local.services import server
 from shared.read_models.generations import Pace
@@ -49,14 +46,8 @@ class Services:
 
     def wait_for(self, service: str, url: str, seconds: float = 60) -> None:
         """Wait until the service answers. Raise CannotStart when it ends or hangs."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self.died(service, 0) is None:
-            try:
-                local_http().get(url, timeout=2)
-                return
-            except httpx.TransportError:
-                time.sleep(0.02)
-        raise CannotStart(f"{service} did not start; see {self._logs}")
+        if not answers(url, seconds, lambda: self.died(service, 0) is None, pause=0.02):
+            raise CannotStart(f"{service} did not start; see {self._logs}")
 
     def kill(self, service: str) -> None:
         """Kill the process without warning, as when a machine is lost."""

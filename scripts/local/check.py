@@ -82,11 +82,11 @@ def main(chosen: argparse.Namespace, pytest_arguments: list[str]) -> int:
         checks = {"tests": [*CHECKS["tests"], "--verbose", *SLOWEST, *pytest_arguments]}
     else:
         checks = CHECKS | {"tests": [*CHECKS["tests"], *SLOWEST, *ALL_TESTS]}
-    failed = []
+    failed, surroundings = [], environment()
     for name, command in checks.items():
         print(f"\n== {name}", flush=True)
         started = time.monotonic()
-        if subprocess.run(command, check=False, env=environment()).returncode:
+        if subprocess.run(command, check=False, env=surroundings).returncode:
             failed.append(name)
         print(
             f"== {name}: {'failed' if name in failed else 'passed'} in {time.monotonic() - started:.0f} s", flush=True

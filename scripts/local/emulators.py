@@ -54,11 +54,10 @@ class Emulators:
             ("pubsub", self.start_pubsub, self._pubsub_archive),
             ("firestore", self.start_firestore, self._firestore_archive),
         ):
-            if not archive.exists():
-                with written(archive) as option, tempfile.TemporaryDirectory() as logs:
-                    if option:
-                        processes = Processes(Path(logs))
-                        _until_it_answers(processes, name, start(processes, free_port(), option))
+            with written(archive) as option, tempfile.TemporaryDirectory() as logs:
+                if option:
+                    processes = Processes(Path(logs))
+                    _until_it_answers(processes, name, start(processes, free_port(), option))
 
     @property
     def _pubsub(self) -> Path:

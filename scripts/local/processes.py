@@ -9,10 +9,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import httpx
 import psutil
 
-from scripts.local.local_http import local_http
+from scripts.local.local_http import answers
 
 # Ask Linux for a signal when the parent is killed, so that no process is left behind; then become
 # the given command.
@@ -115,14 +114,8 @@ class Processes:
     def wait_for(self, name: str, url: str, seconds: float = 60) -> None:
         """Wait until the URL answers. Raise CannotStart with the end of the log when the process
         ends or hangs."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and (name not in self.running or self.running[name].poll() is None):
-            try:
-                local_http().get(url, timeout=2)
-                return
-            except httpx.TransportError:
-                time.sleep(0.1)
-        raise CannotStart(f"{name} did not start; the end of its log:\n{self.tail(name)}")
+        if not answers(url, seconds, lambda: name not in self.running or self.running[name].poll() is None):
+            raise CannotStart(f"{name} did not start; the end of its log:\n{self.tail(name)}")
 
     def wait_until_listening(self, name: str, port: int, seconds: float = 60) -> None:
         """Wait until the port takes connections. Raise CannotStart when the process ends or
