@@ -19,8 +19,8 @@ import { Personal } from "../ui/personal.tsx";
 import { Table } from "../ui/table.tsx";
 import { Ago, Time } from "../ui/time.tsx";
 import { useUrl } from "../ui/use-url.ts";
+import { PutRight } from "./order/put-right.tsx";
 import { RETRY } from "./order/query.ts";
-import { RestartButton } from "./order/restart.tsx";
 import { SagaGraph } from "./saga-graph.tsx";
 
 const SAGAS = graphql(`
@@ -161,19 +161,7 @@ const SagaTable = ({ sagas, done }: { sagas: readonly Saga[]; done: () => void }
         {
           name: t("actions"),
           cell: ({ id, status, steps }) =>
-            status === "STUCK" && (
-              <span className="row">
-                <ActButton
-                  permission="admin"
-                  run={(reason) => send(RETRY, { id, reason: reason || null })}
-                  done={done}
-                  confirm={{ title: t("order.retry"), text: t("order.retry.what"), reason: "optional" }}
-                >
-                  {t("order.retry")}
-                </ActButton>
-                <RestartButton id={id} steps={steps} done={done} />
-              </span>
-            ),
+            status === "STUCK" && <PutRight id={id} steps={steps} done={done} />,
         },
       ]}
     />

@@ -22,8 +22,8 @@ import { Customer } from "./customer.tsx";
 import { Detail } from "./detail.tsx";
 import { Lanes } from "./lanes.tsx";
 import { Moment } from "./moment.tsx";
-import { CANCEL, ENDED, NOW, ORDER, type OrderData, READ, RETRY, type SagaData, UPDATES } from "./query.ts";
-import { RestartButton } from "./restart.tsx";
+import { CANCEL, ENDED, NOW, ORDER, type OrderData, READ, UPDATES } from "./query.ts";
+import { PutRight } from "./put-right.tsx";
 import { SagaSteps } from "./steps.tsx";
 import { TimelineList } from "./timeline-list.tsx";
 import { WhyStuck } from "./why-stuck.tsx";
@@ -63,7 +63,7 @@ const OrderPage = ({ id }: { id: string }) => {
             {order && <Facts order={order} again={asked.again} />}
             {order && !ENDED.includes(order.status) && (
               <WhyStuck id={id} hidden={order.userId === MASKED}>
-                {saga?.status === "STUCK" && <PutRight id={id} saga={saga} done={asked.again} />}
+                {saga?.status === "STUCK" && <PutRight id={id} steps={saga.steps} done={asked.again} kind="main" />}
               </WhyStuck>
             )}
             {order && (
@@ -103,25 +103,6 @@ const Late = ({ status, read }: { status: string; read: Asked<ResultOf<typeof RE
       {shown ? t("order.late", { status: shown }) : t("order.missing")}{" "}
       <Link href="/read-models">{t("stuck.open.readModels")}</Link>
     </p>
-  );
-};
-
-/** What an admin can do for a saga whose compensation was never answered. */
-const PutRight = ({ id, saga, done }: { id: string; saga: SagaData; done: () => void }) => {
-  const t = useT();
-  return (
-    <span className="row">
-      <ActButton
-        permission="admin"
-        kind="main"
-        run={(reason) => send(RETRY, { id, reason: reason || null })}
-        done={done}
-        confirm={{ title: t("order.retry"), text: t("order.retry.what"), reason: "optional" }}
-      >
-        {t("order.retry")}
-      </ActButton>
-      <RestartButton id={id} steps={saga.steps} done={done} />
-    </span>
   );
 };
 
