@@ -5,7 +5,8 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.definition import Progress
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import StoredSaga
 
 NOW = datetime.now(UTC)

@@ -27,8 +27,9 @@ from shared.config.manifest import Subscription, manifest
 from shared.config.settings import Settings
 from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.messaging.memory import Deliver
-from shared.runtime.engines import Engines, using
-from tests.conftest import free_port
+from shared.runtime.current import using
+from shared.runtime.engines import Engines
+from tests.ports import free_port
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -287,6 +288,7 @@ def shop(shop_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 @pytest.fixture(scope="module")
 def shared_shop(provider: str) -> Iterator[ShopInMemory]:
     """Yield one shop for all tests of a module that only read, or add what no other test reads. A
-    module has one at a time, since all functions of the process use it."""
-    with open_shop(usual_settings(provider)) as shop:
+    module has one at a time, since all functions of the process use it. All its tests are one
+    client, so it has no limit of requests."""
+    with open_shop(replace(usual_settings(provider), rate_limit_signed_in=0, rate_limit_anonymous=0)) as shop:
         yield shop

@@ -1,7 +1,7 @@
 """Route a request to the graphql function: GraphQL, the console, health or metrics."""
 
 from asyncio import to_thread
-from dataclasses import replace
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 from typing import Literal
@@ -12,7 +12,6 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from shared.api import console
-from shared.api.command_client import CommandClient
 from shared.api.consistency import ConsistentQueries, decode_token
 from shared.api.context import RequestContext
 from shared.api.edge import revalidated, served, tag
@@ -33,7 +32,8 @@ from shared.observability.logs import access_line
 from shared.read_models.protocol import Queries
 from shared.resilience import clock
 from shared.resilience.calls import deadline
-from shared.runtime.engines import Engines, engines
+from shared.runtime.current import engines
+from shared.runtime.engines import Engines
 from shared.runtime.http import METHOD_NOT_ALLOWED, examination, health_reply, metrics_reply
 
 _SSE = "POST the subscription with the header Accept: text/event-stream, for example with the npm package graphql-sse"
@@ -109,7 +109,7 @@ async def _graphql(request: Request, engines: Engines) -> Response:
         return refuse(RetryLater(503, error.message, wait, status_and_code(error)[1]))
     kind, client = _client(actor, request, engines.settings)
     wait = rates(engines).seconds_until_allowed(kind, client)
-    trace = replace(fresh(actor.name), traceparent=sampled(request.headers.get("traceparent")))
+    trace = fresh(actor.name, sampled(request.headers.get("traceparent")))
     attributes = {"http.request.method": request.method, "url.path": request.scope["path"]}
     began = clock.monotonic()
     with handling(trace, "graphql", SpanKind.SERVER, attributes) as context:
@@ -154,7 +154,6 @@ def _context(request: Request, engines: Engines, caller: tuple[Actor, str], cont
         engines,
         queries,
         Loaders(engines, queries),
-        CommandClient(settings, engines.breakers, engines.command_http).send,
         context,
         actor,
         idempotency_key=request.headers.get("idempotency-key"),
@@ -203,7 +202,12 @@ def _address(request: Request, settings: Settings) -> str:
     trusted = settings.trusted_proxies if settings.trusted_proxies is not None else int(in_the_cloud())
     peer = request.client.host if request.client else ""
     hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
-    claimed = hops[-trusted:][0] if trusted and hops else peer
+    return _network(hops[-trusted:][0] if trusted and hops else peer)
+
+
+@lru_cache(256)  # few, because a client may choose a long text
+def _network(claimed: str) -> str:
+    """Return the address, of IPv6 its network. Reading it takes longer than to count a request."""
     try:
         address = ip_address(claimed)
     except ValueError:

@@ -208,13 +208,14 @@ async def send(
     """Return the command function's answer, and record the call in the history of executions.
 
     `name`: under which it is recorded, by default the function's."""
-    request = info.context
+    request, engines = info.context, info.context.engines
     name = name or named(function)
     if "orderId" in command:
         annotate(subject=f"{ORDER.name}-{command['orderId']}")
-    wake_ahead(request.engines).before(function, request.engines.command_http)
-    with watched(request.engines.recorder, "command", name, context, command) as watch:
-        answer = await request.send_command(function, command, context, request.actor)
+    client = CommandClient(engines.settings, engines.breakers, engines.command_http)
+    wake_ahead(engines).before(function, engines.command_http)
+    with watched(engines.recorder, "command", name, context, command) as watch:
+        answer = await client.send(function, command, context, request.actor)
         watch.subject, watch.version = answer.get("stream"), answer.get("version")
         annotate(subject=watch.subject)
     return answer

@@ -9,6 +9,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from shared.api.resolvers.faults import has_lab
 from shared.auth.identity import in_the_cloud
 from shared.config.settings import Settings
 
@@ -74,6 +75,7 @@ def config(settings: Settings) -> dict[str, object]:
         "signInRequired": settings.sign_in_required or in_the_cloud(),
         "cloudProject": settings.project_id if in_the_cloud() else None,
         "logFolder": settings.log_folder or None,
+        "faultLab": has_lab(settings),
     }
 
 

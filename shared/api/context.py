@@ -1,6 +1,6 @@
 """What the resolvers of a request share: stores, and loaders that read each thing once."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,7 +23,6 @@ class RequestContext:
     engines: Engines
     queries: Queries
     loaders: Loaders
-    send_command: Callable[[str, dict[str, Any], Context, Actor], Awaitable[dict[str, Any]]]
     context: Context
     actor: Actor
     idempotency_key: str | None = None

@@ -123,7 +123,8 @@ async def _subscription(
         if isinstance(results, ExecutionResult):
             count("shop_subscriptions_total", "REFUSED")
             return _response(_body(results, about(context.actor)), EVENT_STREAM, {})
-        return EventStream(_frames(results, about(context.actor)), context.engines.settings, stack.pop_all().close)
+        frames, expires = _frames(results, about(context.actor)), context.actor.expires
+        return EventStream(frames, context.engines.settings, expires, stack.pop_all().close)
 
 
 def _reserve_subscription(request: Request, context: RequestContext) -> Callable[[], None]:

@@ -29,7 +29,7 @@ class Loaders:
 
     def __init__(self, engines: Engines, queries: Queries) -> None:
         self.budget = Budget(engines.settings)
-        self._store = engines.event_store
+        self._engines = engines
         self._queries = queries
         self._shared: dict[str, asyncio.Future[Any]] = {}
         self._members: dict[tuple[str, int], DataLoader[str, list[Fields]]] = {}
@@ -77,8 +77,8 @@ class Loaders:
         moments: dict[Ref[Any], list[datetime]] = {}
         for ref, moment in keys:
             moments.setdefault(ref, []).append(moment)
-        spend = partial(self.budget.spend, COST_OF_EVENT)
-        folds = (from_stores(states_at, self._store, ref, at, spend) for ref, at in moments.items())
+        store, spend = self._engines.event_store, partial(self.budget.spend, COST_OF_EVENT)
+        folds = (from_stores(states_at, store, ref, at, spend) for ref, at in moments.items())
         folded = dict(zip(moments, await asyncio.gather(*folds, return_exceptions=True), strict=True))
         states = (folded[ref] for ref, _ in keys)
         return [s if isinstance(s, BaseException) else s[at] for s, (_, at) in zip(states, keys, strict=True)]

@@ -19,6 +19,7 @@ from shared.api.context import Info, LiveField, Resolver, Resolvers, SourceEvent
 from shared.api.nulls import take_nulls_as_defaults
 from shared.api.resolvers import (
     categories,
+    causation,
     dead_letters,
     event_history,
     events,
@@ -52,6 +53,7 @@ MODULES = (
     viewer,
     events,
     event_history,
+    causation,
     sagas,
     messages,
     operators,
@@ -99,8 +101,8 @@ def merged(tables: Sequence[Resolvers]) -> Resolvers:
 
 
 def bound(sdl: str, resolvers: Resolvers) -> GraphQLSchema:
-    """Return the schema of the text with these resolvers. Raises UnboundField."""
-    schema = build_schema(sdl)
+    """Return the schema of the text, which is valid, with these resolvers. Raises UnboundField."""
+    schema = build_schema(sdl, assume_valid=True, assume_valid_sdl=True, no_location=True)
     bind_scalars(schema)
     if unknown := set(resolvers) - set(schema.type_map):
         raise UnboundField(f"the schema has no type {', '.join(sorted(unknown))}")

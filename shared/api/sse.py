@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any, Literal, NamedTuple
 
 import structlog
@@ -81,8 +82,11 @@ def read_cursor(cursor: str | None, since: datetime | None, place: str) -> tuple
     return _EPOCH + timedelta(microseconds=int(moment)), match
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def to_json(body: object) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    return _ENCODER.encode(body).encode("utf-8", "backslashreplace")
 
 
 def encode_event(body: dict[str, Any] | None, resume_point: ResumePoint | None = None) -> bytes:
@@ -99,6 +103,9 @@ def encode_event(body: dict[str, Any] | None, resume_point: ResumePoint | None =
     return f"id: {event_id}\nevent: next\ndata: ".encode() + to_json(with_id) + b"\n\n"
 
 
+_EXPIRED = "the ID token has expired; subscribe again with a new one and the last event id"
+_UNAUTHENTICATED = {"code": "UNAUTHENTICATED"}
+
 End = Literal["COMPLETE", "SLOW", "GONE", "FAILED"]
 """Why a stream ended: complete, client too slow, client disconnected, or an error of ours."""
 
@@ -112,15 +119,19 @@ class Frame(NamedTuple):
 
 class EventStream(Response):
     """Sends frames as they come, heartbeats while there are none, and `complete` at the end or when
-    the stream's time is up. `release`: called once the stream has ended, whatever the reason.
+    the stream's time is up. `expires`: when it ends with the error that the caller's token has
+    expired, in seconds since 1970. `release`: called once it has ended, whatever the reason.
     """
 
-    def __init__(self, frames: AsyncGenerator[Frame], settings: Settings, release: Callable[[], None]) -> None:
+    def __init__(
+        self, frames: AsyncGenerator[Frame], settings: Settings, expires: float | None, release: Callable[[], None]
+    ) -> None:
         super().__init__(headers=STREAM_HEADERS)
         del self.headers["content-length"]
         self._frames = frames
         self._heartbeat_seconds = settings.heartbeat_seconds
         self._max_seconds = settings.subscription_max_seconds
+        self._expires = inf if expires is None else expires
         self._release = release
         self._last: End = "COMPLETE"
 
@@ -156,7 +167,10 @@ class EventStream(Response):
             coming = asyncio.ensure_future(anext(self._frames, None))
             try:
                 while (left := ends_at - clock.monotonic()) > 0:
-                    await asyncio.wait({coming}, timeout=min(left, self._heartbeat_seconds))
+                    await asyncio.wait({coming}, timeout=min(left, self._heartbeat_seconds, self._valid_seconds()))
+                    if self._valid_seconds() <= 0:
+                        yield encode_event({"errors": [{"message": _EXPIRED, "extensions": _UNAUTHENTICATED}]})
+                        return
                     if not coming.done():
                         yield HEARTBEAT
                     elif (frame := coming.result()) is None:
@@ -168,6 +182,9 @@ class EventStream(Response):
             finally:
                 coming.cancel()
                 await asyncio.gather(coming, return_exceptions=True)
+
+    def _valid_seconds(self) -> float:
+        return self._expires - clock.now().timestamp()
 
     def _end_of(self, sending: "asyncio.Future[None]") -> End:
         """Return why the stream ended. Raises errors of ours."""

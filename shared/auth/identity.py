@@ -57,7 +57,8 @@ def identify(authorization: str | None, project_id: str, admin_email: str) -> Ac
         return Actor(problem="the Authorization header is malformed; it must be: Bearer <Firebase ID token>")
     try:
         claims = auth.verify_id_token(token.strip(), _app(project_id), clock_skew_seconds=_CLOCK_SKEW)
-        if claims.get("exp", 0) + _CLOCK_SKEW < clock.now().timestamp():  # not checked in the emulator's tokens
+        expires = claims.get("exp", 0) + _CLOCK_SKEW
+        if expires < clock.now().timestamp():  # not checked in the emulator's tokens
             return Actor(problem=_EXPIRED)
     except auth.ExpiredIdTokenError:
         return Actor(problem=_EXPIRED)
@@ -68,7 +69,7 @@ def identify(authorization: str | None, project_id: str, admin_email: str) -> Ac
         return Actor(problem=f"the ID token is not valid: {_fault(error)}; sign in again")
     if claims["uid"] in _RESERVED or {"Cc", "Cs"} & {*map(category, claims["uid"])}:
         return Actor(problem="the token's user id is reserved or has control characters; sign in as another user")
-    return Actor(claims["uid"], role_of(claims, admin_email))
+    return Actor(claims["uid"], role_of(claims, admin_email), expires=expires)
 
 
 def _fault(error: Exception) -> str:

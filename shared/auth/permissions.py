@@ -1,7 +1,7 @@
 """Roles and permissions. The graphql function checks them first, and each command function checks
 them again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from shared.domain.errors import Forbidden, Unauthenticated
@@ -31,12 +31,13 @@ class Actor:
     """The user that a request comes from.
 
     `uid`: the user's id; None for an anonymous user. `problem`: why the token that was sent is not
-    valid.
+    valid. `expires`: when the token is no longer taken, in seconds since 1970; None without one.
     """
 
     uid: str | None = None
     role: Role = Role.READER
     problem: str | None = None
+    expires: float | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

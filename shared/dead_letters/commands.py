@@ -5,7 +5,8 @@ from uuid import UUID
 
 from pydantic import Strict
 
-from shared.dead_letters.protocol import DeadLetter, LetterStatus
+from shared.dead_letters.failures import Cause
+from shared.dead_letters.protocol import DeadLetter, DeadLetters, Letters, LetterStatus
 from shared.domain.commands import wire_command
 from shared.domain.errors import ConcurrencyError, NotFound, Rejected
 from shared.domain.values import Reason, Token, in_range
@@ -13,21 +14,30 @@ from shared.domain.values import Reason, Token, in_range
 
 @wire_command
 class RetryDeadLetters:
-    """Retry the letter with this id; without an id, the oldest pending ones (of a source)."""
+    """Retry the letter with this id; without an id, the oldest pending ones (of a source, or of a
+    cause)."""
 
     id: UUID | None = None
     source: Token | None = None
+    cause: Cause | None = None
     limit: Annotated[int, Strict(), in_range(1, 1000)] = 100
 
 
 @wire_command
 class DiscardDeadLetters:
-    """Discard the letter with this id; without an id, the oldest pending ones (of a source)."""
+    """Discard the letter with this id; without an id, the oldest pending ones (of a source, or of a
+    cause)."""
 
     reason: Reason
     id: UUID | None = None
     source: Token | None = None
+    cause: Cause | None = None
     limit: Annotated[int, Strict(), in_range(1, 1000)] = 100
+
+
+def left(letters: DeadLetters, command: RetryDeadLetters | DiscardDeadLetters) -> int:
+    """Return how many letters of the command's source and cause are still pending."""
+    return letters.count(Letters("PENDING", command.source, cause=command.cause))
 
 
 def refuse(letter: DeadLetter | None, wanted: LetterStatus) -> int:

@@ -2,8 +2,24 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from uuid import UUID
+
+from pydantic import AfterValidator
+
+from shared.domain.commands import wire_command
+from shared.domain.errors import ShopError
+from shared.postgres.pool import storable
+
+MAX_TEXT = 1000
+"""The most characters of a stored text."""
+
+_AsStored = Annotated[str, AfterValidator(storable)]
+
+
+def describe_error(error: Exception) -> str:
+    """Return an error as a text of up to 1,000 characters that PostgreSQL can hold."""
+    return storable(error.message if isinstance(error, ShopError) else f"{type(error).__name__}: {error}")[:MAX_TEXT]
 
 
 class Trouble(NamedTuple):
@@ -29,23 +45,20 @@ class Failure:
     letter: UUID | None = None
 
 
-@dataclass(frozen=True)
-class PendingLetters:
-    """The pending letters of one subscription. `since`: when the oldest was recorded, UTC.
-    `subject`, `error`: of the newest."""
+@wire_command
+class Cause:
+    """What dead letters have in common: the subscription, the type of message and the last error,
+    None for those without one."""
 
-    source: str
-    number: int
-    attempts: int
-    since: datetime
-    subject: str | None
-    error: str | None
+    source: _AsStored
+    type: _AsStored | None = None
+    error: _AsStored | None = None
 
 
 @dataclass(frozen=True)
 class LetterCause:
-    """Pending letters of one subscription, of one type of message and with one error.
-    `first_recorded_at`, `last_recorded_at`: of the oldest and the newest, UTC."""
+    """The pending letters of one cause. `first_recorded_at`, `last_recorded_at`: of the oldest and
+    the newest, UTC. `attempts`: of all together."""
 
     source: str
     type: str | None
@@ -53,6 +66,7 @@ class LetterCause:
     count: int
     first_recorded_at: datetime
     last_recorded_at: datetime
+    attempts: int
 
 
 @dataclass(frozen=True)

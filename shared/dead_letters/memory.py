@@ -7,7 +7,7 @@ from threading import RLock
 from typing import Any
 from uuid import UUID
 
-from shared.dead_letters.failures import Failure, LetterCause, OpenBreaker, PendingLetters, Trouble
+from shared.dead_letters.failures import Cause, Failure, LetterCause, OpenBreaker, Trouble
 from shared.dead_letters.protocol import (
     DeadLetter,
     LetterDelivery,
@@ -34,7 +34,11 @@ class _Stored:
     def is_claimable(self, wanted: LetterFilter) -> bool:
         if self.letter.status != "PENDING" or self.leased_until >= clock.now() or self.letter.id in wanted.without:
             return False
-        return wanted.id in (None, self.letter.id) and wanted.source in (None, self.letter.source)
+        return (
+            wanted.id in (None, self.letter.id)
+            and wanted.source in (None, self.letter.source)
+            and wanted.cause in (None, _cause_of(self.letter))
+        )
 
     def change(self, *entries: LetterEntry, **fields: Any) -> None:
         history = sorted((*self.letter.history, *entries), key=lambda entry: entry.at)
@@ -81,20 +85,22 @@ class MemoryDeadLetters:
                     waiting.setdefault((failure.waits_for, subscription), []).append(failure)
         return [_open_breaker(key, failures) for key, failures in sorted(waiting.items())]
 
-    def pending_by_source(self) -> list[PendingLetters]:
-        waiting: dict[str, list[DeadLetter]] = {}
-        for letter in self._letters():
-            if letter.status == "PENDING":
-                waiting.setdefault(letter.source, []).append(letter)
-        return [_together(letters) for _, letters in sorted(waiting.items())]
+    def pending_sources(self) -> list[str]:
+        return sorted({cause.source for cause in self._by_cause()})
 
     def pending_by_cause(self, limit: int) -> list[LetterCause]:
-        alike: dict[tuple[str, str | None, str | None], list[datetime]] = {}
+        causes = [_together(letters) for letters in self._by_cause().values()]
+        return sorted(causes, key=lambda one: (-one.count, one.source, one.type or "", one.error or ""))[:limit]
+
+    def causes(self) -> int:
+        return len(self._by_cause())
+
+    def _by_cause(self) -> Mapping[Cause, Sequence[DeadLetter]]:
+        alike: dict[Cause, list[DeadLetter]] = {}
         for letter in self._letters():
             if letter.status == "PENDING":
-                alike.setdefault((letter.source, letter.type, letter.error), []).append(letter.recorded_at)
-        causes = [LetterCause(*cause, len(ats), min(ats), max(ats)) for cause, ats in alike.items()]
-        return sorted(causes, key=lambda one: (-one.count, one.source, one.type or "", one.error or ""))[:limit]
+                alike.setdefault(_cause_of(letter), []).append(letter)
+        return alike
 
     def record(self, delivery: LetterDelivery) -> None:
         new = delivery.letter
@@ -141,6 +147,7 @@ class MemoryDeadLetters:
             letter
             for letter in self._letters()
             if all(getattr(letter, name) == value for name, value in same.items())
+            and which.cause in (None, _cause_of(letter))
             and (which.recorded_after is None or which.recorded_after <= letter.recorded_at)
             and (which.recorded_before is None or letter.recorded_at < which.recorded_before)
         ]
@@ -191,9 +198,9 @@ class MemoryDeadLetters:
             stored.change(LetterEntry("DISCARDED", now, by, None, reason), status="DISCARDED", updated_at=now)
             return True
 
-    def discard_oldest(self, limit: int, source: str | None, reason: str, by: str) -> int:
+    def discard_oldest(self, wanted: LetterFilter, limit: int, reason: str, by: str) -> int:
         with self._lock:
-            oldest = [one.letter.id for one in self._stored.values() if one.is_claimable(LetterFilter(None, source))]
+            oldest = [one.letter.id for one in self._stored.values() if one.is_claimable(wanted)]
             return sum(self.discard(letter_id, reason, by) for letter_id in oldest[:limit])
 
     def forget_settled(self, before: datetime, limit: int) -> int:
@@ -223,13 +230,17 @@ class MemoryDeadLetters:
             return [stored.letter for stored in self._stored.values() if source in (None, stored.letter.source)]
 
 
+def _cause_of(letter: DeadLetter) -> Cause:
+    return Cause(letter.source, letter.type, letter.error)
+
+
 def _open_breaker(key: tuple[str, str], failures: Sequence[Failure]) -> OpenBreaker:
     """Prefer the error of a failed attempt to that of a message that was never attempted."""
     telling = max(failures, key=lambda one: (one.attempts > 0, one.at))
     return OpenBreaker(*key, len(failures), max(one.at for one in failures), telling.error)
 
 
-def _together(letters: Sequence[DeadLetter]) -> PendingLetters:
-    newest = max(letters, key=lambda letter: letter.updated_at)
-    since, attempts = min(letter.recorded_at for letter in letters), sum(letter.attempts for letter in letters)
-    return PendingLetters(newest.source, len(letters), attempts, since, newest.subject, newest.error)
+def _together(letters: Sequence[DeadLetter]) -> LetterCause:
+    first, times = letters[0], [letter.recorded_at for letter in letters]
+    attempts = sum(letter.attempts for letter in letters)
+    return LetterCause(first.source, first.type, first.error, len(letters), min(times), max(times), attempts)

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from psycopg.rows import TupleRow, dict_row
 
-from shared.dead_letters.failures import Failure, LetterCause, OpenBreaker, PendingLetters, Trouble
-from shared.dead_letters.postgres_lists import SELECT, counted, listed
+from shared.dead_letters.failures import Failure, LetterCause, OpenBreaker, Trouble
+from shared.dead_letters.postgres_lists import SELECT, claimed, counted, discarded, listed
 from shared.dead_letters.protocol import (
     DeadLetter,
     LetterDelivery,
@@ -43,15 +43,6 @@ FROM unnest(%(subscriptions)s::text[]) AS wanted (name) LEFT JOIN LATERAL (
     ORDER BY at DESC LIMIT 1
 ) AS last ON true
 """
-_CLAIM = f"""
-UPDATE dead_letters SET leased_until = clock_timestamp() + make_interval(secs => %(lease)s)
-WHERE id IN (
-    SELECT id FROM dead_letters WHERE status = 'PENDING' AND leased_until < clock_timestamp()
-        AND (%(id)s::uuid IS NULL OR id = %(id)s) AND {_OF_SOURCE} AND id <> ALL (%(without)s::uuid[])
-    ORDER BY recorded_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-)
-RETURNING id
-"""  # noqa: S608
 _OF_IDS = f"{SELECT} WHERE id = ANY (%(ids)s) ORDER BY recorded_at, id"
 _DISCARD = """
 WITH discarded AS (
@@ -60,17 +51,6 @@ WITH discarded AS (
 )
 INSERT INTO dead_letter_history (letter_id, kind, reason, by) SELECT id, 'DISCARDED', %s, %s FROM discarded
 """
-_DISCARD_OLDEST = f"""
-WITH discarded AS (
-    UPDATE dead_letters SET status = 'DISCARDED', updated_at = clock_timestamp()
-    WHERE id IN (
-        SELECT id FROM dead_letters WHERE status = 'PENDING' AND leased_until < clock_timestamp() AND {_OF_SOURCE}
-        ORDER BY recorded_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-    )
-    RETURNING id
-)
-INSERT INTO dead_letter_history (letter_id, kind, reason, by) SELECT id, 'DISCARDED', %(reason)s, %(by)s FROM discarded
-"""  # noqa: S608
 _NOTE = """
 INSERT INTO delivery_failures AS f (subscription, message, error, first_error, waits_for, count)
 VALUES (%(subscription)s, %(message)s, %(error)s, %(first_error)s, %(waits_for)s, %(attempts)s)
@@ -95,13 +75,12 @@ OPEN_BREAKERS: LiteralString = """
 SELECT waits_for, subscription, count(*), max(last_at), (array_agg(error ORDER BY count > 0 DESC, last_at DESC))[1]
 FROM delivery_failures WHERE waits_for IS NOT NULL AND last_at > %(since)s GROUP BY 1, 2 ORDER BY 1, 2
 """
-PENDING_BY_SOURCE: LiteralString = """
-SELECT source, count(*), sum(attempts)::bigint, min(recorded_at), (array_agg(subject ORDER BY updated_at DESC))[1],
-    (array_agg(error ORDER BY updated_at DESC))[1]
-FROM dead_letters WHERE status = 'PENDING' GROUP BY source ORDER BY source
-"""
+_PENDING_SOURCES = "SELECT DISTINCT source FROM dead_letters WHERE status = 'PENDING' ORDER BY source"
+_CAUSES = (
+    "SELECT count(*) FROM (SELECT DISTINCT source, type, error FROM dead_letters WHERE status = 'PENDING') AS cause"
+)
 _PENDING_BY_CAUSE = """
-SELECT source, type, error, count(*), min(recorded_at), max(recorded_at)
+SELECT source, type, error, count(*), min(recorded_at), max(recorded_at), sum(attempts)::bigint
 FROM dead_letters WHERE status = 'PENDING' GROUP BY source, type, error ORDER BY 4 DESC, 1, 2, 3 LIMIT %(limit)s
 """
 _FORGET_SETTLED = """
@@ -146,11 +125,14 @@ class PostgresDeadLetters:
     def open_breakers(self, since: datetime) -> list[OpenBreaker]:
         return [OpenBreaker(*row) for row in self._rows(OPEN_BREAKERS, {"since": since})]
 
-    def pending_by_source(self) -> list[PendingLetters]:
-        return [PendingLetters(*row) for row in self._rows(PENDING_BY_SOURCE, {})]
+    def pending_sources(self) -> list[str]:
+        return [row[0] for row in self._rows(_PENDING_SOURCES, {})]
 
     def pending_by_cause(self, limit: int) -> list[LetterCause]:
         return [LetterCause(*row) for row in self._rows(_PENDING_BY_CAUSE, {"limit": limit})]
+
+    def causes(self) -> int:
+        return int(self._rows(_CAUSES, {})[0][0])
 
     def record(self, delivery: LetterDelivery) -> None:
         letter = delivery.letter
@@ -195,8 +177,8 @@ class PostgresDeadLetters:
         return {subscription: Trouble(*trouble) for subscription, *trouble in rows}
 
     def claim(self, wanted: LetterFilter, limit: int) -> list[DeadLetter]:
-        values = {**wanted._asdict(), "without": list(wanted.without), "limit": limit, "lease": self._lease_seconds}
-        ids = [row[0] for row in self._rows(_CLAIM, values)]
+        query, values = claimed(wanted, limit)
+        ids = [row[0] for row in self._rows(query, values | {"lease": self._lease_seconds})]
         return self._letters(_OF_IDS, {"ids": ids, "shown": _ALL_CHARACTERS})
 
     def release(self, letters: Sequence[DeadLetter]) -> None:
@@ -210,8 +192,9 @@ class PostgresDeadLetters:
     def discard(self, letter_id: UUID, reason: str, by: str) -> bool:
         return self._execute(_DISCARD, (letter_id, reason, by)) > 0
 
-    def discard_oldest(self, limit: int, source: str | None, reason: str, by: str) -> int:
-        return self._execute(_DISCARD_OLDEST, {"limit": limit, "source": source, "reason": reason, "by": by})
+    def discard_oldest(self, wanted: LetterFilter, limit: int, reason: str, by: str) -> int:
+        statement, values = discarded(wanted, limit)
+        return self._execute(statement, values | {"reason": reason, "by": by})
 
     def forget_settled(self, before: datetime, limit: int) -> int:
         return self._execute(_FORGET_SETTLED, {"before": before, "limit": limit})

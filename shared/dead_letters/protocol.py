@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import ClassVar, Literal, NamedTuple, Protocol
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from shared.dead_letters.failures import Failure, LetterCause, OpenBreaker, PendingLetters, Trouble
-from shared.domain.errors import ShopError
+from shared.dead_letters.failures import MAX_TEXT, Cause, Failure, LetterCause, OpenBreaker, Trouble
 from shared.messaging.envelope import ONLY_FOR, ForSubscription, Push, PushedMessage
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context, fresh
@@ -22,7 +21,6 @@ LetterStatus = Literal["PENDING", "RETRIED", "DISCARDED"]
 
 LETTER_ID = "dead-letter"  # the attribute of a retried message that holds its letter's id
 _ADDED_BY_PUBSUB = "CloudPubSubDeadLetter"
-_MAX_TEXT = 1000  # characters
 
 
 @dataclass(frozen=True)
@@ -147,11 +145,6 @@ def fingerprint_of(identity: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
-def describe_error(error: Exception) -> str:
-    """Return an error as a text of up to 1,000 characters that PostgreSQL can hold."""
-    return storable(error.message if isinstance(error, ShopError) else f"{type(error).__name__}: {error}")[:_MAX_TEXT]
-
-
 def _letter_id(attributes: Mapping[str, str]) -> UUID | None:
     try:
         return UUID(attributes[LETTER_ID]) if attributes.get(ONLY_FOR) else None
@@ -160,15 +153,16 @@ def _letter_id(attributes: Mapping[str, str]) -> UUID | None:
 
 
 def _text(attributes: Mapping[str, str], name: str) -> str | None:
-    return storable(attributes[name])[:_MAX_TEXT] if name in attributes else None
+    return storable(attributes[name])[:MAX_TEXT] if name in attributes else None
 
 
 class LetterFilter(NamedTuple):
-    """Which pending letters to claim. `without`: letters that this request has tried already."""
+    """Which pending letters are wanted. `without`: those that this request has tried already."""
 
     id: UUID | None = None
     source: str | None = None
     without: Sequence[UUID] = ()
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +177,7 @@ class Letters:
     correlation_id: str | None = None
     recorded_after: datetime | None = None
     recorded_before: datetime | None = None
+    cause: Cause | None = None
 
 
 class DeadLetters(Protocol):
@@ -201,10 +196,11 @@ class DeadLetters(Protocol):
     def open_breakers(self, since: datetime) -> list[OpenBreaker]:
         """Return the dependencies that messages have begun to wait for after a moment."""
 
-    def pending_by_source(self) -> list[PendingLetters]:
-        """Return the subscriptions that have pending letters, by name."""
+    def pending_sources(self) -> list[str]: ...
 
     def pending_by_cause(self, limit: int) -> list[LetterCause]: ...
+
+    def causes(self) -> int: ...
 
     def record(self, delivery: LetterDelivery) -> None:
         """Store a pending letter with the noted error, or one more failure. Idempotent."""
@@ -240,7 +236,7 @@ class DeadLetters(Protocol):
     def discard(self, letter_id: UUID, reason: str, by: str) -> bool:
         """Discard a letter if it is pending and not leased; return whether it was."""
 
-    def discard_oldest(self, limit: int, source: str | None, reason: str, by: str) -> int:
+    def discard_oldest(self, wanted: LetterFilter, limit: int, reason: str, by: str) -> int:
         """Discard the oldest pending letters that are not leased; return how many."""
 
     def forget_settled(self, before: datetime, limit: int) -> int:

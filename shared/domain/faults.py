@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from shared.domain.errors import Path
+from shared.domain.personal import is_personal
 
 REQUIRED = "is required"
 NULL = "must not be null"
@@ -29,9 +30,16 @@ MOMENT = "a time of RFC 3339 such as 2026-04-01T09:00:00Z"
 HALF_A_PAIR = "must not contain half of a surrogate pair"
 
 
+_HIDDEN = object()
+"""Stands for a personal value, which no error may show: errors are logged and stored where no
+erasure looks."""
+
+
 def must_be(allowed: str, value: Any) -> str:
     """Return that a value is not what is `allowed`, one of the above; null has words of its own."""
-    return NULL if value is None else f"must be {allowed}; got {shown(value)}"
+    if value is None:
+        return NULL
+    return f"must be {allowed}" if value is _HIDDEN else f"must be {allowed}; got {shown(value)}"
 
 
 def one_of(allowed: Iterable[str], value: Any) -> str:
@@ -97,9 +105,11 @@ and uuid_version."""
 
 
 def first_fault(error: ValidationError) -> tuple[Path, str]:
-    """Return the path and the words of pydantic's first error."""
+    """Return the path and the words of pydantic's first error, which don't show a personal
+    value."""
     first = error.errors(include_url=False)[0]
-    return first["loc"], _fault(first["type"], first["input"], first.get("ctx", {}), first["msg"])
+    given = _HIDDEN if first["input"] is not None and any(map(is_personal, first["loc"])) else first["input"]
+    return first["loc"], _fault(first["type"], given, first.get("ctx", {}), first["msg"])
 
 
 def _fault(kind: str, value: Any, context: Mapping[str, Any], message: str) -> str:

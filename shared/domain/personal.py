@@ -27,6 +27,12 @@ def masked(value: Any) -> Any:
     return [masked(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
+def is_personal(name: object) -> bool:
+    """Return whether a step of a path, a field's name in either case, is that of a personal
+    field."""
+    return name in _ON_THE_WIRE
+
+
 def forget(about: T, instead: str = ERASED) -> T:
     """Return the state, document or event with `instead` for every personal value that it has."""
     known: Any = about

@@ -9,12 +9,11 @@ from functools import cache
 from typing import Annotated, Any, Generic, TypeVar, get_args
 from uuid import UUID
 
-from iso4217 import Currency as IsoCurrency
-from pydantic import AfterValidator, GetCoreSchemaHandler, Strict, TypeAdapter
+from pydantic import AfterValidator, GetCoreSchemaHandler, Strict, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from shared.domain.errors import Invalid, Path
-from shared.domain.faults import HALF_A_PAIR, between, length, must_be, shown
+from shared.domain.faults import HALF_A_PAIR, at, between, length, must_be
 
 MAX_STOCK = 1_000_000_000
 MAX_QUANTITY = 1_000_000
@@ -25,12 +24,10 @@ NIL = UUID(int=0)
 
 T = TypeVar("T")
 
-_EXPONENTS: Mapping[str, int] = {c.code.upper(): c.exponent for c in IsoCurrency if c.exponent is not None}
 _CONTROLS = frozenset({"Cc", "Cs"})  # Cs: half a surrogate pair, which no database can store
 _NOT_IN_NAMES = _CONTROLS | {"Zl", "Zp"}
 _INVISIBLE = _NOT_IN_NAMES | {"Zs", "Cf", "Mn", "Me"}  # not Cn: new emoji
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")  # letters and symbols that show nothing
-
 
 _IGNORABLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
@@ -119,7 +116,7 @@ def _token(value: str) -> str:
     _require_length(value, 1, 128)
     _require_printable(value, _NOT_IN_NAMES)
     if value != value.strip():
-        raise ValueError(f"must not begin or end with a space; got {shown(value)}")
+        raise ValueError("must not begin or end with a space")  # not the value: it may be a card number
     return value
 
 
@@ -151,8 +148,16 @@ def _amount(value: Decimal) -> Decimal:
     return value.copy_abs()  # a price of -0 is 0; abs() would round to the context's precision
 
 
+@cache
+def _exponents() -> Mapping[str, int]:
+    """Return the number of decimals of each currency of ISO 4217."""
+    from iso4217 import Currency as IsoCurrency  # here, because it parses a table when it is imported
+
+    return {c.code.upper(): c.exponent for c in IsoCurrency if c.exponent is not None}
+
+
 def _currency(value: str) -> str:
-    if value not in _EXPONENTS:
+    if value not in _exponents():
         raise ValueError(must_be("an ISO 4217 code such as JPY or USD", value))
     return value
 
@@ -186,10 +191,11 @@ class Money:
     @classmethod
     def of(cls, amount: Decimal, currency: str, field: Path = ()) -> "Money":
         """Never round: raise Invalid at `field` for more decimals than the currency has."""
-        unit = Decimal(1).scaleb(-_EXPONENTS[currency])
+        decimals = _exponents()[currency]
+        unit = Decimal(1).scaleb(-decimals)
         exact = amount.quantize(unit)
         if exact != amount:
-            raise Invalid(f"{currency} allows {_EXPONENTS[currency]} decimals; got {amount}", field)
+            raise Invalid(f"{currency} allows {decimals} decimals; got {amount}", field)
         return cls(exact, currency)
 
     def times(self, quantity: int) -> "Money":
@@ -228,3 +234,17 @@ class To(Generic[T]):
 
 adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 """Return pydantic's adapter of a type. It is cached: making one costs as much as a hundred uses."""
+
+
+class MalformedData(ValueError):
+    """Stored data are not of their type."""
+
+
+def from_store(kind: type[Any], data: Any, what: str) -> Any:
+    """Return stored data as this type. Raise MalformedData, which names the wrong fields of `what`
+    without their values: it is logged, and kept where no erasure looks."""
+    try:
+        return adapter(kind).validate_python(data)
+    except ValidationError as error:
+        wrong = [at(one["loc"], one["type"]) for one in error.errors(include_url=False, include_input=False)]
+    raise MalformedData(f"{what} cannot be read: {', '.join(wrong[:5])}")

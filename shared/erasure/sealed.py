@@ -49,21 +49,22 @@ class SealedEventStore:
         """Return the key of each order's stream."""
         begun = {one.stream: one.data["user_id"] for one in events if one.stream in streams and one.version == 1}
         keys = {stream: self._keys().current(user_id) for stream, user_id in begun.items()}
-        for stream in streams - self._known.keys() - keys.keys():
+        known = self._known  # another thread, or the next note, may begin it anew
+        ids = {stream: known[stream] for stream in streams & known.keys() - keys.keys()}
+        for stream in streams - known.keys() - keys.keys():
             (first,) = self._store.read_stream(stream, 0, 1)
             if "sealed" in first.event.data:
-                self._note([first.event])
+                ids |= self._note([first.event])
             else:  # not encrypted yet; later events are, all the same
                 keys[stream] = self._keys().current(first.event.data["user_id"])
-        ids = {stream: self._known[stream] for stream in streams - keys.keys()}
         found = self._keys().of({*ids.values()}) if ids else {}
         return keys | {stream: found[key_id] for stream, key_id in ids.items()}
 
-    def _note(self, events: Sequence[p.EventRecord]) -> None:
-        self._remember({one.stream: UUID(one.data["sealed"]["key"]) for one in events if "sealed" in one.data})
-
-    def _remember(self, ids: Mapping[str, UUID]) -> None:
+    def _note(self, events: Sequence[p.EventRecord]) -> Mapping[str, UUID]:
+        """Remember and return the ids of the events' keys, by stream."""
+        ids = {one.stream: UUID(one.data["sealed"]["key"]) for one in events if "sealed" in one.data}
         self._known = {**(self._known if len(self._known) < _MAX_STREAMS else {}), **ids} if ids else self._known
+        return ids
 
     def read(self, streams: Sequence[str], after: dict[str, int] | None = None) -> dict[str, list[p.EventRecord]]:
         found = self._store.read(streams, after)

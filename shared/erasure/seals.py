@@ -46,8 +46,9 @@ def sealed(event: EventRecord, key: PersonKey) -> EventRecord:
     destroyed."""
     names = _personal(event.data)
     values = {"data": {name: event.data[name] for name in names}, "actor": event.metadata.actor}
-    seal = _seal(key, names, json.dumps(values), _place(event))
-    return replace(event, data=_without(event.data, names) | seal, metadata=replace(event.metadata, actor=ERASED))
+    seal = {"fields": names, **_seal(key, json.dumps(values), _place(event))}
+    data = _without(event.data, names) | {"sealed": seal}
+    return replace(event, data=data, metadata=replace(event.metadata, actor=ERASED))
 
 
 def opened(event: EventRecord, keys: Keys) -> EventRecord:
@@ -65,10 +66,9 @@ def sealed_answer(record: IdempotencyRecord, key: PersonKey) -> IdempotencyRecor
     """Return the record of a command's answer with the whole answer encrypted. Beside it stands, in
     the same order, what is answered after an erasure."""
     answer: Fields = json.loads(record.result)
-    names = _personal(answer["entity"])
-    answer["entity"] |= dict.fromkeys(names, ERASED)
-    seal = _seal(key, names, record.result, _place(record))
-    return replace(record, result=json.dumps(answer | seal, ensure_ascii=False))
+    answer["entity"] |= dict.fromkeys(_personal(answer["entity"]), ERASED)
+    answer["sealed"] = _seal(key, record.result, _place(record))
+    return replace(record, result=json.dumps(answer, ensure_ascii=False))
 
 
 def key_of_answer(record: IdempotencyRecord) -> UUID | None:
@@ -88,13 +88,13 @@ def _without(fields: Fields, names: Sequence[str]) -> Fields:
     return {name: value for name, value in fields.items() if name not in names}
 
 
-def _seal(key: PersonKey, names: Sequence[str], text: str, place: bytes) -> Fields:
-    seal: Fields = {"key": str(key.id), "fields": names}
-    if key.secret is not None:
-        from shared.erasure.cipher import encrypt
+def _seal(key: PersonKey, text: str, place: bytes) -> Fields:
+    """Return the encrypted text; without it once the key is destroyed."""
+    if key.secret is None:
+        return {"key": str(key.id)}
+    from shared.erasure.cipher import encrypt
 
-        seal["text"] = base64.b64encode(encrypt(key.secret, text.encode(), place)).decode()
-    return {"sealed": seal}
+    return {"key": str(key.id), "text": base64.b64encode(encrypt(key.secret, text.encode(), place)).decode()}
 
 
 def _text(seal: Fields, keys: Keys, place: bytes) -> str | None:

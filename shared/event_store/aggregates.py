@@ -15,7 +15,7 @@ from shared.domain.events import Event
 from shared.domain.faults import at, first_fault
 from shared.domain.order import AGGREGATE_OF, ORDER
 from shared.domain.personal import PERSONAL
-from shared.domain.values import adapter
+from shared.domain.values import adapter, from_store
 from shared.event_store.protocol import Checkpoint, EventRecord, EventStore, LogEntry, Snapshot
 from shared.messaging.envelope import DATA, Message
 from shared.observability.context import Context
@@ -112,7 +112,7 @@ def states_at(
 def _from_snapshot(ref: Ref[State], snapshot: Snapshot | None) -> Loaded[State]:
     if snapshot is None:
         return initial(ref)
-    state = adapter(type(ref.aggregate.initial)).validate_python(snapshot.state)
+    state = from_store(type(ref.aggregate.initial), snapshot.state, f"the snapshot of {ref.stream}")
     return Loaded(ref, state, snapshot.version, snapshot.created_at, snapshot.updated_at)
 
 
@@ -184,8 +184,8 @@ class Codec:
         return name, _schema_version(type(event)), data
 
     def decode(self, record: EventRecord) -> Event:
-        """Return the event of a record, upcast to its current schema version. Raise
-        UnknownEvent."""
+        """Return the event of a record, upcast to its current schema version. Raise UnknownEvent
+        and MalformedData."""
         if record.type not in self._types:
             raise UnknownEvent(f"no event is called {record.type} ({record.stream}, version {record.version})")
         current = _schema_version(self._types[record.type])
@@ -196,7 +196,8 @@ class Codec:
             data = self._upcasters[record.type, version](data)
         if record.schema_version > current:
             raise UnknownEvent(f"{record.type} has schema version {record.schema_version}; this code knows {current}")
-        return cast(Event, adapter(self._types[record.type]).validate_python(data))
+        what = f"{record.type}, version {record.version} of {record.stream},"
+        return cast(Event, from_store(self._types[record.type], data, what))
 
 
 def _schema_version(event_type: type[Any]) -> int:

@@ -32,6 +32,12 @@ class Postponed:
     subscription: str
     dependency: str
 
+    @property
+    def place(self) -> str:
+        """What an outbox holds once. A delivery that could not tell whether it has stored its
+        message comes again; if each stored another one, these would double with every wait."""
+        return f"{self.subscription} {self.id}"
+
 
 @dataclass(frozen=True)
 class Message:

@@ -31,12 +31,17 @@ class MemoryOutbox:
         self._lease_seconds = lease_seconds
         self._lock = RLock()
         self._leased: dict[UUID, tuple[Message, float]] = {}
+        self._places: dict[str, UUID] = {}
 
     def add(self, messages: Sequence[Message], seconds: float | None = None) -> None:
         """Store messages, leased for the outbox's time or for `seconds`."""
         with self._lock:
             until = clock.monotonic() + (self._lease_seconds if seconds is None else seconds)
-            self._leased |= {message.id: (message, until) for message in messages}
+            for message in messages:
+                if message.postponed:
+                    self.delete([self._places.get(message.postponed.place, message.id)])
+                    self._places[message.postponed.place] = message.id
+                self._leased[message.id] = message, until
 
     def claim(self, limit: int) -> list[Message]:
         with self._lock:
@@ -49,7 +54,9 @@ class MemoryOutbox:
     def delete(self, ids: Sequence[UUID]) -> None:
         with self._lock:
             for message_id in ids:
-                self._leased.pop(message_id, None)
+                deleted = self._leased.pop(message_id, None)
+                if deleted and deleted[0].postponed:
+                    del self._places[deleted[0].postponed.place]
 
     def backlog(self) -> Backlog:
         with self._lock:

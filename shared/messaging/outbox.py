@@ -79,8 +79,9 @@ class Outbox(Protocol):
         """Return the messages about a stream that have not been published, the oldest first."""
 
 
-def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
+def publish_after_commit(outbox: Outbox, publisher: Callable[[], Publisher]) -> AfterCommit:
     """Return a function that publishes committed messages and deletes them from the outbox.
+    `publisher`: makes the publisher, when the first messages are there.
 
     It never raises: the commit stands, so a failure is logged and left to the relay.
     """
@@ -89,7 +90,7 @@ def publish_after_commit(outbox: Outbox, publisher: Publisher) -> AfterCommit:
         about = {"count": len(messages), "topics": _topics(messages), "subjects": [one.subject for one in messages[:3]]}
         try:
             if messages:
-                _publish(outbox, publisher, messages)
+                _publish(outbox, publisher(), messages)
         except (Unavailable, TimedOut) as error:
             _log.warning("messages left to relay_outbox", reason=error.message, **about)
         except Exception:

@@ -13,8 +13,7 @@ from uuid import UUID
 
 from shared.monitoring.executions import Kind
 from shared.postgres.pool import Pool, storable_json
-from shared.sagas.definition import SagaStatus
-from shared.sagas.store import SagaGroup
+from shared.sagas.status import SagaGroup, SagaStatus
 
 WINDOW = timedelta(minutes=5)  # what `lately` means: this minute and the four before
 

@@ -79,10 +79,11 @@ def _process(pid: int) -> Any:
 @lru_cache(maxsize=1)
 def _vitals(pid: int, _period: int) -> Mapping[str, Any]:
     """Return uptime, memory in RAM, and use of one processor since the previous period (0 in the
-    first)."""
+    first), at most that of all processors: coarse clock ticks can show more in a short period."""
     process = _process(pid)
+    used = min(process.cpu_percent(), 100.0 * (os.cpu_count() or 1))
     uptime, memory = clock.now().timestamp() - process.create_time(), process.memory_info().rss / 1_000_000
-    return {"uptimeSeconds": int(uptime), "memoryMb": round(memory), "cpuPercent": round(process.cpu_percent(), 1)}
+    return {"uptimeSeconds": int(uptime), "memoryMb": round(memory), "cpuPercent": round(used, 1)}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Keep executions and counts in memory, for the profile `memory` and for tests."""
+"""Keep executions, counts and gauges in memory, for the profile `memory` and for tests."""
 
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,13 +10,14 @@ from uuid import UUID
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.monitoring.counts import WINDOW, Batch, ExecutionTotals, MinuteTally, RecordTotals, Tally
 from shared.monitoring.executions import Execution, ExecutionFilter, Kind, ListedExecutions, SortedBy
+from shared.monitoring.gauges import Gauges
 from shared.postgres.slices import Slice
 from shared.resilience import clock
 from shared.sagas.memory import MemorySagaStore
 
 
 class MemoryExecutions:
-    """Keeps the newest 10,000."""
+    """Keeps the newest 10,000, and every operation of an admin."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -31,7 +32,7 @@ class MemoryExecutions:
                     self._ids.add(one.id)
                     insort(self._sorted, one, key=_place)
                     insort(self._by_correlation.setdefault(one.correlation_id, []), one, key=_place)
-            self._delete(self._sorted[:-10_000])
+            self._delete([one for one in self._sorted[:-10_000] if one.kind != "operation"])
 
     def find(self, wanted: ExecutionFilter) -> list[Execution]:
         same = [(name, value) for name in ("kind", "name", "status") if (value := getattr(wanted, name))]
@@ -146,4 +147,25 @@ class MemoryCounts:
             old = [key for key in self._minutes if key[0] < before][:limit]
             for key in old:
                 del self._minutes[key]
+            return len(old)
+
+
+class MemoryGaugeHistory:
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._minutes: dict[datetime, Gauges] = {}
+
+    def keep(self, gauges: Gauges) -> None:
+        with self._lock:
+            self._minutes.setdefault(gauges.minute, gauges)
+
+    def since(self, moment: datetime) -> list[Gauges]:
+        with self._lock:
+            return [self._minutes[minute] for minute in sorted(self._minutes) if minute >= moment]
+
+    def forget(self, before: datetime, limit: int) -> int:
+        with self._lock:
+            old = [minute for minute in sorted(self._minutes) if minute < before][:limit]
+            for minute in old:
+                del self._minutes[minute]
             return len(old)

@@ -22,7 +22,7 @@ from shared.domain.order import AGGREGATE_OF
 from shared.observability.error_codes import ERROR_CODES
 from shared.read_models.documents import READ_MODELS
 from shared.resilience.breakers import Breakers
-from shared.sagas.definition import SagaStatus
+from shared.sagas.status import SagaStatus
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 """The media type of `exposition`."""

@@ -21,6 +21,7 @@ from shared.monitoring.metrics import count, label_values
 from shared.observability.context import Context
 from shared.observability.error_codes import status_and_code
 from shared.resilience import clock
+from shared.resilience.calls import Postponed
 
 _log = structlog.get_logger()
 
@@ -39,18 +40,19 @@ class Watch:
 
 @contextmanager
 def watched(recorder: "Recorder", kind: Kind, name: str, context: Context, data: Mapping[str, Any]) -> Iterator[Watch]:
-    """Record the result and the duration of the block. `data`: what the caller sent."""
+    """Record the result and the duration of the block, unless it is Postponed. `data`: what the
+    caller sent."""
     watch, started = Watch(), clock.monotonic()
-    status, reason = "success", None
+    status, reason, waits = "success", None, False
     try:
         yield watch
     except BaseException as error:
-        status = status_and_code(error)[1]
+        status, waits = status_and_code(error)[1], isinstance(error, Postponed)
         reason = error.message if isinstance(error, ShopError) else type(error).__name__
         raise
     finally:
         took = round((clock.monotonic() - started) * 1000)
-        if recorder.count(kind, name, status, took):
+        if not waits and recorder.count(kind, name, status, took):
             about = _about(watch, context, masked(data)) | (_of_operation(context, data) if kind == "operation" else {})
             recorder.keep(Execution(kind, name, status, took, context.correlation_id, reason, watch.subject, about))
 

@@ -18,10 +18,11 @@ import structlog
 from shared.auth.identity import in_the_cloud
 from shared.config.settings import Settings
 from shared.dead_letters.protocol import DeadLetters
-from shared.domain.errors import Unavailable
+from shared.domain.errors import TimedOut, Unavailable
 from shared.domain.order import AGGREGATES
 from shared.event_store.protocol import EventLog, EventRecord
 from shared.messaging.outbox import Outbox
+from shared.monitoring.gauges import GaugeHistory, Gauges, gauges
 from shared.monitoring.health import Check, Checkup, Finding, HealthStatus
 from shared.monitoring.lag import ahead, applied_events, at_most
 from shared.monitoring.metrics import Sample, count, metrics, summed
@@ -30,8 +31,8 @@ from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.project import not_yet_in
 from shared.read_models.protocol import Queries
 from shared.resilience import clock
-from shared.resilience.calls import awaited, time_left
-from shared.sagas.definition import SagaStatus
+from shared.resilience.calls import awaited, deadline, time_left
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import SagaBacklog, SagaStore
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ _log = structlog.get_logger()
 
 
 class WatchedEngines(Protocol):
-    """What is read of a process's engines. `outboxes`: of the event store and of the saga store."""
+    """What is read of a process's engines. `outboxes`: of the event store and of the saga store.
+    `gauges`: where these are kept."""
 
     settings: Settings
     checkup: Checkup
@@ -69,6 +71,8 @@ class WatchedEngines(Protocol):
     def dead_letters(self) -> DeadLetters: ...
     @property
     def queries(self) -> Queries: ...
+    @property
+    def gauges(self) -> GaugeHistory: ...
 
 
 def read_saga_backlog(sagas: SagaStore) -> SagaBacklog:
@@ -170,11 +174,25 @@ _BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)  # counters cover the whole log an
 
 
 def report(engines: WatchedEngines) -> int:
-    """Read the stores, and in the cloud send the samples; return how many. Raise Unavailable."""
-    samples = read_samples(engines, without={"ahead"} if clock.now().minute % AHEAD_EVERY_MINUTES else ())
-    if in_the_cloud() or engines.settings.monitoring_endpoint:
-        send(engines.settings, samples)
+    """Read the stores, keep the gauges of this minute, and in the cloud send the samples; return
+    how many. Raise Unavailable."""
+    now = clock.now()
+    samples = read_samples(engines, without={"ahead"} if now.minute % AHEAD_EVERY_MINUTES else ())
+    try:
+        if in_the_cloud() or engines.settings.monitoring_endpoint:
+            send(engines.settings, samples)
+    finally:
+        _keep(engines.gauges, gauges(now, samples))
     return len(samples)
+
+
+def _keep(history: GaugeHistory, found: Gauges) -> None:
+    """Keep the gauges. A history that does not answer has a gap, as if nobody had reported."""
+    try:
+        with deadline(_SECONDS):
+            history.keep(found)
+    except (Unavailable, TimedOut) as error:
+        _log.warning("could not keep the gauges", reason=error.message)
 
 
 def send(settings: Settings, samples: Sequence[Sample]) -> None:

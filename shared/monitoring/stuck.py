@@ -8,22 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
-from shared.dead_letters.failures import Failure, OpenBreaker
+from shared.dead_letters.failures import LetterCause, OpenBreaker
 from shared.dead_letters.protocol import DeadLetters
 from shared.event_store.protocol import EventLog
 from shared.messaging.outbox import Outbox
 from shared.monitoring.counts import ExecutionTotals, Tally
 from shared.monitoring.lag import Lag
-from shared.monitoring.reports import SWEEPS_MISSED, age
+from shared.monitoring.reports import age
 from shared.monitoring.schedules import Run
 from shared.observability.sentences import Sentence, said
 from shared.read_models.generations import Generations
-from shared.read_models.stops import Stop
+from shared.read_models.stop import Stop
 from shared.resilience import clock
-from shared.sagas.definition import Saga, SagaStatus
-from shared.sagas.outlook import Outlook, outlook
-from shared.sagas.overtaken import step_subscriptions
-from shared.sagas.store import ListedSaga, SagaStore
 
 Kind = Literal[
     "DEPENDENCY", "SCHEDULE", "PROJECTION_STOPPED", "OUTBOX", "SAGA_OVERDUE", "SAGA_STUCK", "DEAD_LETTER",
@@ -34,7 +30,7 @@ Kind = Literal[
 LATE_SECONDS = 60.0
 """The age from which a message, a read model or a transaction is reported."""
 MOST = 50
-"""The most entries of one kind."""
+"""The most listed sagas of a kind, and the most listed causes of dead letters."""
 _BREAKER_SEEN = timedelta(seconds=150)  # in the cloud a waiting message is tried again every minute
 _PASSES = 4  # after as many vain passes a rebuild becomes less frequent
 
@@ -42,7 +38,8 @@ _PASSES = 4  # after as many vain passes a rebuild becomes less frequent
 @dataclass(frozen=True)
 class Stuck:
     """One thing that does not go on. `since`: UTC, None if unknown. `next_try`: when it is tried
-    again by itself, None if never or unknown."""
+    again by itself, None if never or unknown. `of_kind`: how many there are of its kind, listed or
+    not; None if unknown. `dead_letters`: what they have in common."""
 
     kind: Kind
     subject: str
@@ -52,81 +49,33 @@ class Stuck:
     last_error: str | None = None
     attempts: int | None = None
     next_try: datetime | None = None
+    of_kind: int | None = None
+    dead_letters: LetterCause | None = None
 
 
 def causes_first(found: Iterable[Stuck]) -> list[Stuck]:
     return sorted(found, key=lambda one: (get_args(Kind).index(one.kind), one.subject))
 
 
-def sent(saga: ListedSaga, command: str) -> list[tuple[datetime, str]]:
-    """Return when the saga sent this command in its present step, and the messages' ids, the oldest
-    first."""
-    found: list[tuple[datetime, str]] = []
-    for at, entry in reversed(saga.history):
-        if entry.kind == "command" and entry.name != command:
-            break
-        if entry.kind == "command":
-            found.append((at, str(entry.message)))
-    return found[::-1]
-
-
-def sagas(store: SagaStore, letters: DeadLetters, saga: Saga) -> list[Stuck]:
-    """Return the sagas that are stuck, overdue, or have sent a step's command again."""
-    held_up = [one for one in store.held_up(clock.now() - SWEEPS_MISSED, MOST) if one.saga.type == saga.name]
-    found = [(one, now) for one in held_up if (now := outlook(saga, one.saga.progress))]
-    places = step_subscriptions()
-    messages = [
-        (places[now.command], message)
-        for one, now in found
-        for _, message in sent(one, now.command)
-        if now.command in places
-    ]
-    failures = letters.failures(messages) if messages else {}
-    return [of_saga(one, now, failures) for one, now in found]
-
-
-def of_saga(listed: ListedSaga, now: Outlook, failures: Mapping[tuple[str, str], Failure]) -> Stuck:
-    progress, messages = listed.saga.progress, sent(listed, now.command)
-    source = step_subscriptions().get(now.command, "")
-    known = [failures[source, message] for _, message in messages if (source, message) in failures]
-    last = max(known, key=lambda failure: failure.at, default=None)
-    since = min((at for at, _ in messages), default=listed.updated_at)
-    kind, waiting_for, what_to_do = _state_of_saga(str(progress.saga_id), progress.status, now, last)
-    telling = max(known, key=lambda failure: (failure.attempts > 0, failure.at), default=None)  # not the breaker's own
-    error = telling.error if telling else None
-    again = None if now.is_last_attempt else now.next_at
-    return Stuck(kind, f"order-{progress.saga_id}", waiting_for, what_to_do, since, error, now.attempt, again)
-
-
-def _state_of_saga(
-    saga_id: str, status: SagaStatus, now: Outlook, last: Failure | None
-) -> tuple[Kind, Sentence, Sentence]:
-    dependency = last.waits_for if last else None
-    waits_for = now.sentence + (said("BREAKER_OPEN", dependency=dependency) if dependency else Sentence())
-    if status is SagaStatus.STUCK:
-        retry = said("DO_RETRY_SAGA", id=saga_id)
-        return "SAGA_STUCK", waits_for, retry + said("DO_OR_WAIT") if now.next_at else retry
-    if now.next_at and now.next_at <= clock.now() - SWEEPS_MISSED:
-        return "SAGA_OVERDUE", waits_for, said("DO_SEE_SWEEP")
-    restore = said("DO_RESTORE_FOR_SAGA", dependency=dependency) if dependency else said("DO_REMOVE_CAUSE_FOR_SAGA")
-    return "STEP_REPEATED", waits_for, restore + now.otherwise
-
-
 def dead_letters(letters: DeadLetters) -> list[Stuck]:
-    """Return the subscriptions that have pending letters."""
+    """Return the causes of pending letters, those of the most letters first."""
+    causes = letters.pending_by_cause(MOST)
+    of_kind = letters.causes() if len(causes) == MOST else len(causes)
     return [
         Stuck(
             "DEAD_LETTER",
             one.source,
-            said("ADMIN_FOR_LETTERS", number=one.number, subject=one.subject)
-            if one.subject
-            else said("ADMIN_FOR_LETTERS_OF_NO_STREAM", number=one.number),
-            said("DO_RETRY_LETTERS", source=one.source),
-            one.since,
+            said("ADMIN_FOR_LETTERS", number=one.count, type=one.type, source=one.source)
+            if one.type
+            else said("ADMIN_FOR_LETTERS_OF_NO_TYPE", number=one.count, source=one.source),
+            said("DO_RETRY_LETTERS"),
+            one.first_recorded_at,
             one.error,
             one.attempts,
+            of_kind=of_kind,
+            dead_letters=one,
         )
-        for one in letters.pending_by_source()[:MOST]
+        for one in causes
     ]
 
 
@@ -183,12 +132,15 @@ def is_late(lag: Lag) -> bool:
     return lag.events > 0 and (lag.seconds is None or lag.seconds >= LATE_SECONDS)
 
 
-def stopped(stops: Mapping[str, Stop]) -> list[Stuck]:
+def stopped(stops: Mapping[str, Stop], named: bool = True) -> list[Stuck]:
+    """`stops`: by read model. `named`: say which admin it was, which is for admins only."""
     return [
         Stuck(
             "PROJECTION_STOPPED",
             name,
-            said("STOPPED_UNTIL", at=one.until, by=one.by, projection=f"project_{name}"),
+            said("STOPPED_UNTIL", at=one.until, by=one.by, projection=f"project_{name}")
+            if named
+            else said("STOPPED_UNTIL_BY_ADMIN", at=one.until, projection=f"project_{name}"),
             said("DO_START_PROJECTION", projection=f"project_{name}"),
             one.since,
             next_try=one.until,

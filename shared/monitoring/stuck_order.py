@@ -13,7 +13,8 @@ from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import Message
 from shared.messaging.outbox import Outbox
 from shared.monitoring.reports import SWEEPS_MISSED
-from shared.monitoring.stuck import Stuck, causes_first, of_saga, sent
+from shared.monitoring.stuck import Stuck, causes_first
+from shared.monitoring.stuck_sagas import of_saga, sent
 from shared.observability.sentences import Sentence, said
 from shared.resilience import clock
 from shared.sagas.coordinate import Coordinator

@@ -8,7 +8,7 @@ Cloud Run, or to OTEL_EXPORTER_OTLP_ENDPOINT where that is set; without either n
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.context import Context as SpanContext
-from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.observability.error_codes import status_and_code
@@ -75,27 +75,33 @@ def handled_order() -> str | None:
     return annotated.get("order") or (order_id if aggregate == "order" else None)
 
 
-def fresh(actor: str = "system") -> Context:
+def fresh(actor: str = "system", traceparent: str | None = None) -> Context:
     new_id = str(clock.new_id())
-    return Context(correlation_id=new_id, causation_id=new_id, actor=actor)
+    return Context(new_id, new_id, actor, traceparent)
 
 
 def caused_by(context: Context, causation_id: str) -> Context:
     return Context(context.correlation_id, causation_id, context.actor, context.traceparent)
 
 
-@contextmanager
-def _having(variable: ContextVar[T], value: T) -> Iterator[T]:
-    token = variable.set(value)
-    try:
-        yield value
-    finally:
-        variable.reset(token)
+class _Having(AbstractContextManager[T]):
+    """Set a variable inside the block. No generator: several blocks are entered for each
+    request."""
+
+    def __init__(self, variable: ContextVar[T], value: T) -> None:
+        self._variable, self._value = variable, value
+
+    def __enter__(self) -> T:
+        self._token = self._variable.set(self._value)
+        return self._value
+
+    def __exit__(self, *_: object) -> None:
+        self._variable.reset(self._token)
 
 
 def within(context: Context) -> AbstractContextManager[Context]:
     """Make `context` the current one inside the block."""
-    return _having(_current, context)
+    return _Having(_current, context)
 
 
 def stored_context(metadata: Mapping[str, Any]) -> Context:
@@ -110,7 +116,7 @@ _annotations: ContextVar[dict[str, Any]] = ContextVar("annotations")
 
 def annotations() -> AbstractContextManager[dict[str, Any]]:
     """Collect what is annotated inside the block."""
-    return _having(_annotations, {})
+    return _Having(_annotations, {})
 
 
 def annotate(**facts: Any) -> None:
@@ -187,17 +193,22 @@ def handling(context: Context, name: str, kind: SpanKind, attributes: Attributes
             yield inner
 
 
-@contextmanager
+_NO_SPAN = nullcontext(trace.INVALID_SPAN)  # which records nothing
+
+
 def span(
     name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None, parent: str | None = None
-) -> Iterator[Span]:
+) -> AbstractContextManager[Span]:
     """Make a span below the traceparent `parent`, by default below the current span.
     An error that leaves the block is recorded by its code or type, never by its text."""
-    if not _tracing and not parent:
-        yield trace.INVALID_SPAN  # which records nothing
-        return
-    tracer = _tracing.provider.get_tracer("shop") if _tracing else NoOpTracer()
-    with tracer.start_as_current_span(
+    return _span(_tracing, name, kind, attributes, parent) if _tracing else _NO_SPAN
+
+
+@contextmanager
+def _span(
+    tracing: "Tracing", name: str, kind: SpanKind, attributes: Attributes | None, parent: str | None
+) -> Iterator[Span]:
+    with tracing.provider.get_tracer("shop").start_as_current_span(
         name, _parent(parent), kind, attributes, record_exception=False, set_status_on_exception=False
     ) as started:
         try:
@@ -218,7 +229,7 @@ def describe(attributes: Attributes) -> None:
 
 def traceparent() -> str | None:
     """Return the traceparent of the current span; None when no span is made."""
-    if trace.get_current_span() is trace.INVALID_SPAN:
+    if _tracing is None or trace.get_current_span() is trace.INVALID_SPAN:
         return None
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)

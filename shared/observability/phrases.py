@@ -25,8 +25,8 @@ _SAGAS = {
 }
 
 _WAITING = {
-    "ADMIN_FOR_LETTERS": "an admin: {number} message(s) that no attempt could deliver, the newest of {subject}",
-    "ADMIN_FOR_LETTERS_OF_NO_STREAM": "an admin: {number} message(s) that no attempt could deliver",
+    "ADMIN_FOR_LETTERS": "an admin: no attempt could deliver {number} {type} message(s) to {source}",
+    "ADMIN_FOR_LETTERS_OF_NO_TYPE": "an admin: no attempt could deliver {number} message(s) without a type to {source}",
     "ADMIN_FOR_LETTER": "an admin: no attempt could deliver {type}",
     "DEADLINE_FOR_LETTER": "its saga's deadline at {at}: no attempt could deliver {type}",
     "ANSWER": "an answer",
@@ -39,6 +39,7 @@ _WAITING = {
     "REDELIVERY": "Pub/Sub to deliver {type} again",
     "OLD_TRANSACTION": ("a transaction that began {seconds} seconds ago; it hides {events} event(s) from live updates"),
     "STOPPED_UNTIL": "an admin, or {at}: {by} has stopped {projection}",
+    "STOPPED_UNTIL_BY_ADMIN": "an admin, or {at}: {projection} is stopped",
     "REBUILD_FOR_AHEAD": "a rebuild: it has {events} event(s) that the event store lacks",
     "PROJECTION_TO_APPLY": "{projection} to apply {events} event(s)",
     "PROJECTION_TO_APPLY_OF_ORDER": "{projection} to apply {events} event(s): queries show it as it was",
@@ -50,7 +51,7 @@ _WAITING = {
 _TO_DO = {
     "DO_NOTHING": "nothing",
     "DO_RETRY_LETTERS": (
-        'remove the cause, then mutation {{ retryDeadLetters(source: "{source}") {{ retried left }} }}; '
+        "remove the cause, then retryDeadLetters with this cause (source, type and error), "
         "or discardDeadLetters with a reason"
     ),
     "DO_RETRY_LETTER": 'remove the cause, then mutation {{ retryDeadLetter(id: "{letter}") {{ status }} }}',

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from shared.domain.errors import Invalid
+from shared.domain.personal import masked
 from shared.domain.values import adapter
 from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import Message
@@ -166,13 +167,25 @@ class _Found:
 def difference_of(
     side: str, collection: str, key: str, names: Sequence[str], expected: Fields, found: Fields
 ) -> Fields:
-    """Return a difference as partitions store it: the differing fields with both values, cut."""
+    """Return a difference as partitions store it: the differing fields with both values, cut and
+    without personal ones, which no erasure would find there."""
     fields = [{"name": name, "expected": _shown(expected, name), "found": _shown(found, name)} for name in names]
     return {"side": side, "collection": collection, "key": key, "missing": not found, "fields": fields[:SHOWN]}
 
 
+def without_personal_values(difference: Fields) -> Fields:
+    """Return a stored difference, masked again: earlier releases stored personal values."""
+    return difference | {"fields": [_masked(field) for field in difference["fields"]]}
+
+
+def _masked(field: Fields) -> Fields:
+    if (mask := masked({field["name"]: None})[field["name"]]) is None:
+        return field
+    return field | {side: _text(mask) for side in ("expected", "found") if field[side] is not None}
+
+
 def _shown(document: Fields, name: str) -> str | None:
-    return _text(document[name])[:MAX_TEXT] if name in document else None
+    return _text(masked({name: document[name]})[name])[:MAX_TEXT] if name in document else None
 
 
 def _text(value: Any) -> str:

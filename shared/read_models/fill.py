@@ -18,7 +18,8 @@ from shared.domain.errors import Invalid, Unavailable
 from shared.domain.values import adapter
 from shared.event_store.protocol import EventStore
 from shared.messaging.envelope import Message
-from shared.read_models.generations import generations_of, in_generation, stored_in
+from shared.read_models.by_generation import in_generation
+from shared.read_models.generations import generations_of, stored_in
 from shared.read_models.partitions import Partition, Partitions, is_filled
 from shared.read_models.project import Projection, change_of
 from shared.read_models.protocol import Change, ReadModels

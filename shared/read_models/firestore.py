@@ -2,7 +2,6 @@
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import aclosing
 from contextvars import copy_context
 from threading import Lock
 from typing import Any, NamedTuple
@@ -14,8 +13,8 @@ from google.cloud.firestore_v1.async_aggregation import AsyncAggregationQuery
 from google.cloud.firestore_v1.base_query import FieldFilter
 
 from shared.domain.errors import Unavailable
-from shared.read_models.firestore_calls import one_async_call, one_call
-from shared.read_models.firestore_encoding import created
+from shared.read_models.firestore_calls import one_async_call, one_call, reading
+from shared.read_models.firestore_encoding import created, decoded
 from shared.read_models.protocol import Change, Extent, Fields, Find, Increment, MakeChange, Where
 from shared.resilience import clock
 from shared.resilience.breakers import Breaker
@@ -181,10 +180,10 @@ class FirestoreQueries:
 
     async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
         references = [self._client.collection(collection).document(key) for key in keys]
-        paths = list(only) or None
-        async with one_async_call(self._breaker) as bounds:
-            snapshots = [snapshot async for snapshot in self._client.get_all(references, paths, **bounds)]
-        return {snapshot.id: fields for snapshot in snapshots if (fields := snapshot.to_dict())}
+        request, *_ = self._client._prep_get_all(references, list(only) or None)
+        async with one_async_call(self._breaker) as bounds, reading(self._client, request, bounds) as answers:
+            found = [answer._pb.found async for answer in answers]
+        return {one.name.rpartition("/")[2]: fields for one in found if (fields := decoded(one.fields))}
 
     async def find(self, find: Find) -> Sequence[Fields]:
         query = _filtered(self._client.collection(find.collection), find.where).limit(find.limit).offset(find.offset)
@@ -199,10 +198,13 @@ class FirestoreQueries:
         if find.before:
             query = (query.end_at if find.closed else query.end_before)(self._place(find, find.before))
         found: list[Fields] = []
-        async with one_async_call(self._breaker, scans=True) as bounds, aclosing(query.stream(**bounds)) as snapshots:
-            async for snapshot in snapshots:
-                found.append(snapshot.to_dict() or {})
-                find.on_read(found[-1])
+        request, *_ = query._prep_stream()
+        one_scan = one_async_call(self._breaker, scans=True)
+        async with one_scan as bounds, reading(self._client, request, bounds) as answers:
+            async for answer in answers:
+                if answer._pb.HasField("document"):  # an answer without one only tells the time
+                    found.append(decoded(answer._pb.document.fields))
+                    find.on_read(found[-1])
         return found
 
     def _place(self, find: Find, document: Fields) -> Fields:

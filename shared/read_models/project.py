@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from shared.domain.errors import Invalid
-from shared.domain.values import adapter
+from shared.domain.values import adapter, from_store
 from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import SUBJECT
@@ -75,14 +75,13 @@ def project(models: ReadModels, projection: Projection[Any], announced: EventRec
 def change_of(projection: Projection[Any], stored: Fields, events: Sequence[EventRecord]) -> Change:
     """Return the change that these next events make of the stored document, {} for none."""
     collection = projection.collection
-    documents = adapter(collection.document)
     exists = "version" in stored  # otherwise it holds only counters
-    before = documents.validate_python(stored) if exists else None
+    before = from_store(collection.document, stored, f"a document of {collection.name}") if exists else None
     after = before
     for record in events:
         after = projection.after(after, CODEC.decode(record), record.recorded_at)
     fields = {
-        **documents.dump_python(after, mode="json"),
+        **adapter(collection.document).dump_python(after, mode="json"),
         **(collection.index(after) if collection.index else {}),
         **{counter: stored.get(counter, 0) for counter in collection.counters},
         "version": events[-1].version,

@@ -42,7 +42,7 @@ from shared.read_models.partitions import EVENTS, FILLING, QUERY_SECONDS, stream
 from shared.read_models.project import not_yet_in
 from shared.read_models.protocol import Queries, ReadModels
 from shared.read_models.sender import POLL_SECONDS, Sender, slots
-from shared.read_models.stops import MOST_MINUTES
+from shared.read_models.stop import MOST_MINUTES
 from shared.read_models.transitions import comparing
 from shared.resilience import clock
 from shared.resilience.calls import awaited
@@ -58,8 +58,8 @@ class RebuildProjection:
     REBUILD begins a new one, filled with at most `documents_per_second`; `switch_when_equal` makes
     it live when the comparison finds no difference. CANCEL stops that. COMPARE compares both with
     the events. SWITCH makes generation `to` the live one (with `force` although it is incomplete,
-    different or not compared), DROP deletes the other one. STOP lets the projection rest for
-    `minutes`, START ends that.
+    different or not compared), DROP deletes the other one. STOP stops the projection for `minutes`,
+    START ends that.
     """
 
     name: Token
@@ -231,5 +231,5 @@ class Rebuild:
         ):
             if deleted := self.models.delete(stored_in(collection, now.other), self.pace.page):
                 return deleted
-        self._save(now, Generations(now.live, newest=now.newest))
+        self._save(now, now.beside())
         return 0

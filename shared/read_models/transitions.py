@@ -1,13 +1,16 @@
-"""What an admin may do with the generations of a read model, and what a finished rebuild does.
+"""What an admin may do with the generations of a read model and its projection, and what a
+finished rebuild does.
 
 Each function returns the generations afterwards, or raises Rejected; doing it twice is harmless.
 """
 
 from dataclasses import replace
+from datetime import timedelta
 
 from shared.domain.errors import Rejected
 from shared.read_models.comparison import Comparison
 from shared.read_models.generations import Generations
+from shared.read_models.stop import Stop
 from shared.resilience import clock
 
 
@@ -22,8 +25,7 @@ def rebuilt(now: Generations, limit: int | None = None, switch: bool | None = No
         raise Rejected(f"generation {now.other} is cancelled, but not deleted yet; drop it first", ("name",))
     if now.state == "DROPPED":
         raise Rejected(f"generation {now.other} is still being deleted; try again in a minute", ("name",))
-    begun = Generations(now.live, now.newest + 1, "BUILDING", now.newest + 1, clock.now())
-    return replace(begun, unread=True, limit=limit, switch=bool(switch))
+    return replace(now.beside(now.newest + 1, "BUILDING"), unread=True, limit=limit, switch=bool(switch))
 
 
 def cancelled(now: Generations) -> Generations:
@@ -107,4 +109,15 @@ def dropped(now: Generations) -> Generations:
     """Begin to delete the other generation, complete or not. Does nothing when there is none."""
     if now.other is None or now.state == "DROPPED":
         return now
-    return Generations(now.live, now.other, "DROPPED", now.newest, clock.now())
+    return now.beside(now.other, "DROPPED")
+
+
+def stopped(now: Generations, by: str, minutes: int) -> Generations:
+    """Stop the projection from now on, in every process within `Pace.known_seconds`."""
+    begins = clock.now()
+    return replace(now, last_stop=Stop(by, begins, begins + timedelta(minutes=minutes)))
+
+
+def started(now: Generations) -> Generations:
+    """End a stop. Does nothing when there is none."""
+    return replace(now, last_stop=replace(now.stop, until=clock.now())) if now.stop else now

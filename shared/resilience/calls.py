@@ -60,6 +60,11 @@ class NotCalled(Unavailable):
         self.dependency = dependency
 
 
+class Postponed(Exception):
+    """A delivery's message was not handled: it was stored, to be published again in its turn. This
+    uses up no attempt, so it counts neither as a success nor as a failure."""
+
+
 def attempt_all(what: str, tasks: Mapping[str, Callable[[], int]]) -> int:
     """Run every task, by name, even when others fail; return the sum of the results.
 
@@ -122,11 +127,12 @@ class once(cached_property[T_co]):  # noqa: N801
                 return super().__get__(instance, owner)
 
 
-def awaited(coroutine: Coroutine[Any, Any, T], at_most: float) -> T:
-    """Return the coroutine's result to a thread. Raise TimeoutError and OutOfTime."""
+def awaited(coroutine: Coroutine[Any, Any, T], at_most: float, loop: asyncio.AbstractEventLoop | None = None) -> T:
+    """Return the coroutine's result to a thread. Raise TimeoutError and OutOfTime. `loop`: where it
+    runs; by default the background loop of this process."""
     try:
         seconds = time_left(at_most)
     except BaseException:
         coroutine.close()  # or Python warns that nobody has awaited it
         raise
-    return clock.result_of(coroutine, seconds)
+    return clock.result_of(coroutine, seconds, loop)

@@ -82,14 +82,16 @@ class World:
     def _shared_executors(self) -> dict[str, Executor]:
         return {}
 
-    def result_of(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
+    def result_of(
+        self, coroutine: Coroutine[Any, Any, T], seconds: float, loop: asyncio.AbstractEventLoop | None = None
+    ) -> T:
         """Return the coroutine's result to a thread without an event loop. Raise TimeoutError.
 
-        All coroutines run in one loop, because an asynchronous client is bound to the loop of its
-        first use. Not anyio's BlockingPortal: it is no shorter.
+        All coroutines run in one loop, or in the one that is given, because an asynchronous client
+        is bound to the loop of its first use. Not anyio's BlockingPortal: it is no shorter.
         """
         with _making:
-            loop = _loop()
+            loop = loop or _loop()
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(seconds)
 
 
@@ -159,5 +161,5 @@ def shared_executor(workers: int, name: str) -> Executor:
     return _world.shared_executor(workers, name)
 
 
-def result_of(coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
-    return _world.result_of(coroutine, seconds)
+def result_of(coroutine: Coroutine[Any, Any, T], seconds: float, loop: asyncio.AbstractEventLoop | None = None) -> T:
+    return _world.result_of(coroutine, seconds, loop)

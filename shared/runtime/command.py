@@ -22,8 +22,9 @@ from shared.observability.context import Context, SpanKind, annotate, fresh, han
 from shared.resilience import clock
 from shared.resilience.calls import deadline
 from shared.runtime import http
+from shared.runtime.current import engines
 from shared.runtime.decode import decode, parse_json
-from shared.runtime.engines import Engines, engines
+from shared.runtime.engines import Engines
 from shared.runtime.execute import Answer, Call, earlier_answer, fingerprint
 
 Command = TypeVar("Command")

@@ -19,8 +19,9 @@ def parse_json(text: bytes | str, what: str = "the body") -> Any:
     """Return the JSON value with exact decimals. Raise Invalid, about `what`, for anything else,
     NaN included."""
     try:
-        decimal, whole = partial(_number, Decimal), partial(_number, int)
-        return json.loads(text, parse_float=decimal, parse_int=whole, parse_constant=_no_constant)
+        return _EXACT.decode(
+            text if isinstance(text, str) else text.decode(json.detect_encoding(text), "surrogatepass")
+        )
     except json.JSONDecodeError as error:
         raise Invalid(f"{what} is not JSON: see line {error.lineno}, column {error.colno}") from error
     except UnicodeDecodeError as error:
@@ -44,6 +45,11 @@ def _number(kind: Callable[[str], T], text: str) -> T:
 
 def _no_constant(name: str) -> Any:
     raise NotANumber(f"{name} is not a number")
+
+
+_EXACT = json.JSONDecoder(
+    parse_float=partial(_number, Decimal), parse_int=partial(_number, int), parse_constant=_no_constant
+)
 
 
 def decode(kind: type[T], value: Any) -> T:

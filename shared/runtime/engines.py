@@ -4,56 +4,53 @@ PROFILE chooses: `memory` keeps all data in this process, `postgres` all but eve
 `engines` none. A module is imported where its engine is made: no function waits for the others'.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from threading import Lock
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
-from shared.config.manifest import SQL_FOLDERS, Database, Subscription, manifest
-from shared.config.settings import Settings, settings
-from shared.dead_letters.postgres import PostgresDeadLetters
-from shared.dead_letters.protocol import DeadLetters
-from shared.domain.order import ORDER
-from shared.erasure.protocol import PersonKeys
-from shared.erasure.sealed import SealedEventLog, SealedEventStore
-from shared.event_store.log import PostgresEventLog
-from shared.event_store.postgres import EVENT_OUTBOX, PostgresEventStore
-from shared.event_store.protocol import EventLog, EventStore, LogEntry
-from shared.event_store.tail import SubscriptionQuota, Tail
-from shared.gateways.protocol import Gateway, NotificationGateway, PaymentGateway, ShippingGateway
-from shared.gateways.sandbox import Sandbox
-from shared.messaging.outbox import LEASE_SECONDS, Outbox, PostgresOutbox, Publisher, publish_after_commit
-from shared.monitoring.counts import Counts, PostgresCounts
-from shared.monitoring.executions import Executions, PostgresExecutions
+from shared.config.manifest import SQL_FOLDERS, manifest
+from shared.messaging.outbox import LEASE_SECONDS, PostgresOutbox, publish_after_commit
+from shared.monitoring.counts import PostgresCounts
+from shared.monitoring.executions import PostgresExecutions
+from shared.monitoring.gauges import PostgresGaugeHistory
 from shared.monitoring.health import Checkup
 from shared.monitoring.metrics import counting_breakers
-from shared.monitoring.recorder import Recorder
-from shared.observability import logs
 from shared.observability.context import configure, exporter_of_the_environment
-from shared.postgres.migrations import missing
-from shared.postgres.pool import Pool, connect, login_token
-from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
+from shared.read_models.by_generation import EveryGeneration, LiveGeneration
+from shared.read_models.generations import Pace
 from shared.read_models.memory import MemoryReadModels
-from shared.read_models.protocol import ReadModels
-from shared.read_models.stops import Stops
 from shared.resilience.calls import SingleFlightCache, once
-from shared.sagas.coordinate import Coordinator
-from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.outbox import SAGA_OUTBOX
-from shared.sagas.postgres import PostgresSagaLog, PostgresSagaStore
-from shared.sagas.store import SagaEntry, SagaLog, SagaStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import httpx
 
+    from shared.config.manifest import Database, Subscription
+    from shared.config.settings import Settings
+    from shared.dead_letters.protocol import DeadLetters
+    from shared.erasure.protocol import PersonKeys
+    from shared.event_store.protocol import EventLog, EventStore, LogEntry
+    from shared.event_store.tail import SubscriptionQuota, Tail
+    from shared.gateways.protocol import Gateway, NotificationGateway, PaymentGateway, ShippingGateway
+    from shared.gateways.sandbox import Sandbox
     from shared.messaging.memory import Deliver, MemoryBroker
+    from shared.messaging.outbox import Outbox, Publisher
+    from shared.monitoring.counts import Counts
+    from shared.monitoring.executions import Executions
+    from shared.monitoring.gauges import GaugeHistory
+    from shared.monitoring.recorder import Recorder
+    from shared.postgres.pool import Pool
+    from shared.sagas.coordinate import Coordinator
+    from shared.sagas.store import SagaEntry, SagaLog, SagaStore
 
 
 class Engines:
     """`deliver`: how the broker in memory calls a function; None: over HTTP."""
 
     def __init__(
-        self, settings: Settings, deliver: "Deliver | None" = None, subscriptions: Sequence[Subscription] | None = None
+        self, settings: Settings, deliver: Deliver | None = None, subscriptions: Sequence[Subscription] | None = None
     ) -> None:
         configure(exporter_of_the_environment(settings.project_id), settings.trace_sample_ratio)
         self.settings, self._deliver, self._subscriptions, self._made = settings, deliver, subscriptions, ExitStack()
@@ -67,7 +64,7 @@ class Engines:
         """Replace the databases of events and sagas by stores in memory, which know each other."""
         from shared.runtime.memory import stores_in_memory
 
-        vars(self).update(vars(stores := stores_in_memory(self.publisher, lease_seconds)))
+        vars(self).update(vars(stores := stores_in_memory(lambda: self.publisher, lease_seconds)))
         self.in_memory[1:] = [*self.outboxes, stores.encrypted_events, self.sagas, self.dead_letters, self.executions]
 
     def close(self) -> None:
@@ -76,11 +73,17 @@ class Engines:
 
     @once
     def event_store(self) -> EventStore:
-        published = publish_after_commit(self.outboxes[0], self.publisher)
+        from shared.erasure.sealed import SealedEventStore
+        from shared.event_store.postgres import PostgresEventStore
+
+        published = publish_after_commit(self.outboxes[0], lambda: self.publisher)
         return SealedEventStore(PostgresEventStore(self._event_store_pool, published), lambda: self.person_keys)
 
     @once
     def event_log(self) -> EventLog:
+        from shared.erasure.sealed import SealedEventLog
+        from shared.event_store.log import PostgresEventLog
+
         return SealedEventLog(PostgresEventLog(self._event_store_pool), lambda: self.person_keys)
 
     @once
@@ -91,21 +94,39 @@ class Engines:
 
     @once
     def sagas(self) -> SagaStore:
-        return PostgresSagaStore(self._command_pool, publish_after_commit(self.outboxes[1], self.publisher))
+        from shared.sagas.postgres import PostgresSagaStore
+
+        return PostgresSagaStore(self._command_pool, publish_after_commit(self.outboxes[1], lambda: self.publisher))
 
     @once
     def outboxes(self) -> list[Outbox]:
+        from shared.event_store.postgres import EVENT_OUTBOX
+        from shared.sagas.outbox import SAGA_OUTBOX
+
         return [PostgresOutbox(self._event_store_pool, EVENT_OUTBOX), PostgresOutbox(self._command_pool, SAGA_OUTBOX)]
 
-    saga_log = once[SagaLog](lambda engines: PostgresSagaLog(engines._command_pool))
-    dead_letters = once[DeadLetters](lambda engines: PostgresDeadLetters(engines._command_pool))
-    executions = once[Executions](lambda engines: PostgresExecutions(engines._command_pool))
-    counts = once[Counts](lambda engines: PostgresCounts(engines._command_pool))
+    @once
+    def saga_log(self) -> SagaLog:
+        from shared.sagas.postgres import PostgresSagaLog
+
+        return PostgresSagaLog(self._command_pool)
+
+    @once
+    def dead_letters(self) -> DeadLetters:
+        from shared.dead_letters.postgres import PostgresDeadLetters
+
+        return PostgresDeadLetters(self._command_pool)
+
+    executions: once[Executions] = once(lambda engines: PostgresExecutions(engines._command_pool))
+    counts: once[Counts] = once(lambda engines: PostgresCounts(engines._command_pool))
+    gauges: once[GaugeHistory] = once(lambda engines: PostgresGaugeHistory(engines._command_pool))
 
     def missing_migrations(self, database: Database) -> list[str]:
         """Return the migration files that the database has not applied. Raises Unavailable."""
         if self.settings.profile == "memory":
             return []
+        from shared.postgres.migrations import missing
+
         pool = self._event_store_pool if database == "event_store" else self._command_pool
         with pool.use("the database") as connection:
             return missing(connection, SQL_FOLDERS[database])
@@ -121,7 +142,7 @@ class Engines:
         return PubSubPublisher(self.settings.project_id, client, self.breakers["Pub/Sub"])
 
     @once
-    def read_models(self) -> ReadModels:
+    def read_models(self) -> EveryGeneration:
         if self.settings.profile != "engines":
             return EveryGeneration(self.memory_models, self.pace.known_seconds)
         from shared.read_models.firestore import FirestoreReadModels, client
@@ -139,7 +160,7 @@ class Engines:
         return LiveGeneration(queries, self.pace.known_seconds)
 
     @once
-    def broker(self) -> "MemoryBroker":
+    def broker(self) -> MemoryBroker:
         from shared.messaging.memory import MemoryBroker, push_over_http
 
         subscriptions = manifest().all_subscriptions if self._subscriptions is None else self._subscriptions
@@ -152,51 +173,63 @@ class Engines:
 
         return providers.provider(kind, self.settings, self.http, self.breakers)
 
-    payments = once[PaymentGateway](lambda engines: engines._provider("payment"))
-    shipping = once[ShippingGateway](lambda engines: engines._provider("shipping"))
-    notifications = once[NotificationGateway](lambda engines: engines._provider("notification"))
-
-    stops = once[Stops](lambda engines: Stops(engines.pace.known_seconds))
+    payments: once[PaymentGateway] = once(lambda engines: engines._provider("payment"))
+    shipping: once[ShippingGateway] = once(lambda engines: engines._provider("shipping"))
+    notifications: once[NotificationGateway] = once(lambda engines: engines._provider("notification"))
 
     @once
     def sandbox(self) -> Sandbox:
+        from shared.gateways.sandbox import Sandbox
+
         return self._made.enter_context(closing(Sandbox(self.settings.sandbox_database)))
 
     @once
     def order_saga(self) -> Coordinator:
+        from shared.domain.order import ORDER
+        from shared.sagas.coordinate import Coordinator
+        from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+
         return Coordinator(ORDER_FULFILMENT.at_pace(self.settings.saga_pace), ORDER, self.event_store, self.sagas)
 
     @once
     def tail(self) -> Tail[LogEntry]:
+        from shared.event_store.tail import Tail
+
         return Tail(self.event_store, self.settings.subscriber_buffer)
 
     @once
     def saga_tail(self) -> Tail[SagaEntry]:
+        from shared.event_store.tail import Tail
+
         return Tail(self.saga_log, self.settings.subscriber_buffer)
 
     @once
     def subscription_quota(self) -> SubscriptionQuota:
+        from shared.event_store.tail import SubscriptionQuota
+
         return SubscriptionQuota(self.settings.max_subscribers, self.settings.max_subscriptions_per_client)
 
     @once
     def recorder(self) -> Recorder:
+        from shared.monitoring.recorder import Recorder
+
         sample = self.settings.history_sample_ratio
         return self._made.enter_context(closing(Recorder(self.executions, self.counts, sample)))
 
     @once
-    def http(self) -> "httpx.Client":
+    def http(self) -> httpx.Client:
         from shared.runtime.http_clients import client
 
         return self._made.enter_context(client())
 
     @once
-    def command_http(self) -> "httpx.AsyncClient":
+    def command_http(self) -> httpx.AsyncClient:
         from shared.runtime.http_clients import async_client
 
         return async_client(self.settings.command_timeout_seconds, connections=100)
 
     @once
-    def health_http(self) -> "httpx.Client":
+    def health_http(self) -> httpx.Client:
         """The client that asks functions for health: rarely, so it keeps no connection open."""
         from shared.runtime.http_clients import RARE, client
 
@@ -211,37 +244,7 @@ class Engines:
         return self._pool(self.settings.command_database_url)
 
     def _pool(self, url: str) -> Pool:
+        from shared.postgres.pool import connect, login_token
+
         password = login_token if self.settings.database_iam else None
         return self._made.enter_context(connect(url, self.settings.pool_size, password, self.settings.database_ca))
-
-
-def _of_the_settings() -> Engines:
-    logs.configure(settings().project_id)
-    return Engines(settings())
-
-
-_engines: Engines | Callable[[], Engines] = _of_the_settings
-_lock = Lock()
-
-
-def engines() -> Engines:
-    """Return this process's engines, which the first request makes from the settings."""
-    with _lock:  # the first requests may arrive together
-        return _engines if isinstance(_engines, Engines) else use(_engines())
-
-
-def use(chosen: Engines) -> Engines:
-    global _engines
-    _engines = chosen
-    return chosen
-
-
-@contextmanager
-def using(chosen: Engines | Callable[[], Engines]) -> Iterator[None]:
-    """Replace the process's engines inside the block. A function makes them at the first use."""
-    global _engines
-    before, _engines = _engines, chosen
-    try:
-        yield
-    finally:
-        _engines = before

@@ -26,7 +26,8 @@ from shared.observability.error_codes import status_and_code
 from shared.observability.logs import access_line
 from shared.observability.sentences import said
 from shared.resilience import clock
-from shared.runtime.engines import engines
+from shared.resilience.calls import Postponed
+from shared.runtime.current import engines
 
 _log = structlog.get_logger()
 
@@ -221,19 +222,27 @@ class Measurement:
 
 @contextmanager
 def measured(work: Work, function: str) -> Iterator[Measurement]:
-    """Count and time the block, and count an error of the function for what the block raises. The
-    request's log line says the same: in the cloud it is counted from there."""
+    """Count and time the block unless it is Postponed, and count an error of the function for what
+    else the block raises. The request's log line says the same: in the cloud it is counted from
+    there."""
     measurement, began, code = Measurement(function), clock.monotonic(), "OK"
     try:
         yield measurement
+    except Postponed:
+        code = ""
+        raise
     except BaseException as error:
         _, code = status_and_code(error)
         count("shop_errors_total", function, code)
         raise
     finally:
-        seconds = clock.monotonic() - began
-        (label, _) = bounded(work.total, (measurement.label, code))
-        annotate(**{work.field: label}, code=code, seconds=round(seconds, 4))
-        count(work.total, label, code)
-        if work.seconds:
-            observe(work.seconds, seconds, label)
+        if code:
+            _count(work, measurement.label, code, clock.monotonic() - began)
+
+
+def _count(work: Work, label: str, code: str, seconds: float) -> None:
+    (label, _) = bounded(work.total, (label, code))
+    annotate(**{work.field: label}, code=code, seconds=round(seconds, 4))
+    count(work.total, label, code)
+    if work.seconds:
+        observe(work.seconds, seconds, label)

@@ -1,5 +1,6 @@
 """The stores of events and sagas of one process, in memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.dead_letters.memory import MemoryDeadLetters
@@ -9,7 +10,7 @@ from shared.event_store.memory import MemoryEventStore
 from shared.event_store.memory_log import MemoryEventLog
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Outbox, Publisher, publish_after_commit
-from shared.monitoring.memory import MemoryCounts, MemoryExecutions
+from shared.monitoring.memory import MemoryCounts, MemoryExecutions, MemoryGaugeHistory
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
 
 
@@ -27,10 +28,11 @@ class MemoryStores:
     dead_letters: MemoryDeadLetters
     executions: MemoryExecutions
     counts: MemoryCounts
+    gauges: MemoryGaugeHistory
 
 
-def stores_in_memory(publisher: Publisher, lease_seconds: float) -> MemoryStores:
-    """Return new stores, which publish their messages through `publisher`."""
+def stores_in_memory(publisher: Callable[[], Publisher], lease_seconds: float) -> MemoryStores:
+    """Return new stores, which publish their messages through what `publisher` returns."""
     of_events, of_sagas = MemoryOutbox(lease_seconds), MemoryOutbox(lease_seconds)
     events = MemoryEventStore(of_events, publish_after_commit(of_events, publisher))
     sagas = MemorySagaStore(of_sagas, publish_after_commit(of_sagas, publisher))
@@ -47,4 +49,5 @@ def stores_in_memory(publisher: Publisher, lease_seconds: float) -> MemoryStores
         dead_letters=letters,
         executions=executions,
         counts=MemoryCounts(sagas, letters, executions),
+        gauges=MemoryGaugeHistory(),
     )

@@ -5,35 +5,31 @@ Pub/Sub takes the status 204 as an acknowledgement. After any error it delivers 
 later, and after the last attempt it moves the message to the dead-letter topic.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache, wraps
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import flask
 import structlog
 
 from shared.config.manifest import manifest
-from shared.dead_letters.protocol import describe_error, fingerprint
-from shared.domain.errors import Forbidden, Invalid
+from shared.dead_letters.failures import describe_error
+from shared.dead_letters.protocol import fingerprint
+from shared.domain.errors import Forbidden
 from shared.domain.faults import shown
-from shared.event_store.aggregates import announced
-from shared.messaging.envelope import SUBJECT, Message, Push, command_from, decode_message, decode_push, postponed
+from shared.messaging.envelope import Message, Push, command_from, decode_message, decode_push, postponed
 from shared.monitoring.recorder import watched
 from shared.observability.context import SpanKind, annotate, caused_by, fresh, handling
-from shared.read_models.compare import COMPARE, Stores, compare
-from shared.read_models.documents import Collection, sources_of
-from shared.read_models.fill import FILL, fill
-from shared.read_models.project import Projection, project
 from shared.resilience import clock
 from shared.resilience.breakers import BreakerOpen
-from shared.resilience.calls import NotCalled, deadline
+from shared.resilience.calls import NotCalled, Postponed, deadline
 from shared.runtime import http
-from shared.runtime.engines import Engines, engines
+from shared.runtime.current import engines
+from shared.runtime.engines import Engines
 
 Command = TypeVar("Command")
-Document = TypeVar("Document")
 
 _log = structlog.get_logger()
 
@@ -49,6 +45,7 @@ def push_subscriber(handle: Callable[[Push, Engines], None]) -> http.HttpFunctio
     @wraps(handle)
     def function(request: flask.Request) -> flask.Response:
         with (
+            suppress(Postponed),
             http.measured(http.DELIVERIES, handle.__name__) as delivery,
             deadline(engines().settings.handler_timeout_seconds),
         ):
@@ -78,17 +75,18 @@ def message_subscriber(handle: Callable[[Message, Engines], None]) -> http.HttpF
             return
         with _failures_noted(push, engines):
             message = decode_message(push)
-            context = caused_by(message.context, str(message.id))
-            annotate(message=message.type, subject=message.subject, context=context)
-            if isinstance(event := message.data.get("data"), dict) and "order_id" in event:
-                annotate(order=event["order_id"])  # of a product whose stock changed for it
-            data = {"messageId": push.message.message_id, "type": message.type}
-            with (
-                watched(engines.recorder, "delivery", push.subscription_id, context, data) as watch,
-                handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push, message)),
-            ):
-                watch.subject = message.subject
-                handle(message, engines)
+        context = caused_by(message.context, str(message.id))
+        annotate(message=message.type, subject=message.subject, context=context)
+        if isinstance(event := message.data.get("data"), dict) and "order_id" in event:
+            annotate(order=event["order_id"])  # of a product whose stock changed for it
+        data = {"messageId": push.message.message_id, "type": message.type}
+        with (
+            watched(engines.recorder, "delivery", push.subscription_id, context, data) as watch,
+            _failures_noted(push, engines),
+            handling(context, f"process {message.topic}", SpanKind.CONSUMER, _about(push, message)),
+        ):
+            watch.subject = message.subject
+            handle(message, engines)
 
     return push_subscriber(decode_and_handle)
 
@@ -111,8 +109,8 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
     at most a second. The response neither waits longer nor depends on it.
 
     While a breaker is open, a projection is stopped, or it is another order's turn, store the
-    message itself instead, to be published again later, and acknowledge it: waiting uses up no
-    attempt.
+    message itself instead, to be published again later, and raise Postponed, so that it is
+    acknowledged: waiting uses up no attempt.
     """
     try:
         yield
@@ -128,6 +126,7 @@ def _failures_noted(push: Push, engines: Engines) -> Iterator[None]:
         if not waits:
             raise
         _log.info("the message waits and is published again", reason=describe_error(error))
+        raise Postponed from error
 
 
 def _note(engines: Engines, push: Push, error: Exception) -> bool:
@@ -160,52 +159,6 @@ def saga_step(kind: type[Command]) -> Callable[[Callable[[Command, Engines], obj
         return message_subscriber(step)
 
     return decorate
-
-
-def projection(
-    collection: Collection[Document],
-    begin: Callable[..., Document],
-    also: Sequence[Projection[Any]] = (),
-    recorded_at: bool = False,
-) -> Callable[[Callable[..., Document]], http.HttpFunction]:
-    """Make a function that keeps a read model, from a pure function `(document, event) ->
-    document`.
-
-    `begin` makes the document from a stream's first event. `recorded_at`: both take the time of the
-    event as one more argument. `also`: the projections of the other collections that make up the
-    read model. Raise LookupError unless all of them are given.
-    """
-
-    def decorate(apply: Callable[..., Document]) -> http.HttpFunction:
-        projections = (Projection(collection, begin, apply, recorded_at), *also)
-        given, declared = [one.collection for one in projections], sources_of(collection.name)
-        if given != declared:
-            raise LookupError(f"{apply.__name__} must keep {_names(declared)}; it keeps {_names(given)}")
-        by_aggregate = {one.collection.aggregate.name: one for one in projections}
-
-        @wraps(apply)
-        def update(message: Message, engines: Engines) -> None:
-            engines.stops.refuse_stopped(engines.read_models, collection.read_model)
-            if message.type == FILL:
-                fill(engines.read_models, by_aggregate, message, engines.event_store)
-                return
-            if message.type == COMPARE:
-                stores = Stores(engines.read_models, engines.queries.queries, engines.event_store, engines.pace)
-                compare(stores, by_aggregate, message)
-                return
-            event = announced(message)
-            chosen = by_aggregate.get(event.stream.partition("-")[0])
-            if chosen is None:
-                raise Invalid(f"{shown(event.stream)} is no stream of {', '.join(by_aggregate)}", SUBJECT)
-            project(engines.read_models, chosen, event, engines.event_store)
-
-        return message_subscriber(update)
-
-    return decorate
-
-
-def _names(collections: Sequence[Collection[Any]]) -> str:
-    return ", ".join(collection.name for collection in collections)
 
 
 def scheduled(handle: Callable[[Engines], int]) -> http.HttpFunction:

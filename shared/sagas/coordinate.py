@@ -24,10 +24,11 @@ from shared.messaging.envelope import Message, command_message
 from shared.observability.context import Context, caused_by, current, span, traceparent, within
 from shared.resilience import clock
 from shared.resilience.calls import attempt_all
-from shared.sagas.definition import DeadlinePassed, Progress, Saga, SagaStatus, advance, begin, resume
+from shared.sagas.definition import DeadlinePassed, Progress, Saga, advance, begin, resume
 from shared.sagas.outlook import awaited
 from shared.sagas.releases import command_name, in_version, step_names
 from shared.sagas.restart import restart
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 
 ATTEMPTS = 10
@@ -132,8 +133,8 @@ class _Run:
         if self._progress is None or self._progress.deadline_at is None or self._progress.deadline_at > now:
             return
         progress, commands = advance(self._saga, self._progress, DeadlinePassed(), now)
-        deadline = self._progress.deadline_at.isoformat()
-        self._history.append(HistoryEntry("timer", "DeadlinePassed", {"deadline_at": deadline}))
+        missed = {"deadline_at": self._progress.deadline_at.isoformat(), "command": awaited(self._saga, self._progress)}
+        self._history.append(HistoryEntry("timer", "DeadlinePassed", missed))
         with span("DeadlinePassed", parent=self._trace):
             context = Context(self._correlation_id, str(self._progress.saga_id), traceparent=self._trace)
             self._move(progress, commands, context)

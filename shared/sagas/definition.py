@@ -14,9 +14,10 @@ there, so the saga's state is a fold of that stream plus its clock, and can be r
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Any
 from uuid import UUID
+
+from shared.sagas.status import SagaStatus
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,6 @@ class Saga:
         steps = tuple(replace(step, within=step.within * factor) for step in self.steps)
         former = tuple(one.at_pace(factor) for one in self.former)
         return replace(self, steps=steps, former=former, undo_within=self.undo_within * factor)
-
-
-class SagaStatus(Enum):
-    STARTED = "STARTED"
-    COMPENSATING = "COMPENSATING"
-    STUCK = "STUCK"  # a compensation, or a step after the point of no return, has had no answer in time
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from threading import RLock
 from uuid import UUID
 
@@ -15,17 +16,19 @@ from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import AfterCommit, Traffic
 from shared.postgres.slices import Slice
 from shared.resilience import clock
-from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.definition import Progress
+from shared.sagas.status import SagaGroup, SagaStatus
 from shared.sagas.store import (
     ALL,
+    HeldUp,
     HistoryEntry,
     ListedSaga,
     SagaBacklog,
     SagaCount,
     SagaEntry,
     SagaExtent,
-    SagaGroup,
     Sagas,
+    StepCount,
     StoredSaga,
 )
 
@@ -42,8 +45,10 @@ class MemorySagaStore:
         self._after_commit = after_commit
 
     def load(self, saga_id: UUID) -> StoredSaga | None:
-        found = self._sagas.get(saga_id)
-        return found.saga if found else None
+        return self.load_many([saga_id]).get(saga_id)
+
+    def load_many(self, saga_ids: Collection[UUID]) -> Mapping[UUID, StoredSaga]:
+        return {saga_id: self._sagas[saga_id].saga for saga_id in saga_ids if saga_id in self._sagas}
 
     def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
         saga_id, now = saga.progress.saga_id, clock.now()
@@ -109,13 +114,20 @@ class MemorySagaStore:
         return self._sagas.get(saga_id)
 
     def held_up(self, since: datetime, limit: int) -> list[ListedSaga]:
-        def is_held_up(progress: Progress) -> bool:
-            if progress.deadline_at is None:
-                return progress.status is SagaStatus.STUCK
-            return progress.attempts > 1 or progress.deadline_at <= since
+        ways: dict[str, list[ListedSaga]] = {}
+        for one in sorted(self._sagas.copy().values(), key=lambda one: one.updated_at):
+            if way := _held_up(one.saga.progress, since):
+                ways.setdefault(way, []).append(one)
+        return sorted(chain(*(found[:limit] for found in ways.values())), key=lambda one: one.updated_at)
 
-        found = [one for one in self._sagas.copy().values() if is_held_up(one.saga.progress)]
-        return sorted(found, key=lambda one: one.updated_at)[:limit]
+    def count_held_up(self, since: datetime) -> HeldUp:
+        ways = Counter(_held_up(one.saga.progress, since) for one in self._sagas.copy().values())
+        return HeldUp(ways["stuck"], ways["overdue"], ways["repeating"])
+
+    def at_steps(self) -> list[StepCount]:
+        unfinished = [one.saga.progress for one in self._matching(Sagas("ACTIVE"))]
+        found = Counter((one.version, one.steps, one.step, one.status) for one in unfinished)
+        return [StepCount(*place, number) for place, number in found.items()]
 
     def extent(self) -> SagaExtent:
         sagas = self._sagas.copy().values()
@@ -158,7 +170,23 @@ def _matches(one: ListedSaga, which: Sagas) -> bool:
         and which.correlation_id in (None, one.saga.correlation_id)
         and (which.started_after is None or which.started_after <= one.created_at)
         and (which.started_before is None or one.created_at < which.started_before)
+        and (which.step is None or which.step == _step_of(progress))
     )
+
+
+def _held_up(progress: Progress, since: datetime) -> str | None:
+    """Return in which way a saga is held up, if it is."""
+    if progress.status is SagaStatus.STUCK:
+        return "stuck"
+    if progress.deadline_at is None:
+        return None
+    return "overdue" if progress.deadline_at <= since else "repeating" if progress.attempts > 1 else None
+
+
+def _step_of(progress: Progress) -> str | None:
+    """Return the command of the step that an unfinished saga is at."""
+    at_one = not progress.ended and 0 <= progress.step < len(progress.steps)
+    return progress.steps[progress.step] if at_one else None
 
 
 def _without_event_data(entry: HistoryEntry) -> HistoryEntry:

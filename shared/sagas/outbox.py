@@ -1,5 +1,7 @@
 """The saga store's outbox in PostgreSQL: commands, and messages that wait for a dependency."""
 
+from typing import LiteralString
+
 from shared.messaging.envelope import decode_stored
 from shared.messaging.outbox import OutboxTable
 
@@ -17,3 +19,11 @@ RETURNING message
     about="SELECT message FROM saga_outbox WHERE message ->> 'subject' = %s ORDER BY id",
     message=lambda row: decode_stored(row[0]),
 )
+
+# Not `excluded.id`: that would need the right to read the messages that wait.
+POSTPONE: LiteralString = """
+INSERT INTO saga_outbox (id, topic, message, place, leased_until)
+VALUES (%(id)s, %(topic)s, %(message)s, %(place)s, clock_timestamp() + make_interval(secs => %(seconds)s))
+ON CONFLICT (place) DO UPDATE
+SET id = %(id)s, message = %(message)s, leased_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+"""

@@ -2,19 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from uuid import UUID
 
 from shared.config.manifest import manifest
 from shared.dead_letters.protocol import DeadLetter, DeadLetters
 from shared.domain.errors import Invalid
 from shared.domain.order import ORDER
 from shared.messaging.envelope import SUBJECT, topic
-from shared.sagas.definition import Saga
+from shared.sagas.definition import Progress, Saga
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.outlook import awaited
 from shared.sagas.releases import command_name
 from shared.sagas.store import SagaStore
 
-_MOST = 100  # letters of one subscription in one sweep; the next sweep goes on
+_PAGE = 100  # letters
 
 
 @cache
@@ -28,30 +29,41 @@ def step_subscriptions() -> Mapping[str, str]:
 
 def discard_all_overtaken(letters: DeadLetters, sagas: SagaStore, saga: Saga) -> int:
     """Discard the pending letters that are overtaken and return how many there were."""
-    pending = {one.source for one in letters.pending_by_source()}
-    steps = sorted(pending & {*step_subscriptions().values()})
-    found = [letter for source in steps for letter in letters.latest(_MOST, 0, "PENDING", source)]
-    return discard_overtaken(letters, sagas, saga, found)
+    steps = sorted({*letters.pending_sources()} & {*step_subscriptions().values()})
+    return sum(_discard_of(source, letters, sagas, saga) for source in steps)
+
+
+def _discard_of(source: str, letters: DeadLetters, sagas: SagaStore, saga: Saga) -> int:
+    """Discard those of a subscription's pending letters that are overtaken, page by page."""
+    discarded = stay = 0
+    while page := letters.latest(_PAGE, stay, "PENDING", source):
+        gone = discard_overtaken(letters, sagas, saga, page)
+        discarded, stay = discarded + gone, stay + len(page) - gone
+    return discarded
 
 
 def discard_overtaken(letters: DeadLetters, sagas: SagaStore, saga: Saga, found: Sequence[DeadLetter]) -> int:
     """Discard those of these pending letters that are overtaken, and return how many there were."""
-    reasons = {letter.id: reason for letter in found if (reason := _overtaken(sagas, saga, letter))}
-    return sum(letters.discard(letter_id, reason, "system") for letter_id, reason in reasons.items())
+    senders = {letter.id: saga_id for letter in found if (saga_id := _sender(letter))}
+    stored = sagas.load_many({*senders.values()})
+    known = [letter for letter in found if senders.get(letter.id) in stored]
+    overtaken = {letter.id: _overtaken(saga, stored[senders[letter.id]].progress, letter) for letter in known}
+    return sum(letters.discard(letter_id, reason, "system") for letter_id, reason in overtaken.items() if reason)
 
 
-def _overtaken(sagas: SagaStore, saga: Saga, letter: DeadLetter) -> str | None:
-    """Return why the letter's saga no longer awaits its command; None when it does, or is
-    unknown."""
+def _sender(letter: DeadLetter) -> UUID | None:
+    """Return the id of the saga that has sent the letter's command; None for other messages."""
     if letter.subject is None or step_subscriptions().get(letter.type or "") != letter.source:
         return None
     try:
-        stored = sagas.load(ORDER.id_of(letter.subject, SUBJECT))
+        return ORDER.id_of(letter.subject, SUBJECT)
     except Invalid:  # not a message of this shop
         return None
-    if stored is None:
-        return None
-    if stored.progress.ended:
-        return f"the saga has ended {stored.progress.status.value} without it"
-    now = awaited(saga, stored.progress)
+
+
+def _overtaken(saga: Saga, progress: Progress, letter: DeadLetter) -> str | None:
+    """Return why the saga no longer awaits the letter's command; None when it does."""
+    if progress.ended:
+        return f"the saga has ended {progress.status.value} without it"
+    now = awaited(saga, progress)
     return None if now == letter.type else f"the saga has moved on: it awaits the outcome of {now}"

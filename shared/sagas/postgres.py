@@ -4,7 +4,7 @@ Histories are kept for a limited time; the counts of sent commands are kept for 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
@@ -21,30 +21,37 @@ from shared.messaging.outbox import LEASE_SECONDS, AfterCommit, Traffic
 from shared.postgres.pool import Pool
 from shared.postgres.slices import Slice
 from shared.resilience import clock
-from shared.sagas.definition import Progress, SagaStatus
-from shared.sagas.postgres_lists import LISTED, SHOWN, counted, listed_saga, newest, stored_saga
-from shared.sagas.store import ALL, HistoryEntry, ListedSaga, SagaBacklog, SagaCount, SagaEntry, Sagas, StoredSaga
+from shared.sagas.definition import Progress
+from shared.sagas.outbox import POSTPONE
+from shared.sagas.postgres_lists import (
+    AT_STEPS,
+    COUNT_HELD_UP,
+    HELD_UP,
+    LISTED,
+    SHOWN,
+    counted,
+    listed_saga,
+    newest,
+    stored_saga,
+)
+from shared.sagas.status import SagaStatus
+from shared.sagas.store import (
+    ALL,
+    HeldUp,
+    HistoryEntry,
+    ListedSaga,
+    SagaBacklog,
+    SagaCount,
+    SagaEntry,
+    Sagas,
+    StepCount,
+    StoredSaga,
+)
 
 _BATCH = 20_000
 _COUNTING_SECONDS = 3.0
 
 COUNTS: LiteralString = "SELECT status, count(*), min(created_at) FROM sagas GROUP BY status"
-# Three selections by an index each: OR would read all sagas that have not ended.
-HELD_UP: LiteralString = f"""
-{LISTED} FROM sagas s WHERE id IN (
-    (SELECT id FROM sagas WHERE status = 'STUCK' LIMIT %(limit)s)
-    UNION ALL (SELECT id FROM sagas WHERE deadline_at <= %(since)s ORDER BY deadline_at LIMIT %(limit)s)
-    UNION ALL (
-        SELECT id FROM sagas WHERE deadline_at IS NOT NULL AND (progress ->> 'attempts')::integer > 1
-        ORDER BY updated_at LIMIT %(limit)s
-    )
-)
-ORDER BY updated_at, id LIMIT %(limit)s
-"""  # noqa: S608 - built of constants only
-_POSTPONE = """
-INSERT INTO saga_outbox (id, topic, message, leased_until)
-VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))
-"""
 _FORGET = """
 DELETE FROM saga_history WHERE (saga_id, version, entry) IN (
     SELECT saga_id, h.version, entry FROM saga_history h JOIN sagas s ON s.id = saga_id
@@ -62,8 +69,14 @@ class PostgresSagaStore:
         self._after_commit = after_commit
 
     def load(self, saga_id: UUID) -> StoredSaga | None:
-        query: LiteralString = "SELECT type, progress, version, correlation_id FROM sagas WHERE id = %(id)s"
-        return next(map(stored_saga, _rows(self._pool, query, id=saga_id)), None)
+        return self.load_many([saga_id]).get(saga_id)
+
+    def load_many(self, saga_ids: Collection[UUID]) -> Mapping[UUID, StoredSaga]:
+        if not saga_ids:
+            return {}
+        query: LiteralString = "SELECT type, progress, version, correlation_id FROM sagas WHERE id = ANY(%(ids)s)"
+        found = map(stored_saga, _rows(self._pool, query, ids=[*saga_ids]))
+        return {saga.progress.saga_id: saga for saga in found}
 
     def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
         progress = adapter(Progress).dump_python(saga.progress, mode="json")
@@ -81,8 +94,15 @@ class PostgresSagaStore:
             self._after_commit(messages)
 
     def postpone(self, message: Message, seconds: float) -> None:
+        values = {
+            "id": message.id,
+            "topic": message.topic,
+            "message": encode_stored(message),
+            "place": message.postponed.place if message.postponed else None,
+            "seconds": seconds,
+        }
         with self._pool.use("the saga store") as connection:
-            connection.execute(_POSTPONE, (message.id, message.topic, encode_stored(message), seconds))
+            connection.execute(POSTPONE, values)
 
     def due(self, now: datetime, limit: int) -> list[UUID]:
         query: LiteralString = "SELECT id FROM sagas WHERE deadline_at <= %(now)s ORDER BY deadline_at LIMIT %(limit)s"
@@ -119,6 +139,13 @@ class PostgresSagaStore:
 
     def held_up(self, since: datetime, limit: int) -> list[ListedSaga]:
         return list(map(listed_saga, _rows(self._pool, HELD_UP, since=since, limit=limit)))
+
+    def count_held_up(self, since: datetime) -> HeldUp:
+        return HeldUp(*_rows(self._pool, COUNT_HELD_UP, since=since)[0])
+
+    def at_steps(self) -> list[StepCount]:
+        rows = _rows(self._pool, AT_STEPS)
+        return [StepCount(version, tuple(steps), step, SagaStatus(of), n) for version, steps, step, of, n in rows]
 
     def forget_histories(self, before: datetime, limit: int) -> int:
         """Keep entries whose commands are not yet counted."""

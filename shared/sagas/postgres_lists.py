@@ -8,7 +8,8 @@ from psycopg.rows import TupleRow
 
 from shared.domain.values import adapter
 from shared.postgres.slices import Slice, where
-from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.definition import Progress
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import HistoryEntry, ListedSaga, Sagas, StoredSaga
 
 # The data of an event is left out of lists and of the log: it may be personal.
@@ -31,7 +32,33 @@ _CONDITIONS: Mapping[str, LiteralString] = {
     "correlation_id": "correlation_id = %(correlation_id)s",
     "started_after": "created_at >= %(started_after)s",
     "started_before": "created_at < %(started_before)s",
+    "step": f"""{_GROUPS["ACTIVE"]} AND CASE WHEN (progress ->> 'step')::integer >= 0
+        THEN progress -> 'steps' ->> (progress ->> 'step')::integer END = %(step)s""",
 }
+
+
+_STUCK: LiteralString = "status = 'STUCK'"
+_OVERDUE: LiteralString = "deadline_at <= %(since)s AND status <> 'STUCK'"
+_REPEATING: LiteralString = """deadline_at IS NOT NULL AND (progress ->> 'attempts')::integer > 1
+    AND deadline_at > %(since)s AND status <> 'STUCK'"""
+# Three selections by an index each: OR would read all sagas that have not ended.
+HELD_UP: LiteralString = f"""
+{LISTED} FROM sagas s WHERE id IN (
+    (SELECT id FROM sagas WHERE {_STUCK} ORDER BY id LIMIT %(limit)s)
+    UNION ALL (SELECT id FROM sagas WHERE {_OVERDUE} ORDER BY deadline_at LIMIT %(limit)s)
+    UNION ALL (SELECT id FROM sagas WHERE {_REPEATING} ORDER BY updated_at LIMIT %(limit)s)
+)
+ORDER BY updated_at, id
+"""  # noqa: S608 - built of constants only
+COUNT_HELD_UP: LiteralString = f"""
+SELECT (SELECT count(*) FROM sagas WHERE {_STUCK}), (SELECT count(*) FROM sagas WHERE {_OVERDUE}),
+    (SELECT count(*) FROM sagas WHERE {_REPEATING})
+"""  # noqa: S608 - built of constants only
+AT_STEPS: LiteralString = f"""
+SELECT coalesce((progress ->> 'version')::integer, 1), coalesce(progress -> 'steps', '[]'),
+    (progress ->> 'step')::integer, status, count(*)
+FROM sagas WHERE {_GROUPS["ACTIVE"]} GROUP BY 1, 2, 3, 4
+"""  # noqa: S608 - built of constants only
 
 
 def newest(which: Sagas, part: Slice, offset: int = 0) -> tuple[LiteralString, dict[str, Any]]:

@@ -10,7 +10,8 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from shared.sagas.definition import END, Progress, Saga, SagaStatus
+from shared.sagas.definition import END, Progress, Saga
+from shared.sagas.status import SagaStatus
 
 
 def command_name(command: Callable[..., Any]) -> str:

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from shared.domain.errors import Invalid, Rejected
 from shared.domain.faults import shown
-from shared.sagas.definition import Advance, Progress, Saga, SagaStatus, resume
+from shared.sagas.definition import Advance, Progress, Saga, resume
+from shared.sagas.status import SagaStatus
 from shared.sagas.steps import name_of
 
 FROM_STEP = ("from_step",)

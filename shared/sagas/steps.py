@@ -1,5 +1,6 @@
 """What has become of each step of one saga, for people who look at it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -7,9 +8,11 @@ from typing import Any, Literal
 
 from pydantic.alias_generators import to_snake
 
-from shared.sagas.definition import END, Progress, Saga, SagaStatus, Step
+from shared.domain.values import NIL
+from shared.sagas.definition import END, Progress, Saga, Step
 from shared.sagas.releases import command_name, in_version
-from shared.sagas.store import ListedSaga
+from shared.sagas.status import SagaStatus
+from shared.sagas.store import ListedSaga, StepCount
 
 StepStatus = Literal["PENDING", "RUNNING", "DONE", "FAILED", "UNDOING", "UNDONE", "STUCK", "GIVEN_UP"]
 
@@ -46,6 +49,28 @@ def current_step(saga: Saga, progress: Progress) -> str | None:
     """Return the name of the step in flight or being undone; None at END and after it."""
     saga, progress = in_version(saga, progress)
     return None if progress.ended or progress.step == END else name_of(saga.steps[progress.step])
+
+
+@dataclass(frozen=True)
+class AtStep:
+    """How many unfinished sagas are at a step. `step`: None at END. `active`: all of them."""
+
+    step: str | None
+    active: int = 0
+    compensating: int = 0
+    stuck: int = 0
+
+
+def at_steps(saga: Saga, counts: Sequence[StepCount]) -> Sequence[AtStep]:
+    """Return the counts of each step: of the definition, in order, then of former ones, then at
+    END."""
+    found: dict[str | None, Counter[SagaStatus]] = {name_of(step): Counter() for step in saga.steps}
+    for one in counts:
+        progress = Progress(NIL, one.status, one.step, version=one.version, steps=one.steps)
+        found.setdefault(current_step(saga, progress), Counter())[one.status] += one.sagas
+    last = found.pop(None, None)
+    placed = [*found.items(), *([(None, last)] if last else [])]
+    return [AtStep(step, sum(of.values()), of[SagaStatus.COMPENSATING], of[SagaStatus.STUCK]) for step, of in placed]
 
 
 def name_of(step: Step) -> str:

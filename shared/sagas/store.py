@@ -3,7 +3,7 @@
 A save stores progress, history and outgoing commands together, guarded by the saga's version.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -14,7 +14,8 @@ from shared.event_store.protocol import Checkpoint, Moment
 from shared.messaging.envelope import Message
 from shared.messaging.outbox import Traffic
 from shared.postgres.slices import Slice
-from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.definition import Progress
+from shared.sagas.status import SagaGroup, SagaStatus
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,27 @@ class SagaBacklog:
 
 
 @dataclass(frozen=True)
+class HeldUp:
+    """How many sagas `held_up` has in all. `overdue`, `repeating`: those that are not `stuck`;
+    `repeating` have sent their command again, and their deadline has not passed."""
+
+    stuck: int
+    overdue: int
+    repeating: int
+
+
+@dataclass(frozen=True)
+class StepCount:
+    """How many unfinished sagas have this in their progress."""
+
+    version: int
+    steps: tuple[str, ...]
+    step: int
+    status: SagaStatus
+    sagas: int
+
+
+@dataclass(frozen=True)
 class SagaCount:
     """`oldest`: when the oldest of these sagas was first saved, UTC."""
 
@@ -63,13 +85,10 @@ class SagaExtent:
     updated_at: datetime | None
 
 
-SagaGroup = Literal["ACTIVE", "COMPENSATED"]
-"""ACTIVE: all that have not ended. COMPENSATED: those that FAILED with steps undone."""
-
-
 @dataclass(frozen=True)
 class Sagas:
-    """The sagas to list; None matches everything. `started_before`: exclusive."""
+    """The sagas to list; None matches everything. `started_before`: exclusive. `step`: the command
+    of the step that unfinished sagas are at."""
 
     status: SagaStatus | SagaGroup | None = None
     type: str | None = None
@@ -77,6 +96,7 @@ class Sagas:
     correlation_id: str | None = None
     started_after: datetime | None = None
     started_before: datetime | None = None
+    step: str | None = None
 
 
 ALL = Sagas()
@@ -108,6 +128,9 @@ class SagaStore(Protocol):
 
     def load(self, saga_id: UUID) -> StoredSaga | None: ...
 
+    def load_many(self, saga_ids: Collection[UUID]) -> Mapping[UUID, StoredSaga]:
+        """Return the stored sagas among these ids, by id."""
+
     def save(self, saga: StoredSaga, history: Sequence[HistoryEntry], messages: Sequence[Message]) -> None:
         """Save version `saga.version + 1`, then hand the messages over for publishing.
 
@@ -115,7 +138,8 @@ class SagaStore(Protocol):
         """
 
     def postpone(self, message: Message, seconds: float) -> None:
-        """Store a message in the saga outbox, to be published by relay_outbox after `seconds`."""
+        """Store a message in the saga outbox, to be published by relay_outbox after `seconds`. It
+        replaces the one that has its place (see Postponed)."""
 
     def due(self, now: datetime, limit: int) -> list[UUID]:
         """Return the sagas whose deadline has passed, longest overdue first."""
@@ -140,9 +164,14 @@ class SagaStore(Protocol):
     def held_up(self, since: datetime, limit: int) -> list[ListedSaga]:
         """Return the sagas that do not go on as they should, those first that moved longest ago.
 
-        These are stuck, or have sent their command again, or have a deadline that passed at `since`
-        or before and was not fired.
+        These are stuck, or have a deadline that passed at `since` or before and was not fired, or
+        have sent their command again: at most `limit` of each.
         """
+
+    def count_held_up(self, since: datetime) -> HeldUp: ...
+
+    def at_steps(self) -> list[StepCount]:
+        """Count the unfinished sagas by the step that they are at."""
 
     def forget_histories(self, before: datetime, limit: int) -> int:
         """Delete history entries of sagas that ended before a moment and return how many.

@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from scripts.local.token import emulator_token
+from tests.fakes import MovableClock
 from tests.shop_in_memory import ADMIN, Json, ShopInMemory
-from tests.streams import EVENT_STREAM, concurrent, opened
+from tests.streams import EVENT_STREAM, concurrent, going_on, in_thread, opened, with_settings
 
 QUERY = "{ categories { id } }"
 CHALLENGE = 'Bearer error="invalid_token"'
@@ -82,7 +83,8 @@ def test_a_refused_request_says_so_in_its_header(shop: ShopInMemory, query: str,
     assert (response.status_code, response.headers["www-authenticate"]) == (status, CHALLENGE)
 
 
-def test_a_client_beyond_its_rate_is_told_too(shop: ShopInMemory) -> None:
+def test_a_client_beyond_its_rate_is_told_too(shop: ShopInMemory, movable_clock: MovableClock) -> None:
+    movable_clock.stop()  # a minute that begins on the way would allow more
     responses = [sent(shop, EXPIRED) for _ in range(101)]
     assert [responses[0].status_code, responses[-1].status_code] == [200, 429]
     assert {response.headers["www-authenticate"] for response in responses} == {CHALLENGE}
@@ -111,6 +113,57 @@ async def test_a_refused_subscription_says_so(shop: ShopInMemory) -> None:
         event = await stream.event()
         assert event.data is not None and "errors" in event.data
         assert "expired" in note(event.data)
+
+
+def signed_in(lifetime: int) -> Mapping[str, str]:
+    return {"Authorization": f"Bearer {emulator_token('ann@example.com', role='admin', lifetime=lifetime)}"}
+
+
+TYPES = "subscription { eventStream { eventType } }"
+
+
+@concurrent
+async def test_a_stream_ends_when_its_token_expires_and_goes_on_with_a_new_one_without_a_gap(
+    shop: ShopInMemory, movable_clock: MovableClock
+) -> None:
+    with_settings(shop, heartbeat_seconds=0.05)
+    async with opened(TYPES, headers=signed_in(60)) as stream:
+        await in_thread(shop.new_category)
+        assert await stream.next("eventType") == "CategoryCreated"
+        movable_clock.move(45)
+        await in_thread(shop.new_product)
+        seen = await stream.some(2, "eventType")
+        movable_clock.move(30)
+        assert await stream.refusal() == {
+            "message": "the ID token has expired; subscribe again with a new one and the last event id",
+            "extensions": {"code": "UNAUTHENTICATED"},
+        }
+        assert stream.parser.last_id == stream.taken
+    assert (shop.engines.tail.subscribers, shop.engines.subscription_quota.open) == (0, 0)
+    await in_thread(shop.new_product)
+    async with opened(TYPES, headers={**signed_in(3600), **going_on(stream.taken)}) as stream:
+        seen += await stream.some(2, "eventType")
+    assert seen == ["CategoryCreated", "ProductCreated"] * 2
+
+
+@concurrent
+async def test_a_stream_that_is_silent_ends_at_the_moment_its_token_expires(shop: ShopInMemory) -> None:
+    with_settings(shop, heartbeat_seconds=3600)
+    async with opened(TYPES, headers=signed_in(-8)) as stream:
+        assert "has expired" in (await stream.refusal())["message"]
+
+
+@pytest.mark.parametrize("authorization", ["", EXPIRED])
+@concurrent
+async def test_the_stream_of_an_anonymous_reader_does_not_expire(
+    shop: ShopInMemory, movable_clock: MovableClock, authorization: str
+) -> None:
+    with_settings(shop, heartbeat_seconds=0.05)
+    async with opened(TYPES, headers={"Authorization": authorization}) as stream:
+        movable_clock.move(3000)
+        await stream.until(lambda: stream.parser.comments > 1)
+        await in_thread(shop.new_category)
+        assert await stream.next("eventType") == "CategoryCreated"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ MEMBERS = {
     "queryType": "eventStoreStats",
     "commandType": "CreateOrder",
     "sagaType": "OrderSaga",
+    "currentStep": "reserve_inventory, process_payment",
     "topic": "order-events",
     "source": "order-saga.order-events",
     "type": "OrderCreated",

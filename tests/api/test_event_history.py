@@ -1,6 +1,8 @@
 """The history of one aggregate: each of its states, and the fields that each event changed."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -56,6 +58,23 @@ def test_each_state_continues_the_one_before_and_the_last_is_the_present_state(s
     assert found[-1]["after"]["totalAmount"] == present["total_amount"]
     assert set(found[-1]["after"]["items"][0]) == {"productId", "productName", "quantity", "unitPrice", "subtotal"}
     assert [one["event"]["eventVersion"] for one in found] == list(range(1, loaded.version + 1))
+
+
+def test_the_present_state_and_what_happened_since_are_asked_without_the_whole_history(
+    shop: ShopInMemory, product: str
+) -> None:
+    query = """query ($id: ID!, $now: DateTime!, $since: DateTime!) {
+        product(id: $id, asOf: $now) { price description }
+        events(aggregateId: $id) { insertedAt }
+        eventsConnection(first: 0, filter: { aggregateId: $id, recordedAfter: $since }) { totalCount edges { cursor } } }"""
+    ask = partial(shop.ask, query, id=product, now="9999-12-31T23:59:59Z")
+    found = ask(since="2020-01-01T00:00:00Z")
+    assert found["product"] == {"price": "1800", "description": "香り 🍵"}
+    assert found["eventsConnection"] == {"totalCount": 3, "edges": []}
+    newest = found["events"][-1]["insertedAt"]
+    after = (datetime.fromisoformat(newest) + timedelta(microseconds=1)).isoformat()
+    assert ask(since=newest)["eventsConnection"]["totalCount"] == 1
+    assert ask(since=after)["eventsConnection"]["totalCount"] == 0
 
 
 def test_a_history_is_read_page_by_page(shop: ShopInMemory, order: str) -> None:

@@ -5,13 +5,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import Any
 
 import pytest
 
 from shared.api.resolvers.timeline import TimelineEntry, in_causal_order
+from shared.config.manifest import Subscription
 from shared.domain.errors import Unavailable
 from shared.monitoring.executions import Execution, ExecutionFilter
+from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.callers import NOBODY, personal, signed_in
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.stand_ins import raising, with_methods
@@ -320,6 +323,35 @@ def test_a_timeline_has_every_command_event_delivery_and_saga_message_of_the_ord
     assert heard == projections | {"order-saga.order-events", "ReserveInventory"}
 
 
+def test_what_a_timeline_names_is_found_by_its_time(shop: ShopInMemory) -> None:
+    """The console shows what a product's event changed, and what the client's command recorded."""
+    line = {"productId": shop.new_product(), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
+    create = "mutation ($i: CreateOrderInput!) { createOrder(input: $i) { order { id } } }"
+    order_id = shop.ask(create, i={"userId": "hanako", "items": [line]})["createOrder"]["order"]["id"]
+    shop.settle()
+    by_name = {one["name"]: one for one in story(shop, order_id)}
+    find = """query ($id: ID!, $type: String!, $at: DateTime!) {
+        eventsConnection(first: 1, filter: {aggregateId: $id, eventType: $type, recordedAfter: $at}) {
+        edges { node { eventVersion insertedAt } } } }"""
+    change = """query ($id: ID!, $after: Int!) { eventHistory(aggregateId: $id, afterVersion: $after, limit: 1) {
+        event { eventType } changes { field before after } } }"""
+    for name, change_of in (("StockReserved", [0, 1]), ("StockShipped", [1, 0])):
+        at = by_name[name]["at"]
+        ((edge,),) = shop.ask(find, id=line["productId"], type=name, at=at)["eventsConnection"].values()
+        assert datetime.fromisoformat(edge["node"]["insertedAt"]) == datetime.fromisoformat(at)
+        (entry,) = shop.ask(change, id=line["productId"], after=edge["node"]["eventVersion"] - 1)["eventHistory"]
+        reserved = next(one for one in entry["changes"] if one["field"] == "reservedQuantity")
+        assert (entry["event"]["eventType"], [reserved["before"], reserved["after"]]) == (name, change_of)
+    command = by_name["CreateOrder"]
+    until = datetime.fromisoformat(command["at"]) + timedelta(milliseconds=command["durationMs"] + 1)
+    ask = """query ($from: DateTime!, $to: DateTime!) { commandExecutionsConnection(first: 100,
+        filter: {name: "CreateOrder", recordedAfter: $from, recordedBefore: $to}) {
+        edges { node { id aggregateId eventsGenerated } } } }"""
+    found = shop.ask(ask, **{"from": command["at"], "to": until.isoformat()})["commandExecutionsConnection"]["edges"]
+    recorded = {"id": command["id"], "aggregateId": order_id, "eventsGenerated": ["OrderCreated"]}
+    assert recorded in [edge["node"] for edge in found]
+
+
 def test_causes_precede_effects_in_a_timeline_whatever_the_clocks_say(shop: ShopInMemory) -> None:
     order_id = shop.new_order(shop.new_product(), paymentMethod="decline")
     shop.settle()
@@ -348,11 +380,18 @@ def test_causes_precede_effects_in_a_timeline_whatever_the_clocks_say(shop: Shop
 def test_a_timeline_has_the_cancellation_and_its_effects(shop: ShopInMemory) -> None:
     line = {"productId": shop.new_product(), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
     create = "mutation ($i: CreateOrderInput!) { createOrder(input: $i) { order { id } } }"
-    shop.deliver = lambda subscription, body: (
-        503 if "payment" in subscription.name else shop.hand_over(subscription, body)
-    )
+    paying = Event()
+
+    def refuse_payments(subscription: Subscription, body: Json) -> int:
+        if "payment" in subscription.name:
+            paying.set()
+            return 503
+        return shop.hand_over(subscription, body)
+
+    shop.deliver = refuse_payments
     made = shop.ask(create, i={"userId": "hanako", "items": [line]})
     order_id = made["createOrder"]["order"]["id"]
+    assert paying.wait(30)  # or there is nothing to refund
     shop.ask("mutation ($id: ID!) { cancelOrder(id: $id) { success } }", id=order_id)
     shop.deliver = shop.hand_over
     shop.settle()
@@ -363,6 +402,19 @@ def test_a_timeline_has_the_cancellation_and_its_effects(shop: ShopInMemory) -> 
     for event in (one for one in entries if one["kind"] == "EVENT"):
         before = entries[: entries.index(event)]
         assert [why for why in before if event["causationId"] in (why["id"], why["causationId"])], event
+
+
+def test_a_timeline_says_which_command_had_no_answer_when_a_deadline_passed(shop: ShopInMemory) -> None:
+    deliver = shop.deliver
+    shop.deliver = lambda to, body: 204 if to.endpoint == "reserve_inventory" else deliver(to, body)
+    shop.engines.order_saga = replace(shop.engines.order_saga, saga=ORDER_FULFILMENT.at_pace(0))
+    order_id = shop.new_order(shop.new_product())
+    shop.settle()
+    shop.deliver = deliver
+    assert shop.engines.order_saga.sweep(datetime.now(UTC)) == 1
+    shop.settle()
+    (passed,) = [one for one in story(shop, order_id) if one["name"] == "DeadlinePassed"]
+    assert (passed["kind"], passed["error"]) == ("SAGA", "ReserveInventory: no answer in time")
 
 
 def test_a_timeline_excludes_other_orders_of_the_same_request(shop: ShopInMemory) -> None:

@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 from shared.config.manifest import ROOT
 from shared.config.settings import Settings
 from shared.domain.errors import ConcurrencyError, Unavailable
-from shared.read_models.generations import LiveGeneration
+from shared.read_models.by_generation import LiveGeneration
 from shared.read_models.protocol import Extent, Fields, Find, Queries, Where
 from tests.shop_in_memory import Json, ShopInMemory, served
 from tests.stand_ins import with_methods
@@ -297,7 +297,8 @@ def test_the_console_learns_where_it_is_and_how_to_sign_in(shop: ShopInMemory) -
     told = shop.http("GET", "/console/config.json")
     signing_in = {"kind": "local", "project": "shop-local"}
     elsewhere = {"cloudProject": None, "logFolder": None, "traces": ""}
-    assert told.json() == {"environment": "LOCAL", "signIn": signing_in, "signInRequired": False, **elsewhere}
+    expected = {"environment": "LOCAL", "signIn": signing_in, "signInRequired": False, "faultLab": True, **elsewhere}
+    assert told.json() == expected
     assert told.headers["cache-control"] == "no-cache"
 
 

@@ -11,7 +11,7 @@ from graphql import GraphQLError
 from shared.api.scalars import int_in, long_out
 from shared.api.schema import schema
 from shared.config.settings import Settings
-from shared.runtime.engines import using
+from shared.runtime.current import using
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.streams import concurrent, going_on, in_thread, opened
 

@@ -30,7 +30,8 @@ from shared.observability.context import fresh
 from shared.read_models.protocol import Change
 from shared.resilience.calls import SingleFlightCache
 from shared.runtime.engines import Engines
-from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.definition import Progress
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import as_nobody
 from tests.fakes import MovableClock, Uncached, functions_answer

@@ -9,7 +9,12 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from scripts.local.token import emulator_token
+from shared.domain.errors import Unavailable
+from shared.monitoring.health import Checkup
+from shared.resilience import clock
+from tests.fakes import MovableClock, method_replaced
 from tests.shop_in_memory import Json, ShopInMemory
+from tests.stand_ins import raising
 
 ADMIN = {"Authorization": f"Bearer {emulator_token('ann@example.com', role='admin')}"}
 ORDER = "0190b1b6-7c5e-7000-8000-000000000000"
@@ -50,6 +55,13 @@ def test_an_admins_actions_say_who_did_what_to_what_and_why(shop: ShopInMemory) 
     assert discarded["by"], discarded["action"] == ("ann", "DiscardDeadLetter")
     assert (discarded["target"], discarded["reason"], discarded["status"]) == (letter, "a test", "NOT_FOUND")
     assert "dead letter" in discarded["error"]
+
+
+def test_an_action_on_the_dead_letters_of_one_cause_is_not_shown_as_one_on_all(shop: ShopInMemory) -> None:
+    cause = '{ source: "project-orders.order-events", type: "OrderCreated", error: "no route" }'
+    assert "errors" not in shop.graphql(f"mutation {{ retryDeadLetters(cause: {cause}) {{ left }} }}", headers=ADMIN)
+    (retried,) = nodes(actions(shop))
+    assert (retried["target"], retried["detail"]) == ("project-orders.order-events", "no route")
 
 
 ASKED = {
@@ -103,6 +115,46 @@ def test_the_history_has_an_entry_for_each_minute(shop: ShopInMemory) -> None:
     assert sum(one["queries"] for one in history) >= 2
     assert sum(one["errors"] for one in history) == 1
     assert (history[0]["queries"], history[0]["averageLatencyMs"]) == (0, None)
+
+
+GAUGES = "lagSeconds lagStreams outboxWaiting sagasStarted sagasCompensating sagasStuck"
+UNKNOWN = dict.fromkeys(GAUGES.split())
+
+
+def test_the_history_says_what_waited_in_each_minute_and_a_gap_stays_a_gap(shop: ShopInMemory) -> None:
+    later = MovableClock()
+    with clock.use(later):
+        product = shop.new_product()
+        shop.settle()
+        shop.call("report_metrics")
+        later.move(120)
+        shop.deliver = lambda subscription, body: 204  # lost
+        shop.new_order(product)
+        shop.settle()
+        later.move(60)
+        shop.call("report_metrics")
+        shop.call("report_metrics")
+        history = shop.ask(f"{{ dashboardHistory(minutes: 5) {{ {GAUGES} }} }}")["dashboardHistory"]
+    nothing = dict.fromkeys(UNKNOWN, 0)
+    assert history[:4] == [UNKNOWN, nothing, UNKNOWN, UNKNOWN]
+    waited = history[4]
+    assert waited.pop("lagSeconds") >= 60
+    assert waited == {name: value for name, value in nothing.items() if name != "lagSeconds"} | {"lagStreams": 1}
+
+
+def test_a_store_that_does_not_answer_leaves_a_gap_in_its_own_numbers_only(shop: ShopInMemory) -> None:
+    shop.engines.checkup = Checkup(keep_seconds=0)
+    with method_replaced(shop, "sagas.counts", raising(Unavailable("down"))):
+        assert shop.call("report_metrics").status_code == 200
+    (present,) = shop.ask(f"{{ dashboardHistory(minutes: 1) {{ {GAUGES} }} }}")["dashboardHistory"]
+    assert present == dict.fromkeys(UNKNOWN, 0) | dict.fromkeys(("sagasStarted", "sagasCompensating", "sagasStuck"))
+
+
+def test_metrics_are_reported_while_the_history_does_not_answer(shop: ShopInMemory) -> None:
+    with method_replaced(shop, "gauges.keep", raising(Unavailable("down"))):
+        assert shop.call("report_metrics").json()["done"] > 10
+    (present,) = shop.ask(f"{{ dashboardHistory(minutes: 1) {{ {GAUGES} }} }}")["dashboardHistory"]
+    assert present == UNKNOWN
 
 
 @pytest.mark.parametrize("minutes", [-1, 1441])

@@ -21,8 +21,9 @@ from shared.dead_letters.protocol import decode_dead_letter
 from shared.messaging.envelope import Push, PushedMessage
 from shared.read_models.documents import READ_MODELS
 from shared.read_models.generations import Generations, change_generations, generations_of
-from shared.read_models.stops import stop, stops
-from shared.sagas.definition import Progress, SagaStatus
+from shared.read_models.transitions import stopped
+from shared.sagas.definition import Progress
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import selection
 from tests.shop_in_memory import ShopInMemory
@@ -91,6 +92,7 @@ QUERIES = {
     "deadLettersConnection": "deadLettersConnection { totalCount edges { node { id } } }",
     "deadLetter": f'deadLetter(id: "{uuid7()}") {{ id }}',
     "deadLetterCauses": "deadLetterCauses { count }",
+    "eventCausation": "eventCausation(id: 1) { causes { id } }",
     "salesConnection": "salesConnection { totalCount edges { node { id } } }",
     "rebuildPartitionsConnection": 'rebuildPartitionsConnection(name: "project_sales") { totalCount edges { node { id } } }',
     "operatorActionsConnection": "operatorActionsConnection { edges { cursor } }",
@@ -109,7 +111,10 @@ def test_every_mutation_has_a_row() -> None:
 
 
 def test_every_query_for_admins_has_a_row() -> None:
-    root, of_admins = schema().query_type, re.compile("DeadLetter|OperatorAction|DailySales|RebuildPartition")
+    root, of_admins = (
+        schema().query_type,
+        re.compile("DeadLetter|EventCausation|OperatorAction|DailySales|RebuildPartition"),
+    )
     assert root is not None
     assert {name for name, field in root.fields.items() if of_admins.search(str(field.type))} == set(QUERIES)
 
@@ -119,7 +124,7 @@ def test_every_query_for_admins_has_a_row() -> None:
 def test_only_admins_may_read_what_is_for_them(shop: ShopInMemory, query: str, actor: str) -> None:
     answer = shop.graphql(f"{{ {QUERIES[query]} }}", headers=ACTORS[actor])
     codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
-    found = ["NOT_FOUND"] if query == "deadLetter" else []
+    found = ["NOT_FOUND"] if query in ("deadLetter", "eventCausation") else []
     refused = ADMINS_ONLY[actor]
     assert codes == ([refused] if refused else found)
 
@@ -228,7 +233,7 @@ def with_a_rebuild(shop: ShopInMemory) -> str:
 
 def with_a_stop(shop: ShopInMemory) -> str:
     """Return a projection that is stopped."""
-    stop(shop.engines.read_models, "categories", "a", 60)
+    change_generations(shop.engines.read_models, "categories", lambda now: stopped(now, "a", 60))
     return "project_categories"
 
 
@@ -236,8 +241,7 @@ def everything(shop: ShopInMemory) -> tuple[object, ...]:
     """Return everything that a mutation may change."""
     generations = [generations_of(shop.engines.read_models, name) for name in READ_MODELS]
     letters, sagas = shop.engines.dead_letters.latest(1000), shop.engines.sagas.newest(1000)
-    stopped = asyncio.run(stops(shop.engines.queries.queries))
-    return len(shop.log()), letters, sagas, generations, stopped, shop.engines.sandbox.faults()
+    return len(shop.log()), letters, sagas, generations, shop.engines.sandbox.faults()
 
 
 @pytest.mark.parametrize("actor", ACTORS)

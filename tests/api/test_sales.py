@@ -14,7 +14,7 @@ from shared.domain.order import ORDER
 from shared.event_store.aggregates import load, records
 from shared.event_store.protocol import Append
 from shared.observability.context import fresh
-from shared.read_models.generations import EveryGeneration, Pace, generations_of, stored_in
+from shared.read_models.generations import Pace, generations_of, stored_in
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Fields, Find
 from shared.resilience import clock
@@ -44,7 +44,7 @@ def sales(shop: ShopInMemory, sort_order: str = "ASC", **wanted: Any) -> list[Js
 
 
 def stored(shop: ShopInMemory, generation: int) -> Sequence[Fields]:
-    models = cast(MemoryReadModels, cast(EveryGeneration, shop.engines.read_models).models)
+    models = cast(MemoryReadModels, shop.engines.read_models.models)
     return asyncio.run(models.find(Find(stored_in("sales", generation), "id", limit=1000)))
 
 

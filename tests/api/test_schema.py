@@ -1,5 +1,6 @@
 """schema.graphql keeps the contract with its clients, and every field of it resolves."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as default
@@ -27,7 +28,7 @@ from shared.read_models.compare import difference_of
 from shared.read_models.comparison import Comparison
 from shared.read_models.generations import Generations, IncompleteStream, change_generations
 from shared.read_models.partitions import Partition, Partitions
-from shared.read_models.stops import stop
+from shared.read_models.transitions import stopped
 from shared.resilience import clock
 from tests.callers import selection
 from tests.shop_in_memory import ShopInMemory
@@ -147,11 +148,17 @@ def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
     shop.ask("{ products { id } }")
     shop.graphql(f'mutation {{ retrySaga(id: "{product}") {{ id }} }}')  # refused, and kept as an operator's action
     begin_rebuild(shop, order)
-    stop(shop.engines.read_models, "sales", "ann", minutes=1)
+    change_generations(shop.engines.read_models, "sales", lambda now: stopped(now, "ann", 1))
     shop.engines.recorder.flush()
     letter = shop.engines.dead_letters.latest(1, 0)[0]
-    ids = {"order": order, "saga": order, "product": product, "category": category, "deadLetter": str(letter.id)}
-    ids |= {"node": order}
+    ids: dict[str, str | int] = {
+        "order": order,
+        "saga": order,
+        "product": product,
+        "category": category,
+        "deadLetter": str(letter.id),
+    }
+    ids |= {"node": order, "eventCausation": 1}
     assert schema.query_type and schema.mutation_type
     for name, field in schema.query_type.fields.items():
         values = {
@@ -163,7 +170,8 @@ def ask_everything(shop: ShopInMemory, schema: GraphQLSchema) -> None:
             "serviceName": "graphql",
             "name": "project_orders",
         }
-        needed = [f'{key}: "{values[key]}"' for key, argument in field.args.items() if is_required_argument(argument)]
+        required = [key for key, argument in field.args.items() if is_required_argument(argument)]
+        needed = [f"{key}: {json.dumps(values[key])}" for key in required]
         arguments = f"({', '.join(needed)})" if needed else ""
         shop.graphql(f"{{ {name}{arguments} {selection(field.type)} }}")
     discard, erase = 'discardDeadLetters(reason: "test")', 'erasePerson(userId: "hanako", reason: "test")'

@@ -23,8 +23,10 @@ from shared.postgres.pool import Pool
 from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.protocol import Change
 from shared.resilience.calls import SingleFlightCache
-from shared.runtime.engines import Engines, use
-from shared.sagas.definition import Progress, SagaStatus
+from shared.runtime.current import use
+from shared.runtime.engines import Engines
+from shared.sagas.definition import Progress
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import as_nobody
 from tests.fakes import MovableClock, Uncached, method_replaced
@@ -451,6 +453,19 @@ async def test_a_dashboard_is_sent_at_once_and_when_it_changes(brisk: ShopInMemo
             seen.append(await shown(stream))
         assert all(before != after for before, after in pairwise(seen))
         assert seen[-1]["eventsPerMinute"] == 1.0
+
+
+@concurrent
+async def test_an_unchanged_dashboard_is_sent_again_and_says_when_it_was_read(
+    brisk: ShopInMemory, movable_clock: MovableClock
+) -> None:
+    async with opened(STREAM.replace("totalEvents", "at totalEvents")) as stream:
+        before, after = await shown(stream), dict[str, Any]()
+        while after != before | {"at": after.get("at")}:  # at first the health of the shop changes
+            before = after or before
+            movable_clock.move(5)
+            after = await shown(stream)
+    assert datetime.fromisoformat(after["at"]) - datetime.fromisoformat(before["at"]) >= timedelta(seconds=5)
 
 
 @pytest.mark.parametrize("seen", ["", "1.2.3", "9.9.9", "x" * 50, "nonsense"])

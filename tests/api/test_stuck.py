@@ -14,14 +14,16 @@ from shared.domain.errors import Unavailable
 from shared.event_store.protocol import HeldBack
 from shared.read_models.generations import Generations, change_generations
 from shared.resilience import clock
-from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.definition import Progress
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import NOBODY, signed_in
 from tests.fakes import MovableClock, Uncached, method_replaced
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.stand_ins import raising, with_methods
 
-FIELDS = "kind subject since waitingFor lastError attempts nextTry whatToDo"
+FIELDS = """kind subject since waitingFor lastError attempts nextTry whatToDo ofKind
+    deadLetters { source type error count firstRecordedAt }"""
 STUCK = f"query ($kinds: [StuckKind!]) {{ stuck(kinds: $kinds) {{ {FIELDS} }} }}"
 WHY = f"""query ($id: ID!) {{ whyStuck(orderId: $id) {{
     orderId status stuck kind answer whatToDo facts {{ {FIELDS} }}
@@ -94,13 +96,52 @@ def test_a_step_that_is_tried_again_says_so_with_its_error_and_its_next_attempt(
     assert entry["waitingFor"].startswith("ProcessPayment: attempt 2 of 4, next at ")
     assert entry["waitingFor"].endswith(" UTC, then RefundPayment, ReleaseInventory, FailOrder")
     assert entry["nextTry"] > entry["since"]
-    assert the(shop, "DEAD_LETTER")["subject"] == "process-payment.process-payment"
+    letters = the(shop, "DEAD_LETTER")
+    assert (letters["subject"], letters["deadLetters"]["type"]) == ("process-payment.process-payment", "ProcessPayment")
+    assert letters["waitingFor"] == (
+        "an admin: no attempt could deliver 2 ProcessPayment message(s) to process-payment.process-payment"
+    )
     answer = why(shop, order_id)
     assert (answer["status"], answer["stuck"], answer["kind"]) == ("INVENTORY_RESERVED", True, "DEAD_LETTER")
     assert "ProcessPayment: attempt 2 of 4" in answer["answer"]
     assert "it waits for its saga's deadline at " in answer["answer"]
     assert answer["whatToDo"].startswith("nothing, or sooner: mutation { retryDeadLetter(id: ")
     assert {fact["kind"] for fact in answer["facts"]} == {"DEAD_LETTER", "STEP_REPEATED"}
+
+
+def test_each_cause_of_dead_letters_is_an_entry_of_its_own(shop: ShopInMemory) -> None:
+    for number, data in enumerate((b"poison", b"[]", b"poison")):
+        shop.engines.broker.publish_raw("product-events", data, {"number": f"{number}"})
+    shop.settle()
+    found = [one for one in stuck(shop) if one["subject"] == "project-products.product-events"]
+    assert [(one["kind"], one["deadLetters"]["count"]) for one in found] == [("DEAD_LETTER", 2), ("DEAD_LETTER", 1)]
+    for one in found:
+        cause, number = one["deadLetters"], one["deadLetters"]["count"]
+        assert (cause["source"], cause["type"], cause["error"]) == (one["subject"], None, one["lastError"])
+        assert (one["attempts"], one["ofKind"], one["since"]) == (number * 10, 4, cause["firstRecordedAt"])
+        assert one["waitingFor"] == (
+            f"an admin: no attempt could deliver {number} message(s) without a type to {one['subject']}"
+        )
+        assert "retryDeadLetters with this cause" in one["whatToDo"]
+
+
+def test_a_list_that_is_cut_off_says_how_many_there_are(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed, soon = clock.now() - timedelta(minutes=3), clock.now() + timedelta(minutes=3)
+    for status, attempts, deadline in (
+        *[(SagaStatus.STUCK, 9, None)] * 60,
+        *[(SagaStatus.STARTED, 1, passed)] * 3,
+        *[(SagaStatus.STARTED, 2, soon)] * 7,
+    ):
+        progress = Progress(uuid7(), status, step=1, attempts=attempts, deadline_at=deadline)
+        shop.engines.sagas.save(StoredSaga("OrderSaga", progress, 0, "c"), [], [])
+    for n in range(60):
+        shop.engines.broker.publish_raw("category-events", b"poison", {"ce-type": f"Type{n}"})
+    shop.settle()
+    found = stuck(shop)
+    kinds = ("SAGA_STUCK", "SAGA_OVERDUE", "STEP_REPEATED", "DEAD_LETTER")
+    counts = {kind: [one["ofKind"] for one in found if one["kind"] == kind] for kind in kinds}
+    listed = {"SAGA_STUCK": [60] * 50, "DEAD_LETTER": [60] * 50}
+    assert counts == listed | {"SAGA_OVERDUE": [3] * 3, "STEP_REPEATED": [7] * 7}
 
 
 def test_a_stuck_saga_names_the_mutation_that_resumes_it(shop: ShopInMemory) -> None:

@@ -21,7 +21,8 @@ from shared.api import sse
 from shared.domain.errors import Unavailable
 from shared.event_store.protocol import Append, Checkpoint, EventRecord, LogEntry
 from shared.observability.context import fresh
-from shared.runtime.engines import Engines, use
+from shared.runtime.current import use
+from shared.runtime.engines import Engines
 from tests.callers import NOBODY, personal, signed_in
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.stand_ins import raising, with_methods

@@ -8,11 +8,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import replace
 from threading import Thread
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import httpx
 import pytest
 from google.api_core import exceptions
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.firestore import AsyncClient
 
 from shared.api.limits import from_stores, working_for
 from shared.api.schema import schema
@@ -25,8 +27,8 @@ from shared.read_models.protocol import Find
 from shared.resilience.breakers import Breaker
 from shared.resilience.calls import deadline
 from tests.callers import as_nobody
-from tests.conftest import free_port
 from tests.fakes import method_replaced
+from tests.ports import free_port
 from tests.shop_in_memory import ShopInMemory
 
 CREATE = 'mutation { createCategory(input: {name: "Tea"}) { id } }'
@@ -239,16 +241,12 @@ def test_a_body_that_arrives_after_the_request_is_out_of_time_is_a_timeout(shop:
 
 
 class Slow:
-    """Stands for a Firestore query of which every step is itself and which does not end in time."""
+    """Stands for a Firestore that does not answer in time."""
 
-    def __getattr__(self, _: str) -> Any:
-        return lambda *_arguments, **_named: self
-
-    async def aclose(self) -> None: ...
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
+    async def run_query(self, **_: Any) -> NoReturn:
         raise exceptions.DeadlineExceeded("too late")  # type: ignore[no-untyped-call]
-        yield
+
+    batch_get_documents = run_query
 
 
 @pytest.mark.parametrize(
@@ -263,10 +261,11 @@ class Slow:
 def test_only_a_timeout_that_is_firestores_opens_its_breaker(
     seconds: float, call: Callable[[FirestoreQueries], Coroutine[Any, Any, Any]], opens: bool
 ) -> None:
-    breaker = Breaker("Firestore", 3, 5)
+    breaker, client = Breaker("Firestore", 3, 5), AsyncClient("shop", AnonymousCredentials())
+    client._firestore_api_internal = Slow()
     for _ in range(4):
         with deadline(seconds), pytest.raises((TimedOut, Unavailable)):
-            asyncio.run(call(FirestoreQueries(cast(Any, Slow()), breaker)))
+            asyncio.run(call(FirestoreQueries(client, breaker)))
     assert (breaker.state == "open") == opens
 
 

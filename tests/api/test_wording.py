@@ -40,7 +40,7 @@ PATTERNS = [
     r"must not contain half of a surrogate pair$",
     r"must not contain controls of the writing direction \(U\+061C, U\+200E, U\+202A to U\+202E, \.\.\.\)$",
     r"must not begin or end with an invisible character \(U\+FEFF, U\+200B, \.\.\.\)$",
-    r'must not begin or end with a space; got "',
+    r"must not begin or end with a space$",
     r"must contain a visible character$",
     r"must have at most 10000 characters; got \d+$",
     r"must be a day such as 2026-04-01; got ",
@@ -49,6 +49,7 @@ PATTERNS = [
 SENTENCES = [
     r"no (projection|service) is called .*",
     r"\w+ (\S+ )?[0-9a-f-]{36} (does not exist|is no longer sold)",
+    r"event -?\d+ does not exist",
     r"there is (no (dead letter|saga)|neither a saga nor an order) .*",
     r"a string must have at most \d+ characters; got \d+",
     r"(the )?product is called .*",

@@ -28,9 +28,10 @@ from shared.monitoring.recorder import Recorder
 from shared.observability.context import fresh
 from shared.postgres.migrations import migrate
 from shared.postgres.pool import Pool, Session, connect
-from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.definition import Progress
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.postgres import PostgresSagaStore
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 from tests.databases import COMMAND_DATABASE, copy_database, migrate_as_previously
 from tests.new_saga import new_saga

@@ -13,22 +13,26 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.dead_letters.failures import Failure, Trouble
+from shared.dead_letters.failures import Cause, Failure, Trouble, describe_error
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.dead_letters.postgres import TROUBLES, PostgresDeadLetters
+from shared.dead_letters.postgres_lists import claimed
+from shared.dead_letters.postgres_lists import counted as counted_letters
+from shared.dead_letters.postgres_lists import listed as listed_letters
 from shared.dead_letters.protocol import (
     DeadLetter,
     DeadLetters,
     LetterDelivery,
     LetterFilter,
+    Letters,
     decode_dead_letter,
-    describe_error,
     fingerprint,
     fingerprint_of,
     original_attributes,
 )
 from shared.messaging.envelope import ONLY_FOR, ForSubscription, Push, PushedMessage, decode_push
 from shared.postgres.pool import Pool
+from shared.postgres.slices import Slice
 
 SOURCE = "project-orders.order-events"
 NOW = datetime.now(UTC)
@@ -419,12 +423,12 @@ def test_the_failure_of_a_dead_letter_names_the_letter_while_it_is_pending(lette
     assert letters.failures([(SOURCE, message_id)]) == {}
 
 
-def test_pending_letters_are_counted_by_their_source(letters: DeadLetters) -> None:
-    for name, source in (("m1", SOURCE), ("m2", SOURCE), ("m3", "a.b")):
+def test_the_subscriptions_that_have_pending_letters_are_known(letters: DeadLetters) -> None:
+    for name, source in (("m1", SOURCE), ("m2", SOURCE), ("m3", "a.b"), ("m4", "c.d")):
         letters.record(decode_dead_letter(pushed(ours(**{"ce-id": name}), source=source), "order-events"))
-    first, second = letters.pending_by_source()
-    assert (first.source, first.number, second.source, second.number) == ("a.b", 1, SOURCE, 2)
-    assert second.since <= datetime.now(UTC)
+    discarded = letters.latest(1, source="c.d")[0]
+    letters.discard(discarded.id, "not needed", "ann")
+    assert letters.pending_sources() == ["a.b", SOURCE]
 
 
 def test_pending_letters_are_counted_by_their_cause_the_most_frequent_first(letters: DeadLetters) -> None:
@@ -436,17 +440,80 @@ def test_pending_letters_are_counted_by_their_cause_the_most_frequent_first(lett
         letters.record(delivery)
     letters.discard(deliveries[3].letter.id, "not needed", "ann")
     first, *others = letters.pending_by_cause(9)
-    assert (first.source, first.error, first.count) == (SOURCE, "no route", 2)
+    assert (first.source, first.error, first.count, first.attempts) == (SOURCE, "no route", 2, 20)
     assert first.first_recorded_at <= first.last_recorded_at <= datetime.now(UTC)
     assert {(one.source, one.error, one.count) for one in others} == {("a.b", "late", 1), ("a.b", None, 1)}
-    assert letters.pending_by_cause(1) == [first]
+    assert (letters.pending_by_cause(1), letters.causes()) == ([first], 3)
+
+
+ERRORS = ["no route", None, "", "no", "x" * 1000, "在庫がありません" * 120]
+
+
+def of_causes(letters: DeadLetters) -> list[Cause]:
+    """Record two letters of each cause, the causes in turn; some differ only in where the type ends
+    and the error begins."""
+    names = [(SOURCE, kind, error) for kind in ("OrderCreated", "OrderCreatedno", None) for error in ERRORS]
+    causes = [Cause(*name) for name in (*names, ("a.b", "OrderCreated", "no route"))]
+    for number, cause in enumerate(causes * 2):
+        attributes = ours(**{"ce-id": f"m{number}"}) | ({"ce-type": cause.type} if cause.type else {})
+        if cause.type is None:
+            del attributes["ce-type"]
+        delivery = decode_dead_letter(pushed(attributes, source=cause.source), "order-events")
+        if cause.error is not None:
+            letters.note_failure(cause.source, delivery.fingerprint, cause.error)
+        letters.record(delivery)
+    return causes
+
+
+def test_a_cause_selects_exactly_what_is_counted_together(letters: DeadLetters) -> None:
+    causes = of_causes(letters)
+    counted = {Cause(one.source, one.type, one.error): one.count for one in letters.pending_by_cause(99)}
+    assert counted == dict.fromkeys(causes, 2)
+    for cause in causes:
+        found = letters.page(Letters("PENDING", cause=cause), Slice(9))
+        assert [Cause(one.source, one.type, one.error) for one in found] == [cause] * 2
+        assert letters.count(Letters("PENDING", cause=cause)) == 2
+    assert letters.count(Letters(cause=Cause("nothing"))) == 0
+
+
+def test_what_has_one_cause_is_claimed_or_discarded_and_nothing_else(letters: DeadLetters) -> None:
+    first, second, third, *_ = of_causes(letters)
+    oldest, newer = letters.page(Letters(cause=first), Slice(9))
+    assert [one.id for one in letters.claim(LetterFilter(cause=first), 1)] == [oldest.id]
+    assert [one.id for one in letters.claim(LetterFilter(cause=first), 9)] == [newer.id]
+    assert letters.claim(LetterFilter(source="a.b", cause=first), 9) == []
+    assert letters.discard_oldest(LetterFilter(cause=second), 1, "rebuilt", "ann") == 1
+    assert letters.count(Letters("DISCARDED", cause=second)) == letters.count(Letters("PENDING", cause=second)) == 1
+    assert letters.count(Letters("PENDING", cause=third)) == 2
+
+
+def test_what_one_cause_selects_is_found_among_many_letters_by_an_index(command_pool: Pool) -> None:
+    cause = Cause("worker.1", "T", "error 17")
+    with command_pool.connection() as connection:
+        connection.execute(
+            """INSERT INTO dead_letters (id, source, topic, type, attributes, data, error, status, recorded_at)
+               SELECT gen_random_uuid(), 'worker.1', 't', 'T', '{}', '', 'error ' || n % 500,
+                   CASE WHEN n % 5 = 0 THEN 'PENDING' ELSE 'RETRIED' END, now() - make_interval(secs => n)
+               FROM generate_series(1, 50000) AS n"""
+        )
+        connection.execute("UPDATE dead_letters SET status = 'PENDING' WHERE error = 'error 17'")
+        connection.execute("VACUUM ANALYZE dead_letters")
+        claim, values = claimed(LetterFilter(cause=cause), 10)
+        for query, given in (
+            (claim, values | {"lease": 60}),
+            counted_letters(Letters("PENDING", cause=cause)),
+            listed_letters(Letters("PENDING", cause=cause), Slice(50, descending=True)),
+        ):
+            row = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}".encode(), given).fetchone()
+            assert row is not None
+            assert looked_at(row[0][0]["Plan"]) < 1000, json.dumps(row[0], indent=1)
 
 
 def test_the_oldest_letters_are_discarded_up_to_a_limit_with_the_reason(letters: DeadLetters) -> None:
     for name in ("m1", "m2", "m3"):
         letters.record(decode_dead_letter(pushed(ours(**{"ce-id": name})), "order-events"))
-    assert letters.discard_oldest(2, SOURCE, "rebuilt", "ann") == 2
-    assert letters.discard_oldest(9, "another", "rebuilt", "ann") == 0
+    assert letters.discard_oldest(LetterFilter(source=SOURCE), 2, "rebuilt", "ann") == 2
+    assert letters.discard_oldest(LetterFilter(source="another"), 9, "rebuilt", "ann") == 0
     assert letters.pending(SOURCE) == 1
     discarded = letters.latest(9, 0, "DISCARDED")
     assert {(one.history[-1].by, one.history[-1].reason) for one in discarded} == {("ann", "rebuilt")}

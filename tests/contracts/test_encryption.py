@@ -25,8 +25,8 @@ from shared.domain.errors import Unavailable
 from shared.postgres.migrations import numbered
 from shared.postgres.pool import connect, verified
 from shared.runtime.engines import Engines
-from tests.conftest import free_port
 from tests.end_to_end.running_shop import wait_until
+from tests.ports import free_port
 
 TOKEN = "the-service-accounts-token"
 USER = "shop-create-order@shop-test-1.iam"

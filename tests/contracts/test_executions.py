@@ -26,7 +26,7 @@ from shared.monitoring.metrics import exposition
 from shared.monitoring.recorder import Recorder
 from shared.postgres.pool import Pool, connect
 from shared.postgres.slices import Slice
-from shared.runtime.engines import using
+from shared.runtime.current import using
 from shared.sagas.memory import MemorySagaStore
 from tests.databases import copy_database
 from tests.scrapes import values
@@ -58,6 +58,14 @@ def executed(seconds: int, name: str = "CreateOrder", status: str = "success", c
         data,
         recorded_at=NOW + timedelta(0, seconds),
     )
+
+
+def test_the_history_in_memory_forgets_old_executions_but_no_operation_of_an_admin() -> None:
+    executions = MemoryExecutions()
+    executions.write([replace(executed(0, "RetrySaga"), kind="operation"), executed(1, "CreateOrder")])
+    executions.write([executed(2 + number, "CancelOrder") for number in range(10_000)])
+    assert executions.count(ListedExecutions("operation")) == 1
+    assert executions.count(ListedExecutions("command", "CreateOrder")) == 0
 
 
 def test_executions_are_found_as_they_were_written_newest_first(executions: Executions) -> None:

@@ -1,13 +1,13 @@
-"""Documents are encoded as Firestore's own library does it."""
+"""Documents are encoded and decoded as Firestore's own library does it."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from google.api_core.datetime_helpers import DatetimeWithNanoseconds
-from google.cloud.firestore_v1._helpers import pbs_for_create
+from google.cloud.firestore_v1._helpers import decode_value, pbs_for_create
 
-from shared.read_models.firestore_encoding import created
+from shared.read_models.firestore_encoding import created, decoded
 
 PATH = "projects/p/databases/(default)/documents/things/1"
 VALUES: list[Any] = [
@@ -23,6 +23,14 @@ VALUES: list[Any] = [
 def test_a_value_is_encoded_as_by_the_library(value: Any) -> None:
     (expected,) = pbs_for_create(PATH, {"field": value})
     assert created(PATH, {"field": value}) == expected
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_a_value_is_decoded_as_by_the_library(value: Any) -> None:
+    stored = created(PATH, {"field": value})._pb.update.fields
+    found, expected = decoded(stored)["field"], decode_value(stored["field"], None)
+    assert found == expected
+    assert type(found) is (datetime if isinstance(value, datetime) else type(expected))
 
 
 def test_names_of_fields_are_kept() -> None:

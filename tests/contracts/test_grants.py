@@ -26,13 +26,16 @@ from shared.config.manifest import manifest
 from shared.config.settings import Settings, service_name
 from shared.domain.errors import Unavailable
 from shared.event_store.log import PostgresEventLog
-from shared.messaging.envelope import Publishable
+from shared.messaging.envelope import Message, Publishable, postponed
 from shared.monitoring.dependencies import dependencies
+from shared.observability.context import Context
 from shared.postgres.pool import connect
-from shared.read_models.generations import EveryGeneration, LiveGeneration, Pace
+from shared.read_models.by_generation import EveryGeneration, LiveGeneration
+from shared.read_models.generations import Pace
 from shared.read_models.memory import MemoryReadModels
 from shared.resilience import clock
-from shared.runtime.engines import Engines, use
+from shared.runtime.current import use
+from shared.runtime.engines import Engines
 from tests.fakes import MovableClock
 from tests.shop_in_memory import Json, Loops, ShopInMemory, app, plain_logs, provider
 
@@ -191,7 +194,7 @@ class Shop(ShopInMemory):
 
 @pytest.fixture
 def shop(servers: Servers, provider: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    monkeypatch.setattr("shared.runtime.engines._engines", None)  # restored after the test
+    monkeypatch.setattr("shared.runtime.current._engines", None)  # restored after the test
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
     shop = Shop(servers, provider)
     yield shop
@@ -276,13 +279,16 @@ def operations(shop: Shop, servers: Servers) -> None:
     stuck = "status = 'STUCK', deadline_at = NULL, progress = jsonb_set(progress, '{status}', '\"STUCK\"')"
     servers.run("command_database", f"UPDATE sagas SET {stuck} WHERE id = '{late}'")
     shop.done("restart_saga", id=late, fromStep="reserve_inventory")
+    postpone_twice(shop)
     shop.broker.down = False
     servers.run("event_store", "UPDATE event_outbox SET leased_until = 'epoch'")
     servers.run("command_database", "UPDATE saga_outbox SET leased_until = 'epoch'")
     shop.done("relay_outbox")
     assert {topic for topic, _ in shop.broker.waiting} >= {"order-events", "reserve-inventory"}
-    expiry(shop, servers)
     assert shop.call("report_metrics", method="GET").status_code == 200
+    shop.done("report_metrics")
+    assert servers.run("command_database", "SELECT outbox_waiting IS NOT NULL FROM gauges") == [(True,)]
+    expiry(shop, servers)
     shop.broker.waiting.clear()
     shop.done("rebuild_projection", name="project_products", action="REBUILD")
     shop.of["continue_rebuilds"].pace, later = Pace(0.0, 60.0), MovableClock()
@@ -291,6 +297,14 @@ def operations(shop: Shop, servers: Servers) -> None:
             later.move(60)
             shop.done("continue_rebuilds")
     assert {topic for topic, _ in shop.broker.waiting} == {"product-events"}
+
+
+def postpone_twice(shop: Shop) -> None:
+    message = Message("process-payment", "ProcessPayment", "order-1", {}, Context("c", "k"))
+    for function in ("process_payment", "project_orders"):
+        for _ in range(2):
+            shop.of[function].sagas.postpone(postponed(message, f"{function}.process-payment", "the provider"), 60)
+    assert len(shop.of["graphql"].outboxes[1].about("order-1")) == 2
 
 
 def expiry(shop: Shop, servers: Servers) -> None:
@@ -302,6 +316,7 @@ def expiry(shop: Shop, servers: Servers) -> None:
             "sagas SET updated_at = 'epoch'",
             "saga_history SET recorded_at = 'epoch'",
             "executions SET recorded_at = 'epoch'",
+            "gauges SET minute = 'epoch'",
         ],
     }
     for database, tables in old.items():
@@ -312,6 +327,7 @@ def expiry(shop: Shop, servers: Servers) -> None:
     left = "SELECT count(*) FROM idempotency"
     assert servers.run("event_store", left) == [(0,)]
     assert servers.run("command_database", "SELECT count(*) FROM dead_letters") == [(0,)]
+    assert servers.run("command_database", "SELECT count(*) FROM gauges") == [(0,)]
 
 
 def questions(shop: Shop, servers: Servers) -> None:
@@ -415,7 +431,7 @@ MAY_WRITE: dict[str, dict[str, set[str]]] = {
         "event_store": {"idempotency DELETE"},
         "command_database": {
             "dead_letters DELETE", "delivery_failures DELETE", "saga_history DELETE", "executions DELETE",
-            "execution_counts DELETE", "execution_counters DELETE", "executions INSERT",
+            "execution_counts DELETE", "execution_counters DELETE", "gauges DELETE", "executions INSERT",
         },
     },
     "relay_outbox": {
@@ -424,7 +440,7 @@ MAY_WRITE: dict[str, dict[str, set[str]]] = {
             "saga_outbox UPDATE", "saga_outbox DELETE", "outbox UPDATE", "outbox DELETE", "executions INSERT",
         },
     },
-    "report_metrics": {"event_store": set(), "command_database": {"executions INSERT"}},
+    "report_metrics": {"event_store": set(), "command_database": {"executions INSERT", "gauges INSERT"}},
     "continue_rebuilds": {"event_store": set(), "command_database": {"executions INSERT"}},
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ import pytest
 from psycopg.rows import TupleRow
 from uuid_utils.compat import uuid7
 
+from shared.dead_letters.failures import Cause
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.dead_letters.postgres import PostgresDeadLetters
 from shared.dead_letters.postgres_lists import listed as listed_letters
@@ -28,9 +29,10 @@ from shared.monitoring.memory import MemoryExecutions
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
 from shared.postgres.slices import Key, Slice
-from shared.sagas.definition import SagaStatus
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.postgres import PostgresSagaStore
+from shared.sagas.postgres_lists import newest as listed_sagas
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import Sagas
 from tests.databases import copy_database, nodes
 from tests.new_saga import new_saga
@@ -96,6 +98,8 @@ def letters_of(store: Any) -> Store:
         Letters(recorded_after=NOW - timedelta(days=1), recorded_before=NOW + timedelta(days=1)),
         Letters(recorded_before=NOW - timedelta(days=1)),
         Letters(subject="nothing"),
+        Letters("PENDING", cause=Cause(SOURCE, "OrderCreated")),
+        Letters(cause=Cause(SOURCE, "OrderCreated", "no route")),
     ]
     return Store(add, store.page, store.count, lambda one: (one.recorded_at, one.id), Letters(), filters)
 
@@ -113,7 +117,8 @@ def sagas_of(store: Any) -> Store:
     def add(n: int) -> None:
         saga = new_saga()
         made.append(saga.progress.saga_id)
-        store.save(replace(saga, progress=replace(saga.progress, **states[n % 5]), correlation_id=f"c{n % 2}"), [], [])
+        progress = replace(saga.progress, steps=("ReserveInventory", f"Step{n // 5}"), **states[n % 5])
+        store.save(replace(saga, progress=progress, correlation_id=f"c{n % 2}"), [], [])
 
     filters = [
         Sagas(SagaStatus.COMPLETED),
@@ -124,6 +129,9 @@ def sagas_of(store: Any) -> Store:
         Sagas(correlation_id="c1"),
         Sagas(started_after=NOW - timedelta(days=1), started_before=NOW + timedelta(days=1)),
         Sagas(SagaStatus.STUCK, started_before=NOW - timedelta(days=1)),
+        Sagas(step="Step1"),
+        Sagas(SagaStatus.STUCK, step="Step0"),
+        Sagas(step="ReserveInventory"),
     ]
     return Store(
         add, store.page, store.count, lambda one: (one.created_at, one.saga.progress.saga_id), Sagas(), filters
@@ -247,6 +255,8 @@ def test_entries_of_a_filter_have_what_it_asks_for(engine: Callable[[str], Store
     assert statuses == {SagaStatus.STARTED, SagaStatus.STUCK}
     assert [one.saga.progress.compensated for one in whole(sagas, Sagas("COMPENSATED"))] == [True, True]
     assert len(whole(sagas, Sagas(SagaStatus.FAILED))) == 4
+    assert {one.saga.progress.steps[1] for one in whole(sagas, Sagas(step="Step1"))} == {"Step1"}
+    assert {one.saga.progress.ended for one in whole(sagas, Sagas(step="Step1"))} == {False}
     (chosen,) = whole(sagas, Sagas(id=whole(sagas, Sagas())[3].saga.progress.saga_id))
     assert chosen == whole(sagas, Sagas())[3]
     at = chosen.created_at
@@ -308,7 +318,13 @@ def large(postgres: str) -> Iterator[dict[str, psycopg.Connection[TupleRow]]]:
             SELECT md5(n::text)::uuid, 'command', 'Name' || n % 9, CASE n % 100 WHEN 0 THEN 'TIMEOUT' ELSE 'success' END,
                 n % 1000, json_build_object('trace', 't' || n / 5), 'c' || n / 5, {at} {rows}""".encode()
     )
-    connections["command"].execute("VACUUM ANALYZE dead_letters, executions")
+    connections["command"].execute(
+        f"""INSERT INTO sagas (id, type, version, status, progress, correlation_id, created_at)
+            SELECT md5(n::text)::uuid, 'OrderSaga', 1, CASE n % 2 WHEN 0 THEN 'STARTED' ELSE 'COMPLETED' END,
+                json_build_object('saga_id', md5(n::text)::uuid, 'status', 'STARTED', 'step', n % 14 / 2,
+                    'steps', ARRAY['A', 'B', 'C', 'D', 'E', 'F', 'G']), 'c' || n, {at} {rows}""".encode()
+    )
+    connections["command"].execute("VACUUM ANALYZE dead_letters, executions, sagas")
     yield connections
     for connection in connections.values():
         connection.close()
@@ -348,6 +364,9 @@ SEVEN = [f"Type{n}" for n in range(7)]
         ("command", listed_letters(Letters(subject="order-77"), TIMED)),
         ("command", listed_letters(Letters(correlation_id="c77"), TIMED)),
         ("command", listed_letters(Letters(recorded_after=DEEP), Slice(50))),
+        ("command", listed_sagas(Sagas(step="B"), TIMED)),
+        ("command", listed_sagas(Sagas(step="nothing"), LATE)),
+        ("command", listed_sagas(Sagas(SagaStatus.STUCK, step="B"), TIMED)),
         ("command", listed_executions(ListedExecutions("command"), "recorded_at", TIMED)),
         ("command", listed_executions(ListedExecutions("command", "Name1"), "recorded_at", TIMED)),
         ("command", listed_executions(ListedExecutions("command", status="CONFLICT"), "recorded_at", TIMED)),
@@ -373,7 +392,7 @@ def test_a_deep_page_costs_what_the_first_one_costs(
     scanned = [
         node
         for node in nodes(row[0][0]["Plan"])
-        if node.get("Relation Name") in ("events", "dead_letters", "executions")
+        if node.get("Relation Name") in ("events", "dead_letters", "executions", "sagas")
     ]
     touched = sum(n["Actual Loops"] * (n["Actual Rows"] + n.get("Rows Removed by Filter", 0)) for n in scanned)
     assert scanned and touched < ROWS / 10, row[0]

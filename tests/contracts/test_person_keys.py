@@ -224,6 +224,20 @@ def test_a_lost_key_is_no_erasure(stores: Stores) -> None:
         stores.new_process().store.read([order.stream])
 
 
+def test_a_process_that_forgets_the_keys_of_streams_while_it_appends_appends_all_the_same(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may have read so many streams meanwhile; here the other order is enough."""
+    monkeypatch.setattr("shared.erasure.sealed._MAX_STREAMS", 1)
+    orders = [ordered("花子"), ordered("taro")]
+    stores.store.append(Append(orders))
+    store = stores.new_process().store
+    store.read([orders[0].stream])
+    cancelled = [record(one.stream, 2, "OrderCancellationRequested", reason="moving") for one in orders]
+    store.append(Append(cancelled))
+    assert [store.read([one.stream])[one.stream][1] for one in orders] == cancelled
+
+
 def test_an_announcement_says_nothing_personal() -> None:
     order = ordered()
     message = announcement(order)

@@ -23,10 +23,11 @@ from shared.messaging.outbox import Traffic
 from shared.postgres.migrations import migrate
 from shared.postgres.pool import Pool, connect
 from shared.postgres.slices import Slice
-from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.definition import Progress
 from shared.sagas.memory import MemorySagaLog, MemorySagaStore
 from shared.sagas.postgres import LAST_SENT, LATELY, READ_ALL, SENT_AFTER, PostgresSagaLog, PostgresSagaStore
 from shared.sagas.postgres_lists import newest
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import HistoryEntry, SagaEntry, SagaLog, Sagas, SagaStore, StoredSaga
 from tests.databases import COMMAND_DATABASE, copy_database, migrate_as_previously, nodes
 

@@ -15,11 +15,14 @@ from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
-from shared.sagas.definition import SagaStatus
+from shared.sagas.definition import END
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.outbox import SAGA_OUTBOX
 from shared.sagas.postgres import COUNTS, PostgresSagaStore
-from shared.sagas.store import HistoryEntry, SagaBacklog, SagaCount, Sagas, SagaStore, StoredSaga
+from shared.sagas.postgres_lists import AT_STEPS, COUNT_HELD_UP
+from shared.sagas.status import SagaStatus
+from shared.sagas.store import HeldUp, HistoryEntry, SagaBacklog, SagaCount, Sagas, SagaStore, StoredSaga
+from tests.databases import nodes
 from tests.new_saga import NOW, new_saga
 
 
@@ -47,6 +50,15 @@ def test_a_saved_saga_is_loaded(sagas: SagaStore) -> None:
 
 def test_an_unknown_saga_is_none(sagas: SagaStore) -> None:
     assert sagas.load(uuid7()) is None
+
+
+def test_many_sagas_are_loaded_at_once_without_the_unknown(sagas: SagaStore) -> None:
+    saved = [new_saga() for _ in range(3)]
+    for saga in saved:
+        sagas.save(saga, [], [])
+    asked = [saga.progress.saga_id for saga in saved[:2]]
+    assert sagas.load_many([*asked, uuid7()]) == {one: sagas.load(one) for one in asked}
+    assert sagas.load_many([]) == {}
 
 
 def test_only_the_loaded_version_can_be_saved_again(sagas: SagaStore) -> None:
@@ -229,7 +241,52 @@ def test_sagas_are_held_up_when_stuck_overdue_or_sending_again(sagas: SagaStore)
     found = sagas.held_up(NOW - timedelta(minutes=2), 10)
     assert [one.saga for one in found] == [again, overdue, stuck]
     assert [entry.name for _, entry in found[0].history] == ["ReserveInventory"]
-    assert [one.saga for one in sagas.held_up(NOW - timedelta(minutes=2), 2)] == [again, overdue]
+    saved(attempts=2, deadline_at=soon)
+    assert [one.saga for one in sagas.held_up(NOW - timedelta(minutes=2), 1)] == [again, overdue, stuck]
+    saved(attempts=3, deadline_at=passed)
+    saved(attempts=3, deadline_at=soon, status=SagaStatus.STUCK)
+    assert sagas.count_held_up(NOW - timedelta(minutes=2)) == HeldUp(stuck=2, overdue=2, repeating=2)
+    assert len(sagas.held_up(NOW - timedelta(minutes=2), 10)) == 6
+
+
+def test_unfinished_sagas_are_counted_by_the_step_that_they_are_at(sagas: SagaStore) -> None:
+    names = ("ReserveInventory", "ProcessPayment")
+    for status, step, steps, version in (
+        (SagaStatus.STARTED, 0, names, 2),
+        (SagaStatus.STARTED, 1, names, 2),
+        (SagaStatus.STARTED, 1, names, 2),
+        (SagaStatus.COMPENSATING, 1, names, 2),
+        (SagaStatus.STUCK, 1, names, 1),
+        (SagaStatus.COMPENSATING, END, (), 1),
+        (SagaStatus.COMPLETED, 1, names, 2),
+        (SagaStatus.FAILED, END, names, 2),
+    ):
+        saga = new_saga()
+        progress = replace(saga.progress, status=status, step=step, steps=steps, version=version)
+        sagas.save(replace(saga, progress=progress), [], [])
+    assert {(one.version, one.steps, one.step, one.status): one.sagas for one in sagas.at_steps()} == {
+        (2, names, 0, SagaStatus.STARTED): 1,
+        (2, names, 1, SagaStatus.STARTED): 2,
+        (2, names, 1, SagaStatus.COMPENSATING): 1,
+        (1, names, 1, SagaStatus.STUCK): 1,
+        (1, (), END, SagaStatus.COMPENSATING): 1,
+    }
+
+
+def test_counting_what_is_unfinished_does_not_read_what_has_ended(command_pool: Pool) -> None:
+    with command_pool.connection() as connection:
+        connection.execute(
+            """INSERT INTO sagas (id, type, version, status, progress, correlation_id)
+               SELECT gen_random_uuid(), 'OrderSaga', 1, CASE WHEN n % 500 = 0 THEN 'STUCK' ELSE 'COMPLETED' END,
+                   '{"step": 1, "attempts": 9}', 'c' FROM generate_series(1, 20000) AS n"""
+        )
+        connection.execute("VACUUM ANALYZE sagas")
+        for query in (AT_STEPS, COUNT_HELD_UP):
+            row = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}".encode(), {"since": NOW}).fetchone()
+            assert row is not None
+            scans = [node for node in nodes(row[0][0]["Plan"]) if node.get("Relation Name") == "sagas"]
+            assert scans and sum(one["Actual Rows"] + one.get("Rows Removed by Filter", 0) for one in scans) < 1000
+    assert [one.sagas for one in PostgresSagaStore(command_pool).at_steps()] == [40]
 
 
 def test_a_postponed_message_waits_for_its_time_and_is_found_by_its_subject(stores: tuple[SagaStore, Outbox]) -> None:
@@ -239,10 +296,29 @@ def test_a_postponed_message_waits_for_its_time_and_is_found_by_its_subject(stor
     sagas.postpone(later, 60)
     assert outbox.claim(10) == []
     assert (outbox.about("order-1"), outbox.about("order-2")) == ([later], [])
-    sooner = postponed(message, "process-payment.process-payment", "the payment provider")
-    sagas.postpone(sooner, -1)
-    assert outbox.claim(10) == [sooner]
-    outbox.delete([sooner.id])
-    assert outbox.about("order-1") == [later]  # the same message, put back meanwhile, is not lost
     attributes = later.attributes()
     assert (attributes["ce-id"], attributes[ONLY_FOR]) == (str(message.id), "process-payment.process-payment")
+
+
+def test_a_message_that_is_postponed_again_replaces_the_one_that_waits(stores: tuple[SagaStore, Outbox]) -> None:
+    sagas, outbox = stores
+    message = Message("process-payment", "ProcessPayment", "order-1", {"orderId": "1"}, Context("c", "k"))
+
+    def postpone(seconds: float, subscription: str = "process-payment.process-payment") -> Message:
+        waiting = postponed(message, subscription, "the payment provider")
+        sagas.postpone(waiting, seconds)
+        return waiting
+
+    first = postpone(60)
+    second = postpone(-1)
+    elsewhere = postpone(60, "audit.process-payment")
+    assert first.id not in {one.id for one in outbox.about("order-1")}
+    assert outbox.backlog().waiting == 2
+    assert outbox.claim(10) == [second]
+    third = postpone(-1)  # by a delivery that comes while the relay publishes
+    outbox.delete([second.id])
+    assert outbox.about("order-1") == [elsewhere, third]  # the one put back meanwhile is not lost
+    assert outbox.claim(10) == [third]
+    outbox.delete([third.id])
+    assert outbox.about("order-1") == [elsewhere]
+    assert postpone(60) in outbox.about("order-1")

@@ -13,13 +13,12 @@ from google.cloud.firestore import AsyncClient, Client
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Unavailable
+from shared.read_models.by_generation import EveryGeneration, LiveGeneration
 from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.generations import (
     PARTITIONS,
-    EveryGeneration,
     Generations,
-    LiveGeneration,
     Pace,
     change_generations,
     generations_of,
@@ -80,7 +79,7 @@ def stocked(shop: ShopInMemory) -> ShopInMemory:
 
 
 def models(shop: ShopInMemory) -> MemoryReadModels:
-    return cast(MemoryReadModels, cast(EveryGeneration, shop.engines.read_models).models)
+    return cast(MemoryReadModels, shop.engines.read_models.models)
 
 
 def spoil(shop: ShopInMemory, collection: str, key: str, **fields: Any) -> None:
@@ -505,7 +504,7 @@ def test_a_spoilt_count_on_firestore_is_named(shop: ShopInMemory, firestore: obj
     change(shop, "REBUILD")
     run(shop)
     wrong: Fields = {"product_count": 9}
-    store = cast(EveryGeneration, shop.engines.read_models).models
+    store = shop.engines.read_models.models
     store.update(stored_in("categories", 2), category, lambda _: Change(wrong))
     change(shop, "COMPARE")
     run(shop, 6)
@@ -517,3 +516,33 @@ def test_a_spoilt_count_on_firestore_is_named(shop: ShopInMemory, firestore: obj
     )
     refused = shop.command("rebuild_projection", {"name": "project_categories", "action": "SWITCH", "to": 2})
     assert "not what the events make" in json.dumps(refused.json())
+
+
+def test_a_difference_names_personal_fields_without_their_values(stocked: ShopInMemory) -> None:
+    """It is stored where no erasure looks."""
+    key, *_ = keys(stocked, "Order")
+    spoil(stocked, "orders", key, user_id="somebody else")
+    rebuilt(stocked, "orders")
+    (difference,) = differences(stocked, "orders")
+    assert difference["fields"] == [{"name": "user_id", "expected": '"***"', "found": '"***"'}]
+
+
+def test_a_difference_that_an_earlier_release_stored_is_shown_without_personal_values(stocked: ShopInMemory) -> None:
+    key, *_ = keys(stocked, "Order")
+    spoil(stocked, "orders", key, user_id="somebody else", currency="USD")
+    rebuilt(stocked, "orders")
+    stored = Partitions(models(stocked), "orders", 2)
+    (partition,) = [one for one in stored.of(stocked.engines.queries.queries, 1) if one.result["differences"]]
+    (difference,) = partition.result["differences"]
+    fields = [
+        {"name": "currency", "expected": '"JPY"', "found": '"USD"'},
+        {"name": "payment_id", "expected": None, "found": '"4242"'},
+        {"name": "user_id", "expected": '"hanako"', "found": '"somebody else"'},
+    ]
+    stored.replace(replace(partition, result={**partition.result, "differences": [difference | {"fields": fields}]}))
+    (shown,) = differences(stocked, "orders")
+    assert shown["fields"] == [
+        fields[0],
+        {"name": "payment_id", "expected": None, "found": '"***"'},
+        {"name": "user_id", "expected": '"***"', "found": '"***"'},
+    ]

@@ -2,7 +2,7 @@
 
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -21,12 +21,16 @@ from shared.gateways.protocol import PaymentGateway
 from shared.gateways.providers import HttpProvider
 from shared.messaging.envelope import ONLY_FOR, command_message
 from shared.messaging.outbox import Publisher
+from shared.monitoring.counts import Tally
+from shared.monitoring.executions import ExecutionFilter
 from shared.observability.context import fresh
-from shared.read_models.protocol import ReadModels
+from shared.read_models.by_generation import EveryGeneration
 from shared.resilience.breakers import Breaker, Breakers
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.definition import Retries
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from shared.sagas.store import StoredSaga
+from tests.scrapes import now
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.stand_ins import raising, with_methods
 
@@ -117,7 +121,7 @@ def test_a_retry_reaches_only_the_consumer_that_failed(shop: ShopInMemory) -> No
     (letter,) = letters(shop)
     assert letter["source"] == "order-saga.order-events"
     shop.engines.order_saga = working
-    shop.engines.read_models = cast(ReadModels, Broken(AssertionError("this consumer has had it")))
+    shop.engines.read_models = cast(EveryGeneration, Broken(AssertionError("this consumer has had it")))
     shop.ask(RETRY, id=letter["id"])
     shop.settle()
     assert shop.ask(SAGA, id=order_id)["saga"]["status"] == "STARTED"
@@ -218,6 +222,32 @@ def test_many_are_retried_in_batches_the_oldest_first(shop: ShopInMemory) -> Non
     assert [letter["id"] for letter in pending] == of_products[12:]
     assert shop.ask(RETRY_ALL)["retryDeadLetters"] == {"retried": 14, "left": 0}
     assert shop.ask(RETRY_ALL)["retryDeadLetters"] == {"retried": 0, "left": 0}
+
+
+def test_what_has_one_cause_is_listed_retried_and_discarded_without_what_has_another(shop: ShopInMemory) -> None:
+    for number, data in enumerate((b"poison", b"[]", b"poison")):
+        shop.engines.broker.publish_raw("product-events", data, {"number": f"{number}"})
+    shop.settle()
+    causes = shop.ask("{ deadLetterCauses { source type error count } }")["deadLetterCauses"]
+    first, second = ({**one, "count": None} for one in causes if one["source"] == PRODUCTS)
+    assert first["error"] != second["error"] and first["type"] is second["type"] is None
+    for one in (first, second):
+        del one["count"]
+    listed = """query ($cause: DeadLetterCauseInput) {
+        deadLettersConnection(filter: { status: PENDING, cause: $cause }) { totalCount edges { node { error } } } }"""
+    found = shop.ask(listed, cause=first)["deadLettersConnection"]
+    assert (found["totalCount"], {edge["node"]["error"] for edge in found["edges"]}) == (2, {first["error"]})
+    shop.deliver = lambda *_: 204
+    retry = "mutation ($c: DeadLetterCauseInput) { retryDeadLetters(cause: $c, limit: 1) { retried left } }"
+    assert shop.ask(retry, c=first)["retryDeadLetters"] == {"retried": 1, "left": 1}
+    discard = """mutation ($c: DeadLetterCauseInput) {
+        discardDeadLetters(cause: $c, reason: "made by hand") { discarded left } }"""
+    assert shop.ask(discard, c=second)["discardDeadLetters"] == {"discarded": 1, "left": 0}
+    statuses = [(one["error"], one["status"]) for one in letters(shop, source=PRODUCTS)]
+    assert sorted(statuses) == sorted(
+        [(first["error"], "RETRIED"), (first["error"], "PENDING"), (second["error"], "DISCARDED")]
+    )
+    assert {one["status"] for one in letters(shop, source=CATEGORIES)} == {"PENDING"}
 
 
 def test_a_retried_letter_that_fails_at_once_is_not_retried_again(shop: ShopInMemory) -> None:
@@ -549,6 +579,32 @@ def test_a_message_that_cannot_be_put_back_is_delivered_again(shop: ShopInMemory
     assert (letter["source"], letter["attempts"]) == ("process-payment.process-payment", 10)
 
 
+@pytest.mark.parametrize(("can_be_put_back", "attempts"), [(True, 0), (False, 10)])
+def test_only_a_delivery_that_uses_up_an_attempt_is_counted(
+    shop: ShopInMemory, can_be_put_back: bool, attempts: int
+) -> None:
+    """The history of executions, its counts, the metric and Pub/Sub agree."""
+    opened(shop, "the payment provider")
+    if not can_be_put_back:
+        away = raising(Unavailable("the saga store is away"))
+        shop.engines.sagas = with_methods(shop.engines.sagas, postpone=away)
+    source, before = "process-payment.process-payment", now(shop, "create_order")
+    shop.new_order(shop.new_product())
+    shop.settle()
+    shop.engines.recorder.flush()
+    tally = shop.engines.counts.executions().ever.get(("delivery", source), Tally())
+    assert (tally.count, tally.errors) == (attempts, attempts)
+    history = shop.engines.executions.find(ExecutionFilter("delivery", source))
+    assert [one.status for one in history] == ["SERVICE_UNAVAILABLE"] * attempts
+    after = now(shop, "create_order")
+    metric = "shop_deliveries_total"
+    counted = {
+        code: after[metric].get((source, code), 0) - before.get(metric, {}).get((source, code), 0)
+        for code in ("OK", "SERVICE_UNAVAILABLE")
+    }
+    assert counted == {"OK": 0, "SERVICE_UNAVAILABLE": attempts}
+
+
 def test_the_letter_of_a_step_settles_itself_when_its_saga_has_moved_on(shop: ShopInMemory) -> None:
     working, shop.engines.payments = shop.engines.payments, cast(PaymentGateway, Broken(RuntimeError("a bug")))
     order_id = shop.new_order(shop.new_product())
@@ -616,3 +672,48 @@ def test_a_letter_of_no_known_saga_stays_for_an_admin(shop: ShopInMemory, subjec
     shop.settle()
     assert shop.call("sweep_sagas").status_code == 200
     assert [one["status"] for one in letters(shop)] == ["PENDING"]
+
+
+def test_a_sweep_asks_for_the_sagas_of_all_letters_at_once(shop: ShopInMemory) -> None:
+    shop.engines.payments = cast(PaymentGateway, Broken(RuntimeError("a bug")))
+    for _ in range(3):
+        shop.new_order(shop.new_product())
+    shop.settle()
+    assert len(letters(shop, status="PENDING")) == 3
+    asked: list[int] = []
+    load_many = shop.engines.sagas.load_many
+
+    def counted(saga_ids: Collection[UUID]) -> Mapping[UUID, StoredSaga]:
+        asked.append(len(saga_ids))
+        return load_many(saga_ids)
+
+    shop.engines.sagas = with_methods(shop.engines.sagas, load_many=counted)
+    shop.call("sweep_sagas")
+    assert asked == [3]
+
+
+def test_a_saga_that_cannot_be_moved_keeps_no_overtaken_letter_from_being_discarded(shop: ShopInMemory) -> None:
+    shop.engines.payments = cast(PaymentGateway, Broken(RuntimeError("a bug")))
+    order_id = shop.new_order(shop.new_product())
+    shop.settle()
+    shop.command("cancel_order", {"orderId": order_id})
+    shop.settle()
+    shop.engines.order_saga = with_methods(shop.engines.order_saga, sweep=raising(RuntimeError("an unknown event")))
+    assert shop.call("sweep_sagas").status_code == 500
+    assert [one["type"] for one in letters(shop, status="DISCARDED")] == ["ProcessPayment"]
+
+
+def test_letters_that_are_awaited_hide_no_older_one_that_is_overtaken(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.sagas.overtaken._PAGE", 2)
+    shop.engines.payments = cast(PaymentGateway, Broken(RuntimeError("a bug")))
+    orders = [shop.new_order(shop.new_product()) for _ in range(4)]
+    shop.settle()
+    for order_id in (orders[0], orders[2]):
+        shop.command("cancel_order", {"orderId": order_id})
+        shop.settle()
+    shop.call("sweep_sagas")
+    discarded = letters(shop, status="DISCARDED")
+    assert {one["subject"] for one in discarded} == {f"order-{orders[0]}", f"order-{orders[2]}"}
+    assert {one["type"] for one in discarded} == {"ProcessPayment"}

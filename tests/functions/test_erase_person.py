@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from scripts.local import keep
@@ -20,6 +21,7 @@ from shared.domain.personal import ERASED, PERSONAL
 from shared.erasure.sealed import SealedEventLog, SealedEventStore
 from shared.event_store.memory_log import MemoryEventLog
 from shared.event_store.protocol import Append
+from shared.monitoring.executions import ExecutionFilter
 from shared.read_models.generations import Pace
 from shared.resilience import clock
 from tests.shop_in_memory import Json, ShopInMemory, until
@@ -312,6 +314,30 @@ def test_orders_from_before_encryption_must_be_encrypted_first(shop: ShopInMemor
 
 def plain(event: Any) -> Any:
     return replace(event, id=uuid7(), stream=f"order-{uuid7()}")
+
+
+CARD = "4242 4242 4242 4242"
+
+
+@pytest.mark.parametrize(
+    "value", [f"{CARD} ", f"{CARD}\n", CARD * 9, 4242_4242, [CARD], {"number": CARD}], ids=lambda value: f"{value!r:.9}"
+)
+@pytest.mark.parametrize("field", ["paymentMethod", "shippingMethod", "userId"])
+def test_a_refused_personal_value_is_neither_logged_nor_recorded(shop: ShopInMemory, field: str, value: object) -> None:
+    """Executions and logs are kept where no erasure looks."""
+    line = {"productId": shop.new_product(), "productName": "Tea", "quantity": 1, "unitPrice": "500"}
+    given = {"orderId": str(uuid7()), "userId": "ann", "items": [line], field: value}
+    create = "mutation ($i: CreateOrderInput!) { createOrder(input: $i) { order { id } } }"
+    with capture_logs() as lines:
+        answer = shop.graphql(create, {"i": {name: one for name, one in given.items() if name != "orderId"}})
+        refused = shop.command("create_order", given)
+    assert answer["errors"][0]["extensions"]["field"][-1] == field
+    assert (refused.status_code, refused.json()["field"]) == (422, [field])
+    assert f"{field} must" in refused.json()["message"]
+    shop.engines.recorder.flush()
+    recorded = shop.engines.executions.find(ExecutionFilter("command"))
+    assert ("INVALID_INPUT" in {one.status for one in recorded}) is isinstance(value, str)  # others, GraphQL refuses
+    assert "4242" not in repr([lines, recorded, refused.json()])
 
 
 def test_no_order_may_be_of_a_user_called_erased(shop: ShopInMemory) -> None:

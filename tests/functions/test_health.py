@@ -24,9 +24,10 @@ from shared.domain.errors import Unavailable
 from shared.monitoring.health import Check, Checkup, Finding, HealthStatus, Report
 from shared.observability.sentences import said
 from shared.runtime import http
-from shared.runtime.engines import Engines, using
-from tests.conftest import free_port
+from shared.runtime.current import using
+from shared.runtime.engines import Engines
 from tests.end_to_end.running_shop import wait_until
+from tests.ports import free_port
 from tests.shop_in_memory import Json, ShopInMemory, app, served
 from tests.stand_ins import raising, with_methods
 

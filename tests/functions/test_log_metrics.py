@@ -15,6 +15,7 @@ from shared.monitoring.health import Checkup
 from shared.monitoring.metrics import Metric, metrics
 from shared.monitoring.recorder import Recorder
 from shared.observability.context import fresh
+from shared.resilience.calls import NotCalled
 from tests.scrapes import Values, now
 from tests.shop_in_memory import ShopInMemory
 from tests.stand_ins import raising, with_methods
@@ -56,6 +57,10 @@ def added(metric: Metric, before: Values, after: Values) -> dict[tuple[str, ...]
 def everything(shop: ShopInMemory) -> None:
     """Do something that each metric counts, well and badly."""
     shop.new_order(shop.new_product())
+    shop.settle()
+    not_called = raising(NotCalled("the payment provider", "keeps failing", 3600))
+    shop.engines.payments = with_methods(shop.engines.payments, charge=not_called)
+    shop.new_order(shop.new_product())  # whose payment waits, which is no delivery
     shop.settle()
     shop.ask("{ products { id } }")
     shop.graphql("{ nothing }")

@@ -31,12 +31,14 @@ from shared.observability.context import fresh
 from shared.read_models.documents import READ_MODELS
 from shared.read_models.protocol import Change
 from shared.resilience import clock
-from shared.runtime.engines import Engines, using
-from shared.sagas.definition import Progress, SagaStatus
+from shared.runtime.current import using
+from shared.runtime.engines import Engines
+from shared.sagas.definition import Progress
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import StoredSaga
-from tests.conftest import free_port
 from tests.end_to_end.running_shop import wait_until
 from tests.fakes import AtMinute, method_replaced
+from tests.ports import free_port
 from tests.scrapes import got, now, values
 from tests.shop_in_memory import ADMIN, ShopInMemory, app, served
 from tests.stand_ins import raising, with_methods

@@ -22,11 +22,13 @@ from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, publish_after_commit, relay
 from shared.observability.context import Context, fresh, stored_context
 from shared.resilience.calls import attempt_all
-from shared.runtime.engines import Engines, engines, using
+from shared.runtime.current import engines, using
+from shared.runtime.engines import Engines
 from shared.sagas.coordinate import Coordinator
-from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.definition import Progress
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.shop_in_memory import ShopInMemory
 
@@ -84,7 +86,7 @@ class LeasedOutbox:
 @pytest.mark.parametrize("error", [Unavailable("down"), RuntimeError("a bug"), ValueError("too large")])
 def test_committed_events_stay_when_publishing_fails(error: Exception) -> None:
     outbox = MemoryOutbox(lease_seconds=-1)
-    store = MemoryEventStore(outbox, publish_after_commit(outbox, PickyPublisher("thing-events", error)))
+    store = MemoryEventStore(outbox, publish_after_commit(outbox, lambda: PickyPublisher("thing-events", error)))
     event = EventRecord(uuid7(), "thing-1", 1, "Happened", 1, {}, fresh(), datetime.now(UTC))
     store.append(Append([event]))
     assert store.read(["thing-1"]) == {"thing-1": [event]}

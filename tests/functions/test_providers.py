@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from statistics import median
 from uuid import UUID
 
 import httpx
@@ -47,13 +48,13 @@ def test_an_order_beside_three_whose_payments_fail_is_as_fast_as_alone(
     shop: ShopInMemory, method: str, attempts: int
 ) -> None:
     product_id = shop.new_product()
-    alone = max(confirmed_after(shop, product_id) for _ in range(3))
+    alone = median(confirmed_after(shop, product_id) for _ in range(3))
     before = len(shop.pushed("process_payment"))
     for _ in range(3):
         shop.new_order(product_id, paymentMethod=method)
     while len(shop.pushed("process_payment")) < before + attempts:
         time.sleep(0.005)
-    beside = max(confirmed_after(shop, product_id) for _ in range(3))
+    beside = median(confirmed_after(shop, product_id) for _ in range(3))
     shop.deliver = lambda *_: 204
     assert beside < 5 * alone
     assert shop.engines.breakers.states()[PROVIDER] == "closed"

@@ -21,15 +21,16 @@ from shared.domain.errors import Unavailable
 from shared.event_store.protocol import Append, EventRecord, EventStore, LogEntry
 from shared.messaging.envelope import ONLY_FOR, Message
 from shared.observability.context import Context
+from shared.read_models.by_generation import EveryGeneration, LiveGeneration
 from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.fill import FILL
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
-from shared.read_models.generations import EveryGeneration, Generations, LiveGeneration, Pace, generations_of, stored_in
+from shared.read_models.generations import Generations, Pace, generations_of, stored_in
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Fields, MakeChange
 from shared.resilience import clock
 from shared.resilience.breakers import Breaker
-from shared.runtime.engines import using
+from shared.runtime.current import using
 from tests.fakes import HurriedClock, MovableClock, method_replaced
 from tests.shop_in_memory import Json, ShopInMemory
 
@@ -77,7 +78,7 @@ def documents(shop: ShopInMemory, collection: str, generation: int) -> Documents
 
 
 def stored(shop: ShopInMemory) -> MemoryReadModels:
-    return cast(MemoryReadModels, cast(EveryGeneration, shop.engines.read_models).models)
+    return cast(MemoryReadModels, shop.engines.read_models.models)
 
 
 def spoil(shop: ShopInMemory, key: str, name: str | None) -> None:
@@ -115,6 +116,16 @@ def test_a_new_generation_equals_the_old_one(busy_shop: ShopInMemory, read_model
     assert (found.live, found.other, found.state) == (2, 1, "KEPT")
     for source in sources_of(read_model):
         assert documents(busy_shop, source.name, 2) == documents(busy_shop, source.name, 1) != {}
+
+
+def test_a_rebuild_waits_while_its_projection_is_stopped(busy_shop: ShopInMemory) -> None:
+    busy_shop.ask(NEW, name="project_products")
+    busy_shop.ask('mutation { stopProjection(name: "project_products", minutes: 60) { status } }')
+    assert run(busy_shop) == [0, 0, 0, 0]
+    assert busy_shop.engines.outboxes[1].backlog().waiting == 0  # no message that would only be refused
+    busy_shop.ask('mutation { startProjection(name: "project_products") { status } }')
+    run(busy_shop)
+    assert (known(busy_shop, "products").live, known(busy_shop, "products").other) == (2, 1)
 
 
 def test_a_rebuild_restores_lost_documents(busy_shop: ShopInMemory) -> None:
@@ -753,3 +764,24 @@ def test_one_unreadable_stream_does_not_hold_up_the_others_of_its_message(busy_s
         message = fill_message(busy_shop, "products", 2, products)
         assert busy_shop.push("project_products", message).status_code == 204
     assert {f"product-{key}" for key in documents(busy_shop, "products", 2)} == {*products[1:]}
+
+
+def test_the_error_of_an_unreadable_event_has_no_values_of_its_person(shop: ShopInMemory) -> None:
+    """It is kept with dead letters and generations, where no erasure looks."""
+    order_id = uuid7()
+    data = {"order_id": str(order_id), "user_id": "hanako tanaka", "items": "hanako tanaka"}
+    record = EventRecord(uuid7(), f"order-{order_id}", 1, "OrderCreated", 1, data, Context("c", "k"), clock.now())
+    shop.engines.event_store.append(Append([record]))
+    shop.settle()
+    shop.ask(NEW, name="project_orders")
+    run(shop)
+    (incomplete,) = next(
+        one["generations"]["incomplete"]
+        for one in shop.ask("{ projectionStatus { name generations { incomplete { stream error } } } }")[
+            "projectionStatus"
+        ]
+        if one["name"] == "project_orders"
+    )
+    letters = shop.engines.dead_letters.latest(10)
+    assert {"items tuple_type" in error for error in (incomplete["error"], letters[0].error or "")} == {True}
+    assert "hanako" not in repr((incomplete, [(one.error, one.first_error) for one in letters]))

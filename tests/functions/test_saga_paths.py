@@ -20,9 +20,10 @@ from shared.messaging.envelope import command_message
 from shared.messaging.memory import MemoryOutbox
 from shared.observability.context import fresh
 from shared.sagas.coordinate import Coordinator
-from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.definition import Progress
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.shop_in_memory import PATIENCE, Json, ShopInMemory
 

@@ -29,7 +29,8 @@ from shared.domain.events import (
     ShippingCancelled,
     ShippingFailed,
 )
-from shared.sagas.definition import DeadlinePassed, Progress, Retries, Saga, SagaStatus, Step, advance, begin, resume
+from shared.sagas.definition import DeadlinePassed, Progress, Retries, Saga, Step, advance, begin, resume
+from shared.sagas.status import SagaStatus
 from tests.four_steps import FOUR_STEPS
 from tests.specification import CANCELLATION, CREATED, DECLINED, ORDER_ID, PAID, RELEASED, RESERVED, SHIPPED
 

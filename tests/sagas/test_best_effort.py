@@ -25,13 +25,13 @@ from shared.sagas.definition import (
     Progress,
     Retries,
     Saga,
-    SagaStatus,
     Step,
     advance,
     begin,
     resume,
 )
 from shared.sagas.outlook import awaited, outlook
+from shared.sagas.status import SagaStatus
 from tests.first_version import FIRST_VERSION
 
 ID, NOW, WITHIN = UUID(int=1), datetime(2026, 4, 1, 9, 0, tzinfo=UTC), timedelta(seconds=10)

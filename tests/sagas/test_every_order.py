@@ -53,8 +53,9 @@ from shared.domain.fulfilment import (
 )
 from shared.domain.order import ORDER, Order, OrderStatus, Outcome, cancel
 from shared.domain.product import PRODUCT, Product
-from shared.sagas.definition import Advance, DeadlinePassed, Progress, Retries, Saga, SagaStatus, advance, begin
+from shared.sagas.definition import Advance, DeadlinePassed, Progress, Retries, Saga, advance, begin
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
+from shared.sagas.status import SagaStatus
 from tests.specification import CREATED, ORDER_ID, POT_ID, cup_created, given, pot_created
 
 NOW = datetime(2025, 4, 1, 9, 0, tzinfo=UTC)

@@ -7,20 +7,11 @@ from uuid import UUID
 import pytest
 
 from shared.domain import commands, events
-from shared.sagas.definition import (
-    END,
-    DeadlinePassed,
-    GivenUp,
-    Progress,
-    Retries,
-    Saga,
-    SagaStatus,
-    Step,
-    advance,
-)
+from shared.sagas.definition import END, DeadlinePassed, GivenUp, Progress, Retries, Saga, Step, advance
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.outlook import awaited, outlook
 from shared.sagas.releases import carried_over, in_version, step_names
+from shared.sagas.status import SagaStatus
 from tests.first_version import FIRST_VERSION
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

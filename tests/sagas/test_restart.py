@@ -11,8 +11,9 @@ import pytest
 from shared.domain import commands, events
 from shared.domain.errors import Invalid, Rejected
 from shared.domain.values import Money
-from shared.sagas.definition import GivenUp, Progress, SagaStatus
+from shared.sagas.definition import GivenUp, Progress
 from shared.sagas.restart import restart
+from shared.sagas.status import SagaStatus
 from tests.first_version import FIRST_VERSION
 
 NOW, ID, SAGA = datetime(2026, 1, 1, tzinfo=UTC), UUID(int=1), FIRST_VERSION

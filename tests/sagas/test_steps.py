@@ -7,9 +7,11 @@ from typing import Any
 from uuid_utils.compat import uuid7
 
 from shared.domain import events as e
-from shared.sagas.definition import Advance, DeadlinePassed, Progress, SagaStatus, advance, begin
-from shared.sagas.steps import SagaStep, steps_of
-from shared.sagas.store import HistoryEntry, ListedSaga, StoredSaga
+from shared.sagas.definition import END, Advance, DeadlinePassed, Progress, advance, begin
+from shared.sagas.releases import step_names
+from shared.sagas.status import SagaStatus
+from shared.sagas.steps import AtStep, SagaStep, at_steps, steps_of
+from shared.sagas.store import HistoryEntry, ListedSaga, StepCount, StoredSaga
 from tests.four_steps import FOUR_STEPS
 
 START = datetime(2026, 4, 1, tzinfo=UTC)
@@ -114,3 +116,21 @@ def test_a_saga_whose_history_is_forgotten_shows_what_its_state_tells() -> None:
     failed = after(e.InventoryReserved, e.PaymentFailed, e.InventoryReleased, e.OrderFailed)
     assert statuses(failed) == ["UNDONE", "FAILED", "PENDING", "PENDING"]
     assert statuses(replace(failed, history=[])) == ["UNDONE", None, None, None]
+
+
+def test_unfinished_sagas_are_counted_at_each_step_in_the_order_of_the_definition() -> None:
+    now, before = step_names(FOUR_STEPS), ("WeighParcel", "ProcessPayment")
+    former = replace(FOUR_STEPS, version=1, steps=FOUR_STEPS.steps[1:], former=())
+    saga = replace(FOUR_STEPS, version=3, former=(former,))
+    counts = [
+        StepCount(3, now, 1, SagaStatus.STARTED, 20_000),
+        StepCount(3, now, 1, SagaStatus.COMPENSATING, 3),
+        StepCount(1, step_names(former), 0, SagaStatus.STUCK, 2),
+        StepCount(2, before, 1, SagaStatus.STARTED, 1),  # of a version that is not kept
+        StepCount(3, now, END, SagaStatus.COMPENSATING, 4),
+    ]
+    first, second, *others, last = at_steps(saga, counts)
+    assert (first, second) == (AtStep("reserve_inventory"), AtStep("process_payment", 20_006, 3, 2))
+    assert {one.active for one in others} == {0} and len(others) == len(now) - 2
+    assert last == AtStep(None, 4, 4, 0)
+    assert [one.step for one in at_steps(saga, [])] == [first.step, second.step, *(one.step for one in others)]

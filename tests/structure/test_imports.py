@@ -1,4 +1,5 @@
-"""Importing a module does no work: it reads no file, starts no thread and opens no socket."""
+"""Importing a module does no work: it reads no file, starts no thread and opens no socket. A
+function imports only what it needs to start."""
 
 import os
 import subprocess
@@ -23,6 +24,13 @@ import importlib, sys
 for name in sys.stdin.read().split():
     importlib.import_module(name)
 print(*[name for name in sys.modules if name.partition(".")[0] not in ("shared", "functions")])
+"""
+
+LOADED = """
+import importlib, sys
+for name in sys.stdin.read().split():
+    importlib.import_module(name)
+print(*sys.modules)
 """
 
 WATCHED = """
@@ -76,3 +84,35 @@ def test_importing_a_module_does_no_work() -> None:
 def test_a_module_that_works_at_import_is_found(tmp_path: Path, work: str) -> None:
     (tmp_path / "busy.py").write_text(f"import os; os.chdir({str(tmp_path)!r}); {work}")
     assert "importing busy: " in run(WATCHED, ["busy"], ["threading", "socket", "subprocess"], path=str(tmp_path))
+
+
+_LARGE = (
+    "google.cloud.firestore",
+    "google.cloud.pubsub_v1",
+    "grpc",
+    "firebase_admin",
+    "opentelemetry.sdk",
+    "iso4217",
+    "psutil",
+)
+NOT_NEEDED = {
+    "commands": (*_LARGE, "httpx", "shared.sagas.store", "shared.dead_letters", "shared.gateways"),
+    "projections": (*_LARGE, "httpx", "shared.sagas.store", "shared.dead_letters.postgres", "shared.gateways"),
+    "sagas": (*_LARGE, "shared.read_models.compare", "shared.dead_letters.postgres", "shared.gateways.sandbox"),
+    "graphql": (*_LARGE, "httpcore", "shared.gateways.providers", "shared.runtime.projection"),
+}
+"""What the functions of a group may need later, but not to start: a cold start would wait for its
+import."""
+
+
+@pytest.mark.parametrize("group", NOT_NEEDED)
+def test_a_function_imports_nothing_that_it_does_not_need_to_start(group: str) -> None:
+    functions = [module for module in OURS if module.startswith(f"functions.{group}.")]
+    loaded = run(LOADED, functions).split()
+    assert [name for name in loaded if f"{name}.".startswith(tuple(f"{one}." for one in NOT_NEEDED[group]))] == []
+
+
+def test_a_function_that_only_reads_makes_no_publisher() -> None:
+    reads = "from shared.config.settings import Settings; from shared.runtime.engines import Engines\n"
+    reads += "Engines(Settings()).event_store\nimport sys; print([n for n in sys.modules if 'pubsub' in n])"
+    assert run(reads) == "[]\n"

@@ -21,7 +21,7 @@ from graphql import (
 from shared.api.resolvers import categories, products
 from shared.api.schema import schema
 from shared.config.manifest import ROOT
-from shared.read_models.generations import LiveGeneration
+from shared.read_models.by_generation import LiveGeneration
 from shared.read_models.protocol import Fields, Find, Where
 from tests.shop_in_memory import ShopInMemory, plain_logs, provider, shop, shop_settings
 from tests.streams import with_settings

@@ -1,5 +1,5 @@
 """Delete records that have expired: idempotency keys, noted failures, settled dead letters,
-histories, old counts."""
+histories, old counts and gauges."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -23,6 +23,7 @@ def expire_records(engines: Engines) -> int:
         engines.sagas.forget_histories: timedelta(days=settings.keep_history_days),
         engines.executions.expire: timedelta(days=settings.keep_executions_days),
         engines.counts.forget_minutes: timedelta(days=1),
+        engines.gauges.forget: timedelta(days=1),
     }
     return attempt_all(
         "records", {forget.__qualname__: partial(_all, forget, now - age) for forget, age in ages.items()}

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from functools import partial
 
 from shared.config.manifest import projection
-from shared.read_models.generations import Generations, change_generations, generations_of
+from shared.read_models.generations import Generations, change_generations
 from shared.read_models.rebuild import RebuildProjection
-from shared.read_models.stops import start, stop
-from shared.read_models.transitions import cancelled, compared, dropped, rebuilt, switched
+from shared.read_models.transitions import cancelled, compared, dropped, rebuilt, started, stopped, switched
 from shared.runtime.command import admin_command
 from shared.runtime.engines import Engines
 from shared.runtime.execute import Call
@@ -32,9 +31,7 @@ def rebuild_projection(command: RebuildProjection, engines: Engines, call: Call)
             change = dropped
         case "STOP":
             assert command.minutes is not None
-            stop(models, read_model, call.actor.name, command.minutes)
-            return {"live": generations_of(models, read_model).live}
+            change = partial(stopped, by=call.actor.name, minutes=command.minutes)
         case "START":
-            start(models, read_model)
-            return {"live": generations_of(models, read_model).live}
+            change = started
     return {"live": change_generations(models, read_model, change).live}

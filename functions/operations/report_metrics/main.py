@@ -1,5 +1,5 @@
-"""Report the whole shop's metrics: to Prometheus with a GET, and every minute to Cloud
-Monitoring."""
+"""Report the whole shop's metrics: to Prometheus with a GET, and every minute to Cloud Monitoring
+and the history of the dashboard."""
 
 from functools import partial
 
@@ -7,7 +7,7 @@ import flask
 from flask.typing import ResponseReturnValue
 
 from shared.monitoring.reports import read_samples, report
-from shared.runtime.engines import engines
+from shared.runtime.current import engines
 from shared.runtime.http import http_function, metrics_reply
 from shared.runtime.push_functions import run_scheduled
 

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from shared.config.manifest import manifest
-from shared.dead_letters.commands import RetryDeadLetters, refuse
+from shared.dead_letters.commands import RetryDeadLetters, left, refuse
 from shared.dead_letters.protocol import LetterFilter
 from shared.domain.errors import ConcurrencyError, Rejected
 from shared.resilience import clock
@@ -27,13 +27,13 @@ def retry_dead_letters(command: RetryDeadLetters, engines: Engines, call: Call) 
             return {"retried": 0}
     retried, tried, until = 0, list[UUID](), clock.monotonic() + _SECONDS
     while retried < command.limit and clock.monotonic() < until:
-        untried = LetterFilter(None, command.source, tried)
+        untried = LetterFilter(None, command.source, tried, command.cause)
         published, claimed = _retry(untried, min(_BATCH, command.limit - retried), engines, call)
         if not claimed:
             break
         retried += published
         tried += claimed
-    return {"retried": retried, "left": engines.dead_letters.pending(command.source)}
+    return {"retried": retried, "left": left(engines.dead_letters, command)}
 
 
 def _retry(wanted: LetterFilter, limit: int, engines: Engines, call: Call) -> tuple[int, list[UUID]]:

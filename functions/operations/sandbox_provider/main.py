@@ -11,8 +11,8 @@ from shared.domain.order import ORDER
 from shared.gateways.sandbox import ProviderRequest, SetFault
 from shared.observability.context import annotate
 from shared.runtime.command import context_of
+from shared.runtime.current import engines
 from shared.runtime.decode import decode, parse_json
-from shared.runtime.engines import engines
 from shared.runtime.http import body_of, http_function, json_response
 
 

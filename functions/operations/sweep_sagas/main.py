@@ -2,6 +2,7 @@
 overtaken."""
 
 from shared.resilience import clock
+from shared.resilience.calls import attempt_all
 from shared.runtime.engines import Engines
 from shared.runtime.push_functions import scheduled
 from shared.sagas.overtaken import discard_all_overtaken
@@ -9,6 +10,11 @@ from shared.sagas.overtaken import discard_all_overtaken
 
 @scheduled
 def sweep_sagas(engines: Engines) -> int:
-    fired = engines.order_saga.sweep(clock.now())
-    discard_all_overtaken(engines.dead_letters, engines.sagas, engines.order_saga.saga)
-    return fired
+    letters, sagas, saga = engines.dead_letters, engines.sagas, engines.order_saga
+    return attempt_all(
+        "sweeping",
+        {
+            "deadlines": lambda: saga.sweep(clock.now()),
+            "overtaken dead letters": lambda: discard_all_overtaken(letters, sagas, saga.saga),
+        },
+    )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from shared.domain import events as e
 from shared.read_models.documents import CATEGORIES, CATEGORY_MEMBERS, CategoryDocument, MembershipDocument
 from shared.read_models.project import Projection
-from shared.runtime.push_functions import projection
+from shared.runtime.projection import projection
 
 
 def joined(event: e.ProductCreated | e.ProductUpdated) -> MembershipDocument:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from shared.domain import events as e
 from shared.domain.personal import ERASED, forget
 from shared.read_models.documents import ORDERS, OrderDocument, order_items
-from shared.runtime.push_functions import projection
+from shared.runtime.projection import projection
 
 
 def created(event: e.OrderCreated) -> OrderDocument:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from shared.domain import events as e
 from shared.read_models.documents import PRODUCTS, ProductDocument
-from shared.runtime.push_functions import projection
+from shared.runtime.projection import projection
 
 
 def created(event: e.ProductCreated) -> ProductDocument:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from shared.domain import events as e
 from shared.read_models.documents import SALES_OF_ORDERS, SaleDocument, order_items
-from shared.runtime.push_functions import projection
+from shared.runtime.projection import projection
 
 
 def ordered(event: e.OrderCreated, _: datetime) -> SaleDocument:

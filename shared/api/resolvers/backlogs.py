@@ -10,8 +10,7 @@ from shared.monitoring.lag import Lag
 from shared.monitoring.reports import EVENT_TYPES, age, read_saga_backlog
 from shared.monitoring.stuck import is_late, open_breakers
 from shared.observability.sentences import Sentence, joined, said
-from shared.read_models.stops import stops
-from shared.resilience.calls import time_left
+from shared.resilience.calls import awaited
 from shared.runtime.engines import Engines
 
 _OUTBOX_LATE, _OUTBOX_LOST, _LOG_LATE = 60, 600, 60  # seconds
@@ -85,7 +84,7 @@ def _event_log(engines: Engines) -> Finding:
 
 def _read_models(engines: Engines, loop: asyncio.AbstractEventLoop) -> Finding:
     """Compare in the event loop, to which the client of the query database belongs."""
-    found = asyncio.run_coroutine_threadsafe(lags(engines, LAG_SECONDS), loop).result(time_left(60))
+    found = awaited(lags(engines, LAG_SECONDS), 60, loop)
     details = {
         "ahead": {name: lag.ahead for name, lag in found.items()},
         "behind": {name: {"events": lag.events, "seconds": lag.seconds} for name, lag in found.items()},
@@ -112,7 +111,7 @@ def _unknown_events(engines: Engines) -> list[str]:
 
 
 def _projections(engines: Engines, loop: asyncio.AbstractEventLoop) -> Finding:
-    found = asyncio.run_coroutine_threadsafe(stops(engines.queries), loop).result(time_left(60))
+    found = awaited(engines.queries.stops(), 60, loop)
     if not found:
         return Finding(HealthStatus.HEALTHY, said("NONE_STOPPED"), {"stopped": {}})
     named = joined("ALSO", [said("UNTIL", projection=f"project_{name}", at=one.until) for name, one in found.items()])

@@ -13,13 +13,14 @@ from shared.api.resolvers.listings import is_descending
 from shared.api.resolvers.messages import MESSAGE_TYPES
 from shared.api.resolvers.operators import admin_command
 from shared.config.manifest import manifest
-from shared.dead_letters.failures import LetterCause
+from shared.dead_letters.failures import Cause, LetterCause
 from shared.dead_letters.protocol import DeadLetter, Letters, LetterStatus
 from shared.domain.errors import Invalid
 from shared.domain.order import ORDER
 from shared.postgres.pool import storable
 from shared.postgres.slices import Key, Slice
 from shared.read_models.protocol import Fields
+from shared.runtime.decode import decode
 
 
 async def dead_letters(
@@ -76,6 +77,7 @@ def _wanted(filter: Fields) -> Letters:
         correlation_id and storable(correlation_id),
         filter.get("recordedAfter"),
         filter.get("recordedBefore"),
+        decode(Cause, cause) if (cause := filter.get("cause")) else None,
     )
 
 

@@ -13,32 +13,32 @@ from shared.api.resolvers.operators import why
 from shared.api.resolvers.projections import projection_now
 from shared.auth.identity import authorization, in_the_cloud
 from shared.config.manifest import manifest
+from shared.config.settings import Settings
 from shared.domain.errors import Path, Rejected, Unavailable
 from shared.gateways.sandbox import SetFault
 from shared.monitoring.recorder import watched
 from shared.read_models.protocol import Fields
-from shared.runtime.engines import Engines
 
 _SECONDS = 5.0
 _KINDS = {"PAYMENT": "payments", "SHIPPING": "shipments", "NOTIFICATION": "notifications"}
 _STOP_MINUTES = 5
 
 
-def _has_lab(engines: Engines) -> bool:
-    wanted = engines.settings.fault_lab
-    return not in_the_cloud() if wanted is None else wanted
+def has_lab(settings: Settings) -> bool:
+    """Return whether the sandbox may be broken for trials; by default except in the cloud."""
+    return not in_the_cloud() if settings.fault_lab is None else settings.fault_lab
 
 
 def _require_lab(info: Info, argument: Path) -> None:
     """Raise Unauthenticated or Forbidden unless the actor is an admin, Rejected without a lab."""
     require_admin(info)
-    if not _has_lab(info.context.engines):
+    if not has_lab(info.context.engines.settings):
         raise Rejected("this shop has no fault lab: only a shop with the sandbox provider can be broken", argument)
 
 
 async def faults(_: Any, info: Info) -> list[Fields]:
     """Return the fault of each provider; none where there is no sandbox."""
-    return _shown(await _ask(info, "GET")) if _has_lab(info.context.engines) else []
+    return _shown(await _ask(info, "GET")) if has_lab(info.context.engines.settings) else []
 
 
 async def set_fault(_: Any, info: Info, provider: str, fault: str, reason: Text = None) -> Fields:

@@ -28,7 +28,7 @@ from shared.monitoring.executions import Kind
 from shared.monitoring.health import Check, Finding, HealthStatus, Report, Result
 from shared.observability.sentences import said
 from shared.read_models.protocol import Fields
-from shared.resilience.calls import time_left
+from shared.resilience.calls import awaited, time_left
 from shared.runtime.engines import Engines
 
 _UNKNOWN = "UNKNOWN"
@@ -82,7 +82,7 @@ def _own_report(engines: Engines, function: Function) -> Finding:
 def _report_over_http(engines: Engines, function: Function) -> Finding:
     url = function.url(engines.settings)
     try:
-        headers = asyncio.run(authorization(url))
+        headers = awaited(authorization(url), 60)
         answer = engines.health_http.get(f"{url}/health/ready", headers=headers, timeout=time_left(60))
         return _summary(answer.json())
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:

@@ -68,13 +68,14 @@ async def operator_actions_connection(_: Any, info: Info, by: Text = None, **pag
 
 def _action(execution: Execution) -> Fields:
     asked = execution.data.get("asked") or {}
+    cause = asked.get("cause") or {}  # of dead letters
     return {
         "id": str(execution.id),
         "at": execution.recorded_at,
         "by": execution.data.get("by", "unknown"),
         "action": execution.name,
-        "detail": f"from {asked['fromStep']}" if "fromStep" in asked else asked.get("action"),
-        "target": asked.get("id") or asked.get("name") or asked.get("source"),
+        "detail": f"from {asked['fromStep']}" if "fromStep" in asked else asked.get("action") or cause.get("error"),
+        "target": asked.get("id") or asked.get("name") or asked.get("source") or cause.get("source"),
         "reason": asked.get("reason"),
         "status": execution.status,
         "error": execution.error,

@@ -26,7 +26,7 @@ from shared.monitoring.reports import EVENT_TYPES, monitoring_client, monitoring
 from shared.read_models.documents import READ_MODELS, sources_of
 from shared.read_models.generations import Generations
 from shared.read_models.protocol import Fields, Queries
-from shared.read_models.stops import Stop, stops
+from shared.read_models.stop import Stop
 from shared.resilience import clock
 from shared.resilience.calls import deadline, time_left
 from shared.runtime.engines import Engines
@@ -87,19 +87,18 @@ async def projection_now(info: Info, name: str) -> Fields:
 async def _read(engines: Engines, queries: Queries) -> Sequence[Fields]:
     functions = [function for function in manifest().functions.values() if function.group == "projections"]
     subscriptions = [name for function in functions for name in _subscriptions(function)]
-    events, executions, troubles, generations, stopped = await asyncio.gather(
+    events, executions, troubles, generations = await asyncio.gather(
         from_stores(engines.event_log.counts),
         from_stores(engines.counts.executions),
         from_stores(engines.dead_letters.troubles, subscriptions),
         engines.queries.generations(),
-        stops(engines.queries),
     )
     behind = await _lags_behind(engines, queries, events)
     sizes = await rebuilds.sizes(engines.queries.queries, generations)
     return [
         _projection(function, behind[function.read_model], executions, troubles)
         | {"generations": _generations(function.read_model, generations, events, sizes.get(function.read_model))}
-        | _stopped(stopped.get(function.read_model))
+        | _stopped(generations[function.read_model].stop)
         for function in functions
     ]
 

@@ -13,6 +13,7 @@ from shared.api.resolvers import listings
 from shared.api.resolvers.common import require_admin
 from shared.api.resolvers.listings import Order
 from shared.config.manifest import projection
+from shared.read_models.compare import without_personal_values
 from shared.read_models.documents import sources_of
 from shared.read_models.generations import PARTITIONS, Generations, stored_in
 from shared.read_models.partitions import FILLING, OPEN, Partition, partition_of, state_of, within
@@ -105,7 +106,7 @@ def _partition(one: Partition) -> Fields:
         "ended": one.ended,
         **{side: _side(one.result.get(side)) for side in ("fold", "live", "other")},
         "differences": [
-            {"error": None, **difference, "generation": difference["side"].upper()}
+            {"error": None, **without_personal_values(difference), "generation": difference["side"].upper()}
             for difference in one.result.get("differences", ())
         ],
     }

@@ -5,8 +5,6 @@ from dataclasses import replace
 from typing import Any, cast, get_args
 from uuid import UUID
 
-from pydantic import TypeAdapter
-
 from shared.api.connections import AT, Connection, Listing, connect
 from shared.api.context import Info, LiveField, Number, Resolvers, SourceEvent, Text
 from shared.api.inputs import uuid
@@ -21,15 +19,18 @@ from shared.api.resolvers.common import (
 )
 from shared.api.resolvers.listings import is_descending
 from shared.api.resolvers.operators import admin_command
+from shared.domain.values import adapter
 from shared.postgres.pool import storable
 from shared.postgres.slices import Key, Slice
 from shared.read_models.protocol import Fields
-from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.definition import Progress
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.steps import SagaStep, current_step, steps_of
-from shared.sagas.store import ListedSaga, SagaEntry, SagaGroup, Sagas
+from shared.sagas.releases import command_name
+from shared.sagas.status import SagaGroup, SagaStatus
+from shared.sagas.steps import AtStep, SagaStep, at_steps, current_step, name_of, steps_of
+from shared.sagas.store import ListedSaga, SagaEntry, Sagas
 
-_PROGRESS = TypeAdapter(Progress)
+_CACHE_SECONDS = 1.0
 _TYPES = (ORDER_FULFILMENT.name,)
 
 
@@ -52,6 +53,7 @@ async def sagas_connection(_: Any, info: Info, filter: Fields | None = None, **p
         correlation_id and storable(correlation_id),
         wanted.get("startedAfter"),
         wanted.get("startedBefore"),
+        _step(wanted.get("currentStep")),
     )
     store, rows = info.context.engines.sagas, info.context.loaders.budget.rows
 
@@ -73,8 +75,25 @@ async def sagas_connection(_: Any, info: Info, filter: Fields | None = None, **p
     )
 
 
+def _step(name: Text) -> str | None:
+    """Return the command of the step of this name. Raise Invalid for a name that no version of the
+    saga has."""
+    versions = (ORDER_FULFILMENT, *ORDER_FULFILMENT.former)
+    commands = {name_of(step): command_name(step.send) for one in versions for step in one.steps}
+    return commands[name] if (name := one_of([*commands], name, "filter", "currentStep")) else None
+
+
 def _key(listed: ListedSaga) -> Key:
     return listed.created_at, listed.saga.progress.saga_id
+
+
+async def saga_steps(_: Any, info: Info) -> Sequence[AtStep]:
+    engines = info.context.engines
+
+    async def count() -> Sequence[AtStep]:
+        return at_steps(ORDER_FULFILMENT, await from_stores(engines.sagas.at_steps))
+
+    return await engines.cache.get("sagas at each step", _CACHE_SECONDS, count)
 
 
 async def saga(_: Any, info: Info, id: str) -> Fields:
@@ -137,7 +156,7 @@ def _detail(listed: ListedSaga, info: Info) -> Fields:
 
 
 def _state(progress: Progress, info: Info) -> Fields:
-    state: Fields = _PROGRESS.dump_python(progress, mode="json")
+    state: Fields = adapter(Progress).dump_python(progress, mode="json")
     return _visible(state, info) | {"given_up": [_visible(one, info) for one in state["given_up"]]}
 
 
@@ -152,7 +171,7 @@ def _steps(saga: Fields, info: Info) -> Sequence[SagaStep]:
 
 
 RESOLVERS: Resolvers = {
-    "Query": {"sagas": sagas, "sagasConnection": sagas_connection, "saga": saga},
+    "Query": {"sagas": sagas, "sagasConnection": sagas_connection, "sagaSteps": saga_steps, "saga": saga},
     "Mutation": {"retrySaga": retry_saga, "restartSaga": restart_saga},
     "Subscription": {"sagaUpdates": LiveField(saga_updates, _updated)},
     "SagaDetail": {"steps": _steps},

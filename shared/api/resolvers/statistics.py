@@ -13,6 +13,7 @@ from shared.api.resolvers.common import bounded
 from shared.api.resolvers.health import shop_report
 from shared.domain.errors import ShopError
 from shared.monitoring.counts import RecordTotals, Tally
+from shared.monitoring.gauges import Gauges
 from shared.read_models.protocol import Extent, Fields, Queries
 from shared.resilience import clock
 from shared.runtime.engines import Engines
@@ -23,6 +24,9 @@ _MAX_MINUTES = 1440  # as long as the counts of minutes are kept
 _PART_SECONDS = 5.0  # for each store
 _OF_STREAMS = ("categories", "products", "orders")
 """The read models with one document for each stream; the sales are totals of streams."""
+_REPEATED_SECONDS = 5.0
+"""After which an unchanged dashboard is sent again: a client that gets none knows that it cannot be
+read."""
 _CACHE_SECONDS = 1.0  # one reading serves all clients of this process meanwhile
 
 
@@ -134,8 +138,9 @@ async def dashboard_stats_stream(info: Info) -> AsyncGenerator[SourceEvent]:
 
 
 async def _dashboard_changes(engines: Engines) -> AsyncGenerator[SourceEvent]:
-    """Yield the dashboard, then each changed one. While a store is down, nothing is sent."""
-    sent = await _dashboard(engines)
+    """Yield the dashboard, then each changed one, and an unchanged one after _REPEATED_SECONDS.
+    While a store is down, nothing is sent."""
+    sent, repeated_at = await _dashboard(engines), clock.monotonic() + _REPEATED_SECONDS
     yield SourceEvent(None, sent)
     while True:
         await asyncio.sleep(engines.settings.dashboard_seconds)
@@ -143,8 +148,8 @@ async def _dashboard_changes(engines: Engines) -> AsyncGenerator[SourceEvent]:
             present = await _dashboard(engines)
         except ShopError:  # the cache has logged it, once for all subscribers
             continue
-        if present != sent:
-            sent = present
+        if present | {"at": sent["at"]} != sent or clock.monotonic() >= repeated_at:
+            sent, repeated_at = present, clock.monotonic() + _REPEATED_SECONDS
             yield SourceEvent(None, sent)
 
 
@@ -153,6 +158,7 @@ async def _dashboard(engines: Engines) -> Fields:
 
 
 async def _read_dashboard(engines: Engines) -> Fields:
+    at = clock.now()
     events, records, executions, health = await asyncio.gather(
         from_stores(engines.event_log.counts),
         from_stores(engines.counts.records),
@@ -161,6 +167,7 @@ async def _read_dashboard(engines: Engines) -> Fields:
     )
     recent = executions.lately.get("command", Tally()) + executions.lately.get("query", Tally())
     return {
+        "at": at,
         "total_events": sum(events.events.values()),
         "events_per_minute": float(events.last_minute),
         "active_sagas": records.unfinished,
@@ -173,22 +180,26 @@ async def _read_dashboard(engines: Engines) -> Fields:
 
 
 async def dashboard_history(_: Any, info: Info, minutes: int | None = None) -> list[Fields]:
-    """Return an entry for each minute, also for those in which nothing was executed."""
+    """Return an entry for each minute, also for those in which nothing was executed or measured."""
     length = bounded("minutes", minutes, 60, _MAX_MINUTES)
     now = clock.now().replace(second=0, microsecond=0)
     since = now - timedelta(minutes=length - 1)
     tallies: dict[datetime, dict[str, Tally]] = {since + timedelta(minutes=n): {} for n in range(length)}
     info.context.loaders.budget.spend(length)
-    for one in await from_stores(info.context.engines.counts.minutes, since):
+    engines = info.context.engines
+    counted, kept = await asyncio.gather(
+        from_stores(engines.counts.minutes, since), from_stores(engines.gauges.since, since)
+    )
+    for one in counted:
         tallies.setdefault(one.minute.astimezone(UTC), {})[one.kind] = one.tally
-    return [_minute(at, tally) for at, tally in sorted(tallies.items())]
+    gauges = {one.minute: one for one in kept}
+    return [{"at": at} | _minute(tally) | vars(gauges.get(at, Gauges(at))) for at, tally in sorted(tallies.items())]
 
 
-def _minute(at: datetime, tallies: Mapping[str, Tally]) -> Fields:
+def _minute(tallies: Mapping[str, Tally]) -> Fields:
     commands, queries, deliveries = (tallies.get(kind, Tally()) for kind in ("command", "query", "delivery"))
     asked = commands + queries
     return {
-        "at": at,
         "commands": commands.count,
         "queries": queries.count,
         "deliveries": deliveries.count,

@@ -2,6 +2,7 @@
 schedule."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ from shared.domain.errors import ShopError
 from shared.domain.order import ORDER, Order
 from shared.event_store.aggregates import load
 from shared.monitoring import stuck as found_by
+from shared.monitoring import stuck_sagas
 from shared.monitoring.schedules import Run, runs
 from shared.monitoring.stuck import Kind, Stuck, causes_first
 from shared.monitoring.stuck_order import Outcome, outcome
@@ -27,7 +29,6 @@ from shared.observability.context import annotate
 from shared.observability.sentences import said
 from shared.read_models.documents import sources_of
 from shared.read_models.protocol import Fields
-from shared.read_models.stops import stops
 from shared.resilience.calls import deadline
 from shared.runtime.engines import Engines
 
@@ -46,22 +47,22 @@ async def _stuck(engines: Engines) -> Sequence[Stuck]:
     letters = engines.dead_letters
 
     async def read_models() -> list[Stuck]:
-        known, resting = await asyncio.gather(lags(engines, LAG_SECONDS), stops(engines.queries))
+        known, stops = await asyncio.gather(lags(engines, LAG_SECONDS), engines.queries.stops())
         sources = {name: _subscriptions(name) for name in known}
         troubles = await from_stores(letters.troubles, [*chain(*sources.values())])
         errors = {
             name: next((troubles[one].error for one in names if troubles[one].error), None)
             for name, names in sources.items()
         }
-        late = [one for one in found_by.read_models(known, errors) if one.subject not in resting]
-        return found_by.stopped(resting) + late
+        late = [one for one in found_by.read_models(known, errors) if one.subject not in stops]
+        return found_by.stopped(stops) + late
 
     async def rebuilds() -> list[Stuck]:
         return found_by.rebuilds(await engines.queries.generations())
 
     event_outbox, saga_outbox = engines.outboxes
     parts: Sequence[tuple[str, Callable[[], Awaitable[list[Stuck]]]]] = [
-        ("command_database", partial(from_stores, found_by.sagas, engines.sagas, letters, engines.order_saga.saga)),
+        ("command_database", partial(from_stores, stuck_sagas.sagas, engines.sagas, letters, engines.order_saga.saga)),
         ("command_database", partial(from_stores, found_by.dead_letters, letters)),
         ("command_database", partial(from_stores, _dependencies, engines)),
         ("command_database", partial(from_stores, _schedules, engines)),
@@ -73,8 +74,9 @@ async def _stuck(engines: Engines) -> Sequence[Stuck]:
     ]
     with deadline(engines.settings.health_check_seconds):
         answers = await asyncio.gather(*(_part(engines, name, read) for name, read in parts))
-    by_place = {(one.kind, one.subject): one for one in chain(*answers)}
-    return causes_first(by_place.values())
+    by_place = {(one.kind, one.subject, one.dead_letters): one for one in chain(*answers)}
+    listed = Counter(one.kind for one in by_place.values())
+    return causes_first(replace(one, of_kind=one.of_kind or listed[one.kind]) for one in by_place.values())
 
 
 async def _part(engines: Engines, name: str, read: Callable[[], Awaitable[list[Stuck]]]) -> list[Stuck]:
@@ -129,7 +131,7 @@ async def why_stuck(_: Any, info: Info, orderId: str) -> Fields:
     (loaded,) = await from_stores(load, engines.event_store, [ORDER.ref(order_id)])
     order: Order = existing(loaded.state if loaded.version else None, "order", orderId, "orderId")
     require_self(order.user_id, info.context.actor)
-    applied, lag = await _applied(engines, order_id, loaded.version)
+    applied, lag = await _applied(engines, order_id, loaded.version, is_admin(info))
     found = existing(await from_stores(outcome, engines, order_id, applied), "order", orderId, "orderId")
     facts = causes_first([*found.facts, *lag])
     first = facts[0] if facts else None
@@ -144,7 +146,7 @@ async def why_stuck(_: Any, info: Info, orderId: str) -> Fields:
     }
 
 
-async def _applied(engines: Engines, order_id: UUID, version: int) -> tuple[int | None, list[Stuck]]:
+async def _applied(engines: Engines, order_id: UUID, version: int, to_admin: bool) -> tuple[int | None, list[Stuck]]:
     """Return the version of the order's document, None if unknown, and that it lags if it does."""
     try:
         found = await engines.queries.get_many("orders", [str(order_id)])
@@ -154,8 +156,8 @@ async def _applied(engines: Engines, order_id: UUID, version: int) -> tuple[int 
     applied = int(found.get(str(order_id), {}).get("version", 0))
     if applied >= version:
         return applied, []
-    if stop := (await stops(engines.queries)).get("orders"):
-        return applied, found_by.stopped({"orders": stop})
+    if stop := (await engines.queries.stops()).get("orders"):
+        return applied, found_by.stopped({"orders": stop}, named=to_admin)
     waiting_for = said("PROJECTION_TO_APPLY_OF_ORDER", projection="project_orders", events=version - applied)
     fix = said("DO_SEE_QUERY_SERVICE", projection="project_orders")
     return applied, [Stuck("READ_MODEL", "orders", waiting_for, fix)]

@@ -1,6 +1,6 @@
 """The timeline of one order: everything that happened for it, and what happens now."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +17,7 @@ from shared.monitoring.executions import Execution
 from shared.monitoring.stuck_order import outcome
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
-from shared.sagas.store import ListedSaga
+from shared.sagas.store import HistoryEntry, ListedSaga
 
 _MAX_EXECUTIONS = 1000
 
@@ -162,17 +162,34 @@ def _of_event(event: EventRecord) -> TimelineEntry:
     return TimelineEntry(event.recorded_at, "EVENT", event.type, subject=event.stream, error=why, **about)
 
 
-def _of_saga(saga: ListedSaga, events: Sequence[EventRecord]) -> Iterator[TimelineEntry]:
-    """A saga handles its stream's events in order; the last one handled causes what it sends."""
+def with_causes(
+    history: Iterable[HistoryEntry], events: Sequence[EventRecord]
+) -> Iterator[tuple[HistoryEntry, str | None]]:
+    """Yield what a saga did, each with the id of the event that caused it: a saga handles its
+    stream's `events` in order, and the last one handled causes what it sends. A timer or an admin
+    has no cause, and is that of what follows."""
     unhandled, cause = iter(events), None
-    for at, entry in saga.history:
+    for entry in history:
         if entry.kind == "event":
             cause = next((str(event.id) for event in unhandled if event.type == entry.name), None)
-        else:
-            cause = cause if entry.kind in ("command", "note") else None  # a timer or an admin moved the saga
+        elif entry.kind not in ("command", "note"):
+            cause = None
+        yield entry, cause
+
+
+def _of_saga(saga: ListedSaga, events: Sequence[EventRecord]) -> Iterator[TimelineEntry]:
+    entries = with_causes([entry for _, entry in saga.history], events)
+    for (at, _), (entry, cause) in zip(saga.history, entries, strict=True):
+        if entry.kind != "event":
             message_id = str(entry.message) if entry.message else None
-            why = f"{entry.data['command']}: {entry.data['reason']}" if entry.kind == "note" else None
-            yield TimelineEntry(at, "SAGA", entry.name, id=message_id, causation_id=cause, error=why)
+            yield TimelineEntry(at, "SAGA", entry.name, id=message_id, causation_id=cause, error=_why(entry))
+
+
+def _why(entry: HistoryEntry) -> str | None:
+    """Return why a saga gave a step up, or what it awaited when its deadline passed."""
+    if entry.kind == "timer":
+        return f"{entry.data['command']}: no answer in time" if "command" in entry.data else None
+    return f"{entry.data['command']}: {entry.data['reason']}" if entry.kind == "note" else None
 
 
 def _of_execution(execution: Execution) -> TimelineEntry:

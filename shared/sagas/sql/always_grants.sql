@@ -9,7 +9,8 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE ON sagas TO shop_coordination;
     GRANT SELECT, INSERT ON saga_history TO shop_coordination;  -- a restart finds out whether it was done before
     GRANT SELECT, INSERT, DELETE ON saga_outbox, outbox TO shop_coordination;
-    GRANT INSERT ON saga_outbox TO shop_projections, shop_sagas;  -- messages that wait for a dependency
+    -- Messages that wait for a dependency; one that waits already is replaced.
+    GRANT INSERT, SELECT (place), UPDATE (id, message, leased_until) ON saga_outbox TO shop_projections, shop_sagas;
     GRANT SELECT ON sagas TO shop_recording;  -- whose dead letters may be overtaken
     GRANT SELECT, UPDATE, DELETE ON saga_outbox, outbox TO shop_relay;
 
