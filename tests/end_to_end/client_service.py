@@ -10,8 +10,8 @@ from uuid_utils.compat import uuid7
 from scripts.local.local_http import local_http
 from shared.event_store.protocol import EventRecord
 from shared.observability.context import fresh
-from tests.conftest import free_port
 from tests.forked_services import Services
+from tests.ports import free_port
 
 
 class ClientService:

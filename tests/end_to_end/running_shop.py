@@ -16,7 +16,7 @@ from scripts.local.local_http import local_http
 from scripts.local.processes import WITH_PARENT
 from scripts.local.token import emulator_token
 from shared.config.manifest import ROOT
-from tests.conftest import free_port
+from tests.ports import free_port
 
 Fields = dict[str, Any]
 
@@ -115,7 +115,7 @@ class RunningShop(Client):
     def __init__(
         self, data: Path, *options: str, port: int | None = None, root: Path = ROOT, **environment: str
     ) -> None:
-        self.port, self.folder = port or free_port(8), data
+        self.port, self.folder = port or free_port(9) + 1, data  # the port before stays free, for a test
         # The shop stops with the test run, also when a test fails before it closes the shop.
         command = [
             *WITH_PARENT,

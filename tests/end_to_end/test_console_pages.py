@@ -3,10 +3,13 @@ phones, restarts."""
 
 import base64
 import gzip
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import psycopg
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -40,6 +43,24 @@ PATHS = (
 )
 FIRST_PAGE_BYTES = 220_000
 POISONED = "project-products.product-events"
+CLICK_ALL = """
+const named = [...document.querySelectorAll("main button")].filter((one) => one.innerText.trim() === arguments[0]);
+named.forEach((one) => one.click());
+return named.map((one) => one.getAttribute("aria-disabled"));
+"""
+"""Clicks every button of a name, and returns whether each was disabled. In one step: the page may
+draw itself again at any moment."""
+LOSE_AN_ANSWER = """
+const real = window.fetch;
+let lost = false;
+window.fetch = async (input, init) => {
+  const answer = await real(input, init);
+  if (lost || !String(init?.body).includes(arguments[0])) return answer;
+  lost = true;
+  throw new TypeError("Failed to fetch");
+};
+"""
+"""Loses the first answer to what has this text, after the server has done it."""
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -83,14 +104,21 @@ def ordered(shop: RunningShop) -> str:
     return order_id
 
 
-def poison(shop: RunningShop, name: str) -> None:
+@pytest.fixture(scope="module")
+def details(shop: RunningShop, ordered: str) -> list[str]:
+    """The addresses of what lists lead to."""
+    (product,) = shop.data("{ products(limit: 1) { id } }")["products"]
+    chosen = [f"/orders/{ordered}", f"/events/{ordered}?version=2", f"/products/{product['id']}"]
+    return [*chosen, "/topology?function=project_orders"]
+
+
+def dead_letter(shop: RunningShop, message_id: str, data: bytes, **attributes: str) -> None:
     """Push a message as a dead-letter topic would."""
-    attributes = {
+    source = {
         "CloudPubSubDeadLetterSourceSubscription": POISONED,
         "CloudPubSubDeadLetterSourceDeliveryCount": "10",
-        "ce-type": name,
     }
-    message = {"messageId": name, "data": base64.b64encode(b"poison").decode(), "attributes": attributes}
+    message = {"messageId": message_id, "data": base64.b64encode(data).decode(), "attributes": source | attributes}
     body = {"message": message, "subscription": f"projects/p/subscriptions/record-dead-letter.{POISONED}.dead"}
     local_http().post(f"http://127.0.0.1:{shop.port + 1}/record_dead_letter", json=body, timeout=30).raise_for_status()
 
@@ -116,8 +144,7 @@ def test_a_newcomer_orders_breaks_it_and_sees_it_undone(page: Page) -> None:
     page.click("hanako writer")
     page.shows("What happened", "InventoryReserved", "PaymentFailed", "InventoryReleased", "OrderFailed")
     page.shows("FAILED", "UNDONE", "hanako")
-    steps = page.all(".lanes .step")
-    assert len(steps) > 10
+    page.until(lambda: len(page.all(".lanes .step")) > 10, "more than ten steps")
     page.click("OrderFailed", "//table")
     page.shows("Payload", "told to decline")
 
@@ -140,10 +167,49 @@ def test_the_slider_shows_the_order_and_the_stock_of_any_moment(page: Page, orde
     assert page.browser.current_url == address
     page.click("To the present")
     page.until(lambda: "at=" not in page.browser.current_url, "the present")
+    page.open(f"/orders/{ordered}?at=garbage")
+    page.shows("What happened", "OrderFailed")
+
+
+def test_each_step_of_an_order_shows_what_it_carried_and_why_it_happened(page: Page, ordered: str) -> None:
+    page.settings("admin")
+    page.open(f"/orders/{ordered}")
+    page.shows("OrderFailed", "sets the units aside")
+    assert page.all(".lanes .cause[marker-end]")
+    page.click("StockReserved", "//table")
+    page.shows("A fact that was recorded", "reservedQuantity", "Payload")
+    page.click("reserve-inventory.reserve-inventory", "//section[h3[contains(., 'StockReserved')]]")
+    page.shows("A message was handed to a function", "What led to it", "What it led to")
+    page.click("CreateOrder", "//table")
+    page.shows("A request to change something", "Recorded: OrderCreated.", "Payload", "refuse")
+    page.settings()
+    page.open(f"/orders/{ordered}")
+    page.click("CreateOrder", "//table")
+    page.shows("Recorded: OrderCreated.", "Its content is for admins only.")
+
+
+def test_causes_and_effects_are_followed_from_event_to_event(page: Page, ordered: str) -> None:
+    page.settings("admin")
+    page.open(f"/events/{ordered}?version=2")
+    page.shows("InventoryReserved v2", "What led to it", "What it led to")
+    page.click("OrderCreated", "//dl")
+    page.shows("OrderCreated v1", "A client's command or a deadline.")
+    page.click("StockReserved", "//dl")
+    page.shows("StockReserved v2", "No other event.")
+
+
+def test_a_page_with_a_chosen_step_is_left_as_any_other(page: Page, ordered: str) -> None:
+    page.open(f"/orders/{ordered}")
+    page.shows("Timeline", "OrderCreated")
+    page.click("OrderCreated", "//table")
+    page.shows("OrderCreated Events")
+    page.click("Overview")
+    page.shows("Stuck now")
+    page.shows_no_more("This page has failed")
 
 
 def test_somebody_on_call_finds_a_poisonous_message_in_three_clicks(page: Page, shop: RunningShop) -> None:
-    poison(shop, "ProductRenamed")
+    dead_letter(shop, "ProductRenamed", b"poison", **{"ce-type": "ProductRenamed"})
     page.settings("admin")
     page.open("/")
     page.shows("Stuck now", "dead letters", POISONED)
@@ -161,6 +227,70 @@ def test_somebody_on_call_finds_a_poisonous_message_in_three_clicks(page: Page, 
     page.shows("DiscardDeadLetter", "made by a test", "admin")
     page.open("/")
     page.shows("Nothing is stuck")
+
+
+def test_a_letter_whose_cause_is_gone_is_retried_from_the_overview_and_gone(page: Page, shop: RunningShop) -> None:
+    product = shop.product(stock=3)
+    asked = '{ pubsubMessages(topic: "product-events", limit: 1) { id messageType payload timestamp } }'
+    (message,) = shop.data(asked)["pubsubMessages"]
+    attributes = {"ce-id": message["id"], "ce-type": message["messageType"], "ce-time": message["timestamp"]}
+    attributes |= {"ce-source": "//shop/product-events", "ce-subject": f"product-{product['id']}"}
+    attributes |= {"correlation_id": "a trial", "causation_id": "a trial"}
+    dead_letter(shop, message["id"], json.dumps(message["payload"]).encode(), **attributes)
+    page.settings("admin")
+    page.open("/")
+    page.click("Open the dead letters", f"//li[contains(., '{POISONED}')]")
+    page.click("ProductCreated", "//table[.//th[contains(., 'Select')]]")
+    page.click("Retry", "//section[@aria-labelledby='letter']")
+    page.shows("1 message is published again, for the consumer that failed only.")
+    page.click("Retry", "//dialog[@open]")
+    page.until(lambda: "RETRIED" in page.browser.find_element(By.ID, "letter").text, "the letter to be retried")
+    page.open("/dead-letters?status=PENDING")
+    page.shows("No dead letters match.")
+    page.open("/")
+    page.shows("Nothing is stuck")
+
+
+def test_a_page_of_dead_letters_that_was_emptied_is_no_empty_list(page: Page, shop: RunningShop) -> None:
+    for number in range(27):
+        dead_letter(shop, f"Poison{number}", b"poison", **{"ce-type": f"Poison{number}"})
+    page.settings("admin")
+    page.open("/dead-letters?from=garbage")
+    page.shows("first choose the status PENDING", "is not a time")
+    page.open("/dead-letters?status=PENDING")
+    page.shows("27 in total")
+    page.click("Next")
+    page.until(lambda: len(page.all("main input[type=checkbox]")) == 2, "the second page")
+    for box in page.all("main input[type=checkbox]"):
+        box.click()
+    discard(page, "Discard the selected")
+    page.shows("This page is empty now.", "25 in total", "Done: 2.")
+    page.click("First page")
+    page.until(lambda: len(page.all("main input[type=checkbox]")) == 25, "the first page")
+    discard(page, "Discard all of this filter")
+    page.shows("Done: 25.", "No dead letters match.")
+
+
+def discard(page: Page, name: str) -> None:
+    page.click(name)
+    page.shows("It cannot be taken back.")
+    page.browser.find_element(By.CSS_SELECTOR, "dialog[open] textarea").send_keys("made by a test")
+    page.click(name, "//dialog[@open]")
+
+
+def test_an_order_that_is_placed_again_after_a_lost_answer_is_one_order(page: Page, shop: RunningShop) -> None:
+    product = shop.product(stock=10, name="the answer is lost")
+    page.settings("hanako")
+    page.open("/shop?search=the answer is lost")
+    page.shows("10 available")
+    page.browser.execute_script(LOSE_AN_ANSWER, "mutation CreateOrder")
+    page.click("Order", "//ul[@class='shelf']")
+    page.shows("The server cannot be reached.")
+    page.click("Order", "//ul[@class='shelf']")
+    page.until(lambda: "/orders/" in page.browser.current_url, "the order")
+    shop.until_ended(page.browser.current_url.rpartition("/")[2])
+    orders = shop.data('{ orders(userId: "hanako", limit: 1000) { items { productId } } }')["orders"]
+    assert [item["productId"] for order in orders for item in order["items"]].count(product["id"]) == 1
 
 
 def test_a_stopped_projection_falls_behind_and_catches_up_before_the_viewer_s_eyes(
@@ -231,19 +361,41 @@ def test_a_trace_leads_to_its_requests_events_and_logs(page: Page, shop: Running
     page.shows("are shown to admins only")
 
 
-def test_what_a_role_may_not_do_is_disabled_with_the_reason_also_by_its_address(page: Page) -> None:
-    page.settings("taro")
+def test_a_function_shows_what_it_does_lately_and_the_topology_keeps_its_filters(page: Page) -> None:
+    page.settings("admin")
+    page.open("/topology?group=query")
+    page.click("project_orders", "//table")
+    page.until(lambda: "group=query&function=project_orders" in page.browser.current_url, "the filter")
+    page.shows("Deliveries", "Failed per minute", "Events behind", "Dead letters")
+    page.open("/topology?function=continue_rebuilds")
+    page.shows("Schedules", "Last run")
+
+
+@pytest.mark.parametrize(("person", "role"), [("taro", "reader"), ("hanako", "writer")])
+def test_what_a_role_may_not_do_is_disabled_with_the_reason_also_by_its_address(
+    page: Page, person: str, role: str
+) -> None:
+    page.settings(person)
     for path, action in (("/read-models", "Rebuild"), ("/products", "New product"), ("/categories", "Delete")):
         page.open(path)
-        page.shows("needs the role admin", "reader")
-        buttons = [one for one in page.all("main button") if one.text == action]
-        assert buttons and {one.get_attribute("aria-disabled") for one in buttons} == {"true"}
-        buttons[0].click()
+        page.shows("needs the role admin", role, action)
+        assert {*page.browser.execute_script(CLICK_ALL, action)} == {"true"}
         assert page.all("dialog[open]") == []
     for path in ("/dead-letters?status=PENDING", "/audit"):
         page.open(path)
         page.shows("admin")
         assert page.all("main table") == []
+
+
+def test_a_role_that_is_too_small_is_told_before_a_form_is_filled_in(page: Page) -> None:
+    page.open("/products")
+    page.click("New product")
+    page.shows("Who are you?")
+    page.click("taro reader", "//dialog[@open]")
+    page.shows_no_more("Who are you?")
+    page.shows("taro", "needs the role admin")
+    page.quiet()
+    assert page.all("dialog[open]") == []
 
 
 def test_an_admin_erases_a_customer_after_being_told_what_happens(page: Page, shop: RunningShop) -> None:
@@ -328,6 +480,21 @@ def test_an_admin_rebuilds_a_read_model_after_being_asked(page: Page) -> None:
     assert page.focused() not in ("BODY", "HTML")
 
 
+def test_the_last_hour_is_drawn_with_its_values_and_the_time_that_is_pointed_at(page: Page, shop: RunningShop) -> None:
+    local_http().post(f"http://127.0.0.1:{shop.port + 2}/report_metrics", timeout=60).raise_for_status()
+    page.open("/")
+    page.shows("Messages in outboxes", "Sagas stuck")
+    labels = [one.get_attribute("aria-label") or "" for one in page.all(".chart svg[role=img]")]
+    (outboxes,) = [label for label in labels if label.startswith("Messages in outboxes")]
+    assert re.fullmatch(r"Messages in outboxes, \d\d:\d\d to \d\d:\d\d: now \d+, highest \d+", outboxes)
+    slider = page.browser.find_element(By.ID, "minute")
+    assert slider.get_attribute("aria-valuetext") == "now"
+    slider.send_keys(Keys.HOME)
+    page.until(lambda: slider.get_attribute("aria-valuetext") == outboxes.split()[3], "the first minute")
+    (value,) = [one.text for one in page.all(".chart") if one.text.startswith("Messages in outboxes")]
+    assert value.splitlines()[1] == "–"  # an hour ago there was no shop
+
+
 def test_everything_is_there_in_japanese_and_in_english(page: Page) -> None:
     page.settings(language="ja")
     page.open("/")
@@ -339,49 +506,45 @@ def test_everything_is_there_in_japanese_and_in_english(page: Page) -> None:
     page.shows("Stuck now")
 
 
-@pytest.mark.parametrize("person", [None, "admin"])
+@pytest.mark.parametrize(
+    ("person", "language", "theme"), [(None, "en", "light"), ("admin", "ja", "light"), ("admin", "en", "dark")]
+)
 def test_every_page_opens_at_its_address_and_axe_finds_nothing_serious(
-    page: Page, ordered: str, person: str | None
+    page: Page, details: list[str], person: str | None, language: str, theme: str
 ) -> None:
-    page.settings(person)
+    page.settings(person, language, theme)
     found = {}
-    for path in (*PATHS, f"/orders/{ordered}", f"/events/{ordered}", "/no/such/page"):
+    for path in (*PATHS, *details, "/no/such/page"):
         page.open(path)
         page.quiet()
         found[path] = page.violations()
+    page.browser.find_element(By.TAG_NAME, "body").send_keys(Keys.CONTROL, "k")
+    page.until(lambda: bool(page.all("dialog[open] input")), "the palette")
+    found["the palette"] = page.violations()
     assert complaints(found) == ""
     assert page.log() == []
 
 
-def test_dark_colours_have_contrast_too(page: Page, ordered: str) -> None:
-    page.settings("admin", theme="dark")
-    found = {}
-    for path in ("/", f"/orders/{ordered}", "/topology", "/lab"):
-        page.open(path)
-        page.quiet()
-        found[path] = page.violations()
-    assert complaints(found) == ""
-
-
 @pytest.mark.parametrize("width", [390, 3840])
-def test_no_page_is_wider_than_the_screen(page: Page, ordered: str, width: int) -> None:
+def test_no_page_is_wider_than_the_screen(page: Page, details: list[str], width: int) -> None:
     page.settings("admin")
     page.resize(width)
     widths = {}
-    for path in (*PATHS, f"/orders/{ordered}"):
+    for path in (*PATHS, *details):
         page.open(path)
         page.quiet()
         widths[path] = page.width()
     assert {path: found for path, found in widths.items() if found > width} == {}
 
 
-def test_the_palette_finds_an_order_by_its_id_with_the_keyboard_alone(page: Page, ordered: str) -> None:
+@pytest.mark.parametrize("shown", [36, 8], ids=["id", "end of the id"])
+def test_the_palette_finds_an_order_by_its_id_with_the_keyboard_alone(page: Page, ordered: str, shown: int) -> None:
     page.settings("admin")
     page.open("/")
     body = page.browser.find_element(By.TAG_NAME, "body")
     body.send_keys(Keys.CONTROL, "k")
     page.until(lambda: bool(page.all("dialog[open] input")), "the palette")
-    page.browser.find_element(By.CSS_SELECTOR, "dialog[open] input").send_keys(ordered)
+    page.browser.find_element(By.CSS_SELECTOR, "dialog[open] input").send_keys(ordered[-shown:])
     page.until(lambda: "order" in page.browser.find_element(By.ID, "palette-results").text, "the order")
     page.browser.find_element(By.CSS_SELECTOR, "dialog[open] input").send_keys(Keys.ENTER)
     page.until(lambda: page.browser.current_url.endswith(f"/orders/{ordered}"), "the order's page")
@@ -401,22 +564,52 @@ def test_a_failed_query_is_never_shown_as_nothing_there(page: Page) -> None:
     page.shows("in total")
 
 
+def test_a_chosen_message_that_is_no_longer_listed_is_said_to_be_so(page: Page, ordered: str) -> None:
+    page.settings("admin")
+    page.open("/messages?topic=order-events&id=gone")
+    page.shows("live", "OrderCreated", "This message is no longer listed.")
+    page.click("Pause")
+    page.shows("paused")
+    page.click("OrderCreated")
+    page.shows_no_more("This message is no longer listed.")
+
+
+def test_a_console_that_cannot_start_says_so_and_can_be_tried_again(page: Page) -> None:
+    page.browser.execute_cdp_cmd("Network.enable", {})
+    page.browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/console/config.json"]})
+    page.browser.get(f"{page.address}/products")
+    page.shows("The server cannot be reached.")
+    page.browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    page.click("Try again")
+    page.shows("in total")
+
+
+STREAM_SECONDS = 6
+
+
 @pytest.fixture
 def service(tmp_path: Path, event_store_url: str, command_url: str, built: Path) -> Iterator[ClientService]:
-    server = ClientService(tmp_path, event_store_url, command_url, CONSOLE_DIRECTORY=str(built))
+    limits = {"SUBSCRIPTION_MAX_SECONDS": str(STREAM_SECONDS)}
+    server = ClientService(tmp_path, event_store_url, command_url, CONSOLE_DIRECTORY=str(built), **limits)
     server.start()
     yield server
     server.stop()
 
 
-def test_live_events_go_on_without_a_gap_after_a_restart_and_long_lists_stay_fast(
-    service: ClientService, tmp_path: Path, event_store_pool: Pool
-) -> None:
+@pytest.fixture
+def happens(event_store_pool: Pool) -> Callable[..., None]:
+    """Append events of one stream, with the given versions."""
     store = PostgresEventStore(event_store_pool)
 
-    def happens(*versions: int) -> None:
+    def append(*versions: int) -> None:
         store.append(Append([event("product-01a2238a-5c99-704a-8bb1-88574a01e89d", version) for version in versions]))
 
+    return append
+
+
+def test_live_events_go_on_without_a_gap_after_a_restart_and_long_lists_stay_fast(
+    service: ClientService, tmp_path: Path, happens: Callable[..., None]
+) -> None:
     happens(*range(1, 1001))
     with chromium(tmp_path / "profile") as browser:
         page = Page(browser, service.url.removesuffix("/graphql"))
@@ -434,3 +627,58 @@ def test_live_events_go_on_without_a_gap_after_a_restart_and_long_lists_stay_fas
         versions = [int(found[1]) for found in rows if found]
         assert versions == [*range(1003, 1003 - len(versions), -1)]
         assert len(versions) < 60  # of a thousand
+
+
+def test_numbers_that_cannot_be_read_anew_grow_old(
+    service: ClientService, tmp_path: Path, event_store_url: str
+) -> None:
+    with chromium(tmp_path / "profile") as browser:
+        page = Page(browser, service.url.removesuffix("/graphql"))
+        page.settings()
+        page.open("/")
+        page.shows("Events per minute", "live")
+        assert not page.all(".tiles.old")
+        with psycopg.connect(event_store_url) as connection:
+            connection.execute("LOCK TABLE events")
+            page.shows("no new numbers: a database may be down")
+            assert page.all(".tiles.old")
+        page.shows_no_more("no new numbers")
+        assert not page.all(".tiles.old")
+
+
+def test_without_the_sandbox_there_is_no_fault_lab(
+    tmp_path: Path, event_store_url: str, command_url: str, built: Path
+) -> None:
+    server = ClientService(tmp_path, event_store_url, command_url, CONSOLE_DIRECTORY=str(built), FAULT_LAB="false")
+    server.start()
+    try:
+        with chromium(tmp_path / "profile") as browser:
+            page = Page(browser, server.url.removesuffix("/graphql"))
+            page.settings()
+            page.open("/lab")
+            page.shows("There is no fault lab here")
+            assert page.all("main button") == page.all("nav a[href='/lab']") == []
+            page.browser.find_element(By.TAG_NAME, "body").send_keys(Keys.CONTROL, "k")
+            page.until(lambda: bool(page.all("#palette-results li")), "the palette")
+            assert "Fault lab" not in page.browser.find_element(By.ID, "palette-results").text
+    finally:
+        server.stop()
+
+
+def test_live_events_go_on_without_a_gap_after_a_long_pause_and_after_the_end_of_a_stream(
+    service: ClientService, tmp_path: Path, happens: Callable[..., None]
+) -> None:
+    happens(*range(1, 11))
+    with chromium(tmp_path / "profile") as browser:
+        page = Page(browser, service.url.removesuffix("/graphql"))
+        page.settings()
+        page.open("/events?paused=1")
+        page.shows("10 of 10 loaded")
+        happens(*range(11, 311))
+        page.click("Resume")
+        page.shows("v310", "200 of 310 loaded")
+        browser.execute_script("document.querySelector('.virtual').scrollTop = 1e6")
+        page.shows("310 of 310 loaded")
+        time.sleep(STREAM_SECONDS + 1)
+        happens(311)
+        page.shows("live", "311 of 311 loaded")

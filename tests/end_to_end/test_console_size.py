@@ -11,7 +11,8 @@ from scripts.local.shop import CONSOLE
 from shared.config.settings import Settings
 from shared.event_store.protocol import Append, Checkpoint
 from shared.read_models.protocol import Change, Fields
-from shared.runtime.engines import Engines, using
+from shared.runtime.current import using
+from shared.runtime.engines import Engines
 from tests.end_to_end.browser import Page, chromium
 from tests.end_to_end.client_service import event
 from tests.shop_in_memory import served

@@ -11,8 +11,8 @@ from scripts.local.dead_letters import table, width
 from scripts.local.local_http import local_http
 from scripts.local.token import emulator_token
 from shared.config.manifest import ROOT
-from tests.conftest import free_port
 from tests.end_to_end.running_shop import RunningShop, wait_until
+from tests.ports import free_port
 
 SOURCE = "project-products.product-events"
 

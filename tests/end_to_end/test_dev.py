@@ -24,8 +24,8 @@ from scripts.local.ports import busy
 from scripts.local.readme import MONITORING_PAGE
 from shared.config.manifest import ROOT
 from shared.monitoring.metrics import metrics
-from tests.conftest import free_port
 from tests.end_to_end.running_shop import Client, RunningShop, wait_until
+from tests.ports import free_port
 
 NO_LIMITS: dict[str, Any] = {"RATE_LIMIT_ANONYMOUS": "0", "RATE_LIMIT_SIGNED_IN": "0"}
 PROMETHEUS = bool(shutil.which("prometheus"))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from scripts.local.reload import services_of
-from tests.conftest import free_port
 from tests.end_to_end.running_shop import Client, RunningShop, wait_until
+from tests.ports import free_port
 from tests.scratch import NO_REGISTRY, scratch_copy
 
 

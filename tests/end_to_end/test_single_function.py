@@ -16,8 +16,8 @@ from uuid_utils.compat import uuid7
 from scripts.local.local_http import local_http
 from scripts.local.token import emulator_token
 from shared.config.manifest import ROOT, manifest
-from tests.conftest import free_port
 from tests.end_to_end.running_shop import wait_until
+from tests.ports import free_port
 
 ADMIN = {"X-Actor": "ann", "X-Role": "admin", "Content-Type": "application/json"}
 

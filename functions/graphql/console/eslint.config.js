@@ -20,6 +20,13 @@ export default tseslint.config(
         { ignoreVoid: true, allowForKnownSafeCalls: [{ from: "package", name: "test", package: "node:test" }] },
       ],
       "no-console": "error",
+      "no-restricted-syntax": [
+        "error",
+        {
+          selector: "CallExpression[callee.name=/^use(Layout)?Effect$/] > ArrowFunctionExpression[body.type=/^(Call|Chain)Expression$/]",
+          message: "React calls what an effect returns, and scrollIntoView returns a promise in newer browsers: use braces.",
+        },
+      ],
       eqeqeq: "error",
     },
   },

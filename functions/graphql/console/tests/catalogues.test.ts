@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
+import { ja as statusesInJapanese } from "../src/i18n/statuses.ja.ts";
 import { CATALOGUES, filled, languageOf, translator } from "../src/i18n/catalogue.ts";
 
 const places = (message: string): string[] => [...message.matchAll(/\{\w+\}/g)].map(([place]) => place).sort();
@@ -54,6 +55,21 @@ test("no page has words of its own between its tags", () => {
       [],
     );
   }
+});
+
+test("every status that a page colours or filters by has a word in Japanese", () => {
+  const named = sources("src").flatMap((code) => [
+    ...[...code.matchAll(/^ {2}(\w+): "(?:good|warn|bad|info)",$/gm)].map(([, status]) => status ?? ""),
+    ...[...code.matchAll(/^const (?:STATUSES|CODES) = \[([^\]]+)\]/gm)].flatMap(([, list]) => list?.match(/\w+/g) ?? []),
+  ]);
+  assert.ok(new Set(named).size >= 35);
+  assert.deepEqual(
+    named.filter((status) => !(status in statusesInJapanese)),
+    [],
+  );
+  assert.equal(translator("ja").status("CONFIRMED"), "確定");
+  assert.equal(translator("en").status("CONFIRMED"), "CONFIRMED");
+  assert.equal(translator("ja").status("SOMETHING_NEW"), "SOMETHING_NEW");
 });
 
 test("the browser chooses the language", () => {

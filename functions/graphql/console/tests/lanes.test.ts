@@ -1,13 +1,24 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { arrowsOf, axisOf, type Happening, laneOf, marked, statusAt } from "../src/pages/order/lanes.ts";
+import {
+  around,
+  arrowsOf,
+  axisOf,
+  curveOf,
+  type Happening,
+  laneOf,
+  marked,
+  sentBy,
+  statusAt,
+} from "../src/pages/order/lanes.ts";
 
 const at = (milliseconds: number): string => new Date(1_000_000 + milliseconds).toISOString();
 const entry = (kind: string, name: string, more: Partial<Happening> = {}): Happening => ({
   at: at(0),
   kind,
   name,
+  status: null,
   durationMs: null,
   subject: null,
   id: null,
@@ -22,6 +33,7 @@ test("each part of the shop has its lane", () => {
   assert.equal(laneOf(entry("SAGA", "ProcessPayment")), "saga");
   assert.equal(laneOf(entry("DELIVERY", "order-saga.order-events")), "messages");
   assert.equal(laneOf(entry("DELIVERY", "process-payment.process-payment")), "providers");
+  assert.equal(laneOf(entry("DELIVERY", "reserve-inventory.reserve-inventory")), "commands");
   assert.equal(laneOf(entry("DELIVERY", "project-orders.order-events")), "readModels");
   assert.equal(laneOf(entry("OUTBOX", "order-events")), "messages");
 });
@@ -67,6 +79,26 @@ test("arrows lead from causes to effects", () => {
     { from: 1, to: 2 },
     { from: 1, to: 3 },
   ]);
+  const [command, event, delivery, message] = entries;
+  assert.ok(event);
+  assert.deepEqual(around(entries, event), { causes: [command], effects: [delivery, message] });
+});
+
+test("an arrow ends at the edge of a bar, so that its head can be seen", () => {
+  assert.equal(curveOf({ x: 0, y: 10 }, { x: 50, y: 110 }, 8), "M0 18 C0 60 50 60 50 102");
+  assert.equal(curveOf({ x: 0, y: 110 }, { x: 50, y: 10 }, 8), "M0 102 C0 60 50 60 50 18");
+  assert.equal(curveOf({ x: 0, y: 50 }, { x: 50, y: 50 }, 8), "M0 42 C0 34 50 34 50 42");
+});
+
+test("of several attempts the one that succeeded has caused the event", () => {
+  const attempt = (status: string) => entry("DELIVERY", "process-payment.process-payment", { status, causationId: "m" });
+  const entries = [
+    attempt("SERVICE_UNAVAILABLE"),
+    attempt("success"),
+    attempt("success"),
+    entry("EVENT", "PaymentProcessed", { causationId: "m" }),
+  ];
+  assert.deepEqual(arrowsOf(entries), [{ from: 1, to: 3 }]);
 });
 
 test("masked entries have no arrows", () => {
@@ -74,17 +106,29 @@ test("masked entries have no arrows", () => {
 });
 
 test("a step is shown as it was at the moment of the slider", () => {
-  const step = { status: "UNDONE", startedAt: at(10), endedAt: at(20), undoneAt: at(30) };
+  const names = { command: "ProcessPayment", compensation: "RefundPayment" };
+  const step = { ...names, status: "UNDONE", startedAt: at(10), endedAt: at(20), undoneAt: at(40) };
+  const sent = [
+    { commandType: "ProcessPayment", timestamp: at(10) },
+    { commandType: "RefundPayment", timestamp: at(30) },
+    { commandType: "RefundPayment", timestamp: at(35) },
+  ];
   assert.deepEqual(
-    [0, 10, 20, 30].map((moment) => statusAt(step, 1_000_000 + moment)),
-    ["PENDING", "RUNNING", "DONE", "UNDONE"],
+    [0, 10, 20, 30, 40].map((moment) => statusAt(step, sent, at(moment))),
+    ["PENDING", "RUNNING", "DONE", "UNDOING", "UNDONE"],
+  );
+  assert.deepEqual(
+    [29, 30, 40].map((moment) => sentBy(sent, "RefundPayment", at(moment))),
+    [0, 1, 2],
   );
 });
 
-test("a step that never succeeded runs until it is undone", () => {
-  const step = { status: "UNDONE", startedAt: at(10), endedAt: null, undoneAt: at(30) };
+test("a step that never succeeded runs until its compensation is sent", () => {
+  const names = { command: "ArrangeShipping", compensation: "CancelShipping" };
+  const step = { ...names, status: "UNDONE", startedAt: at(10), endedAt: null, undoneAt: at(30) };
+  const sent = [{ commandType: "CancelShipping", timestamp: at(20) }];
   assert.deepEqual(
-    [0, 10, 20, 30].map((moment) => statusAt(step, 1_000_000 + moment)),
-    ["PENDING", "RUNNING", "RUNNING", "UNDONE"],
+    [0, 10, 20, 30].map((moment) => statusAt(step, sent, at(moment))),
+    ["PENDING", "RUNNING", "UNDOING", "UNDONE"],
   );
 });

@@ -8,12 +8,12 @@ import { codeOfStatus, failureOf } from "../src/api/failure.ts";
 import { decoded } from "../src/pages/letters/decode.ts";
 import { remembered } from "../src/pages/samples.ts";
 import { stepsOf } from "../src/pages/saga-steps.ts";
-import { grouped, placeOfGroup } from "../src/pages/stuck-groups.ts";
+import { cutOff, grouped, placeOfGroup, sharedBy } from "../src/pages/stuck-groups.ts";
 import { placeOf } from "../src/pages/stuck-place.ts";
 import { inTree } from "../src/pages/tree.ts";
 import { localToken, PEOPLE } from "../src/session/people.ts";
 import { withWord } from "../src/ui/erased.ts";
-import { ago, durationOf, moneyOf } from "../src/ui/format.ts";
+import { ago, briefOf, dayAndClockOf, durationOf, moneyOf, preciseOf, utcOf } from "../src/ui/format.ts";
 
 test("an answer whose every field has failed is none", () => {
   const failure = { code: "INVALID_INPUT", message: "topic must be one of ..." };
@@ -37,6 +37,20 @@ test("durations and ages read well", () => {
   assert.equal(ago("2026-01-01T00:00:00Z", Date.parse("2026-01-01T00:00:00Z"), "en"), "now");
 });
 
+test("a time has its day unless that is today, and its year unless that is this year", () => {
+  const now = new Date(2026, 10, 29, 12);
+  const at = (year: number, month: number, day: number) => new Date(year, month - 1, day, 9, 5, 7, 42).toISOString();
+  assert.equal(preciseOf(at(2026, 11, 29), now, "en"), "09:05:07.042");
+  assert.equal(preciseOf(at(2026, 11, 28), now, "en"), "Nov 28, 09:05:07.042");
+  assert.equal(preciseOf(at(2025, 11, 29), now, "en"), "Nov 29, 2025, 09:05:07.042");
+  assert.equal(briefOf(at(2026, 11, 29), now, "en"), "09:05:07");
+  assert.equal(briefOf(at(2026, 11, 28), now, "ja"), "11月28日 09:05:07");
+  assert.equal(dayAndClockOf(at(2026, 11, 29), now, "en"), "Nov 29, 09:05:07");
+  assert.equal(dayAndClockOf(at(2025, 12, 31), now, "en"), "Dec 31, 2025, 09:05:07");
+  assert.equal(dayAndClockOf(at(2025, 12, 31), now, "ja"), "2025年12月31日 09:05:07");
+  assert.equal(utcOf("2026-01-01T00:00:00.123456Z"), "2026-01-01 00:00:00.123 UTC");
+});
+
 test("categories are listed below their parents, and none is lost", () => {
   const category = (id: string, parentId: string | null) => ({ id, name: id, parentId });
   const tree = inTree([category("b", "a"), category("a", null), category("lost", "gone")]);
@@ -54,7 +68,16 @@ test("a problem leads to the page where it is put right", () => {
   const order = "01a2238a-5c99-704a-8bb1-88574a01e89d";
   assert.equal(placeOf("SAGA_STUCK", `order-${order}`).href, `/orders/${order}`);
   assert.equal(placeOf("STEP_REPEATED", "process-payment.process-payment").href, "/sagas?status=ACTIVE");
-  assert.equal(placeOf("DEAD_LETTER", "a b").href, "/dead-letters?status=PENDING&source=a%20b");
+  assert.equal(placeOf("DEAD_LETTER", "a b").href, "/dead-letters?status=PENDING&source=a+b");
+  const cause = { source: "a", type: "OrderCreated", error: "no route & no price" };
+  assert.equal(
+    placeOf("DEAD_LETTER", "a", cause).href,
+    "/dead-letters?status=PENDING&source=a&type=OrderCreated&error=no+route+%26+no+price",
+  );
+  assert.equal(
+    placeOf("DEAD_LETTER", "a", { source: "a", type: null, error: null }).href,
+    "/dead-letters?status=PENDING&source=a&error=",
+  );
   assert.equal(placeOf("READ_MODEL", "project_orders").href, "/read-models");
   assert.equal(placeOf("DEPENDENCY", "payments").href, "/topology");
 });
@@ -81,8 +104,49 @@ test("orders that are held up at the same step by the same error are one problem
     found.map((group) => group.map(({ subject }) => subject)),
     [["order-1", "order-2"], ["order-3"], ["order-4"], ["order-5"], ["process-payment.process-payment"], ["a"], ["b"]],
   );
+  const open = { code: "BREAKER_OPEN", parts: { dependency: "the payment provider" } };
+  const errors = ["try again in 4 seconds", "no answer"];
+  const waiting = errors.map((error) => problem("SAGA_STUCK", `order-${error}`, "2026-01-01T00:00:00Z", "R", error));
+  assert.equal(grouped(waiting).length, 2);
+  const byBreaker = waiting.map((one) => ({ ...one, waitingForPhrases: [...one.waitingForPhrases, open] }));
+  assert.equal(grouped(byBreaker).length, 1);
+  const [provider] = grouped(byBreaker);
+  assert.deepEqual(provider && sharedBy(provider), {
+    waitedFor: undefined,
+    command: "R",
+    why: "stuck.why.provider",
+    dependency: "the payment provider",
+  });
+  assert.deepEqual(found[0] && sharedBy(found[0]), {
+    waitedFor: "stuck.for.RefundPayment",
+    command: "RefundPayment",
+    why: "stuck.why.admin",
+    dependency: undefined,
+  });
+  assert.equal(found[3] && sharedBy(found[3]).why, "stuck.why.again");
   assert.equal(found[0] && placeOfGroup(found[0]).href, "/sagas?status=STUCK");
   assert.equal(found[1] && placeOfGroup(found[1]).href, "/orders/3");
+});
+
+test("dead letters of two causes are two problems, and a list that is cut off says how many there are", () => {
+  const letters = (error: string | null, ofKind: number) => ({
+    kind: "DEAD_LETTER",
+    subject: "a",
+    since: null,
+    lastError: error,
+    waitingForPhrases: [],
+    ofKind,
+    deadLetters: { source: "a", type: "OrderCreated", error },
+  });
+  const all = [letters("no route", 3), letters("no price", 3), letters(null, 3)];
+  assert.deepEqual(
+    grouped(all).map((group) => group.length),
+    [1, 1, 1],
+  );
+  assert.match(grouped(all)[0] ? placeOfGroup(grouped(all)[0] ?? [letters("", 0)]).href : "", /error=no\+route/);
+  assert.deepEqual(cutOff(all), []);
+  assert.deepEqual(cutOff(all.slice(1)), [{ kind: "DEAD_LETTER", listed: 2, all: 3 }]);
+  assert.deepEqual(cutOff([{ ...letters("", 1), ofKind: null }]), []);
 });
 
 test("of several errors the one of the first field is told, and a proxy's refusal asks for sign-in", () => {
@@ -123,9 +187,13 @@ test("the saga's steps show how many are there and how long they take", () => {
     endedAt,
   });
   const sagas = [{ steps: [step("one", at(0), at(2)), step("two", at(2), null)] }];
-  assert.deepEqual(stepsOf(sagas, ["two", null, "two"]), [
-    { name: "one", compensation: null, now: 0, medianMs: 2000 },
-    { name: "two", compensation: null, now: 2, medianMs: undefined },
+  const counts = [
+    { step: "two", active: 3, compensating: 1, stuck: 1 },
+    { step: null, active: 2, compensating: 2, stuck: 0 },
+  ];
+  assert.deepEqual(stepsOf(sagas, counts), [
+    { name: "one", compensation: null, now: 0, stuck: 0, medianMs: 2000 },
+    { name: "two", compensation: null, now: 3, stuck: 1, medianMs: undefined },
   ]);
 });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { drawn, rateOf, readingOf, widthOf, withReading } from "../src/pages/topology-layout.ts";
+import { drawn, rateOf, readingOf, subscriptionsOf, widthOf, withReading } from "../src/pages/topology-layout.ts";
 
 const connection = (targetService: string, calls: number | null, errors: number | null) => ({
   targetService,
@@ -30,6 +30,20 @@ test("an edge has the rates between the first and the last reading of five minut
   assert.deepEqual(readings.map(({ at }) => at), [60_000, 301_000]);
   assert.equal(rateOf(readings, "no such"), undefined);
   assert.equal(rateOf([readingOf(service(null, null), 0)], "process-payment process_payment"), undefined);
+});
+
+test("a function's subscriptions have their names, and what they were given", () => {
+  const readings = [readingOf(service(10, 1), 0), readingOf(service(16, 4), 60_000)];
+  assert.deepEqual(subscriptionsOf(service(16, 4)[0], readings), [
+    {
+      name: "process-payment.process-payment",
+      topic: "process-payment",
+      calls: 16,
+      errors: 4,
+      rates: { calls: 6, errors: 3 },
+    },
+  ]);
+  assert.deepEqual(subscriptionsOf(undefined, readings), []);
 });
 
 test("no name is cut, and every edge has a place for its label", () => {

@@ -2,10 +2,12 @@ import type { TadaDocumentNode } from "gql.tada";
 import { useCallback, useEffect, useRef, useState } from "react";
 import type { AnyVariables } from "urql";
 
+import { session } from "../session/session.ts";
 import { useSession } from "../session/use-session.ts";
 import { isAnswered } from "./answered.ts";
-import { client } from "./client.ts";
+import { ask } from "./client.ts";
 import { type Failure, failureOf } from "./failure.ts";
+import { Turns } from "./turns.ts";
 
 /**
  * What is known of an answer. `data` stays when a later request fails: then `failure` says why, and `at` from when the
@@ -32,44 +34,37 @@ export const useAsk = <Data, Variables extends AnyVariables>(
   // What was seen stays while somebody signs in, and is gone when they sign out.
   const key = `${signOuts} ${JSON.stringify(variables)}`;
   const [state, setState] = useState<State<Data>>({ key, loading: !pause });
-  const latest = useRef(0);
-  const asked = useRef({ document, variables });
-  asked.current = { document, variables };
+  const [turns] = useState(() => new Turns());
+  const present = useRef({ document, variables, key });
+  present.current = { document, variables, key };
 
   const again = useCallback(() => {
-    const number = ++latest.current;
+    const request = turns.begin();
+    const { document, variables, key } = present.current;
+    const { user } = session.now;
     setState((before) => (before.key === key ? { ...before, loading: true } : { key, loading: true }));
-    const { document, variables } = asked.current;
-    void client
-      .query(document, variables)
-      .toPromise()
-      .then((result) => {
-        if (number !== latest.current) return;
-        const failure = result.error && failureOf(result.error);
-        setState((before) => {
-          const known = before.key === key ? { data: before.data, at: before.at } : {};
-          const found = isAnswered(result.data, failure) ? { data: result.data, at: new Date() } : known;
-          return { ...found, key, loading: false, failure };
-        });
+    void ask(document, variables).then((result) => {
+      // After a sign-in, a sign-out or a change of the variables the effect below asks again.
+      const isWanted = present.current.key === key && session.now.user === user;
+      if (!turns.take(request) || !isWanted) return;
+      const failure = result.error && failureOf(result.error);
+      setState((before) => {
+        const known = before.key === key ? { data: before.data, at: before.at } : {};
+        const found = isAnswered(result.data, failure) ? { data: result.data, at: new Date() } : known;
+        return { ...found, key, loading: turns.waiting, failure };
       });
-  }, [key]);
+    });
+  }, [turns]);
 
   useEffect(() => {
     if (pause) return;
     again();
     if (!every) return;
     const timer = setInterval(() => {
-      if (!globalThis.document.hidden) again();
+      if (!globalThis.document.hidden && !turns.waiting) again();
     }, every);
     return () => clearInterval(timer);
-  }, [again, every, pause, user]);
-
-  useEffect(
-    () => () => {
-      latest.current++; // an answer that comes after the page was left is of no interest
-    },
-    [],
-  );
+  }, [again, every, key, pause, turns, user]);
 
   return state.key === key ? { ...state, again } : { loading: !pause, again };
 };

@@ -1,5 +1,6 @@
 import { en } from "./en.ts";
 import { ja } from "./ja.ts";
+import { ja as statusesInJapanese } from "./statuses.ja.ts";
 
 export type Key = keyof typeof en;
 export type Language = "en" | "ja";
@@ -26,8 +27,12 @@ export type Translate = {
   (key: Key, values?: Values): string;
   /** Return the message for `n` of something. */
   n: (stem: Counted, n: number, values?: Values) => string;
+  /** Return what a status or an error's code of the API is called. */
+  status: (code: string) => string;
   language: Language;
 };
+
+const STATUSES: Record<Language, Record<string, string>> = { en: {}, ja: statusesInJapanese };
 
 export const translator = (language: Language): Translate => {
   const catalogue = CATALOGUES[language];
@@ -39,5 +44,6 @@ export const translator = (language: Language): Translate => {
     const key = (form in catalogue ? form : `${stem}.other`) as Key;
     return filled(catalogue[key], { n: number.format(count), ...values });
   };
-  return Object.assign(translate, { n, language });
+  const status = (code: string) => STATUSES[language][code] ?? code;
+  return Object.assign(translate, { n, status, language });
 };

@@ -13,7 +13,7 @@ export const en: Record<string, string> = {
   TIME_IS_UP: "the time for this request is up; try again",
   KEEPS_FAILING: "{dependency} keeps failing; try again in {seconds} seconds",
   HANGS: "{dependency} has not answered in time for this and another order; try again in {seconds} seconds",
-  STOPPED: "{projection} is stopped for a trial; try again in {seconds} seconds",
+  STOPPED: "{projection} is stopped by an admin; try again in {seconds} seconds",
   ANSWERED: "{function} answered {status}; try again in a moment",
   NO_ANSWER_WITH: "{function} does not answer: {error}",
   PUBSUB_REFUSES: "Pub/Sub does not accept messages: {error}",

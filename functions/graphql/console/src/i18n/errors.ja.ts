@@ -10,7 +10,7 @@ export const ja: Record<string, string> = {
   TIME_IS_UP: "このリクエストの時間が切れました。もう一度試してください",
   KEEPS_FAILING: "{dependency}は失敗が続いています。{seconds} 秒後にもう一度試してください",
   HANGS: "{dependency}はこの注文とほかの注文に時間内に応答していません。{seconds} 秒後にもう一度試してください",
-  STOPPED: "{projection} は試験のため停止中です。{seconds} 秒後にもう一度試してください",
+  STOPPED: "{projection} は管理者が停止しています。{seconds} 秒後にもう一度試してください",
   ANSWERED: "{function} の応答は {status} でした。少し待ってもう一度試してください",
   NO_ANSWER_WITH: "{function} が応答しません: {error}",
   PUBSUB_REFUSES: "Pub/Sub がメッセージを受け付けません: {error}",

@@ -13,11 +13,13 @@ export type Piece = { text: string } | { at: string };
 
 const NAMES: Record<Language, Record<string, string>> = { en: {}, ja: names };
 
+/** Return what this language calls a thing that the server calls by an English name. */
+export const nameIn = (language: Language, name: string): string => NAMES[language][name] ?? name;
+
 const partOf = (name: string, value: unknown, language: Language): Piece => {
   if (name === "at" && typeof value === "string") return { at: value };
   if (typeof value === "number") return { text: new Intl.NumberFormat(language).format(value) };
-  const text = String(value);
-  return { text: NAMES[language][text] ?? text };
+  return { text: nameIn(language, String(value)) };
 };
 
 /** Return the sentence as texts and moments; undefined for no sentence, or one with a phrase that is not known here. */

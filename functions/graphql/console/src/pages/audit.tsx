@@ -1,16 +1,17 @@
 import { Link } from "wouter";
 
 import { graphql } from "../api/graphql.ts";
+import { PAGE_INFO } from "../api/page-info.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
 import { Reported } from "../i18n/said.tsx";
 import { session } from "../session/session.ts";
 import { useViewer } from "../session/viewer.tsx";
-import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
 import { Button } from "../ui/button.tsx";
 import { Filters, TextFilter } from "../ui/filters.tsx";
-import { pageOf, Pager } from "../ui/pager.tsx";
+import { Paged } from "../ui/paged.tsx";
+import { pageOf } from "../ui/pager.tsx";
 import { Table } from "../ui/table.tsx";
 import { Time } from "../ui/time.tsx";
 import { useUrl } from "../ui/use-url.ts";
@@ -19,10 +20,7 @@ const AUDIT = graphql(`
   query Audit($first: Int, $after: String, $last: Int, $before: String, $by: String) {
     operatorActionsConnection(first: $first, after: $after, last: $last, before: $before, by: $by) {
       pageInfo {
-        hasNextPage
-        hasPreviousPage
-        startCursor
-        endCursor
+        ...PageOfConnection
       }
       edges {
         node {
@@ -39,7 +37,7 @@ const AUDIT = graphql(`
       }
     }
   }
-`);
+`, [PAGE_INFO]);
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -57,7 +55,7 @@ const Audit = () => {
       <h1>{t("nav.audit")}</h1>
       <p>{t("audit.admins")}</p>
       {viewer.mayAfterSignIn("admin") && (
-        <Button kind="main" onClick={() => void session.ask()}>
+        <Button kind="main" onClick={() => void session.ask("admin")}>
           {t("person.in")}
         </Button>
       )}
@@ -77,39 +75,34 @@ const Actions = () => {
       <Filters>
         <TextFilter name="by" label={t("audit.who")} />
       </Filters>
-      <Answer
+      <Paged
         asked={asked}
-        isEmpty={({ operatorActionsConnection }) => operatorActionsConnection?.edges.length === 0}
-        empty={<p>{t("audit.none")}</p>}
+        of={({ operatorActionsConnection }) => operatorActionsConnection}
+        empty={<p>{t(url.has("by") ? "audit.noMatch" : "audit.none")}</p>}
       >
-        {({ operatorActionsConnection: found }) =>
-          found && (
-            <>
-              <Table
-                caption={t("nav.audit")}
-                rows={found.edges.map(({ node }) => node)}
-                keyOf={({ id }) => id}
-                columns={[
-                  { name: t("time"), cell: ({ at }) => <Time at={at} /> },
-                  { name: t("audit.who"), cell: ({ by }) => by },
-                  { name: t("audit.action"), cell: ({ action, detail }) => [action, detail].filter(Boolean).join(": ") },
-                  {
-                    name: t("letters.subject"),
-                    cell: ({ action, target }) => {
-                      const href = placeOf(action, target ?? "");
-                      return href ? <Link href={href}>{target}</Link> : target;
-                    },
-                  },
-                  { name: t("order.reason"), cell: ({ reason }) => <span className="break">{reason}</span> },
-                  { name: t("status"), cell: ({ status }) => <Status of={status} /> },
-                  { name: t("error"), cell: ({ error }) => error && <Reported text={error} /> },
-                ]}
-              />
-              <Pager info={found.pageInfo} />
-            </>
-          )
-        }
-      </Answer>
+        {(actions) => (
+          <Table
+            caption={t("nav.audit")}
+            rows={actions}
+            keyOf={({ id }) => id}
+            columns={[
+              { name: t("time"), cell: ({ at }) => <Time at={at} /> },
+              { name: t("audit.who"), cell: ({ by }) => by },
+              { name: t("audit.action"), cell: ({ action, detail }) => [action, detail].filter(Boolean).join(": ") },
+              {
+                name: t("letters.subject"),
+                cell: ({ action, target }) => {
+                  const href = placeOf(action, target ?? "");
+                  return href ? <Link href={href}>{target}</Link> : target;
+                },
+              },
+              { name: t("order.reason"), cell: ({ reason }) => <span className="break">{reason}</span> },
+              { name: t("status"), cell: ({ status }) => <Status of={status} /> },
+              { name: t("error"), cell: ({ error }) => error && <Reported text={error} /> },
+            ]}
+          />
+        )}
+      </Paged>
     </>
   );
 };

@@ -1,65 +1,100 @@
 import { graphql } from "../api/graphql.ts";
+import { PAGE_INFO } from "../api/page-info.ts";
 
 export const CATEGORIES = graphql(`
-  query AllCategories {
-    categories(limit: 500) {
+  query AllCategories($limit: Int!) {
+    categories(limit: $limit) {
       id
       name
-      description
       parentId
-      productCount
     }
   }
 `);
+
+/** How many categories a choice offers. */
+export const OFFERED = 500;
+
+const LISTED_CATEGORY = graphql(`
+  fragment ListedCategory on Category {
+    id
+    name
+    description
+    parentId
+    parent {
+      name
+    }
+    productCount
+    updatedAt
+  }
+`);
+
+const LISTED_PRODUCT = graphql(`
+  fragment ListedProduct on Product {
+    id
+    name
+    description
+    price
+    currency
+    stockQuantity
+    reservedQuantity
+    availableQuantity
+    category {
+      id
+      name
+    }
+  }
+`);
+
+export const CATEGORY_PAGE = graphql(`
+  query Categories($first: Int, $after: String, $last: Int, $before: String, $filter: CategoryFilterInput) {
+    categoriesConnection(first: $first, after: $after, last: $last, before: $before, filter: $filter, sortBy: NAME) {
+      totalCount
+      pageInfo {
+        ...PageOfConnection
+      }
+      edges {
+        node {
+          ...ListedCategory
+        }
+      }
+    }
+  }
+`, [PAGE_INFO, LISTED_CATEGORY]);
+
+export const SEARCH_CATEGORIES = graphql(`
+  query SearchCategories($term: String!, $limit: Int!) {
+    searchCategories(searchTerm: $term, limit: $limit) {
+      ...ListedCategory
+    }
+  }
+`, [LISTED_CATEGORY]);
 
 export const PRODUCTS = graphql(`
   query Products($first: Int, $after: String, $last: Int, $before: String, $filter: ProductFilterInput) {
     productsConnection(first: $first, after: $after, last: $last, before: $before, filter: $filter, sortBy: NAME) {
       totalCount
       pageInfo {
-        hasNextPage
-        hasPreviousPage
-        startCursor
-        endCursor
+        ...PageOfConnection
       }
       edges {
         node {
-          id
-          name
-          description
-          price
-          currency
-          stockQuantity
-          reservedQuantity
-          availableQuantity
-          category {
-            id
-            name
-          }
+          ...ListedProduct
         }
       }
     }
   }
-`);
+`, [PAGE_INFO, LISTED_PRODUCT]);
+
+/** How many of what a search finds are shown. */
+export const SEARCHED = 100;
 
 export const SEARCH = graphql(`
-  query SearchProducts($term: String!, $categoryId: ID) {
-    searchProducts(searchTerm: $term, categoryId: $categoryId, limit: 100) {
-      id
-      name
-      description
-      price
-      currency
-      stockQuantity
-      reservedQuantity
-      availableQuantity
-      category {
-        id
-        name
-      }
+  query SearchProducts($term: String!, $categoryId: ID, $limit: Int!) {
+    searchProducts(searchTerm: $term, categoryId: $categoryId, limit: $limit) {
+      ...ListedProduct
     }
   }
-`);
+`, [LISTED_PRODUCT]);
 
 export const CREATE_PRODUCT = graphql(`
   mutation CreateProduct($input: CreateProductInput!) {

@@ -1,8 +1,8 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useRef, useState } from "react";
+import { memo, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 
-import { client } from "../api/client.ts";
+import { ask } from "../api/client.ts";
 import { type Failure, failureOf } from "../api/failure.ts";
 import { graphql, type ResultOf } from "../api/graphql.ts";
 import { type Asked, useAsk } from "../api/use-ask.ts";
@@ -15,10 +15,14 @@ import { Choice, Filters, MomentFilter, TextFilter } from "../ui/filters.tsx";
 import { Json } from "../ui/json.tsx";
 import { numberOf, shortId } from "../ui/format.ts";
 import { LiveSign } from "../ui/live.tsx";
+import { momentIn } from "../ui/moments.ts";
 import { Request } from "../ui/request.tsx";
 import { Time } from "../ui/time.tsx";
+import { useBatched } from "../ui/use-batched.ts";
 import { useShown } from "../ui/use-shown.ts";
-import { useUrl } from "../ui/use-url.ts";
+import { type Change, useUrl } from "../ui/use-url.ts";
+import { Causation } from "./causation.tsx";
+import { EMPTY, type EventList, KEPT, rowOf, withGap, withLive, withNewest, withOlder } from "./event-list.ts";
 
 const PAGE = graphql(`
   query EventsPage($after: String, $filter: EventFilterInput) {
@@ -84,15 +88,20 @@ const numberIn = (text: string | null): number => {
 
 const TYPES = ["category", "product", "order"];
 const ROW = 36;
-/** The newest that a tab keeps while it follows the log. */
-const KEPT = 100_000;
 
-type Page = { key: string; events: LoggedEvent[]; next?: string; total?: number; failure?: Failure; loading: boolean };
+/** `failed`: why a page could not be read, and the cursor that it was asked for with. */
+type Page = {
+  key: string;
+  list: EventList<LoggedEvent>;
+  total?: number;
+  failed?: { failure: Failure; after?: string };
+  loading: boolean;
+};
 
 const Events = () => {
   const t = useT();
   const [url, change] = useUrl();
-  const { user } = useSession();
+  const { user, signOuts } = useSession();
   const filter = {
     aggregateType: url.get("type"),
     eventType: url.get("event"),
@@ -100,26 +109,29 @@ const Events = () => {
     correlationId: url.get("correlation"),
     causationId: url.get("causation"),
     traceId: url.get("trace"),
-    recordedAfter: url.get("from"),
-    recordedBefore: url.get("to"),
+    recordedAfter: momentIn(url.get("from")),
+    recordedBefore: momentIn(url.get("to")),
   };
   const { aggregateType, eventType, ...others } = filter;
   const narrow = Object.values(others).find((one) => one !== null) ?? null;
   const paused = url.has("paused") || narrow !== null;
-  const key = `${user?.id ?? ""} ${JSON.stringify(filter)}`;
-  const [page, setPage] = useState<Page>({ key: "", events: [], loading: true });
+  const key = `${user?.id ?? ""} ${signOuts} ${JSON.stringify(filter)}`;
+  const [page, setPage] = useState<Page>({ key, list: EMPTY, loading: true });
+  const newest = useRef(0);
 
   const load = async (after?: string) => {
-    setPage((before) => (before.key === key ? { ...before, loading: true } : { key, events: [], loading: true }));
-    const { data, error } = await client.query(PAGE, { after: after ?? null, filter }).toPromise();
+    const request = after === undefined ? ++newest.current : newest.current;
+    setPage((before) => ({ ...(before.key === key ? before : { key, list: EMPTY }), loading: true }));
+    const { data, error } = await ask(PAGE, { after: after ?? null, filter });
     const found = data?.eventsConnection;
     setPage((before) => {
-      if (before.key !== key) return before;
-      if (!found) return { ...before, loading: false, failure: error && failureOf(error) };
-      const events = merged(before.events, found.edges.map(({ node }) => node));
+      const isWanted = after === undefined ? request === newest.current : before.list.next === after;
+      if (before.key !== key || !isWanted) return before;
+      if (!found) return { ...before, loading: false, failed: error && { failure: failureOf(error), after } };
+      const events = found.edges.map(({ node }) => node);
       const end = found.pageInfo.hasNextPage ? (found.pageInfo.endCursor ?? undefined) : undefined;
-      const next = after === undefined && before.next ? before.next : end;
-      return { key, events, next, total: found.totalCount ?? undefined, loading: false };
+      const list = (after === undefined ? withNewest : withOlder)(before.list, events, end);
+      return { key, list, total: found.totalCount ?? undefined, loading: false };
     });
   };
   useEffect(() => {
@@ -128,26 +140,23 @@ const Events = () => {
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [key]);
 
-  const live = useLive(
-    STREAM,
-    { aggregateType, eventType },
-    ({ eventStream: event }) => {
-      setPage((before) =>
-        before.key !== key || before.events.some(({ id }, index) => index < 500 && id === event.id)
-          ? before
-          : { ...before, events: [event, ...before.events].slice(0, KEPT) },
-      );
-    },
-    paused,
+  const { add, flush } = useBatched<{ key: string; event: LoggedEvent }>((items) =>
+    setPage((before) => {
+      const events = items.flatMap((one) => (one.key === before.key ? [one.event] : []));
+      return { ...before, list: withLive(before.list, events) };
+    }),
   );
-  // What was recorded between the first page and the beginning of the stream.
-  const follows = live.state === "live";
-  useEffect(() => {
-    if (follows) void load();
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [follows, key]);
+  const live = useLive(STREAM, { aggregateType, eventType }, ({ eventStream: event }) => add({ key, event }), {
+    pause: paused,
+    onBegin: () => {
+      flush();
+      setPage((before) => (before.key === key ? { ...before, list: withGap(before.list) } : before));
+      void load();
+    },
+  });
+  const { rows, next } = page.key === key ? page.list : EMPTY;
   const wanted = url.get("id");
-  const listed = page.events.find(({ id }) => String(id) === wanted);
+  const listed = rowOf(rows, numberIn(wanted));
   const alone = useAsk(ONE, { after: numberIn(wanted) - 1 }, { pause: wanted === null || listed !== undefined });
   const chosen = listed ?? alone.data?.events?.find(({ id }) => String(id) === wanted);
   return (
@@ -173,18 +182,25 @@ const Events = () => {
         <MomentFilter name="from" label={t("filter.from")} />
         <MomentFilter name="to" label={t("filter.to")} />
       </Filters>
-      {page.failure && <Failed failure={page.failure} again={() => void load(page.next)} />}
-      {page.total !== undefined && (
-        <p className="note">{t("events.shown", { n: numberOf(page.events.length, t.language), of: numberOf(Math.max(page.total, page.events.length), t.language) })}</p>
+      {page.key === key && page.failed && (
+        <Failed failure={page.failed.failure} again={() => void load(page.failed?.after)} />
       )}
-      {page.key === key && page.events.length > 0 ? (
-        <Rows events={page.events} chosen={url.get("id")} more={page.next ? () => void load(page.next) : undefined} />
-      ) : page.loading ? (
+      {page.key === key && page.total !== undefined && (
+        <p className="note">
+          {t(rows.length < KEPT ? "events.shown" : "events.full", {
+            n: numberOf(rows.length, t.language),
+            of: numberOf(Math.max(page.total, rows.length), t.language),
+          })}
+        </p>
+      )}
+      {rows.length > 0 ? (
+        <Rows events={rows} chosen={wanted} next={next} more={(after) => void load(after)} />
+      ) : page.loading || page.key !== key ? (
         <p className="loading" role="status">
           {t("answer.loading")}
         </p>
       ) : (
-        !page.failure && <p className="empty">{t("events.none")}</p>
+        !page.failed && <p className="empty">{t("events.none")}</p>
       )}
       {chosen && <Chosen event={chosen} />}
       {wanted !== null && !chosen && <Missing number={wanted} asked={alone} />}
@@ -203,17 +219,32 @@ const Missing = ({ number, asked }: { number: string; asked: Asked<ResultOf<type
   );
 };
 
-/** Return the events of both lists, each once, the newest first. */
-const merged = (some: readonly LoggedEvent[], others: readonly LoggedEvent[]): LoggedEvent[] => {
-  const known = new Set(some.map(({ id }) => id));
-  const added = others.filter(({ id }) => !known.has(id));
-  return added.length > 0 ? [...some, ...added].sort((a, b) => b.id - a.id) : [...some];
+type LineProps = { event: LoggedEvent; pressed: boolean; change: Change };
+
+/** A row's content, which is not rendered again when the row moves. */
+const Line = memo(({ event, pressed, change }: LineProps) => (
+  <>
+    <small>#{event.id}</small>
+    <Time at={event.insertedAt} precise />
+    <Button pressed={pressed} onClick={() => change({ id: pressed ? undefined : String(event.id) })}>
+      {event.eventType}
+    </Button>
+    <Link href={`/events/${event.aggregateId}?version=${event.eventVersion}`}>
+      {event.aggregateType} {shortId(event.aggregateId)} v{event.eventVersion}
+    </Link>
+  </>
+));
+Line.displayName = "Line";
+
+type RowsProps = {
+  events: readonly LoggedEvent[];
+  chosen: string | null;
+  next: string | undefined;
+  more: (after: string) => void;
 };
 
-type RowsProps = { events: readonly LoggedEvent[]; chosen: string | null; more?: () => void };
-
 /** A list of any length: only the rows on the screen exist. It reads on when its end comes near. */
-const Rows = ({ events, chosen, more }: RowsProps) => {
+const Rows = ({ events, chosen, next, more }: RowsProps) => {
   const t = useT();
   const [, change] = useUrl();
   const place = useRef<HTMLDivElement>(null);
@@ -222,17 +253,16 @@ const Rows = ({ events, chosen, more }: RowsProps) => {
     getScrollElement: () => place.current,
     estimateSize: () => ROW,
     overscan: 12,
-    getItemKey: (index) => events[index]?.id ?? index,
   });
   const shown = rows.getVirtualItems();
   const last = shown.at(-1)?.index ?? 0;
-  const wanted = useRef(0);
+  const asked = useRef<string>(undefined);
   useEffect(() => {
-    if (more && last > events.length - 20 && wanted.current < events.length) {
-      wanted.current = events.length;
-      more();
+    if (next !== undefined && last > events.length - 20 && asked.current !== next) {
+      asked.current = next;
+      more(next);
     }
-  }, [last, events.length, more]);
+  }, [last, events.length, next, more]);
   return (
     <div className="virtual" ref={place} role="region" aria-label={t("nav.events")} tabIndex={0}>
       <div className="virtual-rows" style={{ height: rows.getTotalSize() }}>
@@ -241,17 +271,7 @@ const Rows = ({ events, chosen, more }: RowsProps) => {
           return (
             event && (
               <div key={event.id} className="virtual-row" style={{ height: ROW, transform: `translateY(${start}px)` }}>
-                <small>#{event.id}</small>
-                <Time at={event.insertedAt} precise />
-                <Button
-                  pressed={String(event.id) === chosen}
-                  onClick={() => change({ id: String(event.id) === chosen ? undefined : String(event.id) })}
-                >
-                  {event.eventType}
-                </Button>
-                <Link href={`/events/${event.aggregateId}?version=${event.eventVersion}`}>
-                  {event.aggregateType} {shortId(event.aggregateId)} v{event.eventVersion}
-                </Link>
+                <Line event={event} pressed={String(event.id) === chosen} change={change} />
               </div>
             )
           );
@@ -275,7 +295,10 @@ const Chosen = ({ event }: { event: LoggedEvent }) => {
   return (
     <section ref={place} className="panel" aria-live="polite">
       <h2>
-        {event.eventType} <small>#{event.id}</small>
+        {event.eventType}{" "}
+        <small>
+          #{event.id} <Time at={event.insertedAt} precise />
+        </small>
       </h2>
       <div className="row">
         <Link className="button" href={`/events/${event.aggregateId}?version=${event.eventVersion}`}>
@@ -292,6 +315,7 @@ const Chosen = ({ event }: { event: LoggedEvent }) => {
           </Link>
         )}
       </div>
+      <Causation id={event.id} />
       <Request correlationId={correlation ?? null} traceId={trace ?? null} />
       <div className="columns">
         <div>

@@ -1,18 +1,23 @@
+import { useRef } from "react";
 import { Link } from "wouter";
 
-import { graphql } from "../api/graphql.ts";
+import { graphql, type ResultOf } from "../api/graphql.ts";
+import { PAGE_INFO } from "../api/page-info.ts";
 import { useAsk } from "../api/use-ask.ts";
+import type { Translate } from "../i18n/catalogue.ts";
 import { useT } from "../i18n/index.tsx";
 import { Reported } from "../i18n/said.tsx";
-import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
 import { Button } from "../ui/button.tsx";
 import { Choice, Filters, MomentFilter, TextFilter } from "../ui/filters.tsx";
 import { durationOf } from "../ui/format.ts";
 import { Json } from "../ui/json.tsx";
-import { pageOf, Pager } from "../ui/pager.tsx";
-import { Table } from "../ui/table.tsx";
+import { chosenOf } from "../ui/kept.ts";
+import { momentIn } from "../ui/moments.ts";
+import { type Connection, Paged } from "../ui/paged.tsx";
+import { pageOf } from "../ui/pager.tsx";
 import { Request } from "../ui/request.tsx";
+import { Table } from "../ui/table.tsx";
 import { Ago } from "../ui/time.tsx";
 import { useUrl } from "../ui/use-url.ts";
 
@@ -35,10 +40,7 @@ const EXECUTIONS = graphql(`
       sortBy: $sortBy
     ) @include(if: $commands) {
       pageInfo {
-        hasNextPage
-        hasPreviousPage
-        startCursor
-        endCursor
+        ...PageOfConnection
       }
       edges {
         node {
@@ -66,10 +68,7 @@ const EXECUTIONS = graphql(`
       sortBy: $sortBy
     ) @skip(if: $commands) {
       pageInfo {
-        hasNextPage
-        hasPreviousPage
-        startCursor
-        endCursor
+        ...PageOfConnection
       }
       edges {
         node {
@@ -87,7 +86,7 @@ const EXECUTIONS = graphql(`
       }
     }
   }
-`);
+`, [PAGE_INFO]);
 
 const CODES = [
   "success",
@@ -125,14 +124,19 @@ const Executions = () => {
   const filter = {
     name: url.get("name"),
     status: url.get("status"),
-    recordedAfter: url.get("from"),
-    recordedBefore: url.get("to"),
+    recordedAfter: momentIn(url.get("from")),
+    recordedBefore: momentIn(url.get("to")),
     correlationId: url.get("correlation"),
     traceId: url.get("trace"),
   };
   const sortBy = slowest ? ("DURATION" as const) : ("TIMESTAMP" as const);
   const asked = useAsk(EXECUTIONS, { ...pageOf(url), filter, sortBy, commands }, { every: 10_000 });
   const fresh = { after: undefined, before: undefined, id: undefined };
+  const id = url.get("id");
+  const kept = useRef<Row>(undefined);
+  const rows = asked.data && rowsOf(asked.data, t)?.edges.map(({ node }) => node);
+  const chosen = chosenOf(rows ?? [], id, kept.current);
+  kept.current = chosen.row;
   return (
     <>
       <h1>{t("nav.executions")}</h1>
@@ -152,94 +156,112 @@ const Executions = () => {
         <MomentFilter name="from" label={t("filter.from")} />
         <MomentFilter name="to" label={t("filter.to")} />
       </Filters>
-      <Answer
-        asked={asked}
-        isEmpty={(data) => (data.commandExecutionsConnection ?? data.queryExecutionsConnection)?.edges.length === 0}
-        empty={<p>{t("executions.none")}</p>}
-      >
-        {({ commandExecutionsConnection, queryExecutionsConnection }) => {
-          const rows: Row[] = [
-            ...(commandExecutionsConnection?.edges ?? []).map(({ node }) => ({
-              id: node.id,
-              name: node.commandType,
-              asked: node.commandData,
-              milliseconds: node.executionTimeMs,
-              status: node.status,
-              error: node.errorMessage,
-              at: node.timestamp,
-              subject: node.aggregateId ? { id: node.aggregateId, type: node.aggregateType } : null,
-              outcome: node.eventsGenerated?.join(", ") ?? "",
-              correlationId: node.correlationId,
-              traceId: node.traceId,
-            })),
-            ...(queryExecutionsConnection?.edges ?? []).map(({ node }) => ({
-              id: node.id,
-              name: node.queryType,
-              asked: node.queryParams,
-              milliseconds: node.executionTimeMs,
-              status: node.status,
-              error: node.errorMessage,
-              at: node.timestamp,
-              subject: null,
-              outcome: node.resultCount === null ? "" : t.n("executions.results", node.resultCount),
-              correlationId: node.correlationId,
-              traceId: node.traceId,
-            })),
-          ];
-          const info = (commandExecutionsConnection ?? queryExecutionsConnection)?.pageInfo;
-          const chosen = rows.find(({ id }) => id === url.get("id"));
-          return (
-            <>
-              <Table
-                caption={t("nav.executions")}
-                rows={rows}
-                keyOf={({ id }) => id}
-                columns={[
-                  { name: t("time"), cell: ({ at }) => <Ago at={at} /> },
-                  {
-                    name: t("name"),
-                    cell: ({ id, name }) => (
-                      <Button
-                        pressed={id === chosen?.id}
-                        onClick={() => change({ id: id === chosen?.id ? undefined : id })}
-                      >
-                        {name}
-                      </Button>
-                    ),
-                  },
-                  { name: t("status"), cell: ({ status }) => <Status of={status} /> },
-                  {
-                    name: t("duration"),
-                    number: true,
-                    cell: ({ milliseconds }) => durationOf(milliseconds, t.language),
-                  },
-                  { name: t("executions.outcome"), cell: ({ outcome }) => outcome },
-                  {
-                    name: t("letters.subject"),
-                    cell: ({ subject }) =>
-                      subject && (
-                        <Link href={subject.type === "order" ? `/orders/${subject.id}` : `/events/${subject.id}`}>
-                          {subject.type}
-                        </Link>
-                      ),
-                  },
-                  { name: t("error"), cell: ({ error }) => error && <Reported text={error} /> },
-                ]}
-              />
-              {info && <Pager info={info} />}
-              {chosen && (
-                <section className="panel" aria-live="polite">
-                  <h2>{chosen.name}</h2>
-                  <Request correlationId={chosen.correlationId} traceId={chosen.traceId} />
-                  {chosen.asked === null ? <p className="note">{t("masked")}</p> : <Json value={chosen.asked} />}
-                </section>
-              )}
-            </>
-          );
-        }}
-      </Answer>
+      <Paged asked={asked} of={(data) => rowsOf(data, t)} empty={<p>{t("executions.none")}</p>}>
+        {(rows) => (
+          <Table
+            caption={t("nav.executions")}
+            rows={rows}
+            keyOf={(row) => row.id}
+            columns={[
+              { name: t("time"), cell: ({ at }) => <Ago at={at} /> },
+              {
+                name: t("name"),
+                cell: (row) => (
+                  <Button pressed={row.id === id} onClick={() => change({ id: row.id === id ? undefined : row.id })}>
+                    {row.name}
+                  </Button>
+                ),
+              },
+              { name: t("status"), cell: ({ status }) => <Status of={status} /> },
+              {
+                name: t("duration"),
+                number: true,
+                cell: ({ milliseconds }) => durationOf(milliseconds, t.language),
+              },
+              { name: t("executions.outcome"), cell: ({ outcome }) => outcome },
+              {
+                name: t("letters.subject"),
+                cell: ({ subject }) =>
+                  subject && (
+                    <Link href={subject.type === "order" ? `/orders/${subject.id}` : `/events/${subject.id}`}>
+                      {subject.type}
+                    </Link>
+                  ),
+              },
+              { name: t("error"), cell: ({ error }) => error && <Reported text={error} /> },
+            ]}
+          />
+        )}
+      </Paged>
+      {id && (rows ?? chosen.row) && (
+        <Chosen id={id} row={chosen.row} listed={!rows || chosen.listed} close={() => change({ id: undefined })} />
+      )}
     </>
   );
 };
+
+type ChosenProps = { id: string; row?: Row; listed: boolean; close: () => void };
+
+/** What somebody reads stays, also when newer executions have pushed it off the page. */
+const Chosen = ({ id, row, listed, close }: ChosenProps) => {
+  const t = useT();
+  return (
+    <section className="panel" aria-live="polite">
+      <div className="row between">
+        <h2>{row?.name ?? <code className="break">{id}</code>}</h2>
+        <Button onClick={close}>{t("act.close")}</Button>
+      </div>
+      {!listed && <p className="note">{t(row ? "executions.listedNoMore" : "executions.notListed")}</p>}
+      {row && (
+        <>
+          <Request correlationId={row.correlationId} traceId={row.traceId} />
+          {row.asked === null ? <p className="note">{t("masked")}</p> : <Json value={row.asked} />}
+        </>
+      )}
+    </section>
+  );
+};
+
+/** Return the page of commands or of queries, whichever was asked for. */
+const rowsOf = (
+  { commandExecutionsConnection: commands, queryExecutionsConnection: queries }: ResultOf<typeof EXECUTIONS>,
+  t: Translate,
+): Connection<Row> | null | undefined =>
+  (commands && {
+    pageInfo: commands.pageInfo,
+    edges: commands.edges.map(({ node }) => ({
+      node: {
+        id: node.id,
+        name: node.commandType,
+        asked: node.commandData,
+        milliseconds: node.executionTimeMs,
+        status: node.status,
+        error: node.errorMessage,
+        at: node.timestamp,
+        subject: node.aggregateId ? { id: node.aggregateId, type: node.aggregateType } : null,
+        outcome: node.eventsGenerated?.join(", ") ?? "",
+        correlationId: node.correlationId,
+        traceId: node.traceId,
+      },
+    })),
+  }) ??
+  (queries && {
+    pageInfo: queries.pageInfo,
+    edges: queries.edges.map(({ node }) => ({
+      node: {
+        id: node.id,
+        name: node.queryType,
+        asked: node.queryParams,
+        milliseconds: node.executionTimeMs,
+        status: node.status,
+        error: node.errorMessage,
+        at: node.timestamp,
+        subject: null,
+        outcome: node.resultCount === null ? "" : t.n("executions.results", node.resultCount),
+        correlationId: node.correlationId,
+        traceId: node.traceId,
+      },
+    })),
+  });
 
 export default Executions;

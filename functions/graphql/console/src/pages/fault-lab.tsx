@@ -1,11 +1,13 @@
-import { lazy, useState } from "react";
+import { lazy } from "react";
 
 import { graphql } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import type { Key } from "../i18n/catalogue.ts";
 import { useT } from "../i18n/index.tsx";
+import { session } from "../session/session.ts";
 import { ActButton } from "../ui/act.tsx";
 import { Answer } from "../ui/answer.tsx";
+import { useShown } from "../ui/use-shown.ts";
 import { useUrl } from "../ui/use-url.ts";
 import { Faults } from "./faults.tsx";
 import { order } from "./order-once.ts";
@@ -39,16 +41,27 @@ const TRIALS: readonly Trial[] = [
   { name: "lab.timeOut", what: "lab.timeOut.what", paymentMethod: "time-out" },
 ];
 
-/** Order with a chosen ending, or break a provider, and see the consequence below, live. */
+/** Where orders reach real providers there is no lab, whoever opens its address. */
 const FaultLab = () => {
   const t = useT();
-  const [url, change] = useUrl();
-  const [product, setProduct] = useState<string>();
-  const asked = useAsk(SHELF, {});
-  const started = url.get("order");
   return (
     <>
       <h1>{t("nav.lab")}</h1>
+      {session.where.faultLab ? <Lab /> : <p>{t("lab.noSandbox")}</p>}
+    </>
+  );
+};
+
+/** Order with a chosen ending, or break a provider, and see the consequence below, live. */
+const Lab = () => {
+  const t = useT();
+  const [url, change] = useUrl();
+  const product = url.get("product");
+  const asked = useAsk(SHELF, {});
+  const started = url.get("order");
+  const place = useShown<HTMLElement>(started ?? "");
+  return (
+    <>
       <p className="note">{t("lab.note")}</p>
       <Faults />
       <Stops />
@@ -67,7 +80,7 @@ const FaultLab = () => {
               <>
                 <label>
                   {t("product")}
-                  <select value={chosen?.id} onChange={(event) => setProduct(event.target.value)}>
+                  <select value={chosen?.id} onChange={(event) => change({ product: event.target.value })}>
                     {products.map(({ id, name }) => (
                       <option key={id} value={id}>
                         {name}
@@ -84,6 +97,7 @@ const FaultLab = () => {
                         <ActButton
                           permission="write"
                           kind="main"
+                          said={t("lab.ordered")}
                           run={async () => {
                             const outcome = await order(chosen, quantity ?? 1, methods);
                             if ("data" in outcome) change({ order: outcome.data, at: undefined, step: undefined }, false);
@@ -102,7 +116,7 @@ const FaultLab = () => {
         </Answer>
       </section>
       {started && (
-        <section aria-label={t("lab.consequence")}>
+        <section ref={place} aria-label={t("lab.consequence")}>
           <Order key={started} id={started} />
         </section>
       )}

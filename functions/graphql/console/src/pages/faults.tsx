@@ -1,6 +1,9 @@
+import { Link } from "wouter";
+
 import { graphql } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
+import { session } from "../session/session.ts";
 import { ActButton, send } from "../ui/act.tsx";
 import { Answer } from "../ui/answer.tsx";
 import { Badge } from "../ui/badge.tsx";
@@ -25,6 +28,21 @@ const SET_FAULT = graphql(`
 const NAMES = ["NONE", "SLOW", "REFUSES", "DOWN"] as const;
 const EVERY_MS = 5_000;
 
+/** The sandbox's providers that are broken now, with the way to the fault lab, where they are repaired. */
+export const BrokenProviders = () => {
+  const t = useT();
+  const { data } = useAsk(FAULTS, {}, { every: EVERY_MS, pause: !session.where.faultLab });
+  const broken = data?.faults?.filter(({ fault }) => fault !== "NONE") ?? [];
+  return broken.map(({ provider, fault }) => (
+    <p key={provider} className="row center">
+      {t("lab.broken", { provider: t(`lab.provider.${provider}`), fault: t(`lab.fault.${fault}`) })}
+      <Link className="button" href="/lab">
+        {t("nav.lab")}
+      </Link>
+    </p>
+  ));
+};
+
 /** The sandbox's providers, which can be broken for all orders, and repaired. */
 export const Faults = () => {
   const t = useT();
@@ -32,11 +50,7 @@ export const Faults = () => {
   return (
     <section className="panel">
       <h2>{t("lab.providers")}</h2>
-      <Answer
-        asked={asked}
-        isEmpty={({ faults }) => faults?.length === 0}
-        empty={<p className="note">{t("lab.noSandbox")}</p>}
-      >
+      <Answer asked={asked}>
         {({ faults }) => (
           <ul className="steps">
             {faults?.map(({ provider, fault }) => (
@@ -53,7 +67,11 @@ export const Faults = () => {
                     confirm={
                       name === "NONE"
                         ? undefined
-                        : { title: t(`lab.make.${name}`), text: t(`lab.make.${name}.what`), reason: "optional" }
+                        : {
+                            title: `${t(`lab.provider.${provider}`)}: ${t(`lab.make.${name}`)}`,
+                            text: t(`lab.make.${name}.what`),
+                            reason: "optional",
+                          }
                     }
                   >
                     {t(`lab.make.${name}`)}

@@ -3,9 +3,11 @@ import type { ReactNode } from "react";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
 import { Answer } from "../ui/answer.tsx";
-import { pageOf, Pager } from "../ui/pager.tsx";
+import { Cut } from "../ui/cut.tsx";
+import { Paged } from "../ui/paged.tsx";
+import { pageOf } from "../ui/pager.tsx";
 import { useUrl } from "../ui/use-url.ts";
-import { PRODUCTS, SEARCH } from "./catalogue.ts";
+import { PRODUCTS, SEARCH, SEARCHED } from "./catalogue.ts";
 import type { ListedProduct } from "./product-table.tsx";
 
 type Props = {
@@ -21,22 +23,20 @@ export const FoundProducts = ({ categoryId = null, length, children }: Props) =>
   const [url] = useUrl();
   const term = url.get("search");
   const listed = useAsk(PRODUCTS, { ...pageOf(url, length), filter: { categoryId } }, { pause: Boolean(term) });
-  const found = useAsk(SEARCH, { term: term ?? "", categoryId }, { pause: !term });
+  const found = useAsk(SEARCH, { term: term ?? "", categoryId, limit: SEARCHED + 1 }, { pause: !term });
   const empty = <p>{t("products.none")}</p>;
   return term ? (
     <Answer asked={found} isEmpty={({ searchProducts }) => searchProducts?.length === 0} empty={empty}>
-      {({ searchProducts }) => children(searchProducts ?? [])}
+      {({ searchProducts }) => (
+        <>
+          {children(searchProducts?.slice(0, SEARCHED) ?? [])}
+          <Cut of={searchProducts} to={SEARCHED} says="list.cut" />
+        </>
+      )}
     </Answer>
   ) : (
-    <Answer asked={listed} isEmpty={({ productsConnection }) => productsConnection?.edges.length === 0} empty={empty}>
-      {({ productsConnection }) =>
-        productsConnection && (
-          <>
-            {children(productsConnection.edges.map(({ node }) => node))}
-            <Pager info={productsConnection.pageInfo} total={productsConnection.totalCount} />
-          </>
-        )
-      }
-    </Answer>
+    <Paged asked={listed} of={({ productsConnection }) => productsConnection} empty={empty}>
+      {children}
+    </Paged>
   );
 };

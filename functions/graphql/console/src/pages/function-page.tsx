@@ -3,8 +3,7 @@ import { Link } from "wouter";
 import { graphql } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
-import { Reported } from "../i18n/said.tsx";
-import { Sentence } from "../i18n/said.tsx";
+import { Reported, Sentence } from "../i18n/said.tsx";
 import { session } from "../session/session.ts";
 import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
@@ -14,6 +13,8 @@ import { durationOf } from "../ui/format.ts";
 import { Elsewhere } from "../ui/places.tsx";
 import { Table } from "../ui/table.tsx";
 import { Ago } from "../ui/time.tsx";
+import { Deliveries, ProjectionWork, Runs } from "./function-work.tsx";
+import type { Subscription } from "./topology-layout.ts";
 
 const FUNCTION = graphql(`
   query FunctionPage($name: String!, $command: String!, $handlesCommand: Boolean!) {
@@ -53,10 +54,15 @@ const FUNCTION = graphql(`
 const commandOf = (name: string): string =>
   name.replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
-type Props = { name: string; handlesCommand: boolean; close: () => void };
+type Props = {
+  name: string;
+  handlesCommand: boolean;
+  subscriptions: readonly Subscription[];
+  close: () => void;
+};
 
-/** One function: its health, its checks, and, for a client's command, what it did lately. */
-export const FunctionPage = ({ name, handlesCommand, close }: Props) => {
+/** One function: its health, its checks, and what it did lately: commands, deliveries or runs. */
+export const FunctionPage = ({ name, handlesCommand, subscriptions, close }: Props) => {
   const t = useT();
   const asked = useAsk(FUNCTION, { name, command: commandOf(name), handlesCommand }, { every: 5_000 });
   return (
@@ -116,6 +122,9 @@ export const FunctionPage = ({ name, handlesCommand, close }: Props) => {
           </>
         )}
       </Answer>
+      {subscriptions.length > 0 && <Deliveries subscriptions={subscriptions} />}
+      {name.startsWith("project_") && <ProjectionWork name={name} />}
+      {subscriptions.length === 0 && !handlesCommand && <Runs name={name} />}
     </section>
   );
 };

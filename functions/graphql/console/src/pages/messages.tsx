@@ -5,6 +5,7 @@ import { graphql, type ResultOf } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useLive } from "../api/use-live.ts";
 import { useT } from "../i18n/index.tsx";
+import { useSession } from "../session/use-session.ts";
 import { Answer } from "../ui/answer.tsx";
 import { Button } from "../ui/button.tsx";
 import { numberOf } from "../ui/format.ts";
@@ -12,7 +13,9 @@ import { Json } from "../ui/json.tsx";
 import { LiveSign } from "../ui/live.tsx";
 import { Table } from "../ui/table.tsx";
 import { Ago, Time } from "../ui/time.tsx";
+import { useBatched } from "../ui/use-batched.ts";
 import { useUrl } from "../ui/use-url.ts";
+import { begun, listed, type News, noNews, withMessages } from "./message-list.ts";
 
 const TOPICS = graphql(`
   query Topics {
@@ -61,32 +64,49 @@ const STREAM = graphql(`
 
 type Message = ResultOf<typeof STREAM>["pubsubStream"];
 
-const KEPT = 200;
-
 const Messages = () => {
   const t = useT();
   const [url, change] = useUrl();
   const topic = url.get("topic");
+  const paused = url.has("paused");
+  const { user, signOuts } = useSession();
+  const key = `${user?.id ?? ""} ${signOuts} ${topic ?? ""}`;
   const topics = useAsk(TOPICS, {}, { every: 5_000 });
   const isDead = topic?.endsWith(".dead") ?? false;
   const asked = useAsk(MESSAGES, { topic }, { pause: isDead });
-  const [news, setNews] = useState<{ topic: string | null; messages: Message[] }>({ topic, messages: [] });
-  const live = useLive(
-    STREAM,
-    { topic },
-    ({ pubsubStream: message }) =>
-      setNews((before) => ({
-        topic,
-        messages: [message, ...(before.topic === topic ? before.messages : [])].slice(0, KEPT),
-      })),
-    isDead,
+  const [known, setNews] = useState<News<Message>>(noNews(key));
+  const news = known.key === key ? known : noNews(key);
+  if (known !== news) setNews(news);
+  const { add, flush } = useBatched<{ key: string; message: Message }>((items) =>
+    setNews((before) => withMessages(before, items.flatMap((one) => (one.key === before.key ? [one.message] : [])))),
   );
+  const live = useLive(STREAM, { topic }, ({ pubsubStream: message }) => add({ key, message }), {
+    pause: isDead || paused,
+    onBegin: () => {
+      flush();
+      setNews((before) => begun(before, Date.now()));
+      asked.again();
+    },
+  });
+  const all = asked.data ? listed(news, asked.data.pubsubMessages ?? [], asked.at?.getTime() ?? 0) : [];
   const chosen = url.get("id");
+  const found = all.find(({ id }) => id === chosen);
+  // The chosen message stays on the page although newer ones have pushed it out of the list.
+  const [read, setRead] = useState<{ key: string; message: Message }>();
+  if (found && (read?.message !== found || read.key !== key)) setRead({ key, message: found });
+  const message = found ?? (read?.key === key && read.message.id === chosen ? read.message : undefined);
   return (
     <>
       <div className="row between">
         <h1>{t("nav.messages")}</h1>
-        <LiveSign live={live} />
+        <span className="row center">
+          <LiveSign live={live} />
+          {!isDead && (
+            <Button pressed={paused} onClick={() => change({ paused: paused ? undefined : "1" })}>
+              {t(paused ? "live.resume" : "live.pause")}
+            </Button>
+          )}
+        </span>
       </div>
       <Answer asked={topics}>
         {({ pubsubStats, systemTopology }) => (
@@ -98,7 +118,10 @@ const Messages = () => {
               {
                 name: t("messages.topic"),
                 cell: ({ topic: name }) => (
-                  <Button pressed={name === topic} onClick={() => change({ topic: name === topic ? undefined : name }, false)}>
+                  <Button
+                    pressed={name === topic}
+                    onClick={() => change({ topic: name === topic ? undefined : name, id: undefined }, false)}
+                  >
                     {name}
                   </Button>
                 ),
@@ -138,13 +161,10 @@ const Messages = () => {
         <>
           <h2>{topic ?? t("messages.newest")}</h2>
           <Answer asked={asked} isEmpty={() => false}>
-            {({ pubsubMessages }) => {
-              const fresh = news.topic === topic ? news.messages : [];
-              const known = new Set(fresh.map(({ id }) => id));
-              const all = [...fresh, ...(pubsubMessages ?? []).filter(({ id }) => !known.has(id))];
-              const message = all.find(({ id }) => id === chosen);
-              if (all.length === 0) return <p className="empty">{t("messages.none")}</p>;
-              return (
+            {() =>
+              all.length === 0 ? (
+                <p className="empty">{t("messages.none")}</p>
+              ) : (
                 <div className="columns">
                   <Table
                     caption={t("messages.newest")}
@@ -164,15 +184,23 @@ const Messages = () => {
                       { name: t("messages.from"), cell: ({ sourceService }) => sourceService ?? "" },
                     ]}
                   />
-                  {message && (
+                  {chosen !== null && (
                     <section className="panel" aria-live="polite">
-                      <h3>{message.messageType}</h3>
-                      <Json value={message.payload} />
+                      {message && (
+                        <h3>
+                          {message.messageType}{" "}
+                          <small>
+                            <Time at={message.timestamp} precise />
+                          </small>
+                        </h3>
+                      )}
+                      {!found && <p className="note">{t("messages.gone")}</p>}
+                      {message && <Json value={message.payload} />}
                     </section>
                   )}
                 </div>
-              );
-            }}
+              )
+            }
           </Answer>
         </>
       )}

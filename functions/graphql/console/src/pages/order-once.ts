@@ -1,4 +1,4 @@
-import { client } from "../api/client.ts";
+import { ask } from "../api/client.ts";
 import { failureOf } from "../api/failure.ts";
 import { graphql } from "../api/graphql.ts";
 import { type Outcome, send } from "../ui/act.tsx";
@@ -26,7 +26,7 @@ type Methods = { paymentMethod?: string; shippingMethod?: string };
 
 /** Order one product for the person who is signed in, and return the order's id. */
 export const order = async (product: Product, quantity: number, methods: Methods = {}): Promise<Outcome<string>> => {
-  const who = await client.query(WHO, {}).toPromise();
+  const who = await ask(WHO, {});
   const userId = who.data?.viewer?.uid;
   if (!userId) {
     return { failure: who.error ? failureOf(who.error) : { code: "UNAUTHENTICATED", message: "sign in to order" } };

@@ -1,13 +1,15 @@
 import { Link } from "wouter";
 
 import { graphql } from "../api/graphql.ts";
+import { PAGE_INFO } from "../api/page-info.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
-import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
 import { Choice, Filters, MomentFilter, TextFilter } from "../ui/filters.tsx";
 import { moneyOf, shortId } from "../ui/format.ts";
-import { pageOf, Pager } from "../ui/pager.tsx";
+import { momentIn } from "../ui/moments.ts";
+import { Paged } from "../ui/paged.tsx";
+import { pageOf } from "../ui/pager.tsx";
 import { Personal } from "../ui/personal.tsx";
 import { Table } from "../ui/table.tsx";
 import { Ago } from "../ui/time.tsx";
@@ -18,10 +20,7 @@ const ORDERS = graphql(`
     ordersConnection(first: $first, after: $after, last: $last, before: $before, filter: $filter) {
       totalCount
       pageInfo {
-        hasNextPage
-        hasPreviousPage
-        startCursor
-        endCursor
+        ...PageOfConnection
       }
       edges {
         node {
@@ -40,7 +39,7 @@ const ORDERS = graphql(`
       }
     }
   }
-`);
+`, [PAGE_INFO]);
 
 const STATUSES = [
   "PENDING",
@@ -60,8 +59,8 @@ const Orders = () => {
   const filter = {
     status: STATUSES.find((status) => status === url.get("status")) ?? null,
     userId: url.get("user"),
-    createdAfter: url.get("from"),
-    createdBefore: url.get("to"),
+    createdAfter: momentIn(url.get("from")),
+    createdBefore: momentIn(url.get("to")),
   };
   const asked = useAsk(ORDERS, { ...pageOf(url), filter }, { every: EVERY_MS });
   return (
@@ -78,48 +77,38 @@ const Orders = () => {
         <MomentFilter name="from" label={t("filter.from")} />
         <MomentFilter name="to" label={t("filter.to")} />
       </Filters>
-      <Answer
-        asked={asked}
-        isEmpty={({ ordersConnection }) => ordersConnection?.edges.length === 0}
-        empty={<p>{t("orders.none")}</p>}
-      >
-        {({ ordersConnection }) =>
-          ordersConnection && (
-            <>
-              <Table
-                caption={t("nav.orders")}
-                rows={ordersConnection.edges.map(({ node }) => node)}
-                keyOf={({ id }) => id}
-                columns={[
-                  {
-                    name: t("orders.order"),
-                    cell: ({ id }) => (
-                      <Link href={`/orders/${id}`}>
-                        <code>{shortId(id)}</code>
-                      </Link>
-                    ),
-                  },
-                  { name: t("status"), cell: ({ status }) => <Status of={status} /> },
-                  { name: t("orders.step"), cell: ({ sagaCurrentStep }) => sagaCurrentStep ?? "" },
-                  {
-                    name: t("orders.items"),
-                    cell: ({ items }) =>
-                      items.map(({ productName, quantity }) => `${productName} × ${quantity}`).join(", "),
-                  },
-                  {
-                    name: t("orders.total"),
-                    number: true,
-                    cell: ({ totalAmount, currency }) => moneyOf(totalAmount, currency, t.language),
-                  },
-                  { name: t("orders.user"), cell: ({ userId }) => <Personal of={userId} /> },
-                  { name: t("orders.created"), cell: ({ createdAt }) => <Ago at={createdAt} /> },
-                ]}
-              />
-              <Pager info={ordersConnection.pageInfo} total={ordersConnection.totalCount} />
-            </>
-          )
-        }
-      </Answer>
+      <Paged asked={asked} of={({ ordersConnection }) => ordersConnection} empty={<p>{t("orders.none")}</p>}>
+        {(orders) => (
+          <Table
+            caption={t("nav.orders")}
+            rows={orders}
+            keyOf={({ id }) => id}
+            columns={[
+              {
+                name: t("orders.order"),
+                cell: ({ id }) => (
+                  <Link href={`/orders/${id}`}>
+                    <code>{shortId(id)}</code>
+                  </Link>
+                ),
+              },
+              { name: t("status"), cell: ({ status }) => <Status of={status} /> },
+              { name: t("orders.step"), cell: ({ sagaCurrentStep }) => sagaCurrentStep ?? "" },
+              {
+                name: t("orders.items"),
+                cell: ({ items }) => items.map(({ productName, quantity }) => `${productName} × ${quantity}`).join(", "),
+              },
+              {
+                name: t("orders.total"),
+                number: true,
+                cell: ({ totalAmount, currency }) => moneyOf(totalAmount, currency, t.language),
+              },
+              { name: t("orders.user"), cell: ({ userId }) => <Personal of={userId} /> },
+              { name: t("orders.created"), cell: ({ createdAt }) => <Ago at={createdAt} /> },
+            ]}
+          />
+        )}
+      </Paged>
     </>
   );
 };

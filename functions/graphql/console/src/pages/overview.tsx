@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { Link } from "wouter";
 
 import { graphql, type ResultOf } from "../api/graphql.ts";
@@ -10,14 +10,15 @@ import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
 import { durationOf, numberOf } from "../ui/format.ts";
 import { LiveSign } from "../ui/live.tsx";
-import { Spark } from "../ui/spark.tsx";
 import { Table } from "../ui/table.tsx";
 import { Ago } from "../ui/time.tsx";
+import { LastHour } from "./last-hour.tsx";
 import { StuckNow } from "./stuck.tsx";
 
 const DASHBOARD = graphql(`
   subscription Dashboard {
     dashboardStatsStream {
+      at
       totalEvents
       eventsPerMinute
       activeSagas
@@ -69,13 +70,20 @@ const OVERVIEW = graphql(`
       lastRunAt
       failures
     }
-    dashboardHistory(minutes: 60) {
+    dashboardHistory(minutes: 61) {
       at
       commands
       queries
       deliveries
       errors
+      failedDeliveries
       averageLatencyMs
+      lagSeconds
+      lagStreams
+      outboxWaiting
+      sagasStarted
+      sagasCompensating
+      sagasStuck
     }
     pubsubStats {
       topic
@@ -88,30 +96,22 @@ const OVERVIEW = graphql(`
 
 type Reading = ResultOf<typeof DASHBOARD>["dashboardStatsStream"];
 
-const KEPT = 150;
 const EVERY_MS = 10_000;
+/** After which a reading is old: the server sends one at least every seven seconds. */
+const OLD_MS = 10_000;
 
 const Overview = () => {
   const t = useT();
-  const [readings, setReadings] = useState<Reading[]>([]);
-  const live = useLive(DASHBOARD, {}, (data) => {
-    setReadings((before) => [...before, data.dashboardStatsStream].slice(-KEPT));
-  });
   const asked = useAsk(OVERVIEW, {}, { every: EVERY_MS });
-  const now = readings.at(-1);
   return (
     <>
-      <div className="row between">
-        <h1>{t("nav.overview")}</h1>
-        <LiveSign live={live} />
-      </div>
+      <h1>{t("nav.overview")}</h1>
       <StuckNow />
-      <h2>{t("overview.numbers")}</h2>
-      {now ? <Numbers now={now} readings={readings} /> : <p className="loading">{t("answer.loading")}</p>}
+      <Now />
       <Answer asked={asked}>
         {({ health, projectionStatus, systemStatistics, pubsubStats, schedules, dashboardHistory }) => (
           <>
-            {dashboardHistory && <History minutes={dashboardHistory} />}
+            {dashboardHistory && <LastHour minutes={dashboardHistory} />}
             <div className="columns">
               <section className="panel">
                 <h2>{t("overview.sagas")}</h2>
@@ -230,28 +230,40 @@ const Overview = () => {
   );
 };
 
-type Minutes = NonNullable<ResultOf<typeof OVERVIEW>["dashboardHistory"]>;
-
-const History = ({ minutes }: { minutes: Minutes }) => {
+/** The newest reading, live. While a database is down the server sends none, and the last one grows old. */
+const Now = () => {
   const t = useT();
-  const charts = [
-    { name: t("overview.commands"), values: minutes.map(({ commands }) => commands) },
-    { name: t("overview.queries"), values: minutes.map(({ queries }) => queries) },
-    { name: t("overview.deliveries"), values: minutes.map(({ deliveries }) => deliveries) },
-    { name: t("overview.errors"), values: minutes.map(({ errors }) => errors) },
-    { name: t("overview.latency"), values: minutes.map(({ averageLatencyMs }) => averageLatencyMs ?? 0) },
-  ];
+  const [reading, setReading] = useState<Reading>();
+  const [old, setOld] = useState<Reading>();
+  const live = useLive(DASHBOARD, {}, (data) => setReading(data.dashboardStatsStream));
+  useEffect(() => {
+    const timer = setTimeout(() => setOld(reading), OLD_MS);
+    return () => clearTimeout(timer);
+  }, [reading]);
+  const isOld = reading !== undefined && reading === old;
+  const isConnected = live.state === "live" || live.state === "connecting";
   return (
-    <section className="panel">
-      <h2>{t("overview.history")}</h2>
-      <div className="tiles">
-        {charts.map(({ name, values }) => (
-          <figure key={name}>
-            <figcaption className="name">{name}</figcaption>
-            <Spark values={values} label={`${name}: ${values.join(", ")}`} />
-          </figure>
-        ))}
+    <section aria-labelledby="now">
+      <div className="row between">
+        <h2 id="now">{t("overview.numbers")}</h2>
+        {isOld && isConnected ? (
+          <span className="live lost" role="status">
+            {t("overview.silent")}
+          </span>
+        ) : (
+          <LiveSign live={live} />
+        )}
       </div>
+      {reading ? (
+        <>
+          <p className="note">
+            {t("overview.read")} <Ago at={reading.at} />
+          </p>
+          <Numbers now={reading} isOld={isOld} />
+        </>
+      ) : (
+        isConnected && <p className="loading">{t("answer.loading")}</p>
+      )}
     </section>
   );
 };
@@ -268,30 +280,25 @@ const SagaCount = ({ state, count }: { state: "active" | "completed" | "failed" 
   );
 };
 
-const Numbers = ({ now, readings }: { now: Reading; readings: readonly Reading[] }) => {
+const Numbers = ({ now, isOld }: { now: Reading; isOld: boolean }) => {
   const t = useT();
   const number = (value: number) => numberOf(value, t.language);
   const percent = (share: number) =>
     new Intl.NumberFormat(t.language, { style: "percent", maximumFractionDigits: 1 }).format(share);
   const tiles = [
-    { name: t("overview.perMinute"), figure: number(now.eventsPerMinute), of: (one: Reading) => one.eventsPerMinute },
-    { name: t("overview.errors"), figure: percent(now.errorRate), of: (one: Reading) => one.errorRate },
-    {
-      name: t("overview.latency"),
-      figure: durationOf(now.averageLatencyMs, t.language),
-      of: (one: Reading) => one.averageLatencyMs,
-    },
-    { name: t("overview.activeSagas"), figure: number(now.activeSagas), of: (one: Reading) => one.activeSagas },
-    { name: t("overview.events"), figure: number(now.totalEvents), of: (one: Reading) => one.totalEvents },
-    { name: t("overview.commands"), figure: number(now.totalCommands), of: (one: Reading) => one.totalCommands },
+    { name: t("overview.perMinute"), figure: number(now.eventsPerMinute) },
+    { name: t("overview.errors"), figure: percent(now.errorRate) },
+    { name: t("overview.latency"), figure: durationOf(now.averageLatencyMs, t.language) },
+    { name: t("overview.activeSagas"), figure: number(now.activeSagas) },
+    { name: t("overview.events"), figure: number(now.totalEvents) },
+    { name: t("overview.commands"), figure: number(now.totalCommands) },
   ];
   return (
-    <div className="tiles">
-      {tiles.map(({ name, figure, of }) => (
+    <div className={isOld ? "tiles old" : "tiles"}>
+      {tiles.map(({ name, figure }) => (
         <div className="tile" key={name}>
           <div className="name">{name}</div>
           <div className="figure">{figure}</div>
-          <Spark values={readings.map(of)} label={name} />
         </div>
       ))}
     </div>

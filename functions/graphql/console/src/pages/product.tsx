@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { Link } from "wouter";
 
-import { graphql } from "../api/graphql.ts";
+import { graphql, type ResultOf } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useLive } from "../api/use-live.ts";
 import { useT } from "../i18n/index.tsx";
@@ -10,8 +10,11 @@ import { Answer } from "../ui/answer.tsx";
 import { FormDialog } from "../ui/form.tsx";
 import { moneyOf, numberOf } from "../ui/format.ts";
 import { LiveSign } from "../ui/live.tsx";
+import { changedFields } from "../ui/changed.ts";
 import { Time } from "../ui/time.tsx";
 import { ADJUST_STOCK, DELETE_PRODUCT, UPDATE_PRODUCT } from "./catalogue.ts";
+import { type Option, withPresent } from "./options.ts";
+import { useCategories } from "./use-categories.ts";
 
 const PRODUCT = graphql(`
   query Product($id: ID!) {
@@ -21,6 +24,7 @@ const PRODUCT = graphql(`
       description
       price
       currency
+      categoryId
       stockQuantity
       reservedQuantity
       availableQuantity
@@ -47,6 +51,7 @@ const STOCK = graphql(`
 const Product = ({ id }: { id: string }) => {
   const t = useT();
   const asked = useAsk(PRODUCT, { id });
+  const { options } = useCategories();
   const [stock, setStock] = useState<{ stockQuantity: number | null; reservedQuantity: number | null }>();
   const live = useLive(STOCK, { id }, (data) => setStock(data.stockUpdates));
   return (
@@ -61,6 +66,7 @@ const Product = ({ id }: { id: string }) => {
                 <LiveSign live={live} />
               </div>
               <section className="panel">
+                {!product.active && <p className="note">{t("product.inactive")}</p>}
                 <dl className="facts">
                   <dt>{t("description")}</dt>
                   <dd>{product.description ?? "–"}</dd>
@@ -85,23 +91,11 @@ const Product = ({ id }: { id: string }) => {
                   <Link href={`/events/${id}`} className="button">
                     {t("order.events")}
                   </Link>
-                  <FormDialog
-                    key={product.updatedAt}
-                    permission="admin"
-                    title={t("product.change")}
-                    fields={[
-                      { name: "name", label: t("name"), required: true, value: product.name },
-                      { name: "description", label: t("description"), value: product.description ?? "" },
-                      { name: "price", label: t("product.price"), required: true, value: product.price },
-                    ]}
-                    run={({ name, description, price }) =>
-                      send(UPDATE_PRODUCT, { id, input: { name, description: description || null, price } })
-                    }
-                    done={asked.again}
-                  />
+                  <Change key={product.updatedAt} product={product} options={options} done={asked.again} />
                   <FormDialog
                     permission="admin"
                     title={t("product.adjust")}
+                    refused={product.active ? undefined : t("product.inactive")}
                     fields={[
                       { name: "delta", label: t("product.delta"), required: true, type: "number" },
                       { name: "reason", label: t("act.reason.optional") },
@@ -112,6 +106,7 @@ const Product = ({ id }: { id: string }) => {
                   <ActButton
                     permission="admin"
                     kind="danger"
+                    refused={product.active ? undefined : t("product.inactive")}
                     run={() => send(DELETE_PRODUCT, { id })}
                     done={asked.again}
                     confirm={{ title: t("product.delete"), text: t("product.delete.what") }}
@@ -125,6 +120,40 @@ const Product = ({ id }: { id: string }) => {
         }
       </Answer>
     </>
+  );
+};
+
+type ChangeProps = {
+  product: NonNullable<ResultOf<typeof PRODUCT>["product"]>;
+  options: readonly Option[];
+  done: () => void;
+};
+
+const Change = ({ product, options, done }: ChangeProps) => {
+  const t = useT();
+  const { id, name, price, categoryId, category } = product;
+  const opened = { name, description: product.description ?? "", price, categoryId };
+  const present = { value: categoryId, label: category?.name ?? t("category.unknown", { id: categoryId }) };
+  return (
+    <FormDialog
+      permission="admin"
+      title={t("product.change")}
+      refused={product.active ? undefined : t("product.inactive")}
+      fields={[
+        { name: "name", label: t("name"), required: true, value: name },
+        { name: "description", label: t("description"), type: "long", value: opened.description },
+        { name: "price", label: t("product.price"), required: true, value: price },
+        {
+          name: "categoryId",
+          label: t("product.category"),
+          required: true,
+          value: categoryId,
+          options: withPresent(options, present),
+        },
+      ]}
+      run={(given) => send(UPDATE_PRODUCT, { id, input: changedFields(opened, given) })}
+      done={done}
+    />
   );
 };
 

@@ -1,23 +1,26 @@
 import { useState } from "react";
 import { useLocation } from "wouter";
 
-import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
 import { send } from "../ui/act.tsx";
+import { Cut } from "../ui/cut.tsx";
 import { Filters, TextFilter } from "../ui/filters.tsx";
 import { FormDialog } from "../ui/form.tsx";
 import { useUrl } from "../ui/use-url.ts";
-import { CATEGORIES, CREATE_PRODUCT } from "./catalogue.ts";
+import { CREATE_PRODUCT, OFFERED } from "./catalogue.ts";
 import { FoundProducts } from "./found-products.tsx";
+import { withPresent } from "./options.ts";
 import { ProductTable } from "./product-table.tsx";
+import { useCategories } from "./use-categories.ts";
 
 const Products = () => {
   const t = useT();
   const [url, change] = useUrl();
   const [, navigate] = useLocation();
   const [round, setRound] = useState(0);
-  const categories = useAsk(CATEGORIES, {});
+  const { all, options } = useCategories();
   const categoryId = url.get("category");
+  const unknown = all ? t("category.unknown", { id: categoryId ?? "" }) : t("answer.loading");
   return (
     <>
       <div className="row between">
@@ -28,14 +31,14 @@ const Products = () => {
           title={t("product.create")}
           fields={[
             { name: "name", label: t("name"), required: true },
-            { name: "description", label: t("description") },
+            { name: "description", label: t("description"), type: "long" },
             { name: "price", label: t("product.price"), required: true, pattern: "\\d+(\\.\\d+)?" },
             { name: "stockQuantity", label: t("product.stock"), type: "number" },
             {
               name: "categoryId",
               label: t("product.category"),
               required: true,
-              options: (categories.data?.categories ?? []).map(({ id, name }) => ({ value: id, label: name })),
+              options,
             },
           ]}
           run={async ({ name, description, price, stockQuantity, categoryId }) => {
@@ -65,18 +68,16 @@ const Products = () => {
             onChange={(event) => change({ category: event.target.value, after: undefined, before: undefined }, false)}
           >
             <option value="">{t("filter.all")}</option>
-            {categories.data?.categories?.map(({ id, name }) => (
-              <option key={id} value={id}>
-                {name}
-              </option>
-            ))}
-            {categoryId && !categories.data?.categories?.some(({ id }) => id === categoryId) && (
-              <option value={categoryId}>
-                {categories.data ? t("category.unknown", { id: categoryId }) : t("answer.loading")}
-              </option>
+            {withPresent(options, categoryId ? { value: categoryId, label: unknown } : undefined).map(
+              ({ value, label }) => (
+                <option key={value} value={value}>
+                  {label}
+                </option>
+              ),
             )}
           </select>
         </label>
+        <Cut of={all} to={OFFERED} says="category.cut" />
       </Filters>
       <FoundProducts categoryId={categoryId}>{(products) => <ProductTable products={products} />}</FoundProducts>
     </>

@@ -102,8 +102,8 @@ const CANCEL = graphql(`
 `);
 
 const COMPARE = graphql(`
-  mutation CompareProjection($name: String!) {
-    compareProjection(name: $name) {
+  mutation CompareProjection($name: String!, $reason: String) {
+    compareProjection(name: $name, reason: $reason) {
       name
     }
   }
@@ -372,7 +372,16 @@ const Actions = ({ projection, again }: { projection: Projection; again: () => v
         </>
       )}
       {state === "KEPT" && (
-        <ActButton permission="admin" run={() => send(COMPARE, { name })} done={again}>
+        <ActButton
+          permission="admin"
+          run={(reason) => send(COMPARE, { name, reason: reason || null })}
+          done={again}
+          confirm={{
+            title: t("generation.compare"),
+            text: t("generation.compare.what", { name }),
+            reason: "optional",
+          }}
+        >
           {t("generation.compare")}
         </ActButton>
       )}

@@ -1,12 +1,13 @@
 import { graphql, type ResultOf } from "../api/graphql.ts";
+import { PAGE_INFO } from "../api/page-info.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
 import { Reported } from "../i18n/said.tsx";
-import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
 import { Button } from "../ui/button.tsx";
 import { numberOf } from "../ui/format.ts";
-import { pageOf, Pager } from "../ui/pager.tsx";
+import { Paged } from "../ui/paged.tsx";
+import { pageOf } from "../ui/pager.tsx";
 import { Table } from "../ui/table.tsx";
 import { useUrl } from "../ui/use-url.ts";
 import { leftOf } from "./rebuild.ts";
@@ -32,10 +33,7 @@ const PARTITIONS = graphql(`
     ) {
       totalCount
       pageInfo {
-        hasNextPage
-        hasPreviousPage
-        startCursor
-        endCursor
+        ...PageOfConnection
       }
       edges {
         node {
@@ -75,7 +73,7 @@ const PARTITIONS = graphql(`
       }
     }
   }
-`);
+`, [PAGE_INFO]);
 
 type Partition = NonNullable<ResultOf<typeof PARTITIONS>["rebuildPartitionsConnection"]>["edges"][number]["node"];
 
@@ -111,24 +109,15 @@ const Shown = ({ name, view }: { name: string; view: View }) => {
   const which = { name, compared: view === "compared", differing: view === "differing" };
   const asked = useAsk(PARTITIONS, { ...which, ...pageOf(url, 10) }, { every: EVERY_MS });
   return (
-    <Answer
+    <Paged
       asked={asked}
-      isEmpty={({ rebuildPartitionsConnection: found }) => found?.edges.length === 0}
+      of={({ rebuildPartitionsConnection }) => rebuildPartitionsConnection}
       empty={<p>{t("partitions.none")}</p>}
     >
-      {({ rebuildPartitionsConnection: found }) =>
-        found && (
-          <>
-            {view === "differing" ? (
-              <Differences of={found.edges.map(({ node }) => node)} />
-            ) : (
-              <List of={found.edges.map(({ node }) => node)} compared={view === "compared"} />
-            )}
-            <Pager info={found.pageInfo} total={found.totalCount} />
-          </>
-        )
+      {(partitions) =>
+        view === "differing" ? <Differences of={partitions} /> : <List of={partitions} compared={view === "compared"} />
       }
-    </Answer>
+    </Paged>
   );
 };
 

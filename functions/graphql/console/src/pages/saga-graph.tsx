@@ -13,7 +13,6 @@ const RECENT = graphql(`
       edges {
         node {
           id
-          currentStep
           steps {
             name
             command
@@ -24,13 +23,11 @@ const RECENT = graphql(`
         }
       }
     }
-    active: sagasConnection(first: 500, filter: { status: "ACTIVE" }) {
-      totalCount
-      edges {
-        node {
-          currentStep
-        }
-      }
+    sagaSteps {
+      step
+      active
+      compensating
+      stuck
     }
   }
 `);
@@ -51,55 +48,60 @@ export const SagaGraph = () => {
         isEmpty={({ recent }) => recent?.edges.length === 0}
         empty={<p className="note">{t("sagas.none")}</p>}
       >
-        {({ recent, active }) => {
+        {({ recent, sagaSteps }) => {
           const sagas = recent?.edges.map(({ node }) => node) ?? [];
-          const steps = stepsOf(sagas, active?.edges.map(({ node }) => node.currentStep) ?? []);
+          const steps = stepsOf(sagas, sagaSteps ?? []);
+          const undone = sagaSteps?.find(({ step }) => step === null)?.active ?? 0;
           const width = steps.length * (STEP.width + STEP.gap);
           return (
-            <div className="graph" role="region" aria-label={t("sagas.definition")} tabIndex={0}>
-              <svg
-                viewBox={`0 0 ${width} 190`}
-                className="grows"
-                style={{ minWidth: width * SMALLEST, maxWidth: width }}
-                role="group"
-                aria-label={t("sagas.definition")}
-              >
-                {steps.map((step, index) => {
-                  const x = index * (STEP.width + STEP.gap) + 4;
-                  const label = t.n("sagas.here", step.now);
-                  return (
-                    <g key={step.name}>
-                      <Link href="/sagas?status=ACTIVE">
-                        <g className={`node ${step.now > 0 ? "warn" : ""}`}>
-                          <rect x={x} y={6} width={STEP.width} height={STEP.height} rx={8} />
-                          <text x={x + 12} y={28}>
-                            {step.name}
-                          </text>
-                          <text x={x + 12} y={48} className="second">
-                            {label}
-                            {step.medianMs !== undefined && ` · ${durationOf(step.medianMs, t.language)}`}
-                          </text>
-                        </g>
-                      </Link>
-                      {index < steps.length - 1 && (
-                        <path d={`M${x + STEP.width} 37 h${STEP.gap - 8} m-6 -5 l6 5 l-6 5`} />
-                      )}
-                      {step.compensation && (
-                        <>
-                          <path d={`M${x + STEP.width / 2} 68 v38 m-5 -6 l5 6 l5 -6`} />
-                          <g className="node">
-                            <rect x={x} y={108} width={STEP.width} height={40} rx={8} />
-                            <text x={x + 12} y={132} className="second">
-                              ↩ {step.compensation}
+            <>
+              {undone > 0 && <p className="note">{t.n("sagas.undone", undone)}</p>}
+              <div className="graph" role="region" aria-label={t("sagas.definition")} tabIndex={0}>
+                <svg
+                  viewBox={`0 0 ${width} 190`}
+                  className="grows"
+                  style={{ minWidth: width * SMALLEST, maxWidth: width }}
+                  role="group"
+                  aria-label={t("sagas.definition")}
+                >
+                  {steps.map((step, index) => {
+                    const x = index * (STEP.width + STEP.gap) + 4;
+                    const stuck = step.stuck > 0 ? ` · ${t.n("sagas.stuckHere", step.stuck)}` : "";
+                    return (
+                      <g key={step.name}>
+                        <Link href={`/sagas?status=ACTIVE&step=${step.name}`}>
+                          <g className={`node ${step.stuck > 0 ? "bad" : step.now > 0 ? "warn" : ""}`}>
+                            <rect x={x} y={6} width={STEP.width} height={STEP.height} rx={8} />
+                            <text x={x + 12} y={28}>
+                              {step.name}
+                            </text>
+                            <text x={x + 12} y={48} className="second">
+                              {t.n("sagas.here", step.now)}
+                              {stuck}
+                              {step.medianMs !== undefined && ` · ${durationOf(step.medianMs, t.language)}`}
                             </text>
                           </g>
-                        </>
-                      )}
-                    </g>
-                  );
-                })}
-              </svg>
-            </div>
+                        </Link>
+                        {index < steps.length - 1 && (
+                          <path d={`M${x + STEP.width} 37 h${STEP.gap - 8} m-6 -5 l6 5 l-6 5`} />
+                        )}
+                        {step.compensation && (
+                          <>
+                            <path d={`M${x + STEP.width / 2} 68 v38 m-5 -6 l5 6 l5 -6`} />
+                            <g className="node">
+                              <rect x={x} y={108} width={STEP.width} height={40} rx={8} />
+                              <text x={x + 12} y={132} className="second">
+                                ↩ {step.compensation}
+                              </text>
+                            </g>
+                          </>
+                        )}
+                      </g>
+                    );
+                  })}
+                </svg>
+              </div>
+            </>
           );
         }}
       </Answer>

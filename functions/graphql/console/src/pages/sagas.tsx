@@ -1,23 +1,26 @@
-import { useState } from "react";
 import { Link } from "wouter";
 
 import { graphql, type ResultOf } from "../api/graphql.ts";
+import { PAGE_INFO } from "../api/page-info.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useLive } from "../api/use-live.ts";
 import { useT } from "../i18n/index.tsx";
 import { Reported } from "../i18n/said.tsx";
-import { ActButton, type Outcome, send } from "../ui/act.tsx";
+import { send } from "../ui/act.tsx";
 import { useViewer } from "../session/viewer.tsx";
-import { Answer } from "../ui/answer.tsx";
-import { each, outcomeOf } from "../ui/each.ts";
 import { Status } from "../ui/badge.tsx";
+import { BatchButton, idsOf } from "../ui/batch.tsx";
+import { all } from "../ui/each.ts";
 import { Choice, Filters, MomentFilter, TextFilter } from "../ui/filters.tsx";
 import { shortId } from "../ui/format.ts";
 import { LiveSign } from "../ui/live.tsx";
-import { pageOf, Pager } from "../ui/pager.tsx";
+import { momentIn } from "../ui/moments.ts";
+import { Paged } from "../ui/paged.tsx";
+import { pageOf } from "../ui/pager.tsx";
 import { Personal } from "../ui/personal.tsx";
 import { Table } from "../ui/table.tsx";
 import { Ago, Time } from "../ui/time.tsx";
+import { useThrottled } from "../ui/use-throttled.ts";
 import { useUrl } from "../ui/use-url.ts";
 import { PutRight } from "./order/put-right.tsx";
 import { RETRY } from "./order/query.ts";
@@ -28,10 +31,7 @@ const SAGAS = graphql(`
     sagasConnection(first: $first, after: $after, last: $last, before: $before, filter: $filter) {
       totalCount
       pageInfo {
-        hasNextPage
-        hasPreviousPage
-        startCursor
-        endCursor
+        ...PageOfConnection
       }
       edges {
         node {
@@ -51,11 +51,14 @@ const SAGAS = graphql(`
       }
     }
   }
-`);
+`, [PAGE_INFO]);
 
 const STUCK_IDS = graphql(`
-  query StuckSagas($filter: SagaFilterInput) {
-    sagasConnection(first: 100, filter: $filter) {
+  query StuckSagas($after: String, $filter: SagaFilterInput) {
+    sagasConnection(first: 500, after: $after, filter: $filter, sortOrder: ASC) {
+      pageInfo {
+        endCursor
+      }
       edges {
         node {
           id
@@ -83,13 +86,16 @@ const Sagas = () => {
   const [url] = useUrl();
   const filter = {
     status: url.get("status"),
-    startedAfter: url.get("from"),
-    startedBefore: url.get("to"),
+    startedAfter: momentIn(url.get("from")),
+    startedBefore: momentIn(url.get("to")),
     orderId: url.get("order"),
+    currentStep: url.get("step"),
   };
   const asked = useAsk(SAGAS, { ...pageOf(url), filter }, { every: 10_000 });
+  const known = asked.data?.sagasConnection?.edges[0]?.node.steps.map(({ name }) => name) ?? [];
+  const steps = [...new Set([...(filter.currentStep ? [filter.currentStep] : []), ...known])];
   const refresh = useThrottled(asked.again, REFRESH_MS);
-  const live = useLive(MOVES, {}, refresh);
+  const live = useLive(MOVES, {}, refresh, { resume: false });
   return (
     <>
       <div className="row between">
@@ -99,37 +105,22 @@ const Sagas = () => {
       <SagaGraph />
       <Filters>
         <Choice name="status" label={t("status")} options={STATUSES} />
+        <Choice name="step" label={t("sagas.step")} options={steps} />
         <TextFilter name="order" label={t("orders.order")} hint={t("filter.id")} />
         <MomentFilter name="from" label={t("filter.from")} />
         <MomentFilter name="to" label={t("filter.to")} />
-        {filter.status === "STUCK" && <RetryAll filter={filter} done={asked.again} />}
+        <RetryAll
+          key={JSON.stringify(filter)}
+          filter={filter}
+          total={asked.failure ? undefined : asked.data?.sagasConnection?.totalCount}
+          again={asked.again}
+        />
       </Filters>
-      <Answer
-        asked={asked}
-        isEmpty={({ sagasConnection }) => sagasConnection?.edges.length === 0}
-        empty={<p>{t("sagas.none")}</p>}
-      >
-        {({ sagasConnection }) =>
-          sagasConnection && (
-            <>
-              <SagaTable sagas={sagasConnection.edges.map(({ node }) => node)} done={asked.again} />
-              <Pager info={sagasConnection.pageInfo} total={sagasConnection.totalCount} />
-            </>
-          )
-        }
-      </Answer>
+      <Paged asked={asked} of={({ sagasConnection }) => sagasConnection} empty={<p>{t("sagas.none")}</p>}>
+        {(sagas) => <SagaTable sagas={sagas} done={asked.again} />}
+      </Paged>
     </>
   );
-};
-
-const useThrottled = (run: () => void, milliseconds: number): (() => void) => {
-  const [until, setUntil] = useState(0);
-  return () => {
-    const now = Date.now();
-    if (now < until) return;
-    setUntil(now + milliseconds);
-    setTimeout(run, milliseconds);
-  };
 };
 
 const SagaTable = ({ sagas, done }: { sagas: readonly Saga[]; done: () => void }) => {
@@ -193,36 +184,23 @@ type Filter = {
   orderId: string | null;
 };
 
-const RetryAll = ({ filter, done }: { filter: Filter; done: () => void }) => {
+type RetryProps = { filter: Filter; total: number | null | undefined; again: () => void };
+
+const RetryAll = ({ filter, total, again }: RetryProps) => {
   const t = useT();
-  const [progress, setProgress] = useState<string>();
-  const asked = useAsk(STUCK_IDS, { filter });
-  const ids = asked.data?.sagasConnection?.edges.map(({ node }) => node.id) ?? [];
-  const run = async (reason: string): Promise<Outcome<unknown>> => {
-    const retry = (id: string) => send(RETRY, { id, reason: reason || null });
-    const refused = await each(ids, retry, (n) => setProgress(t("progress", { n, of: ids.length })));
-    setProgress(undefined);
-    asked.again();
-    if (refused.length > 0) done();
-    return outcomeOf(ids.length, refused, (values) => t("batch.failed", values));
-  };
   return (
-    <ActButton
-      permission="admin"
-      run={run}
-      done={done}
-      confirm={{
-        title: t("sagas.retryAll"),
-        text: (
-          <>
-            {t.n("sagas.retryAll.what", ids.length)} <span role="status">{progress}</span>
-          </>
-        ),
-        reason: "optional",
+    <BatchButton
+      title={t("sagas.retryAll")}
+      number={total}
+      text={(n) => t.n("sagas.retryAll.what", n)}
+      refused={filter.status === "STUCK" ? undefined : t("sagas.retryAll.stuck")}
+      reason="optional"
+      run={(reason, options) => {
+        const next = idsOf(STUCK_IDS, filter, ({ sagasConnection }) => sagasConnection);
+        return all(next, (id) => send(RETRY, { id, reason: reason || null }), options);
       }}
-    >
-      {t("sagas.retryAll")}
-    </ActButton>
+      ended={again}
+    />
   );
 };
 

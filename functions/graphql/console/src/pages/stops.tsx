@@ -14,9 +14,6 @@ import { StartButton } from "./start.tsx";
 
 const LAGS = graphql(`
   query Lags {
-    faults {
-      provider
-    }
     projectionStatus {
       name
       status
@@ -56,11 +53,7 @@ export const Stops = () => {
     <section className="panel">
       <h2>{t("lab.projections")}</h2>
       <p className="note">{t("lab.projections.note")}</p>
-      <Answer
-        asked={asked}
-        isEmpty={({ faults }) => faults?.length === 0}
-        empty={<p className="note">{t("lab.noSandbox")}</p>}
-      >
+      <Answer asked={asked}>
         {({ projectionStatus }) => (
           <ul className="steps">
             {projectionStatus?.map((one) => (

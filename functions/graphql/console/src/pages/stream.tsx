@@ -10,10 +10,11 @@ import { Json } from "../ui/json.tsx";
 import { Table } from "../ui/table.tsx";
 import { Time } from "../ui/time.tsx";
 import { useUrl } from "../ui/use-url.ts";
+import { Causation } from "./causation.tsx";
 
 const HISTORY = graphql(`
   query StreamHistory($id: ID!, $after: Int!) {
-    eventHistory(aggregateId: $id, limit: 100, afterVersion: $after) {
+    eventHistory(aggregateId: $id, limit: 101, afterVersion: $after) {
       event {
         id
         aggregateType
@@ -34,6 +35,7 @@ const HISTORY = graphql(`
   }
 `);
 
+/** One less than the query asks for: the one more tells whether there are later events. */
 const LENGTH = 100;
 
 /** One stream: each event with the state before and after it, and what differs. */
@@ -52,11 +54,12 @@ const Stream = ({ id }: { id: string }) => {
       <Answer
         asked={asked}
         missing={t("stream.noSuch", { id })}
-        isEmpty={({ eventHistory }) => eventHistory?.length === 0}
+        isEmpty={({ eventHistory }) => after === 0 && eventHistory?.length === 0}
         empty={<p>{t("events.none")}</p>}
       >
         {({ eventHistory }) => {
-          const entries = eventHistory ?? [];
+          const entries = (eventHistory ?? []).slice(0, LENGTH);
+          const goesOn = (eventHistory ?? []).length > LENGTH;
           const chosen = entries.find(({ event }) => event.eventVersion === wanted) ?? entries.at(-1);
           const isOrder = entries[0]?.event.aggregateType === "order";
           return (
@@ -68,58 +71,65 @@ const Stream = ({ id }: { id: string }) => {
                   </Link>
                 )}
                 {after > 0 && (
-                  <Button onClick={() => change({ from: String(Math.max(0, after - LENGTH)), version: undefined })}>
+                  <Button
+                    onClick={() => change({ from: String(Math.max(0, after - LENGTH)), version: undefined }, false)}
+                  >
                     {t("stream.earlier")}
                   </Button>
                 )}
-                {entries.length === LENGTH && (
-                  <Button onClick={() => change({ from: String(after + LENGTH), version: undefined })}>
+                {goesOn && (
+                  <Button onClick={() => change({ from: String(after + LENGTH), version: undefined }, false)}>
                     {t("stream.later")}
                   </Button>
                 )}
               </div>
-              <div className="columns">
-                <Table
-                  caption={t("stream.title")}
-                  rows={entries}
-                  keyOf={({ event }) => String(event.id)}
-                  columns={[
-                    { name: t("stream.version"), number: true, cell: ({ event }) => event.eventVersion },
-                    {
-                      name: t("events.type"),
-                      cell: ({ event }) => (
-                        <Button
-                          pressed={event.eventVersion === chosen?.event.eventVersion}
-                          onClick={() => change({ version: String(event.eventVersion) })}
-                        >
-                          {event.eventType}
-                        </Button>
-                      ),
-                    },
-                    { name: t("time"), cell: ({ event }) => <Time at={event.insertedAt} /> },
-                  ]}
-                />
-                {chosen && (
-                  <section className="panel" aria-live="polite">
-                    <h2>
-                      {chosen.event.eventType} <small>v{chosen.event.eventVersion}</small>
-                    </h2>
-                    <Changes changes={chosen.changes} />
-                    <h3>{t("events.data")}</h3>
-                    <Json value={chosen.event.eventData} />
-                    <h3>{t("events.metadata")}</h3>
-                    {chosen.event.metadata ? (
-                      <Json value={chosen.event.metadata} />
-                    ) : (
-                      <p className="note">{t("masked")}</p>
-                    )}
-                    <h3>{t("changes.before")}</h3>
-                    <Json value={chosen.before} />
-                    <h3>{t("changes.after")}</h3>
-                    <Json value={chosen.after} />
-                  </section>
-                )}
-              </div>
+              {entries.length === 0 ? (
+                <p className="empty">{t("stream.end")}</p>
+              ) : (
+                <div className="columns">
+                  <Table
+                    caption={t("stream.title")}
+                    rows={entries}
+                    keyOf={({ event }) => String(event.id)}
+                    columns={[
+                      { name: t("stream.version"), number: true, cell: ({ event }) => event.eventVersion },
+                      {
+                        name: t("events.type"),
+                        cell: ({ event }) => (
+                          <Button
+                            pressed={event.eventVersion === chosen?.event.eventVersion}
+                            onClick={() => change({ version: String(event.eventVersion) })}
+                          >
+                            {event.eventType}
+                          </Button>
+                        ),
+                      },
+                      { name: t("time"), cell: ({ event }) => <Time at={event.insertedAt} /> },
+                    ]}
+                  />
+                  {chosen && (
+                    <section className="panel" aria-live="polite">
+                      <h2>
+                        {chosen.event.eventType} <small>v{chosen.event.eventVersion}</small>
+                      </h2>
+                      <Causation id={chosen.event.id} />
+                      <Changes changes={chosen.changes} />
+                      <h3>{t("events.data")}</h3>
+                      <Json value={chosen.event.eventData} />
+                      <h3>{t("events.metadata")}</h3>
+                      {chosen.event.metadata ? (
+                        <Json value={chosen.event.metadata} />
+                      ) : (
+                        <p className="note">{t("masked")}</p>
+                      )}
+                      <h3>{t("changes.before")}</h3>
+                      <Json value={chosen.before} />
+                      <h3>{t("changes.after")}</h3>
+                      <Json value={chosen.after} />
+                    </section>
+                  )}
+                </div>
+              )}
             </>
           );
         }}

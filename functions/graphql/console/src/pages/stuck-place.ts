@@ -1,7 +1,14 @@
 import type { Key } from "../i18n/catalogue.ts";
 
-/** Return the page on which a problem of this kind is put right. */
-export const placeOf = (kind: string, subject: string): { href: string; label: Key } => {
+/** What dead letters have in common. */
+export type Cause = { source: string; type: string | null; error: string | null };
+
+/** An empty error is that of letters whose error is unknown. */
+const partsOf = (cause?: Cause | null): Record<string, string> =>
+  cause ? { ...(cause.type !== null && { type: cause.type }), error: cause.error ?? "" } : {};
+
+/** Return the page on which a problem of this kind is put right. `cause`: of dead letters, if it is known. */
+export const placeOf = (kind: string, subject: string, cause?: Cause | null): { href: string; label: Key } => {
   const order = /^order-(.+)$/.exec(subject)?.[1];
   switch (kind) {
     case "SAGA_STUCK":
@@ -12,7 +19,7 @@ export const placeOf = (kind: string, subject: string): { href: string; label: K
         : { href: "/sagas?status=ACTIVE", label: "stuck.open.sagas" };
     case "DEAD_LETTER":
       return {
-        href: `/dead-letters?status=PENDING&source=${encodeURIComponent(subject)}`,
+        href: `/dead-letters?${String(new URLSearchParams({ status: "PENDING", source: subject, ...partsOf(cause) }))}`,
         label: "stuck.open.deadLetters",
       };
     case "PROJECTION_STOPPED":

@@ -3,6 +3,7 @@ import { Link } from "wouter";
 import { graphql, type ResultOf } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
+import { nameIn } from "../i18n/phrases.ts";
 import { Reported, Sentence } from "../i18n/said.tsx";
 import { Answer } from "../ui/answer.tsx";
 import { Badge } from "../ui/badge.tsx";
@@ -11,8 +12,9 @@ import { Ago } from "../ui/time.tsx";
 import { session } from "../session/session.ts";
 import { useViewer } from "../session/viewer.tsx";
 import { Button } from "../ui/button.tsx";
+import { BrokenProviders } from "./faults.tsx";
 import { StartButton } from "./start.tsx";
-import { grouped, placeOfGroup } from "./stuck-groups.ts";
+import { cutOff, grouped, placeOfGroup, sharedBy } from "./stuck-groups.ts";
 
 const STUCK = graphql(`
   query Stuck {
@@ -27,6 +29,12 @@ const STUCK = graphql(`
       }
       lastError
       attempts
+      ofKind
+      deadLetters {
+        source
+        type
+        error
+      }
       whatToDo
       whatToDoPhrases {
         code
@@ -53,7 +61,7 @@ export const StuckNow = () => {
       <section aria-labelledby="stuck" className="panel">
         <h2 id="stuck">{t("stuck.title")}</h2>
         <p>{t("stuck.admins")}</p>
-        {viewer.mayAfterSignIn("admin") && <Button onClick={() => void session.ask()}>{t("person.in")}</Button>}
+        {viewer.mayAfterSignIn("admin") && <Button onClick={() => void session.ask("admin")}>{t("person.in")}</Button>}
       </section>
     );
   }
@@ -66,20 +74,48 @@ export const StuckNow = () => {
         isEmpty={({ stuck }) => stuck?.length === 0}
         empty={<p className="fine">{t("stuck.none")}</p>}
       >
-        {({ stuck }) => (
-          <ul className="stuck">
-            {grouped(stuck ?? []).map((group) => (
-              <Problems key={`${group[0].kind} ${group[0].subject}`} group={group} done={asked.again} />
-            ))}
-          </ul>
-        )}
+        {({ stuck }) => <Groups problems={stuck ?? []} done={asked.again} />}
       </Answer>
     </section>
   );
 };
 
+const Groups = ({ problems, done }: { problems: readonly Problem[]; done: () => void }) => {
+  const t = useT();
+  const cut = cutOff(problems);
+  return (
+    <>
+      <BrokenProviders />
+      <ul className="stuck">
+        {grouped(problems).map((group) => (
+          <Problems
+            key={JSON.stringify([group[0].kind, group[0].subject, group[0].deadLetters])}
+            group={group}
+            isCut={cut.some(({ kind }) => kind === group[0].kind)}
+            done={done}
+          />
+        ))}
+      </ul>
+      {cut.map(({ kind, listed, all }) => (
+        <p key={kind} className="note">
+          {t.n("stuck.cut", all, { listed, kind: t(`stuck.kind.${kind}`) })}
+        </p>
+      ))}
+    </>
+  );
+};
+
+/** What several orders wait for, and why. `isCut`: there may be more of them than are listed. */
+const OfOrders = ({ group, isCut }: { group: [Problem, ...Problem[]]; isCut: boolean }) => {
+  const t = useT();
+  const { waitedFor, command, why, dependency } = sharedBy(group);
+  const what = waitedFor ? t(waitedFor) : command;
+  const because = t(why, { dependency: dependency ? nameIn(t.language, dependency) : "" });
+  return t.n(isCut ? "stuck.ordersOrMore" : "stuck.orders", group.length, { what, because });
+};
+
 /** One problem, or one that several orders have. */
-const Problems = ({ group, done }: { group: [Problem, ...Problem[]]; done: () => void }) => {
+const Problems = ({ group, isCut, done }: { group: [Problem, ...Problem[]]; isCut: boolean; done: () => void }) => {
   const t = useT();
   const [one] = group;
   const { href, label } = placeOfGroup(group);
@@ -87,8 +123,11 @@ const Problems = ({ group, done }: { group: [Problem, ...Problem[]]; done: () =>
     <li>
       <Badge tone="bad">{t(`stuck.kind.${one.kind}`)}</Badge>{" "}
       <strong>
-        {group.length > 1 && t.n("stuck.orders", group.length)}
-        <Sentence of={one.waitingForPhrases} english={one.waitingFor} />
+        {group.length > 1 ? (
+          <OfOrders group={group} isCut={isCut} />
+        ) : (
+          <Sentence of={one.waitingForPhrases} english={one.waitingFor} />
+        )}
       </strong>{" "}
       {group.length === 1 && <code className="break">{one.subject}</code>}{" "}
       {one.since && (

@@ -123,3 +123,16 @@ export const rateOf = (readings: readonly Reading[], ends: string): Rates => {
   const minutes = (last.at - first.at) / 60_000;
   return { calls: (to.calls - from.calls) / minutes, errors: (to.errors - from.errors) / minutes };
 };
+
+/** A function's subscription to a topic: how many messages it was given since counting began, and in a minute now. */
+export type Subscription = { name: string; topic: string; rates: Rates } & Counts;
+
+/** Return what a function is subscribed to. A subscription is named after its function and its topic. */
+export const subscriptionsOf = (service: Service | undefined, readings: readonly Reading[]): Subscription[] =>
+  (service?.connections ?? [])
+    .filter(({ connectionType }) => connectionType === "SUBSCRIPTION")
+    .map(({ targetService: topic, calls, errors }) => {
+      const of = service?.serviceName ?? "";
+      const name = `${of.replaceAll("_", "-")}.${topic}`;
+      return { name, topic, calls, errors, rates: rateOf(readings, `${topic} ${of}`) };
+    });

@@ -4,6 +4,7 @@ import { Link } from "wouter";
 import { graphql, type ResultOf } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
+import { changed } from "../ui/address.ts";
 import { Answer } from "../ui/answer.tsx";
 import { Status, toneOf } from "../ui/badge.tsx";
 import { Button } from "../ui/button.tsx";
@@ -12,7 +13,17 @@ import { Choice, Filters } from "../ui/filters.tsx";
 import { Table } from "../ui/table.tsx";
 import { useUrl } from "../ui/use-url.ts";
 import { FunctionPage } from "./function-page.tsx";
-import { drawn, type Edge, pathOf, rateOf, type Rates, type Reading, readingOf, withReading } from "./topology-layout.ts";
+import {
+  drawn,
+  type Edge,
+  pathOf,
+  rateOf,
+  type Rates,
+  type Reading,
+  readingOf,
+  subscriptionsOf,
+  withReading,
+} from "./topology-layout.ts";
 
 const TOPOLOGY = graphql(`
   query Topology {
@@ -52,7 +63,7 @@ type Services = NonNullable<Answered["systemTopology"]>;
 
 const EVERY_MS = 10_000;
 /** How much the picture grows on a large screen. */
-const LARGEST = 1.8;
+const LARGEST = 1.2;
 const [MENU, STEP] = [280, 80];
 const GROUPS = ["client", "command", "query"];
 
@@ -67,6 +78,7 @@ const Topology = () => {
   }, [found]);
   const group = url.get("group");
   const chosen = url.get("function");
+  const pageOf = (name: string) => `/topology${changed(url, { function: name })}`;
   return (
     <>
       <h1>{t("nav.topology")}</h1>
@@ -85,7 +97,8 @@ const Topology = () => {
       {chosen && (
         <FunctionPage
           name={chosen}
-          handlesCommand={isCalled(asked.data?.systemTopology, chosen)}
+          handlesCommand={isCalled(found, chosen)}
+          subscriptions={subscriptionsOf(found?.find(({ serviceName }) => serviceName === chosen), readings)}
           close={() => change({ function: undefined })}
         />
       )}
@@ -99,6 +112,7 @@ const Topology = () => {
                 databases={url.has("databases")}
                 dead={url.has("dead")}
                 readings={readings}
+                pageOf={pageOf}
                 stopped={new Set(projectionStatus?.filter(({ stop }) => stop).map(({ name }) => name))}
                 rates={new Map(pubsubStats?.map(({ topic, messagesPerMinute }) => [topic, messagesPerMinute]))}
               />
@@ -109,7 +123,7 @@ const Topology = () => {
                 columns={[
                   {
                     name: t("topology.function"),
-                    cell: ({ serviceName }) => <Link href={`/topology?function=${serviceName}`}>{serviceName}</Link>,
+                    cell: ({ serviceName }) => <Link href={pageOf(serviceName)}>{serviceName}</Link>,
                   },
                   { name: t("status"), cell: ({ status }) => <Status of={status} /> },
                   { name: t("topology.group"), cell: (one) => one.group },
@@ -151,11 +165,13 @@ type PictureProps = {
   dead: boolean;
   rates: ReadonlyMap<string, number>;
   readings: readonly Reading[];
+  /** Return the address of a function's page, which keeps what is filtered here. */
+  pageOf: (name: string) => string;
   /** The projections that an admin has stopped: what comes for them waits, and has not failed. */
   stopped: ReadonlySet<string>;
 };
 
-const Picture = ({ services, databases, dead, rates, readings, stopped }: PictureProps) => {
+const Picture = ({ services, databases, dead, rates, readings, pageOf, stopped }: PictureProps) => {
   const t = useT();
   const width = useWidth();
   const shape = useMemo(() => {
@@ -199,7 +215,7 @@ const Picture = ({ services, databases, dead, rates, readings, stopped }: Pictur
           ]
             .filter(Boolean)
             .join(" · ");
-          const href = service ? `/topology?function=${id}` : rate === undefined ? undefined : `/messages?topic=${id}`;
+          const href = service ? pageOf(id) : rate === undefined ? undefined : `/messages?topic=${id}`;
           const box = (
             <g className={`node ${stopped.has(id) ? "warn" : service ? toneOf(service.status) : ""}`}>
               <rect x={x - width / 2} y={y - height / 2} width={width} height={height} rx={service ? 8 : 22} />

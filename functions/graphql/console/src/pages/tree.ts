@@ -12,3 +12,12 @@ export const inTree = <One extends Category>(categories: readonly One[]): (One &
     (below.get(parent) ?? []).flatMap((category) => [{ ...category, depth }, ...walk(category.id, depth + 1)]);
   return walk(null, 0);
 };
+
+/** Return the ids of a category and of all below it: it cannot be moved into them. */
+export const withinOf = (categories: readonly Category[], id: string): ReadonlySet<string> => {
+  const within = new Set([id]);
+  for (const one of within) {
+    for (const { id, parentId } of categories) if (parentId === one) within.add(id);
+  }
+  return within;
+};

@@ -22,15 +22,13 @@ const started = (): Auth => {
 
 const named = (user: FirebaseUser): User => ({ id: user.uid, name: user.email ?? user.uid });
 
-/** Start Firebase once. `onSignOut`: called when the user has signed out, in another tab too. */
-export const configure = (options: { apiKey: string; authDomain: string }, onSignOut: () => void): void => {
+type Options = { apiKey: string; authDomain: string };
+
+/** Start Firebase once. `onChange`: called with the user after each sign-in and sign-out, in any tab. */
+export const configure = (options: Options, onChange: (user: User | undefined) => void): void => {
   if (auth) return;
   auth = initializeAuth(initializeApp(options), { persistence: browserLocalPersistence });
-  let known = false;
-  auth.onAuthStateChanged((user) => {
-    if (known && !user) onSignOut();
-    known = Boolean(user);
-  });
+  auth.onAuthStateChanged((user) => onChange(user ? named(user) : undefined));
 };
 
 /** Return the user of an earlier visit. */

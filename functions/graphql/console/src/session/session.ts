@@ -1,20 +1,29 @@
 import type { Config } from "./config.ts";
 import { localToken, PEOPLE, type Person, TOKEN_SECONDS } from "./people.ts";
 
+export type Permission = "write" | "admin";
+
 export type Role = "READER" | "WRITER" | "ADMIN";
 
 export type User = { id: string; name: string };
 
 /**
- * `asking`: the sign-in dialog is open. `signOuts`: how often somebody has signed out here. `lapsed`: the server no
- * longer takes the token of the person who was signed in.
+ * `asking`: the sign-in dialog is open. `needs`: the role that what was asked for needs. `signOuts`: how often somebody
+ * has signed out here. `lapsed`: the server no longer takes the token of the person who was signed in.
  */
-export type SessionState = { user?: User; asking: boolean; signOuts: number; lapsed: boolean };
+export type SessionState = { user?: User; asking: boolean; needs?: Permission; signOuts: number; lapsed: boolean };
 
 const STORED = "console.person";
 const RENEW_BEFORE_MS = 60_000;
 
 type Firebase = typeof import("./firebase.ts");
+
+/**
+ * Return the session after a change of Firebase's user, which another tab may have made. A change to another user
+ * counts as a sign-out, so that pages drop the answers of the one before. A session without a user stays without.
+ */
+export const followed = (state: SessionState, user: User | undefined): SessionState =>
+  !state.user || state.user.id === user?.id ? state : { ...state, user, signOuts: state.signOuts + 1, lapsed: false };
 
 /** Who uses the console. It knows no role: the server says which one a token has. */
 class Session {
@@ -23,6 +32,7 @@ class Session {
     signIn: null,
     signInRequired: true,
     traces: "",
+    faultLab: false,
     cloudProject: null,
     logFolder: null,
   };
@@ -71,9 +81,9 @@ class Session {
     return this.state.user && this.firebase?.token();
   }
 
-  /** Open the sign-in dialog. The promise tells whether somebody has signed in when it closes. */
-  ask = (): Promise<boolean> => {
-    this.change({ asking: true });
+  /** Open the sign-in dialog. The promise tells whether somebody has signed in when it closes. `needs`: the role. */
+  ask = (needs?: Permission): Promise<boolean> => {
+    this.change({ asking: true, needs });
     return new Promise((resolve) => {
       this.waiting?.(false);
       this.waiting = resolve;
@@ -105,7 +115,7 @@ class Session {
     this.person = undefined;
     this.made = undefined;
     await this.firebase?.out();
-    this.change({ user: undefined, signOuts: this.state.signOuts + 1, lapsed: false });
+    this.change(followed(this.state, undefined));
   }
 
   /** Ask who it is again, because the server has refused this token. What the page shows stays until it is asked anew. */
@@ -114,7 +124,7 @@ class Session {
     localStorage.removeItem(STORED);
     this.person = undefined;
     this.made = undefined;
-    this.change({ user: undefined, lapsed: true, asking: true });
+    this.change({ user: undefined, lapsed: true, asking: true, needs: undefined });
   }
 
   private signedIn(user: User): void {
@@ -130,7 +140,9 @@ class Session {
 
   private async loadFirebase(): Promise<Firebase> {
     this.firebase ??= await import("./firebase.ts");
-    if (this.config.signIn?.kind === "firebase") this.firebase.configure(this.config.signIn, () => void this.signOut());
+    if (this.config.signIn?.kind === "firebase") {
+      this.firebase.configure(this.config.signIn, (user) => this.change(followed(this.state, user)));
+    }
     return this.firebase;
   }
 

@@ -1,35 +1,14 @@
 import { type ReactNode, useEffect, useState } from "react";
 import { Link, useLocation } from "wouter";
 
-import type { Key } from "../i18n/catalogue.ts";
 import { useT } from "../i18n/index.tsx";
 import { session } from "../session/session.ts";
 import { Button } from "../ui/button.tsx";
+import { isAt, nameAt, pagesOf } from "./pages.ts";
 import { Palette } from "./palette.tsx";
 import { Person } from "./person.tsx";
 import { Preferences } from "./preferences.tsx";
 import { SignIn } from "./sign-in.tsx";
-
-export const PAGES: readonly { path: string; name: Key; local?: true }[] = [
-  { path: "/", name: "nav.overview" },
-  { path: "/orders", name: "nav.orders" },
-  { path: "/products", name: "nav.products" },
-  { path: "/categories", name: "nav.categories" },
-  { path: "/shop", name: "nav.shop" },
-  { path: "/sagas", name: "nav.sagas" },
-  { path: "/events", name: "nav.events" },
-  { path: "/messages", name: "nav.messages" },
-  { path: "/dead-letters", name: "nav.deadLetters" },
-  { path: "/read-models", name: "nav.readModels" },
-  { path: "/topology", name: "nav.topology" },
-  { path: "/executions", name: "nav.executions" },
-  { path: "/lab", name: "nav.lab" },
-  { path: "/audit", name: "nav.audit" },
-  { path: "/glossary", name: "nav.glossary" },
-];
-
-const isAt = (location: string, path: string): boolean =>
-  path === "/" ? location === "/" : location === path || location.startsWith(`${path}/`);
 
 export const Layout = ({ children }: { children: ReactNode }) => {
   const t = useT();
@@ -38,8 +17,7 @@ export const Layout = ({ children }: { children: ReactNode }) => {
   const [finding, setFinding] = useState(false);
 
   useEffect(() => {
-    const name = PAGES.find(({ path }) => isAt(location, path))?.name ?? "nopage.title";
-    document.title = `${t(name)} · ${t("app.name")}`;
+    document.title = `${t(nameAt(location) ?? "nopage.title")} · ${t("app.name")}`;
   }, [location, t]);
   useEffect(() => {
     setMenu(false);
@@ -86,7 +64,7 @@ export const Layout = ({ children }: { children: ReactNode }) => {
       </header>
       <nav id="navigation" aria-label={t("app.pages")} className={menu ? "open" : undefined}>
         <ul>
-          {PAGES.map(({ path, name }) => (
+          {pagesOf(session.where).map(({ path, name }) => (
             <li key={path}>
               <Link href={path} aria-current={isAt(location, path) ? "page" : undefined}>
                 {t(name)}

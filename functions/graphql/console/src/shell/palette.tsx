@@ -3,11 +3,14 @@ import { useLocation } from "wouter";
 
 import type { Failure } from "../api/failure.ts";
 import { useT } from "../i18n/index.tsx";
+import { session } from "../session/session.ts";
 import { useSession } from "../session/use-session.ts";
+import { useViewer } from "../session/viewer.tsx";
 import { AskSignIn, Failed } from "../ui/answer.tsx";
 import { Dialog } from "../ui/dialog.tsx";
-import { type Answer, find, SearchFailed } from "./find.ts";
-import { PAGES } from "./layout.tsx";
+import { useShown } from "../ui/use-shown.ts";
+import { type Answer, find, RECENT_ORDERS, SearchFailed } from "./find.ts";
+import { pagesOf } from "./pages.ts";
 
 const WAIT_MS = 200;
 const NOTHING: Answer = { found: [], masked: false };
@@ -31,13 +34,17 @@ const Search = ({ onClose }: { onClose: () => void }) => {
   const [found, setFound] = useState<{ of: string } & (Answer | { failure: Failure })>({ of: "", ...NOTHING });
   const [chosen, setChosen] = useState(0);
   const { user } = useSession();
+  const { uid, may } = useViewer();
+  const admin = may("admin");
   const box = useRef<HTMLInputElement>(null);
 
-  useEffect(() => box.current?.focus(), []);
+  useEffect(() => {
+    box.current?.focus();
+  }, []);
   useEffect(() => {
     let current = true;
     const timer = setTimeout(() => {
-      find(text).then(
+      find(text, (userId) => admin || userId === uid).then(
         (answer) => {
           if (current) setFound({ of: text, ...answer });
         },
@@ -52,16 +59,17 @@ const Search = ({ onClose }: { onClose: () => void }) => {
       current = false;
       clearTimeout(timer);
     };
-  }, [text, user]);
+  }, [text, user, admin, uid]);
 
   const typed = text.trim().toLowerCase();
-  const pages: Choice[] = PAGES.map(({ path, name }) => ({ href: path, label: t(name), what: t("palette.page") })).filter(
-    ({ label, href }) => label.toLowerCase().includes(typed) || href.includes(typed),
-  );
+  const pages: Choice[] = pagesOf(session.where)
+    .map(({ path, name }) => ({ href: path, label: t(name), what: t("palette.page") }))
+    .filter(({ label, href }) => label.toLowerCase().includes(typed) || href.includes(typed));
   const answer = "failure" in found ? NOTHING : found;
   const results: Choice[] = answer.found.map(({ href, label, what }) => ({ href, label, what: t(`palette.${what}`) }));
   const choices = found.of === text ? [...results, ...pages] : pages;
   const at = Math.min(chosen, Math.max(0, choices.length - 1));
+  const shown = useShown<HTMLLIElement>(at);
 
   const go = (choice: Choice | undefined) => {
     if (!choice) return;
@@ -100,6 +108,7 @@ const Search = ({ onClose }: { onClose: () => void }) => {
         {choices.map((choice, index) => (
           <li
             key={`${choice.what} ${choice.href}`}
+            ref={index === at ? shown : undefined}
             id={`palette-${index}`}
             role="option"
             aria-selected={index === at}
@@ -115,6 +124,7 @@ const Search = ({ onClose }: { onClose: () => void }) => {
           {t("palette.admins")} <AskSignIn />
         </div>
       )}
+      {found.of === text && answer.recent && <p className="note">{t("palette.recent", { n: RECENT_ORDERS })}</p>}
       {choices.length === 0 && !("failure" in found) && (
         <p role="status">{t(found.of === text ? "palette.nothing" : "answer.loading")}</p>
       )}

@@ -10,10 +10,11 @@ import { Dialog } from "../ui/dialog.tsx";
 /** Ask who it is. Afterwards the page goes on with what made it ask. */
 export const SignIn = () => {
   const t = useT();
-  const { asking, lapsed } = useSession();
+  const { asking, needs, lapsed } = useSession();
   const { signIn } = session.where;
   return (
     <Dialog open={asking} onClose={() => asking && session.cancel()} title={t("signIn.title")}>
+      {needs && <p>{t("act.needs", { role: t(`role.${needs}`) })}</p>}
       {lapsed && <p role="status">{t("signIn.lapsed")}</p>}
       {signIn?.kind === "local" ? <People /> : signIn ? <Firebase google={signIn.google} /> : <p>{t("person.noSignIn")}</p>}
       <div className="row end">

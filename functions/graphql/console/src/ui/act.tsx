@@ -1,28 +1,33 @@
 import type { TadaDocumentNode } from "gql.tada";
+import { print } from "graphql";
 import { type ReactNode, useState } from "react";
 import type { AnyVariables } from "urql";
 
 import { client } from "../api/client.ts";
 import { type Failure, failureOf } from "../api/failure.ts";
 import { useT } from "../i18n/index.tsx";
-import { session } from "../session/session.ts";
-import { type Permission, useViewer } from "../session/viewer.tsx";
+import { type Permission, session } from "../session/session.ts";
+import { signInFor, useViewer } from "../session/viewer.tsx";
 import { Failed } from "./answer.tsx";
 import { Button } from "./button.tsx";
 import { Dialog } from "./dialog.tsx";
+import { keeper } from "./once.ts";
 
 export type Outcome<Data> = { data: Data } | { failure: Failure };
 
-/** Send a mutation. It may be repeated after a lost answer without happening twice: it carries a key of its own. */
+const once = keeper(() => crypto.randomUUID(), sessionStorage);
+
+/** Send a mutation. When it is sent again after a lost answer, it has the same key, and does not happen twice. */
 export const send = async <Data, Variables extends AnyVariables>(
   document: TadaDocumentNode<Data, Variables>,
   variables: Variables,
-): Promise<Outcome<Data>> => {
-  const key = { "Idempotency-Key": crypto.randomUUID() };
-  const result = await client.mutation(document, variables, { fetchOptions: { headers: key } }).toPromise();
-  if (result.error) return { failure: failureOf(result.error) };
-  return result.data ? { data: result.data } : { failure: { code: "UNKNOWN", message: "no answer" } };
-};
+): Promise<Outcome<Data>> =>
+  await once<Data>(`${print(document)} ${JSON.stringify(variables)}`, async (key) => {
+    const headers = { "Idempotency-Key": key };
+    const result = await client.mutation(document, variables, { fetchOptions: { headers } }).toPromise();
+    if (result.error) return { failure: failureOf(result.error) };
+    return result.data ? { data: result.data } : { failure: { code: "UNKNOWN", message: "no answer" } };
+  });
 
 /** Run it, and once more after a sign-in when the server asks for one. */
 export const signedIn = async (run: () => Promise<Outcome<unknown>>): Promise<Outcome<unknown>> => {
@@ -34,24 +39,40 @@ export const signedIn = async (run: () => Promise<Outcome<unknown>>): Promise<Ou
 type Act = {
   /** What it needs, and therefore why it is disabled for the present role. */
   permission: Permission;
+  /** Why it is not possible now. */
+  refused?: string;
   run: (reason: string) => Promise<Outcome<unknown>>;
   /** Called after success. */
   done?: () => void;
+  /** What is said after success. */
+  said?: string;
   children: ReactNode;
   kind?: "plain" | "main" | "danger";
   /** What will happen; asked before a destructive action. */
   confirm?: { title: string; text: ReactNode; reason?: "required" | "optional" };
+  /** Ends what takes long before its end. */
+  stop?: () => void;
 };
 
 /** A button that changes something: it asks for sign-in and for confirmation, and shows what became of it. */
-export const ActButton = ({ permission, run, done, children, kind, confirm }: Act) => {
+export const ActButton = ({
+  permission,
+  refused: impossible,
+  run,
+  done,
+  said,
+  children,
+  kind,
+  confirm,
+  stop,
+}: Act) => {
   const t = useT();
   const viewer = useViewer();
   const [asking, setAsking] = useState(false);
   const [busy, setBusy] = useState(false);
   const [reason, setReason] = useState("");
   const [outcome, setOutcome] = useState<Outcome<unknown>>();
-  const refused = viewer.mayAfterSignIn(permission) ? undefined : t("act.needs", { role: t(`role.${permission}`) });
+  const refused = viewer.mayAfterSignIn(permission) ? impossible : t("act.needs", { role: t(`role.${permission}`) });
 
   const act = async () => {
     setBusy(true);
@@ -66,7 +87,7 @@ export const ActButton = ({ permission, run, done, children, kind, confirm }: Ac
   };
   const begin = async () => {
     setOutcome(undefined);
-    if (!viewer.may(permission) && !(await session.ask())) return;
+    if (!viewer.may(permission) && !(await signInFor(permission))) return;
     if (confirm) setAsking(true);
     else await act();
   };
@@ -78,11 +99,18 @@ export const ActButton = ({ permission, run, done, children, kind, confirm }: Ac
       {!asking && outcome && "failure" in outcome && <Failed failure={outcome.failure} />}
       {!asking && outcome && "data" in outcome && (
         <small role="status" className="done">
-          {t("act.done")}
+          {said ?? t("act.done")}
         </small>
       )}
       {confirm && (
-        <Dialog open={asking} onClose={() => setAsking(false)} title={confirm.title}>
+        <Dialog
+          open={asking}
+          onClose={() => {
+            if (busy) stop?.();
+            setAsking(false);
+          }}
+          title={confirm.title}
+        >
           <form
             onSubmit={(event) => {
               event.preventDefault();
@@ -103,7 +131,11 @@ export const ActButton = ({ permission, run, done, children, kind, confirm }: Ac
             )}
             {outcome && "failure" in outcome && <Failed failure={outcome.failure} />}
             <div className="row end">
-              <Button onClick={() => setAsking(false)}>{t("act.cancel")}</Button>
+              {busy && stop ? (
+                <Button onClick={stop}>{t("batch.stop")}</Button>
+              ) : (
+                <Button onClick={() => setAsking(false)}>{t("act.cancel")}</Button>
+              )}
               <Button kind={kind === "plain" || kind === undefined ? "main" : kind} type="submit" busy={busy}>
                 {children}
               </Button>

@@ -1,5 +1,7 @@
 import type { ReactNode } from "react";
 
+import { useT } from "../i18n/index.tsx";
+
 export type Tone = "good" | "warn" | "bad" | "info" | "plain";
 
 const TONES: Record<string, Tone> = {
@@ -31,9 +33,19 @@ const TONES: Record<string, Tone> = {
 
 export const toneOf = (status: string): Tone => TONES[status] ?? "plain";
 
-/** A status. Its colour is never the only sign: the word is always there. */
-export const Badge = ({ tone, children }: { tone: Tone; children: ReactNode }) => (
-  <span className={`badge ${tone}`}>{children}</span>
+/** A word with a colour, which is never the only sign. `code`: what the API calls it. */
+export const Badge = ({ tone, code, children }: { tone: Tone; code?: string; children: ReactNode }) => (
+  <span className={`badge ${tone}`} title={code}>
+    {children}
+  </span>
 );
 
-export const Status = ({ of }: { of: string }) => <Badge tone={toneOf(of)}>{of}</Badge>;
+/** A status, in the viewer's language, with the API's word on hover. */
+export const Status = ({ of, tone = toneOf(of) }: { of: string; tone?: Tone }) => {
+  const t = useT();
+  return (
+    <Badge tone={tone} code={of}>
+      {t.status(of)}
+    </Badge>
+  );
+};

@@ -1,6 +1,8 @@
 import { type ReactNode, useEffect, useState } from "react";
 
 import { useT } from "../i18n/index.tsx";
+import { localOf, momentIn, utcOf } from "./moments.ts";
+import { shownFor } from "./typed.ts";
 import { useUrl } from "./use-url.ts";
 
 const WAIT_MS = 400;
@@ -18,7 +20,9 @@ export const Choice = ({ name, label, options }: { name: string; label: string; 
       >
         <option value="">{t("filter.all")}</option>
         {options.map((option) => (
-          <option key={option}>{option}</option>
+          <option key={option} value={option}>
+            {t.status(option)}
+          </option>
         ))}
       </select>
     </label>
@@ -29,13 +33,13 @@ export const TextFilter = ({ name, label, hint }: { name: string; label: string;
   const [url, change] = useUrl();
   const given = url.get(name) ?? "";
   const [typed, setTyped] = useState(given);
-  useEffect(() => setTyped(given), [given]);
   useEffect(() => {
-    if (typed === given) return;
-    const timer = setTimeout(
-      () => change({ [name]: typed.trim(), after: undefined, before: undefined }),
-      WAIT_MS,
-    );
+    setTyped((before) => shownFor(before, given));
+  }, [given]);
+  useEffect(() => {
+    const value = typed.trim();
+    if (value === given) return;
+    const timer = setTimeout(() => change({ [name]: value, after: undefined, before: undefined }), WAIT_MS);
     return () => clearTimeout(timer);
   }, [typed, given, name, change]);
   return (
@@ -46,27 +50,22 @@ export const TextFilter = ({ name, label, hint }: { name: string; label: string;
   );
 };
 
-const local = (at: string): string => {
-  const moment = new Date(at);
-  return new Date(moment.getTime() - moment.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
-};
-
-/** A moment, typed in the viewer's time zone and kept in UTC. */
+/** A moment, typed in the viewer's time zone and kept in UTC. What the address gives instead of one is told, and ignored. */
 export const MomentFilter = ({ name, label }: { name: string; label: string }) => {
+  const t = useT();
   const [url, change] = useUrl();
   const given = url.get(name);
+  const at = momentIn(given);
   return (
     <label>
       {label}
       <input
         type="datetime-local"
         step="1"
-        value={given ? local(given) : ""}
-        onChange={(event) => {
-          const at = event.target.value ? new Date(event.target.value).toISOString() : undefined;
-          change({ [name]: at, after: undefined, before: undefined });
-        }}
+        value={at ? localOf(at) : ""}
+        onChange={(event) => change({ [name]: utcOf(event.target.value), after: undefined, before: undefined })}
       />
+      {given !== null && at === null && <small role="status">{t("filter.noMoment", { given })}</small>}
     </label>
   );
 };

@@ -1,8 +1,8 @@
 import { type SyntheticEvent, useState } from "react";
 
 import { useT } from "../i18n/index.tsx";
-import { session } from "../session/session.ts";
-import { type Permission, useViewer } from "../session/viewer.tsx";
+import type { Permission } from "../session/session.ts";
+import { signInFor, useViewer } from "../session/viewer.tsx";
 import { type Outcome, signedIn } from "./act.tsx";
 import { Failed } from "./answer.tsx";
 import { Button } from "./button.tsx";
@@ -12,7 +12,8 @@ export type Field = {
   name: string;
   label: string;
   required?: boolean;
-  type?: "text" | "number";
+  /** `long`: a text that may have several lines. */
+  type?: "text" | "number" | "long";
   min?: number;
   max?: number;
   maxLength?: number;
@@ -46,7 +47,7 @@ export const FormDialog = ({ permission, title, note, refused: impossible, field
 
   const begin = async () => {
     setOutcome(undefined);
-    if (viewer.may(permission) || (await session.ask())) setOpen(true);
+    if (viewer.may(permission) || (await signInFor(permission))) setOpen(true);
   };
   const act = async (given: Given) => {
     setBusy(true);
@@ -61,7 +62,8 @@ export const FormDialog = ({ permission, title, note, refused: impossible, field
   const submit = (event: SyntheticEvent<HTMLFormElement>) => {
     event.preventDefault();
     const entries = [...new FormData(event.currentTarget)];
-    void act(Object.fromEntries(entries.map(([name, value]) => [name, typeof value === "string" ? value : ""])));
+    const textOf = (value: FormDataEntryValue) => (typeof value === "string" ? value.replaceAll("\r\n", "\n") : "");
+    void act(Object.fromEntries(entries.map(([name, value]) => [name, textOf(value)])));
   };
   return (
     <>
@@ -71,21 +73,10 @@ export const FormDialog = ({ permission, title, note, refused: impossible, field
       <Dialog open={open} onClose={() => setOpen(false)} title={title}>
         <form onSubmit={submit}>
           {note && <p className="what-happens">{note}</p>}
-          {fields.map(({ name, label, required, options, value, ...input }) => (
-            <label key={name}>
-              {label}
-              {options ? (
-                <select name={name} required={required} defaultValue={value}>
-                  {!required && <option value="">–</option>}
-                  {options.map((option) => (
-                    <option key={option.value} value={option.value}>
-                      {option.label}
-                    </option>
-                  ))}
-                </select>
-              ) : (
-                <input name={name} required={required} defaultValue={value} {...input} />
-              )}
+          {fields.map((field) => (
+            <label key={field.name}>
+              {field.label}
+              <Box field={field} />
             </label>
           ))}
           {outcome && "failure" in outcome && <Failed failure={outcome.failure} />}
@@ -99,4 +90,22 @@ export const FormDialog = ({ permission, title, note, refused: impossible, field
       </Dialog>
     </>
   );
+};
+
+const Box = ({ field: { name, required, options, value, type, maxLength, min, max, pattern } }: { field: Field }) => {
+  const shared = { name, required, defaultValue: value };
+  if (options) {
+    return (
+      <select {...shared}>
+        {!required && <option value="">–</option>}
+        {options.map((option) => (
+          <option key={option.value} value={option.value}>
+            {option.label}
+          </option>
+        ))}
+      </select>
+    );
+  }
+  if (type === "long") return <textarea {...shared} maxLength={maxLength} />;
+  return <input {...shared} type={type} maxLength={maxLength} min={min} max={max} pattern={pattern} />;
 };

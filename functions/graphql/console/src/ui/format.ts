@@ -1,29 +1,48 @@
 /** Numbers, money and times as the viewer's language writes them. */
 
-export const clockOf = (at: string, language: string): string =>
-  new Intl.DateTimeFormat(language, {
-    hour: "2-digit",
-    minute: "2-digit",
-    second: "2-digit",
-    fractionalSecondDigits: 3,
-    hourCycle: "h23",
-  }).format(new Date(at));
+type Parts = Intl.DateTimeFormatOptions;
 
-export const dayAndClockOf = (at: string, language: string): string =>
-  new Intl.DateTimeFormat(language, {
-    month: "short",
-    day: "numeric",
-    hour: "2-digit",
-    minute: "2-digit",
-    second: "2-digit",
-    hourCycle: "h23",
-  }).format(new Date(at));
+const CLOCK: Parts = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 
-export const briefOf = (at: string, now: Date, language: string): string => {
-  const isToday = new Date(at).toDateString() === now.toDateString();
-  if (!isToday) return dayAndClockOf(at, language);
-  return new Intl.DateTimeFormat(language, { timeStyle: "medium", hourCycle: "h23" }).format(new Date(at));
+/** Return the parts of a day: with its year, unless that is this year. */
+const dayOf = (at: Date, now: Date): Parts => ({
+  month: "short",
+  day: "numeric",
+  ...(at.getFullYear() !== now.getFullYear() && { year: "numeric" }),
+});
+
+/** Return the parts of a day; none for today. */
+const otherDayOf = (at: Date, now: Date): Parts => (at.toDateString() === now.toDateString() ? {} : dayOf(at, now));
+
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+/** Write a moment. A format is made once for each language, shape and time zone: making it takes longer than writing. */
+const written = (at: Date, parts: Parts, language: string): string => {
+  const key = `${language} ${new Date().getTimezoneOffset()} ${JSON.stringify(parts)}`;
+  const format = formats.get(key) ?? new Intl.DateTimeFormat(language, parts);
+  formats.set(key, format);
+  return format.format(at);
 };
+
+/** Write a moment to the millisecond, with its day unless that is today. */
+export const preciseOf = (at: string, now: Date, language: string): string => {
+  const moment = new Date(at);
+  return written(moment, { ...otherDayOf(moment, now), ...CLOCK, fractionalSecondDigits: 3 }, language);
+};
+
+export const dayAndClockOf = (at: string, now: Date, language: string): string => {
+  const moment = new Date(at);
+  return written(moment, { ...dayOf(moment, now), ...CLOCK }, language);
+};
+
+/** Write a moment with its day unless that is today. */
+export const briefOf = (at: string, now: Date, language: string): string => {
+  const moment = new Date(at);
+  return written(moment, { ...otherDayOf(moment, now), ...CLOCK }, language);
+};
+
+/** Write a moment in UTC, to the millisecond. */
+export const utcOf = (at: string): string => `${new Date(at).toISOString().replace("T", " ").replace("Z", "")} UTC`;
 
 const UNITS: readonly [Intl.RelativeTimeFormatUnit, number][] = [
   ["day", 86_400],

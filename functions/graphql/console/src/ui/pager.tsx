@@ -1,16 +1,10 @@
+import type { PageInfo } from "../api/page-info.ts";
 import { useT } from "../i18n/index.tsx";
 import { Button } from "./button.tsx";
 import { numberOf } from "./format.ts";
 import { useUrl } from "./use-url.ts";
 
 export const PAGE = 25;
-
-export type PageInfo = {
-  hasNextPage: boolean;
-  hasPreviousPage: boolean;
-  startCursor: string | null;
-  endCursor: string | null;
-};
 
 /** The page that the address asks for, as the arguments of a connection. */
 export const pageOf = (url: URLSearchParams, size = PAGE) => {
@@ -23,6 +17,21 @@ export const Pager = ({ info, total }: { info: PageInfo; total?: number | null }
   const [url, change] = useUrl();
   const paged = url.has("after") || url.has("before");
   const previous = info.hasPreviousPage || url.has("after") ? info.startCursor : null;
+  const first = paged && (
+    <Button onClick={() => change({ after: undefined, before: undefined }, false)}>{t("pager.first")}</Button>
+  );
+  const count = total !== undefined && total !== null && (
+    <small>{t("pager.total", { n: numberOf(total, t.language) })}</small>
+  );
+  // An empty page has no cursors that lead to those around it.
+  if (info.startCursor === null) {
+    return (
+      <div className="row center">
+        {first}
+        {count}
+      </div>
+    );
+  }
   return (
     <div className="row center">
       <Button
@@ -37,8 +46,8 @@ export const Pager = ({ info, total }: { info: PageInfo; total?: number | null }
       >
         {t("pager.next")}
       </Button>
-      {paged && <Button onClick={() => change({ after: undefined, before: undefined }, false)}>{t("pager.first")}</Button>}
-      {total !== undefined && total !== null && <small>{t("pager.total", { n: numberOf(total, t.language) })}</small>}
+      {first}
+      {count}
     </div>
   );
 };

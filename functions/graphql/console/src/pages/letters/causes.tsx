@@ -1,12 +1,13 @@
+import { Link } from "wouter";
+
 import { graphql } from "../../api/graphql.ts";
 import { useAsk } from "../../api/use-ask.ts";
 import { useT } from "../../i18n/index.tsx";
 import { Reported } from "../../i18n/said.tsx";
 import { Answer } from "../../ui/answer.tsx";
-import { Button } from "../../ui/button.tsx";
 import { Table } from "../../ui/table.tsx";
 import { Ago } from "../../ui/time.tsx";
-import { useUrl } from "../../ui/use-url.ts";
+import { placeOf } from "../stuck-place.ts";
 
 const CAUSES = graphql(`
   query DeadLetterCauses {
@@ -26,7 +27,6 @@ const EVERY_MS = 5_000;
 /** The pending letters by what they have in common, the most frequent cause first. */
 export const CauseGroups = () => {
   const t = useT();
-  const [, change] = useUrl();
   const asked = useAsk(CAUSES, {}, { every: EVERY_MS });
   return (
     <section className="panel">
@@ -49,12 +49,10 @@ export const CauseGroups = () => {
               { name: t("letters.first"), cell: ({ firstRecordedAt }) => <Ago at={firstRecordedAt} /> },
               {
                 name: t("actions"),
-                cell: ({ source, type }) => (
-                  <Button
-                    onClick={() => change({ status: "PENDING", source, type: type ?? undefined, after: undefined }, false)}
-                  >
+                cell: (cause) => (
+                  <Link className="button" href={placeOf("DEAD_LETTER", cause.source, cause).href}>
                     {t("letters.show")}
-                  </Button>
+                  </Link>
                 ),
               },
             ]}

@@ -11,18 +11,56 @@ import { Button } from "../../ui/button.tsx";
 import { Json } from "../../ui/json.tsx";
 import { Table } from "../../ui/table.tsx";
 import { Ago, Time } from "../../ui/time.tsx";
+import { NOW } from "../order/query.ts";
 import { decoded } from "./decode.ts";
 import { DISCARD, LETTER, RETRY } from "./query.ts";
+import { subjectOf } from "./subject.ts";
 
 const PRESENT = graphql(`
-  query PresentState($id: ID!) {
-    eventHistory(aggregateId: $id, limit: 1000) {
-      event {
-        eventType
-        eventVersion
-        insertedAt
+  query PresentState(
+    $id: ID!
+    $isCategory: Boolean!
+    $isProduct: Boolean!
+    $isOrder: Boolean!
+    $now: DateTime!
+    $since: DateTime!
+  ) {
+    category(id: $id, asOf: $now) @include(if: $isCategory) {
+      name
+      description
+      parentId
+      active
+      updatedAt
+    }
+    product(id: $id, asOf: $now) @include(if: $isProduct) {
+      name
+      description
+      price
+      currency
+      categoryId
+      stockQuantity
+      reservedQuantity
+      active
+      updatedAt
+    }
+    order(id: $id, asOf: $now) @include(if: $isOrder) {
+      userId
+      status
+      totalAmount
+      currency
+      items {
+        productId
+        productName
+        quantity
+        unitPrice
       }
-      after
+      paymentId
+      shippingId
+      reason
+      updatedAt
+    }
+    eventsConnection(first: 0, filter: { aggregateId: $id, recordedAfter: $since }) {
+      totalCount
     }
   }
 `);
@@ -55,9 +93,9 @@ export const Letter = ({ id, close, done }: Props) => {
                     <ActButton
                       permission="admin"
                       kind="main"
-                      run={() => send(RETRY, { id })}
+                      run={(reason) => send(RETRY, { id, reason: reason || null })}
                       done={again}
-                      confirm={{ title: t("letters.retry"), text: t.n("letters.retry.what", 1) }}
+                      confirm={{ title: t("letters.retry"), text: t.n("letters.retry.what", 1), reason: "optional" }}
                     >
                       {t("letters.retry")}
                     </ActButton>
@@ -137,25 +175,35 @@ export const Letter = ({ id, close, done }: Props) => {
 };
 
 const Present = ({ subject, since }: { subject: string | null; since: string }) => {
+  const about = subjectOf(subject);
+  return about && <PresentState {...about} since={since} />;
+};
+
+/** The state is folded from the events: it is what a retry meets, also while the read models are late. */
+const PresentState = ({ kind, id, since }: { kind: "category" | "product" | "order"; id: string; since: string }) => {
   const t = useT();
-  const id = /-(.+)$/.exec(subject ?? "")?.[1] ?? "";
-  const asked = useAsk(PRESENT, { id }, { pause: !id });
-  if (!id) return null;
+  const which = { isCategory: kind === "category", isProduct: kind === "product", isOrder: kind === "order" };
+  const asked = useAsk(PRESENT, { id, ...which, now: NOW, since });
   return (
     <>
       <h3>{t("letters.present")}</h3>
       <Answer asked={asked}>
-        {({ eventHistory }) => {
-          const last = eventHistory?.at(-1);
-          const later = eventHistory?.filter(({ event }) => Date.parse(event.insertedAt) > Date.parse(since)).length ?? 0;
+        {({ category, product, order, eventsConnection }) => {
+          const state = category ?? product ?? order;
           return (
             <>
-              <p>{later > 0 ? t.n("letters.changedSince", later) : t("letters.unchanged")}</p>
-              <Json value={last?.after} />
+              {eventsConnection && <Since number={eventsConnection.totalCount} />}
+              {state && <Json value={state} />}
             </>
           );
         }}
       </Answer>
     </>
   );
+};
+
+const Since = ({ number }: { number: number | null }) => {
+  const t = useT();
+  if (number === null) return null;
+  return <p>{number > 0 ? t.n("letters.changedSince", number) : t("letters.unchanged")}</p>;
 };

@@ -1,14 +1,12 @@
 import { graphql, type ResultOf, type VariablesOf } from "../../api/graphql.ts";
+import { PAGE_INFO } from "../../api/page-info.ts";
 
 export const LETTERS = graphql(`
   query DeadLetters($first: Int, $after: String, $last: Int, $before: String, $filter: DeadLetterFilterInput) {
     deadLettersConnection(first: $first, after: $after, last: $last, before: $before, filter: $filter) {
       totalCount
       pageInfo {
-        hasNextPage
-        hasPreviousPage
-        startCursor
-        endCursor
+        ...PageOfConnection
       }
       edges {
         node {
@@ -25,7 +23,7 @@ export const LETTERS = graphql(`
       }
     }
   }
-`);
+`, [PAGE_INFO]);
 
 export const LETTER = graphql(`
   query DeadLetter($id: ID!) {

@@ -7,6 +7,7 @@ export type Happening = {
   at: string;
   kind: string;
   name: string;
+  status: string | null;
   durationMs: number | null;
   subject: string | null;
   id: string | null;
@@ -16,13 +17,16 @@ export type Happening = {
 const OF_CLIENTS = new Set(["CreateOrder", "CancelOrder"]);
 const CALLS_PROVIDER = /(process|refund)[-_]payment|(arrange|cancel)[-_]shipping/;
 const READ_MODEL = /^project[-_]/;
+/** A subscription to a command's own topic: its function carries the command out. */
+const CARRIES_OUT = /^([\w-]+)\.\1$/;
 
 export const laneOf = ({ kind, name }: Pick<Happening, "kind" | "name">): Lane => {
   if (kind === "EVENT") return "events";
   if (kind === "SAGA") return "saga";
   if (kind === "COMMAND") return OF_CLIENTS.has(name) ? "client" : "commands";
   if (READ_MODEL.test(name)) return "readModels";
-  return CALLS_PROVIDER.test(name) ? "providers" : "messages";
+  if (CALLS_PROVIDER.test(name)) return "providers";
+  return CARRIES_OUT.test(name) ? "commands" : "messages";
 };
 
 /** Name an entry so that the name stays the same when others are added. */
@@ -79,15 +83,18 @@ export const endOf = ({ at, durationMs }: Pick<Happening, "at" | "durationMs">):
 
 export type Arrow = { from: number; to: number };
 
-/** Return the arrows from each entry's cause, by index. A command causes the events that name its own causation id. */
+/**
+ * Return the arrows from each entry's cause, by index. A command or delivery causes the events that name its own
+ * causation id; of several attempts the one that succeeded.
+ */
 export const arrowsOf = (entries: readonly Happening[]): Arrow[] => {
   const messages = new Map<string, number>();
   const executions = new Map<string, number>();
-  for (const [index, { id, kind, causationId }] of entries.entries()) {
+  for (const [index, { id, kind, causationId, status }] of entries.entries()) {
     if (id && (kind === "EVENT" || kind === "SAGA")) messages.set(id, index);
-    if (causationId && (kind === "COMMAND" || kind === "DELIVERY") && !executions.has(causationId)) {
-      executions.set(causationId, index);
-    }
+    if (!causationId || (kind !== "COMMAND" && kind !== "DELIVERY")) continue;
+    const before = entries[executions.get(causationId) ?? -1];
+    if (!before || (before.status !== "success" && status === "success")) executions.set(causationId, index);
   }
   return entries.flatMap(({ kind, causationId }, to): Arrow[] => {
     if (!causationId || kind === "COMMAND") return [];
@@ -96,18 +103,55 @@ export const arrowsOf = (entries: readonly Happening[]): Arrow[] => {
   });
 };
 
+type Around<Entry> = { causes: Entry[]; effects: Entry[] };
+
+/** Return what has led to an entry, and to what it has led. */
+export const around = <Entry extends Happening>(entries: readonly Entry[], entry: Entry): Around<Entry> => {
+  const [index, arrows] = [entries.indexOf(entry), arrowsOf(entries)];
+  const at = (found: number[]) => found.flatMap((one) => entries[one] ?? []);
+  return {
+    causes: at(arrows.filter(({ to }) => to === index).map(({ from }) => from)),
+    effects: at(arrows.filter(({ from }) => from === index).map(({ to }) => to)),
+  };
+};
+
+type Point = { x: number; y: number };
+
+/**
+ * Return the path of an arrow between two bars, from edge to edge: `half` is half of a bar's height, so that no bar
+ * covers the arrow's head. Within a lane it bends above the bars.
+ */
+export const curveOf = (from: Point, to: Point, half: number): string => {
+  const down = Math.sign(to.y - from.y);
+  if (down === 0) {
+    const [top, bend] = [from.y - half, from.y - 2 * half];
+    return `M${from.x} ${top} C${from.x} ${bend} ${to.x} ${bend} ${to.x} ${top}`;
+  }
+  const bend = (from.y + to.y) / 2;
+  return `M${from.x} ${from.y + down * half} C${from.x} ${bend} ${to.x} ${bend} ${to.x} ${to.y - down * half}`;
+};
+
 export type StepTimes = {
   status: string;
+  command: string;
+  compensation: string | null;
   startedAt: string | null;
   endedAt: string | null;
   undoneAt: string | null;
 };
 
-/** Return what had become of a saga's step at a moment. */
-export const statusAt = (step: StepTimes, moment: number): string => {
-  const had = (at: string | null) => at !== null && Date.parse(at) <= moment;
+export type Sent = { commandType: string; timestamp: string };
+
+/** Return how often a command had been sent by a moment. */
+export const sentBy = (sent: readonly Sent[], command: string | null, moment: string): number =>
+  sent.filter(({ commandType, timestamp }) => commandType === command && timestamp <= moment).length;
+
+/** Return what had become of a saga's step at a moment. `sent`: the saga's commands. */
+export const statusAt = (step: StepTimes, sent: readonly Sent[], moment: string): string => {
+  const had = (at: string | null) => at !== null && at <= moment;
   if (!had(step.startedAt)) return "PENDING";
   if (had(step.undoneAt)) return "UNDONE";
+  if (sentBy(sent, step.compensation, moment) > 0) return "UNDOING";
   if (!had(step.endedAt)) return step.endedAt ?? step.undoneAt ? "RUNNING" : step.status;
   return step.status === "FAILED" ? "FAILED" : step.undoneAt === null ? step.status : "DONE";
 };

@@ -1,8 +1,8 @@
-import type { KeyboardEvent } from "react";
+import { Fragment, type KeyboardEvent, useId } from "react";
 
 import { useT } from "../../i18n/index.tsx";
-import { clockOf, durationOf } from "../../ui/format.ts";
-import { arrowsOf, axisOf, endOf, keyOf, LANES, laneOf, marked } from "./lanes.ts";
+import { durationOf, preciseOf } from "../../ui/format.ts";
+import { arrowsOf, axisOf, curveOf, endOf, keyOf, LANES, laneOf, marked } from "./lanes.ts";
 import type { Entry, SagaData } from "./query.ts";
 
 const WIDTH = 1000;
@@ -12,13 +12,15 @@ const LANE = 44;
 const TOP = 22;
 /** The width of a wait's mark. */
 const MARK = 82;
+/** Half of a bar's height. */
+const HALF = 8;
 
 type Props = {
   entries: readonly Entry[];
   saga: SagaData | null;
   chosen: string | null;
   /** The moment of the slider; null for the present. */
-  moment: number | null;
+  moment: string | null;
   choose: (key: string | undefined) => void;
 };
 
@@ -33,6 +35,8 @@ const toneOf = ({ status, kind, name }: Entry): string => {
 /** Draw everything that happened for an order: a lane for each part of the shop, one time axis, arrows of causation. */
 export const Lanes = ({ entries, saga, chosen, moment, choose }: Props) => {
   const t = useT();
+  const head = useId();
+  const clock = (at: string) => preciseOf(at, new Date(), t.language);
   const deadline = saga?.deadlineAt ? Date.parse(saga.deadlineAt) : undefined;
   const moments = entries.flatMap((entry) => [Date.parse(entry.at), endOf(entry)]);
   const axis = axisOf(deadline === undefined ? moments : [...moments, deadline]);
@@ -40,9 +44,15 @@ export const Lanes = ({ entries, saga, chosen, moment, choose }: Props) => {
   const middle = (entry: Entry) => TOP + LANES.indexOf(laneOf(entry)) * LANE + LANE / 2;
   const height = TOP + LANES.length * LANE + 20;
   const first = entries[0];
+  const now = moment === null ? undefined : x(Date.parse(moment));
   return (
     <div className="lanes" role="region" aria-label={t("lanes.title")} tabIndex={0}>
       <svg viewBox={`0 0 ${WIDTH} ${height}`} role="group" aria-label={t("lanes.title")}>
+        <defs>
+          <marker id={head} viewBox="0 0 8 8" refX={8} refY={4} markerWidth={7} markerHeight={7} orient="auto">
+            <path className="cause-head" d="M0 0 L8 4 L0 8 z" />
+          </marker>
+        </defs>
         {LANES.map((lane, index) => (
           <g key={lane}>
             <rect
@@ -71,63 +81,110 @@ export const Lanes = ({ entries, saga, chosen, moment, choose }: Props) => {
         {arrowsOf(entries).map(({ from, to }) => {
           const [cause, effect] = [entries[from], entries[to]];
           if (!cause || !effect) return null;
-          const [x1, y1, x2, y2] = [x(Date.parse(cause.at)), middle(cause), x(Date.parse(effect.at)), middle(effect)];
-          const bend = (y1 + y2) / 2;
-          return <path key={`${from} ${to}`} className="cause" d={`M${x1} ${y1} C${x1} ${bend} ${x2} ${bend} ${x2} ${y2}`} />;
+          const [start, end] = [cause, effect].map((one) => ({ x: x(Date.parse(one.at)), y: middle(one) }));
+          const path = start && end && curveOf(start, end, HALF);
+          return <path key={`${from} ${to}`} className="cause" d={path} markerEnd={`url(#${head})`} />;
         })}
-        {entries.map((entry) => {
-          const key = keyOf(entry);
-          const begins = x(Date.parse(entry.at));
-          const width = Math.max(9, x(endOf(entry)) - begins);
-          const future = moment !== null && Date.parse(entry.at) > moment;
-          const label = [
-            t(`lane.${laneOf(entry)}`),
-            entry.name,
-            entry.status ?? "",
-            entry.durationMs === null ? "" : durationOf(entry.durationMs, t.language),
-            clockOf(entry.at, t.language),
-          ].join(" ");
-          const toggle = () => choose(key === chosen ? undefined : key);
-          const onKeyDown = (event: KeyboardEvent) => {
-            if (event.key !== "Enter" && event.key !== " ") return;
-            event.preventDefault();
-            toggle();
-          };
-          return (
-            <rect
-              key={key}
-              className={`step ${toneOf(entry)} ${future ? "future" : ""}`}
-              x={begins - 4}
-              y={middle(entry) - 8}
-              width={width}
-              height={16}
-              rx={entry.kind === "EVENT" ? 8 : 3}
-              role="button"
-              tabIndex={0}
-              aria-pressed={key === chosen}
-              aria-label={label}
-              onClick={toggle}
-              onKeyDown={onKeyDown}
-            >
-              <title>{label}</title>
-            </rect>
-          );
-        })}
+        {entries.map((entry) => (
+          <Bar
+            key={keyOf(entry)}
+            entry={entry}
+            from={x(Date.parse(entry.at))}
+            to={x(endOf(entry))}
+            middle={middle(entry)}
+            future={moment !== null && entry.at > moment}
+            pressed={keyOf(entry) === chosen}
+            onClick={() => choose(keyOf(entry) === chosen ? undefined : keyOf(entry))}
+          />
+        ))}
         {deadline !== undefined && (
           <line className="deadline" x1={x(deadline)} x2={x(deadline)} y1={TOP + 3 * LANE} y2={TOP + 4 * LANE}>
             <title>{t("lanes.deadline")}</title>
           </line>
         )}
-        {moment !== null && <line className="moment" x1={x(moment)} x2={x(moment)} y1={TOP} y2={height - 20} />}
+        {now !== undefined && <line className="moment" x1={now} x2={now} y1={TOP} y2={height - 20} />}
         {first && (
           <text x={LEFT} y={height - 5}>
-            {clockOf(first.at, t.language)}
+            {clock(first.at)}
           </text>
         )}
         <text x={WIDTH - RIGHT} y={height - 5} textAnchor="end">
-          {axis.end > 0 ? clockOf(new Date(axis.end).toISOString(), t.language) : ""}
+          {axis.end > 0 ? clock(new Date(axis.end).toISOString()) : ""}
         </text>
       </svg>
     </div>
+  );
+};
+
+/** What the rows and colours of the picture mean. */
+export const Legend = () => {
+  const t = useT();
+  return (
+    <details>
+      <summary>{t("lanes.legend")}</summary>
+      <dl className="facts">
+        {LANES.map((lane) => (
+          <Fragment key={lane}>
+            <dt>{t(`lane.${lane}`)}</dt>
+            <dd>{t(`lane.what.${lane}`)}</dd>
+          </Fragment>
+        ))}
+      </dl>
+      <p>{t("lanes.colours")}</p>
+    </details>
+  );
+};
+
+type BarProps = {
+  entry: Entry;
+  from: number;
+  to: number;
+  middle: number;
+  future: boolean;
+  pressed: boolean;
+  onClick: () => void;
+};
+
+/** One thing that happened. What was repeated is one bar, with how often above it. */
+const Bar = ({ entry, from, to, middle, future, pressed, onClick }: BarProps) => {
+  const t = useT();
+  const [left, width] = [from - 4, Math.max(9, to - from)];
+  const label = [
+    t(`lane.${laneOf(entry)}`),
+    entry.name,
+    t.status(entry.status ?? ""),
+    entry.times > 1 ? t("timeline.times", { n: entry.times }) : "",
+    entry.durationMs === null ? "" : durationOf(entry.durationMs, t.language),
+    preciseOf(entry.at, new Date(), t.language),
+  ].filter(Boolean);
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    onClick();
+  };
+  return (
+    <g>
+      <rect
+        className={`step ${toneOf(entry)} ${future ? "future" : ""}`}
+        x={left}
+        y={middle - HALF}
+        width={width}
+        height={2 * HALF}
+        rx={entry.kind === "EVENT" ? 8 : 3}
+        role="button"
+        tabIndex={0}
+        aria-pressed={pressed}
+        aria-label={label.join(", ")}
+        onClick={onClick}
+        onKeyDown={onKeyDown}
+      >
+        <title>{label.join(", ")}</title>
+      </rect>
+      {entry.times > 1 && (
+        <text className="times" x={left + width} y={middle - HALF - 2} textAnchor="end" aria-hidden="true">
+          ×{entry.times}
+        </text>
+      )}
+    </g>
   );
 };

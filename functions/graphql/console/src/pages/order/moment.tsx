@@ -4,10 +4,18 @@ import { Answer } from "../../ui/answer.tsx";
 import { Status } from "../../ui/badge.tsx";
 import { Button } from "../../ui/button.tsx";
 import { Time } from "../../ui/time.tsx";
+import { useSettled } from "../../ui/use-settled.ts";
 import { useUrl } from "../../ui/use-url.ts";
-import { type HistoryEntry, type OrderData, type SagaData, STOCK } from "./query.ts";
+import { exact, indexAt, momentsOf } from "./moments.ts";
+import { type HistoryEntry, type OrderData, STOCK } from "./query.ts";
 
-type Props = { order: OrderData; saga: SagaData | null; history: readonly HistoryEntry[]; moment: number | null };
+/** `moment`: of the slider, to the microsecond; null for the present. */
+type Props = { order: OrderData; history: readonly HistoryEntry[]; moment: string | null };
+
+/** The most products whose stock is asked for. */
+const LINES = 5;
+/** How long the slider rests before the stock is asked for. */
+const REST_MS = 300;
 
 const statusIn = (state: unknown): string | undefined => {
   const status = typeof state === "object" && state !== null && "status" in state ? state.status : undefined;
@@ -18,12 +26,10 @@ const statusIn = (state: unknown): string | undefined => {
 export const Moment = ({ order, history, moment }: Props) => {
   const t = useT();
   const [, change] = useUrl();
-  const moments = [...new Set(order.timeline.map(({ at }) => at))].sort();
+  const moments = momentsOf(order.timeline);
   const last = moments.length - 1;
-  const index = moment === null ? last : moments.findLastIndex((at) => Date.parse(at) <= moment);
+  const index = indexAt(moments, moment);
   const go = (to: number) => change({ at: to >= last ? undefined : moments[Math.max(0, to)] });
-  const at = moment === null ? undefined : new Date(moment).toISOString();
-  const then = moment === null ? undefined : history.findLast(({ event }) => Date.parse(event.insertedAt) <= moment);
   return (
     <>
       <div className="slider">
@@ -43,27 +49,38 @@ export const Moment = ({ order, history, moment }: Props) => {
         <Button label={t("moment.forward")} onClick={() => go(index + 1)}>
           <span aria-hidden="true">▶</span>
         </Button>
-        {at ? <Time at={at} precise /> : <strong>{t("moment.now")}</strong>}
-        {at && <Button onClick={() => change({ at: undefined })}>{t("moment.toNow")}</Button>}
+        {moment ? <Time at={moment} precise /> : <strong>{t("moment.now")}</strong>}
+        {moment && <Button onClick={() => change({ at: undefined })}>{t("moment.toNow")}</Button>}
       </div>
-      {at && (
-        <div className="columns">
-          <dl className="facts">
-            <dt>{t("orders.order")}</dt>
-            <dd>{then ? <Status of={statusIn(then.after) ?? t("unknown")} /> : t("moment.notYet")}</dd>
-          </dl>
-          {order.items.slice(0, 5).map(({ productId, productName }) => (
-            <StockThen key={productId} id={productId} name={productName} at={at} />
-          ))}
-        </div>
-      )}
+      {moment && <Then order={order} history={history} moment={moment} />}
     </>
   );
 };
 
-const StockThen = ({ id, name, at }: { id: string; name: string; at: string }) => {
+const Then = ({ order, history, moment }: Props & { moment: string }) => {
   const t = useT();
-  const asked = useAsk(STOCK, { id, at });
+  const rests = useSettled(moment, REST_MS) === moment;
+  const then = history.findLast(({ event }) => (exact(event.insertedAt) ?? "") <= moment);
+  const more = order.items.length - LINES;
+  return (
+    <div className="columns">
+      <dl className="facts">
+        <dt>{t("orders.order")}</dt>
+        <dd>{then ? <Status of={statusIn(then.after) ?? t("unknown")} /> : t("moment.notYet")}</dd>
+      </dl>
+      {order.items.slice(0, LINES).map(({ productId, productName }) => (
+        <StockThen key={productId} id={productId} name={productName} at={moment} pause={!rests} />
+      ))}
+      {more > 0 && <p className="note">{t.n("moment.more", more)}</p>}
+    </div>
+  );
+};
+
+type StockProps = { id: string; name: string; at: string; pause: boolean };
+
+const StockThen = ({ id, name, at, pause }: StockProps) => {
+  const t = useT();
+  const asked = useAsk(STOCK, { id, at }, { pause });
   return (
     <div>
       <strong>{name}</strong>

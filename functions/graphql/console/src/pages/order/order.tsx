@@ -8,8 +8,9 @@ import { useLive } from "../../api/use-live.ts";
 import { useT } from "../../i18n/index.tsx";
 import { Reported } from "../../i18n/said.tsx";
 import { session } from "../../session/session.ts";
+import { useViewer } from "../../session/viewer.tsx";
 import { ActButton, send } from "../../ui/act.tsx";
-import { Answer } from "../../ui/answer.tsx";
+import { Answer, Failed } from "../../ui/answer.tsx";
 import { Status } from "../../ui/badge.tsx";
 import { MASKED } from "../../ui/erased.ts";
 import { moneyOf } from "../../ui/format.ts";
@@ -20,9 +21,11 @@ import { Time } from "../../ui/time.tsx";
 import { useUrl } from "../../ui/use-url.ts";
 import { Customer } from "./customer.tsx";
 import { Detail } from "./detail.tsx";
-import { Lanes } from "./lanes.tsx";
+import { Lanes, Legend } from "./lanes.tsx";
+import { type Shown, shownIn } from "./lists.ts";
 import { Moment } from "./moment.tsx";
-import { CANCEL, ENDED, NOW, ORDER, type OrderData, READ, UPDATES } from "./query.ts";
+import { exact } from "./moments.ts";
+import { CANCEL, ENDED, NOW, ORDER, type OrderData, READ, SAGA, UPDATES } from "./query.ts";
 import { PutRight } from "./put-right.tsx";
 import { SagaSteps } from "./steps.tsx";
 import { TimelineList } from "./timeline-list.tsx";
@@ -36,18 +39,27 @@ const OrderPage = ({ id }: { id: string }) => {
   const t = useT();
   const [url, change] = useUrl();
   const [settled, setSettled] = useState(false);
-  const asked = useAsk(ORDER, { id, now: NOW }, settled ? {} : { every: EVERY_MS });
-  const read = useAsk(READ, { id }, settled ? {} : { every: EVERY_MS });
-  const unknown = asked.failure && isRefusal(asked.failure.code) && !asked.data?.order;
-  const live = useLive(UPDATES, { id }, () => asked.again(), unknown);
+  const [agreed, setAgreed] = useState(false);
+  const often = settled ? {} : { every: EVERY_MS };
+  const asked = useAsk(ORDER, { id, now: NOW }, often);
+  const askedSaga = useAsk(SAGA, { id }, often);
   const order = asked.data?.order;
+  const unknown = asked.failure !== undefined && isRefusal(asked.failure.code) && !order;
+  const read = useAsk(READ, { id }, agreed ? {} : { every: EVERY_MS, pause: unknown });
+  const again = () => {
+    asked.again();
+    askedSaga.again();
+  };
+  const live = useLive(UPDATES, { id }, again, { pause: unknown });
   const ended = order ? ENDED.includes(order.status) && Date.now() - Date.parse(order.updatedAt) > SETTLED_MS : false;
   if (ended !== settled) setSettled(ended);
-  const at = url.get("at");
-  const moment = at ? Date.parse(at) : null;
+  const shown = order ? shownIn(order.status, read.data?.order?.status, read.failure) : undefined;
+  if ((shown === "same") !== agreed) setAgreed(shown === "same");
+  const moment = exact(url.get("at") ?? "");
   const chosen = url.get("step");
-  const saga = asked.data?.saga ?? null;
+  const saga = askedSaga.data?.saga ?? null;
   const history = asked.data?.eventHistory ?? [];
+  const choose = (step: string | undefined) => change({ step });
   return (
     <>
       <div className="row between">
@@ -56,51 +68,72 @@ const OrderPage = ({ id }: { id: string }) => {
         </h1>
         {!ended && !unknown && <LiveSign live={live} />}
       </div>
-      <Answer asked={asked} missing={order ? undefined : t("order.noSuch", { id })}>
-        {() => (
-          <>
-            {order && <Late status={order.status} read={read} />}
-            {order && <Facts order={order} again={asked.again} />}
-            {order && !ENDED.includes(order.status) && (
-              <WhyStuck id={id} hidden={order.userId === MASKED}>
-                {saga?.status === "STUCK" && <PutRight id={id} steps={saga.steps} done={asked.again} kind="main" />}
-              </WhyStuck>
-            )}
-            {order && (
+      <Answer asked={asked} missing={t("order.noSuch", { id })}>
+        {() =>
+          order && (
+            <>
+              {!asked.failure && <Late shown={shown} read={read} />}
+              <Facts order={order} again={again} />
+              {!ENDED.includes(order.status) && (
+                <WhyStuck id={id} hidden={order.userId === MASKED}>
+                  {saga?.status === "STUCK" && <PutRight id={id} steps={saga.steps} done={again} kind="main" />}
+                </WhyStuck>
+              )}
               <section className="panel">
                 <h2>{t("lanes.title")}</h2>
-                <Moment order={order} saga={saga} history={history} moment={moment} />
-                <Lanes
-                  entries={order.timeline}
-                  saga={saga}
-                  chosen={chosen}
-                  moment={moment}
-                  choose={(step) => change({ step })}
-                />
-                <Detail entries={order.timeline} chosen={chosen} history={history} saga={saga} />
+                <p className="note">{t("lanes.note")}</p>
+                <Moment order={order} history={history} moment={moment} />
+                <Lanes entries={order.timeline} saga={saga} chosen={chosen} moment={moment} choose={choose} />
+                <Legend />
+                <Detail entries={order.timeline} chosen={chosen} history={history} saga={saga} choose={choose} />
               </section>
-            )}
-            <div className="columns">
-              {saga && <SagaSteps saga={saga} moment={moment} />}
-              {order && (
-                <TimelineList entries={order.timeline} chosen={chosen} choose={(step) => change({ step })} />
-              )}
-            </div>
-          </>
-        )}
+            </>
+          )
+        }
       </Answer>
+      <div className="columns narrow-first">
+        {(order || saga) && <Saga asked={askedSaga} moment={moment} />}
+        {order && <TimelineList entries={order.timeline} chosen={chosen} choose={choose} />}
+      </div>
     </>
   );
 };
 
-/** Say that lists and queries do not show the order as it is here, and where to see why. */
-const Late = ({ status, read }: { status: string; read: Asked<ResultOf<typeof READ>> }) => {
+/** The saga's steps. A new order has no saga for a moment, which is no failure. */
+const Saga = ({ asked, moment }: { asked: Asked<ResultOf<typeof SAGA>>; moment: string | null }) => {
   const t = useT();
-  const shown = read.data?.order?.status;
-  if (shown === status || (!read.failure && !shown)) return null;
+  const notBegun = !asked.data && asked.failure?.code === "NOT_FOUND";
+  return (
+    <section className="panel">
+      <h2>{t("steps.title")}</h2>
+      <p className="note">
+        {t("steps.note")} <Link href="/glossary">{t("nav.glossary")}</Link>
+      </p>
+      {notBegun ? (
+        <p>{t("steps.notBegun")}</p>
+      ) : (
+        <Answer asked={asked}>{({ saga }) => saga && <SagaSteps saga={saga} moment={moment} />}</Answer>
+      )}
+    </section>
+  );
+};
+
+/** Say that lists and queries do not show the order as it is here, and where to see why. */
+const Late = ({ shown, read }: { shown: Shown | undefined; read: Asked<ResultOf<typeof READ>> }) => {
+  const t = useT();
+  if (shown === "failed" && read.failure) {
+    return (
+      <>
+        <p className="note">{t("order.listsFailed")}</p>
+        <Failed failure={read.failure} again={read.again} />
+      </>
+    );
+  }
+  if (shown !== "behind" && shown !== "missing") return null;
+  const status = t.status(read.data?.order?.status ?? "");
   return (
     <p className="note">
-      {shown ? t("order.late", { status: shown }) : t("order.missing")}{" "}
+      {shown === "behind" ? t("order.late", { status }) : t("order.missing")}{" "}
       <Link href="/read-models">{t("stuck.open.readModels")}</Link>
     </p>
   );
@@ -108,6 +141,7 @@ const Late = ({ status, read }: { status: string; read: Asked<ResultOf<typeof RE
 
 const Facts = ({ order, again }: { order: OrderData; again: () => void }) => {
   const t = useT();
+  const viewer = useViewer();
   const { id, currency } = order;
   const money = (amount: string) => moneyOf(amount, currency, t.language);
   return (
@@ -128,6 +162,7 @@ const Facts = ({ order, again }: { order: OrderData; again: () => void }) => {
           {!ENDED.includes(order.status) && (
             <ActButton
               permission="write"
+              refused={viewer.may("write") && order.userId === MASKED ? t("masked") : undefined}
               kind="danger"
               run={(reason) => send(CANCEL, { id, reason: reason || null })}
               done={again}

@@ -27,12 +27,36 @@ export const ORDER = graphql(`
         status
         durationMs
         times
+        lastAt
         subject
         id
         causationId
         error
       }
     }
+    eventHistory(aggregateId: $id) {
+      event {
+        id
+        eventType
+        eventVersion
+        eventData
+        metadata
+        insertedAt
+      }
+      before
+      after
+      changes {
+        field
+        before
+        after
+      }
+    }
+  }
+`);
+
+/** Asked apart from the order: a new order has no saga for a moment, and that is no failure. */
+export const SAGA = graphql(`
+  query OrderSaga($id: ID!) {
     saga(id: $id) {
       id
       status
@@ -59,23 +83,6 @@ export const ORDER = graphql(`
         undone
         undoAttempts
         undoneAt
-      }
-    }
-    eventHistory(aggregateId: $id) {
-      event {
-        id
-        eventType
-        eventVersion
-        eventData
-        metadata
-        insertedAt
-      }
-      before
-      after
-      changes {
-        field
-        before
-        after
       }
     }
   }
@@ -111,6 +118,50 @@ export const STOCK = graphql(`
   }
 `);
 
+/** Finds the version of a product's event by its time, of which the timeline has all six digits. */
+export const PRODUCT_EVENT = graphql(`
+  query ProductEvent($id: ID!, $type: String!, $at: DateTime!) {
+    eventsConnection(first: 1, filter: { aggregateId: $id, eventType: $type, recordedAfter: $at }) {
+      edges {
+        node {
+          eventVersion
+          insertedAt
+        }
+      }
+    }
+  }
+`);
+
+export const PRODUCT_CHANGE = graphql(`
+  query ProductChange($id: ID!, $after: Int!) {
+    eventHistory(aggregateId: $id, afterVersion: $after, limit: 1) {
+      event {
+        eventData
+      }
+      changes {
+        field
+        before
+        after
+      }
+    }
+  }
+`);
+
+export const COMMANDS = graphql(`
+  query OrderCommands($name: String!, $from: DateTime!, $to: DateTime!) {
+    commandExecutionsConnection(first: 100, filter: { name: $name, recordedAfter: $from, recordedBefore: $to }) {
+      edges {
+        node {
+          id
+          aggregateId
+          commandData
+          eventsGenerated
+        }
+      }
+    }
+  }
+`);
+
 export const CANCEL = graphql(`
   mutation CancelOrder($id: ID!, $reason: String) {
     cancelOrder(id: $id, reason: $reason) {
@@ -137,7 +188,7 @@ export const RESTART = graphql(`
 
 type Page = ResultOf<typeof ORDER>;
 export type OrderData = NonNullable<Page["order"]>;
-export type SagaData = NonNullable<Page["saga"]>;
+export type SagaData = NonNullable<ResultOf<typeof SAGA>["saga"]>;
 export type Step = SagaData["steps"][number];
 export type Entry = OrderData["timeline"][number];
 export type HistoryEntry = NonNullable<Page["eventHistory"]>[number];

@@ -1,10 +1,11 @@
+import type { Key } from "../../i18n/catalogue.ts";
 import { useT } from "../../i18n/index.tsx";
 import { Reported } from "../../i18n/said.tsx";
-import { Badge, type Tone } from "../../ui/badge.tsx";
+import { Status, type Tone } from "../../ui/badge.tsx";
 import { durationOf } from "../../ui/format.ts";
 import { Personal } from "../../ui/personal.tsx";
 import { Time } from "../../ui/time.tsx";
-import { statusAt } from "./lanes.ts";
+import { type Sent, sentBy, statusAt } from "./lanes.ts";
 import type { SagaData, Step } from "./query.ts";
 
 const TONES: Record<string, Tone> = {
@@ -17,55 +18,87 @@ const TONES: Record<string, Tone> = {
   GIVEN_UP: "warn",
 };
 
+/** What each step's command does, for readers who have not seen its function. */
+const DOES: Record<string, Key> = {
+  ReserveInventory: "does.ReserveInventory",
+  ProcessPayment: "does.ProcessPayment",
+  ArrangeShipping: "does.ArrangeShipping",
+  ConfirmOrder: "does.ConfirmOrder",
+  NotifyCustomer: "does.NotifyCustomer",
+};
+
+/** What is so once a compensation has been made. */
+const TAKEN_BACK: Record<string, Key> = {
+  ReleaseInventory: "taken.ReleaseInventory",
+  RefundPayment: "taken.RefundPayment",
+  CancelShipping: "taken.CancelShipping",
+};
+
+/** Say what was undone, in the words of a shop rather than of its functions. */
+const TakenBack = ({ steps }: { steps: readonly Step[] }) => {
+  const t = useT();
+  const undone = steps.flatMap(({ status, compensation }) => (status === "UNDONE" && compensation ? [compensation] : []));
+  if (undone.length === 0) return null;
+  const words = undone.map((name) => (TAKEN_BACK[name] ? t(TAKEN_BACK[name]) : name));
+  return <p>{t("steps.takenBack", { what: new Intl.ListFormat(t.language).format(words) })}</p>;
+};
+
 /** The saga's steps, now or as of the slider's moment. */
-export const SagaSteps = ({ saga, moment }: { saga: SagaData; moment: number | null }) => {
+export const SagaSteps = ({ saga, moment }: { saga: SagaData; moment: string | null }) => {
   const t = useT();
   return (
-    <section className="panel">
-      <h2>{t("steps.title")}</h2>
+    <>
       {saga.reason && moment === null && (
         <p>
+          {t("steps.reason")}{" "}
           <Personal of={saga.reason}>
             <Reported text={saga.reason} />
           </Personal>
         </p>
       )}
+      {moment === null && <TakenBack steps={saga.steps} />}
       <ul className="steps">
         {saga.steps.map((step) => (
-          <StepLine key={step.name} step={step} moment={moment} />
+          <StepLine key={step.name} step={step} sent={saga.commandsDispatched ?? []} moment={moment} />
         ))}
       </ul>
-    </section>
+    </>
   );
 };
 
-const StepLine = ({ step, moment }: { step: Step; moment: number | null }) => {
+type StepProps = { step: Step; sent: readonly Sent[]; moment: string | null };
+
+const StepLine = ({ step, sent, moment }: StepProps) => {
   const t = useT();
   const present = step.status ?? t("unknown");
-  const status = moment === null ? present : statusAt({ ...step, status: present }, moment);
-  const undoes = moment === null && (status === "UNDOING" || status === "STUCK");
-  const took =
-    step.startedAt && step.endedAt ? Date.parse(step.endedAt) - Date.parse(step.startedAt) : undefined;
+  const status = moment === null ? present : statusAt({ ...step, status: present }, sent, moment);
+  const does = DOES[step.command];
+  const undoes = ["UNDOING", "UNDONE", "STUCK"].includes(status);
+  const attempts = moment === null ? step.attempts ?? 0 : sentBy(sent, step.command, moment);
+  const undoAttempts = moment === null ? step.undoAttempts ?? 0 : sentBy(sent, step.compensation, moment);
+  const ended = step.endedAt && (moment === null || step.endedAt <= moment) ? step.endedAt : undefined;
+  const took = step.startedAt && ended ? Date.parse(ended) - Date.parse(step.startedAt) : undefined;
+  const facts = [does ? t(does) : "", took === undefined ? "" : durationOf(took, t.language)].filter(Boolean);
   return (
     <li>
-      <Badge tone={TONES[status] ?? "plain"}>{status}</Badge> <strong>{step.name}</strong>{" "}
-      {took !== undefined && <small>{durationOf(took, t.language)}</small>}{" "}
-      {(step.attempts ?? 0) > 1 && <small>{t.n("stuck.attempts", step.attempts ?? 0)}</small>}
+      <Status of={status} tone={TONES[status] ?? "plain"} /> <strong>{step.name}</strong>{" "}
+      <small>{facts.join(" · ")}</small>{" "}
+      {attempts > 1 && <small>{t.n("stuck.attempts", attempts)}</small>}
       {step.deadlineAt && moment === null && (
         <small>
           {" "}
           {t("steps.deadline")} <Time at={step.deadlineAt} />
         </small>
       )}
-      {step.compensation && (undoes || (step.undoneAt && (moment === null || Date.parse(step.undoneAt) <= moment))) && (
+      {step.compensation && undoes && (
         <div>
           <small>
-            ↩ {step.compensation} {step.undoneAt && <Time at={step.undoneAt} precise />}{" "}
-            {(step.undoAttempts ?? 0) > 1 && t.n("stuck.attempts", step.undoAttempts ?? 0)}
+            ↩ {step.compensation} {status === "UNDONE" && step.undoneAt && <Time at={step.undoneAt} precise />}{" "}
+            {undoAttempts > 1 && t.n("stuck.attempts", undoAttempts)}
           </small>
         </div>
       )}
-      {step.lastError && (
+      {step.lastError && moment === null && (
         <p>
           <Reported text={step.lastError} />
         </p>

@@ -35,7 +35,7 @@ export const TimelineList = ({ entries, chosen, choose }: Props) => {
               </Button>
             ),
           },
-          { name: t("status"), cell: ({ status }) => status ?? "" },
+          { name: t("status"), cell: ({ status }) => t.status(status ?? "") },
           {
             name: t("duration"),
             number: true,

@@ -8,6 +8,7 @@ import { Reported, Sentence } from "../../i18n/said.tsx";
 import { Answer } from "../../ui/answer.tsx";
 import { Badge } from "../../ui/badge.tsx";
 import { Ago } from "../../ui/time.tsx";
+import { BrokenProviders } from "../faults.tsx";
 import { StartButton } from "../start.tsx";
 import { placeOf } from "../stuck-place.ts";
 
@@ -67,7 +68,9 @@ export const WhyStuck = ({ id, hidden, children }: { id: string; hidden: boolean
             why && (
               <>
                 <p>
-                  <Badge tone={why.stuck ? "bad" : "good"}>{t(why.stuck ? "why.stuck" : "why.goesOn")}</Badge>{" "}
+                  <Badge tone={why.stuck ? "bad" : "good"}>
+                    {why.stuck && why.kind ? t(`stuck.kind.${why.kind}`) : t("why.goesOn")}
+                  </Badge>{" "}
                   <strong>
                     <Sentence of={why.answerPhrases} english={why.answer} />
                   </strong>
@@ -75,6 +78,7 @@ export const WhyStuck = ({ id, hidden, children }: { id: string; hidden: boolean
                 <p>
                   <Sentence of={why.whatToDoPhrases} english={why.whatToDo} />
                 </p>
+                {why.facts.length > 0 && <BrokenProviders />}
                 {children}
                 <ul>
                   {why.facts.map((fact) => {
