@@ -3,6 +3,7 @@ acknowledgement."""
 
 import base64
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from tests.simulation.world import SimulatedWorld, this_task
 DELAYS = (0.005, 0.02, 0.3, 3.0, 40.0, 400.0, 4 * 3600.0, 50 * 3600.0)
 """Seconds between publication and delivery."""
 _DEAD = "CloudPubSubDeadLetterSource"
+_NAMES = re.compile(r"customer \d|ref-[0-9a-f]")
+"""The names of customers, and the references of their payments and parcels."""
 
 Push = Callable[[Subscription, str, bytes, Callable[[int], None]], None]
 """Begin to deliver a message about a subject to a subscription's function, as this body; the last
@@ -40,7 +43,8 @@ class _Delivery:
 
 @dataclass
 class Broker:
-    """`dead`: subscription and CloudEvent of every message that became a dead letter."""
+    """`dead`: subscription and CloudEvent of every message that became a dead letter. `naming`: the
+    messages that name a customer, which topics would keep after an erasure."""
 
     world: SimulatedWorld
     tape: Tape
@@ -48,6 +52,7 @@ class Broker:
     subscriptions: Sequence[Subscription]
     push: Push
     dead: list[tuple[str, str]] = field(default_factory=list)
+    naming: list[str] = field(default_factory=list)
     pending: set[_Delivery] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -57,7 +62,7 @@ class Broker:
         self._repeats, self._lateness = rate(self.tape, "repeated delivery"), rate(self.tape, "late delivery", 2.0)
         self._refusals = rate(self.tape, "message that is not accepted")
         self._longest = 4 + self.tape.choose("longest delay", len(DELAYS) - 3)
-        self._numbers = Counter[str]()
+        self._numbers, self._discards = Counter[str](), 0
 
     def publish(self, messages: Sequence[Publishable]) -> list[UUID]:
         """Publish all messages or, rarely, only the first ones."""
@@ -75,6 +80,8 @@ class Broker:
 
     def publish_raw(self, topic: str, data: bytes, attributes: dict[str, str]) -> None:
         self._numbers[""] += 1
+        if _NAMES.search(f"{attributes} {data.decode()}"):
+            self.naming.append(f"{attributes} {data.decode()}")
         message = {
             "messageId": str(self._numbers[""]),
             "data": base64.b64encode(data).decode(),
@@ -90,10 +97,12 @@ class Broker:
             self._deliver_in(seconds, delivery)
 
     def discard(self) -> None:
-        """Drop every message, as `gcloud pubsub subscriptions seek --time=NOW` does."""
+        """Drop every message, as `gcloud pubsub subscriptions seek --time=NOW` does, and those that
+        would be delivered again after their acknowledgement."""
         for delivery in self.pending:
             delivery.done = True
         self.pending.clear()
+        self._discards += 1
 
     def _deliver_in(self, seconds: float, delivery: _Delivery) -> None:
         self.world.at(seconds, lambda: self._deliver(delivery))
@@ -121,7 +130,13 @@ class Broker:
         self.world.at(subscription.ack_deadline, lambda: answered(0))
         if self.faults.on and self.tape.chance(f"{subscription.name} delivers twice", self._repeats):
             seconds = DELAYS[self.tape.choose(f"{subscription.name} delivers again after", self._longest)]
-            self.world.at(seconds, lambda: self._deliver(delivery, again=True))
+            discards = self._discards
+
+            def repeat() -> None:
+                if discards == self._discards:
+                    self._deliver(delivery, again=True)
+
+            self.world.at(seconds, repeat)
 
     def _answered(self, delivery: _Delivery, acknowledged: bool, attempt: int) -> None:
         subscription = delivery.subscription

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from shared.config.manifest import manifest
-from tests.simulation.follower import FOLLOWED
+from tests.simulation.follower import DASHBOARD, FOLLOWED
 
 WAYS = ("before", "after", "raised", "unknown outcome")
 PORTS = (
@@ -41,7 +41,7 @@ MARKS = {
     "restore of a backup": "both databases go back to an earlier moment",
     "clock that jumps": "a process's wall clock moves",
     "a saga under way meets a new definition": "a release with another table of steps",
-    **{f"{one} is followed": "a client is connected by server-sent events" for one in FOLLOWED},
+    **{f"{one} is followed": "a client is connected by server-sent events" for one in (*FOLLOWED, DASHBOARD)},
     "token met again": "an answer had the version that an earlier one had",
     "a question of a stranger": "a caller without rights asks one of the schema's questions",
     "a command of a stranger": "a caller without rights repeats another's command",

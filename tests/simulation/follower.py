@@ -28,7 +28,9 @@ LIVES = (60.0, 3.0, 400.0)
 BEGINNINGS = {"eventStream": "0.0.0", "pubsubStream": "0.0.0-0.0.0", "sagaUpdates": "0.0.0"}
 """The id before the first entry; other subscriptions begin with the present state."""
 FOLLOWED = (*BEGINNINGS, "orderUpdates", "stockUpdates")
-"""The subscriptions with a history; the dashboard has none, and reads every store all the time."""
+"""The subscriptions with a history."""
+DASHBOARD = "dashboardStatsStream"
+"""It reads every store every two seconds, so to follow it takes ten times as long as a history."""
 _ENDS = (OrderStatus.CONFIRMED, OrderStatus.CANCELLED, OrderStatus.FAILED)
 
 
@@ -36,6 +38,7 @@ class Follower:
     """`field`: the subscription. `seen`: what it has sent, in the order of arrival. `place`: the
     last id. `stream`: the order or product that is followed, once there is one. `refused`: the shop
     did not accept the place, because the log was restored. `broken`: answers that must never be.
+    `repeated`: what came twice in a row on one connection.
     """
 
     def __init__(self, shop: Shop, field: str) -> None:
@@ -44,6 +47,7 @@ class Follower:
         self.stream = ""
         self.seen: list[Any] = []
         self.broken: list[str] = []
+        self.repeated: list[Any] = []
         self._process: Process | None = None
 
     def keep_following(self, seconds: float | None = None) -> None:
@@ -87,6 +91,7 @@ class Follower:
             "sagaUpdates": lambda: self._all_states_of_sagas(commands),
             "orderUpdates": lambda: self._states(events, "status"),
             "stockUpdates": lambda: self._states(events, "stock_quantity"),
+            DASHBOARD: lambda: self._statistics(events),
         }[self.field]
         return [*self.broken, *promise()]
 
@@ -126,6 +131,15 @@ class Follower:
             return []
         return [f"the follower of {self.field} has seen {seen} of {states}, of which it needs {needed}"]
 
+    def _statistics(self, events: Sequence[EventRecord]) -> list[str]:
+        """Each differs from the one before it on the same connection, and the last ones are those
+        at rest."""
+        at_rest = {"totalEvents": len(events), "activeSagas": 0}
+        shown = [{name: one[name] for name in at_rest} for one in self.seen[-1:]]
+        if shown != [at_rest]:
+            return [f"the follower of {self.field} was told {shown} at last; at rest it is {at_rest}"]
+        return [f"the follower of {self.field} was told {one} twice" for one in self.repeated]
+
     def _compared(self, written: Sequence[object], seen: Sequence[object]) -> list[str]:
         if seen == written:
             return []
@@ -139,6 +153,7 @@ class _Connection:
 
     def __init__(self, follower: Follower, seconds: float) -> None:
         self._follower, self._seconds, self._asked = follower, seconds, False
+        self._last: Any = None
         self._broken = asyncio.Event()
 
     async def run(self) -> None:
@@ -187,6 +202,8 @@ class _Connection:
         body = json.loads(fields["data"]) if fields.get("data") else {}
         if sent := (body.get("data") or {}).get(follower.field):
             follower.seen.append(sent)
+            follower.repeated += [sent] if sent == self._last else []
+            self._last = sent
         elif body.get("errors") and "id" in fields:
             follower.broken.append(f"the follower is sent an error instead of an event: {chunk}")
         follower.place = fields.get("id", follower.place)

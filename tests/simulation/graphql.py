@@ -20,17 +20,24 @@ PERSONAL = re.compile(r'customer \d|ref-[0-9a-f]|"ann"')
 """The names of customers and of the admin, and the references of payments and parcels."""
 
 
-class ToCommands(httpx.AsyncBaseTransport):
-    """Brings the graphql function's requests to command functions. `call`: sends one, and returns
-    its answer."""
+class ToFunctions(httpx.AsyncBaseTransport, httpx.BaseTransport):
+    """Brings the graphql function's requests to other functions. `call`: sends one, and returns its
+    answer."""
 
     def __init__(self, call: Callable[..., Future[Any]]) -> None:
         self._call = call
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return self._response(request, await asyncio.wrap_future(self._sent(request)))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self._response(request, self._sent(request).result())
+
+    def _sent(self, request: httpx.Request) -> Future[Any]:
         function, _, path = request.url.path.strip("/").partition("/")
-        sent = self._call(function, request.content, dict(request.headers), request.method, f"/{path}")
-        answer = await asyncio.wrap_future(sent)
+        return self._call(function, request.read(), dict(request.headers), request.method, f"/{path}")
+
+    def _response(self, request: httpx.Request, answer: Any) -> httpx.Response:
         if not answer.status:
             raise httpx.ReadError("the function was killed", request=request)
         return httpx.Response(answer.status, text=answer.text, headers={"Content-Type": "application/json"})

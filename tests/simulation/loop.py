@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Loop(asyncio.BaseEventLoop):
             for task in tasks:
                 task.cancel()
             self.call_soon(self.stop)
-            self.run_forever()
+            with suppress(SystemExit):  # a task of a killed process that would call a port again
+                self.run_forever()
 
     def _process_events(self, _: list[Any]) -> None: ...
 

@@ -131,8 +131,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "no sweep",
         "functions/operations/sweep_sagas/main.py",
-        "fired = engines.order_saga.sweep(clock.now())",
-        "fired = 0",
+        '"deadlines": lambda: saga.sweep(clock.now()),',
+        "",
     ),
     Mutant(
         "a rebuild switches although streams are incomplete",
@@ -145,8 +145,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "a dropped generation is still read",
         "shared/read_models/transitions.py",
-        '    return Generations(now.live, now.other, "DROPPED", now.newest, clock.now())',
-        '    return Generations(now.other, now.live, "DROPPED", now.newest, clock.now())',
+        '    return now.beside(now.other, "DROPPED")',
+        '    return replace(now.beside(now.live, "DROPPED"), live=now.other)',
         within=600,
     ),
     Mutant(
@@ -259,6 +259,7 @@ MUTANTS: Sequence[Mutant] = (
         "tests/simulation/stores.py",
         "        if not self._running:\n            return self.entries\n",
         "        if True:\n            return self.entries\n",
+        within=600,
     ),
     Mutant(
         "a client's Last-Event-ID is ignored",
@@ -274,10 +275,10 @@ MUTANTS: Sequence[Mutant] = (
         2000,
     ),
     Mutant(
-        "everybody sees what messages hold",
-        "shared/api/resolvers/messages.py",
-        "message if message.stream in visible else _masked(message)",
-        "message",
+        "a saga keeps a customer's words",
+        "shared/sagas/coordinate.py",
+        "forget(CODEC.decode(record), instead=record.type)",
+        "CODEC.decode(record)",
     ),
     Mutant(
         "everybody sees who caused an event",

@@ -16,9 +16,10 @@ from shared.domain.order import AGGREGATES
 from shared.domain.values import adapter
 from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventRecord
-from shared.sagas.definition import DeadlinePassed, Progress, SagaStatus, advance, begin, resume
+from shared.sagas.definition import DeadlinePassed, Progress, advance, begin, resume
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.restart import restart
+from shared.sagas.status import SagaStatus
 from tests.simulation.history import History
 from tests.simulation.shop import simulated
 from tests.simulation.tape import Tape

@@ -22,9 +22,9 @@ from shared.event_store.aggregates import load, records, snapshot_if_due
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.observability.context import fresh
 from shared.read_models.documents import READ_MODELS
-from shared.sagas.definition import SagaStatus
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.releases import step_names
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import ListedSaga, Sagas
 from tests.simulation.graphql import PERSONAL, ask
 from tests.simulation.linearizable import Operation, Written
@@ -59,13 +59,14 @@ _COLLECTIONS = {"category": "categories", "product": "products", "order": "order
 class Requests:
     """Every request to a command function, and its answers.
 
-    `by_key`: the answers to each idempotency key. `prices`: what happened to each product's price.
+    `by_key`: the answers to each idempotency key. `prices`: what happened to each product's price,
+    once for each key: a repeated request is answered what its first one was.
     `accepted`: the stream and version that each key's answer named. `latest`: the last body and key
     for each function. `surprises`: answers that no client should get.
     """
 
     by_key: dict[str, list[Operation]] = field(default_factory=lambda: defaultdict(list))
-    prices: dict[str, list[Operation]] = field(default_factory=lambda: defaultdict(list))
+    prices: dict[str, dict[str, Operation]] = field(default_factory=lambda: defaultdict(dict))
     accepted: dict[str, tuple[str, int]] = field(default_factory=dict)
     latest: dict[str, tuple[Mapping[str, Any], str]] = field(default_factory=dict)
     surprises: list[str] = field(default_factory=list)
@@ -139,7 +140,7 @@ class People:
             refusals = (*refusals, 403)  # an order from before the erasure is nobody's
         if answer.status not in (200, 404, 409, *refusals, *UNCLEAR):
             self.requests.surprises.append(f"{function} answers {answer.status} {answer.text}")
-        self._note_price(function, body, called, answer)
+        self._note_price(function, body, key, called, answer)
         return answer
 
     def _learn(self, key: str, answer: Answer) -> None:
@@ -147,14 +148,17 @@ class People:
         self.requests.accepted[key] = stream, version
         self.tokens[stream] = max(version, self.tokens.get(stream, 0))
 
-    def _note_price(self, function: str, body: Mapping[str, Any], called: float, answer: Answer) -> None:
+    def _note_price(self, function: str, body: Mapping[str, Any], key: str, called: float, answer: Answer) -> None:
         """Note an operation on the product's price; those that were refused did nothing."""
         if function not in ("change_product_price", "adjust_stock") or answer.status in (404, 409):
             return
         read = answer.fields["entity"]["price"] if answer.status == 200 else None
         what = Written(body.get("newPrice"), read, answer.status == 200)
         returned = self.world.time if answer.status == 200 else inf
-        self.requests.prices[body["productId"]].append(Operation(called, returned, what))
+        noted = self.requests.prices[body["productId"]]
+        first = noted.get(key, Operation(called, inf, what))
+        if not first.answered:
+            noted[key] = Operation(first.called, returned, what)
 
     # The catalogue
 

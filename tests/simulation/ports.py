@@ -4,7 +4,6 @@ process's last."""
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 from shared.domain.errors import Unavailable
@@ -105,8 +104,13 @@ class Port:
         self._faults, self._name, self._engine = faults, name, engine
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        """Return the method, and keep it for the next call."""
-        call = vars(self)[method] = partial(self.call, method)
+        """Return the method, which has a name as an engine's has, and keep it for the next call."""
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            return self.call(method, *arguments, **named)
+
+        call.__qualname__ = f"{self._name}.{method}"
+        vars(self)[method] = call
         return call
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:

@@ -29,17 +29,17 @@ from shared.event_store.protocol import Append, Checkpoint, LogEntry
 from shared.event_store.tail import Tail
 from shared.gateways.sandbox import Sandbox
 from shared.messaging.outbox import publish_after_commit
-from shared.monitoring.memory import MemoryCounts, MemoryExecutions
+from shared.monitoring.memory import MemoryCounts, MemoryExecutions, MemoryGaugeHistory
+from shared.read_models.by_generation import EveryGeneration, LiveGeneration
 from shared.read_models.generations import (
     GENERATIONS,
-    EveryGeneration,
     Generations,
-    LiveGeneration,
     Pace,
     generations_of,
 )
 from shared.resilience import clock
-from shared.runtime.engines import Engines, using
+from shared.runtime.current import using
+from shared.runtime.engines import Engines
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.definition import Retries, Saga, Step
 from shared.sagas.memory import MemorySagaLog
@@ -47,7 +47,7 @@ from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.store import HistoryEntry, StoredSaga
 from tests.shop_in_memory import app as framework_app
 from tests.simulation.broker import Broker
-from tests.simulation.graphql import ToCommands
+from tests.simulation.graphql import ToFunctions
 from tests.simulation.invariants import Watch
 from tests.simulation.ports import MOMENTS, AsyncPort, Faults, Port, rate
 from tests.simulation.provider import Provider
@@ -176,7 +176,7 @@ class Shop:
         self._instances = 1 + tape.choose("instances of a function", 3)
         self._by_flask = tape.chance("through the functions framework", 0.01)
         self.faults.marks["functions framework"] += self._by_flask
-        self.by_graphql = tape.chance("by GraphQL", 0.06)
+        self.by_graphql = tape.chance("by GraphQL", 0.04)
         self.reports = tape.chance("metrics are reported", 0.02)
         self._new_saga = tape.choose("a new release changes the saga", 8)
         fail_max = (10, 1, 2)[tape.choose("failures that open a breaker", 3)]
@@ -187,6 +187,7 @@ class Shop:
             breaker_fail_max=fail_max,
             breaker_reset_seconds=30,
             command_url="http://command/{function}",
+            query_url="http://query/{function}",
             payment_url="http://provider/payments",
             shipping_url="http://provider/shipments",
             notification_url="http://provider/notifications",
@@ -211,9 +212,9 @@ class Shop:
             port("outbox", lambda: self.databases.outboxes[0]),
             port("outbox", lambda: self.databases.outboxes[1]),
         ]
-        self.publish_events = publish_after_commit(cast(Any, outboxes[0]), cast(Any, self.publisher))
-        self.publish_commands = publish_after_commit(cast(Any, outboxes[1]), cast(Any, self.publisher))
-        executions = MemoryExecutions()
+        self.publish_events = publish_after_commit(cast(Any, outboxes[0]), lambda: cast(Any, self.publisher))
+        self.publish_commands = publish_after_commit(cast(Any, outboxes[1]), lambda: cast(Any, self.publisher))
+        executions, gauges = MemoryExecutions(), MemoryGaugeHistory()
         self._events, self._keys = EventStorePort(self.faults, self), port("person keys", lambda: self.databases.keys)
         log = port("event log", lambda: Log(self.databases.events))
         self._shared: dict[str, Any] = {
@@ -226,9 +227,11 @@ class Shop:
             "publisher": self.publisher,
             "executions": executions,
             "counts": MemoryCounts(self.databases.sagas, self.databases.letters, executions),
+            "gauges": port("gauges", lambda: gauges),
             "http": httpx.Client(transport=self.provider),
             "recorder": _NoRecorder(),
-            "command_http": httpx.AsyncClient(transport=ToCommands(self.call)),
+            "command_http": httpx.AsyncClient(transport=ToFunctions(self.call)),
+            "health_http": httpx.Client(transport=ToFunctions(self.call)),
             "pace": self.pace,
             "sandbox": self.sandbox,
             "missing_migrations": lambda _: [],  # of a real database, which a question about health would look for
@@ -392,6 +395,8 @@ class Shop:
     def _judge(self, function: str, answer: Answer) -> None:
         if function == "report_metrics" and answer.status not in (0, 200):
             self.watch.faults.append(f"report_metrics answers {answer}: a store that fails must only be missing")
+        if function == "expire_records" and answer.status != 200 and not self.faults.on:
+            self.watch.faults.append(f"expire_records answers {answer} although no store fails")
 
     def _backlog(self) -> int:
         return sum(outbox.backlog().waiting for outbox in self.databases.outboxes)
@@ -437,7 +442,8 @@ def _directly(function: str) -> Callable[[str, str, bytes, Mapping[str, str]], A
     handle = getattr(import_module(f"functions.{source.group}.{function}.main"), function)
 
     def call(method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        response = handle(_Request(method, path, body, headers))
+        answered = handle(_Request(method, path, body, headers))
+        response = flask.Response(*answered) if isinstance(answered, tuple) else answered
         return Answer(response.status_code, response.get_data(as_text=True))
 
     return call

@@ -59,6 +59,7 @@ class Stranger:
             "id": order,
             "category.id": self.people.category,
             "product.id": product,
+            "eventCausation.id": 1,
             "deadLetter.id": str(letters[0].id) if letters else order,
             "aggregateId": order,
             "orderId": order,

@@ -7,9 +7,9 @@ Firestore.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 import pytest
@@ -21,28 +21,35 @@ from shared.dead_letters.postgres import PostgresDeadLetters
 from shared.dead_letters.protocol import DeadLetter, DeadLetters, LetterDelivery, LetterFilter
 from shared.domain.aggregate import Place, Remove
 from shared.domain.errors import ShopError
+from shared.erasure.memory import MemoryPersonKeys
+from shared.erasure.postgres import PostgresPersonKeys, Unwrapped
+from shared.erasure.protocol import Erasure, PersonKey, PersonKeys
 from shared.event_store.memory import MemoryEventStore
 from shared.event_store.postgres import EVENT_OUTBOX, PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord, EventStore, IdempotencyRecord, Snapshot
 from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Outbox, PostgresOutbox
+from shared.monitoring.gauges import GaugeHistory, Gauges, PostgresGaugeHistory
+from shared.monitoring.memory import MemoryGaugeHistory
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Find, Increment, Queries, ReadModels
 from shared.resilience.breakers import Breaker
-from shared.sagas.definition import Progress, SagaStatus
+from shared.sagas.definition import Progress
 from shared.sagas.memory import MemorySagaStore
 from shared.sagas.outbox import SAGA_OUTBOX
 from shared.sagas.postgres import PostgresSagaStore
+from shared.sagas.status import SagaStatus
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
 from tests.simulation.tape import Tape
 
 SEQUENCES, LENGTH = 200, 12
 CONTEXT = Context("correlation", "causation", "hanako")
 NOW = datetime(2026, 1, 1, 9, tzinfo=UTC)
+T = TypeVar("T")
 Call = Callable[[int], Any]
 """A call of the engine with this number, 0 for memory. Returns what is compared."""
 
@@ -178,13 +185,101 @@ def test_saga_stores_answer_alike(saga_stores: list[tuple[SagaStore, Outbox]]) -
                     stored = stores[0].load(saga_id)
                     versions[number] = stored.version if stored else 0
                 case 2:
-                    yield on(stores, "load", saga_id)
+                    yield on(stores, "load_many", [ids(one) for one in range(tape.choose("sagas", 3))])
                 case 3:
                     yield on(stores, "history", saga_id)
                 case _:
                     now = NOW + timedelta(seconds=tape.choose("now", 3))
                     yield on(stores, "due", now, 10_000, shown=lambda due: {*due} & {ids(0), ids(1)})
         yield lambda one: [sorted(saga_stores[one][1].about(f"{ids(n)}"), key=lambda sent: sent.id) for n in range(2)]
+
+    alike(calls)
+
+
+@pytest.fixture
+def gauge_histories(command_pool: Pool) -> list[GaugeHistory]:
+    return [MemoryGaugeHistory(), PostgresGaugeHistory(command_pool)]
+
+
+def test_histories_of_gauges_answer_alike(gauge_histories: list[GaugeHistory]) -> None:
+    def calls(seed: int, tape: Tape) -> Iterator[Call]:
+        for _ in range(LENGTH):
+            minute = NOW + timedelta(minutes=tape.choose("minute", 6))
+            match tape.choose("call", 5):
+                case 0 | 1 | 2:
+                    seconds = (None, 0.0, 1.5)[tape.choose("lag", 3)]
+                    kept = Gauges(minute, seconds, None, tape.choose("waiting", 3), sagas_stuck=seed)
+                    yield on(gauge_histories, "keep", kept)
+                case 3:
+                    yield on(gauge_histories, "since", minute)
+                case _:
+                    yield on(gauge_histories, "forget", minute, 1 + tape.choose("limit", 3))
+        yield on(gauge_histories, "since", NOW)
+
+    alike(calls)
+
+
+@dataclass
+class NumberedKeys:
+    """Calls a store of keys in one sequence. Ids and secrets, which it makes by chance, are
+    answered as numbers in the order of their first answer. Other sequences' are left out."""
+
+    store: PersonKeys
+    ids: list[UUID] = field(default_factory=list)
+    secrets: list[bytes] = field(default_factory=list)
+
+    def current(self, person: str) -> tuple[int, int | None]:
+        return self._shown(self.store.current(person))
+
+    def of(self, numbers: Sequence[int], never_made: UUID) -> list[tuple[int, int | None]]:
+        """Ask for keys that are or were there; for one that never was where there are fewer."""
+        asked = [self.ids[number] if number < len(self.ids) else never_made for number in numbers]
+        return sorted(map(self._shown, self.store.of(asked).values()))
+
+    def destroy(self, person: str) -> int | None:
+        erasure = self.store.destroy(person, "ann", "asked for it")
+        return self.ids.index(erasure.key) if erasure else None
+
+    def unfinished(self) -> list[int]:
+        return [self.ids.index(one.key) for one in self._erasures()]
+
+    def finish_first(self) -> None:
+        for erasure in self._erasures()[:1]:
+            self.store.finish(erasure)
+
+    def _erasures(self) -> list[Erasure]:
+        return [one for one in self.store.unfinished(10_000) if one.key in self.ids]
+
+    def _shown(self, key: PersonKey) -> tuple[int, int | None]:
+        secret = None if key.secret is None else _number(self.secrets, key.secret)
+        return _number(self.ids, key.id), secret
+
+
+def _number(seen: list[T], one: T) -> int:
+    if one not in seen:
+        seen.append(one)
+    return seen.index(one)
+
+
+def test_keys_of_persons_answer_alike(command_pool: Pool) -> None:
+    stores: Sequence[PersonKeys] = MemoryPersonKeys(), PostgresPersonKeys(command_pool, Unwrapped())
+
+    def calls(seed: int, tape: Tape) -> Iterator[Call]:
+        ids, numbered = Ids(uuid7()), [NumberedKeys(store) for store in stores]
+        for _ in range(LENGTH):
+            person = f"{ids(tape.choose('person', 2))}"
+            match tape.choose("call", 6):
+                case 0 | 1:
+                    yield on(numbered, "current", person)
+                case 2:
+                    asked = [tape.choose("key", 3) for _ in range(tape.choose("keys", 3))]
+                    yield on(numbered, "of", asked, ids("never made"))
+                case 3:
+                    yield on(numbered, "destroy", person)
+                case 4:
+                    yield on(numbered, "unfinished")
+                case _:
+                    yield on(numbered, "finish_first")
 
     alike(calls)
 

@@ -6,7 +6,7 @@ import pytest
 from graphql import get_named_type, is_leaf_type, parse, validate
 
 from shared.api.schema import schema
-from tests.simulation.follower import FOLLOWED
+from tests.simulation.follower import DASHBOARD, FOLLOWED
 from tests.simulation.graphql import PERSONAL
 from tests.simulation.questions import questions
 
@@ -18,8 +18,8 @@ def test_every_root_field_is_asked_for_as_the_schema_wants_it(operation: str) ->
     assert [one.field for one in asked if validate(schema(), parse(one.text))] == []
 
 
-def test_every_subscription_with_a_history_is_followed() -> None:
-    assert {one.field for one in questions("subscription")} - {*FOLLOWED} == {"dashboardStatsStream"}
+def test_every_subscription_is_followed() -> None:
+    assert {one.field for one in questions("subscription")} == {*FOLLOWED, DASHBOARD}
 
 
 def test_every_field_of_an_event_an_order_and_a_letter_is_asked_for() -> None:

@@ -34,6 +34,17 @@ def test_without_faults_every_order_comes_to_its_end() -> None:
     assert "OrderConfirmed" in " ".join(what for _, _, what in calm.story)
 
 
+def test_a_history_that_does_not_end_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.simulation.world.MOST_CALLS", 100)
+    assert [sentence.split("and ")[1] for sentence in play(None, {}).broken] == ["100 calls there is no end in sight"]
+
+
+def test_the_dashboard_is_followed_to_the_state_at_rest() -> None:
+    followed = play(None, {("the dashboard is followed", 0): 1})
+    assert followed.broken == []
+    assert followed.marks["dashboardStatsStream is followed"] > 0
+
+
 @pytest.mark.parametrize("seed", [3, 12])
 def test_equal_seeds_are_equal_histories_in_every_process(seed: int) -> None:
     program = f"from tests.simulation.history import play; print(play({seed}).digest)"
