@@ -1,8 +1,6 @@
 """Start the databases and emulators that tests use, each once; skip tests whose emulator is not
 installed."""
 
-import itertools
-import os
 from collections.abc import Callable, Iterator
 from threading import Event
 from typing import NoReturn
@@ -10,15 +8,12 @@ from typing import NoReturn
 import pytest
 
 from scripts.local.emulators import Emulators, find_emulators, start_postgres
-from scripts.local.ports import busy
 from scripts.local.processes import Processes
 from shared.domain.errors import Unavailable
 from shared.postgres.migrations import migrate
 from shared.postgres.pool import Pool, connect
 from tests.databases import COMMAND_DATABASE, EVENT_STORE, copied_database
-
-_numbers = itertools.count(os.getpid() % 700)  # so that two test runs on one machine choose different ports
-
+from tests.ports import free_port
 
 WITHOUT_ENGINES = "--without-engines"
 
@@ -122,15 +117,6 @@ def pubsub(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> It
         patch.setenv("PUBSUB_EMULATOR_HOST", address)
         yield address
     processes.stop()
-
-
-def free_port(room: int = 1) -> int:
-    """Return the first of `room` free ports in a row."""
-    return next(
-        port
-        for port in range(18_000 + 20 * (next(_numbers) % 700), 60_000, 20)
-        if not busy(list(range(port, port + room)))
-    )
 
 
 @pytest.fixture

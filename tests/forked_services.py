@@ -17,7 +17,7 @@ from scripts.local.local_http import answers
 from scripts.local.processes import CannotStart
 from scripts.local.services import server
 from shared.read_models.generations import Pace
-from shared.runtime.engines import engines
+from shared.runtime.current import engines
 from tests.victim import arm
 
 _FORKING = get_context("forkserver")
@@ -39,15 +39,16 @@ class Services:
     def start(self, service: str, port: int, dying: Sequence[str] = ()) -> None:
         """Start the service. It does not answer yet. `dying`: the moment of a victim, and its
         subject."""
-        log = self._logs / f"{service}.log"
-        arguments = (service, port, [*dying], self._environment, log)
+        arguments = (service, port, [*dying], self._environment, self._log_of(service))
         self._running[service] = _FORKING.Process(target=_run, args=arguments)
         self._running[service].start()
 
     def wait_for(self, service: str, url: str, seconds: float = 60) -> None:
         """Wait until the service answers. Raise CannotStart when it ends or hangs."""
         if not answers(url, seconds, lambda: self.died(service, 0) is None, pause=0.02):
-            raise CannotStart(f"{service} did not start; see {self._logs}")
+            log = self._log_of(service)
+            said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+            raise CannotStart(f"{service} did not start (status {self.died(service, 0)}):\n{said[-4000:]}")
 
     def kill(self, service: str) -> None:
         """Kill the process without warning, as when a machine is lost."""
@@ -58,6 +59,9 @@ class Services:
         """Wait for the service's end; return its exit status, None if it still runs."""
         self._running[service].join(seconds)
         return self._running[service].exitcode
+
+    def _log_of(self, service: str) -> Path:
+        return self._logs / f"{service}.log"
 
     def stop(self) -> None:
         for process in self._running.values():

@@ -11,7 +11,7 @@ from typing import Any
 from shared.event_store.postgres import PostgresEventStore
 from shared.messaging.outbox import PostgresOutbox
 from shared.messaging.pubsub import PubSubPublisher
-from shared.read_models.generations import EveryGeneration
+from shared.read_models.by_generation import EveryGeneration
 from shared.sagas.postgres import PostgresSagaStore
 
 MOMENTS: dict[str, tuple[str, list[tuple[type[Any], str]]]] = {

@@ -112,9 +112,10 @@ def bench_cold(chosen: argparse.Namespace) -> list[Figure]:
 
     rounds: list[dict[str, tuple[cold.Start, cold.Start]]] = []
     with tempfile.TemporaryDirectory(prefix="shop-bench-") as folder, cold.engines(Path(folder), Ports(chosen.port)):
-        broker = cold.PullingBroker()
+        broker, python = cold.PullingBroker(), cold.python_of_the_image(Path(folder) / "image")
         for _ in _rounds(chosen):
-            rounds.append(cold.measure(broker, Path(folder) / "functions", chosen.port + 20))
+            rounds.append(cold.measure(broker, Path(folder) / "functions", chosen.port + 20, python))
+        spent = {name: cold.imports(python, name) for name in rounds[0]} if chosen.imports else {}
     print(f"{'':22}{'seconds':>9}{'plain':>8}{'times':>7}{'processor':>11}{'plain':>8}{'times':>7}")
     figures = []
     for name in rounds[0]:
@@ -123,10 +124,10 @@ def bench_cold(chosen: argparse.Namespace) -> list[Figure]:
             f"{name:22}{ours.wall:9.2f}{plain.wall:8.2f}{times.wall:7.2f}"
             f"{ours.processor:11.2f}{plain.processor:8.2f}{times.processor:7.2f}"
         )
-        beside = f"plain libraries: {plain.wall:.2f} s"
-        figures.append(Figure(f"cold start of {name}", times.wall, cold.GOALS.get(name, cold.GOAL), beside, most=True))
-        if chosen.imports:
-            took = ", ".join(f"{package} {ms:.0f}" for package, ms in cold.imports(name))
+        beside, goal = f"plain libraries: {plain.processor:.2f} s", cold.GOALS.get(name, cold.GOAL)
+        figures.append(Figure(f"cold start of {name}, processor time", times.processor, goal, beside, most=True))
+        if name in spent:
+            took = ", ".join(f"{package} {ms:.0f}" for package, ms in spent[name])
             print(f"{'':4}imports, ms: {took}")
     return figures
 
@@ -230,6 +231,26 @@ def bench_zero(chosen: argparse.Namespace) -> list[Figure]:
     return [
         Figure("cold starts in a row of an order from zero", row, zero.GOAL, f"one start: {start:.2f} s", most=True)
     ]
+
+
+def bench_tests(chosen: argparse.Namespace) -> list[Figure]:
+    """Time scripts/test and scripts/test --quick. Raise CannotStart when a check fails."""
+    from scripts.local import bench_tests as tests
+
+    figures = []
+    for options, goal in tests.GOALS.items():
+        if options or not chosen.quick:
+            run = tests.measure(options.split())
+            whole = sum(run.processor.values())
+            print(f"\n{'processes of':34}{'processor s':>14}{'share':>8}")
+            for kind, seconds in sorted(run.processor.items(), key=lambda item: -item[1]):
+                print(f"{kind:34}{seconds:14,.0f}{seconds / whole:8.0%}")
+            least = whole / tests.processors() / 60
+            beside = f"all {tests.processors()} processors busy with nothing else: {least:.1f} minutes"
+            figures.append(
+                Figure(f"scripts/test {options}".strip() + ", minutes", run.seconds / 60, goal, beside, most=True)
+            )
+    return figures
 
 
 def _rounds(chosen: argparse.Namespace) -> Iterator[int]:
@@ -347,6 +368,12 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         "an order after all functions have stopped, with and without waking ahead; exit status 1 when more than 2.5"
         " cold starts follow one another with it",
         {"rounds": (3, "orders from zero of each kind"), "port": (8680, "N to N+7 are used")},
+    ),
+    "tests": (
+        bench_tests,
+        "scripts/test --quick and scripts/test, and the processor time of their processes; exit status 1 above 1 minute"
+        " and above 9",
+        {"quick": (False, "only scripts/test --quick")},
     ),
     "monitoring": (
         bench_monitoring,

@@ -3,7 +3,8 @@ is done.
 
 A small broker pulls what the functions publish and pushes it on, so that each function gets
 messages which the functions before it have made. Beside them, functions of the plain libraries
-(scripts/local/plain) start, which do the same kinds of I/O.
+(scripts/local/plain) start, which do the same kinds of I/O. All have the image's packages: some
+libraries import what is installed for development only (structlog rich, httpcore trio).
 """
 
 import base64
@@ -69,9 +70,14 @@ class Start(NamedTuple):
 
 
 class ColdFunctions:
-    """Functions that start with their first call. `starts`: their measurements, by name."""
+    """Functions that start with their first call. `python`: what runs them. `beside_plain`: start
+    after each the plain function, so that the machine disturbs both alike. `starts`: the
+    measurements, by name, of the plain function by `plain NAME`."""
 
-    def __init__(self, logs: Path, first_port: int) -> None:
+    def __init__(
+        self, logs: Path, first_port: int, python: Path = Path(sys.executable), beside_plain: bool = False
+    ) -> None:
+        self._command, self._beside_plain = python.with_name("functions-framework"), beside_plain
         self.starts: dict[str, Start] = {}
         self._processes, self._first_port, self._ports = Processes(logs), first_port, dict[str, int]()
         self._http = httpx.Client(timeout=SECONDS, headers=ADMIN)
@@ -82,24 +88,25 @@ class ColdFunctions:
 
     def call(self, name: str, body: Any = None, path: str = "/", method: str = "POST", refused: bool = False) -> Any:
         source = {"FUNCTION_SOURCE": f"{manifest().functions[name].source}"} if name in manifest().functions else {}
-        return self._call(name, source, body, path, method, refused)
+        first = name not in self._ports
+        answer = self._call(name, source, body, path, method, refused)
+        if first and self._beside_plain:
+            self._start_plain(manifest().functions[name])
+        return answer
 
     def start(self, name: str, body: Any, environment: Mapping[str, str]) -> None:
         """Start a function with this environment, and send it the body."""
         source = {"FUNCTION_SOURCE": f"{manifest().functions[name].source}"} if name in manifest().functions else {}
         self._call(name, {**source, **environment}, body)
 
-    def start_plain(self, function: Function) -> str:
-        """Start the plain function that uses what the function uses, unless it runs. Return its
-        name."""
-        if function.name == "graphql":
-            served = {"FUNCTION_SOURCE": f"{PLAIN}/query.py", "FUNCTION_TARGET": "plain_graphql"}
-            self._call("plain graphql", served, {"query": "{ products { id } }"})
-            return "plain graphql"
-        uses = " ".join(sorted(function.uses))
+    def _start_plain(self, function: Function) -> None:
+        """Start the plain function that uses what the function uses, call it and stop it."""
+        name, uses = f"plain {function.name}", " ".join(sorted(function.uses))
         served = {"FUNCTION_SOURCE": f"{PLAIN}/main.py", "FUNCTION_TARGET": "plain", "USES": uses}
-        self._call(f"plain {uses}".strip(), served, {})
-        return f"plain {uses}".strip()
+        if function.name == "graphql":
+            served |= {"FUNCTION_SOURCE": f"{PLAIN}/query.py", "FUNCTION_TARGET": "plain_graphql"}
+        self._call(name, served, {"query": "{ products { id } }"})
+        self._processes.stop_one(name)
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self._ports[name]}"
@@ -126,7 +133,7 @@ class ColdFunctions:
     def _start(self, name: str, environment: Mapping[str, str]) -> None:
         self._ports[name] = port = self._first_port + len(self._ports)
         served = {"FUNCTION_TARGET": name, "PORT": str(port), "PYTHONPATH": str(ROOT)}
-        self._processes.start(name, [Path(sys.executable).with_name("functions-framework")], {**served, **environment})
+        self._processes.start(name, [self._command], {**served, **environment})
         self._processes.wait_until_listening(name, port, SECONDS)
 
     def processor_seconds(self, name: str) -> float:
@@ -208,13 +215,23 @@ def engines(folder: Path, ports: Ports) -> Iterator[None]:
         stop()
 
 
-def measure(broker: PullingBroker, logs: Path, first_port: int) -> dict[str, tuple[Start, Start]]:
+def python_of_the_image(folder: Path) -> Path:
+    """Install the image's packages, without those for development, into a new environment. Return
+    its Python. Raise CannotStart."""
+    uv, python = Path(sys.executable).with_name("uv"), folder / "bin" / "python"
+    install = ["pip", "install", "--compile-bytecode", "--python", str(python), "-r", str(ROOT / "requirements.txt")]
+    for arguments in (["venv", "--python", sys.executable, str(folder)], install):
+        if subprocess.run([uv, *arguments, "--quiet"], check=False).returncode:
+            raise CannotStart(f"could not install the image's packages into {folder}")
+    return python
+
+
+def measure(broker: PullingBroker, logs: Path, first_port: int, python: Path) -> dict[str, tuple[Start, Start]]:
     """Return by name the start of every function, and that of the plain function beside it."""
-    functions = ColdFunctions(logs, first_port)
+    functions = ColdFunctions(logs, first_port, python, beside_plain=True)
     try:
         run_the_shop(functions, broker)
-        beside = {function.name: functions.start_plain(function) for function in manifest().functions.values()}
-        return {name: (functions.starts[name], functions.starts[plain]) for name, plain in beside.items()}
+        return {name: (functions.starts[name], functions.starts[f"plain {name}"]) for name in manifest().functions}
     finally:
         functions.close()
 
@@ -273,11 +290,11 @@ def medians(pairs: Sequence[tuple[Start, Start]]) -> tuple[Start, Start, Start]:
     return ours, plain, times
 
 
-def imports(name: str, top: int = 10) -> list[tuple[str, float]]:
+def imports(python: Path, name: str, top: int = 10) -> list[tuple[str, float]]:
     """Return the packages that take the longest to import for the function, with their own
     milliseconds."""
     module = ".".join(manifest().functions[name].source.relative_to(ROOT).with_suffix("").parts)
-    command = [sys.executable, "-X", "importtime", "-c", f"import functions_framework, {module}"]
+    command = [str(python), "-X", "importtime", "-c", f"import functions_framework, {module}"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stderr
     spent = Counter[str]()
     for found in _IMPORTED.finditer(told):

@@ -31,7 +31,8 @@ from shared.event_store.aggregates import Loaded, records
 from shared.event_store.protocol import Append
 from shared.monitoring.executions import Execution
 from shared.observability.context import fresh
-from shared.runtime.engines import Engines, use
+from shared.runtime.current import use
+from shared.runtime.engines import Engines
 
 QUERIES = {
     "events": "{ events(limit: 100) { id eventData } }",

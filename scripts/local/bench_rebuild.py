@@ -33,7 +33,7 @@ from shared.read_models.protocol import Fields
 from shared.read_models.transitions import rebuilt
 from shared.resilience import clock
 from shared.resilience.calls import awaited
-from shared.runtime.engines import engines
+from shared.runtime.current import engines
 
 READ_MODEL, TOPIC, GOAL = "products", "product-events", 0.6
 

@@ -24,7 +24,7 @@ from dataclasses import replace
 
 from shared.domain import events as e
 from shared.read_models.documents import {names.name.upper()}, {names.kind}Document
-from shared.runtime.push_functions import projection
+from shared.runtime.projection import projection
 
 
 def created(event: e.ProductCreated) -> {names.kind}Document:

@@ -1,7 +1,10 @@
 """The ports of one run: the client's port, and the other ports at fixed distances from it."""
 
+import random
 import socket
 from dataclasses import dataclass
+
+_SERVERS = range(10_000, 18_000)
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,6 @@ def _is_busy(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port on which nothing listens. It is none of those that the system gives to outgoing
+    connections: one of these may be gone before a server has started on it."""
+    return next(port for port in random.sample(_SERVERS, len(_SERVERS)) if not _is_busy(port))

@@ -27,12 +27,13 @@ _CREATE = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { o
 
 
 def main(address: str) -> int:
-    order_id = _orders(f"{address}/graphql")
+    product_id, order_id = _orders(f"{address}/graphql")
     pages = {
         "overview": "/",
         "order": f"/orders/{order_id}",
         "orders": "/orders",
         "products": "/products",
+        "product": f"/products/{product_id}",
         "categories": "/categories",
         "shop-window": "/shop",
         "sagas": "/sagas",
@@ -42,9 +43,11 @@ def main(address: str) -> int:
         "dead-letters": "/dead-letters",
         "read-models": "/read-models",
         "topology": "/topology",
+        "function": "/topology?function=process_payment",
         "commands-and-queries": "/executions",
         "fault-lab": f"/lab?order={order_id}",
         "audit": "/audit",
+        "glossary": "/glossary",
     }
     FOLDER.mkdir(exist_ok=True)
     with TemporaryDirectory() as profile:
@@ -61,8 +64,9 @@ def main(address: str) -> int:
     return 0
 
 
-def _orders(url: str) -> str:
-    """Place an order with each ending; return the id of the one with the most steps to undo."""
+def _orders(url: str) -> tuple[str, str]:
+    """Place an order with each ending; return the ids of their product and of the order with the
+    most steps to undo."""
     product = ask(url, '{ products(limit: 1, sortBy: "price") { id name price } }')["products"][0]
     line = {"productId": product["id"], "productName": product["name"], "quantity": 1, "unitPrice": product["price"]}
     placed = ""
@@ -70,7 +74,7 @@ def _orders(url: str) -> str:
         given = {"userId": "hanako", "items": [line], **methods}
         placed = str(ask(url, _CREATE, {"input": given})["createOrder"]["order"]["id"])
     time.sleep(SECONDS_TO_DRAW * 2)
-    return placed
+    return product["id"], placed
 
 
 def _browser(profile: Path) -> Chrome:

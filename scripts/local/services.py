@@ -25,7 +25,7 @@ from scripts.local.ports import Ports
 from scripts.local.replay import replay
 from scripts.local.shop import ALL
 from shared.config.manifest import Function, manifest
-from shared.runtime.engines import engines
+from shared.runtime.current import engines
 
 _STOP_SECONDS = 1.0  # for each server's requests under way; streams are cut off
 _THREADS = 16  # per function

@@ -168,7 +168,7 @@ class Shop:
     def _engines(self) -> "Engines":
         """Return this process's own engines, which are closed before PostgreSQL stops: the pool
         would wait for it."""
-        from shared.runtime.engines import engines
+        from shared.runtime.current import engines
 
         if not self._has_engines:
             self._has_engines = True

@@ -19,7 +19,7 @@ from shared.event_store.protocol import Checkpoint, EventRecord
 from shared.postgres.pool import connect
 from shared.read_models.documents import COLLECTIONS
 from shared.read_models.generations import GENERATIONS, stored_in
-from shared.sagas.definition import SagaStatus
+from shared.sagas.status import SagaStatus
 from tests.failure.breakable_shop import BreakableShop
 from tests.simulation.invariants import Books, Deed, broken
 

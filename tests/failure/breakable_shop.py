@@ -25,10 +25,10 @@ from scripts.local.token import ADMIN_EMAIL, PROJECT
 from scripts.local.topology import create_topology
 from shared.config.manifest import SQL_FOLDERS, manifest
 from shared.postgres.migrations import migrate
-from tests.conftest import free_port
 from tests.end_to_end.running_shop import Client, Fields
 from tests.failure.proxy import Proxy
 from tests.forked_services import Services
+from tests.ports import free_port
 
 
 class BreakableShop(Client):

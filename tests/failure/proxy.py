@@ -66,6 +66,7 @@ class Proxy:
     async def _start(self) -> None:
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._is_cut = False
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, reuse_port=True)
 
     async def _flow(self, flowing: bool) -> None:
@@ -83,6 +84,7 @@ class Proxy:
         self._flowing.set()
 
     async def _cut(self) -> None:
+        self._is_cut = True
         self._server.close()
         for writer in self._open:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -96,14 +98,22 @@ class Proxy:
             await asyncio.wait(rest, timeout=5)
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        if self._is_cut:  # since the connection was accepted
+            writer.transport.abort()
+            return
         self._open.add(writer)
         flowing = self._flowing
         await flowing.wait()
         if writer.is_closing():
             return
-        with suppress(OSError):
+        try:
             there = await self._connect()
-            self._open.add(there[1])
+        except OSError:
+            self._open.discard(writer)
+            writer.close()
+            return
+        self._open.add(there[1])
+        with suppress(OSError):
             await asyncio.gather(self._forward(reader, there[1], flowing), self._forward(there[0], writer, flowing))
 
     async def _connect(self) -> tuple[StreamReader, StreamWriter]:
