@@ -6,8 +6,8 @@ import json
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -48,23 +48,33 @@ def store(event_store_pool: Pool) -> PostgresEventStore:
     return PostgresEventStore(event_store_pool)
 
 
-def write(store: PostgresEventStore, number: int, events: int, pause: float) -> None:
-    """Append to two streams of this writer, sometimes to both at once."""
+def write(store: PostgresEventStore, number: int, events: int) -> Iterator[None]:
+    """Append to two streams of this writer, sometimes to both at once; two events in each step."""
     one, other = f"product-{uuid7()}", f"category-{uuid7()}"
     for version in range(1, events // 2 + 1):
-        time.sleep(pause)
         made = [event(one, version), event(other, version)]
         for append in [Append(made)] if (version + number) % 3 == 0 else [Append([single]) for single in made]:
             store.append(append)
+        yield
 
 
-def move(sagas: PostgresSagaStore, number: int, moves: int, pause: float) -> None:
-    """Save two sagas in turn; each move sends one command."""
+def move(sagas: PostgresSagaStore, number: int, moves: int) -> Iterator[None]:
+    """Save two sagas in each step; each move sends one command."""
     for version in range(moves // 2):
-        time.sleep(pause)
         for saga_id in (UUID(int=2 * number), UUID(int=2 * number + 1)):
             heard, sent = HistoryEntry("event", "Heard", {}), HistoryEntry("command", "ReserveInventory", {}, uuid7())
             sagas.save(StoredSaga("OrderSaga", Progress(saga_id, seen=version + 1), version, "c"), [heard, sent], [])
+        yield
+
+
+async def advance(writers: Sequence[Iterator[None]], steps: int | None = None) -> None:
+    """Let the writers take so many steps, or all that are left, each in a thread of its own."""
+
+    def take(writer: Iterator[None]) -> None:
+        for _ in islice(writer, steps):
+            time.sleep(0.05)
+
+    await asyncio.gather(*(asyncio.to_thread(take, writer) for writer in writers))
 
 
 def recorded(store: PostgresEventStore) -> list[Json]:
@@ -130,10 +140,7 @@ def test_five_hundred_subscribers_get_the_same_events_in_the_same_order(
             following = [asyncio.create_task(follow(client, ready)) for _ in range(SUBSCRIBERS)]
             for _ in following:
                 await ready.acquire()
-            with ThreadPoolExecutor(4) as writers:
-                loop = asyncio.get_running_loop()
-                writing = [loop.run_in_executor(writers, write, store, n, EVENTS // 4, 0.05) for n in range(4)]
-                await asyncio.gather(*writing)
+            await advance([write(store, n, EVENTS // 4) for n in range(4)])
             return await asyncio.gather(*following)
 
     seen = asyncio.run(follow_all())
@@ -159,23 +166,27 @@ async def followed(url: str, number: int, query: str = QUERY, last: str | None =
     return seen
 
 
-async def interrupted(server: ClientService, store: PostgresEventStore, following: Sequence[Any]) -> None:
-    """Write events once all subscribers follow; meanwhile kill the server and start it again."""
-    loop = asyncio.get_running_loop()
+async def interrupted(
+    server: ClientService, following: Sequence["asyncio.Task[Any]"], writers: Sequence[Iterator[None]]
+) -> None:
+    """Once all subscribers follow, write; kill the server meanwhile, and go on when it is back.
+
+    Each writer has more than 10 steps, so no subscriber is done when the server is killed.
+    """
     await asyncio.to_thread(server.wait_for, len(following))
-    with ThreadPoolExecutor(4) as writers:
-        writing = [loop.run_in_executor(writers, write, store, n, 50, 0.1) for n in range(4)]
-        await asyncio.sleep(1)
-        await asyncio.to_thread(server.kill)
-        assert not any(one.done() for one in following)
-        await asyncio.to_thread(server.start)
-        await asyncio.gather(*writing)
+    await advance(writers, 5)
+    writing = asyncio.create_task(advance(writers, 5))
+    await asyncio.to_thread(server.kill)
+    assert not any(one.done() for one in following)
+    await writing
+    await asyncio.to_thread(server.start)
+    await advance(writers)
 
 
 def test_a_restart_loses_nothing_and_repeats_nothing(server: ClientService, store: PostgresEventStore) -> None:
     async def follow_all() -> list[list[Json]]:
         following = [asyncio.create_task(followed(server.url, 200)) for _ in range(20)]
-        await interrupted(server, store, following)
+        await interrupted(server, following, [write(store, n, 50) for n in range(4)])
         return await asyncio.gather(*following)
 
     seen = asyncio.run(follow_all())
@@ -190,14 +201,11 @@ def test_a_restart_loses_and_repeats_no_message_and_no_move_of_a_saga(
     sagas, log = PostgresSagaStore(command_pool), PostgresSagaLog(command_pool)
 
     async def follow_all() -> list[list[Json]]:
-        loop = asyncio.get_running_loop()
         messages = [asyncio.create_task(followed(server.url, 300, MESSAGES, "0.0.0-0.0.0")) for _ in range(10)]
         moves = [asyncio.create_task(followed(server.url, 100, SAGAS)) for _ in range(10)]
-        with ThreadPoolExecutor(4) as writers:
-            moving = [loop.run_in_executor(writers, move, sagas, n, 25, 0.2) for n in range(4)]
-            moving += [loop.run_in_executor(writers, move, sagas, 4, 4, 0.2)]
-            await interrupted(server, store, [*messages, *moves])
-            await asyncio.gather(*moving)
+        writing = [write(store, n, 50) for n in range(4)]
+        moving = [move(sagas, n, moves) for n, moves in enumerate([26, 26, 24, 24])]
+        await interrupted(server, [*messages, *moves], writing + moving)
         return await asyncio.gather(*messages, *moves)
 
     seen = asyncio.run(follow_all())
@@ -271,7 +279,7 @@ def test_the_client_of_graphql_sse_follows_through_a_restart(
     async def follow() -> Json:
         arguments = ["--input-type=module", "-e", CLIENT, server.url, QUERY, "200", "0.0.0"]
         client = asyncio.create_task(asyncio.to_thread(run, "node", graphql_sse, arguments))
-        await interrupted(server, store, [client])
+        await interrupted(server, [client], [write(store, n, 50) for n in range(4)])
         done = await client
         assert done.returncode == 0, done.stderr
         printed: Json = json.loads(done.stdout)
@@ -295,9 +303,9 @@ def test_the_client_of_graphql_sse_follows_two_logs_at_once(
     async def follow() -> Json:
         arguments = ["--input-type=module", "-e", CLIENT, server.url, MESSAGES, "220", "0.0.0-0.0.0"]
         client = asyncio.create_task(asyncio.to_thread(run, "node", graphql_sse, arguments))
-        await asyncio.to_thread(move, sagas, 0, 10, 0.05)
-        await interrupted(server, store, [client])
-        await asyncio.to_thread(move, sagas, 1, 10, 0.05)
+        await advance([move(sagas, 0, 10)])
+        await interrupted(server, [client], [write(store, n, 50) for n in range(4)])
+        await advance([move(sagas, 1, 10)])
         done = await client
         assert done.returncode == 0, done.stderr
         printed: Json = json.loads(done.stdout)
