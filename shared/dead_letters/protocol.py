@@ -69,7 +69,8 @@ class DeadLetter:
         return Context(correlation_id, attributes.get("ce-id", new.causation_id), actor, self.traceparent)
 
     def shortened(self) -> "DeadLetter":
-        return replace(self, data=self.data[: self.shown_characters])
+        most = self.shown_characters
+        return replace(self, data=self.data[:most]) if len(self.data) > most else self
 
     def for_its_subscription(self) -> ForSubscription | None:
         """Return the message to publish for `source`, None for data that is not base64."""

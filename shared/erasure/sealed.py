@@ -62,7 +62,8 @@ class SealedEventStore:
 
     def _note(self, events: Sequence[p.EventRecord]) -> Mapping[str, UUID]:
         """Remember and return the ids of the events' keys, by stream."""
-        ids = {one.stream: UUID(one.data["sealed"]["key"]) for one in events if "sealed" in one.data}
+        keys = {one.stream: one.data["sealed"]["key"] for one in events if "sealed" in one.data}
+        ids = {stream: UUID(key) for stream, key in keys.items()}
         self._known = {**(self._known if len(self._known) < _MAX_STREAMS else {}), **ids} if ids else self._known
         return ids
 

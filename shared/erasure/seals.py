@@ -38,7 +38,7 @@ def _personal(fields: Fields) -> list[str]:
 
 def keys_of(events: Collection[EventRecord]) -> set[UUID]:
     """Return the ids of the keys that `opened` needs."""
-    return {UUID(event.data["sealed"]["key"]) for event in events if "sealed" in event.data}
+    return {UUID(key) for key in {event.data["sealed"]["key"] for event in events if "sealed" in event.data}}
 
 
 def sealed(event: EventRecord, key: PersonKey) -> EventRecord:
@@ -59,7 +59,10 @@ def opened(event: EventRecord, keys: Keys) -> EventRecord:
     text = _text(seal, keys, _place(event))
     values: Fields = json.loads(text) if text else {"data": dict.fromkeys(seal["fields"], ERASED), "actor": ERASED}
     data = _without(event.data, ["sealed"]) | values["data"]
-    return replace(event, data=data, metadata=replace(event.metadata, actor=values["actor"]))
+    metadata = replace(event.metadata, actor=values["actor"])
+    return EventRecord(
+        event.id, event.stream, event.version, event.type, event.schema_version, data, metadata, event.recorded_at
+    )
 
 
 def sealed_answer(record: IdempotencyRecord, key: PersonKey) -> IdempotencyRecord:

@@ -24,9 +24,9 @@ from shared.messaging.envelope import Message, command_message
 from shared.observability.context import Context, caused_by, current, span, traceparent, within
 from shared.resilience import clock
 from shared.resilience.calls import attempt_all
-from shared.sagas.definition import DeadlinePassed, Progress, Saga, advance, begin, resume
+from shared.sagas.definition import DeadlinePassed, Progress, Saga, advance, begin, command_name, resume
 from shared.sagas.outlook import awaited
-from shared.sagas.releases import command_name, in_version, step_names
+from shared.sagas.releases import in_version
 from shared.sagas.restart import restart
 from shared.sagas.status import SagaStatus
 from shared.sagas.store import HistoryEntry, SagaStore, StoredSaga
@@ -184,7 +184,7 @@ class _Run:
         if commands or progress.deadline_at is None:
             context = replace(context, actor="system", traceparent=traceparent() or context.traceparent)
             self._messages = [command_message(command, self._stream, context) for command in commands]
-        self._progress = replace(progress, steps=step_names(saga), version=saga.version)
+        self._progress = replace(progress, steps=saga.step_names, version=saga.version)
 
     def save(self) -> None:
         """Save the pass. Raise ConcurrencyError when another process saved the saga first."""

@@ -7,13 +7,13 @@ they succeed. A best-effort step never turns a saga back: the saga goes on witho
 
 A saga follows the stream of one aggregate: every step and every compensation records its outcome
 there, so the saga's state is a fold of that stream plus its clock, and can be rebuilt from it.
-
-`advance(saga, progress, event, now)` is pure; the caller feeds it the events in order, each once.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -48,6 +48,10 @@ class Step:
     no_return: bool = False
 
 
+def command_name(command: Callable[..., Any]) -> str:
+    return str(attrgetter("__name__")(command))
+
+
 @dataclass(frozen=True)
 class Saga:
     """`turned_back_by`: the events that start the compensations at any step up to the point of no
@@ -65,10 +69,14 @@ class Saga:
     version: int = 1
     former: tuple["Saga", ...] = ()
 
-    @property
+    @cached_property
     def last_return(self) -> int:
         """Return the index of the step whose success is the point of no return."""
         return next((n for n, step in enumerate(self.steps) if step.no_return), len(self.steps) - 1)
+
+    @cached_property
+    def step_names(self) -> tuple[str, ...]:
+        return tuple(command_name(step.send) for step in self.steps)
 
     def goes_forward(self, progress: "Progress") -> bool:
         """Return whether the saga awaits a step's own command, and not a compensation."""
@@ -141,7 +149,7 @@ def begin(saga: Saga, saga_id: UUID, now: datetime) -> Advance:
 
 
 def advance(saga: Saga, progress: Progress, event: object, now: datetime) -> Advance:
-    """Ignore an event that means nothing in this state."""
+    """Pure: the caller feeds it the events in order, each once. Some mean nothing in this state."""
     if progress.ended:
         return progress, []
     if progress.step <= saga.last_return:
@@ -209,8 +217,7 @@ def _forward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advan
 
 
 def _backward(saga: Saga, progress: Progress, index: int, now: datetime) -> Advance:
-    """Undo the last step up to `index` that is not undone and has a compensation; below all,
-    end."""
+    """Undo the last step up to `index` that has a compensation left to do; below all, end."""
     compensated = progress.compensated or any(step.undo for step in saga.steps[: index + 1])
     while index in progress.undone or (index >= 0 and not saga.steps[index].undo):
         index -= 1

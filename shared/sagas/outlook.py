@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.observability.sentences import Sentence, said
-from shared.sagas.definition import Progress, Saga
-from shared.sagas.releases import command_name, in_version
+from shared.sagas.definition import Progress, Saga, command_name
+from shared.sagas.releases import in_version
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from shared.dead_letters.protocol import DeadLetter, DeadLetters
 from shared.domain.errors import Invalid
 from shared.domain.order import ORDER
 from shared.messaging.envelope import SUBJECT, topic
-from shared.sagas.definition import Progress, Saga
+from shared.sagas.definition import Progress, Saga, command_name
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.outlook import awaited
-from shared.sagas.releases import command_name
 from shared.sagas.store import SagaStore
 
 _PAGE = 100  # letters

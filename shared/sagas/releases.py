@@ -5,29 +5,18 @@ counts. A release that does not have this version, for example the previous rele
 is rolled out, carries the saga over to its own.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from operator import attrgetter
-from typing import Any
 
 from shared.sagas.definition import END, Progress, Saga
 from shared.sagas.status import SagaStatus
-
-
-def command_name(command: Callable[..., Any]) -> str:
-    return str(attrgetter("__name__")(command))
-
-
-def step_names(saga: Saga) -> tuple[str, ...]:
-    return tuple(command_name(step.send) for step in saga.steps)
 
 
 def in_version(saga: Saga, progress: Progress) -> tuple[Saga, Progress]:
     """Return the definition that the saga began with and its progress; when that is not kept here,
     this release's definition and the progress carried over to it."""
     for one in (saga, *saga.former):
-        if progress.version == one.version and progress.steps in ((), step_names(one)):
-            return one, replace(progress, steps=step_names(one))
+        if progress.version == one.version and progress.steps in ((), one.step_names):
+            return one, progress if progress.steps else replace(progress, steps=one.step_names)
     return saga, replace(carried_over(saga, progress), version=saga.version)
 
 
@@ -38,7 +27,7 @@ def carried_over(saga: Saga, progress: Progress) -> Progress:
     the next deadline goes on with the step after it, or with the compensation of the step before.
     Progress from before steps had names counts the steps of this release.
     """
-    names, before = step_names(saga), progress.steps
+    names, before = saga.step_names, progress.steps
     if progress.ended or before in ((), names):
         return replace(progress, steps=before or names)
     step = _step_in(saga, progress)
@@ -56,7 +45,7 @@ def carried_over(saga: Saga, progress: Progress) -> Progress:
 
 def _step_in(saga: Saga, progress: Progress) -> int:
     """Return the index of the step in flight or, if it was removed, of its neighbour."""
-    names, before = step_names(saga), progress.steps
+    names, before = saga.step_names, progress.steps
     kept = [index for index, name in enumerate(before) if name in names]
     beyond = names[saga.last_return] in before and progress.step > before.index(names[saga.last_return])
     if progress.status is SagaStatus.STARTED or beyond:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic.alias_generators import to_snake
 
 from shared.domain.values import NIL
-from shared.sagas.definition import END, Progress, Saga, Step
-from shared.sagas.releases import command_name, in_version
+from shared.sagas.definition import END, Progress, Saga, Step, command_name
+from shared.sagas.releases import in_version
 from shared.sagas.status import SagaStatus
 from shared.sagas.store import ListedSaga, StepCount
 

@@ -5,7 +5,6 @@ from uuid_utils.compat import uuid7
 
 from shared.sagas.definition import Progress
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.releases import step_names
 from shared.sagas.status import SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import NOBODY
@@ -23,7 +22,7 @@ def uncached(shop: ShopInMemory) -> None:
 
 
 def saved(shop: ShopInMemory, status: SagaStatus, step: int) -> None:
-    names = step_names(ORDER_FULFILMENT)
+    names = ORDER_FULFILMENT.step_names
     progress = Progress(uuid7(), status, step, steps=names, version=ORDER_FULFILMENT.version)
     shop.engines.sagas.save(StoredSaga("OrderSaga", progress, 0, "c"), [], [])
 

@@ -10,7 +10,7 @@ from shared.domain import commands, events
 from shared.sagas.definition import END, DeadlinePassed, GivenUp, Progress, Retries, Saga, Step, advance
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.outlook import awaited, outlook
-from shared.sagas.releases import carried_over, in_version, step_names
+from shared.sagas.releases import carried_over, in_version
 from shared.sagas.status import SagaStatus
 from tests.first_version import FIRST_VERSION
 
@@ -27,7 +27,7 @@ LONGER = replace(FIRST_VERSION, steps=(*FIRST_VERSION.steps[:2], ADDED, *FIRST_V
 
 
 def progress(of: Saga, step: int, status: SagaStatus = SagaStatus.STARTED, **more: object) -> Progress:
-    started = Progress(ID, status, step=step, attempts=2, deadline_at=NOW, steps=step_names(of))
+    started = Progress(ID, status, step=step, attempts=2, deadline_at=NOW, steps=of.step_names)
     return replace(started, **more)  # type: ignore[arg-type]
 
 
@@ -58,7 +58,7 @@ def test_a_removed_step_that_is_being_undone_leaves_the_steps_before_it_to_undo(
 
 def test_progress_of_a_release_that_did_not_name_its_steps_stays_as_it_is() -> None:
     old = replace(progress(FIRST_VERSION, 2), steps=())
-    assert carried_over(LONGER, old) == replace(old, steps=step_names(LONGER))
+    assert carried_over(LONGER, old) == replace(old, steps=LONGER.step_names)
 
 
 SECOND = replace(LONGER, version=2, former=(FIRST_VERSION,))

@@ -8,7 +8,6 @@ from uuid_utils.compat import uuid7
 
 from shared.domain import events as e
 from shared.sagas.definition import END, Advance, DeadlinePassed, Progress, advance, begin
-from shared.sagas.releases import step_names
 from shared.sagas.status import SagaStatus
 from shared.sagas.steps import AtStep, SagaStep, at_steps, steps_of
 from shared.sagas.store import HistoryEntry, ListedSaga, StepCount, StoredSaga
@@ -119,13 +118,13 @@ def test_a_saga_whose_history_is_forgotten_shows_what_its_state_tells() -> None:
 
 
 def test_unfinished_sagas_are_counted_at_each_step_in_the_order_of_the_definition() -> None:
-    now, before = step_names(FOUR_STEPS), ("WeighParcel", "ProcessPayment")
+    now, before = FOUR_STEPS.step_names, ("WeighParcel", "ProcessPayment")
     former = replace(FOUR_STEPS, version=1, steps=FOUR_STEPS.steps[1:], former=())
     saga = replace(FOUR_STEPS, version=3, former=(former,))
     counts = [
         StepCount(3, now, 1, SagaStatus.STARTED, 20_000),
         StepCount(3, now, 1, SagaStatus.COMPENSATING, 3),
-        StepCount(1, step_names(former), 0, SagaStatus.STUCK, 2),
+        StepCount(1, former.step_names, 0, SagaStatus.STUCK, 2),
         StepCount(2, before, 1, SagaStatus.STARTED, 1),  # of a version that is not kept
         StepCount(3, now, END, SagaStatus.COMPENSATING, 4),
     ]

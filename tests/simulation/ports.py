@@ -4,7 +4,8 @@ process's last."""
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from shared.domain.errors import Unavailable
 from shared.resilience.calls import time_left
@@ -25,6 +26,17 @@ def rate(tape: Tape, fault: str, most: float = 1.0) -> float:
     return RATES[tape.choose(f"rate of {fault}", len(RATES))] * most
 
 
+class _Names(NamedTuple):
+    """The names of a call: in the story, on the tape, and in the table of hits. To make them takes
+    longer than to find them."""
+
+    what: str
+    label: str
+    takes: str
+    before: tuple[str, str]
+    after: tuple[str, str]
+
+
 @dataclass
 class Faults:
     """What may happen at a call of a port, and how often it did.
@@ -40,23 +52,28 @@ class Faults:
     hits: Counter[tuple[str, str]] = field(default_factory=Counter)
     marks: Counter[str] = field(default_factory=Counter)
     functions: Counter[str] = field(default_factory=Counter)
-    _labels: dict[tuple[str, str, str], tuple[str, str]] = field(default_factory=dict)
+    _names: dict[tuple[str, str, str], _Names] = field(default_factory=dict)
 
     @classmethod
     def drawn(cls, world: SimulatedWorld, tape: Tape) -> "Faults":
         kinds = {"lateness": 1.0, "failure": 1.0, "unknown outcome": 1.0, "crash before": 0.2, "crash after": 0.2}
         return cls(world, tape, [rate(tape, kind, most) for kind, most in kinds.items()])
 
-    def call(self, port: str, method: str, run: Callable[[], T]) -> T:
-        """Make one call. Raise Unavailable where the engine would, TimedOut when the request's time
-        is up, or Crashed."""
-        process = this_task().process
+    def call(self, port: str, method: str, run: Callable[[], T], in_engine: bool = False) -> T:
+        """Make one call; `in_engine`: it runs code of a database, by the database's clock.
+
+        Raise Unavailable where the engine would, TimedOut when the request's time is up, or
+        Crashed.
+        """
+        task = this_task()
+        process = task.process
         if not process.alive:
             raise Crashed
-        what, label = self._labels.get((process.name, port, method)) or self._label(process.name, port, method)
-        fault = self.tape.pick(label, self.rates) if self.on else 0
-        seconds = MOMENTS[self.tape.choose(f"{label} takes", len(MOMENTS))] if fault == 1 else 0.001
-        self.hits[port, "before"] += 1
+        names = self._names.get((process.name, port, method)) or self._named(process.name, port, method)
+        what = names.what
+        fault = self.tape.pick(names.label, self.rates) if self.on else 0
+        seconds = MOMENTS[self.tape.choose(names.takes, len(MOMENTS))] if fault == 1 else 0.001
+        self.hits[names.before] += 1
         self.world.steps.append((self.world.time, process.name, what))
         self.world.sleep(seconds)
         if fault == 4:
@@ -64,13 +81,16 @@ class Faults:
         time_left(1)
         if fault == 2:
             self._raise(port, f"{what} fails")
+        task.in_engine = in_engine
         try:
             answer = run()
         except Exception as error:
             self.hits[port, "raised"] += 1
             self.marks[type(error).__name__] += 1
             raise
-        self.hits[port, "after"] += 1
+        finally:
+            task.in_engine = False
+        self.hits[names.after] += 1
         if fault == 5:
             self._crash(f"is killed after {what}")
         if fault == 3:
@@ -78,12 +98,12 @@ class Faults:
             self._raise(port, f"{what} happens, and its answer is lost")
         return answer
 
-    def _label(self, process: str, port: str, method: str) -> tuple[str, str]:
-        """Return the names of a call in the story and on the tape; to make them takes longer than
-        to find them."""
+    def _named(self, process: str, port: str, method: str) -> _Names:
         what = f"{port}.{method}"
-        label = self._labels[process, port, method] = what, f"{process} {what}"
-        return label
+        label = f"{process} {what}"
+        made = _Names(what, label, f"{label} takes", (port, "before"), (port, "after"))
+        self._names[process, port, method] = made
+        return made
 
     def _crash(self, text: str) -> None:
         self.world.tell(text)
@@ -105,27 +125,14 @@ class Port:
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         """Return the method, which has a name as an engine's has, and keep it for the next call."""
-
-        def call(*arguments: Any, **named: Any) -> Any:
-            return self.call(method, *arguments, **named)
-
-        call.__qualname__ = f"{self._name}.{method}"
+        call = partial(self.call, method)
+        vars(call)["__qualname__"] = f"{self._name}.{method}"
         vars(self)[method] = call
         return call
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:
-        engine = getattr(self._engine(), method)
-
-        def run() -> Any:
-            """Run code of a database, by the database's clock."""
-            task = this_task()
-            task.in_engine = True
-            try:
-                return engine(*arguments, **named)
-            finally:
-                task.in_engine = False
-
-        return self._faults.call(self._name, method, run)
+        run = partial(getattr(self._engine(), method), *arguments, **named)
+        return self._faults.call(self._name, method, run, in_engine=True)
 
 
 class AsyncPort(Port):

@@ -158,9 +158,12 @@ class SimulatedWorld(World):
         """Let other tasks run until this one is woken. Raise Crashed when its process was killed
         meanwhile."""
         task, loop = this_task(), asyncio._get_running_loop()
-        asyncio._set_running_loop(None)  # it is the thread's; every task has its own
-        self._hub.switch()
-        asyncio._set_running_loop(loop)
+        if loop is None:
+            self._hub.switch()
+        else:  # it is the thread's; every task has its own
+            asyncio._set_running_loop(None)
+            self._hub.switch()
+            asyncio._set_running_loop(loop)
         task.turn += 1
         if not task.process.alive:
             raise Crashed

@@ -23,9 +23,8 @@ from shared.domain.values import adapter
 from shared.postgres.pool import storable
 from shared.postgres.slices import Key, Slice
 from shared.read_models.protocol import Fields
-from shared.sagas.definition import Progress
+from shared.sagas.definition import Progress, command_name
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
-from shared.sagas.releases import command_name
 from shared.sagas.status import SagaGroup, SagaStatus
 from shared.sagas.steps import AtStep, SagaStep, at_steps, current_step, name_of, steps_of
 from shared.sagas.store import ListedSaga, SagaEntry, Sagas
