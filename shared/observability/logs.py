@@ -67,19 +67,21 @@ def _rendering(project_id: str) -> list[Processor]:
         return [structlog.processors.format_exc_info, cloud, structlog.processors.JSONRenderer(default=str)]
     if sys.stdout.isatty():
         return [with_trace, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    return [with_trace, structlog.processors.format_exc_info, _as_text]
+    return [with_trace, structlog.processors.format_exc_info, as_text]
 
 
 _QUOTED = frozenset(" \t\r\n='\"")
+_RULE = "\n\n" + "=" * 79 + "\n\n"
 
 
-def _as_text(_logger: Any, _method: str, line: EventDict) -> str:
+def as_text(_logger: Any, _method: str, line: EventDict) -> str:
     """Write a line as structlog's ConsoleRenderer does without colours, which takes twice as
     long."""
     moment, level, event = line.pop("timestamp"), line.pop("level"), line.pop("event")
-    below = [text for key in ("stack", "exception") if (text := line.pop(key, None))]
+    below = _RULE.join(text for key in ("stack", "exception") if (text := line.pop(key, None)))
     pairs = [f"{key}={_quoted(line[key])}" for key in sorted(line)]
-    return "\n".join([" ".join([f"{moment} [{level:<9}] {event:<30}", *pairs]).rstrip(" "), *below])
+    text = " ".join([f"{moment} [{level:<9}] {event:<30}", *pairs]).rstrip(" ")
+    return f"{text}\n{below}" if below else text
 
 
 def _quoted(value: object) -> str:

@@ -11,7 +11,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from shared.config.manifest import ROOT
-from shared.observability.logs import with_ids, without_secrets
+from shared.observability.logs import as_text, with_ids, without_secrets
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.stand_ins import raising, with_methods
 
@@ -67,6 +67,23 @@ def test_in_the_cloud_a_line_is_one_json_object_that_cloud_logging_understands()
     assert "ann@example.com" not in json.dumps(third)
     assert (access["severity"], access["message"], access["path"]) == ("INFO", "request", "/%E3%81%8A%E8%8C%B6")
     assert (access["correlation_id"], access["actor"], access["function"]) == ("c-2", "taro", "create-order")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"status": 200, "milliseconds": 0.1, "name": "お茶", "actor": None},
+        {"reason": 'it has "quotes", = and\nlines', "empty": "", "codes": ["A", "B"]},
+        {"stack": "Stack (most recent call last):\n  here"},
+        {"exception": "Traceback:\nValueError"},
+        {"stack": "Stack (most recent call last):\n  here", "exception": "Traceback:\nValueError", "b": 1, "a": 2},
+    ],
+)
+def test_a_line_of_text_is_the_one_that_structlog_writes(more: Json) -> None:
+    line = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "event": "request", **more}
+    theirs = structlog.dev.ConsoleRenderer(colors=False)
+    assert as_text(None, "info", dict(line)) == theirs(None, "info", dict(line))
 
 
 def test_outside_the_cloud_a_line_is_text_for_people() -> None:
