@@ -71,7 +71,7 @@ def endpoints() -> Iterator[Endpoints]:
 @pytest.fixture(params=["memory", "pubsub"])
 def broker(request: pytest.FixtureRequest, endpoints: Endpoints) -> Iterator[Publisher]:
     if request.param == "memory":
-        client = httpx.Client()
+        client = httpx.Client(timeout=60)
         memory = MemoryBroker(
             SUBSCRIPTIONS, lambda subscription, body: client.post(endpoints.url(subscription), json=body).status_code
         )
@@ -92,7 +92,7 @@ def message(body: str) -> Message:
     )
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "did not happen in time"

@@ -1,10 +1,9 @@
 """The contract of an event store. The same tests run on PostgreSQL and in memory."""
 
 import random
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -30,6 +29,8 @@ from shared.messaging.memory import MemoryOutbox
 from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
+from shared.resilience import clock
+from tests.fakes import MovableClock
 
 CONTEXT = Context("correlation", "causation", "hanako", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 
@@ -151,25 +152,44 @@ def test_an_idempotency_key_works_once(store: EventStore) -> None:
     assert store.read(["b"]) == {"b": []}
 
 
+KEPT = timedelta(hours=1)
+
+
+@dataclass
+class Forgetful:
+    """An event store that keeps an idempotency key for `KEPT`. `pass_by`: lets that time pass."""
+
+    store: EventStore
+    pass_by: Callable[[], None]
+
+
 @pytest.fixture(params=["memory", "postgres"])
-def forgetful(request: pytest.FixtureRequest) -> EventStore:
-    """An event store that keeps an idempotency key for 0.2 seconds."""
-    kept = timedelta(seconds=0.2)
+def forgetful(request: pytest.FixtureRequest) -> Iterator[Forgetful]:
     if request.param == "memory":
-        return MemoryEventStore(keys_kept=kept)
-    return PostgresEventStore(request.getfixturevalue("event_store_pool"), keys_kept=kept)
+        machine = MovableClock()
+        with clock.use(machine):
+            yield Forgetful(MemoryEventStore(keys_kept=KEPT), lambda: machine.move(KEPT.total_seconds() + 1))
+        return
+    pool: Pool = request.getfixturevalue("event_store_pool")
+
+    def pass_by() -> None:
+        with pool.connection() as connection:
+            connection.execute("UPDATE idempotency SET recorded_at = recorded_at - %s", (KEPT,))
+
+    yield Forgetful(PostgresEventStore(pool, keys_kept=KEPT), pass_by)
 
 
-def test_an_expired_key_is_like_a_new_one(forgetful: EventStore) -> None:
+def test_an_expired_key_is_like_a_new_one(forgetful: Forgetful) -> None:
+    store = forgetful.store
     first, second = IdempotencyRecord("key", "print", "first"), IdempotencyRecord("key", "other", "second")
-    forgetful.append(Append([event("a", 1)], record=first))
-    assert forgetful.recorded("key") == first
-    time.sleep(0.25)
-    assert forgetful.recorded("key") is None
-    forgetful.append(Append([event("a", 2)], record=second))
-    assert forgetful.recorded("key") == second
+    store.append(Append([event("a", 1)], record=first))
+    assert store.recorded("key") == first
+    forgetful.pass_by()
+    assert store.recorded("key") is None
+    store.append(Append([event("a", 2)], record=second))
+    assert store.recorded("key") == second
     with pytest.raises(AlreadyRecorded):
-        forgetful.append(Append([event("a", 3)], record=first))
+        store.append(Append([event("a", 3)], record=first))
 
 
 def test_of_several_concurrent_appends_with_one_key_one_happens(store: EventStore) -> None:

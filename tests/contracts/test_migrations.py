@@ -205,12 +205,13 @@ def test_a_migration_that_waits_for_a_lock_lets_others_pass_and_is_tried_again(t
     with ThreadPoolExecutor(1) as pool, psycopg.connect(url) as reader, psycopg.connect(url, autocommit=True) as client:
         reader.execute("SELECT * FROM things")  # a transaction that stays open
         migrating = pool.submit(migrate, url, [folder])
-        time.sleep(1)
-        client.execute("SET statement_timeout = '8s'")
+        while client.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() == (0,):
+            time.sleep(0.02)
+        client.execute("SET statement_timeout = '30s'")
         client.execute("SELECT * FROM things")  # queues behind the migration until that gives up
         assert not migrating.done()
         reader.rollback()
-        assert migrating.result(20) == ["0002_column.sql"]
+        assert migrating.result(60) == ["0002_column.sql"]
 
 
 def test_a_lock_that_is_never_free_ends_the_migration_with_what_to_do(things: tuple[str, Path]) -> None:

@@ -29,6 +29,10 @@ def event(stream: str, version: int) -> EventRecord:
     return EventRecord(uuid7(), stream, version, "Happened", 1, {}, fresh(), datetime.now(UTC))
 
 
+SOON = 60
+"""Seconds within which every expected event arrives."""
+
+
 def everything(_: LogEntry) -> bool:
     return True
 
@@ -38,14 +42,14 @@ BEGINNING = Checkpoint()
 
 async def taken(tail: Tail[LogEntry], number: int, after: Checkpoint = BEGINNING, only: str = "") -> list[EventRecord]:
     found: list[EventRecord] = []
-    async with asyncio.timeout(10), aclosing(tail.after(after, lambda e: e.event.stream.startswith(only))) as entries:
+    async with asyncio.timeout(SOON), aclosing(tail.after(after, lambda e: e.event.stream.startswith(only))) as entries:
         while len(found) < number:
             found.append((await anext(entries)).event)
     return found
 
 
 async def begun(tail: Tail[LogEntry]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON):
         while not tail.queues:
             await asyncio.sleep(0.01)
 
@@ -111,7 +115,7 @@ def test_a_subscriber_that_reads_nothing_is_dropped_and_its_queue_emptied(store:
             assert (await first).event.version == 1
             store.append(Append([event("a", version) for version in range(2, 10)]))
             assert [entry.version for entry in await taken(tail, 9)] == list(range(1, 10))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(SOON):
                 while not queue.dropped:
                     await asyncio.sleep(0.01)
             assert len(queue) == 0
