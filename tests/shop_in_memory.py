@@ -255,6 +255,7 @@ def usual_settings(provider: str) -> Settings:
     return Settings(
         profile="memory",
         sign_in_required=True,
+        health_check_seconds=PATIENCE,
         payment_url=f"{provider}/payments",
         shipping_url=f"{provider}/shipments",
         notification_url=f"{provider}/notifications",

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
+from shared.api import consistency
 from shared.api.consistency import ConsistentQueries
 from shared.config.settings import Settings
 from shared.domain.errors import TimedOut, Unavailable
@@ -18,15 +19,17 @@ from shared.event_store.memory import MemoryEventStore
 from shared.event_store.memory_log import MemoryEventLog
 from shared.read_models.memory import MemoryReadModels
 from shared.read_models.protocol import Change, Fields
-from tests.shop_in_memory import Json, ShopInMemory
+from tests.fakes import MovableClock
+from tests.shop_in_memory import PATIENCE, Json, ShopInMemory
 from tests.stand_ins import raising, with_methods
+from tests.streams import with_settings
 
 CATEGORY = 'mutation { createCategory(input: {name: "お茶"}) { id } }'
 
 
 @pytest.fixture
 def shop_settings(provider: str) -> Settings:
-    return Settings(profile="memory", sign_in_required=True, consistency_wait_seconds=0.5)
+    return Settings(profile="memory", sign_in_required=True, consistency_wait_seconds=PATIENCE)
 
 
 def ask(shop: ShopInMemory, query: str, token: str | None = None) -> httpx.Response:
@@ -60,8 +63,8 @@ def test_a_mutation_answers_with_what_it_wrote(shop: ShopInMemory) -> None:
     answer = ask(shop, CATEGORY)
     category_id = answer.json()["data"]["createCategory"]["id"]
     assert token_of(answer) == f"category-{category_id}:1"
-    consistency = answer.json()["extensions"]["consistency"]
-    assert (consistency["stream"], consistency["version"]) == (f"category-{category_id}", 1)
+    told = answer.json()["extensions"]["consistency"]
+    assert (told["stream"], told["version"]) == (f"category-{category_id}", 1)
 
 
 def test_several_mutations_answer_with_all_they_wrote(shop: ShopInMemory) -> None:
@@ -87,7 +90,7 @@ def test_a_create_followed_by_a_list_with_the_token_shows_the_new_item(
         answer = ask(shop, "{ categories(limit: 1000) { id } }", token_of(made)).json()
         assert made.json()["data"]["createCategory"]["id"] in [one["id"] for one in answer["data"]["categories"]]
         assert answer["extensions"]["consistency"]["consistent"] is True
-        assert 0 <= answer["extensions"]["consistency"]["waitedMs"] < 500
+        assert 0 <= answer["extensions"]["consistency"]["waitedMs"] < PATIENCE * 1000
 
 
 def test_the_count_of_a_category_waits_for_the_product(shop: ShopInMemory, slow: Callable[[float], None]) -> None:
@@ -100,17 +103,23 @@ def test_the_count_of_a_category_waits_for_the_product(shop: ShopInMemory, slow:
 
 
 def test_after_the_longest_wait_the_answer_is_stale_and_says_so(shop: ShopInMemory) -> None:
+    with_settings(shop, consistency_wait_seconds=0.5)
     shop.deliver = lambda to, body: 204  # every message is lost
     token = token_of(ask(shop, CATEGORY))
     started = time.monotonic()
     answer = ask(shop, "{ categories { id } a: categories { id } }", token).json()
-    assert 0.4 < time.monotonic() - started < 10
+    assert 0.4 < time.monotonic() - started < 20
     assert answer["data"] == {"categories": [], "a": []}
     assert answer["extensions"]["consistency"]["consistent"] is False
     assert answer["extensions"]["consistency"]["waitedMs"] >= 500
 
 
-def test_a_version_that_the_event_store_has_lost_is_not_met(shop: ShopInMemory) -> None:
+def test_a_version_that_the_event_store_has_lost_is_not_met(
+    shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        consistency, "_LOOKUP_SECONDS", PATIENCE
+    )  # a store that answers late counts as one that is down
     product = shop.new_product()
     shop.settle()
     query = f'{{ product(id: "{product}") {{ id }} }}'
@@ -140,11 +149,12 @@ def test_an_event_store_that_hangs_delays_a_query_with_a_token_by_half_a_second(
     shop.engines.event_log = with_methods(shop.engines.event_log, of_places=hang)
     began = time.monotonic()
     answer = ask(shop, "{ products { id } }", f"product-{product}:1").json()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert answer["data"]["products"][0]["id"] == product
 
 
-def test_a_query_waits_only_for_the_read_models_that_it_reads(shop: ShopInMemory) -> None:
+def test_a_query_waits_only_for_the_read_models_that_it_reads(shop: ShopInMemory, movable_clock: MovableClock) -> None:
+    movable_clock.stop()  # the machine may do something else for a millisecond, which is no wait
     shop.deliver = lambda to, body: 204
     token = token_of(ask(shop, CATEGORY))
     answer = ask(shop, "{ orders { id } products { id } }", token).json()
@@ -156,7 +166,7 @@ def test_an_older_version_of_the_document_is_waited_past(shop: ShopInMemory) -> 
     shop.settle()
     holding = Event()
     deliver = shop.hand_over
-    shop.deliver = lambda to, body: deliver(to, body) if holding.wait(5) else 500
+    shop.deliver = lambda to, body: deliver(to, body) if holding.wait(PATIENCE) else 500
     adjusted = ask(shop, f'mutation {{ adjustStock(id: "{product}", delta: 7) {{ id }} }}')
     Timer(0.1, holding.set).start()
     answer = ask(shop, f'{{ product(id: "{product}") {{ stockQuantity }} }}', token_of(adjusted)).json()

@@ -318,7 +318,7 @@ def test_the_console_s_files_are_below_its_address(shop: ShopInMemory) -> None:
     ("accepted", "encoding"), [("gzip, deflate, br", "br"), ("gzip;q=1.0", "gzip"), ("deflate", None)]
 )
 def test_files_are_sent_as_the_build_compressed_them(address: str, accepted: str, encoding: str | None) -> None:
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
     connection.request("GET", "/console/assets/console-1A.js", headers={"Accept-Encoding": accepted})
     response = connection.getresponse()
     sent = {"br": b"in Brotli", "gzip": b"in gzip", None: b"console"}
@@ -369,7 +369,7 @@ OUTSIDE = [
 
 
 def test_the_console_s_path_serves_no_other_files(address: str, console: Path) -> None:
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
     answers = {}
     for name in (*OUTSIDE, f"/{console.parent}/secret", f"%2f{console.parent}%2fsecret"):
         connection.request("GET", f"/console/assets/{name}")

@@ -517,7 +517,9 @@ async def test_all_subscribers_share_one_reader_per_log(shop: ShopInMemory, monk
     async with AsyncExitStack() as stack:
         for query in [STREAM, SAGAS] * 10:
             await stack.enter_async_context(opened(query))
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(SOON):
+            while len(shop.engines.saga_tail.queues) < 20:  # until then each reads the log for itself
+                await asyncio.sleep(0.02)
         reads.clear()
         began = time.monotonic()
         async with asyncio.timeout(SOON):

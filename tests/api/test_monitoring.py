@@ -35,7 +35,7 @@ from shared.sagas.status import SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import as_nobody
 from tests.fakes import MovableClock, Uncached, functions_answer
-from tests.shop_in_memory import Json, ShopInMemory
+from tests.shop_in_memory import Json, ShopInMemory, until
 from tests.stand_ins import with_methods
 
 HEALTH = "{ health { status timestamp version node checks { name status message details durationMs } } }"
@@ -214,15 +214,15 @@ def test_a_hanging_check_is_reported_in_time_and_delays_no_other(
     began = time.monotonic()
     found = check(shop, name)
     assert (found["status"], found["message"]) == ("UNHEALTHY", "did not answer within 0.3 seconds")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     began = time.monotonic()
     for _ in range(5):
         check(shop, name)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
 
 
 def test_health_asked_for_many_times_in_one_query_is_checked_once(shop: ShopInMemory) -> None:
-    shop.engines.checkup = Checkup(keep_seconds=1)
+    shop.engines.checkup = Checkup(keep_seconds=60)
     looks: list[int] = []
 
     def look() -> Backlog:
@@ -308,11 +308,15 @@ def test_a_hanging_function_delays_its_service_no_longer_than_a_command(
     shop.engines.settings = replace(shop.engines.settings, command_timeout_seconds=1)
     functions_answer(shop, transport)
     began = time.monotonic()
-    report = service(shop, "command")
-    assert time.monotonic() - began < 10
-    found = {one["name"]: (one["status"], one["message"]) for one in report["checks"]}
-    assert found.pop("create_order") == ("UNHEALTHY", "did not answer within 1 seconds")
-    assert set(found.values()) == {("DEGRADED", "not healthy: x")}
+    service(shop, "command")
+    assert time.monotonic() - began < 20
+
+    def only_it_is_unhealthy() -> bool:
+        found = {one["name"]: (one["status"], one["message"]) for one in service(shop, "command")["checks"]}
+        assert found.pop("create_order") == ("UNHEALTHY", "did not answer within 1 seconds")
+        return set(found.values()) == {("DEGRADED", "not healthy: x")}
+
+    until(only_it_is_unhealthy)  # on a busy machine others may be late as well, but not each time
 
 
 @pytest.mark.parametrize("name", ["", "nope", "graphql ", "Client", "\0", "🍵", "x" * 10_000, "../create_order"])

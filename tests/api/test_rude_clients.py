@@ -168,6 +168,7 @@ def test_a_body_that_comes_too_slowly_is_refused(
         client = Client(address)
         client.post(QUERY[:10], length=1000)
         assert client.answer().startswith("HTTP/1.1 408")
+        with_settings(shop, request_timeout_seconds=PATIENCE)  # for the next client, whom a busy machine may delay
         client.leave(abruptly=True)
         assert serves(address)
     assert loud(lines, caplog.records) == []
@@ -203,7 +204,7 @@ WEBSOCKET = {
 def test_an_upgrade_to_websocket_is_told_where_subscriptions_are(
     shop: ShopInMemory, address: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response = httpx.get(f"{address}{path}", headers={**WEBSOCKET, "Upgrade": "WebSocket"})
+    response = httpx.get(f"{address}{path}", headers={**WEBSOCKET, "Upgrade": "WebSocket"}, timeout=PATIENCE)
     assert response.status_code == 400
     (error,) = response.json()["errors"]
     assert "server-sent events" in error["message"] and "graphql-sse" in error["message"]
@@ -213,7 +214,9 @@ def test_an_upgrade_to_websocket_is_told_where_subscriptions_are(
 
 def test_an_upgrade_to_another_protocol_is_ignored(shop: ShopInMemory, address: str) -> None:
     headers = {"Connection": "Upgrade", "Upgrade": "h2c"}
-    assert httpx.post(f"{address}/graphql", json={"query": "{ categories { id } }"}, headers=headers).status_code == 200
+    query = {"query": "{ categories { id } }"}
+    response = httpx.post(f"{address}/graphql", json=query, headers=headers, timeout=PATIENCE)
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize("function", ["create_category", "project_orders", "sandbox_provider/payments/x"])

@@ -24,6 +24,7 @@ from shared.observability.context import fresh
 from shared.runtime.current import use
 from shared.runtime.engines import Engines
 from tests.callers import NOBODY, personal, signed_in
+from tests.fakes import MovableClock
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.stand_ins import raising, with_methods
 from tests.streams import EVENT_STREAM, SOON, concurrent, going_on, in_thread, opened, until_still, with_settings
@@ -430,19 +431,24 @@ async def test_an_idle_stream_sends_heartbeats(shop: ShopInMemory) -> None:
 
 
 @concurrent
-async def test_a_stream_ends_by_itself_before_the_platform_ends_it(shop: ShopInMemory) -> None:
-    with_settings(shop, subscription_max_seconds=0.3)
+async def test_a_stream_ends_by_itself_before_the_platform_ends_it(
+    shop: ShopInMemory, movable_clock: MovableClock
+) -> None:
+    with_settings(shop, subscription_max_seconds=3300, heartbeat_seconds=0.05)
     async with opened(TYPES) as stream:
         await in_thread(shop.new_category)
         await stream.next()
+        movable_clock.move(3301)
         await stream.complete()
     assert shop.engines.tail.subscribers == 0
 
 
 @concurrent
-async def test_a_stream_outlives_the_time_that_a_request_has(shop: ShopInMemory) -> None:
+async def test_a_stream_outlives_the_time_that_a_request_has(shop: ShopInMemory, movable_clock: MovableClock) -> None:
     with_settings(shop, request_timeout_seconds=0.4)
+    movable_clock.stop()  # no time passes before the stream begins, however busy the machine is
     async with opened(TYPES) as stream:
+        movable_clock.move(0.6)
         await asyncio.sleep(0.6)
         await in_thread(shop.engines.event_store.append, appended())
         assert await stream.next("eventType") == "CategoryDeleted"
@@ -456,7 +462,9 @@ async def test_one_task_polls_for_all_subscribers_and_none_polls_without_them(
     shop.engines.tail.poll_seconds = 0.1
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(opened(TYPES)) for _ in range(60)]
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(SOON):
+            while len(shop.engines.tail.queues) < 60:  # until then each reads the log for itself
+                await asyncio.sleep(0.02)
         reads.clear()
         began = time.monotonic()
         async with asyncio.timeout(SOON):
@@ -623,9 +631,10 @@ async def test_a_failing_store_is_retried(shop: ShopInMemory, reads: list[Checkp
     read_all = store.read_all
 
     def failing(after: Checkpoint, limit: int) -> list[LogEntry]:
-        if down.is_set():
+        entries = read_all(after, limit)
+        if down.is_set():  # asked after the reading, so that no entry of later is among them
             raise Unavailable("down")
-        return read_all(after, limit)
+        return entries
 
     shop.engines.event_store = with_methods(store, read_all=failing)
     async with opened(TYPES) as stream:

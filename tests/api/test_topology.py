@@ -113,14 +113,15 @@ def test_a_function_that_has_to_start_is_unknown_until_it_has_answered(shop: Sho
 
     def answer(request: httpx.Request) -> httpx.Response:
         if "create_order" in request.url.path:
-            started.wait(20)
+            started.wait(60)
         return healthy(request)
 
     functions_answer(shop, answer)
-    shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.5)
+    shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.5, topology_seconds=300)
+    until(lambda: topology(shop)["create_product"]["status"] == "HEALTHY")  # on a busy machine, not at first
     began = time.monotonic()
     found = topology(shop)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert (found["create_order"]["status"], found["create_order"]["nodeName"]) == ("UNKNOWN", "unknown")
     assert found["create_order"]["uptimeSeconds"] is None
     assert (found["create_product"]["status"], found["create_product"]["uptimeSeconds"]) == ("HEALTHY", 7)
@@ -155,7 +156,7 @@ def test_the_queue_of_a_function_is_counted_where_the_broker_knows_it(shop: Shop
 
     def hold(subscription: Subscription, body: Json) -> int:
         if subscription.endpoint == "project_categories":
-            held.wait(20)
+            held.wait(60)
         return shop.hand_over(subscription, body)
 
     shop.deliver = hold
@@ -217,7 +218,7 @@ class CloudMonitoring:
 
     def answer(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.asked.append(request)
-        self.let.wait(20)
+        self.let.wait(60)
         if self.code:
             context.abort(self.code, "no")
         return ListTimeSeriesResponse(time_series=[self.series(*one) for one in self.waiting.items()])
@@ -243,7 +244,7 @@ def cloud(shop: ShopInMemory) -> Iterator[CloudMonitoring]:
     server.add_generic_rpc_handlers([handlers])
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
-    shop.engines.settings = replace(shop.engines.settings, monitoring_endpoint=address, health_check_seconds=10)
+    shop.engines.settings = replace(shop.engines.settings, monitoring_endpoint=address)
     yield cloud
     cloud.let.set()
     transport: Any = report.monitoring_client(address).transport
@@ -287,4 +288,4 @@ def test_a_hanging_cloud_monitoring_does_not_delay_the_topology(shop: ShopInMemo
     shop.engines.settings = replace(shop.engines.settings, health_check_seconds=1)
     began = time.monotonic()
     assert topology(shop)["order_saga"]["messageQueueSize"] is None
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20

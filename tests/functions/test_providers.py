@@ -26,7 +26,7 @@ PROVIDER = "the payment provider"
 @pytest.fixture
 def shop_settings(shop_settings: Settings) -> Settings:
     """Let a breaker open after the failures of four orders."""
-    return replace(shop_settings, breaker_fail_max=4)
+    return replace(shop_settings, breaker_fail_max=4, breaker_reset_seconds=600)
 
 
 def state(shop: ShopInMemory, order_id: str) -> Order:
