@@ -8,6 +8,7 @@ from threading import current_thread
 from typing import Any
 
 import httpx
+import pytest
 
 from shared.resilience import clock
 from shared.resilience.calls import SingleFlightCache
@@ -59,6 +60,13 @@ class MovableClock(clock.World):
 
     def now(self) -> datetime:
         return super().now() + timedelta(seconds=self._moved)
+
+
+@pytest.fixture
+def movable_clock() -> Iterator[MovableClock]:
+    machine = MovableClock()
+    with clock.use(machine):
+        yield machine
 
 
 class HurriedClock(MovableClock):

@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from shared.resilience import clock
-from tests.fakes import MovableClock
+from tests.fakes import movable_clock
 from tests.shop_in_memory import ShopInMemory, plain_logs, provider, served, shared_shop, shop, shop_settings
 
-__all__ = ["plain_logs", "provider", "services", "shared_shop", "shop", "shop_settings"]
+__all__ = ["movable_clock", "plain_logs", "provider", "services", "shared_shop", "shop", "shop_settings"]
 
 
 @pytest.fixture
@@ -20,10 +19,3 @@ def services(shop: ShopInMemory) -> Iterator[ShopInMemory]:
             shop.engines.settings, command_url=f"{command}/{{function}}", query_url=f"{query}/{{function}}"
         )
         yield shop
-
-
-@pytest.fixture
-def movable_clock() -> Iterator[MovableClock]:
-    machine = MovableClock()
-    with clock.use(machine):
-        yield machine

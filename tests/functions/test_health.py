@@ -27,8 +27,9 @@ from shared.runtime import http
 from shared.runtime.current import using
 from shared.runtime.engines import Engines
 from tests.end_to_end.running_shop import wait_until
+from tests.fakes import MovableClock
 from tests.ports import free_port
-from tests.shop_in_memory import Json, ShopInMemory, app, served
+from tests.shop_in_memory import PATIENCE, Json, ShopInMemory, app, served, together, until
 from tests.stand_ins import raising, with_methods
 
 FUNCTIONS = list(manifest().functions.values())
@@ -78,23 +79,24 @@ def test_a_forked_worker_reports_itself_and_not_its_master() -> None:
     program = """
 import os, time
 from shared.monitoring.health import Report
+Report()
 time.sleep(2)
-print(Report().process["uptimeSeconds"], flush=True)
 if os.fork() == 0:
     print(Report().process["uptimeSeconds"], flush=True)
     os._exit(0)
 os.wait()
+print(Report().process["uptimeSeconds"], flush=True)
 """
     run = subprocess.run(
         [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, capture_output=True, check=True
     )
-    master, worker = map(int, run.stdout.split())
+    worker, master = map(int, run.stdout.split())
     assert worker < master
 
 
 @pytest.mark.parametrize("service", ["command", "query", "client"])
 def test_a_function_of_a_service_has_its_health_below_its_name(shop: ShopInMemory, service: str) -> None:
-    with served(service) as url, httpx.Client(base_url=url) as client:
+    with served(service) as url, httpx.Client(base_url=url, timeout=PATIENCE) as client:
         for function in manifest().of_service(service):
             below = "" if service == "client" else f"/{function.name}"
             for path in PATHS:
@@ -180,13 +182,17 @@ def test_a_hanging_dependency_is_reported_in_time_and_delays_no_other_check(
     shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.3)
     break_one(shop, monkeypatch, name, hang)
     began = time.monotonic()
-    report = by_name(got(shop, "graphql", "/health/ready").json())
-    assert time.monotonic() - began < 10
-    assert (report[name]["status"], report[name]["message"]) == ("UNHEALTHY", "did not answer within 0.3 seconds")
-    assert report[name]["durationMs"] >= 290
-    assert {check: found["status"] for check, found in report.items() if check != name} == dict.fromkeys(
-        {*DEPENDENCIES, "breakers"} - {name}, "HEALTHY"
-    )
+    got(shop, "graphql", "/health/ready")
+    assert time.monotonic() - began < 20
+
+    def only_it_is_unhealthy() -> bool:
+        report = by_name(got(shop, "graphql", "/health/ready").json())
+        assert (report[name]["status"], report[name]["message"]) == ("UNHEALTHY", "did not answer within 0.3 seconds")
+        assert report[name]["durationMs"] >= 290
+        others = {check: found["status"] for check, found in report.items() if check != name}
+        return others == dict.fromkeys({*DEPENDENCIES, "breakers"} - {name}, "HEALTHY")
+
+    until(only_it_is_unhealthy)  # on a busy machine others may be late as well, but not each time
 
 
 @pytest.mark.parametrize("missing", [manifest().topics[0], manifest().topics[7], manifest().topics[-1]])
@@ -201,17 +207,15 @@ def test_every_topic_of_the_manifest_is_looked_up(shop: ShopInMemory, missing: s
 
 def test_topics_are_looked_up_at_the_same_time_and_none_while_the_broker_is_down(shop: ShopInMemory) -> None:
     asked: list[str] = []
+    meet = together(8, bool)
 
-    def slow(topic: str) -> bool:
+    def known(topic: str) -> bool:
         asked.append(topic)
-        time.sleep(0.05)
-        return True
+        return topic == manifest().topics[0] or meet(topic)  # the first is looked up before all others
 
-    shop.engines.publisher = with_methods(shop.engines.publisher, has_topic=slow)
+    shop.engines.publisher = with_methods(shop.engines.publisher, has_topic=known)
     shop.engines.checkup = Checkup(keep_seconds=0)
-    began = time.monotonic()
     assert got(shop, "create_order", "/health/ready").status_code == 200
-    assert time.monotonic() - began < 0.05 * len(asked) * 0.6
     assert sorted(asked) == sorted(manifest().topics)
 
     def down(topic: str) -> bool:
@@ -234,7 +238,7 @@ def test_while_a_check_hangs_further_requests_start_no_thread(
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: got(shop, "create_order", "/health/ready"), range(200)))
     assert {answer.status_code for answer in answers} == {503}
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     assert [thread.name for thread in threading.enumerate()].count("check pubsub") == 1
 
 
@@ -250,13 +254,15 @@ def test_a_check_that_has_ended_late_is_run_again() -> None:
     checkup, check = Checkup(keep_seconds=0), Check("it", look, 0.05)
     assert checkup.run([check])[0].found.status is HealthStatus.UNHEALTHY
     over.set()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while checkup.run([check])[0].found.status is not HealthStatus.HEALTHY:
         assert time.monotonic() < deadline
     assert len(looks) >= 2
 
 
-def test_a_result_is_reused_for_a_moment_for_all_callers(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_is_reused_for_a_moment_for_all_callers(
+    movable_clock: MovableClock, shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks: list[str] = []
     gone = Event()
 
@@ -267,15 +273,12 @@ def test_a_result_is_reused_for_a_moment_for_all_callers(shop: ShopInMemory, mon
         return []
 
     monkeypatch.setattr(shop.engines, "missing_migrations", look)
-    began = time.monotonic()
-    asked = 0
-    while time.monotonic() - began < 0.5:
-        assert got(shop, "create_order" if asked % 2 else "graphql", "/health/ready").status_code == 200
-        asked += 1
-    assert asked > 5
+    movable_clock.stop()
+    for function in ["create_order", "graphql"] * 5:
+        assert got(shop, function, "/health/ready").status_code == 200
     assert looks.count("event_store") == 1
     gone.set()
-    time.sleep(1)
+    movable_clock.move(1.1)
     assert got(shop, "create_order", "/health/ready").status_code == 503
 
 
@@ -287,9 +290,9 @@ def test_callers_at_the_same_time_share_one_look() -> None:
         time.sleep(0.1)
         return Finding(HealthStatus.HEALTHY, said("ANSWERS"))
 
-    checkup = Checkup()
+    checkup = Checkup(keep_seconds=60)
     with ThreadPoolExecutor(16) as pool:
-        results = list(pool.map(lambda _: checkup.run([Check("it", look, 5)]), range(64)))
+        results = list(pool.map(lambda _: checkup.run([Check("it", look, 60)]), range(64)))
     assert len(looks) == 1
     assert all(result[0].found.status is HealthStatus.HEALTHY and result[0].duration_ms >= 90 for result in results)
 
@@ -377,7 +380,7 @@ def test_when_every_engine_is_down_each_is_named_in_time(monkeypatch: pytest.Mon
             assert status == 503
             assert {check["status"] for check in report["checks"] if check["name"] != "breakers"} == {"UNHEALTHY"}
             assert "hunter2" not in str(report) and "127.0.0.1" not in str(report)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 14  # two seconds for each of the eight checks would be 16
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from shared.sagas.memory import MemorySagaStore
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from shared.sagas.status import SagaStatus
 from shared.sagas.store import StoredSaga
-from tests.shop_in_memory import ShopInMemory
+from tests.shop_in_memory import PATIENCE, ShopInMemory
 
 
 class PickyPublisher:
@@ -120,7 +120,7 @@ def test_first_requests_that_arrive_together_share_their_engines(shop: ShopInMem
         return made[-1]
 
     def first_request(_: int) -> tuple[Engines, object]:
-        together.wait(5)
+        together.wait(PATIENCE)
         return engines(), engines().recorder
 
     with using(make), ThreadPoolExecutor(8) as pool:

@@ -16,6 +16,7 @@ import pytest
 from shared.config.settings import Settings
 from shared.domain.order import ORDER, Order, OrderStatus
 from shared.event_store.aggregates import load
+from shared.gateways.providers import TIMEOUT
 from shared.sagas.coordinate import Coordinator
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
 from tests.shop_in_memory import PATIENCE, ShopInMemory, until
@@ -56,7 +57,7 @@ def test_an_order_beside_three_whose_payments_fail_is_as_fast_as_alone(
         time.sleep(0.005)
     beside = median(confirmed_after(shop, product_id) for _ in range(3))
     shop.deliver = lambda *_: 204
-    assert beside < 5 * alone
+    assert beside < max(5 * alone, TIMEOUT / 2)  # half a call that hangs; the machine may have become slower meanwhile
     assert shop.engines.breakers.states()[PROVIDER] == "closed"
 
 

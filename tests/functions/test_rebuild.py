@@ -668,7 +668,7 @@ def test_documents_written_before_every_process_knew_are_checked_too(shop: ShopI
     clock.sleep(0.05)
     shop.new_category()
     shop.settle()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while known(shop, "categories").live == 1 and time.monotonic() < until:
         shop.call("continue_rebuilds")
         clock.sleep(0.01)
