@@ -100,7 +100,7 @@ def firestore(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) ->
     """Start a Firestore emulator and yield its address."""
     processes, port = Processes(tmp_path_factory.mktemp("firestore")), free_port()
     address = emulators.start_firestore(processes, port)
-    processes.wait_for("firestore", f"http://{address}")
+    processes.wait_for("firestore", f"http://{address}", 180)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRESTORE_EMULATOR_HOST", address)
         yield address
@@ -112,7 +112,7 @@ def pubsub(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> It
     """Start a Pub/Sub emulator and yield its address."""
     processes, port = Processes(tmp_path_factory.mktemp("pubsub")), free_port()
     address = emulators.start_pubsub(processes, port)
-    processes.wait_for("pubsub", f"http://{address}")
+    processes.wait_for("pubsub", f"http://{address}", 180)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PUBSUB_EMULATOR_HOST", address)
         yield address

@@ -43,7 +43,7 @@ class Services:
         self._running[service] = _FORKING.Process(target=_run, args=arguments)
         self._running[service].start()
 
-    def wait_for(self, service: str, url: str, seconds: float = 60) -> None:
+    def wait_for(self, service: str, url: str, seconds: float = 180) -> None:
         """Wait until the service answers. Raise CannotStart when it ends or hangs."""
         if not answers(url, seconds, lambda: self.died(service, 0) is None, pause=0.02):
             log = self._log_of(service)

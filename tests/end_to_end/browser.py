@@ -36,6 +36,7 @@ def chromium(profile: Path) -> Iterator[Chrome]:
     for flag in [*_FLAGS.split(), f"--user-data-dir={profile}"]:
         options.add_argument(flag)
     browser = Chrome(options, Service(driver))
+    browser.set_script_timeout(120)  # axe looks at every element of a page
     try:
         yield browser
     finally:
@@ -111,6 +112,10 @@ class Page:
     def focused(self) -> str:
         """Return the tag of the element that has the focus; BODY when it is lost."""
         return str(self.browser.execute_script("return document.activeElement?.tagName ?? 'BODY'"))
+
+    def has_a_focus(self) -> None:
+        """Wait until an element has the focus: what a change has removed gives it to another."""
+        self.until(lambda: self.focused() not in ("BODY", "HTML"), "a focus")
 
     def quiet(self) -> None:
         """Wait until nothing is on its way any more."""

@@ -84,7 +84,7 @@ class Client:
         answer = self.ask(f"query ($id: ID!) {{ order(id: $id) {{ {ORDER} }} }}", id=order_id)
         return (answer.get("data") or {}).get("order") or {}
 
-    def until_ended(self, order_id: str, seconds: float = 60) -> tuple[Fields, list[str]]:
+    def until_ended(self, order_id: str, seconds: float = 120) -> tuple[Fields, list[str]]:
         """Wait for the order's end; return the order and the statuses seen on the way."""
         seen: list[str] = []
 
@@ -141,7 +141,7 @@ class RunningShop(Client):
     def screen(self) -> str:
         return self._output.read_text()
 
-    def open(self, seconds: float = 90) -> "RunningShop":
+    def open(self, seconds: float = 180) -> "RunningShop":
         """Wait until the screen says that the shop is open."""
         wait_until(lambda: "Ctrl-C stops it all" in self.screen or self.process.poll() is not None, seconds)
         assert self.process.poll() is None, self.screen
@@ -151,7 +151,7 @@ class RunningShop(Client):
         """Press Ctrl-C and return the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        return self.process.wait(60)
+        return self.process.wait(120)
 
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)

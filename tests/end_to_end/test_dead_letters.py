@@ -72,7 +72,7 @@ def test_dead_letters_are_listed_shown_retried_and_discarded_from_a_terminal(sho
     discarded = command("discard", second, "--reason", "試験", "--url", shop.url)
     assert discarded.stdout == f"{second} of {SOURCE} is DISCARDED\n"
     assert command("retry-all", "--url", shop.url).stdout == "1 published again, 0 still pending\n"
-    wait_until(lambda: command("list", "--status", "RETRIED", "--url", shop.url).stdout.count("RETRIED") == 2, 20)
+    wait_until(lambda: command("list", "--status", "RETRIED", "--url", shop.url).stdout.count("RETRIED") == 2, 60)
     assert "by admin, 試験" in command("show", second, "--url", shop.url).stdout
 
 

@@ -62,7 +62,7 @@ Shop(Ports(), Path(sys.argv[1]), print, memory=True).start()
 def test_a_malformed_setting_stops_the_start_and_is_named(tmp_path: Path) -> None:
     command = [sys.executable, "-c", START, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ALLOWED_ORIGINS": "https://shop.example.com/"}
-    start = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    start = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert start.returncode == 1
     assert "CannotStart: The shop does not start: the environment variable ALLOWED_ORIGINS must be" in start.stderr
     assert "got 'https://shop.example.com/'" in start.stderr

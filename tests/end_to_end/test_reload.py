@@ -49,7 +49,7 @@ def test_changed_code_runs_with_the_data_and_a_mistake_is_shown_until_it_is_mend
     wait_until(lambda: "... ready\n" in shop.screen, 120)
     manifest = copy / "functions" / "manifest.yaml"
     manifest.write_text(f"{(entries := manifest.read_text())}  nonsense: {{}}\n")
-    wait_until(lambda: "functions/manifest.yaml is malformed" in shop.screen, 60)
+    wait_until(lambda: "functions/manifest.yaml is malformed" in shop.screen, 120)
     assert shop.read_order(done)["status"] == "CONFIRMED"
     manifest.write_text(entries)
     wait_until(lambda: shop.screen.count("... ready\n") == 2, 120)
@@ -57,7 +57,7 @@ def test_changed_code_runs_with_the_data_and_a_mistake_is_shown_until_it_is_mend
     assert shop.read_order(done)["status"] == "CONFIRMED"
     assert shop.until_ended(under_way)[0]["status"] == "CONFIRMED"
     assert shop.ledger("payments").keys() == {done, under_way}
-    wait_until(lambda: shop.stock(product) == (7, 0), 30)
+    wait_until(lambda: shop.stock(product) == (7, 0), 60)
     assert shop.close() == 0
 
 
@@ -83,7 +83,7 @@ def attach(port: int) -> None:
 def test_a_shop_in_memory_waits_for_the_debugger_of_a_function_and_does_not_reload_unasked(copy: Path) -> None:
     options = ("--memory", "--no-seed", "--no-reload", "--debug", "create_category")
     shop = started(copy, "debugged", *options)
-    wait_until(lambda: "your debugger" in shop.screen, 60)
+    wait_until(lambda: "your debugger" in shop.screen, 120)
     assert not listens(shop.port)
     attach(shop.port + 3)
     shop.open()

@@ -68,7 +68,7 @@ def test_all_functions_can_start_at_the_same_time(tmp_path: Path) -> None:
     instances, together = Instances(tmp_path, idle_seconds=60), Barrier(40)
 
     async def start() -> None:
-        await asyncio.gather(*(instances.in_thread(together.wait, 30) for _ in range(40)))
+        await asyncio.gather(*(instances.in_thread(together.wait, 60) for _ in range(40)))
 
     asyncio.run(start())
     assert not together.broken

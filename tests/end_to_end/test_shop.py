@@ -39,7 +39,7 @@ def test_an_order_is_reserved_paid_shipped_and_confirmed_and_stock_is_reduced(sh
     assert order["shippingId"]
     path = ["PENDING", "INVENTORY_RESERVED", "PAYMENT_PROCESSED", "SHIPPED", "CONFIRMED"]
     assert seen == [status for status in path if status in seen]
-    wait_until(lambda: shop.stock(product) == (7, 0), 20)
+    wait_until(lambda: shop.stock(product) == (7, 0), 60)
     assert shop.ledger("payments")[order_id] == "accepted"
     assert shop.ledger("shipments")[order_id] == "accepted"
 
@@ -59,7 +59,7 @@ def test_an_order_that_fails_is_undone(shop: RunningShop, quantity: int, choices
     assert order["status"] == "FAILED"
     assert order["sagaStatus"] == "FAILED"
     assert reason in order["reason"]
-    wait_until(lambda: shop.stock(product) == (10, 0), 20)
+    wait_until(lambda: shop.stock(product) == (10, 0), 60)
     assert shop.ledger("payments").get(order_id) in (None, "refused", "undone")
     assert shop.ledger("shipments").get(order_id) in (None, "refused", "undone")
 
@@ -69,7 +69,7 @@ def test_a_provider_that_fails_for_a_while_only_delays_an_order(shop: RunningSho
     order_id = shop.order(product, paymentMethod="fail-1", shippingMethod="fail-1")
     order, _ = shop.until_ended(order_id)
     assert order["status"] == "CONFIRMED"
-    wait_until(lambda: shop.stock(product) == (4, 0), 20)
+    wait_until(lambda: shop.stock(product) == (4, 0), 60)
 
 
 SET_FAULT = "mutation ($fault: Fault!) { setFault(provider: NOTIFICATION, fault: $fault) { fault } }"
@@ -107,7 +107,7 @@ def test_an_order_is_either_cancelled_or_confirmed(shop: RunningShop) -> None:
             assert order["status"] == "CANCELLED"
             assert order["reason"] == "気が変わった"
             assert shop.ledger("payments").get(order_id) in (None, "undone")
-    wait_until(lambda: shop.stock(product) == (100 - outcomes.count("CONFIRMED"), 0), 20)
+    wait_until(lambda: shop.stock(product) == (100 - outcomes.count("CONFIRMED"), 0), 60)
 
 
 def test_concurrent_orders_never_sell_more_than_the_stock(shop: RunningShop) -> None:
@@ -116,7 +116,7 @@ def test_concurrent_orders_never_sell_more_than_the_stock(shop: RunningShop) -> 
         orders = list(pool.map(lambda _: shop.order(product, quantity=3), range(8)))
     ended = [shop.until_ended(order_id, 120)[0]["status"] for order_id in orders]
     assert sorted(ended) == ["CONFIRMED"] * 3 + ["FAILED"] * 5
-    wait_until(lambda: shop.stock(product) == (1, 0), 20)
+    wait_until(lambda: shop.stock(product) == (1, 0), 60)
 
 
 def test_the_command_on_the_screen_places_an_order(shop: RunningShop) -> None:
@@ -163,7 +163,15 @@ def test_the_numbers_of_monitoring_agree_with_each_other(shop: RunningShop) -> N
             one["lagEvents"] for one in seen["projectionStatus"]
         )
 
+    def counted() -> bool:
+        """Return whether the processes have written what they have done: they do every second."""
+        seen = shop.data(WATCHED)
+        models, commands = seen["systemStatistics"]["queryDb"], seen["dashboardStats"]["totalCommands"]
+        made: int = models["categories"] + models["products"] + models["orders"]
+        return commands >= made and all(one["deliveries"] >= 1 for one in seen["projectionStatus"])
+
     wait_until(settled, 60, every=0.5)
+    wait_until(counted, 60, every=0.5)
     time.sleep(2.5)  # until cached numbers have expired
     seen = shop.data(WATCHED)
     by_aggregate = {one["aggregateType"]: one["count"] for one in seen["eventStoreStats"]["eventsByAggregate"]}
@@ -192,7 +200,7 @@ def test_a_read_model_is_rebuilt_while_orders_come_in(shop: RunningShop) -> None
         projections = shop.data("{ projectionStatus { name generations { live } } }")["projectionStatus"]
         return {"name": "project_orders", "generations": {"live": 2}} in projections
 
-    wait_until(rebuilt, 90, every=1)
+    wait_until(rebuilt, 180, every=1)
     for order_id in placed:
         assert shop.until_ended(order_id)[0]["status"] == "CONFIRMED"
     new = shop.data(everything)
@@ -206,7 +214,7 @@ def test_every_function_reports_its_health(shop: RunningShop) -> None:
     def nodes() -> dict[str, Fields]:
         return {one["serviceName"]: one for one in shop.data(TOPOLOGY)["systemTopology"]}
 
-    wait_until(lambda: all(one["status"] == "HEALTHY" for one in nodes().values()), 40, every=1)
+    wait_until(lambda: all(one["status"] == "HEALTHY" for one in nodes().values()), 120, every=1)
     found = nodes()
     assert set(found) == set(manifest().functions)
     assert all(one["uptimeSeconds"] > 0 and one["memoryUsageMb"] > 0 for one in found.values())
@@ -216,7 +224,7 @@ def test_every_function_reports_its_health(shop: RunningShop) -> None:
 def test_the_dashboard_stream_counts_new_events(shop: RunningShop) -> None:
     query = {"query": "subscription { dashboardStatsStream { totalEvents } }"}
     accept = {"Accept": EVENT_STREAM}
-    with local_http().stream("POST", shop.url, json=query, headers=accept, timeout=30) as response:
+    with local_http().stream("POST", shop.url, json=query, headers=accept) as response:
         told = (
             json.loads(line.removeprefix("data: "))["data"]["dashboardStatsStream"]["totalEvents"]
             for line in response.iter_lines()

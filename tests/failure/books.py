@@ -58,7 +58,7 @@ def faults(shop: BreakableShop) -> list[str]:
     return [*left, *lost, *broken(open_books(shop))]
 
 
-def comes_to_rest(shop: BreakableShop, seconds: float = 60) -> None:
+def comes_to_rest(shop: BreakableShop, seconds: float = 180) -> None:
     """Wait until the shop is at rest and assert that it is consistent."""
     until = time.monotonic() + seconds
     while (wrong := _under_way(shop) or faults(shop)) and time.monotonic() < until:

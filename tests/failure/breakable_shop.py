@@ -110,8 +110,8 @@ class BreakableShop(Client):
     def _start_emulators(self, emulators: Emulators) -> None:
         self.firestore = emulators.start_firestore(self.processes, self.ports.firestore)
         self.pubsub = emulators.start_pubsub(self.processes, self.ports.pubsub)
-        self.processes.wait_for("pubsub", f"http://{self.pubsub}")
-        self.processes.wait_for("firestore", f"http://{self.firestore}")
+        self.processes.wait_for("pubsub", f"http://{self.pubsub}", 180)
+        self.processes.wait_for("firestore", f"http://{self.firestore}", 180)
         patch = self._stack.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("PUBSUB_EMULATOR_HOST", self.pubsub)
         patch.setenv("FIRESTORE_EMULATOR_HOST", self.firestore)

@@ -33,7 +33,7 @@ SHIPMENTS = {"standard": 70, "refuse": 12, "fail-1": 10, "fail-2": 8}
 CANCEL = "mutation ($id: ID!) { cancelOrder(id: $id) { success } }"
 UNKNOWN = {"SERVICE_UNAVAILABLE", "TIMEOUT"}
 """Codes after which the change may have happened, as after no answer."""
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds in which a client repeats a command that gets no answer."""
 
 

@@ -18,11 +18,12 @@ from tests.failure.books import comes_to_rest, open_books
 from tests.failure.breakable_shop import BreakableShop
 
 CLEAR = {"SERVICE_UNAVAILABLE", "TIMEOUT"}
-AT_ONCE = 30.0
-"""Seconds within which every request is answered, during any outage."""
+AT_ONCE = 45.0
+"""Seconds within which every request is answered, during any outage: its 25, and more on a busy
+machine."""
 PAUSE = 2.0
 """Seconds between two requests of a customer."""
-HEALED = 90.0
+HEALED = 180.0
 """Seconds after the outage until everything that was accepted has ended: a message may wait for its
 backoff."""
 
@@ -120,8 +121,8 @@ def test_an_engine_that_goes_away_costs_no_order_and_the_shop_heals_by_itself(
         assert customers.codes(affected, gone, back).keys() & CLEAR
     comes_to_rest(shop, back + HEALED - time.monotonic())
     assert customers.accepted <= {str(order_id) for order_id in open_books(shop).orders}
-    wait_until(lambda: not customers.ask("order").code, 15)  # a breaker lets one try again, then all
-    assert shop.until_ended(shop.order(customers.product), 20)[0]["status"] == "CONFIRMED"
+    wait_until(lambda: not customers.ask("order").code, 60)  # a breaker lets one try again, then all
+    assert shop.until_ended(shop.order(customers.product), 60)[0]["status"] == "CONFIRMED"
 
 
 @pytest.mark.parametrize("how", ["fast", "immediate", "fail-over"])

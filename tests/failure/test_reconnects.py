@@ -55,7 +55,7 @@ def until_it_works(call: Callable[[], object], seconds: float) -> float:
 
 
 def test_grpc_connects_again_within_seconds(proxies: list[Proxy], calls: list[Callable[[], object]]) -> None:
-    assert all(map(works, calls))
+    assert max(until_it_works(call, 60) for call in calls) < 60  # the first takes long on a busy machine
     with ThreadPoolExecutor(len(calls)) as pool:
         for proxy in proxies:
             proxy.cut()
