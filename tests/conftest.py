@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from threading import Event
 from typing import NoReturn
 
+import psycopg
 import pytest
 
 from scripts.local.emulators import Emulators, find_emulators, start_postgres
@@ -48,6 +49,11 @@ def postgres(engines_wanted: None, tmp_path_factory: pytest.TempPathFactory) -> 
     event_store, command, stop = start_postgres(home / "data")
     migrate(event_store, EVENT_STORE)
     migrate(command, COMMAND_DATABASE)
+    with psycopg.connect(event_store, autocommit=True) as connection:
+        # Its transactions hold back the log for a moment, and tests read an event that they have
+        # just appended.
+        connection.execute("ALTER SYSTEM SET autovacuum = off")
+        connection.execute("SELECT pg_reload_conf()")
     yield event_store
     stop()
 

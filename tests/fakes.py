@@ -62,6 +62,17 @@ class MovableClock(clock.World):
         return super().now() + timedelta(seconds=self._moved)
 
 
+class FrozenClock(MovableClock):
+    """A machine whose wall clock only the test moves: no minute ends in the middle of a test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = super().now()
+
+    def now(self) -> datetime:
+        return self._began + timedelta(seconds=self._moved)
+
+
 @pytest.fixture
 def movable_clock() -> Iterator[MovableClock]:
     machine = MovableClock()

@@ -12,7 +12,7 @@ from scripts.local.token import emulator_token
 from shared.domain.errors import Unavailable
 from shared.monitoring.health import Checkup
 from shared.resilience import clock
-from tests.fakes import MovableClock, method_replaced
+from tests.fakes import FrozenClock, method_replaced
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.stand_ins import raising
 
@@ -122,7 +122,7 @@ UNKNOWN = dict.fromkeys(GAUGES.split())
 
 
 def test_the_history_says_what_waited_in_each_minute_and_a_gap_stays_a_gap(shop: ShopInMemory) -> None:
-    later = MovableClock()
+    later = FrozenClock()
     with clock.use(later):
         product = shop.new_product()
         shop.settle()
@@ -144,9 +144,10 @@ def test_the_history_says_what_waited_in_each_minute_and_a_gap_stays_a_gap(shop:
 
 def test_a_store_that_does_not_answer_leaves_a_gap_in_its_own_numbers_only(shop: ShopInMemory) -> None:
     shop.engines.checkup = Checkup(keep_seconds=0)
-    with method_replaced(shop, "sagas.counts", raising(Unavailable("down"))):
-        assert shop.call("report_metrics").status_code == 200
-    (present,) = shop.ask(f"{{ dashboardHistory(minutes: 1) {{ {GAUGES} }} }}")["dashboardHistory"]
+    with clock.use(FrozenClock()):
+        with method_replaced(shop, "sagas.counts", raising(Unavailable("down"))):
+            assert shop.call("report_metrics").status_code == 200
+        (present,) = shop.ask(f"{{ dashboardHistory(minutes: 1) {{ {GAUGES} }} }}")["dashboardHistory"]
     assert present == dict.fromkeys(UNKNOWN, 0) | dict.fromkeys(("sagasStarted", "sagasCompensating", "sagasStuck"))
 
 

@@ -19,7 +19,7 @@ from shared.sagas.status import SagaStatus
 from shared.sagas.store import StoredSaga
 from tests.callers import NOBODY, signed_in
 from tests.fakes import MovableClock, Uncached, method_replaced
-from tests.shop_in_memory import Json, ShopInMemory
+from tests.shop_in_memory import Json, ShopInMemory, until
 from tests.stand_ins import raising, with_methods
 
 FIELDS = """kind subject since waitingFor lastError attempts nextTry whatToDo ofKind
@@ -219,10 +219,14 @@ def test_a_store_that_does_not_answer_is_an_entry_and_the_others_still_report(
     shop.engines.settings = replace(shop.engines.settings, health_check_seconds=0.3)
     saga_id = uuid7()
     shop.engines.sagas.save(StoredSaga("OrderSaga", Progress(saga_id, SagaStatus.STUCK, step=1), 0, "c"), [], [])
-    with method_replaced(shop, "event_log.counts", hang):
+
+    def others_report() -> bool:
         found = {(one["kind"], one["subject"]): one for one in stuck(shop)}
-    assert ("SAGA_STUCK", f"order-{saga_id}") in found
-    assert found["DEPENDENCY", "firestore"]["lastError"].endswith("no answer in time")
+        assert found["DEPENDENCY", "firestore"]["lastError"].endswith("no answer in time")
+        return ("SAGA_STUCK", f"order-{saga_id}") in found
+
+    with method_replaced(shop, "event_log.counts", hang):
+        until(others_report)  # on a busy machine they may be late as well, but not each time
 
 
 def schedule(shop: ShopInMemory, name: str) -> Json:

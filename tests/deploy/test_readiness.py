@@ -86,4 +86,4 @@ def test_the_job_says_which_functions_are_not_ready_and_fails(
 
 def test_asking_changes_nothing(shop: ShopInMemory, urls: dict[str, str]) -> None:
     not_ready(urls, token, patience=0)
-    assert shop.log() == [] and httpx.get(f"{urls['graphql']}/health/live").status_code == 200
+    assert shop.log() == [] and httpx.get(f"{urls['graphql']}/health/live", timeout=60).status_code == 200

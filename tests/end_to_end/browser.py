@@ -20,7 +20,7 @@ from scripts.local.console import SOURCES
 _FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1400,900 --lang=en"""
 AXE = SOURCES / "node_modules" / "axe-core" / "axe.min.js"
-PATIENCE = 40
+PATIENCE = 120
 """Seconds; the machine may be busy."""
 
 
