@@ -160,6 +160,14 @@ def _positioned(entry: LogEntry) -> PositionedEvent:
     return PositionedEvent(entry.checkpoint.position, entry.event)
 
 
+class Documents(dict[str, Fields]):
+    """Documents that were read, by key, and the collection that they are from."""
+
+    def __init__(self, collection: str, documents: Mapping[str, Fields]) -> None:
+        super().__init__(documents)
+        self.collection = collection
+
+
 class ReadModels:
     """Documents that are changed as Firestore does it: read, call the change function, and commit
     if nothing has changed meanwhile; else, and now and then without a reason, call it again.
@@ -215,9 +223,10 @@ class ReadModels:
             del self.documents[collection][key]
         return len(deleted)
 
-    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> Mapping[str, Fields]:
+    async def get_many(self, collection: str, keys: Sequence[str], only: Sequence[str] = ()) -> "Documents":
         found = {key: self.documents[collection][key] for key in keys if key in self.documents[collection]}
-        return {key: {name: one[name] for name in only or one if name in one} for key, one in found.items()}
+        documents = {key: {name: one[name] for name in only or one if name in one} for key, one in found.items()}
+        return Documents(collection, documents)
 
     async def find(self, find: Find) -> Sequence[Fields]:
         return await self._in_memory(find.collection).find(find)
