@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import psycopg
 import pytest
+from psycopg.rows import TupleRow
 
 from scripts.local.emulators import Emulators, find_emulators, start_postgres
 from scripts.local.processes import Processes
@@ -89,6 +90,14 @@ def event_store_pool(event_store_url: str) -> Iterator[Pool]:
 def command_pool(command_url: str) -> Iterator[Pool]:
     with connect(command_url, 10) as pool:
         yield pool
+
+
+@pytest.fixture
+def command_connection(command_url: str) -> Iterator[psycopg.Connection[TupleRow]]:
+    """Yield a connection for statements that may take long, such as to fill a table: the pool gives
+    each as much time as a request has."""
+    with psycopg.connect(command_url, autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,9 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.rows import TupleRow
 from uuid_utils.compat import uuid7
 
 from shared.dead_letters.failures import Cause, Failure, Trouble, describe_error
@@ -345,22 +347,23 @@ def test_a_letter_without_a_noted_error_still_counts_as_a_failure(letters: DeadL
     assert trouble.at is not None
 
 
-def test_reading_the_last_failure_does_not_read_the_others(command_pool: Pool) -> None:
-    with command_pool.connection() as connection:
-        connection.execute(
-            """INSERT INTO delivery_failures (subscription, message, error, last_at)
-               SELECT 'worker.' || n % 4, n::text, 'no', now() - make_interval(secs => n)
-               FROM generate_series(1, 50000) AS n"""
-        )
-        connection.execute(
-            """INSERT INTO dead_letters (id, source, topic, attributes, data, status, updated_at)
-               SELECT gen_random_uuid(), 'worker.' || n % 4, 't', '{}', '',
-                   CASE WHEN n % 1000 < 4 THEN 'PENDING' ELSE 'DISCARDED' END, now() - make_interval(secs => n)
-               FROM generate_series(1, 50000) AS n"""
-        )
-        connection.execute("VACUUM ANALYZE")
-        values = {"subscriptions": [f"worker.{n}" for n in range(8)]}
-        row = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {TROUBLES}".encode(), values).fetchone()
+def test_reading_the_last_failure_does_not_read_the_others(
+    command_connection: psycopg.Connection[TupleRow], command_pool: Pool
+) -> None:
+    command_connection.execute(
+        """INSERT INTO delivery_failures (subscription, message, error, last_at)
+           SELECT 'worker.' || n % 4, n::text, 'no', now() - make_interval(secs => n)
+           FROM generate_series(1, 50000) AS n"""
+    )
+    command_connection.execute(
+        """INSERT INTO dead_letters (id, source, topic, attributes, data, status, updated_at)
+           SELECT gen_random_uuid(), 'worker.' || n % 4, 't', '{}', '',
+               CASE WHEN n % 1000 < 4 THEN 'PENDING' ELSE 'DISCARDED' END, now() - make_interval(secs => n)
+           FROM generate_series(1, 50000) AS n"""
+    )
+    command_connection.execute("VACUUM ANALYZE")
+    values = {"subscriptions": [f"worker.{n}" for n in range(8)]}
+    row = command_connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {TROUBLES}".encode(), values).fetchone()
     assert row is not None
     assert looked_at(row[0][0]["Plan"]) < 1000, json.dumps(row[0], indent=1)
     found = PostgresDeadLetters(command_pool).troubles(values["subscriptions"])
@@ -487,26 +490,27 @@ def test_what_has_one_cause_is_claimed_or_discarded_and_nothing_else(letters: De
     assert letters.count(Letters("PENDING", cause=third)) == 2
 
 
-def test_what_one_cause_selects_is_found_among_many_letters_by_an_index(command_pool: Pool) -> None:
+def test_what_one_cause_selects_is_found_among_many_letters_by_an_index(
+    command_connection: psycopg.Connection[TupleRow],
+) -> None:
     cause = Cause("worker.1", "T", "error 17")
-    with command_pool.connection() as connection:
-        connection.execute(
-            """INSERT INTO dead_letters (id, source, topic, type, attributes, data, error, status, recorded_at)
-               SELECT gen_random_uuid(), 'worker.1', 't', 'T', '{}', '', 'error ' || n % 500,
-                   CASE WHEN n % 5 = 0 THEN 'PENDING' ELSE 'RETRIED' END, now() - make_interval(secs => n)
-               FROM generate_series(1, 50000) AS n"""
-        )
-        connection.execute("UPDATE dead_letters SET status = 'PENDING' WHERE error = 'error 17'")
-        connection.execute("VACUUM ANALYZE dead_letters")
-        claim, values = claimed(LetterFilter(cause=cause), 10)
-        for query, given in (
-            (claim, values | {"lease": 60}),
-            counted_letters(Letters("PENDING", cause=cause)),
-            listed_letters(Letters("PENDING", cause=cause), Slice(50, descending=True)),
-        ):
-            row = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}".encode(), given).fetchone()
-            assert row is not None
-            assert looked_at(row[0][0]["Plan"]) < 1000, json.dumps(row[0], indent=1)
+    command_connection.execute(
+        """INSERT INTO dead_letters (id, source, topic, type, attributes, data, error, status, recorded_at)
+           SELECT gen_random_uuid(), 'worker.1', 't', 'T', '{}', '', 'error ' || n % 500,
+               CASE WHEN n % 5 = 0 THEN 'PENDING' ELSE 'RETRIED' END, now() - make_interval(secs => n)
+           FROM generate_series(1, 50000) AS n"""
+    )
+    command_connection.execute("UPDATE dead_letters SET status = 'PENDING' WHERE error = 'error 17'")
+    command_connection.execute("VACUUM ANALYZE dead_letters")
+    claim, values = claimed(LetterFilter(cause=cause), 10)
+    for query, given in (
+        (claim, values | {"lease": 60}),
+        counted_letters(Letters("PENDING", cause=cause)),
+        listed_letters(Letters("PENDING", cause=cause), Slice(50, descending=True)),
+    ):
+        row = command_connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}".encode(), given).fetchone()
+        assert row is not None
+        assert looked_at(row[0][0]["Plan"]) < 1000, json.dumps(row[0], indent=1)
 
 
 def test_the_oldest_letters_are_discarded_up_to_a_limit_with_the_reason(letters: DeadLetters) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
+from psycopg.rows import TupleRow
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import ConcurrencyError
@@ -144,14 +145,13 @@ def test_sagas_are_counted_by_status_with_the_time_of_the_oldest(sagas: SagaStor
     }
 
 
-def test_sagas_are_counted_with_an_index_only_scan(command_pool: Pool) -> None:
-    with command_pool.connection() as connection:
-        connection.execute(
-            """INSERT INTO sagas (id, type, version, status, progress, correlation_id)
-               SELECT gen_random_uuid(), 'OrderSaga', 1, 'COMPLETED', '{}', 'c' FROM generate_series(1, 20000)"""
-        )
-        connection.execute("VACUUM ANALYZE sagas")
-        row = connection.execute(f"EXPLAIN (FORMAT JSON) {COUNTS}".encode()).fetchone()
+def test_sagas_are_counted_with_an_index_only_scan(command_connection: Connection[TupleRow]) -> None:
+    command_connection.execute(
+        """INSERT INTO sagas (id, type, version, status, progress, correlation_id)
+           SELECT gen_random_uuid(), 'OrderSaga', 1, 'COMPLETED', '{}', 'c' FROM generate_series(1, 20000)"""
+    )
+    command_connection.execute("VACUUM ANALYZE sagas")
+    row = command_connection.execute(f"EXPLAIN (FORMAT JSON) {COUNTS}".encode()).fetchone()
     assert row is not None
     assert "'Index Only Scan'" in str(row[0]) and "'Seq Scan'" not in str(row[0]), row[0]
 
@@ -273,19 +273,20 @@ def test_unfinished_sagas_are_counted_by_the_step_that_they_are_at(sagas: SagaSt
     }
 
 
-def test_counting_what_is_unfinished_does_not_read_what_has_ended(command_pool: Pool) -> None:
-    with command_pool.connection() as connection:
-        connection.execute(
-            """INSERT INTO sagas (id, type, version, status, progress, correlation_id)
-               SELECT gen_random_uuid(), 'OrderSaga', 1, CASE WHEN n % 500 = 0 THEN 'STUCK' ELSE 'COMPLETED' END,
-                   '{"step": 1, "attempts": 9}', 'c' FROM generate_series(1, 20000) AS n"""
-        )
-        connection.execute("VACUUM ANALYZE sagas")
-        for query in (AT_STEPS, COUNT_HELD_UP):
-            row = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}".encode(), {"since": NOW}).fetchone()
-            assert row is not None
-            scans = [node for node in nodes(row[0][0]["Plan"]) if node.get("Relation Name") == "sagas"]
-            assert scans and sum(one["Actual Rows"] + one.get("Rows Removed by Filter", 0) for one in scans) < 1000
+def test_counting_what_is_unfinished_does_not_read_what_has_ended(
+    command_connection: Connection[TupleRow], command_pool: Pool
+) -> None:
+    command_connection.execute(
+        """INSERT INTO sagas (id, type, version, status, progress, correlation_id)
+           SELECT gen_random_uuid(), 'OrderSaga', 1, CASE WHEN n % 500 = 0 THEN 'STUCK' ELSE 'COMPLETED' END,
+               '{"step": 1, "attempts": 9}', 'c' FROM generate_series(1, 20000) AS n"""
+    )
+    command_connection.execute("VACUUM ANALYZE sagas")
+    for query in (AT_STEPS, COUNT_HELD_UP):
+        row = command_connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}".encode(), {"since": NOW}).fetchone()
+        assert row is not None
+        scans = [node for node in nodes(row[0][0]["Plan"]) if node.get("Relation Name") == "sagas"]
+        assert scans and sum(one["Actual Rows"] + one.get("Rows Removed by Filter", 0) for one in scans) < 1000
     assert [one.sagas for one in PostgresSagaStore(command_pool).at_steps()] == [40]
 
 
