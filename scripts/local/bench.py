@@ -6,6 +6,8 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from types import FrameType
@@ -303,12 +305,19 @@ def table(rates: Rates) -> str:
 
 
 def bench_all(chosen: argparse.Namespace) -> list[Figure]:
-    """Run the measurements that have a baseline, one after another, each with its defaults."""
+    """Run the measurements that have a baseline, one after another, each with its defaults and in a
+    process of its own: what one has opened and closed is of no use to the next."""
     figures = []
-    for name in WITH_BASELINE:
-        print(f"\nscripts/bench {name}", flush=True)
-        one = arguments([name])
-        figures += one.run(one)
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
+        for name in WITH_BASELINE:
+            print(f"\nscripts/bench {name}", flush=True)
+            figures += processes.submit(measured, name).result()
+    return figures
+
+
+def measured(name: str) -> list[Figure]:
+    chosen = arguments([name])
+    figures: list[Figure] = chosen.run(chosen)
     return figures
 
 

@@ -3,11 +3,13 @@ documents."""
 
 import base64
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -23,6 +25,7 @@ from shared.event_store.aggregates import CODEC
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord
 from shared.messaging.envelope import Message
+from shared.observability import logs
 from shared.observability.context import fresh
 from shared.postgres.pool import connect
 from shared.read_models.fill import FILL
@@ -36,6 +39,7 @@ from shared.resilience.calls import awaited
 from shared.runtime.current import engines
 
 READ_MODEL, TOPIC, GOAL = "products", "product-events", 0.6
+_NOWHERE = Path(os.devnull)
 
 
 class Rates(NamedTuple):
@@ -73,6 +77,7 @@ def _history(product_id: UUID) -> list[EventRecord]:
 
 def measure(streams: Sequence[str], workers: int) -> Rates:
     """Fill a generation with the streams, then write its documents again with BulkWriter."""
+    _log_apart()
     now = change_generations(engines().read_models, READ_MODEL, lambda now: rebuilt(Generations(newest=now.newest)))
     warm_up, *pages = [streams[begin : begin + PAGE] for begin in range(0, len(streams), PAGE)]
     cut = [Partition(FILLING, number, tuple(page)) for number, page in enumerate(pages)]
@@ -102,6 +107,12 @@ def _push(generation: int, page: Sequence[str], partition: str | None = None) ->
     return json.dumps({"message": pushed, "subscription": f"projects/{PROJECT}/subscriptions/{subscription}"}).encode()
 
 
+def _log_apart() -> None:
+    """Write the lines of the log, as in the cloud, but not among the figures."""
+    engines()  # they configure the log, to standard output
+    logs.configure(PROJECT, _NOWHERE.open("w"))
+
+
 def _rate(work: Callable[[Any], int], shares: Sequence[Any], warm_up: Any) -> float:
     """Return the documents per second of processes that each do a share at the same time, after a
     warm-up."""
@@ -114,6 +125,7 @@ def _rate(work: Callable[[Any], int], shares: Sequence[Any], warm_up: Any) -> fl
 
 def fill(pushes: Sequence[bytes]) -> int:
     """Let the projection's function handle the pushes. Return the number of their streams."""
+    _log_apart()
     name = f"project_{READ_MODEL}"
     client = functions_framework.create_app(name, str(manifest().functions[name].source)).test_client()
     for body in pushes:
