@@ -6,7 +6,7 @@ import { useAsk } from "../api/use-ask.ts";
 import { useT } from "../i18n/index.tsx";
 import { Status } from "../ui/badge.tsx";
 import { Choice, Filters, MomentFilter, TextFilter } from "../ui/filters.tsx";
-import { moneyOf, shortId } from "../ui/format.ts";
+import { moneyOf } from "../ui/format.ts";
 import { momentIn } from "../ui/moments.ts";
 import { Paged } from "../ui/paged.tsx";
 import { pageOf } from "../ui/pager.tsx";
@@ -14,6 +14,7 @@ import { Personal } from "../ui/personal.tsx";
 import { Table } from "../ui/table.tsx";
 import { Ago } from "../ui/time.tsx";
 import { useUrl } from "../ui/use-url.ts";
+import { OrderLink } from "./order-link.tsx";
 
 const ORDERS = graphql(`
   query Orders($first: Int, $after: String, $last: Int, $before: String, $filter: OrderFilterInput) {
@@ -86,11 +87,7 @@ const Orders = () => {
             columns={[
               {
                 name: t("orders.order"),
-                cell: ({ id }) => (
-                  <Link href={`/orders/${id}`}>
-                    <code>{shortId(id)}</code>
-                  </Link>
-                ),
+                cell: ({ id }) => <OrderLink id={id} />,
               },
               { name: t("status"), cell: ({ status }) => <Status of={status} /> },
               { name: t("orders.step"), cell: ({ sagaCurrentStep }) => sagaCurrentStep ?? "" },

@@ -1,4 +1,3 @@
-import { Link } from "wouter";
 
 import { graphql, type ResultOf } from "../api/graphql.ts";
 import { PAGE_INFO } from "../api/page-info.ts";
@@ -12,7 +11,6 @@ import { Status } from "../ui/badge.tsx";
 import { BatchButton, idsOf } from "../ui/batch.tsx";
 import { all } from "../ui/each.ts";
 import { Choice, Filters, MomentFilter, TextFilter } from "../ui/filters.tsx";
-import { shortId } from "../ui/format.ts";
 import { LiveSign } from "../ui/live.tsx";
 import { momentIn } from "../ui/moments.ts";
 import { Paged } from "../ui/paged.tsx";
@@ -25,6 +23,7 @@ import { useUrl } from "../ui/use-url.ts";
 import { PutRight } from "./order/put-right.tsx";
 import { RETRY } from "./order/query.ts";
 import { SagaGraph } from "./saga-graph.tsx";
+import { OrderLink } from "./order-link.tsx";
 
 const SAGAS = graphql(`
   query Sagas($first: Int, $after: String, $last: Int, $before: String, $filter: SagaFilterInput) {
@@ -133,11 +132,7 @@ const SagaTable = ({ sagas, done }: { sagas: readonly Saga[]; done: () => void }
       columns={[
         {
           name: t("orders.order"),
-          cell: ({ id }) => (
-            <Link href={`/orders/${id}`}>
-              <code>{shortId(id)}</code>
-            </Link>
-          ),
+          cell: ({ id }) => <OrderLink id={id} />,
         },
         { name: t("status"), cell: ({ status }) => <Status of={status} /> },
         { name: t("orders.step"), cell: ({ currentStep }) => currentStep ?? "" },

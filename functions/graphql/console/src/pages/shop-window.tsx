@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { Link, useLocation } from "wouter";
+import { useLocation } from "wouter";
 
 import { graphql } from "../api/graphql.ts";
 import { useAsk } from "../api/use-ask.ts";
@@ -9,12 +9,13 @@ import { ActButton } from "../ui/act.tsx";
 import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
 import { Filters, TextFilter } from "../ui/filters.tsx";
-import { moneyOf, numberOf, shortId } from "../ui/format.ts";
+import { moneyOf, numberOf } from "../ui/format.ts";
 import { Table } from "../ui/table.tsx";
 import { Ago } from "../ui/time.tsx";
 import { FoundProducts } from "./found-products.tsx";
 import { order } from "./order-once.ts";
 import type { ListedProduct } from "./product-table.tsx";
+import { OrderLink } from "./order-link.tsx";
 
 const MINE = graphql(`
   query MyOrders {
@@ -122,11 +123,7 @@ const Mine = () => {
             columns={[
               {
                 name: t("orders.order"),
-                cell: ({ id }) => (
-                  <Link href={`/orders/${id}`}>
-                    <code>{shortId(id)}</code>
-                  </Link>
-                ),
+                cell: ({ id }) => <OrderLink id={id} />,
               },
               { name: t("status"), cell: ({ status }) => <Status of={status} /> },
               {

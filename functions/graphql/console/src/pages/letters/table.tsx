@@ -1,4 +1,3 @@
-import { Link } from "wouter";
 
 import { useT } from "../../i18n/index.tsx";
 import { Reported } from "../../i18n/said.tsx";
@@ -8,6 +7,7 @@ import { shortId } from "../../ui/format.ts";
 import { Table } from "../../ui/table.tsx";
 import { Ago } from "../../ui/time.tsx";
 import type { ListedLetter } from "./query.ts";
+import { OrderLink } from "../order-link.tsx";
 
 type Props = {
   letters: readonly ListedLetter[];
@@ -47,13 +47,7 @@ export const LetterTable = ({ letters, selected, select, open }: Props) => {
         {
           name: t("letters.subject"),
           cell: ({ orderId, subject }) =>
-            orderId ? (
-              <Link href={`/orders/${orderId}`}>
-                <code>{shortId(orderId)}</code>
-              </Link>
-            ) : (
-              <code>{shortId(subject ?? "")}</code>
-            ),
+            orderId ? <OrderLink id={orderId} /> : <code>{shortId(subject ?? "")}</code>,
         },
         { name: t("error"), cell: ({ error }) => error && <Reported text={error} /> },
         { name: t("sagas.attempts"), number: true, cell: ({ attempts }) => attempts },
