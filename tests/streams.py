@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from starlette.applications import Starlette
 
+from shared.event_store.tail import Tail
 from tests.shop_in_memory import ADMIN, Json, ShopInMemory, app
 
 EVENT_STREAM = "text/event-stream"
@@ -189,6 +190,14 @@ def going_on(event_id: str | None) -> Mapping[str, str]:
 
 def with_settings(shop: ShopInMemory, **changes: Any) -> None:
     shop.engines.settings = replace(shop.engines.settings, **changes)
+
+
+async def until_followed(tail: Tail[Any], subscribers: int = 1) -> None:
+    """Wait until so many subscribers have reached the end of the log. Before that, each reads the
+    log at its own pace, and is never too slow."""
+    async with asyncio.timeout(SOON):
+        while len(tail.queues) < subscribers:
+            await asyncio.sleep(0.02)
 
 
 async def until_still(calls: list[Any]) -> None:

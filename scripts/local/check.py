@@ -28,6 +28,11 @@ ALL_TESTS = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
 """Three test files run at a time, on two processors: the tests of outages mostly wait. With four,
 statements take longer than the shop allows them."""
 
+SECOND_TRY = ["--reruns=1", "--max-suite-reruns=3", "--rerun-show-tracebacks"]
+"""In a run of all tests, which takes twenty minutes on a machine that may stand still for seconds,
+a test that fails is tried once more. One that passes then is named RERUN at the end, with what
+failed: it depends on chance and has to be mended. More than three of them fail the run."""
+
 SLOWEST = ["--durations=20", "--durations-min=1"]
 
 QUICK_TESTS = [
@@ -81,7 +86,7 @@ def main(chosen: argparse.Namespace, pytest_arguments: list[str]) -> int:
     elif pytest_arguments:
         checks = {"tests": [*CHECKS["tests"], "--verbose", *SLOWEST, *pytest_arguments]}
     else:
-        checks = CHECKS | {"tests": [*CHECKS["tests"], *SLOWEST, *ALL_TESTS]}
+        checks = CHECKS | {"tests": [*CHECKS["tests"], *SLOWEST, *SECOND_TRY, *ALL_TESTS]}
     failed, surroundings = [], environment()
     for name, command in checks.items():
         print(f"\n== {name}", flush=True)

@@ -25,7 +25,7 @@ from shared.sagas.store import SagaEntry
 from tests.callers import NOBODY, signed_in
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.stand_ins import with_methods
-from tests.streams import SOON, concurrent, going_on, in_thread, opened, until_still, with_settings
+from tests.streams import SOON, concurrent, going_on, in_thread, opened, until_followed, until_still, with_settings
 
 MESSAGE = "id topic messageType payload timestamp sourceService cursor"
 STREAM = f"subscription ($topic: String) {{ pubsubStream(topic: $topic) {{ {MESSAGE} }} }}"
@@ -420,9 +420,8 @@ async def test_a_client_that_reads_too_slowly_is_dropped_and_can_resume(shop: Sh
     with_settings(shop, subscriber_buffer=5)
     product = await in_thread(shop.new_product)
     async with opened(STREAM) as stream:
-        await stream.until(lambda: stream.parser.last_id)
-        await in_thread(shop.new_category)  # a client that has read this is close to the end of the log
-        await stream.next()
+        await until_followed(shop.engines.tail)
+        await until_followed(shop.engines.saga_tail)
         stream.reading.clear()
         for _ in range(6):
             await in_thread(shop.new_order, product)
@@ -431,7 +430,7 @@ async def test_a_client_that_reads_too_slowly_is_dropped_and_can_resume(shop: Sh
             while not any(one.dropped for tail in (shop.engines.tail, shop.engines.saga_tail) for one in tail.queues):
                 await asyncio.sleep(0.02)
         stream.reading.set()
-        seen = 1
+        seen = 0
         while "errors" not in ((await stream.event()).data or {}):
             seen += 1
         await stream.complete()
@@ -517,9 +516,7 @@ async def test_all_subscribers_share_one_reader_per_log(shop: ShopInMemory, monk
     async with AsyncExitStack() as stack:
         for query in [STREAM, SAGAS] * 10:
             await stack.enter_async_context(opened(query))
-        async with asyncio.timeout(SOON):
-            while len(shop.engines.saga_tail.queues) < 20:  # until then each reads the log for itself
-                await asyncio.sleep(0.02)
+        await until_followed(shop.engines.saga_tail, 20)
         reads.clear()
         began = time.monotonic()
         async with asyncio.timeout(SOON):

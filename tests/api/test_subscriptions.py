@@ -6,9 +6,9 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from threading import Event
 from typing import Any
@@ -27,7 +27,17 @@ from tests.callers import NOBODY, personal, signed_in
 from tests.fakes import MovableClock
 from tests.shop_in_memory import Json, ShopInMemory
 from tests.stand_ins import raising, with_methods
-from tests.streams import EVENT_STREAM, SOON, concurrent, going_on, in_thread, opened, until_still, with_settings
+from tests.streams import (
+    EVENT_STREAM,
+    SOON,
+    concurrent,
+    going_on,
+    in_thread,
+    opened,
+    until_followed,
+    until_still,
+    with_settings,
+)
 
 EVENTS = "subscription { eventStream { id aggregateId eventType eventData eventVersion metadata } }"
 TYPES = "subscription { eventStream { eventType } }"
@@ -51,10 +61,13 @@ def reads(shop: ShopInMemory) -> list[Checkpoint]:
     return found
 
 
-@pytest.fixture
-def short_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that reads nothing for half a second counts as too slow."""
-    monkeypatch.setattr(sse, "WRITE_SECONDS", 0.5)
+@contextmanager
+def soon_too_slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In this block, a client that reads nothing for half a second counts as too slow. A client
+    that does read would too on a machine that stands still, so it has no place here."""
+    with monkeypatch.context() as patched:
+        patched.setattr(sse, "WRITE_SECONDS", 0.5)
+        yield
 
 
 @concurrent
@@ -384,9 +397,7 @@ async def test_a_slow_reader_is_dropped_with_the_reason_and_resumes(shop: ShopIn
     with_settings(shop, subscriber_buffer=5)
     category = await in_thread(shop.new_category)
     async with opened(TYPES) as stream, opened(TYPES) as other:
-        async with asyncio.timeout(SOON):
-            while len(shop.engines.tail.queues) < 2:  # until then each reads the log at its own pace
-                await asyncio.sleep(0.02)
+        await until_followed(shop.engines.tail, 2)
         await stream.until(lambda: stream.parser.last_id)
         stream.reading.clear()
         for _ in range(10):
@@ -410,14 +421,15 @@ async def test_a_slow_reader_is_dropped_with_the_reason_and_resumes(shop: ShopIn
 
 
 @concurrent
-async def test_a_client_that_stops_reading_is_disconnected(shop: ShopInMemory, short_writes: None) -> None:
+async def test_a_client_that_stops_reading_is_disconnected(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.last_id)
         stream.reading.clear()
-        await in_thread(shop.new_category)
-        async with asyncio.timeout(SOON):
-            while shop.engines.tail.subscribers:
-                await asyncio.sleep(0.02)
+        with soon_too_slow(monkeypatch):
+            await in_thread(shop.new_category)
+            async with asyncio.timeout(SOON):
+                while shop.engines.tail.subscribers:
+                    await asyncio.sleep(0.02)
 
 
 @concurrent
@@ -462,9 +474,7 @@ async def test_one_task_polls_for_all_subscribers_and_none_polls_without_them(
     shop.engines.tail.poll_seconds = 0.1
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(opened(TYPES)) for _ in range(60)]
-        async with asyncio.timeout(SOON):
-            while len(shop.engines.tail.queues) < 60:  # until then each reads the log for itself
-                await asyncio.sleep(0.02)
+        await until_followed(shop.engines.tail, 60)
         reads.clear()
         began = time.monotonic()
         async with asyncio.timeout(SOON):
@@ -573,7 +583,7 @@ async def still_open(shop: ShopInMemory) -> float:
 
 
 @concurrent
-async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, short_writes: None) -> None:
+async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     before = Counter(await ends(shop))
     order = await in_thread(shop.new_order, await in_thread(shop.new_product))
     await in_thread(shop.settle)
@@ -594,12 +604,15 @@ async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, sho
     with_settings(shop, subscriber_buffer=3)
     del shop.engines.tail
     async with opened(TYPES) as stream:
-        await stream.until(lambda: stream.parser.last_id)
-        await in_thread(shop.new_category)
-        await stream.next()
+        await until_followed(shop.engines.tail)
+        stream.reading.clear()
         await in_thread(
             shop.engines.event_store.append, Append([event for _ in range(9) for event in appended().events])
         )
+        async with asyncio.timeout(SOON):
+            while not any(one.dropped for one in shop.engines.tail.queues):
+                await asyncio.sleep(0.02)
+        stream.reading.set()
         while "errors" not in ((await stream.event()).data or {}):
             pass
         await stream.complete()
@@ -607,8 +620,9 @@ async def test_subscriptions_are_counted_by_how_they_end(shop: ShopInMemory, sho
     async with opened(TYPES) as stream:
         await stream.until(lambda: stream.parser.last_id)
         stream.reading.clear()
-        await in_thread(shop.new_category)
-        await ended("SLOW", 2)
+        with soon_too_slow(monkeypatch):
+            await in_thread(shop.new_category)
+            await ended("SLOW", 2)
     product = await in_thread(shop.new_product)
     async with opened(STOCK, {"id": product}) as stream:
         await stream.next()
