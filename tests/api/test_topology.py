@@ -73,23 +73,43 @@ def test_graphql_is_connected_to_the_functions_it_calls(services: ShopInMemory) 
     assert called < set(manifest().functions)
 
 
+USES = "{ systemTopology { serviceName connections { targetService calls errors totalDurationMs } } }"
+
+
+def uses(shop: ShopInMemory, function: str, target: str) -> tuple[int | None, int | None, int | None]:
+    """Return how often a function's connection was used, how often that failed, and how long it
+    took."""
+    shop.engines.recorder.flush()
+    found = {one["serviceName"]: one for one in shop.ask(USES)["systemTopology"]}
+    (one,) = [one for one in found[function]["connections"] if one["targetService"] == target]
+    return one["calls"], one["errors"], one["totalDurationMs"]
+
+
 def test_a_connection_says_how_often_it_was_used_and_how_often_that_failed(shop: ShopInMemory) -> None:
     shop.engines.payments = with_methods(shop.engines.payments, charge=raising(Unavailable("the provider is away")))
     shop.ask('mutation { createCategory(input: { name: "teas" }) { id } }')
     shop.new_order(shop.new_product())
     shop.settle()
-    shop.engines.recorder.flush()
-    fields = "serviceName connections { targetService connectionType calls errors }"
-    found = {one["serviceName"]: one for one in shop.ask(f"{{ systemTopology {{ {fields} }} }}")["systemTopology"]}
+    assert uses(shop, "graphql", "create_category")[:2] == (1, 0)
+    assert (uses(shop, "process_payment", "process-payment")[1] or 0) >= 1
+    assert uses(shop, "reserve_inventory", "reserve-inventory")[:2] == (1, 0)
+    assert uses(shop, "process_payment", "event_store") == (None, None, None)
 
-    def uses(function: str, target: str) -> tuple[int | None, int | None]:
-        (one,) = [one for one in found[function]["connections"] if one["targetService"] == target]
-        return one["calls"], one["errors"]
 
-    assert uses("graphql", "create_category") == (1, 0)
-    assert (uses("process_payment", "process-payment")[1] or 0) >= 1
-    assert uses("reserve_inventory", "reserve-inventory") == (1, 0)
-    assert uses("process_payment", "event_store") == (None, None)
+def test_a_connection_says_how_long_its_calls_took(shop: ShopInMemory, movable_clock: MovableClock) -> None:
+    charge = shop.engines.payments.charge
+
+    def slow(*about: Any) -> Any:
+        movable_clock.move(0.25)
+        return charge(*about)
+
+    shop.engines.payments = with_methods(shop.engines.payments, charge=slow)
+    movable_clock.stop()
+    for _ in range(2):
+        shop.new_order(shop.new_product())
+        shop.settle()
+    assert uses(shop, "process_payment", "process-payment") == (2, 0, 500)
+    assert uses(shop, "reserve_inventory", "reserve-inventory") == (2, 0, 0)
 
 
 def test_an_anonymous_caller_sees_the_topology_without_reasons_of_failures(shop: ShopInMemory) -> None:

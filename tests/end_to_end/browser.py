@@ -125,6 +125,13 @@ class Page:
         """Return how wide the page is, beyond the screen too."""
         return int(self.browser.execute_script("return document.documentElement.scrollWidth"))
 
+    def sideways(self) -> list[str]:
+        """Return the tables that scroll sideways."""
+        run = """return [...document.querySelectorAll(".table-place")]
+            .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.ariaLabel)"""
+        found: list[str] = self.browser.execute_script(run)
+        return found
+
     def violations(self) -> list[str]:
         """Return what axe finds serious or critical."""
         self.browser.execute_script(AXE.read_text())

@@ -335,6 +335,29 @@ def test_a_stopped_projection_falls_behind_and_catches_up_before_the_viewer_s_ey
     page.shows("StartProjection", "StopProjection", "a drill")
 
 
+def test_a_provider_broken_in_the_lab_undoes_orders_until_it_is_repaired_and_the_audit_says_why(
+    page: Page, shop: RunningShop
+) -> None:
+    page.settings("admin")
+    page.open("/lab")
+    row, product = "//li[strong[.='Shipping']]", shop.product(stock=10)
+
+    def make(action: str, reason: str, state: str) -> None:
+        page.click(action, row)
+        page.until(lambda: bool(page.all("dialog[open] textarea")), "the question for the reason")
+        page.browser.find_element(By.CSS_SELECTOR, "dialog[open] textarea").send_keys(reason)
+        page.click(action, "//dialog[@open]")
+        page.until(lambda: bool(page.browser.find_elements(By.XPATH, f"{row}[span[.='{state}']]")), state)
+        page.has_a_focus()
+
+    make("Let it refuse", "a drill with parcels", "refuses")
+    assert shop.until_ended(shop.order(product))[0]["status"] == "FAILED"
+    make("Repair", "the drill is over", "works")
+    assert shop.until_ended(shop.order(product))[0]["status"] == "CONFIRMED"
+    page.open("/audit")
+    page.shows("SetFault", "a drill with parcels", "the drill is over")
+
+
 def test_a_trace_leads_to_its_requests_events_and_logs(page: Page, shop: RunningShop) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     made = {"query": 'mutation { createCategory(input: { name: "traced" }) { id } }'}
@@ -366,7 +389,7 @@ def test_a_function_shows_what_it_does_lately_and_the_topology_keeps_its_filters
     page.open("/topology?group=query")
     page.click("project_orders", "//table")
     page.until(lambda: "group=query&function=project_orders" in page.browser.current_url, "the filter")
-    page.shows("Deliveries", "Failed per minute", "Events behind", "Dead letters")
+    page.shows("Deliveries", "Failed per minute", "Average duration of all", "Events behind", "Dead letters")
     page.open("/topology?function=continue_rebuilds")
     page.shows("Schedules", "Last run")
 
@@ -531,15 +554,16 @@ def test_every_page_opens_at_its_address_and_axe_finds_nothing_serious(
 
 
 @pytest.mark.parametrize("width", [390, 3840])
-def test_no_page_is_wider_than_the_screen(page: Page, details: list[str], width: int) -> None:
+def test_no_page_and_no_table_is_wider_than_the_screen(page: Page, details: list[str], width: int) -> None:
     page.settings("admin")
     page.resize(width)
-    widths = {}
+    widths, sideways = {}, {}
     for path in (*PATHS, *details):
         page.open(path)
         page.quiet()
-        widths[path] = page.width()
+        widths[path], sideways[path] = page.width(), page.sideways()
     assert {path: found for path, found in widths.items() if found > width} == {}
+    assert {path: found for path, found in sideways.items() if found} == {}
 
 
 @pytest.mark.parametrize("shown", [36, 8], ids=["id", "end of the id"])

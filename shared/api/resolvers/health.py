@@ -177,14 +177,16 @@ def _connections(function: Function, answers: _Answers, used: Tallies | None) ->
 
 def _connection(target: str, kind: str, status: str, latency_ms: int | None) -> Fields:
     about = {"target_service": target, "connection_type": kind, "status": status, "latency_ms": latency_ms}
-    return about | {"calls": None, "errors": None}
+    return about | {"calls": None, "errors": None, "total_duration_ms": None}
 
 
 def _calls(used: Tallies | None, kind: Kind, name: str) -> Fields:
-    """Return how often the connection was used, and how often that failed; nothing when that is
-    unknown."""
+    """Return how often the connection was used, how often that failed and how long it took; nothing
+    when that is unknown."""
     tally = used.get((kind, name), Tally()) if used is not None else None
-    return {"calls": tally.count, "errors": tally.errors} if tally else {}
+    if tally is None:
+        return {}
+    return {"calls": tally.count, "errors": tally.errors, "total_duration_ms": tally.milliseconds}
 
 
 def _called_by_graphql() -> list[str]:

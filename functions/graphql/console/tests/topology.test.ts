@@ -3,31 +3,39 @@ import { test } from "node:test";
 
 import { drawn, rateOf, readingOf, subscriptionsOf, widthOf, withReading } from "../src/pages/topology-layout.ts";
 
-const connection = (targetService: string, calls: number | null, errors: number | null) => ({
+const connection = (
+  targetService: string,
+  calls: number | null,
+  errors: number | null,
+  totalDurationMs: number | null = calls,
+) => ({
   targetService,
   connectionType: "SUBSCRIPTION",
   status: "UNKNOWN",
   latencyMs: null,
   calls,
   errors,
+  totalDurationMs,
 });
 
-const service = (calls: number | null, errors: number | null) => [
+const service = (calls: number | null, errors: number | null, totalDurationMs: number | null = calls) => [
   {
     serviceName: "process_payment",
     group: "command",
     status: "HEALTHY",
-    connections: [connection("process-payment", calls, errors)],
+    connections: [connection("process-payment", calls, errors, totalDurationMs)],
   },
 ];
 
 test("an edge has the rates between the first and the last reading of five minutes", () => {
-  let readings = withReading([], readingOf(service(10, 1), 0));
+  let readings = withReading([], readingOf(service(10, 1, 5_000), 0));
   assert.equal(rateOf(readings, "process-payment process_payment"), undefined);
-  readings = withReading(readings, readingOf(service(16, 4), 60_000));
-  assert.deepEqual(rateOf(readings, "process-payment process_payment"), { calls: 6, errors: 3 });
+  readings = withReading(readings, readingOf(service(10, 1, 5_000), 30_000));
+  assert.deepEqual(rateOf(readings, "process-payment process_payment"), { calls: 0, errors: 0, averageMs: 0 });
+  readings = withReading(readings, readingOf(service(16, 4, 5_300), 60_000));
+  assert.deepEqual(rateOf(readings, "process-payment process_payment"), { calls: 6, errors: 3, averageMs: 50 });
   readings = withReading(readings, readingOf(service(20, 4), 301_000));
-  assert.deepEqual(readings.map(({ at }) => at), [60_000, 301_000]);
+  assert.deepEqual(readings.map(({ at }) => at), [30_000, 60_000, 301_000]);
   assert.equal(rateOf(readings, "no such"), undefined);
   assert.equal(rateOf([readingOf(service(null, null), 0)], "process-payment process_payment"), undefined);
 });
@@ -40,7 +48,8 @@ test("a function's subscriptions have their names, and what they were given", ()
       topic: "process-payment",
       calls: 16,
       errors: 4,
-      rates: { calls: 6, errors: 3 },
+      totalDurationMs: 16,
+      rates: { calls: 6, errors: 3, averageMs: 1 },
     },
   ]);
   assert.deepEqual(subscriptionsOf(undefined, readings), []);

@@ -64,15 +64,11 @@ export const Faults = () => {
                     kind={name === "NONE" ? "main" : "danger"}
                     run={(reason) => send(SET_FAULT, { provider, fault: name, reason: reason || null })}
                     done={asked.again}
-                    confirm={
-                      name === "NONE"
-                        ? undefined
-                        : {
-                            title: `${t(`lab.provider.${provider}`)}: ${t(`lab.make.${name}`)}`,
-                            text: t(`lab.make.${name}.what`),
-                            reason: "optional",
-                          }
-                    }
+                    confirm={{
+                      title: `${t(`lab.provider.${provider}`)}: ${t(`lab.make.${name}`)}`,
+                      text: t(`lab.make.${name}.what`),
+                      reason: "optional",
+                    }}
                   >
                     {t(`lab.make.${name}`)}
                   </ActButton>

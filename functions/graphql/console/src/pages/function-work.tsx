@@ -52,11 +52,12 @@ const RUNS = graphql(`
 const EVERY_MS = 5_000;
 const NONE = "–";
 
-/** What a function's subscriptions were given, how often that failed, and what waits for an admin. */
+/** What a function's subscriptions were given, how long that took, how often it failed, and what waits for an admin. */
 export const Deliveries = ({ subscriptions }: { subscriptions: readonly Subscription[] }) => {
   const t = useT();
   const number = (value: number | string | null | undefined) =>
     value === null || value === undefined ? NONE : numberOf(value, t.language);
+  const duration = (milliseconds: number | null) => (milliseconds === null ? NONE : durationOf(milliseconds, t.language));
   return (
     <>
       <h3>{t("overview.deliveries")}</h3>
@@ -71,8 +72,14 @@ export const Deliveries = ({ subscriptions }: { subscriptions: readonly Subscrip
           },
           { name: t("topology.perMinute"), number: true, cell: ({ rates }) => number(rates?.calls) },
           { name: t("topology.failedPerMinute"), number: true, cell: ({ rates }) => number(rates?.errors) },
+          { name: t("duration"), number: true, cell: ({ rates }) => duration(rates?.calls ? rates.averageMs : null) },
           { name: t("messages.total"), number: true, cell: ({ calls }) => number(calls) },
           { name: t("projection.failed"), number: true, cell: ({ errors }) => number(errors) },
+          {
+            name: t("topology.averageEver"),
+            number: true,
+            cell: ({ calls, totalDurationMs }) => duration(Number(calls) ? Number(totalDurationMs) / Number(calls) : null),
+          },
           { name: t("nav.deadLetters"), number: true, cell: ({ name }) => <Waiting source={name} /> },
         ]}
       />

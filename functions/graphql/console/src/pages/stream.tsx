@@ -11,29 +11,15 @@ import { Table } from "../ui/table.tsx";
 import { Time } from "../ui/time.tsx";
 import { useUrl } from "../ui/use-url.ts";
 import { Causation } from "./causation.tsx";
+import { HISTORY_ENTRY } from "./history-entry.ts";
 
 const HISTORY = graphql(`
   query StreamHistory($id: ID!, $after: Int!) {
     eventHistory(aggregateId: $id, limit: 101, afterVersion: $after) {
-      event {
-        id
-        aggregateType
-        eventType
-        eventVersion
-        eventData
-        metadata
-        insertedAt
-      }
-      before
-      after
-      changes {
-        field
-        before
-        after
-      }
+      ...EntryOfHistory
     }
   }
-`);
+`, [HISTORY_ENTRY]);
 
 /** One less than the query asks for: the one more tells whether there are later events. */
 const LENGTH = 100;

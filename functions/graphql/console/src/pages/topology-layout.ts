@@ -1,9 +1,10 @@
 import { graphlib, layout } from "@dagrejs/dagre";
 
 /** Since counting began; null when unknown. */
-export type Counts = { calls: number | string | null; errors: number | string | null };
-/** In a minute; undefined until two readings are known. */
-export type Rates = { calls: number; errors: number } | undefined;
+type Long = number | string | null;
+export type Counts = { calls: Long; errors: Long; totalDurationMs: Long };
+/** In a minute, and how long a call took on average, 0 without calls; undefined until two readings are known. */
+export type Rates = { calls: number; errors: number; averageMs: number } | undefined;
 export type Connection = { targetService: string; connectionType: string; status: string; latencyMs: number | null } & Counts;
 export type Service = { serviceName: string; group: string; status: string; connections: readonly Connection[] };
 
@@ -13,7 +14,7 @@ export type Edge = { from: string; to: string; status: string; points: { x: numb
 export type Drawing = { nodes: Placed[]; edges: Edge[]; width: number; height: number };
 
 const HEIGHT = 44;
-const LABEL = { width: 140, height: 14, labelpos: "c" };
+const LABEL = { width: 170, height: 14, labelpos: "c" };
 const [NARROWEST, OF_CHARACTER, PADDING] = [168, 7.2, 20];
 
 /** Return how wide the place of a name is: no name is cut. */
@@ -95,7 +96,8 @@ export const pathOf = ({ points }: Edge): string =>
   points.map(({ x, y }, index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join(" ");
 
 /** How often each connection had been used, by its two ends, at a moment in milliseconds. */
-export type Reading = { at: number; counts: ReadonlyMap<string, { calls: number; errors: number }> };
+export type Reading = { at: number; counts: ReadonlyMap<string, Used> };
+type Used = { calls: number; errors: number; milliseconds: number };
 
 const KEPT_MS = 5 * 60_000;
 
@@ -104,9 +106,12 @@ export const endsOf = (service: string, { targetService, connectionType }: Conne
 
 export const readingOf = (services: readonly Service[], at: number): Reading => {
   const known = services.flatMap(({ serviceName, connections }) =>
-    connections.flatMap((one): [string, { calls: number; errors: number }][] =>
-      one.calls === null ? [] : [[endsOf(serviceName, one), { calls: Number(one.calls), errors: Number(one.errors) }]],
-    ),
+    connections
+      .filter(({ calls }) => calls !== null)
+      .map((one): [string, Used] => [
+        endsOf(serviceName, one),
+        { calls: Number(one.calls), errors: Number(one.errors), milliseconds: Number(one.totalDurationMs) },
+      ]),
   );
   return { at, counts: new Map(known) };
 };
@@ -115,13 +120,18 @@ export const readingOf = (services: readonly Service[], at: number): Reading => 
 export const withReading = (readings: readonly Reading[], added: Reading): Reading[] =>
   [...readings, added].filter(({ at }) => added.at - at <= KEPT_MS);
 
-/** Return how often a connection was used in a minute, on average since the first reading. */
+/** Return how often a connection was used in a minute, and how long that took, on average since the first reading. */
 export const rateOf = (readings: readonly Reading[], ends: string): Rates => {
   const [first, last] = [readings[0], readings.at(-1)];
   const [from, to] = [first?.counts.get(ends), last?.counts.get(ends)];
   if (!first || !last || !from || !to || last.at === first.at) return undefined;
   const minutes = (last.at - first.at) / 60_000;
-  return { calls: (to.calls - from.calls) / minutes, errors: (to.errors - from.errors) / minutes };
+  const calls = to.calls - from.calls;
+  return {
+    calls: calls / minutes,
+    errors: (to.errors - from.errors) / minutes,
+    averageMs: calls && (to.milliseconds - from.milliseconds) / calls,
+  };
 };
 
 /** A function's subscription to a topic: how many messages it was given since counting began, and in a minute now. */
@@ -131,8 +141,8 @@ export type Subscription = { name: string; topic: string; rates: Rates } & Count
 export const subscriptionsOf = (service: Service | undefined, readings: readonly Reading[]): Subscription[] =>
   (service?.connections ?? [])
     .filter(({ connectionType }) => connectionType === "SUBSCRIPTION")
-    .map(({ targetService: topic, calls, errors }) => {
+    .map(({ targetService: topic, calls, errors, totalDurationMs }) => {
       const of = service?.serviceName ?? "";
       const name = `${of.replaceAll("_", "-")}.${topic}`;
-      return { name, topic, calls, errors, rates: rateOf(readings, `${topic} ${of}`) };
+      return { name, topic, calls, errors, totalDurationMs, rates: rateOf(readings, `${topic} ${of}`) };
     });

@@ -43,6 +43,7 @@ const TOPOLOGY = graphql(`
         latencyMs
         calls
         errors
+        totalDurationMs
       }
     }
     pubsubStats {
@@ -254,7 +255,7 @@ const useWidth = (): number => {
   return Math.floor((width - MENU) / STEP) * STEP;
 };
 
-/** A connection, with how often it was used and how often that failed. */
+/** A connection, with how often it was used, how long that took and how often it failed. */
 const EdgeLine = ({ edge, rates, stopped }: { edge: Edge; rates: Rates; stopped: boolean }) => {
   const t = useT();
   const { status, x, y } = edge;
@@ -265,6 +266,7 @@ const EdgeLine = ({ edge, rates, stopped }: { edge: Edge; rates: Rates; stopped:
       {rates && rates.calls > 0 && (
         <text x={x} y={y - 3} textAnchor="middle" className="second">
           {t("topology.rate", { n: rounded(rates.calls, t.language) })}
+          {` · ${durationOf(rates.averageMs, t.language)}`}
           {fails && ` · ${t("topology.edge.errors", { n: rounded(rates.errors, t.language) })}`}
         </text>
       )}

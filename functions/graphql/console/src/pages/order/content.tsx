@@ -3,9 +3,10 @@ import { useT } from "../../i18n/index.tsx";
 import { Answer } from "../../ui/answer.tsx";
 import { Changes } from "../../ui/changes.tsx";
 import { Json } from "../../ui/json.tsx";
+import type { HistoryEntry } from "../history-entry.ts";
 import { endOf } from "./lanes.ts";
 import { exact } from "./moments.ts";
-import { COMMANDS, type Entry, type HistoryEntry, PRODUCT_CHANGE, PRODUCT_EVENT, type SagaData } from "./query.ts";
+import { COMMANDS, type Entry, PRODUCT_CHANGE, PRODUCT_EVENT, type SagaData } from "./query.ts";
 
 /** A command's execution is recorded at the entry's end, of which a Date has cut up to a millisecond. */
 const CUT_MS = 1;

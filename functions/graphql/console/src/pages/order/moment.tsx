@@ -7,7 +7,8 @@ import { Time } from "../../ui/time.tsx";
 import { useSettled } from "../../ui/use-settled.ts";
 import { useUrl } from "../../ui/use-url.ts";
 import { exact, indexAt, momentsOf } from "./moments.ts";
-import { type HistoryEntry, type OrderData, STOCK } from "./query.ts";
+import type { HistoryEntry } from "../history-entry.ts";
+import { type OrderData, STOCK } from "./query.ts";
 
 /** `moment`: of the slider, to the microsecond; null for the present. */
 type Props = { order: OrderData; history: readonly HistoryEntry[]; moment: string | null };

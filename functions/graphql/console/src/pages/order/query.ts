@@ -1,4 +1,5 @@
 import { graphql, type ResultOf } from "../../api/graphql.ts";
+import { HISTORY_ENTRY } from "../history-entry.ts";
 
 export const ORDER = graphql(`
   query OrderPage($id: ID!, $now: DateTime!) {
@@ -35,24 +36,10 @@ export const ORDER = graphql(`
       }
     }
     eventHistory(aggregateId: $id) {
-      event {
-        id
-        eventType
-        eventVersion
-        eventData
-        metadata
-        insertedAt
-      }
-      before
-      after
-      changes {
-        field
-        before
-        after
-      }
+      ...EntryOfHistory
     }
   }
-`);
+`, [HISTORY_ENTRY]);
 
 /** Asked apart from the order: a new order has no saga for a moment, and that is no failure. */
 export const SAGA = graphql(`
@@ -191,6 +178,5 @@ export type OrderData = NonNullable<Page["order"]>;
 export type SagaData = NonNullable<ResultOf<typeof SAGA>["saga"]>;
 export type Step = SagaData["steps"][number];
 export type Entry = OrderData["timeline"][number];
-export type HistoryEntry = NonNullable<Page["eventHistory"]>[number];
 
 export const ENDED: readonly string[] = ["CONFIRMED", "CANCELLED", "FAILED"];
