@@ -60,6 +60,7 @@ class ListedExecutions:
     by: str | None = None
     trace_id: str | None = None
     correlation_id: str | None = None
+    id: UUID | None = None
 
 
 class Executions(Protocol):
@@ -109,6 +110,7 @@ _CONDITIONS: Mapping[str, LiteralString] = {
     "by": "data ->> 'by' = %(by)s",
     "trace_id": "data ->> 'trace' = %(trace_id)s",
     "correlation_id": "correlation_id = %(correlation_id)s",
+    "id": "id = %(id)s",
 }
 _KEYS: Mapping[SortedBy, Mapping[LiteralString, LiteralString]] = {
     "recorded_at": {"recorded_at": "", "id": ""},

@@ -58,6 +58,7 @@ class MemoryExecutions:
             one
             for one in among
             if one.kind == which.kind
+            and which.id in (None, one.id)
             and which.name in (None, one.name)
             and which.status in (None, one.status)
             and (which.recorded_after is None or which.recorded_after <= one.recorded_at)

@@ -352,6 +352,24 @@ def test_what_a_timeline_names_is_found_by_its_time(shop: ShopInMemory) -> None:
     assert recorded in [edge["node"] for edge in found]
 
 
+def test_a_command_or_a_query_is_found_by_its_id_alone(shop: ShopInMemory) -> None:
+    ask = """query ($filter: ExecutionFilterInput) {
+        commands: commandExecutionsConnection(filter: $filter) { totalCount edges { node { id commandType } } }
+        queries: queryExecutionsConnection(filter: $filter) { edges { node { id queryType } } } }"""
+    for name in ("teas", "cups"):
+        shop.ask("mutation ($name: String!) { createCategory(input: { name: $name }) { id } }", name=name)
+    shop.ask("{ categories { id } }")
+    shop.engines.recorder.flush()
+    everything = shop.ask(ask, filter={})
+    command, query = everything["commands"]["edges"][1], everything["queries"]["edges"][-1]
+    found = shop.ask(ask, filter={"id": command["node"]["id"].upper()})
+    assert found == {"commands": {"totalCount": 1, "edges": [command]}, "queries": {"edges": []}}
+    found = shop.ask(ask, filter={"id": query["node"]["id"]})
+    assert found == {"commands": {"totalCount": 0, "edges": []}, "queries": {"edges": [query]}}
+    (error, _) = shop.graphql(ask, {"filter": {"id": "gone"}})["errors"]
+    assert error["extensions"] == {"code": "INVALID_INPUT", "field": ["filter", "id"]}
+
+
 def test_causes_precede_effects_in_a_timeline_whatever_the_clocks_say(shop: ShopInMemory) -> None:
     order_id = shop.new_order(shop.new_product(), paymentMethod="decline")
     shop.settle()

@@ -266,6 +266,9 @@ def test_entries_of_a_filter_have_what_it_asks_for(engine: Callable[[str], Store
     assert {one.type for one in whole(letters, Letters(type="OrderFailed"))} == {"OrderFailed"}
     of_name = whole(executions, ListedExecutions("command", "CreateOrder", "success"))
     assert {(one.kind, one.name, one.status) for one in of_name} == {("command", "CreateOrder", "success")}
+    (third,) = whole(executions, ListedExecutions("command", id=whole(executions, ListedExecutions("command"))[2].id))
+    assert third == whole(executions, ListedExecutions("command"))[2]
+    assert whole(executions, ListedExecutions("query", id=third.id)) == []
     made = whole(events, Events(stream="order-1", types=["Made"]))
     assert {(one.event.stream, one.event.type) for one in made} == {("order-1", "Made")}
     assert [one.event.version for one in whole(events, Events(stream="order-1"))] == [1, 2, 3, 4, 5]
@@ -373,6 +376,7 @@ SEVEN = [f"Type{n}" for n in range(7)]
         ("command", listed_executions(ListedExecutions("command", trace_id="t77"), "recorded_at", TIMED)),
         ("command", listed_executions(ListedExecutions("command", trace_id="nothing"), "recorded_at", LATE)),
         ("command", listed_executions(ListedExecutions("command", correlation_id="c77"), "milliseconds", Slice(50))),
+        ("command", listed_executions(ListedExecutions("command", id=LAST_ID), "recorded_at", TIMED)),
         ("command", listed_executions(ListedExecutions("command"), "milliseconds", Slice(50, descending=True))),
         ("command", listed_executions(ListedExecutions("command"), "milliseconds", Slice(50, after=(500, LAST_ID)))),
         (

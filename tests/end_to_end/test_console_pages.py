@@ -593,14 +593,45 @@ def test_a_failed_query_is_never_shown_as_nothing_there(page: Page) -> None:
     page.shows("in total")
 
 
-def test_a_chosen_message_that_is_no_longer_listed_is_said_to_be_so(page: Page, ordered: str) -> None:
+def test_a_chosen_message_stays_in_its_address_and_one_that_does_not_exist_is_said_to_be_none(
+    page: Page, shop: RunningShop, ordered: str
+) -> None:
     page.settings("admin")
     page.open("/messages?topic=order-events&id=gone")
-    page.shows("live", "OrderCreated", "This message is no longer listed.")
+    page.shows("live", "OrderCreated", "There is no such message")
     page.click("Pause")
     page.shows("paused")
     page.click("OrderCreated")
-    page.shows_no_more("This message is no longer listed.")
+    page.shows_no_more("There is no such message")
+    page.until(lambda: "at=" in page.browser.current_url, "the message's time in the address")
+    (payload,) = [one.text for one in page.all("section.panel pre")]
+    chosen = page.browser.current_url.removeprefix(page.address)
+    for n in range(51):  # pushes it out of the 50 that the page lists
+        shop.data("mutation ($name: String!) { createCategory(input: { name: $name }) { id } }", name=f"crowd {n}")
+    page.open(chosen.replace("topic=order-events", "topic=category-events").replace("&paused=1", ""))
+    page.shows("There is no such message")  # it is of another topic
+    page.open(chosen.replace("topic=order-events&", ""))
+    page.shows("CategoryCreated", "OrderCreated")
+    page.until(lambda: [one.text for one in page.all("section.panel pre")] == [payload], "the message")
+
+
+def test_a_chosen_execution_stays_in_its_address_also_off_the_page(page: Page, shop: RunningShop) -> None:
+    def created(name: str) -> None:
+        shop.data("mutation ($name: String!) { createCategory(input: { name: $name }) { id } }", name=name)
+
+    created("the chosen one")
+    page.settings("admin")
+    page.open("/executions?name=CreateCategory")
+    page.shows("CreateCategory", "success")
+    page.click("CreateCategory", "//table")
+    page.shows("the chosen one")
+    chosen = page.browser.current_url.removeprefix(page.address)
+    for n in range(21):  # pushes it off the page of 20
+        created(f"another {n}")
+    page.open(chosen)
+    page.shows("the chosen one")
+    page.open("/executions?id=0190b1b6-7c5e-7000-8000-000000000001")
+    page.shows("There is no such execution, or it is no longer kept.")
 
 
 def test_a_console_that_cannot_start_says_so_and_can_be_tried_again(page: Page) -> None:

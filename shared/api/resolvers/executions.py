@@ -7,7 +7,7 @@ from uuid import UUID
 from shared.api.command_client import named
 from shared.api.connections import AT, NUMBER, Connection, Listing, connect
 from shared.api.context import Info, Resolvers, Text
-from shared.api.inputs import trace_id
+from shared.api.inputs import trace_id, uuid
 from shared.api.limits import from_stores
 from shared.api.resolvers.common import after_a_moment, is_admin, limit_of, one_of, require_admin
 from shared.api.resolvers.listings import is_descending
@@ -85,6 +85,7 @@ async def _connection(info: Info, kind: Kind, page: Mapping[str, Any]) -> Connec
         None,
         trace_id(wanted.get("traceId")),
         correlation_id and storable(correlation_id),
+        UUID(uuid(wanted["id"], "filter", "id")) if wanted.get("id") is not None else None,
     )
     store = info.context.engines.executions
 

@@ -6,8 +6,7 @@ import { subjectOf } from "../src/pages/letters/subject.ts";
 import { withPresent } from "../src/pages/options.ts";
 import { withinOf } from "../src/pages/tree.ts";
 import { changedFields } from "../src/ui/changed.ts";
-import { chosenOf } from "../src/ui/kept.ts";
-import { localOf, momentIn, utcOf } from "../src/ui/moments.ts";
+import { justBefore, localOf, momentIn, utcOf } from "../src/ui/moments.ts";
 import { pageState } from "../src/ui/page-state.ts";
 import { throttle } from "../src/ui/throttle.ts";
 import { shownFor } from "../src/ui/typed.ts";
@@ -20,12 +19,11 @@ test("a page that was emptied is no empty list", () => {
   assert.equal(pageState(5, at("after=x")), "rows");
 });
 
-test("the chosen row stays when the list no longer has it, and only that one", () => {
-  const [old, young] = [{ id: "old" }, { id: "young" }];
-  assert.deepEqual(chosenOf([old], "old", undefined), { row: old, listed: true });
-  assert.deepEqual(chosenOf([young], "old", old), { row: old, listed: false });
-  assert.deepEqual(chosenOf([young], "other", old), { row: undefined, listed: false });
-  assert.deepEqual(chosenOf([young], null, old), { row: undefined, listed: false });
+test("a message is looked for from the millisecond before its time, of which a Date cuts the microseconds", () => {
+  assert.equal(justBefore("2026-11-30T14:00:00.000999Z"), "2026-11-30T13:59:59.999Z");
+  assert.equal(justBefore("2026-11-30T23:00:00.5+09:00"), "2026-11-30T14:00:00.499Z");
+  assert.equal(justBefore("yesterday"), null);
+  assert.equal(justBefore(null), null);
 });
 
 test("under another filter only what is listed is still selected", () => {

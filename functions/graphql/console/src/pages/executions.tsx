@@ -1,4 +1,3 @@
-import { useRef } from "react";
 import { Link } from "wouter";
 
 import { graphql, type ResultOf } from "../api/graphql.ts";
@@ -7,12 +6,12 @@ import { useAsk } from "../api/use-ask.ts";
 import type { Translate } from "../i18n/catalogue.ts";
 import { useT } from "../i18n/index.tsx";
 import { Reported } from "../i18n/said.tsx";
+import { Answer } from "../ui/answer.tsx";
 import { Status } from "../ui/badge.tsx";
 import { Button } from "../ui/button.tsx";
 import { Choice, Filters, MomentFilter, TextFilter } from "../ui/filters.tsx";
 import { durationOf } from "../ui/format.ts";
 import { Json } from "../ui/json.tsx";
-import { chosenOf } from "../ui/kept.ts";
 import { momentIn } from "../ui/moments.ts";
 import { type Connection, Paged } from "../ui/paged.tsx";
 import { pageOf } from "../ui/pager.tsx";
@@ -133,10 +132,6 @@ const Executions = () => {
   const asked = useAsk(EXECUTIONS, { ...pageOf(url), filter, sortBy, commands }, { every: 10_000 });
   const fresh = { after: undefined, before: undefined, id: undefined };
   const id = url.get("id");
-  const kept = useRef<Row>(undefined);
-  const rows = asked.data && rowsOf(asked.data, t)?.edges.map(({ node }) => node);
-  const chosen = chosenOf(rows ?? [], id, kept.current);
-  kept.current = chosen.row;
   return (
     <>
       <h1>{t("nav.executions")}</h1>
@@ -193,31 +188,40 @@ const Executions = () => {
           />
         )}
       </Paged>
-      {id && (rows ?? chosen.row) && (
-        <Chosen id={id} row={chosen.row} listed={!rows || chosen.listed} close={() => change({ id: undefined })} />
-      )}
+      {id && <Chosen key={id} id={id} commands={commands} close={() => change({ id: undefined })} />}
     </>
   );
 };
 
-type ChosenProps = { id: string; row?: Row; listed: boolean; close: () => void };
+type ChosenProps = { id: string; commands: boolean; close: () => void };
 
-/** What somebody reads stays, also when newer executions have pushed it off the page. */
-const Chosen = ({ id, row, listed, close }: ChosenProps) => {
+/** One execution, which is asked for by its id: newer ones may have pushed it off the page of the list. */
+const Chosen = ({ id, commands, close }: ChosenProps) => {
   const t = useT();
+  const asked = useAsk(EXECUTIONS, { first: 1, filter: { id }, commands });
   return (
     <section className="panel" aria-live="polite">
-      <div className="row between">
-        <h2>{row?.name ?? <code className="break">{id}</code>}</h2>
-        <Button onClick={close}>{t("act.close")}</Button>
-      </div>
-      {!listed && <p className="note">{t(row ? "executions.listedNoMore" : "executions.notListed")}</p>}
-      {row && (
-        <>
-          <Request correlationId={row.correlationId} traceId={row.traceId} />
-          {row.asked === null ? <p className="note">{t("masked")}</p> : <Json value={row.asked} />}
-        </>
-      )}
+      <Answer asked={asked}>
+        {(data) => {
+          const row = rowsOf(data, t)?.edges[0]?.node;
+          return (
+            <>
+              <div className="row between">
+                <h2>{row?.name ?? <code className="break">{id}</code>}</h2>
+                <Button onClick={close}>{t("act.close")}</Button>
+              </div>
+              {row ? (
+                <>
+                  <Request correlationId={row.correlationId} traceId={row.traceId} />
+                  {row.asked === null ? <p className="note">{t("masked")}</p> : <Json value={row.asked} />}
+                </>
+              ) : (
+                <p className="note">{t("executions.noSuch")}</p>
+              )}
+            </>
+          );
+        }}
+      </Answer>
     </section>
   );
 };

@@ -6,11 +6,12 @@ import { useAsk } from "../api/use-ask.ts";
 import { useLive } from "../api/use-live.ts";
 import { useT } from "../i18n/index.tsx";
 import { useSession } from "../session/use-session.ts";
-import { Answer } from "../ui/answer.tsx";
+import { Answer, Failed } from "../ui/answer.tsx";
 import { Button } from "../ui/button.tsx";
 import { numberOf } from "../ui/format.ts";
 import { Json } from "../ui/json.tsx";
 import { LiveSign } from "../ui/live.tsx";
+import { justBefore } from "../ui/moments.ts";
 import { Table } from "../ui/table.tsx";
 import { Ago, Time } from "../ui/time.tsx";
 import { useBatched } from "../ui/use-batched.ts";
@@ -39,6 +40,19 @@ const TOPICS = graphql(`
 const MESSAGES = graphql(`
   query Messages($topic: String) {
     pubsubMessages(topic: $topic, limit: 50) {
+      id
+      topic
+      messageType
+      payload
+      timestamp
+      sourceService
+    }
+  }
+`);
+
+const MOMENT = graphql(`
+  query MessagesOfMoment($topic: String, $after: DateTime) {
+    pubsubMessages(topic: $topic, afterTimestamp: $after, limit: 100) {
       id
       topic
       messageType
@@ -91,10 +105,12 @@ const Messages = () => {
   const all = asked.data ? listed(news, asked.data.pubsubMessages ?? [], asked.at?.getTime() ?? 0) : [];
   const chosen = url.get("id");
   const found = all.find(({ id }) => id === chosen);
-  // The chosen message stays on the page although newer ones have pushed it out of the list.
-  const [read, setRead] = useState<{ key: string; message: Message }>();
-  if (found && (read?.message !== found || read.key !== key)) setRead({ key, message: found });
-  const message = found ?? (read?.key === key && read.message.id === chosen ? read.message : undefined);
+  // Newer messages may have pushed the chosen one out of the list: its time, in the address too, is where it is found.
+  const after = justBefore(url.get("at"));
+  const sought = chosen !== null && after !== null && found === undefined;
+  const alone = useAsk(MOMENT, { topic, after }, { pause: !sought });
+  const waits = sought && alone.data === undefined;
+  const message = found ?? alone.data?.pubsubMessages?.find(({ id }) => id === chosen);
   return (
     <>
       <div className="row between">
@@ -120,7 +136,9 @@ const Messages = () => {
                 cell: ({ topic: name }) => (
                   <Button
                     pressed={name === topic}
-                    onClick={() => change({ topic: name === topic ? undefined : name, id: undefined }, false)}
+                    onClick={() =>
+                      change({ topic: name === topic ? undefined : name, id: undefined, at: undefined }, false)
+                    }
                   >
                     {name}
                   </Button>
@@ -174,8 +192,11 @@ const Messages = () => {
                       { name: t("time"), cell: ({ timestamp }) => <Time at={timestamp} precise /> },
                       {
                         name: t("messages.type"),
-                        cell: ({ id, messageType }) => (
-                          <Button pressed={id === chosen} onClick={() => change({ id: id === chosen ? undefined : id })}>
+                        cell: ({ id, messageType, timestamp }) => (
+                          <Button
+                            pressed={id === chosen}
+                            onClick={() => change(id === chosen ? { id: undefined, at: undefined } : { id, at: timestamp })}
+                          >
                             {messageType}
                           </Button>
                         ),
@@ -194,7 +215,8 @@ const Messages = () => {
                           </small>
                         </h3>
                       )}
-                      {!found && <p className="note">{t("messages.gone")}</p>}
+                      {alone.failure && <Failed failure={alone.failure} again={alone.again} />}
+                      {!message && !waits && <p className="note">{t("messages.gone")}</p>}
                       {message && <Json value={message.payload} />}
                     </section>
                   )}
