@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from shared.domain.errors import Invalid
-from shared.domain.personal import masked
+from shared.domain.events import OrderErased
+from shared.domain.personal import ERASED, masked
 from shared.domain.values import adapter
 from shared.event_store.protocol import EventRecord, EventStore
 from shared.messaging.envelope import Message
@@ -116,7 +117,7 @@ class _Found:
             found = self._plain(document or {}) if version else {}
             names = self._differing(expected, found, version, history)
             behind = version < len(history.events)
-            self._count(side, version, folded if behind and not names else digest(found))
+            self._count(side, version, digest(found) if names else folded)
             if names:
                 self._differ(side, key, names, newest if behind or version > len(history.events) else expected, found)
             if isinstance(expected, Change):
@@ -141,6 +142,9 @@ class _Found:
             return ["version"]
         fields = self._plain(expected.fields)
         names = sorted(name for name in {*fields, *found} if fields.get(name) != found.get(name))
+        if not any(one.type == OrderErased.__name__ for one in history.events[:version]):
+            # The key may be destroyed already: until that event has come, the document has values.
+            names = [name for name in names if fields.get(name) != ERASED]
         wrong = version > len(history.events) or version < history.overdue
         return sorted({*names, "version"}) if wrong else names
 

@@ -249,6 +249,45 @@ def test_a_late_delivery_is_no_difference(stocked: ShopInMemory) -> None:
     assert status(stocked, "products")["comparison"]["isEqual"]
 
 
+def erased_without_a_delivery(shop: ShopInMemory) -> None:
+    """Let no read model hear of an erasure that has begun."""
+    deliver, shop.deliver = shop.deliver, lambda to, body: 204
+    assert shop.call("continue_erasures").json() == {"done": 3}
+    shop.settle()
+    shop.deliver = deliver
+
+
+def compared_again(shop: ShopInMemory) -> Json:
+    shop.ask(COMPARE, name="project_orders")
+    run(shop, 2)
+    found: Json = status(shop, "orders")["comparison"]
+    return found
+
+
+def test_an_order_whose_person_is_being_erased_is_no_difference(stocked: ShopInMemory) -> None:
+    """Once the key is destroyed, the events say nothing of the person; documents do, until
+    OrderErased has come."""
+    rebuilt(stocked, "orders")
+    assert stocked.engines.person_keys.destroy("ann", "admin", "request 7")
+    before_it_is_recorded = compared_again(stocked)
+    stocked.engines.pace = Pace(known_seconds=0.0, settled_seconds=60.0)
+    erased_without_a_delivery(stocked)
+    before_it_is_delivered = compared_again(stocked)
+    for found in (before_it_is_recorded, before_it_is_delivered):
+        assert found["isEqual"] and found["fold"]["digest"] == found["live"]["digest"] == found["other"]["digest"]
+
+
+def test_a_document_that_lacks_an_erasure_for_long_is_a_difference(stocked: ShopInMemory) -> None:
+    rebuilt(stocked, "orders")
+    assert stocked.engines.person_keys.destroy("ann", "admin", "request 7")
+    erased_without_a_delivery(stocked)
+    clock.sleep(SOON)
+    assert not compared_again(stocked)["isEqual"]
+    found = differences(stocked, "orders")
+    assert {one["key"] for one in found} == {*keys(stocked, "Order")}
+    assert {field["name"] for one in found for field in one["fields"]} == {"version"}
+
+
 def test_only_admins_see_partitions(stocked: ShopInMemory) -> None:
     rebuilt(stocked, "products")
     answer = stocked.graphql(PARTS, {"name": "project_products"}, {"Authorization": ""})

@@ -107,7 +107,7 @@ const Messages = () => {
   const found = all.find(({ id }) => id === chosen);
   // Newer messages may have pushed the chosen one out of the list: its time, in the address too, is where it is found.
   const after = justBefore(url.get("at"));
-  const sought = chosen !== null && after !== null && found === undefined;
+  const sought = !isDead && chosen !== null && after !== null && found === undefined;
   const alone = useAsk(MOMENT, { topic, after }, { pause: !sought });
   const waits = sought && alone.data === undefined;
   const message = found ?? alone.data?.pubsubMessages?.find(({ id }) => id === chosen);
