@@ -47,11 +47,13 @@ def kind_of(command_line: str) -> str:
 
 def measure(options: Sequence[str]) -> Run:
     """Run scripts/test. Raise CannotStart when a check fails."""
-    began, seen, alive = time.monotonic(), dict[psutil.Process, tuple[str, float]](), set[psutil.Process]()
+    began, since = time.monotonic(), time.time()
+    seen, alive = dict[psutil.Process, tuple[str, float]](), set[psutil.Process]()
     with subprocess.Popen([sys.executable, "-m", "scripts.local.check", *options], cwd=ROOT) as run:
         root = psutil.Process(run.pid)
         while run.poll() is None:
-            alive = {one for one in alive.union([root], root.children(recursive=True)) if _is_seen(one, seen)}
+            found = alive.union([root], root.children(recursive=True), _servers(since))
+            alive = {one for one in found if _is_seen(one, seen)}
             time.sleep(_EVERY)
     if run.returncode:
         raise CannotStart(f"scripts/test {' '.join(options)} failed, see above")
@@ -59,6 +61,12 @@ def measure(options: Sequence[str]) -> Run:
     for kind, seconds in seen.values():
         processor[kind] += seconds
     return Run(time.monotonic() - began, processor)
+
+
+def _servers(since: float) -> list[psutil.Process]:
+    """Return PostgreSQL's processes that began after a moment: its servers leave the tree."""
+    found = psutil.process_iter(["name", "create_time"])
+    return [one for one in found if one.info["name"] == "postgres" and one.info["create_time"] >= since]
 
 
 def _is_seen(process: psutil.Process, seen: dict[psutil.Process, tuple[str, float]]) -> bool:
