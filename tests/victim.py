@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any
 
 from shared.event_store.postgres import PostgresEventStore
-from shared.messaging.outbox import PostgresOutbox
+from shared.messaging.postgres import PostgresOutbox
 from shared.messaging.pubsub import PubSubPublisher
 from shared.read_models.by_generation import EveryGeneration
 from shared.sagas.postgres import PostgresSagaStore

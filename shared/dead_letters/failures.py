@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 from shared.domain.commands import wire_command
 from shared.domain.errors import ShopError
-from shared.postgres.pool import storable
+from shared.postgres.text import storable
 
 MAX_TEXT = 1000
 """The most characters of a stored text."""

@@ -22,8 +22,9 @@ from shared.dead_letters.protocol import (
 )
 from shared.domain.values import adapter
 from shared.messaging.outbox import LEASE_SECONDS, Traffic
-from shared.postgres.pool import Pool, storable
+from shared.postgres.pool import Pool
 from shared.postgres.slices import Slice
+from shared.postgres.text import storable
 
 _OF_SOURCE: LiteralString = "(%(source)s::text IS NULL OR source = %(source)s)"
 _PENDING = f"SELECT count(*) FROM dead_letters WHERE status = 'PENDING' AND {_OF_SOURCE}"  # noqa: S608 - constants only

@@ -13,8 +13,8 @@ from shared.dead_letters.failures import MAX_TEXT, Cause, Failure, LetterCause, 
 from shared.messaging.envelope import ONLY_FOR, ForSubscription, Push, PushedMessage
 from shared.messaging.outbox import Traffic
 from shared.observability.context import Context, fresh
-from shared.postgres.pool import storable
 from shared.postgres.slices import Slice
+from shared.postgres.text import storable
 from shared.resilience import clock
 
 LetterStatus = Literal["PENDING", "RETRIED", "DISCARDED"]

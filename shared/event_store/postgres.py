@@ -15,7 +15,8 @@ from shared.domain.aggregate import Place, Placement, Remove
 from shared.domain.errors import ConcurrencyError
 from shared.event_store import protocol as p
 from shared.event_store.aggregates import announcement
-from shared.messaging.outbox import LEASE_SECONDS, AfterCommit, OutboxTable
+from shared.messaging.outbox import LEASE_SECONDS, AfterCommit
+from shared.messaging.postgres import OutboxTable
 from shared.observability.context import stored_context
 from shared.postgres.pool import Pool
 

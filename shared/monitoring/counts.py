@@ -8,11 +8,10 @@ keeps them or not. A process that is killed loses what it counted in the last se
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import LiteralString, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from shared.monitoring.executions import Kind
-from shared.postgres.pool import Pool, storable_json
 from shared.sagas.status import SagaGroup, SagaStatus
 
 WINDOW = timedelta(minutes=5)  # what `lately` means: this minute and the four before
@@ -94,7 +93,7 @@ class Counts(Protocol):
 
     def add(self, batch: Batch) -> None:
         """Count a batch, once however often it is added. A process adds its batches in order. Raise
-        psycopg's DataError when the database takes no such value."""
+        NotStorable, too."""
 
     def executions(self) -> ExecutionTotals: ...
 
@@ -107,61 +106,3 @@ class Counts(Protocol):
     def forget_minutes(self, before: datetime, limit: int) -> int:
         """Delete minutes, and processes that have added nothing since; return how many. The totals
         since counting began stay."""
-
-
-EVER: LiteralString = """
-SELECT kind, name, sum(count)::bigint, sum(errors)::bigint, sum(milliseconds)::bigint, max(succeeded_at)
-FROM execution_counts WHERE minute = '-infinity' GROUP BY kind, name
-"""
-LATELY: LiteralString = """
-SELECT kind, sum(count)::bigint, sum(errors)::bigint, sum(milliseconds)::bigint, max(succeeded_at)
-FROM execution_counts WHERE minute > now() - %s AND minute <= now() GROUP BY kind
-"""
-MINUTES: LiteralString = """
-SELECT minute, kind, sum(count)::bigint, sum(errors)::bigint, sum(milliseconds)::bigint
-FROM execution_counts WHERE minute >= %s GROUP BY minute, kind ORDER BY minute, kind
-"""
-RECORDS: LiteralString = """
-SELECT relation, status, sum(count)::bigint, max(updated_at) FROM record_counts GROUP BY relation, status
-"""
-_FORGET_MINUTES = """
-DELETE FROM execution_counts WHERE (minute, kind, name, slot) IN (
-    SELECT minute, kind, name, slot FROM execution_counts
-    WHERE minute > '-infinity' AND minute < %(before)s LIMIT %(limit)s
-)
-"""
-_FORGET_COUNTERS = """
-DELETE FROM execution_counters WHERE at < %(before)s AND id IN (
-    SELECT id FROM execution_counters WHERE at < %(before)s ORDER BY at LIMIT %(limit)s
-)
-"""
-
-
-class PostgresCounts:
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    def add(self, batch: Batch) -> None:
-        rows = storable_json([{"kind": of, "name": name, **vars(one)} for (of, name), one in batch.tallies.items()])
-        with self._pool.use("the counts") as connection:
-            connection.execute("SELECT count_executions(%s, %s, %s)", (batch.counter, batch.number, rows))
-
-    def executions(self) -> ExecutionTotals:
-        ever = {(row[0], row[1]): Tally(*row[2:]) for row in self._pool.rows("the counts", EVER)}
-        lately = {row[0]: Tally(*row[1:]) for row in self._pool.rows("the counts", LATELY, (WINDOW,))}
-        return ExecutionTotals(ever, lately)
-
-    def minutes(self, since: datetime) -> list[MinuteTally]:
-        rows = self._pool.rows("the counts", MINUTES, (since,))
-        return [MinuteTally(minute, kind, Tally(*numbers)) for minute, kind, *numbers in rows]
-
-    def records(self) -> RecordTotals:
-        rows = self._pool.rows("the counts", RECORDS)
-        sagas = {status: number for relation, status, number, _ in rows if relation == "sagas"}
-        others = {relation: number for relation, _, number, _ in rows if relation != "sagas"}
-        return RecordTotals(sagas, others, max((at for *_, at in rows), default=None))
-
-    def forget_minutes(self, before: datetime, limit: int) -> int:
-        values = {"before": before, "limit": limit}
-        with self._pool.use("the counts") as connection:
-            return sum(connection.execute(query, values).rowcount for query in (_FORGET_MINUTES, _FORGET_COUNTERS))

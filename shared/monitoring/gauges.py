@@ -1,12 +1,11 @@
 """Keep once a minute, for a day, what waits in the shop, so that people see since when it does."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import LiteralString, Protocol
+from typing import Protocol
 
 from shared.monitoring.metrics import Sample
-from shared.postgres.pool import Pool
 from shared.read_models.documents import READ_MODELS
 
 
@@ -64,29 +63,3 @@ class GaugeHistory(Protocol):
 
     def forget(self, before: datetime, limit: int) -> int:
         """Delete up to `limit` older minutes; return how many were deleted."""
-
-
-_COLUMNS: LiteralString = (
-    "minute, lag_seconds, lag_streams, outbox_waiting, sagas_started, sagas_compensating, sagas_stuck"
-)
-_KEEP: LiteralString = f"INSERT INTO gauges ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"  # noqa: S608
-_SINCE: LiteralString = f"SELECT {_COLUMNS} FROM gauges WHERE minute >= %s ORDER BY minute"  # noqa: S608
-_FORGET = """
-DELETE FROM gauges WHERE minute IN (SELECT minute FROM gauges WHERE minute < %s ORDER BY minute LIMIT %s)
-"""
-
-
-class PostgresGaugeHistory:
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    def keep(self, gauges: Gauges) -> None:
-        with self._pool.use("the history of gauges") as connection:
-            connection.execute(_KEEP, astuple(gauges))
-
-    def since(self, moment: datetime) -> list[Gauges]:
-        return [Gauges(*row) for row in self._pool.rows("the history of gauges", _SINCE, (moment,))]
-
-    def forget(self, before: datetime, limit: int) -> int:
-        with self._pool.use("the history of gauges") as connection:
-            return connection.execute(_FORGET, (before, limit)).rowcount

@@ -4,19 +4,18 @@ import atexit
 import itertools
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Any, Literal
 
 import structlog
-from psycopg import DataError
 
 from shared.domain.errors import ShopError
 from shared.domain.personal import masked
 from shared.monitoring.counts import Batch, Counts, Tallies, Tally
-from shared.monitoring.executions import Execution, Executions, Kind
+from shared.monitoring.executions import Execution, Executions, Kind, NotStorable
 from shared.monitoring.metrics import count, label_values
 from shared.observability.context import Context
 from shared.observability.error_codes import status_and_code
@@ -85,13 +84,19 @@ class Recorder:
     - A batch with a value that the store cannot hold is taken apart, so only that entry is dropped.
     - Memory is bounded: at most `queue_size` executions, and one tally per kind and known name.
 
-    `sample`: the share of successes that are written, from 0 to 1; failures always are, and
-    successful runs of scheduled functions never: there is one every few seconds, and they are
-    counted. `every`: seconds between two writes.
+    `executions`, `counts`: make the stores, once there is something to write, so that no first
+    answer waits for a database. `sample`: the share of successes that are written, from 0 to 1;
+    failures always are, and successful runs of scheduled functions never: there is one every few
+    seconds, and they are counted. `every`: seconds between two writes.
     """
 
     def __init__(
-        self, executions: Executions, counts: Counts, sample: float = 1.0, every: float = 1.0, queue_size: int = 5000
+        self,
+        executions: Callable[[], Executions],
+        counts: Callable[[], Counts],
+        sample: float = 1.0,
+        every: float = 1.0,
+        queue_size: int = 5000,
     ) -> None:
         self._executions, self._counts = executions, counts
         self._sample, self._every = sample, every
@@ -160,8 +165,8 @@ class Recorder:
         while batches := self._unwritten or self._next_executions():
             batch = batches.pop(0)
             try:
-                self._executions.write(batch)
-            except DataError as error:
+                self._executions().write(batch)
+            except NotStorable as error:
                 if len(batch) > 1:
                     half = len(batch) // 2
                     batches += [batch[:half], batch[half:]]
@@ -182,9 +187,9 @@ class Recorder:
         while batches := self._unsent or self._next_counts():
             tallies = batches[0].tallies
             try:
-                self._counts.add(batches[0])
+                self._counts().add(batches[0])
                 del batches[0]
-            except DataError as error:
+            except NotStorable as error:
                 del batches[0]
                 if len(tallies) > 1:
                     batches += [self._batch({key: tally}) for key, tally in tallies.items()]
@@ -219,7 +224,7 @@ class Recorder:
 def _drop(part: Literal["history", "counts"], number: int, error: Exception) -> None:
     """Count the executions that are lost, and log why."""
     reason = (
-        "MALFORMED" if isinstance(error, DataError) else "UNAVAILABLE" if isinstance(error, ShopError) else "FAILED"
+        "MALFORMED" if isinstance(error, NotStorable) else "UNAVAILABLE" if isinstance(error, ShopError) else "FAILED"
     )
     _count_lost(part, reason, number, error=repr(error))
 

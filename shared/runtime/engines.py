@@ -7,13 +7,10 @@ PROFILE chooses: `memory` keeps all data in this process, `postgres` all but eve
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.config.manifest import SQL_FOLDERS, manifest
-from shared.messaging.outbox import LEASE_SECONDS, PostgresOutbox, publish_after_commit
-from shared.monitoring.counts import PostgresCounts
-from shared.monitoring.executions import PostgresExecutions
-from shared.monitoring.gauges import PostgresGaugeHistory
+from shared.messaging.outbox import LEASE_SECONDS, publish_after_commit
 from shared.monitoring.health import Checkup
 from shared.monitoring.metrics import counting_breakers
 from shared.observability.context import configure, exporter_of_the_environment
@@ -101,6 +98,7 @@ class Engines:
     @once
     def outboxes(self) -> list[Outbox]:
         from shared.event_store.postgres import EVENT_OUTBOX
+        from shared.messaging.postgres import PostgresOutbox
         from shared.sagas.outbox import SAGA_OUTBOX
 
         return [PostgresOutbox(self._event_store_pool, EVENT_OUTBOX), PostgresOutbox(self._command_pool, SAGA_OUTBOX)]
@@ -117,9 +115,14 @@ class Engines:
 
         return PostgresDeadLetters(self._command_pool)
 
-    executions: once[Executions] = once(lambda engines: PostgresExecutions(engines._command_pool))
-    counts: once[Counts] = once(lambda engines: PostgresCounts(engines._command_pool))
-    gauges: once[GaugeHistory] = once(lambda engines: PostgresGaugeHistory(engines._command_pool))
+    def _history(self, name: str) -> Any:
+        from shared.monitoring import postgres
+
+        return getattr(postgres, name)(self._command_pool)
+
+    executions: once[Executions] = once(lambda engines: engines._history("PostgresExecutions"))
+    counts: once[Counts] = once(lambda engines: engines._history("PostgresCounts"))
+    gauges: once[GaugeHistory] = once(lambda engines: engines._history("PostgresGaugeHistory"))
 
     def missing_migrations(self, database: Database) -> list[str]:
         """Return the migration files that the database has not applied. Raises Unavailable."""
@@ -214,7 +217,7 @@ class Engines:
         from shared.monitoring.recorder import Recorder
 
         sample = self.settings.history_sample_ratio
-        return self._made.enter_context(closing(Recorder(self.executions, self.counts, sample)))
+        return self._made.enter_context(closing(Recorder(lambda: self.executions, lambda: self.counts, sample)))
 
     @once
     def http(self) -> httpx.Client:
@@ -235,13 +238,8 @@ class Engines:
 
         return self._made.enter_context(client(RARE))
 
-    @once
-    def _event_store_pool(self) -> Pool:
-        return self._pool(self.settings.event_store_url)
-
-    @once
-    def _command_pool(self) -> Pool:
-        return self._pool(self.settings.command_database_url)
+    _event_store_pool: once[Pool] = once(lambda engines: engines._pool(engines.settings.event_store_url))
+    _command_pool: once[Pool] = once(lambda engines: engines._pool(engines.settings.command_database_url))
 
     def _pool(self, url: str) -> Pool:
         from shared.postgres.pool import connect, login_token

@@ -3,7 +3,7 @@
 from typing import LiteralString
 
 from shared.messaging.envelope import decode_stored
-from shared.messaging.outbox import OutboxTable
+from shared.messaging.postgres import OutboxTable
 
 # The lease is a short transaction of its own: a long one would hold back the readers of the log.
 SAGA_OUTBOX = OutboxTable(

@@ -21,9 +21,10 @@ from shared.event_store.log import PostgresEventLog
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord
 from shared.messaging.envelope import Push, PushedMessage
-from shared.monitoring.counts import EVER, LATELY, RECORDS, Batch, Counts, PostgresCounts, RecordTotals, Tallies, Tally
-from shared.monitoring.executions import Execution, Executions, Kind, PostgresExecutions
+from shared.monitoring.counts import Batch, Counts, RecordTotals, Tallies, Tally
+from shared.monitoring.executions import Execution, Executions, Kind
 from shared.monitoring.memory import MemoryCounts, MemoryExecutions
+from shared.monitoring.postgres import EVER, LATELY, RECORDS, PostgresCounts, PostgresExecutions
 from shared.monitoring.recorder import Recorder
 from shared.observability.context import fresh
 from shared.postgres.migrations import migrate
@@ -182,7 +183,7 @@ class Flaky(MemoryCounts):
 def test_counts_that_could_not_be_written_are_written_later_and_count_once(takes: bool) -> None:
     flaky = Flaky(MemorySagaStore(), MemoryDeadLetters(), MemoryExecutions())
     flaky.failures, flaky.takes = 2, takes
-    recorder = Recorder(MemoryExecutions(), flaky, every=60)
+    recorder = Recorder(MemoryExecutions, lambda: flaky, every=60)
     for _ in range(3):
         recorder.record(executed())
         recorder.flush()
@@ -193,7 +194,7 @@ def test_counts_that_could_not_be_written_are_written_later_and_count_once(takes
 
 
 def test_all_executions_are_counted_whether_the_history_keeps_them_or_not(stores: Stores) -> None:
-    recorder = Recorder(stores.executions, stores.counts, sample=0, every=60, queue_size=1)
+    recorder = Recorder(lambda: stores.executions, lambda: stores.counts, sample=0, every=60, queue_size=1)
     for _ in range(5):
         recorder.record(executed())
         recorder.record(executed("command", "CreateOrder", "CONFLICT"))

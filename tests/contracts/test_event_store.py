@@ -26,7 +26,8 @@ from shared.event_store.protocol import (
     Snapshot,
 )
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
+from shared.messaging.outbox import Backlog, Outbox
+from shared.messaging.postgres import PostgresOutbox
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
 from shared.resilience import clock

@@ -13,16 +13,15 @@ import pytest
 from shared.config.settings import Settings
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.domain.errors import TimedOut, Unavailable
-from shared.monitoring.counts import PostgresCounts
 from shared.monitoring.executions import (
     Execution,
     ExecutionFilter,
     Executions,
     ListedExecutions,
-    PostgresExecutions,
 )
 from shared.monitoring.memory import MemoryCounts, MemoryExecutions
 from shared.monitoring.metrics import exposition
+from shared.monitoring.postgres import PostgresCounts, PostgresExecutions
 from shared.monitoring.recorder import Recorder
 from shared.postgres.pool import Pool, connect
 from shared.postgres.slices import Slice
@@ -178,7 +177,7 @@ class Dropped:
 @pytest.mark.parametrize(("good", "bad"), [(0, 1), (1, 1), (5, 4), (700, 3)])
 def test_an_execution_that_the_database_refuses_is_dropped_alone(command_pool: Pool, good: int, bad: int) -> None:
     store, dropped = PostgresExecutions(command_pool), Dropped()
-    recorder = Recorder(store, PostgresCounts(command_pool), every=60)
+    recorder = Recorder(lambda: store, lambda: PostgresCounts(command_pool), every=60)
     refused = [replace(executed(n), milliseconds=2**70, name="CancelOrder") for n in range(bad)]
     for execution in (executed(0), *refused, *(executed(n) for n in range(good))):
         recorder.record(execution)
@@ -191,7 +190,7 @@ def test_an_execution_that_the_database_refuses_is_dropped_alone(command_pool: P
 
 
 def test_after_a_refused_count_the_next_ones_are_counted(command_pool: Pool) -> None:
-    recorder = Recorder(PostgresExecutions(command_pool), PostgresCounts(command_pool), every=60)
+    recorder = Recorder(lambda: PostgresExecutions(command_pool), lambda: PostgresCounts(command_pool), every=60)
     for n in range(3):
         recorder.record(replace(executed(n), milliseconds=2**70, name="CancelOrder"))
         recorder.record(executed(n))
@@ -210,7 +209,7 @@ def test_whatever_a_write_raises_the_dropped_ones_are_counted_and_the_counts_com
 ) -> None:
     stored, dropped = counts(), Dropped()
     failing = [with_methods(MemoryExecutions(), write=raising(error)), with_methods(stored, add=raising(error))]
-    recorder = Recorder(failing[0], failing[1], every=0.01)
+    recorder = Recorder(lambda: failing[0], lambda: failing[1], every=0.01)
     for n in range(5):
         recorder.record(executed(n))
         recorder.flush()
@@ -249,7 +248,7 @@ class Failing(MemoryExecutions):
 
 def test_recording_never_waits_and_drops_what_does_not_fit_the_queue() -> None:
     slow = Slow()
-    recorder = Recorder(slow, counts(), every=0.01, queue_size=20)
+    recorder = Recorder(lambda: slow, counts, every=0.01, queue_size=20)
     dropped, started = Dropped(), time.monotonic()
     for n in range(2000):
         recorder.record(executed(n))
@@ -263,7 +262,7 @@ def test_recording_never_waits_and_drops_what_does_not_fit_the_queue() -> None:
 
 def test_after_a_failure_the_next_executions_are_written() -> None:
     store = Failing()
-    recorder = Recorder(store, counts(), every=0.01)
+    recorder = Recorder(lambda: store, counts, every=0.01)
     recorder.record(executed(1))
     recorder.flush()
     store.down = False
@@ -274,7 +273,7 @@ def test_after_a_failure_the_next_executions_are_written() -> None:
 
 def test_queued_executions_are_written_at_the_end() -> None:
     working = MemoryExecutions()
-    recorder = Recorder(working, counts(), every=60)
+    recorder = Recorder(lambda: working, counts, every=60)
     recorder.record(executed(1))
     recorder.close()
     assert len(working.find(ExecutionFilter("command"))) == 1
@@ -282,7 +281,7 @@ def test_queued_executions_are_written_at_the_end() -> None:
 
 def test_successes_are_sampled_and_all_failures_are_written() -> None:
     working = MemoryExecutions()
-    recorder = Recorder(working, counts(), sample=0, every=60)
+    recorder = Recorder(lambda: working, counts, sample=0, every=60)
     for status in ("success", "CONFLICT"):
         recorder.record(executed(1, status=status))
     recorder.close()

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.monitoring.gauges import GaugeHistory, Gauges, PostgresGaugeHistory, gauges
+from shared.monitoring.gauges import GaugeHistory, Gauges, gauges
 from shared.monitoring.memory import MemoryGaugeHistory
 from shared.monitoring.metrics import Sample
+from shared.monitoring.postgres import PostgresGaugeHistory
 from shared.postgres.pool import Pool
 from shared.read_models.documents import READ_MODELS
 

@@ -20,7 +20,7 @@ from shared.domain.aggregate import Place
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord
 from shared.messaging.envelope import Message
-from shared.monitoring.counts import PostgresCounts
+from shared.monitoring.postgres import PostgresCounts
 from shared.observability.context import Context
 from shared.postgres.migrations import Blocked, ChangedMigration, NotRepeatable, migrate, missing, numbered
 from shared.postgres.pool import Pool, connect

@@ -23,9 +23,10 @@ from shared.event_store.memory import MemoryEventStore
 from shared.event_store.memory_log import MemoryEventLog
 from shared.event_store.postgres import PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord, Events, EventStore
-from shared.monitoring.executions import Execution, ListedExecutions, PostgresExecutions
-from shared.monitoring.executions import listed as listed_executions
+from shared.monitoring.executions import Execution, ListedExecutions
 from shared.monitoring.memory import MemoryExecutions
+from shared.monitoring.postgres import PostgresExecutions
+from shared.monitoring.postgres import listed as listed_executions
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
 from shared.postgres.slices import Key, Slice

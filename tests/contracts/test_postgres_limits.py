@@ -14,7 +14,7 @@ from shared.domain.errors import TimedOut, Unavailable
 from shared.event_store.log import PostgresEventLog
 from shared.event_store.postgres import EVENT_OUTBOX, PostgresEventStore
 from shared.event_store.protocol import Append, Checkpoint, EventRecord, Moment
-from shared.messaging.outbox import PostgresOutbox
+from shared.messaging.postgres import PostgresOutbox
 from shared.observability.context import Context
 from shared.postgres.pool import Pool, connect
 from shared.resilience.calls import deadline

@@ -13,7 +13,8 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import ConcurrencyError
 from shared.messaging.envelope import ONLY_FOR, Message, postponed
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import Backlog, Outbox, PostgresOutbox
+from shared.messaging.outbox import Backlog, Outbox
+from shared.messaging.postgres import PostgresOutbox
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
 from shared.sagas.definition import END

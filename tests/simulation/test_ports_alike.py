@@ -29,9 +29,11 @@ from shared.event_store.postgres import EVENT_OUTBOX, PostgresEventStore
 from shared.event_store.protocol import Append, EventRecord, EventStore, IdempotencyRecord, Snapshot
 from shared.messaging.envelope import Message
 from shared.messaging.memory import MemoryOutbox
-from shared.messaging.outbox import Outbox, PostgresOutbox
-from shared.monitoring.gauges import GaugeHistory, Gauges, PostgresGaugeHistory
+from shared.messaging.outbox import Outbox
+from shared.messaging.postgres import PostgresOutbox
+from shared.monitoring.gauges import GaugeHistory, Gauges
 from shared.monitoring.memory import MemoryGaugeHistory
+from shared.monitoring.postgres import PostgresGaugeHistory
 from shared.observability.context import Context
 from shared.postgres.pool import Pool
 from shared.read_models.firestore import FirestoreQueries, FirestoreReadModels

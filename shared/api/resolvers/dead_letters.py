@@ -17,8 +17,8 @@ from shared.dead_letters.failures import Cause, LetterCause
 from shared.dead_letters.protocol import DeadLetter, Letters, LetterStatus
 from shared.domain.errors import Invalid
 from shared.domain.order import ORDER
-from shared.postgres.pool import storable
 from shared.postgres.slices import Key, Slice
+from shared.postgres.text import storable
 from shared.read_models.protocol import Fields
 from shared.runtime.decode import decode
 

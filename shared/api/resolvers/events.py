@@ -16,8 +16,8 @@ from shared.domain.order import AGGREGATES, ORDER
 from shared.domain.personal import masked
 from shared.event_store.aggregates import CODEC
 from shared.event_store.protocol import EventLog, Events, LogEntry, PositionedEvent
-from shared.postgres.pool import storable
 from shared.postgres.slices import Slice
+from shared.postgres.text import storable
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 

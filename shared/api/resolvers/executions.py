@@ -15,8 +15,8 @@ from shared.api.sse import cursor_of, read_cursor
 from shared.config.manifest import manifest
 from shared.monitoring.executions import Execution, ExecutionFilter, Kind, ListedExecutions, SortedBy
 from shared.observability.error_codes import ERROR_CODES
-from shared.postgres.pool import storable
 from shared.postgres.slices import Key, Slice
+from shared.postgres.text import storable
 from shared.read_models.protocol import Fields
 from shared.runtime.engines import Engines
 

@@ -14,8 +14,8 @@ from shared.api.resolvers.common import require_admin
 from shared.domain.values import Reason
 from shared.monitoring.executions import Execution, ListedExecutions
 from shared.monitoring.recorder import watched
-from shared.postgres.pool import storable
 from shared.postgres.slices import Key, Slice
+from shared.postgres.text import storable
 from shared.read_models.protocol import Fields
 from shared.runtime.decode import decode
 

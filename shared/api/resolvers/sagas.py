@@ -20,8 +20,8 @@ from shared.api.resolvers.common import (
 from shared.api.resolvers.listings import is_descending
 from shared.api.resolvers.operators import admin_command
 from shared.domain.values import adapter
-from shared.postgres.pool import storable
 from shared.postgres.slices import Key, Slice
+from shared.postgres.text import storable
 from shared.read_models.protocol import Fields
 from shared.sagas.definition import Progress, command_name
 from shared.sagas.order_fulfilment import ORDER_FULFILMENT
