@@ -64,7 +64,8 @@ def measure(options: Sequence[str]) -> Run:
 
 
 def _servers(since: float) -> list[psutil.Process]:
-    """Return PostgreSQL's processes that began after a moment: its servers leave the tree."""
+    """Return PostgreSQL's processes that began after a moment, whoever started them: its servers
+    leave the tree."""
     found = psutil.process_iter(["name", "create_time"])
     return [one for one in found if one.info["name"] == "postgres" and one.info["create_time"] >= since]
 

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from uuid_utils.compat import uuid7
 
 from scripts.local.console import build_console
 from scripts.local.local_http import local_http
@@ -336,8 +337,10 @@ def test_a_stopped_projection_falls_behind_and_catches_up_before_the_viewer_s_ey
 
 
 def test_a_provider_broken_in_the_lab_undoes_orders_until_it_is_repaired_and_the_audit_says_why(
-    page: Page, shop: RunningShop
+    page: Page, shop: RunningShop, request: pytest.FixtureRequest
 ) -> None:
+    repair = "mutation { setFault(provider: SHIPPING, fault: NONE) { provider } }"
+    request.addfinalizer(lambda: shop.data(repair))
     page.settings("admin")
     page.open("/lab")
     row, product = "//li[strong[.='Shipping']]", shop.product(stock=10)
@@ -389,7 +392,7 @@ def test_a_function_shows_what_it_does_lately_and_the_topology_keeps_its_filters
     page.open("/topology?group=query")
     page.click("project_orders", "//table")
     page.until(lambda: "group=query&function=project_orders" in page.browser.current_url, "the filter")
-    page.shows("Deliveries", "Failed per minute", "Average duration of all", "Events behind", "Dead letters")
+    page.shows("Deliveries", "Failed per minute", "Average duration ever", "Events behind", "Dead letters")
     page.open("/topology?function=continue_rebuilds")
     page.shows("Schedules", "Last run")
 
@@ -535,12 +538,14 @@ def test_everything_is_there_in_japanese_and_in_english(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    ("person", "language", "theme"), [(None, "en", "light"), ("admin", "ja", "light"), ("admin", "en", "dark")]
+    ("person", "language", "theme", "width"),
+    [(None, "en", "light", 390), ("admin", "ja", "light", 1400), ("admin", "en", "dark", 1400)],
 )
 def test_every_page_opens_at_its_address_and_axe_finds_nothing_serious(
-    page: Page, details: list[str], person: str | None, language: str, theme: str
+    page: Page, details: list[str], person: str | None, language: str, theme: str, width: int
 ) -> None:
     page.settings(person, language, theme)
+    page.resize(width)
     found = {}
     for path in (*PATHS, *details, "/no/such/page"):
         page.open(path)
@@ -553,9 +558,11 @@ def test_every_page_opens_at_its_address_and_axe_finds_nothing_serious(
     assert page.log() == []
 
 
-@pytest.mark.parametrize("width", [390, 3840])
-def test_no_page_and_no_table_is_wider_than_the_screen(page: Page, details: list[str], width: int) -> None:
-    page.settings("admin")
+@pytest.mark.parametrize(("width", "language"), [(320, "ja"), (390, "en"), (3840, "en")])
+def test_no_page_and_no_table_is_wider_than_the_screen(
+    page: Page, details: list[str], width: int, language: str
+) -> None:
+    page.settings("admin", language)
     page.resize(width)
     widths, sideways = {}, {}
     for path in (*PATHS, *details):
@@ -593,45 +600,58 @@ def test_a_failed_query_is_never_shown_as_nothing_there(page: Page) -> None:
     page.shows("in total")
 
 
+def create_categories(page: Page, shop: RunningShop, number: int) -> list[str]:
+    """Create categories, and return the ids of the commands, once these are recorded."""
+    created = "mutation ($name: String!) { createCategory(input: { name: $name }) { id } }"
+    made = [shop.data(created, name=f"crowd {uuid7()}")["createCategory"]["id"] for _ in range(number)]
+    listed = """{ commandExecutionsConnection(first: 200, filter: { name: "CreateCategory" }) {
+        edges { node { id aggregateId } } } }"""
+    found = dict[str, str]()
+
+    def recorded() -> bool:
+        edges = shop.data(listed)["commandExecutionsConnection"]["edges"]
+        found.update({edge["node"]["aggregateId"]: edge["node"]["id"] for edge in edges})
+        return found.keys() >= {*made}
+
+    page.until(recorded, "the commands to be recorded")
+    return [found[one] for one in made]
+
+
 def test_a_chosen_message_stays_in_its_address_and_one_that_does_not_exist_is_said_to_be_none(
     page: Page, shop: RunningShop, ordered: str
 ) -> None:
     page.settings("admin")
     page.open("/messages?topic=order-events&id=gone")
-    page.shows("live", "OrderCreated", "There is no such message")
+    page.shows("live", "OrderCreated", "It is not among the newest messages listed here.")
     page.click("Pause")
     page.shows("paused")
     page.click("OrderCreated")
-    page.shows_no_more("There is no such message")
+    page.shows_no_more("It is not among")
     page.until(lambda: "at=" in page.browser.current_url, "the message's time in the address")
     (payload,) = [one.text for one in page.all("section.panel pre")]
     chosen = page.browser.current_url.removeprefix(page.address)
-    for n in range(51):  # pushes it out of the 50 that the page lists
-        shop.data("mutation ($name: String!) { createCategory(input: { name: $name }) { id } }", name=f"crowd {n}")
-    page.open(chosen.replace("topic=order-events", "topic=category-events").replace("&paused=1", ""))
-    page.shows("There is no such message")  # it is of another topic
+    create_categories(page, shop, 51)  # which push it out of the 50 that the page lists
+    page.open(chosen.replace("topic=order-events", "topic=category-events"))
+    page.shows("There is no such message, or it is no longer kept.")  # it is of another topic
     page.open(chosen.replace("topic=order-events&", ""))
     page.shows("CategoryCreated", "OrderCreated")
     page.until(lambda: [one.text for one in page.all("section.panel pre")] == [payload], "the message")
 
 
 def test_a_chosen_execution_stays_in_its_address_also_off_the_page(page: Page, shop: RunningShop) -> None:
-    def created(name: str) -> None:
-        shop.data("mutation ($name: String!) { createCategory(input: { name: $name }) { id } }", name=name)
-
-    created("the chosen one")
+    (chosen,) = create_categories(page, shop, 1)
+    create_categories(page, shop, 26)  # which push it off the page of 25
     page.settings("admin")
-    page.open("/executions?name=CreateCategory")
-    page.shows("CreateCategory", "success")
-    page.click("CreateCategory", "//table")
-    page.shows("the chosen one")
-    chosen = page.browser.current_url.removeprefix(page.address)
-    for n in range(21):  # pushes it off the page of 20
-        created(f"another {n}")
-    page.open(chosen)
-    page.shows("the chosen one")
+    page.open(f"/executions?name=CreateCategory&id={chosen}")
+    page.until(lambda: len(page.all(".table-place tbody tr")) == 25, "a full page")
+    page.until(lambda: len(page.all("section.panel pre")) == 1, "what was asked")
+    assert page.all("td button[aria-pressed=true]") == []
     page.open("/executions?id=0190b1b6-7c5e-7000-8000-000000000001")
     page.shows("There is no such execution, or it is no longer kept.")
+    page.open("/executions?id=gone")
+    page.shows("INVALID_INPUT")
+    page.click("Close", "//main")
+    page.until(lambda: "id=" not in page.browser.current_url, "the panel to be closed")
 
 
 def test_a_console_that_cannot_start_says_so_and_can_be_tried_again(page: Page) -> None:

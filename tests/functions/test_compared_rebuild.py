@@ -277,6 +277,18 @@ def test_an_order_whose_person_is_being_erased_is_no_difference(stocked: ShopInM
         assert found["isEqual"] and found["fold"]["digest"] == found["live"]["digest"] == found["other"]["digest"]
 
 
+def test_a_text_that_reads_erased_is_compared_like_any_other(shop: ShopInMemory) -> None:
+    key = shop.new_category("teas", description="erased")
+    shop.settle()
+    rebuilt(shop, "categories")
+    spoil(shop, stored_in("categories", 2), key, description="quite another")
+    shop.ask(COMPARE, name="project_categories")
+    run(shop, 2)
+    assert not status(shop, "categories")["comparison"]["isEqual"]
+    (difference,) = differences(shop, "categories")
+    assert difference["fields"] == [{"name": "description", "expected": '"erased"', "found": '"quite another"'}]
+
+
 def test_a_document_that_lacks_an_erasure_for_long_is_a_difference(stocked: ShopInMemory) -> None:
     rebuilt(stocked, "orders")
     assert stocked.engines.person_keys.destroy("ann", "admin", "request 7")

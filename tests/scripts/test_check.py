@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripts.local.check import SECOND_TRY
+from scripts.local.check import ALL_TESTS, SECOND_TRY
 
 ONCE = """
-def test_passes_at_the_second_try(tmp_path_factory):
-    seen = tmp_path_factory.getbasetemp().parent / "seen"
+from pathlib import Path
+
+def test_passes_at_the_second_try():
+    seen = Path(__file__).parent / "seen"
     tried = seen.exists()
     seen.touch()
     assert tried, "a chance"
@@ -20,12 +22,12 @@ def test_fails():
 """
 
 
-def run(folder: Path, tests: str) -> tuple[int, str]:
+def run(folder: Path, *files: str) -> tuple[int, str]:
     """Run the tests as a whole run does. Return the exit status and what was printed."""
-    (folder / "test_one.py").write_text(tests)
+    for n, tests in enumerate(files):
+        (folder / f"test_{n}.py").write_text(tests)
     (folder / "pytest.ini").touch()
-    command = [sys.executable, "-m", "pytest", *SECOND_TRY, f"--basetemp={folder / 'data' / 'base'}", "test_one.py"]
-    (folder / "data").mkdir()
+    command = [sys.executable, "-m", "pytest", "--color=no", *SECOND_TRY, *ALL_TESTS]
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout
@@ -34,7 +36,7 @@ def run(folder: Path, tests: str) -> tuple[int, str]:
 def test_a_test_that_depends_on_chance_is_named_with_what_failed(tmp_path: Path) -> None:
     status, printed = run(tmp_path, ONCE)
     assert status == 0
-    assert "RERUN test_one.py::test_passes_at_the_second_try" in printed and "AssertionError: a chance" in printed
+    assert "RERUN test_0.py::test_passes_at_the_second_try" in printed and "AssertionError: a chance" in printed
     assert "1 passed, 1 rerun" in printed
 
 
@@ -45,7 +47,6 @@ def test_a_test_that_fails_again_fails_the_run(tmp_path: Path) -> None:
 
 
 def test_the_fourth_test_that_depends_on_chance_fails_the_run(tmp_path: Path) -> None:
-    tests = "".join(ONCE.replace("second_try", f"try_{n}").replace('"seen"', f'"seen {n}"') for n in range(4))
-    status, printed = run(tmp_path, tests)
+    status, printed = run(tmp_path, *[ONCE.replace('"seen"', f'"seen {n}"') for n in range(4)])
     assert status == 1
     assert "1 failed, 3 passed, 3 rerun" in printed

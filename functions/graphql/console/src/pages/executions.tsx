@@ -199,28 +199,22 @@ type ChosenProps = { id: string; commands: boolean; close: () => void };
 const Chosen = ({ id, commands, close }: ChosenProps) => {
   const t = useT();
   const asked = useAsk(EXECUTIONS, { first: 1, filter: { id }, commands });
+  const row = asked.data && rowsOf(asked.data, t)?.edges[0]?.node;
   return (
     <section className="panel" aria-live="polite">
-      <Answer asked={asked}>
-        {(data) => {
-          const row = rowsOf(data, t)?.edges[0]?.node;
-          return (
+      <div className="row between">
+        <h2>{row?.name ?? <code className="break">{id}</code>}</h2>
+        <Button onClick={close}>{t("act.close")}</Button>
+      </div>
+      <Answer asked={asked} isEmpty={() => !row} empty={<p className="note">{t("executions.noSuch")}</p>}>
+        {() =>
+          row && (
             <>
-              <div className="row between">
-                <h2>{row?.name ?? <code className="break">{id}</code>}</h2>
-                <Button onClick={close}>{t("act.close")}</Button>
-              </div>
-              {row ? (
-                <>
-                  <Request correlationId={row.correlationId} traceId={row.traceId} />
-                  {row.asked === null ? <p className="note">{t("masked")}</p> : <Json value={row.asked} />}
-                </>
-              ) : (
-                <p className="note">{t("executions.noSuch")}</p>
-              )}
+              <Request correlationId={row.correlationId} traceId={row.traceId} />
+              {row.asked === null ? <p className="note">{t("masked")}</p> : <Json value={row.asked} />}
             </>
-          );
-        }}
+          )
+        }
       </Answer>
     </section>
   );

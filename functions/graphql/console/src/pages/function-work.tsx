@@ -72,7 +72,7 @@ export const Deliveries = ({ subscriptions }: { subscriptions: readonly Subscrip
           },
           { name: t("topology.perMinute"), number: true, cell: ({ rates }) => number(rates?.calls) },
           { name: t("topology.failedPerMinute"), number: true, cell: ({ rates }) => number(rates?.errors) },
-          { name: t("duration"), number: true, cell: ({ rates }) => duration(rates?.calls ? rates.averageMs : null) },
+          { name: t("duration"), number: true, cell: ({ rates }) => duration(rates && rates.calls > 0 ? rates.averageMs : null) },
           { name: t("messages.total"), number: true, cell: ({ calls }) => number(calls) },
           { name: t("projection.failed"), number: true, cell: ({ errors }) => number(errors) },
           {

@@ -6,7 +6,7 @@ import { useAsk } from "../api/use-ask.ts";
 import { useLive } from "../api/use-live.ts";
 import { useT } from "../i18n/index.tsx";
 import { useSession } from "../session/use-session.ts";
-import { Answer, Failed } from "../ui/answer.tsx";
+import { Answer } from "../ui/answer.tsx";
 import { Button } from "../ui/button.tsx";
 import { numberOf } from "../ui/format.ts";
 import { Json } from "../ui/json.tsx";
@@ -105,11 +105,9 @@ const Messages = () => {
   const all = asked.data ? listed(news, asked.data.pubsubMessages ?? [], asked.at?.getTime() ?? 0) : [];
   const chosen = url.get("id");
   const found = all.find(({ id }) => id === chosen);
-  // Newer messages may have pushed the chosen one out of the list: its time, in the address too, is where it is found.
+  // Newer messages may push the chosen one out of the list: its time, in the address too, is where it is found.
   const after = justBefore(url.get("at"));
-  const sought = !isDead && chosen !== null && after !== null && found === undefined;
-  const alone = useAsk(MOMENT, { topic, after }, { pause: !sought });
-  const waits = sought && alone.data === undefined;
+  const alone = useAsk(MOMENT, { topic, after }, { pause: isDead || chosen === null || after === null });
   const message = found ?? alone.data?.pubsubMessages?.find(({ id }) => id === chosen);
   return (
     <>
@@ -207,17 +205,21 @@ const Messages = () => {
                   />
                   {chosen !== null && (
                     <section className="panel" aria-live="polite">
-                      {message && (
-                        <h3>
-                          {message.messageType}{" "}
-                          <small>
-                            <Time at={message.timestamp} precise />
-                          </small>
-                        </h3>
+                      {message ? (
+                        <>
+                          <h3>
+                            {message.messageType}{" "}
+                            <small>
+                              <Time at={message.timestamp} precise />
+                            </small>
+                          </h3>
+                          <Json value={message.payload} />
+                        </>
+                      ) : after === null ? (
+                        <p className="note">{t("messages.notListed")}</p>
+                      ) : (
+                        <Answer asked={alone}>{() => <p className="note">{t("messages.gone")}</p>}</Answer>
                       )}
-                      {alone.failure && <Failed failure={alone.failure} again={alone.again} />}
-                      {!message && !waits && <p className="note">{t("messages.gone")}</p>}
-                      {message && <Json value={message.payload} />}
                     </section>
                   )}
                 </div>

@@ -14,7 +14,7 @@ export type Edge = { from: string; to: string; status: string; points: { x: numb
 export type Drawing = { nodes: Placed[]; edges: Edge[]; width: number; height: number };
 
 const HEIGHT = 44;
-const LABEL = { width: 170, height: 14, labelpos: "c" };
+const LABEL = { width: 200, height: 14, labelpos: "c" };
 const [NARROWEST, OF_CHARACTER, PADDING] = [168, 7.2, 20];
 
 /** Return how wide the place of a name is: no name is cut. */
