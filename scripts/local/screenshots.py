@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
@@ -16,18 +17,25 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from scripts.local import running
 from scripts.local.console import SOURCES
+from scripts.local.local_http import local_http
 from scripts.local.seed import ask
+from shared.resilience import clock
 
 FOLDER = SOURCES / "screenshots"
 WIDTH, HEIGHT, PHONE = 1200, 800, 390
 QUALITY = 60  # of WebP, of 100
 SECONDS_TO_DRAW, SECONDS_TO_LOAD = 4.0, 60.0
 _FLAGS = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-dev-shm-usage"
+_SET_FAULT = """mutation ($fault: Fault!, $reason: String) {
+    setFault(provider: SHIPPING, fault: $fault, reason: $reason) { provider }
+}"""
+_SOURCE = "project-orders.order-events"
 _CREATE = "mutation ($input: CreateOrderInput!) { createOrder(input: $input) { order { id } } }"
 
 
 def main(address: str) -> int:
     product_id, order_id = _orders(f"{address}/graphql")
+    _operate(address)
     pages = {
         "overview": "/",
         "order": f"/orders/{order_id}",
@@ -56,7 +64,8 @@ def main(address: str) -> int:
             _choose(browser, address, theme="light")
             for name, path in pages.items():
                 _take(browser, f"{address}{path}", FOLDER / f"{name}.webp", WIDTH)
-            _take(browser, f"{address}/orders/{order_id}", FOLDER / "order-phone.webp", PHONE)
+            for name in ("order", "sagas"):
+                _take(browser, f"{address}{pages[name]}", FOLDER / f"{name}-phone.webp", PHONE)
             _choose(browser, address, theme="dark", language="ja")
             _take(browser, address, FOLDER / "overview-dark-ja.webp", WIDTH)
         finally:
@@ -75,6 +84,21 @@ def _orders(url: str) -> tuple[str, str]:
         placed = str(ask(url, _CREATE, {"input": given})["createOrder"]["order"]["id"])
     time.sleep(SECONDS_TO_DRAW * 2)
     return product["id"], placed
+
+
+def _operate(address: str) -> None:
+    """Leave something for the audit, and a dead letter."""
+    for fault, reason in (("REFUSES", "a drill"), ("NONE", "the drill is over")):
+        ask(f"{address}/graphql", _SET_FAULT, {"fault": fault, "reason": reason})
+    given_up = {
+        "CloudPubSubDeadLetterSourceSubscription": _SOURCE,
+        "CloudPubSubDeadLetterSourceDeliveryCount": "10",
+    }
+    message = {"messageId": str(clock.new_id()), "data": base64.b64encode(b"{}").decode(), "attributes": given_up}
+    push = {"message": message, "subscription": f"projects/p/subscriptions/record-dead-letter.{_SOURCE}.dead"}
+    url = urlsplit(address)
+    command = f"{url.scheme}://{url.hostname}:{(url.port or 0) + 1}"
+    local_http().post(f"{command}/record_dead_letter", json=push, timeout=SECONDS_TO_LOAD).raise_for_status()
 
 
 def _browser(profile: Path) -> Chrome:

@@ -23,6 +23,7 @@ import { useShown } from "../ui/use-shown.ts";
 import { type Change, useUrl } from "../ui/use-url.ts";
 import { Causation } from "./causation.tsx";
 import { EMPTY, type EventList, KEPT, rowOf, withGap, withLive, withNewest, withOlder } from "./event-list.ts";
+import { LOGGED_EVENT, type LoggedEvent } from "./logged-event.ts";
 
 const PAGE = graphql(`
   query EventsPage($after: String, $filter: EventFilterInput) {
@@ -34,51 +35,28 @@ const PAGE = graphql(`
       }
       edges {
         node {
-          id
-          aggregateId
-          aggregateType
-          eventType
-          eventVersion
-          eventData
-          metadata
-          insertedAt
+          ...LoggedEvent
         }
       }
     }
   }
-`);
+`, [LOGGED_EVENT]);
 
 const ONE = graphql(`
   query OneEvent($after: Int!) {
     events(afterId: $after, limit: 1) {
-      id
-      aggregateId
-      aggregateType
-      eventType
-      eventVersion
-      eventData
-      metadata
-      insertedAt
+      ...LoggedEvent
     }
   }
-`);
+`, [LOGGED_EVENT]);
 
 const STREAM = graphql(`
   subscription EventStream($aggregateType: String, $eventType: String) {
     eventStream(aggregateType: $aggregateType, eventType: $eventType) {
-      id
-      aggregateId
-      aggregateType
-      eventType
-      eventVersion
-      eventData
-      metadata
-      insertedAt
+      ...LoggedEvent
     }
   }
-`);
-
-type LoggedEvent = ResultOf<typeof STREAM>["eventStream"];
+`, [LOGGED_EVENT]);
 
 /** Return the event's number; for what is none, one that no event has. */
 const numberIn = (text: string | null): number => {

@@ -37,46 +37,35 @@ const TOPICS = graphql(`
   }
 `);
 
-const MESSAGES = graphql(`
-  query Messages($topic: String) {
-    pubsubMessages(topic: $topic, limit: 50) {
-      id
-      topic
-      messageType
-      payload
-      timestamp
-      sourceService
-    }
+const MESSAGE = graphql(`
+  fragment ShownMessage on PubsubMessage {
+    id
+    topic
+    messageType
+    payload
+    timestamp
+    sourceService
   }
 `);
 
-const MOMENT = graphql(`
-  query MessagesOfMoment($topic: String, $after: DateTime) {
-    pubsubMessages(topic: $topic, afterTimestamp: $after, limit: 100) {
-      id
-      topic
-      messageType
-      payload
-      timestamp
-      sourceService
+/** The newest messages, or those after a moment. */
+const MESSAGES = graphql(`
+  query Messages($topic: String, $after: DateTime) {
+    pubsubMessages(topic: $topic, afterTimestamp: $after, limit: 50) {
+      ...ShownMessage
     }
   }
-`);
+`, [MESSAGE]);
 
 const STREAM = graphql(`
   subscription MessageStream($topic: String) {
     pubsubStream(topic: $topic) {
-      id
-      topic
-      messageType
-      payload
-      timestamp
-      sourceService
+      ...ShownMessage
     }
   }
-`);
+`, [MESSAGE]);
 
-type Message = ResultOf<typeof STREAM>["pubsubStream"];
+type Message = ResultOf<typeof MESSAGE>;
 
 const Messages = () => {
   const t = useT();
@@ -107,7 +96,7 @@ const Messages = () => {
   const found = all.find(({ id }) => id === chosen);
   // Newer messages may push the chosen one out of the list: its time, in the address too, is where it is found.
   const after = justBefore(url.get("at"));
-  const alone = useAsk(MOMENT, { topic, after }, { pause: isDead || chosen === null || after === null });
+  const alone = useAsk(MESSAGES, { topic, after }, { pause: isDead || chosen === null || after === null });
   const message = found ?? alone.data?.pubsubMessages?.find(({ id }) => id === chosen);
   return (
     <>

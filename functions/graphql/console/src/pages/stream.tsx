@@ -11,7 +11,7 @@ import { Table } from "../ui/table.tsx";
 import { Time } from "../ui/time.tsx";
 import { useUrl } from "../ui/use-url.ts";
 import { Causation } from "./causation.tsx";
-import { HISTORY_ENTRY } from "./history-entry.ts";
+import { HISTORY_ENTRY } from "./logged-event.ts";
 
 const HISTORY = graphql(`
   query StreamHistory($id: ID!, $after: Int!) {

@@ -3,7 +3,7 @@ import { useT } from "../../i18n/index.tsx";
 import { Answer } from "../../ui/answer.tsx";
 import { Changes } from "../../ui/changes.tsx";
 import { Json } from "../../ui/json.tsx";
-import type { HistoryEntry } from "../history-entry.ts";
+import type { HistoryEntry } from "../logged-event.ts";
 import { endOf } from "./lanes.ts";
 import { exact } from "./moments.ts";
 import { COMMANDS, type Entry, PRODUCT_CHANGE, PRODUCT_EVENT, type SagaData } from "./query.ts";

@@ -8,7 +8,7 @@ import { Button } from "../../ui/button.tsx";
 import { durationOf } from "../../ui/format.ts";
 import { FullTime } from "../../ui/time.tsx";
 import { useShown } from "../../ui/use-shown.ts";
-import type { HistoryEntry } from "../history-entry.ts";
+import type { HistoryEntry } from "../logged-event.ts";
 import { Content } from "./content.tsx";
 import { around, keyOf, laneOf } from "./lanes.ts";
 import type { Entry, SagaData } from "./query.ts";

@@ -7,7 +7,7 @@ import { Time } from "../../ui/time.tsx";
 import { useSettled } from "../../ui/use-settled.ts";
 import { useUrl } from "../../ui/use-url.ts";
 import { exact, indexAt, momentsOf } from "./moments.ts";
-import type { HistoryEntry } from "../history-entry.ts";
+import type { HistoryEntry } from "../logged-event.ts";
 import { type OrderData, STOCK } from "./query.ts";
 
 /** `moment`: of the slider, to the microsecond; null for the present. */

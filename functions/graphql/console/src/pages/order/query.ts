@@ -1,5 +1,5 @@
 import { graphql, type ResultOf } from "../../api/graphql.ts";
-import { HISTORY_ENTRY } from "../history-entry.ts";
+import { HISTORY_ENTRY } from "../logged-event.ts";
 
 export const ORDER = graphql(`
   query OrderPage($id: ID!, $now: DateTime!) {
