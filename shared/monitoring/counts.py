@@ -92,8 +92,8 @@ class Counts(Protocol):
     """All methods raise Unavailable and TimedOut."""
 
     def add(self, batch: Batch) -> None:
-        """Count a batch, once however often it is added. A process adds its batches in order. Raise
-        NotStorable, too."""
+        """Count a batch, once however often it is added. A process adds its batches in order. Also
+        raise NotStorable."""
 
     def executions(self) -> ExecutionTotals: ...
 

@@ -197,3 +197,7 @@ class PostgresGaugeHistory:
     def forget(self, before: datetime, limit: int) -> int:
         with self._pool.use("the history of gauges") as connection:
             return connection.execute(_FORGET_GAUGES, (before, limit)).rowcount
+
+
+def histories(pool: Pool) -> tuple[PostgresExecutions, PostgresCounts, PostgresGaugeHistory]:
+    return PostgresExecutions(pool), PostgresCounts(pool), PostgresGaugeHistory(pool)

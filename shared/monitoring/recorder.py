@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Event, Lock
 from typing import Any, Literal
 
@@ -84,21 +85,20 @@ class Recorder:
     - A batch with a value that the store cannot hold is taken apart, so only that entry is dropped.
     - Memory is bounded: at most `queue_size` executions, and one tally per kind and known name.
 
-    `executions`, `counts`: make the stores, once there is something to write, so that no first
-    answer waits for a database. `sample`: the share of successes that are written, from 0 to 1;
-    failures always are, and successful runs of scheduled functions never: there is one every few
-    seconds, and they are counted. `every`: seconds between two writes.
+    `stores`: makes them at the first write, in the recorder's thread, so that no first answer waits
+    for a database. `sample`: the share of successes that are written, from 0 to 1; failures always
+    are, and successful runs of scheduled functions never: there is one every few seconds, and they
+    are counted. `every`: seconds between two writes.
     """
 
     def __init__(
         self,
-        executions: Callable[[], Executions],
-        counts: Callable[[], Counts],
+        stores: Callable[[], tuple[Executions, Counts]],
         sample: float = 1.0,
         every: float = 1.0,
         queue_size: int = 5000,
     ) -> None:
-        self._executions, self._counts = executions, counts
+        self._make_stores = stores
         self._sample, self._every = sample, every
         self._queue, self._queue_size = deque[Execution](), queue_size
         self._unwritten: list[list[Execution]] = []
@@ -146,6 +146,13 @@ class Recorder:
                 self._thread = clock.thread(self._run, "executions")
                 atexit.register(self.close)
 
+    @cached_property
+    def _stores(self) -> tuple[Executions, Counts]:
+        made = self._make_stores()
+        atexit.unregister(self.close)
+        atexit.register(self.close)  # runs before what closes the stores, which was registered just now
+        return made
+
     def flush(self) -> None:
         """Write what is queued and counted."""
         with self._writing:
@@ -165,7 +172,7 @@ class Recorder:
         while batches := self._unwritten or self._next_executions():
             batch = batches.pop(0)
             try:
-                self._executions().write(batch)
+                self._stores[0].write(batch)
             except NotStorable as error:
                 if len(batch) > 1:
                     half = len(batch) // 2
@@ -187,7 +194,7 @@ class Recorder:
         while batches := self._unsent or self._next_counts():
             tallies = batches[0].tallies
             try:
-                self._counts().add(batches[0])
+                self._stores[1].add(batches[0])
                 del batches[0]
             except NotStorable as error:
                 del batches[0]

@@ -7,7 +7,7 @@ PROFILE chooses: `memory` keeps all data in this process, `postgres` all but eve
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared.config.manifest import SQL_FOLDERS, manifest
 from shared.messaging.outbox import LEASE_SECONDS, publish_after_commit
@@ -66,6 +66,8 @@ class Engines:
 
     def close(self) -> None:
         """Close what was made, the last first. Asynchronous clients end with their loop."""
+        if "recorder" in vars(self):
+            self.recorder.close()  # first: it writes once more
         self._made.close()
 
     @once
@@ -115,14 +117,15 @@ class Engines:
 
         return PostgresDeadLetters(self._command_pool)
 
-    def _history(self, name: str) -> Any:
-        from shared.monitoring import postgres
+    @once
+    def _histories(self) -> tuple[Executions, Counts, GaugeHistory]:
+        from shared.monitoring.postgres import histories
 
-        return getattr(postgres, name)(self._command_pool)
+        return histories(self._command_pool)
 
-    executions: once[Executions] = once(lambda engines: engines._history("PostgresExecutions"))
-    counts: once[Counts] = once(lambda engines: engines._history("PostgresCounts"))
-    gauges: once[GaugeHistory] = once(lambda engines: engines._history("PostgresGaugeHistory"))
+    executions: once[Executions] = once(lambda engines: engines._histories[0])
+    counts: once[Counts] = once(lambda engines: engines._histories[1])
+    gauges: once[GaugeHistory] = once(lambda engines: engines._histories[2])
 
     def missing_migrations(self, database: Database) -> list[str]:
         """Return the migration files that the database has not applied. Raises Unavailable."""
@@ -216,8 +219,7 @@ class Engines:
     def recorder(self) -> Recorder:
         from shared.monitoring.recorder import Recorder
 
-        sample = self.settings.history_sample_ratio
-        return self._made.enter_context(closing(Recorder(lambda: self.executions, lambda: self.counts, sample)))
+        return Recorder(lambda: (self.executions, self.counts), self.settings.history_sample_ratio)
 
     @once
     def http(self) -> httpx.Client:

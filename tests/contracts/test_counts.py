@@ -183,7 +183,7 @@ class Flaky(MemoryCounts):
 def test_counts_that_could_not_be_written_are_written_later_and_count_once(takes: bool) -> None:
     flaky = Flaky(MemorySagaStore(), MemoryDeadLetters(), MemoryExecutions())
     flaky.failures, flaky.takes = 2, takes
-    recorder = Recorder(MemoryExecutions, lambda: flaky, every=60)
+    recorder = Recorder(lambda: (MemoryExecutions(), flaky), every=60)
     for _ in range(3):
         recorder.record(executed())
         recorder.flush()
@@ -194,7 +194,7 @@ def test_counts_that_could_not_be_written_are_written_later_and_count_once(takes
 
 
 def test_all_executions_are_counted_whether_the_history_keeps_them_or_not(stores: Stores) -> None:
-    recorder = Recorder(lambda: stores.executions, lambda: stores.counts, sample=0, every=60, queue_size=1)
+    recorder = Recorder(lambda: (stores.executions, stores.counts), sample=0, every=60, queue_size=1)
     for _ in range(5):
         recorder.record(executed())
         recorder.record(executed("command", "CreateOrder", "CONFLICT"))

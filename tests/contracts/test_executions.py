@@ -1,5 +1,7 @@
 """The history of executions: the same on both engines, and without delay for any request."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +12,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from shared.config.manifest import ROOT
 from shared.config.settings import Settings
 from shared.dead_letters.memory import MemoryDeadLetters
 from shared.domain.errors import TimedOut, Unavailable
@@ -177,7 +180,7 @@ class Dropped:
 @pytest.mark.parametrize(("good", "bad"), [(0, 1), (1, 1), (5, 4), (700, 3)])
 def test_an_execution_that_the_database_refuses_is_dropped_alone(command_pool: Pool, good: int, bad: int) -> None:
     store, dropped = PostgresExecutions(command_pool), Dropped()
-    recorder = Recorder(lambda: store, lambda: PostgresCounts(command_pool), every=60)
+    recorder = Recorder(lambda: (store, PostgresCounts(command_pool)), every=60)
     refused = [replace(executed(n), milliseconds=2**70, name="CancelOrder") for n in range(bad)]
     for execution in (executed(0), *refused, *(executed(n) for n in range(good))):
         recorder.record(execution)
@@ -190,7 +193,7 @@ def test_an_execution_that_the_database_refuses_is_dropped_alone(command_pool: P
 
 
 def test_after_a_refused_count_the_next_ones_are_counted(command_pool: Pool) -> None:
-    recorder = Recorder(lambda: PostgresExecutions(command_pool), lambda: PostgresCounts(command_pool), every=60)
+    recorder = Recorder(lambda: (PostgresExecutions(command_pool), PostgresCounts(command_pool)), every=60)
     for n in range(3):
         recorder.record(replace(executed(n), milliseconds=2**70, name="CancelOrder"))
         recorder.record(executed(n))
@@ -209,7 +212,7 @@ def test_whatever_a_write_raises_the_dropped_ones_are_counted_and_the_counts_com
 ) -> None:
     stored, dropped = counts(), Dropped()
     failing = [with_methods(MemoryExecutions(), write=raising(error)), with_methods(stored, add=raising(error))]
-    recorder = Recorder(lambda: failing[0], lambda: failing[1], every=0.01)
+    recorder = Recorder(lambda: (failing[0], failing[1]), every=0.01)
     for n in range(5):
         recorder.record(executed(n))
         recorder.flush()
@@ -248,7 +251,7 @@ class Failing(MemoryExecutions):
 
 def test_recording_never_waits_and_drops_what_does_not_fit_the_queue() -> None:
     slow = Slow()
-    recorder = Recorder(lambda: slow, counts, every=0.01, queue_size=20)
+    recorder = Recorder(lambda: (slow, counts()), every=0.01, queue_size=20)
     dropped, started = Dropped(), time.monotonic()
     for n in range(2000):
         recorder.record(executed(n))
@@ -262,7 +265,7 @@ def test_recording_never_waits_and_drops_what_does_not_fit_the_queue() -> None:
 
 def test_after_a_failure_the_next_executions_are_written() -> None:
     store = Failing()
-    recorder = Recorder(lambda: store, counts, every=0.01)
+    recorder = Recorder(lambda: (store, counts()), every=0.01)
     recorder.record(executed(1))
     recorder.flush()
     store.down = False
@@ -273,15 +276,43 @@ def test_after_a_failure_the_next_executions_are_written() -> None:
 
 def test_queued_executions_are_written_at_the_end() -> None:
     working = MemoryExecutions()
-    recorder = Recorder(lambda: working, counts, every=60)
+    recorder = Recorder(lambda: (working, counts()), every=60)
     recorder.record(executed(1))
     recorder.close()
     assert len(working.find(ExecutionFilter("command"))) == 1
 
 
+LAST_WORDS = """
+import sys, time
+from shared.config.settings import Settings
+from shared.monitoring.executions import Execution
+from shared.runtime.engines import Engines
+
+url, ends, opened = sys.argv[1:]
+engines = Engines(Settings(profile="postgres", command_database_url=url))
+engines.recorder.record(Execution("command", "CreateOrder", "success", 1, "first"))
+while opened == "opened" and "_command_pool" not in vars(engines):
+    time.sleep(0.01)
+engines.recorder.record(Execution("command", "CreateOrder", "success", 1, "last"))
+if ends == "closed":
+    engines.close()
+"""
+
+
+@pytest.mark.parametrize("opened", ["opened", "not opened"])
+@pytest.mark.parametrize("ends", ["closed", "ended"])
+def test_a_process_that_ends_writes_what_it_recorded_last(command_url: str, ends: str, opened: str) -> None:
+    """The pool is made by the first write, and is closed after the last."""
+    subprocess.run([sys.executable, "-c", LAST_WORDS, command_url, ends, opened], cwd=ROOT, check=True, timeout=60)
+    with connect(command_url, 1) as pool:
+        found = PostgresExecutions(pool).find(ExecutionFilter("command"))
+        assert {one.correlation_id for one in found} == {"first", "last"}
+        assert PostgresCounts(pool).executions().ever_of("command").count == 2
+
+
 def test_successes_are_sampled_and_all_failures_are_written() -> None:
     working = MemoryExecutions()
-    recorder = Recorder(lambda: working, counts, sample=0, every=60)
+    recorder = Recorder(lambda: (working, counts()), sample=0, every=60)
     for status in ("success", "CONFLICT"):
         recorder.record(executed(1, status=status))
     recorder.close()

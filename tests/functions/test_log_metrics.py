@@ -75,7 +75,7 @@ def everything(shop: ShopInMemory) -> None:
             raise Unavailable("down")
     shop.engines.event_log = with_methods(shop.engines.event_log, counts=raising(Unavailable("down")))
     shop.call("report_metrics")
-    recorder = Recorder(lambda: shop.engines.executions, lambda: shop.engines.counts, queue_size=0)
+    recorder = Recorder(lambda: (shop.engines.executions, shop.engines.counts), queue_size=0)
     recorder.record(Execution("command", "create_order", "TIMEOUT", 1, fresh().correlation_id))
     recorder.close()
 
