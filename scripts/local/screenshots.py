@@ -19,7 +19,6 @@ from scripts.local import running
 from scripts.local.console import SOURCES
 from scripts.local.local_http import local_http
 from scripts.local.seed import ask
-from shared.resilience import clock
 
 FOLDER = SOURCES / "screenshots"
 WIDTH, HEIGHT, PHONE = 1200, 800, 390
@@ -88,16 +87,18 @@ def _orders(url: str) -> tuple[str, str]:
 
 def _operate(address: str) -> None:
     """Leave something for the audit, and a dead letter."""
-    for fault, reason in (("REFUSES", "a drill"), ("NONE", "the drill is over")):
-        ask(f"{address}/graphql", _SET_FAULT, {"fault": fault, "reason": reason})
+    try:
+        ask(f"{address}/graphql", _SET_FAULT, {"fault": "REFUSES", "reason": "a drill"})
+    finally:
+        ask(f"{address}/graphql", _SET_FAULT, {"fault": "NONE", "reason": "the drill is over"})
     given_up = {
         "CloudPubSubDeadLetterSourceSubscription": _SOURCE,
         "CloudPubSubDeadLetterSourceDeliveryCount": "10",
     }
-    message = {"messageId": str(clock.new_id()), "data": base64.b64encode(b"{}").decode(), "attributes": given_up}
+    message = {"messageId": "screenshots", "data": base64.b64encode(b"{}").decode(), "attributes": given_up}
     push = {"message": message, "subscription": f"projects/p/subscriptions/record-dead-letter.{_SOURCE}.dead"}
     url = urlsplit(address)
-    command = f"{url.scheme}://{url.hostname}:{(url.port or 0) + 1}"
+    command = f"{url.scheme}://{url.hostname}:{(url.port or 80) + 1}"
     local_http().post(f"{command}/record_dead_letter", json=push, timeout=SECONDS_TO_LOAD).raise_for_status()
 
 

@@ -94,12 +94,13 @@ _LARGE = (
     "opentelemetry.sdk",
     "iso4217",
     "psutil",
+    "psycopg",
 )
 NOT_NEEDED = {
     "commands": (*_LARGE, "httpx", "shared.sagas.store", "shared.dead_letters", "shared.gateways"),
     "projections": (*_LARGE, "httpx", "shared.sagas.store", "shared.dead_letters.postgres", "shared.gateways"),
     "sagas": (*_LARGE, "shared.read_models.compare", "shared.dead_letters.postgres", "shared.gateways.sandbox"),
-    "graphql": (*_LARGE, "httpcore", "psycopg", "shared.gateways.providers", "shared.runtime.projection"),
+    "graphql": (*_LARGE, "httpcore", "shared.gateways.providers", "shared.runtime.projection"),
 }
 """What the functions of a group may need later, but not to start: a cold start would wait for its
 import."""
