@@ -504,7 +504,7 @@ export const en = {
   "topology.recent": "Recent executions",
   "topology.perMinute": "Per minute",
   "topology.failedPerMinute": "Failed per minute",
-  "topology.averageEver": "Average duration since the start",
+  "topology.averageEver": "Average ever",
   "topology.rates.note": "Rates and the duration are averages since this page was opened, of the last five minutes at most.",
   "executions.commands": "Commands",
   "executions.queries": "Queries",

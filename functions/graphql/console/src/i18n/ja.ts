@@ -502,7 +502,7 @@ export const ja: Record<keyof typeof en, string> = {
   "topology.recent": "最近の実行",
   "topology.perMinute": "毎分",
   "topology.failedPerMinute": "毎分の失敗",
-  "topology.averageEver": "累計の平均所要時間",
+  "topology.averageEver": "累計の平均",
   "topology.rates.note": "毎分の値と所要時間は、このページを開いてからの平均です（最大で直近 5 分間）。",
   "executions.commands": "コマンド",
   "executions.queries": "クエリ",
