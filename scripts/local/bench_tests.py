@@ -52,7 +52,7 @@ def measure(options: Sequence[str]) -> Run:
     with subprocess.Popen([sys.executable, "-m", "scripts.local.check", *options], cwd=ROOT) as run:
         root = psutil.Process(run.pid)
         while run.poll() is None:
-            found = alive.union([root], root.children(recursive=True), _servers(since))
+            found = alive.union([root], root.children(recursive=True), servers(since))
             alive = {one for one in found if _is_seen(one, seen)}
             time.sleep(_EVERY)
     if run.returncode:
@@ -63,7 +63,7 @@ def measure(options: Sequence[str]) -> Run:
     return Run(time.monotonic() - began, processor)
 
 
-def _servers(since: float) -> list[psutil.Process]:
+def servers(since: float) -> list[psutil.Process]:
     """Return PostgreSQL's processes that began after a moment, whoever started them: its servers
     leave the tree."""
     found = psutil.process_iter(["name", "create_time"])

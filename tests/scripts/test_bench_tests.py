@@ -1,8 +1,10 @@
 """The measurement of the tests counts each process for what it is."""
 
+import time
+
 import pytest
 
-from scripts.local.bench_tests import kind_of, measure
+from scripts.local.bench_tests import kind_of, measure, servers
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,10 @@ def test_a_process_counts_for_what_it_is(command_line: str, kind: str) -> None:
 
 
 def test_a_run_is_timed_with_all_its_processes() -> None:
-    run = measure(["tests/contracts/test_gauges.py", "-p", "no:cacheprovider"])
+    run = measure(["tests/scripts/test_bench_order.py", "-p", "no:cacheprovider"])
     assert 0 < run.processor["the tests"] < run.seconds * 64
-    assert run.processor["PostgreSQL"] > 0  # whose servers are no children of the run
+
+
+def test_servers_that_began_since_a_moment_are_found(postgres: str) -> None:
+    assert {one.name() for one in servers(0)} == {"postgres"}
+    assert servers(time.time() + 3600) == []

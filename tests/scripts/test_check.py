@@ -27,7 +27,8 @@ def run(folder: Path, *files: str) -> tuple[int, str]:
     for n, tests in enumerate(files):
         (folder / f"test_{n}.py").write_text(tests)
     (folder / "pytest.ini").touch()
-    command = [sys.executable, "-m", "pytest", "--color=no", *SECOND_TRY, *ALL_TESTS]
+    # With a folder of its own: pytest closes the common one to other users, and PostgreSQL is one.
+    command = [sys.executable, "-m", "pytest", "--color=no", f"--basetemp={folder / 'data'}", *SECOND_TRY, *ALL_TESTS]
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout
